@@ -1,0 +1,431 @@
+//! Reads aggregated records, without copying data.
+//!
+//! What is an aggregate follows the KCL: magic, more than 16 bytes behind it, a right digest and a protobuf body with
+//! all required fields. Anything else is a plain record and no error. An aggregate whose records point outside its tables
+//! is where this differs: the KCL delivers the records up to there and drops the rest; here the caller learns of each.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+
+use super::{DIGEST_LEN, MAGIC, tag};
+use crate::{HashKey, HashKeyRange};
+
+/// What a Kinesis record turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded {
+    /// Not an aggregate: the Kinesis record's data is the user's.
+    Plain,
+    /// User records in the order they were put; a record's position is its sub-sequence number. May be empty.
+    Aggregate(Vec<AggregatedRecord>),
+    /// An aggregate with at least one user record that cannot be told whose it is. One entry for each user record, in
+    /// order; a record's position is its sub-sequence number.
+    Malformed(Vec<Result<AggregatedRecord, MalformedRecord>>),
+}
+
+/// A user record out of an aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregatedRecord {
+    /// The user's partition key; shared by all records of the aggregate that have the same.
+    pub partition_key: Arc<str>,
+    /// The user's explicit hash key.
+    pub explicit_hash_key: Option<HashKey>,
+    /// The user's data, a slice of the Kinesis record.
+    pub data: Bytes,
+}
+
+impl AggregatedRecord {
+    /// Where the record belongs: its explicit hash key, else the MD5 of its partition key.
+    ///
+    /// A KCL discards a whole aggregate if any of its records is outside of the shard's range.
+    pub fn hash_key(&self) -> HashKey {
+        self.explicit_hash_key.unwrap_or_else(|| HashKey::of_partition_key(&self.partition_key))
+    }
+
+    /// Whether the record belongs into a shard that owns `range`.
+    pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
+        range.contains(self.hash_key())
+    }
+}
+
+/// A user record of which only the data could be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("user record {position} of the aggregate is malformed: {reason}")]
+pub struct MalformedRecord {
+    /// Position in the aggregate, from 0.
+    pub position: usize,
+    /// What is wrong.
+    pub reason: MalformedReason,
+    /// The user's data, a slice of the Kinesis record.
+    pub data: Bytes,
+}
+
+/// Why a user record is malformed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedReason {
+    /// The partition key table has no such entry.
+    #[error("partition key index {index} is outside of a table of {len}")]
+    PartitionKeyIndex {
+        /// Index that the record holds.
+        index: u64,
+        /// Length of the table.
+        len: usize,
+    },
+    /// The explicit hash key table has no such entry.
+    #[error("explicit hash key index {index} is outside of a table of {len}")]
+    ExplicitHashKeyIndex {
+        /// Index that the record holds.
+        index: u64,
+        /// Length of the table.
+        len: usize,
+    },
+    /// The entry of the explicit hash key table is not a decimal integer of 0 to 2^128 - 1.
+    #[error("explicit hash key is not a decimal integer from 0 to 2^128 - 1")]
+    ExplicitHashKey,
+}
+
+/// Takes a Kinesis record's data apart, if it is an aggregate. Never panics, whatever the bytes.
+pub fn decode(data: &Bytes) -> Decoded {
+    match Body::of(data) {
+        Some(body) => body.resolve(data),
+        None => Decoded::Plain,
+    }
+}
+
+/// The protobuf, parsed but not yet looked up in its tables.
+#[derive(Default)]
+struct Body<'a> {
+    partition_keys: Vec<&'a [u8]>,
+    hash_keys: Vec<&'a [u8]>,
+    records: Vec<RawRecord<'a>>,
+}
+
+struct RawRecord<'a> {
+    partition_key_index: u64,
+    hash_key_index: Option<u64>,
+    data: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    fn of(data: &'a [u8]) -> Option<Self> {
+        let enveloped = data.strip_prefix(&MAGIC).filter(|rest| rest.len() > DIGEST_LEN)?;
+        let (body, digest) = enveloped.split_at(enveloped.len() - DIGEST_LEN);
+        if Md5::digest(body).as_slice() != digest {
+            return None;
+        }
+        Self::parse(body)
+    }
+
+    fn parse(body: &'a [u8]) -> Option<Self> {
+        let mut parsed = Self::default();
+        let mut reader = Reader { rest: body };
+        while !reader.is_at_end() {
+            match reader.field()? {
+                (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => parsed.partition_keys.push(key),
+                (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => parsed.hash_keys.push(key),
+                (tag, Field::Bytes(record)) if tag == tag::RECORD.into() => {
+                    parsed.records.push(RawRecord::parse(record)?);
+                }
+                _ => {} // unknown fields are skipped
+            }
+        }
+        Some(parsed)
+    }
+
+    fn resolve(self, data: &Bytes) -> Decoded {
+        let partition_keys: Vec<Arc<str>> =
+            self.partition_keys.iter().map(|key| String::from_utf8_lossy(key).into()).collect();
+        let hash_keys: Vec<Option<HashKey>> =
+            self.hash_keys.iter().map(|key| str::from_utf8(key).ok()?.parse().ok()).collect();
+        let mut records = self
+            .records
+            .iter()
+            .enumerate()
+            .map(|(position, record)| record.resolve(position, &partition_keys, &hash_keys, data));
+        let mut readable = Vec::with_capacity(self.records.len());
+        for record in records.by_ref() {
+            match record {
+                Ok(record) => readable.push(record),
+                Err(malformed) => {
+                    let mut all: Vec<_> = readable.into_iter().map(Ok).collect();
+                    all.push(Err(malformed));
+                    all.extend(records);
+                    return Decoded::Malformed(all);
+                }
+            }
+        }
+        Decoded::Aggregate(readable)
+    }
+}
+
+impl<'a> RawRecord<'a> {
+    fn parse(record: &'a [u8]) -> Option<Self> {
+        let (mut partition_key_index, mut hash_key_index, mut data) = (None, None, None);
+        let mut reader = Reader { rest: record };
+        while !reader.is_at_end() {
+            match reader.field()? {
+                (tag, Field::Integer(index)) if tag == tag::PARTITION_KEY_INDEX.into() => {
+                    partition_key_index = Some(index);
+                }
+                (tag, Field::Integer(index)) if tag == tag::EXPLICIT_HASH_KEY_INDEX.into() => {
+                    hash_key_index = Some(index);
+                }
+                (tag, Field::Bytes(bytes)) if tag == tag::DATA.into() => data = Some(bytes),
+                (tag, Field::Bytes(bytes)) if tag == tag::TAG.into() => check_tag(bytes)?,
+                _ => {}
+            }
+        }
+        Some(Self { partition_key_index: partition_key_index?, hash_key_index, data: data? })
+    }
+
+    fn resolve(
+        &self,
+        position: usize,
+        partition_keys: &[Arc<str>],
+        hash_keys: &[Option<HashKey>],
+        all: &Bytes,
+    ) -> Result<AggregatedRecord, MalformedRecord> {
+        let data = all.slice_ref(self.data);
+        let keys = || {
+            let partition_key = entry(partition_keys, self.partition_key_index)
+                .map_err(|(index, len)| MalformedReason::PartitionKeyIndex { index, len })?;
+            let Some(index) = self.hash_key_index else { return Ok((partition_key, None)) };
+            let hash_key = entry(hash_keys, index)
+                .map_err(|(index, len)| MalformedReason::ExplicitHashKeyIndex { index, len })?
+                .ok_or(MalformedReason::ExplicitHashKey)?;
+            Ok((partition_key, Some(hash_key)))
+        };
+        match keys() {
+            Ok((partition_key, explicit_hash_key)) => Ok(AggregatedRecord { partition_key, explicit_hash_key, data }),
+            Err(reason) => Err(MalformedRecord { position, reason, data }),
+        }
+    }
+}
+
+fn entry<T: Clone>(table: &[T], index: u64) -> Result<T, (u64, usize)> {
+    let found = usize::try_from(index).ok().and_then(|index| table.get(index));
+    found.cloned().ok_or((index, table.len()))
+}
+
+/// Tags carry nothing, but one without its required key makes the aggregate a plain record, as for the KCL.
+fn check_tag(tag: &[u8]) -> Option<()> {
+    let mut key = None;
+    let mut reader = Reader { rest: tag };
+    while !reader.is_at_end() {
+        if let (tag, Field::Bytes(_)) = reader.field()?
+            && tag == tag::TAG_KEY.into()
+        {
+            key = Some(());
+        }
+    }
+    key
+}
+
+/// Takes protobuf fields off the front. `None` means malformed.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+enum Field<'a> {
+    Integer(u64),
+    Bytes(&'a [u8]),
+    Other,
+}
+
+/// How deep groups may nest, as in Google's parsers.
+const MAX_GROUP_DEPTH: usize = 100;
+
+impl<'a> Reader<'a> {
+    fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn field(&mut self) -> Option<(u64, Field<'a>)> {
+        let tag = self.tag()?;
+        let field = match tag & 7 {
+            0 => Field::Integer(self.varint()?),
+            2 => Field::Bytes(self.bytes()?),
+            _ => {
+                self.skip(tag)?;
+                Field::Other
+            }
+        };
+        Some((tag, field))
+    }
+
+    fn tag(&mut self) -> Option<u64> {
+        // Field number 0 does not exist, numbers end at 2^29 - 1.
+        self.varint().filter(|tag| (8..=u32::MAX.into()).contains(tag))
+    }
+
+    /// Skips a field of a type that no field of the format has.
+    fn skip(&mut self, tag: u64) -> Option<()> {
+        let mut open_groups = Vec::new();
+        let mut tag = tag;
+        loop {
+            match tag & 7 {
+                0 => drop(self.varint()?),
+                1 => drop(self.take(8)?),
+                2 => drop(self.bytes()?),
+                3 if open_groups.len() < MAX_GROUP_DEPTH => open_groups.push(tag >> 3),
+                4 => {
+                    open_groups.pop().filter(|open| *open == tag >> 3)?;
+                }
+                5 => drop(self.take(4)?),
+                _ => return None,
+            }
+            if open_groups.is_empty() {
+                return Some(());
+            }
+            tag = self.tag()?;
+        }
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let len = self.varint()?;
+        self.take(usize::try_from(len).ok()?)
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..70).step_by(7) {
+            let (&byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::Aggregate, *};
+    use crate::UserRecord;
+
+    fn enveloped(body: &[u8]) -> Bytes {
+        [&MAGIC[..], body, &Md5::digest(body)].concat().into()
+    }
+
+    fn user_record(record: &AggregatedRecord) -> UserRecord {
+        let plain = UserRecord::new(&*record.partition_key, record.data.clone());
+        match record.explicit_hash_key {
+            Some(key) => plain.with_explicit_hash_key(key),
+            None => plain,
+        }
+    }
+
+    #[test]
+    fn data_is_a_slice_of_the_kinesis_record() {
+        let mut aggregate = Aggregate::new();
+        aggregate.push(UserRecord::new("k", "first"));
+        aggregate.push(UserRecord::new("k", "second"));
+        let data = aggregate.encode();
+
+        let Decoded::Aggregate(records) = decode(&data) else { panic!("an aggregate") };
+
+        let inside = data.as_ptr_range();
+        assert!(records.iter().all(|record| inside.contains(&record.data.as_ptr())));
+        assert!(Arc::ptr_eq(&records[0].partition_key, &records[1].partition_key));
+    }
+
+    #[test]
+    fn unknown_fields_and_groups_are_skipped() {
+        // Field 9: varint, 8 bytes, bytes, a group that holds another, 4 bytes.
+        let unknown = [0x48, 1, 0x49, 1, 2, 3, 4, 5, 6, 7, 8, 0x4a, 1, 0, 0x4b, 0x53, 0x54, 0x4c, 0x4d, 1, 2, 3, 4];
+        let body = [&b"\x0a\x01p"[..], &unknown, b"\x1a\x05\x08\x00\x1a\x01x"].concat();
+
+        let Decoded::Aggregate(records) = decode(&enveloped(&body)) else { panic!("an aggregate") };
+        assert_eq!(records.len(), 1);
+    }
+
+    #[test]
+    fn a_group_without_end_or_with_a_wrong_end_makes_a_plain_record() {
+        for broken in [&[0x4b][..], &[0x4b, 0x54], &[0x4c], &[0x4b, 0x53, 0x4c, 0x54], &[0x4f], &[0x00, 0x00]] {
+            assert_eq!(decode(&enveloped(broken)), Decoded::Plain, "{broken:x?}");
+        }
+        assert_eq!(decode(&enveloped(&[0x4b; 1000])), Decoded::Plain);
+    }
+
+    #[test]
+    fn a_tag_without_its_key_makes_a_plain_record() {
+        let body = b"\x0a\x01p\x1a\x0a\x08\x00\x1a\x01x\x22\x03\x12\x01v";
+
+        assert_eq!(decode(&enveloped(body)), Decoded::Plain);
+    }
+
+    #[test]
+    fn a_hash_key_that_is_no_number_spares_the_other_records() {
+        let body = b"\x0a\x01p\x12\x02-1\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
+
+        let Decoded::Malformed(records) = decode(&enveloped(body)) else { panic!("malformed") };
+
+        let malformed = records[0].as_ref().unwrap_err();
+        assert_eq!((malformed.reason.clone(), &malformed.data[..]), (MalformedReason::ExplicitHashKey, &b"x"[..]));
+        assert_eq!(&records[1].as_ref().unwrap().data[..], b"y");
+    }
+
+    #[test]
+    fn a_hash_key_index_outside_of_its_table_is_malformed() {
+        let body = b"\x0a\x01p\x1a\x07\x08\x00\x10\x04\x1a\x01x";
+
+        let Decoded::Malformed(records) = decode(&enveloped(body)) else { panic!("malformed") };
+
+        let malformed = records[0].as_ref().unwrap_err();
+        assert_eq!(malformed.reason, MalformedReason::ExplicitHashKeyIndex { index: 4, len: 0 });
+        let text = "user record 0 of the aggregate is malformed: explicit hash key index 4 is outside of a table of 0";
+        assert_eq!(malformed.to_string(), text);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(
+            records in prop::collection::vec(("\\PC{1,8}", prop::option::of(any::<u128>()), ".{0,50}"), 1..50),
+        ) {
+            let records: Vec<_> = records
+                .into_iter()
+                .map(|(key, hash_key, data)| match hash_key {
+                    Some(hash_key) => UserRecord::new(key, data).with_explicit_hash_key(HashKey(hash_key)),
+                    None => UserRecord::new(key, data),
+                })
+                .collect();
+            let mut aggregate = Aggregate::new();
+            records.iter().for_each(|record| aggregate.push(record));
+
+            let Decoded::Aggregate(decoded) = decode(&aggregate.encode()) else { panic!("an aggregate") };
+            prop_assert_eq!(decoded.iter().map(user_record).collect::<Vec<_>>(), records);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            decode(&enveloped(&body));
+            decode(&body.into());
+        }
+
+        #[test]
+        fn no_mutation_of_an_aggregate_makes_it_panic(position in 0_usize..200, byte: u8, cut in 0_usize..50) {
+            let mut aggregate = Aggregate::new();
+            for n in 0..20_u8 {
+                aggregate.push(UserRecord::new(format!("k{}", n % 3), vec![n; 3]).with_explicit_hash_key(HashKey(n.into())));
+            }
+            let whole = aggregate.encode();
+            let mut body = whole[MAGIC.len()..whole.len() - DIGEST_LEN].to_vec();
+            let position = position % body.len();
+            body[position] = byte;
+            body.truncate(body.len() - cut);
+            decode(&enveloped(&body));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the application puts: a user record.
+
+use bytes::Bytes;
+
+use crate::HashKey;
+
+/// One record of the application: data, and the partition key that says which shard takes it.
+///
+/// Cloning copies the partition key and shares the data.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    partition_key: String,
+    explicit_hash_key: Option<HashKey>,
+    data: Bytes,
+}
+
+impl UserRecord {
+    /// A record whose shard follows from the MD5 of `partition_key`.
+    ///
+    /// Kinesis accepts partition keys of 1 to 256 Unicode characters and any data, empty included; the
+    /// producer checks both when the record is put.
+    pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into() }
+    }
+
+    /// Sends the record to the shard that owns `hash_key` rather than to the partition key's.
+    ///
+    /// Consumers see the explicit hash key of a record only while it is inside an aggregate: Kinesis itself does not
+    /// return it.
+    #[must_use = "the record is returned with the hash key set"]
+    pub fn with_explicit_hash_key(mut self, hash_key: HashKey) -> Self {
+        self.explicit_hash_key = Some(hash_key);
+        self
+    }
+
+    /// Groups records: all records of one key go to one shard while the stream's shards stay as they are.
+    pub fn partition_key(&self) -> &str {
+        &self.partition_key
+    }
+
+    /// Takes the place of the partition key's hash, if set.
+    pub fn explicit_hash_key(&self) -> Option<HashKey> {
+        self.explicit_hash_key
+    }
+
+    /// The payload.
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The payload, without a copy.
+    pub fn into_data(self) -> Bytes {
+        self.data
+    }
+
+    /// Where the record belongs: its explicit hash key, else the MD5 of its partition key.
+    pub fn hash_key(&self) -> HashKey {
+        self.explicit_hash_key.unwrap_or_else(|| HashKey::of_partition_key(&self.partition_key))
+    }
+
+    /// What Kinesis counts against its limits: bytes of the data and of the partition key.
+    pub fn size_bytes(&self) -> usize {
+        self.data.len() + self.partition_key.len()
+    }
+}
+
+impl AsRef<UserRecord> for UserRecord {
+    fn as_ref(&self) -> &UserRecord {
+        self
+    }
+}
+
+/// Names the data by its length only: payloads do not belong into logs.
+impl std::fmt::Debug for UserRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserRecord")
+            .field("partition_key", &self.partition_key)
+            .field("explicit_hash_key", &self.explicit_hash_key)
+            .field("data_bytes", &self.data.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explicit_hash_key_goes_before_the_partition_key() {
+        let record = UserRecord::new("alpha", "hello");
+
+        assert_eq!(record.hash_key(), HashKey::of_partition_key("alpha"));
+        assert_eq!(record.with_explicit_hash_key(HashKey(7)).hash_key(), HashKey(7));
+    }
+
+    #[test]
+    fn size_counts_bytes_of_data_and_partition_key() {
+        assert_eq!(UserRecord::new("é", "abc").size_bytes(), 5);
+    }
+
+    #[test]
+    fn debug_output_does_not_show_the_data() {
+        let shown = format!("{:?}", UserRecord::new("k", "secret"));
+
+        assert!(shown.contains("data_bytes: 6") && !shown.contains("secret"), "{shown}");
+    }
+}
