@@ -1,0 +1,45 @@
+//! How the workers of a fleet share the leases, through the lease table alone.
+//!
+//! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine), and per
+//! lease a [`keeper`] (renews it, writes its checkpoints, learns of its loss or handoff).
+//! On the leader only: [`assigner`], which scans the table, creates missing leases ([`shard_sync`]), gives leases to
+//! workers and deletes leases of ended shards.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::WallClock,
+    config::Settings,
+    event::{Event, Events, chain},
+    kinesis::Kinesis,
+    lease::store::{LeaseStore, StoreError},
+};
+
+pub(crate) mod assigner;
+pub(crate) mod discovery;
+pub(crate) mod keeper;
+pub(crate) mod leader;
+pub(crate) mod membership;
+pub(crate) mod shard_sync;
+
+/// What all parts of a worker share.
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) events: Events,
+    pub(crate) kinesis: Arc<dyn Kinesis>,
+    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) clock: WallClock,
+}
+
+impl Context {
+    /// Reports a failed call to the lease table that is tried again.
+    pub(crate) fn table_failed(&self, error: &StoreError) {
+        self.events.emit(Event::LeaseTableFailed { error: chain(error) });
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

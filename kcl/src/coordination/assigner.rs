@@ -1,0 +1,183 @@
+//! SHELL: the leader's cycle. Scans the table, creates missing leases, gives leases to workers, deletes what is done with.
+//! Decided by [`logic`](crate::logic): `fleet_view`, `coverage`, `assignment`, `cleanup`.
+//!
+//! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use kpl::HashKeyRange;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, leader::LeadingUntil, shard_sync};
+use crate::{
+    event::{Event, chain},
+    lease::{
+        Conditional, Lease,
+        store::{StoreError, TableScan},
+    },
+    logic::{
+        assignment::{Candidate, How, Move, assigned_to, plan},
+        cleanup,
+        coverage::find_hole,
+        fleet_view::FleetView,
+    },
+};
+
+/// Writes at the same time.
+const CONCURRENT_WRITES: usize = 16;
+/// Cycles in a row that must see the same hole in the hash key space before shards are synced.
+/// Source: KCL `leasesRecoveryAuditorInconsistencyConfidenceThreshold`.
+const HOLE_CONFIDENCE: u32 = 3;
+/// Least time between two syncs that are not asked for by an empty table.
+const SYNC_INTERVAL: Duration = Duration::from_secs(30);
+/// When the item of a silent worker is deleted. Source: KCL `staleWorkerMetricsEntryCleanupDuration`.
+const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Runs the leader's cycle while this worker leads.
+pub(crate) struct Assigner {
+    context: Arc<Context>,
+    leading_until: LeadingUntil,
+    /// Tells discovery that we gave ourselves something.
+    nudge: Arc<Notify>,
+    term: Term,
+}
+
+/// What is remembered while leading.
+#[derive(Default)]
+struct Term {
+    view: FleetView,
+    hole: Option<(HashKeyRange, u32)>,
+    synced: Option<Instant>,
+    malformed: Vec<String>,
+}
+
+impl Assigner {
+    pub(crate) fn new(context: Arc<Context>, leading_until: LeadingUntil, nudge: Arc<Notify>) -> Self {
+        Self { context, leading_until, nudge, term: Term::default() }
+    }
+
+    /// Handles: gaining and losing leadership, time for a cycle, cancellation.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let interval = self.context.settings.assignment_interval;
+        loop {
+            let elected = self.leading_until.wait_for(Option::is_some);
+            match stop.run_until_cancelled(elected).await {
+                Some(Ok(_)) => {}
+                _ => return,
+            }
+            self.term = Term::default();
+            while self.leads() {
+                if let Err(error) = self.cycle().await {
+                    self.context.table_failed(&error);
+                }
+                if stop.run_until_cancelled(sleep(interval)).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.leading_until.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn cycle(&mut self) -> Result<(), StoreError> {
+        let mut scan = self.context.store.scan().await?;
+        self.report_malformed(&scan);
+        if self.needs_sync(&scan.leases) {
+            self.term.synced = Some(Instant::now());
+            match shard_sync::sync(&self.context, &scan.leases).await {
+                Ok(0) => {}
+                Ok(_) => scan = self.context.store.scan().await?,
+                Err(error) => self.context.events.emit(Event::ShardSyncFailed { error: chain(&error) }),
+            }
+        }
+        let now = Instant::now();
+        self.term.view.observe(&scan, now, self.context.clock.seconds());
+        let moves = self.plan(&scan, now);
+        self.carry_out(moves).await;
+        self.clean_up(&scan, now).await
+    }
+
+    fn report_malformed(&mut self, scan: &TableScan) {
+        if scan.malformed != self.term.malformed {
+            self.term.malformed.clone_from(&scan.malformed);
+            if !scan.malformed.is_empty() {
+                self.context.events.emit(Event::LeasesMalformed { keys: scan.malformed.clone() });
+            }
+        }
+    }
+
+    /// On an empty table at once; otherwise once per term, and when leases leave the same hole again and again.
+    fn needs_sync(&mut self, leases: &[Lease]) -> bool {
+        if leases.is_empty() || self.term.synced.is_none() {
+            return true;
+        }
+        let live = leases.iter().filter(|lease| !lease.is_ended());
+        let hole = find_hole(live.filter_map(|lease| lease.hash_key_range));
+        self.term.hole = match (hole, self.term.hole.take()) {
+            (Some(hole), Some((known, seen))) if hole == known => Some((hole, seen + 1)),
+            (Some(hole), _) => Some((hole, 1)),
+            (None, _) => None,
+        };
+        let rested = self.term.synced.is_none_or(|synced| synced.elapsed() >= SYNC_INTERVAL);
+        rested && self.term.hole.is_some_and(|(_, seen)| seen >= HOLE_CONFIDENCE)
+    }
+
+    fn plan(&self, scan: &TableScan, now: Instant) -> Vec<Move> {
+        let settings = &self.context.settings;
+        let patience = settings.handoff_timeout + settings.lease_duration;
+        let candidate = |lease: &Lease| Candidate {
+            lease: lease.clone(),
+            expired: lease.actual_owner().is_some() && self.term.view.age(&lease.key, now) > settings.lease_duration,
+            handoff_overdue: self.term.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
+        };
+        let candidates: Vec<Candidate> = scan.leases.iter().map(candidate).collect();
+        plan(&candidates, &self.term.view.active_workers(now), settings.max_leases)
+    }
+
+    async fn carry_out(&self, moves: Vec<Move>) {
+        let nudge = assigned_to(&moves, &self.context.settings.worker_id).next().is_some();
+        stream::iter(&moves).for_each_concurrent(CONCURRENT_WRITES, |planned| self.write(planned)).await;
+        if nudge {
+            self.nudge.notify_one();
+        }
+    }
+
+    async fn write(&self, planned: &Move) {
+        if !self.leads() {
+            return;
+        }
+        let written = match planned.how {
+            How::Assign => self.context.store.assign(&planned.lease, &planned.to).await,
+            How::HandOff => self.context.store.begin_handoff(&planned.lease, &planned.to).await,
+        };
+        let Move { lease, to, how } = planned;
+        match written {
+            Ok(Conditional::Applied) => tracing::info!(lease = %lease.key, %to, ?how, "lease assigned"),
+            // Its owner changed since the scan; the next cycle sees how.
+            Ok(Conditional::Conflict(_)) => tracing::debug!(lease = %lease.key, %to, ?how, "lease changed meanwhile"),
+            Err(error) => self.context.table_failed(&error),
+        }
+    }
+
+    async fn clean_up(&self, scan: &TableScan, now: Instant) -> Result<(), StoreError> {
+        let mut deleted = Vec::new();
+        for key in cleanup::plan(&scan.leases) {
+            self.context.store.delete(&key).await?;
+            deleted.extend(scan.leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));
+        }
+        if !deleted.is_empty() {
+            self.context.events.emit(Event::LeasesCleanedUp { shards: deleted });
+        }
+        for worker in self.term.view.stale_workers(STALE_WORKER_AGE, now) {
+            self.context.store.delete_worker(&worker).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! SHELL: keeps one lease: renews it, writes its checkpoints, and learns of its loss or handoff.
+//!
+//! One task owns the lease, so renewals and checkpoints, which fence each other by the counter, never race. It is apart
+//! from the processor's task: a heartbeat never waits for user code.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use super::Context;
+use crate::{
+    error::CheckpointError,
+    event::Event,
+    lease::{
+        Conditional, Lease,
+        store::{CheckpointWrite, StoreError},
+    },
+    logic::renewal::{Refusal, judge},
+};
+
+/// Renewals within one lease duration.
+const RENEWALS: u32 = 3;
+/// Pause after a failed renewal, as a part of the renewal interval.
+const RETRY: u32 = 6;
+/// Commands that may wait for the keeper: checkpoints of one shard, which its processor awaits one by one.
+const COMMANDS: usize = 16;
+
+/// What the lease's shard is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseState {
+    /// Process the shard.
+    Held,
+    /// Finish what is under way and give the lease up.
+    HandoffRequested,
+    /// Stop: somebody else has the lease, or may have it.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Command {
+    Checkpoint { write: CheckpointWrite, reply: oneshot::Sender<Result<(), CheckpointError>> },
+    GiveUp { reply: oneshot::Sender<()> },
+}
+
+/// Talks to a lease's keeper. When the last handle is gone, the keeper ends and lets the lease expire.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseHandle {
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<LeaseState>,
+}
+
+impl LeaseHandle {
+    pub(crate) async fn checkpoint(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Checkpoint { write, reply }).await;
+        sent.map_err(|_| CheckpointError::LeaseLost)?;
+        answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
+    }
+
+    /// Passes the lease on to its new owner, or releases it if there is none. Afterwards it is lost.
+    pub(crate) async fn give_up(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::GiveUp { reply }).await.is_ok() {
+            let _ = answer.await; // the keeper ended: the lease is lost already
+        }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        *self.state.borrow() == LeaseState::Lost
+    }
+
+    /// Resolves when the lease is lost or given up.
+    pub(crate) async fn lost(&self) {
+        let _ = self.state.clone().wait_for(|state| *state == LeaseState::Lost).await; // keeper gone: lost
+    }
+
+    /// Resolves when the lease is to be given up or is lost.
+    pub(crate) async fn no_longer_held(&self) -> LeaseState {
+        self.state.clone().wait_for(|state| *state != LeaseState::Held).await.map_or(LeaseState::Lost, |state| *state)
+    }
+}
+
+/// Owns one lease.
+pub(crate) struct Keeper {
+    context: Arc<Context>,
+    lease: Lease,
+    /// When the last successful write began: from then on others count the lease's age.
+    confirmed: Instant,
+    renew_at: Instant,
+    /// When a handoff that we know of must be over.
+    handoff_deadline: Option<Instant>,
+    state: watch::Sender<LeaseState>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl Keeper {
+    /// Takes charge of a lease that the table says is ours. Writes once, to be sure; None if it is not ours.
+    pub(crate) async fn take(context: Arc<Context>, lease: Lease) -> Option<(Self, LeaseHandle)> {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (state, observer) = watch::channel(LeaseState::Held);
+        let now = Instant::now();
+        let mut keeper =
+            Self { context, lease, confirmed: now, renew_at: now, handoff_deadline: None, state, commands: receiver };
+        match keeper.write(None).await {
+            Ok(()) => {
+                keeper.renew_at = now + keeper.renewal_interval();
+                Some((keeper, LeaseHandle { commands, state: observer }))
+            }
+            Err(CheckpointError::Table(error)) => {
+                keeper.context.table_failed(&error);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Keeps the lease until it is lost or given up, or all handles are gone. Handles: commands, time to renew,
+    /// local expiry, the end of a handoff's patience.
+    pub(crate) async fn run(mut self) {
+        while self.is_held() {
+            let expiry = self.expiry();
+            let handoff_deadline = self.handoff_deadline.unwrap_or(expiry);
+            tokio::select! {
+                // biased: a lease that has expired must not be used for a queued checkpoint.
+                biased;
+                () = sleep_until(expiry) => self.lose(),
+                () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => self.give_up().await,
+                command = self.commands.recv() => match command {
+                    Some(Command::Checkpoint { write, reply }) => {
+                        let _ = reply.send(self.checkpoint(write).await); // caller stopped waiting
+                    }
+                    Some(Command::GiveUp { reply }) => {
+                        self.give_up().await;
+                        let _ = reply.send(()); // caller stopped waiting
+                    }
+                    None => return,
+                },
+                () = sleep_until(self.renew_at) => self.renew().await,
+            }
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        *self.state.borrow() != LeaseState::Lost
+    }
+
+    fn lose(&mut self) {
+        self.state.send_replace(LeaseState::Lost);
+    }
+
+    /// When others may take the lease for abandoned.
+    fn expiry(&self) -> Instant {
+        self.confirmed + self.context.settings.lease_duration
+    }
+
+    fn renewal_interval(&self) -> Duration {
+        // Spread over time, so that leases taken together are not renewed together.
+        (self.context.settings.lease_duration / RENEWALS).mul_f64(0.9 + 0.1 * fastrand::f64())
+    }
+
+    async fn renew(&mut self) {
+        let begun = Instant::now();
+        match self.write(None).await {
+            Ok(()) => {
+                self.confirmed = begun;
+                self.renew_at = begun + self.renewal_interval();
+            }
+            Err(CheckpointError::Table(error)) => {
+                self.context.table_failed(&error);
+                self.renew_at = Instant::now() + self.renewal_interval() / RETRY;
+            }
+            Err(_) => self.lose(),
+        }
+    }
+
+    async fn checkpoint(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        let begun = Instant::now();
+        let result = self.write(Some(&write)).await;
+        match &result {
+            Ok(()) => {
+                self.lease.checkpoint = write.checkpoint;
+                self.confirmed = begun;
+                self.renew_at = begun + self.renewal_interval();
+            }
+            Err(CheckpointError::LeaseLost) => self.lose(),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Writes a renewal (None) or a checkpoint, and again with what a refusal taught us.
+    async fn write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
+        // One round for the write, one after learning of a handoff, one after an own write whose answer was lost.
+        for _ in 0..3 {
+            let attempt = match write {
+                Some(write) => self.context.store.checkpoint(&self.lease, write),
+                None => self.context.store.renew(&self.lease),
+            };
+            // The lease must not be written after its expiry, when another worker may count on its silence.
+            let outcome = timeout_at(self.expiry(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;
+            match outcome.map_err(CheckpointError::Table)? {
+                Conditional::Applied => {
+                    self.lease.counter += 1;
+                    return Ok(());
+                }
+                Conditional::Conflict(found) => {
+                    let found = match found {
+                        Some(found) => Some(found),
+                        None => self.read().await.map_err(CheckpointError::Table)?,
+                    };
+                    if self.learn(found, write)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Err(CheckpointError::LeaseLost)
+    }
+
+    async fn read(&self) -> Result<Option<Box<Lease>>, StoreError> {
+        Ok(self.context.store.get(&self.lease.key).await?.map(Box::new))
+    }
+
+    /// Takes in the item that refused our write. True: the write had taken place after all.
+    fn learn(&mut self, found: Option<Box<Lease>>, write: Option<&CheckpointWrite>) -> Result<bool, CheckpointError> {
+        let (found, own_write) = match judge(&self.context.settings.worker_id, &self.lease, found) {
+            Refusal::Lost => return Err(CheckpointError::LeaseLost),
+            Refusal::OwnWrite(found) => (found, true),
+            Refusal::Handoff(found) => (found, false),
+        };
+        let done = own_write && write.is_none_or(|write| write.checkpoint == found.checkpoint);
+        let handoff_is_news = found.in_handoff() && !self.lease.in_handoff();
+        self.lease = *found;
+        if handoff_is_news {
+            self.handoff_deadline = Some(Instant::now() + self.context.settings.handoff_timeout);
+            self.state.send_replace(LeaseState::HandoffRequested);
+            let shard_id = self.lease.shard_id.clone();
+            self.context.events.emit(Event::HandoffRequested { shard_id });
+        }
+        Ok(done)
+    }
+
+    /// Ends our ownership: to the new owner that the item names, or to nobody.
+    async fn give_up(&mut self) {
+        // Twice: the leader may have begun a handoff that we did not know of.
+        for _ in 0..2 {
+            let attempt = match self.lease.owner.clone().filter(|_| self.lease.in_handoff()) {
+                Some(next) => {
+                    let store = Arc::clone(&self.context.store);
+                    let lease = self.lease.clone();
+                    timeout_at(self.expiry(), async move { store.assign(&lease, &next).await }).await
+                }
+                None => timeout_at(self.expiry(), self.context.store.release(&self.lease)).await,
+            };
+            match attempt {
+                Ok(Ok(Conditional::Conflict(Some(found))))
+                    if found.actual_owner() == Some(&self.context.settings.worker_id) =>
+                {
+                    self.lease = *found;
+                }
+                Ok(Err(error)) => {
+                    self.context.table_failed(&error);
+                    break;
+                }
+                // Released, or not ours any more, or expired while waiting.
+                _ => break,
+            }
+        }
+        self.lose();
+    }
+}

@@ -1,0 +1,115 @@
+//! SHELL: this worker's item in the lease table, by which the leader knows it is alive.
+//!
+//! It is Java KCL's worker metrics item without metrics ("default metrics"), plus properties that tell runs of the same
+//! worker id apart.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::{
+    error::WorkerError,
+    event::chain,
+    lease::WorkerId,
+    logic::membership::{Standing, judge, may_be_alive},
+};
+
+/// How often a worker writes its item. Java workers do so every 30 s.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long after its last report a Java worker counts as active. Source: twice KCL `workerMetricsReporterFreqInMillis`.
+pub(crate) const ACTIVE_WINDOW: Duration = Duration::from_secs(60);
+/// How often a worker looks whether its item is still its own.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a worker that finds another run under its id waits for that one to show that it is alive.
+const PROBATION: Duration = Duration::from_secs(3);
+
+/// A worker's item in the lease table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkerItem {
+    /// The worker.
+    pub(crate) id: WorkerId,
+    /// When it reported last, by its own clock, in seconds since 1970.
+    pub(crate) last_update_seconds: u64,
+    /// Random id of this run of the worker; None for Java workers.
+    pub(crate) instance: Option<String>,
+    /// When this run started, by its own clock, in milliseconds since 1970.
+    pub(crate) started_at_millis: u64,
+}
+
+/// Keeps this worker's item up to date.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    context: Arc<Context>,
+    item: WorkerItem,
+}
+
+impl Membership {
+    /// Enters the fleet: writes the item, and makes sure that no other run has this id.
+    pub(crate) async fn join(context: Arc<Context>) -> Result<Self, WorkerError> {
+        let item = WorkerItem {
+            id: context.settings.worker_id.clone(),
+            last_update_seconds: context.clock.seconds(),
+            instance: Some(uuid::Uuid::new_v4().to_string()),
+            started_at_millis: context.clock.millis(),
+        };
+        let mut membership = Self { context, item };
+        let before = membership.context.store.report_worker(&membership.item).await?;
+        if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs()) {
+            let end = Instant::now() + PROBATION;
+            while Instant::now() < end {
+                sleep(CHECK_INTERVAL / 2).await;
+                membership.check().await?;
+            }
+        }
+        Ok(membership)
+    }
+
+    /// Reports until cancelled, then leaves the fleet. Handles: time to report, time to check, cancellation.
+    /// Ends early only if another live worker has this id.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let mut report_at = Instant::now() + REPORT_INTERVAL;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep_until(report_at) => {
+                    report_at = Instant::now() + REPORT_INTERVAL;
+                    self.report().await;
+                }
+                () = sleep(CHECK_INTERVAL) => self.check().await?,
+            }
+        }
+        if let Err(error) = self.context.store.delete_worker(&self.item).await {
+            self.context.table_failed(&error);
+        }
+        Ok(())
+    }
+
+    /// Compares what stands in the table with what we wrote there, and answers.
+    async fn check(&mut self) -> Result<(), WorkerError> {
+        let found = match self.context.store.get_worker(&self.item.id).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "worker item not read");
+                return Ok(());
+            }
+        };
+        match judge(&self.item, found.as_ref()) {
+            Standing::Ours => Ok(()),
+            Standing::Claim => {
+                tracing::warn!(worker_id = %self.item.id, "another run of this worker id appeared, answering it");
+                self.report().await;
+                Ok(())
+            }
+            Standing::InUse => Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() }),
+        }
+    }
+
+    async fn report(&mut self) {
+        self.item.last_update_seconds = self.context.clock.seconds();
+        if let Err(error) = self.context.store.report_worker(&self.item).await {
+            self.context.table_failed(&error);
+        }
+    }
+}

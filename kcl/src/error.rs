@@ -1,0 +1,120 @@
+//! Errors that reach the application.
+
+use crate::{
+    BoxError,
+    checkpoint::{Checkpoint, Position},
+    kinesis::{KinesisError, KinesisErrorKind},
+    lease::{WorkerId, store::StoreError},
+};
+
+/// A worker that cannot be built as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A name that must not be empty is.
+    #[error("{what} is empty")]
+    Empty {
+        /// Which name.
+        what: &'static str,
+    },
+    /// A value lies outside its bounds.
+    #[error("{what} is {value}, it must be {bounds}")]
+    OutOfBounds {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        bounds: &'static str,
+    },
+    /// A worker id that is also the key of another kind of item in the lease table.
+    #[error("worker id {worker_id:?} is reserved in the lease table, choose another")]
+    ReservedWorkerId {
+        /// The id.
+        worker_id: String,
+    },
+}
+
+/// Why a worker ended, or never started. Its leases go to other workers; nothing uncheckpointed is lost.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The stream does not exist in this account and region.
+    #[error("stream {stream} does not exist in this account and region")]
+    StreamNotFound {
+        /// The stream's name or ARN.
+        stream: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// The credentials lack a permission on the stream.
+    #[error("access denied: IAM action {action} on stream {stream} is missing")]
+    AccessDenied {
+        /// The missing IAM action.
+        action: &'static str,
+        /// The stream's name or ARN.
+        stream: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// A call to Kinesis failed for another reason.
+    #[error("stream {stream} cannot be read")]
+    Stream {
+        /// The stream's name or ARN.
+        stream: String,
+        /// What failed.
+        source: KinesisError,
+    },
+    /// The lease table cannot be used.
+    #[error("lease table cannot be used")]
+    LeaseTable(#[from] StoreError),
+    /// Another worker that runs now has this id. Give each worker its own.
+    #[error("worker id {worker_id} is in use by another running worker")]
+    WorkerIdInUse {
+        /// The id.
+        worker_id: WorkerId,
+    },
+    /// The lease table belongs to workers that this one must not join.
+    #[error("lease table {table} belongs to a fleet that this worker cannot join: {reason}")]
+    ForeignFleet {
+        /// The table.
+        table: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+impl WorkerError {
+    /// Why the stream could not be described or listed.
+    pub(crate) fn of_stream(stream: &str, error: KinesisError) -> Self {
+        let stream = stream.to_owned();
+        match error.kind {
+            KinesisErrorKind::NotFound => Self::StreamNotFound { stream, source: error.source },
+            KinesisErrorKind::AccessDenied => Self::AccessDenied { action: error.action, stream, source: error.source },
+            _ => Self::Stream { stream, source: error },
+        }
+    }
+}
+
+/// A checkpoint that was not stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Another worker has the lease, or this one could not renew it in time. Stop working on the shard; whoever holds
+    /// the lease starts from the last stored checkpoint.
+    #[error("the shard's lease is lost")]
+    LeaseLost,
+    /// The position lies before the last checkpoint or after the last delivered record.
+    #[error("checkpoint {attempted} is outside of what may be checkpointed: after {stored}, up to {}", delivered.as_ref().map_or("nothing delivered yet".to_owned(), ToString::to_string))]
+    OutOfRange {
+        /// The position asked for.
+        attempted: Position,
+        /// The checkpoint in the lease table.
+        stored: Checkpoint,
+        /// The last record handed to the processor.
+        delivered: Option<Position>,
+    },
+    /// The lease table did not answer or refused. It may be tried again; the lease is still held.
+    #[error("checkpoint was not stored")]
+    Table(#[source] StoreError),
+}

@@ -1,0 +1,186 @@
+//! What a worker tells about itself, for programs; the same facts go to the log.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use kpl::{SequenceNumber, ShardId};
+use tracing::{debug, error, info, warn};
+
+use crate::lease::WorkerId;
+
+/// Something that happened in a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The worker takes part in the fleet.
+    Started {
+        /// This worker.
+        worker_id: WorkerId,
+    },
+    /// The worker became the fleet's leader.
+    LeaderGained,
+    /// The worker is no longer the leader.
+    LeaderLost,
+    /// As leader, the worker created leases for shards without.
+    LeasesCreated {
+        /// Their shards.
+        shards: Vec<ShardId>,
+    },
+    /// As leader, the worker deleted leases of shards that are processed to their end.
+    LeasesCleanedUp {
+        /// Their shards.
+        shards: Vec<ShardId>,
+    },
+    /// The worker holds a lease now and is about to process its shard.
+    LeaseTaken {
+        /// The shard.
+        shard_id: ShardId,
+    },
+    /// The leader asked the worker to hand a lease over.
+    HandoffRequested {
+        /// The shard.
+        shard_id: ShardId,
+    },
+    /// The worker gave a lease up of its own will: handed over, or released at its stop.
+    LeaseReleased {
+        /// The shard.
+        shard_id: ShardId,
+    },
+    /// The worker lost a lease to another worker, or could not renew it in time.
+    LeaseLost {
+        /// The shard.
+        shard_id: ShardId,
+    },
+    /// A shard was processed to its end, and its children have leases.
+    ShardEnded {
+        /// The shard.
+        shard_id: ShardId,
+        /// The shards that follow it.
+        children: Vec<ShardId>,
+    },
+    /// The record processor failed or panicked. Nothing is skipped: processing starts again from the last checkpoint.
+    ProcessorFailed {
+        /// The shard.
+        shard_id: ShardId,
+        /// What it said.
+        error: String,
+        /// When this worker tries again; None if the lease is given up, and the next owner goes on.
+        retry_in: Option<Duration>,
+    },
+    /// Reading a shard failed; it is tried again.
+    ReadFailed {
+        /// The shard.
+        shard_id: ShardId,
+        /// What failed.
+        error: String,
+        /// Whether the shard's limits were the reason.
+        throttled: bool,
+    },
+    /// An aggregate was dropped because it belongs to another shard: its producer sends the records there again.
+    AggregateOfOtherShard {
+        /// The shard it was read from.
+        shard_id: ShardId,
+        /// The aggregate.
+        sequence_number: SequenceNumber,
+        /// How many user records it holds.
+        records: usize,
+    },
+    /// An aggregate is damaged: the keys of some user records cannot be read. These were delivered with the partition key
+    /// of the aggregate itself; no data is lost.
+    AggregateMalformed {
+        /// The shard it was read from.
+        shard_id: ShardId,
+        /// The aggregate.
+        sequence_number: SequenceNumber,
+        /// How many of its user records have no readable keys.
+        records: usize,
+        /// What is wrong with the first of them.
+        reason: String,
+    },
+    /// A call to the lease table failed; it is tried again.
+    LeaseTableFailed {
+        /// What failed.
+        error: String,
+    },
+    /// Shards could not be listed, or the listing contradicts itself; it is tried again.
+    ShardSyncFailed {
+        /// What failed.
+        error: String,
+    },
+    /// Items of the lease table that claim to be leases and cannot be read; they are left alone.
+    LeasesMalformed {
+        /// Their keys.
+        keys: Vec<String>,
+    },
+}
+
+impl Event {
+    fn log(&self) {
+        match self {
+            Self::Started { worker_id } => info!(%worker_id, "worker started"),
+            Self::LeaderGained => info!("worker leads the fleet"),
+            Self::LeaderLost => info!("worker no longer leads the fleet"),
+            Self::LeasesCreated { shards } => info!(?shards, "leases created"),
+            Self::LeasesCleanedUp { shards } => info!(?shards, "leases of ended shards deleted"),
+            Self::LeaseTaken { shard_id } => info!(%shard_id, "lease taken"),
+            Self::HandoffRequested { shard_id } => info!(%shard_id, "handing lease over"),
+            Self::LeaseReleased { shard_id } => info!(%shard_id, "lease released"),
+            Self::LeaseLost { shard_id } => warn!(%shard_id, "lease lost"),
+            Self::ShardEnded { shard_id, children } => info!(%shard_id, ?children, "shard ended"),
+            Self::ProcessorFailed { shard_id, error, retry_in } => {
+                error!(%shard_id, error, ?retry_in, "record processor failed, starting again from the last checkpoint");
+            }
+            Self::ReadFailed { shard_id, error, throttled: true } => debug!(%shard_id, error, "read throttled"),
+            Self::ReadFailed { shard_id, error, .. } => warn!(%shard_id, error, "read failed"),
+            Self::AggregateOfOtherShard { shard_id, sequence_number, records } => {
+                warn!(%shard_id, %sequence_number, records, "aggregate of another shard dropped");
+            }
+            Self::AggregateMalformed { shard_id, sequence_number, records, reason } => {
+                error!(%shard_id, %sequence_number, records, reason, "damaged aggregate: records delivered under its own key");
+            }
+            Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
+            Self::ShardSyncFailed { error } => warn!(error, "shard sync failed"),
+            Self::LeasesMalformed { keys } => error!(?keys, "items of the lease table cannot be read"),
+        }
+    }
+}
+
+type Handler = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Where events go: the log, and the application's handler if it has one.
+#[derive(Clone, Default)]
+pub(crate) struct Events {
+    handler: Option<Handler>,
+}
+
+impl Events {
+    pub(crate) fn to(handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self { handler: Some(Arc::new(handler)) }
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        event.log();
+        if let Some(handler) = &self.handler {
+            handler(&event);
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+/// An error with its causes, for one line of text.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

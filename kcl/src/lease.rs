@@ -1,0 +1,127 @@
+//! A lease: one item of the lease table, which says who processes a shard and how far it has come.
+
+use std::{fmt, sync::Arc};
+
+use kpl::{HashKeyRange, ShardId};
+
+use crate::checkpoint::Checkpoint;
+
+pub(crate) mod dynamodb;
+pub(crate) mod item;
+pub(crate) mod store;
+
+/// Key of a lease in its table. For an application with one stream it is the shard id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseKey(Arc<str>);
+
+/// Identifies a worker of the fleet; two live workers must not share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(Arc<str>);
+
+macro_rules! text_id {
+    ($visibility:vis $name:ident) => {
+        impl $name {
+            /// Takes the id as it stands in the lease table.
+            $visibility fn new(id: impl Into<Arc<str>>) -> Self {
+                Self(id.into())
+            }
+
+            /// The id as it stands in the lease table.
+            $visibility fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self::new(id)
+            }
+        }
+    };
+}
+
+text_id!(pub(crate) LeaseKey);
+text_id!(pub WorkerId);
+
+impl From<&ShardId> for LeaseKey {
+    fn from(shard_id: &ShardId) -> Self {
+        Self::new(shard_id.as_str())
+    }
+}
+
+/// One lease as read from the table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lease {
+    /// Key of the item.
+    pub(crate) key: LeaseKey,
+    /// The shard that this lease is for.
+    pub(crate) shard_id: ShardId,
+    /// The worker that owns the lease or, during a handoff, is about to. None: unassigned.
+    pub(crate) owner: Option<WorkerId>,
+    /// During a handoff, the worker that still processes the shard and checkpoints.
+    pub(crate) checkpoint_owner: Option<WorkerId>,
+    /// Grows with each renewal, checkpoint and change of owner: heartbeat and fencing token in one.
+    pub(crate) counter: u64,
+    /// How often the owner changed since the last checkpoint. Informational.
+    pub(crate) owner_switches: u64,
+    /// How far the shard is processed.
+    pub(crate) checkpoint: Checkpoint,
+    /// The shards that must be processed to their end before this one, as far as they have leases.
+    pub(crate) parents: Vec<ShardId>,
+    /// The shards that follow this one; known once it has ended.
+    pub(crate) children: Vec<ShardId>,
+    /// The shard's part of the hash key space, when known.
+    pub(crate) hash_key_range: Option<HashKeyRange>,
+    /// What the shard's processor takes in, in KiB/s, when measured.
+    pub(crate) throughput_kbps: Option<f64>,
+}
+
+impl Lease {
+    /// A new lease without owner, for a shard that nobody has processed yet.
+    pub(crate) fn unowned(shard_id: ShardId, checkpoint: Checkpoint) -> Self {
+        Self {
+            key: LeaseKey::from(&shard_id),
+            shard_id,
+            owner: None,
+            checkpoint_owner: None,
+            counter: 0,
+            owner_switches: 0,
+            checkpoint,
+            parents: Vec::new(),
+            children: Vec::new(),
+            hash_key_range: None,
+            throughput_kbps: None,
+        }
+    }
+
+    /// The worker that processes the shard now: during a handoff the old owner, otherwise the owner.
+    pub(crate) fn actual_owner(&self) -> Option<&WorkerId> {
+        self.checkpoint_owner.as_ref().or(self.owner.as_ref())
+    }
+
+    /// Whether the lease is on its way from one worker to another.
+    pub(crate) fn in_handoff(&self) -> bool {
+        self.checkpoint_owner.is_some()
+    }
+
+    /// Whether the shard is processed to its end.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.checkpoint == Checkpoint::ShardEnd
+    }
+}
+
+/// Outcome of a conditional write. A lost race is an outcome, not an error.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a conflict means that somebody else wrote first"]
+pub(crate) enum Conditional {
+    /// The write took place.
+    Applied,
+    /// The item was not as expected and is unchanged; here it is as it stands now, None if it does not exist.
+    Conflict(Option<Box<Lease>>),
+}

@@ -1,0 +1,410 @@
+//! SHELL: the lease table in DynamoDB. Translates the contract of [`store`](super::store) into calls; decides nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::update_item::builders::UpdateItemFluentBuilder,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use futures::future::{BoxFuture, FutureExt as _};
+use tracing::warn;
+
+use super::{
+    Conditional, Lease, LeaseKey, WorkerId,
+    item::{self, Entity, Item, n, s, string_set},
+    store::{CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
+};
+use crate::coordination::{leader::LockItem, membership::WorkerItem};
+use error::Call;
+
+mod error;
+mod table;
+
+/// Name of the index from owner to lease key, shared with Java KCL 3.x.
+const INDEX: &str = "LeaseOwnerToLeaseKeyIndex";
+
+/// The lease table of one application.
+#[derive(Debug)]
+pub(crate) struct DynamoDbLeaseStore {
+    client: Client,
+    table: String,
+    index_ready: AtomicBool,
+}
+
+impl DynamoDbLeaseStore {
+    pub(crate) fn new(client: Client, table: String) -> Self {
+        Self { client, table, index_ready: AtomicBool::new(false) }
+    }
+
+    fn call(&self, action: &'static str) -> Call<'_> {
+        Call { action, table: &self.table }
+    }
+
+    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key(item::LEASE_KEY, s(key))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    async fn get_item(&self, key: &str) -> Result<Option<Item>, StoreError> {
+        let get = self.client.get_item().table_name(&self.table).key(item::LEASE_KEY, s(key)).consistent_read(true);
+        let output = get.send().await.map_err(|error| self.call("dynamodb:GetItem").failed(error))?;
+        Ok(output.item)
+    }
+
+    async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, StoreError> {
+        match update.send().await {
+            Ok(_) => Ok(Conditional::Applied),
+            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+                let aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(failed) =
+                    context.into_err()
+                else {
+                    return Ok(Conditional::Conflict(None));
+                };
+                Ok(Conditional::Conflict(failed.item().and_then(item::read_lease).map(Box::new)))
+            }
+            Err(error) => Err(self.call("dynamodb:UpdateItem").failed(error)),
+        }
+    }
+
+    /// A scan of the whole table, page by page, optionally only the leases of one owner.
+    async fn scan_items(&self, owner: Option<&WorkerId>) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let mut scan = self.client.scan().table_name(&self.table).set_exclusive_start_key(start);
+            if let Some(owner) = owner {
+                scan = scan.filter_expression("#o = :o").expression_attribute_names("#o", item::LEASE_OWNER);
+                scan = scan.expression_attribute_values(":o", s(owner.as_str()));
+            }
+            let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
+            items.extend(page.items.unwrap_or_default());
+            match page.last_evaluated_key {
+                Some(key) if !key.is_empty() => start = Some(key),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let query = self.client.query().table_name(&self.table).index_name(INDEX).set_exclusive_start_key(start);
+            let query = query
+                .key_condition_expression("#o = :o")
+                .expression_attribute_names("#o", item::LEASE_OWNER)
+                .expression_attribute_values(":o", s(owner.as_str()));
+            let page = query.send().await.map_err(|error| self.call("dynamodb:Query").failed(error))?;
+            items.extend(page.items.unwrap_or_default());
+            match page.last_evaluated_key {
+                Some(key) if !key.is_empty() => start = Some(key),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    async fn index_ready(&self) -> Result<bool, StoreError> {
+        if !self.index_ready.load(Ordering::Relaxed) {
+            let ready = table::index_is_ready(&self.client, &self.table).await?;
+            self.index_ready.store(ready, Ordering::Relaxed);
+        }
+        Ok(self.index_ready.load(Ordering::Relaxed))
+    }
+}
+
+/// Adds `AND` conditions that both owners are still those of `lease`.
+fn owners_unchanged(update: UpdateItemFluentBuilder, lease: &Lease) -> (UpdateItemFluentBuilder, String) {
+    let (update, owner) = owner_unchanged(update, item::LEASE_OWNER, "o", lease.owner.as_ref());
+    let (update, checkpoint_owner) =
+        owner_unchanged(update, item::CHECKPOINT_OWNER, "co", lease.checkpoint_owner.as_ref());
+    (update, format!("attribute_exists({}) AND {owner} AND {checkpoint_owner}", item::LEASE_KEY))
+}
+
+fn owner_unchanged(
+    update: UpdateItemFluentBuilder,
+    attribute: &str,
+    name: &str,
+    expected: Option<&WorkerId>,
+) -> (UpdateItemFluentBuilder, String) {
+    let (value, condition) = (format!(":{name}"), format!("attribute_not_exists({attribute})"));
+    match expected {
+        Some(owner) => {
+            let condition = format!("{attribute} = {value}");
+            (update.expression_attribute_values(value, s(owner.as_str())), condition)
+        }
+        None => (update, condition),
+    }
+}
+
+/// Whether Java's rule counts this assignment as a switch of owners.
+fn is_owner_switch(lease: &Lease, to: &WorkerId) -> bool {
+    lease.owner.as_ref().is_some_and(|owner| owner != to) || lease.checkpoint_owner.as_ref() == Some(to)
+}
+
+impl LeaseStore for DynamoDbLeaseStore {
+    fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let ready = table::prepare(&self.client, &self.table).await?;
+            self.index_ready.store(ready, Ordering::Relaxed);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn fleet_version(&self) -> BoxFuture<'_, Result<FleetVersion, StoreError>> {
+        async move {
+            Ok(match self.get_item(item::MIGRATION_KEY).await? {
+                None => FleetVersion::Unknown,
+                Some(found) => match item::client_version(&found) {
+                    Some("CLIENT_VERSION_3X") => FleetVersion::V3,
+                    other => FleetVersion::Other(other.unwrap_or("(unreadable)").to_owned()),
+                },
+            })
+        }
+        .boxed()
+    }
+
+    fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.put_if_absent(item::v3_item(me, now_millis)).boxed()
+    }
+
+    fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>> {
+        async move {
+            let mut scan = TableScan::default();
+            for item in self.scan_items(None).await? {
+                match item::classify(&item) {
+                    Entity::Lease(lease) => scan.leases.push(*lease),
+                    Entity::Worker(worker) => scan.workers.push(worker),
+                    Entity::Malformed(key) => scan.malformed.push(key),
+                    Entity::Other => {}
+                }
+            }
+            Ok(scan)
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Lease>, StoreError>> {
+        async move { Ok(self.get_item(key.as_str()).await?.as_ref().and_then(item::read_lease)) }.boxed()
+    }
+
+    fn keys_owned_by<'a>(&'a self, owner: &'a WorkerId) -> BoxFuture<'a, Result<Vec<LeaseKey>, StoreError>> {
+        async move {
+            let items = match self.index_ready().await? {
+                true => self.query_index(owner).await?,
+                false => self.scan_items(Some(owner)).await?,
+            };
+            let key = |item: &Item| Some(LeaseKey::from(item.get(item::LEASE_KEY)?.as_s().ok()?.as_str()));
+            Ok(items.iter().filter_map(key).collect())
+        }
+        .boxed()
+    }
+
+    fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        async move {
+            let created = self.put_if_absent(item::new_lease_item(lease)).await?;
+            Ok(if created { Conditional::Applied } else { Conditional::Conflict(None) })
+        }
+        .boxed()
+    }
+
+    fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let mut condition = "leaseCounter = :c".to_owned();
+        if !lease.in_handoff() {
+            condition.push_str(" AND attribute_not_exists(checkpointOwner)");
+        }
+        let update = self
+            .update(lease.key.as_str())
+            .update_expression("SET leaseCounter = :next")
+            .condition_expression(condition)
+            .expression_attribute_values(":c", n(lease.counter))
+            .expression_attribute_values(":next", n(lease.counter + 1));
+        self.conditional_update(update).boxed()
+    }
+
+    fn checkpoint<'a>(
+        &'a self,
+        lease: &'a Lease,
+        write: &'a CheckpointWrite,
+    ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let mut set = format!(
+            "SET leaseCounter = :next, #cp = :cp, {} = :sub, {} = :zero",
+            item::CHECKPOINT_SUB,
+            item::OWNER_SWITCHES
+        );
+        let mut update = self
+            .update(lease.key.as_str())
+            .condition_expression("leaseCounter = :c")
+            .expression_attribute_names("#cp", item::CHECKPOINT)
+            .expression_attribute_values(":c", n(lease.counter))
+            .expression_attribute_values(":next", n(lease.counter + 1))
+            .expression_attribute_values(":cp", s(write.checkpoint.as_wire()))
+            .expression_attribute_values(":sub", n(write.checkpoint.sub_sequence_number()))
+            .expression_attribute_values(":zero", n(0));
+        if !write.children.is_empty() {
+            set.push_str(", childShardIds = :children");
+            update = update.expression_attribute_values(":children", string_set(&write.children));
+        }
+        set.push_str(" REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState");
+        self.conditional_update(update.update_expression(set)).boxed()
+    }
+
+    fn assign<'a>(&'a self, lease: &'a Lease, to: &'a WorkerId) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let mut add = "ADD leaseCounter :one".to_owned();
+        if is_owner_switch(lease, to) {
+            add.push_str(", ownerSwitchesSinceCheckpoint :one");
+        }
+        let (update, condition) = owners_unchanged(self.update(lease.key.as_str()), lease);
+        let update = update
+            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner {add}"))
+            .condition_expression(condition)
+            .expression_attribute_values(":to", s(to.as_str()))
+            .expression_attribute_values(":one", n(1));
+        self.conditional_update(update).boxed()
+    }
+
+    fn begin_handoff<'a>(
+        &'a self,
+        lease: &'a Lease,
+        to: &'a WorkerId,
+    ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let (update, condition) = owners_unchanged(self.update(lease.key.as_str()), lease);
+        let Some(owner) = lease.owner.as_ref().filter(|_| !lease.in_handoff()) else {
+            return async { Ok(Conditional::Conflict(Some(Box::new(lease.clone())))) }.boxed();
+        };
+        let update = update
+            .update_expression("SET leaseOwner = :to, checkpointOwner = :from")
+            .condition_expression(condition)
+            .expression_attribute_values(":to", s(to.as_str()))
+            .expression_attribute_values(":from", s(owner.as_str()));
+        self.conditional_update(update).boxed()
+    }
+
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let remove = if lease.in_handoff() { "checkpointOwner" } else { "leaseOwner" };
+        let (update, condition) = owners_unchanged(self.update(lease.key.as_str()), lease);
+        let update = update
+            .update_expression(format!("REMOVE {remove} ADD leaseCounter :one"))
+            .condition_expression(condition)
+            .expression_attribute_values(":one", n(1));
+        self.conditional_update(update).boxed()
+    }
+
+    fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>> {
+        let delete = self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key.as_str()));
+        async move {
+            delete.send().await.map_err(|error| self.call("dynamodb:DeleteItem").failed(error))?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn report_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
+        let no_metrics = || AttributeValue::M(Item::new());
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(item::LEASE_KEY, s(worker.id.as_str()))
+            .update_expression("SET lut = :lut, sts = :sts, opr = :opr, properties = :p, entityType = :type")
+            .expression_attribute_values(":lut", n(worker.last_update_seconds))
+            .expression_attribute_values(":sts", no_metrics())
+            .expression_attribute_values(":opr", no_metrics())
+            .expression_attribute_values(":p", item::worker_properties(worker))
+            .expression_attribute_values(":type", s("WORKER_METRIC_STATS"))
+            .return_values(ReturnValue::AllOld);
+        async move {
+            let output = update.send().await.map_err(|error| self.call("dynamodb:UpdateItem").failed(error))?;
+            Ok(output.attributes.as_ref().and_then(item::read_worker))
+        }
+        .boxed()
+    }
+
+    fn get_worker<'a>(&'a self, id: &'a WorkerId) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
+        async move { Ok(self.get_item(id.as_str()).await?.as_ref().and_then(item::read_worker)) }.boxed()
+    }
+
+    fn delete_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let condition = format!("{} = :lut", item::WORKER_LAST_UPDATE);
+        self.delete_if(worker.id.as_str(), condition, vec![(":lut", n(worker.last_update_seconds))]).boxed()
+    }
+
+    fn get_lock(&self) -> BoxFuture<'_, Result<Option<LockItem>, StoreError>> {
+        async move {
+            let found = self.get_item(item::LOCK_KEY).await?;
+            let lock = found.as_ref().and_then(item::read_lock);
+            if found.is_some() && lock.is_none() {
+                warn!(table = self.table, "the leader's lock item cannot be read, nobody can lead; delete it");
+            }
+            Ok(lock)
+        }
+        .boxed()
+    }
+
+    fn put_lock<'a>(
+        &'a self,
+        lock: &'a LockItem,
+        seen: Option<&'a LockItem>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let item = item::lock_item(lock);
+        let Some(seen) = seen else { return self.put_if_absent(item).boxed() };
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression(format!("{} = :v", item::LOCK_VERSION))
+            .expression_attribute_values(":v", s(seen.version.as_str()));
+        self.conditional_put(put).boxed()
+    }
+
+    fn delete_lock<'a>(&'a self, lock: &'a LockItem) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let condition = format!("{} = :v AND {} = :o", item::LOCK_VERSION, item::LOCK_OWNER);
+        let values = vec![(":v", s(lock.version.as_str())), (":o", s(lock.owner.as_str()))];
+        self.delete_if(item::LOCK_KEY, condition, values).boxed()
+    }
+}
+
+impl DynamoDbLeaseStore {
+    async fn put_if_absent(&self, item: Item) -> Result<bool, StoreError> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        self.conditional_put(put.condition_expression("attribute_not_exists(leaseKey)")).await
+    }
+
+    async fn conditional_put(
+        &self,
+        put: aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder,
+    ) -> Result<bool, StoreError> {
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.call("dynamodb:PutItem").failed(error)),
+        }
+    }
+
+    async fn delete_if(
+        &self,
+        key: &str,
+        condition: String,
+        values: Vec<(&'static str, AttributeValue)>,
+    ) -> Result<bool, StoreError> {
+        let mut delete = self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key));
+        for (name, value) in values {
+            delete = delete.expression_attribute_values(name, value);
+        }
+        match delete.condition_expression(condition).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.call("dynamodb:DeleteItem").failed(error)),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Creates the lease table and its owner index and waits for them.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::ProvideErrorMetadata as _,
+    types::{
+        AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+        GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType,
+        Projection, ProjectionType, ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus,
+    },
+};
+use tracing::info;
+
+use super::{Call, INDEX};
+use crate::lease::{
+    item::{LEASE_KEY, LEASE_OWNER},
+    store::StoreError,
+};
+
+/// Pauses between looks at a table or index that is being made.
+const POLL: Duration = Duration::from_millis(500);
+/// How long a table may take to become ACTIVE. Source: KCL's table wait.
+const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Returns whether the owner index is ready; while it is not, owned leases are found by a scan.
+pub(super) async fn prepare(client: &Client, table: &str) -> Result<bool, StoreError> {
+    let description = match describe(client, table).await? {
+        Some(description) => description,
+        None => {
+            create(client, table).await?;
+            wait_until_active(client, table).await?
+        }
+    };
+    check_key(table, &description)?;
+    let description = match description.table_status() {
+        Some(TableStatus::Active | TableStatus::Updating) => description,
+        _ => wait_until_active(client, table).await?,
+    };
+    if owner_index(&description).is_none() {
+        info!(table, index = INDEX, "adding the owner index to the lease table");
+        add_index(client, table, &description).await?;
+    }
+    index_is_ready(client, table).await
+}
+
+/// Whether the owner index can be queried.
+pub(super) async fn index_is_ready(client: &Client, table: &str) -> Result<bool, StoreError> {
+    let description = describe(client, table).await?;
+    let index = description.as_ref().and_then(owner_index);
+    Ok(index.is_some_and(|index| index.index_status() == Some(&IndexStatus::Active)))
+}
+
+fn owner_index(description: &TableDescription) -> Option<&GlobalSecondaryIndexDescription> {
+    description.global_secondary_indexes().iter().find(|index| index.index_name() == Some(INDEX))
+}
+
+pub(super) async fn describe(client: &Client, table: &str) -> Result<Option<TableDescription>, StoreError> {
+    let call = Call { action: "dynamodb:DescribeTable", table };
+    match client.describe_table().table_name(table).send().await {
+        Ok(output) => Ok(output.table),
+        Err(error) => match call.failed(error) {
+            StoreError::TableMissing { .. } => Ok(None),
+            other => Err(other),
+        },
+    }
+}
+
+fn check_key(table: &str, description: &TableDescription) -> Result<(), StoreError> {
+    let keys: Vec<&str> = description.key_schema().iter().map(KeySchemaElement::attribute_name).collect();
+    if keys == [LEASE_KEY] {
+        return Ok(());
+    }
+    let reason = format!("its key is {keys:?}, a lease table has the one key attribute {LEASE_KEY:?}");
+    Err(StoreError::WrongTable { table: table.to_owned(), reason })
+}
+
+async fn create(client: &Client, table: &str) -> Result<(), StoreError> {
+    info!(table, "creating the lease table");
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(INDEX)
+        .set_key_schema(Some(vec![key(LEASE_OWNER, KeyType::Hash), key(LEASE_KEY, KeyType::Range)]))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build()
+        .expect("index has name, keys and projection");
+    let created = client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key(LEASE_KEY, KeyType::Hash))
+        .attribute_definitions(string_attribute(LEASE_KEY))
+        .attribute_definitions(string_attribute(LEASE_OWNER))
+        .global_secondary_indexes(index)
+        .send()
+        .await;
+    match created {
+        Ok(_) => Ok(()),
+        // Another worker was faster.
+        Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
+        Err(error) => Err(Call { action: "dynamodb:CreateTable", table }.failed(error)),
+    }
+}
+
+async fn add_index(client: &Client, table: &str, description: &TableDescription) -> Result<(), StoreError> {
+    let on_demand = description.billing_mode_summary().and_then(|summary| summary.billing_mode())
+        == Some(&BillingMode::PayPerRequest);
+    let throughput = description.provisioned_throughput().filter(|_| !on_demand).map(|table| {
+        ProvisionedThroughput::builder()
+            .read_capacity_units(table.read_capacity_units().unwrap_or(1).max(1))
+            .write_capacity_units(table.write_capacity_units().unwrap_or(1).max(1))
+            .build()
+            .expect("both capacities are set")
+    });
+    let action = CreateGlobalSecondaryIndexAction::builder()
+        .index_name(INDEX)
+        .set_key_schema(Some(vec![key(LEASE_OWNER, KeyType::Hash), key(LEASE_KEY, KeyType::Range)]))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .set_provisioned_throughput(throughput)
+        .build()
+        .expect("index has name, keys and projection");
+    let updated = client
+        .update_table()
+        .table_name(table)
+        .attribute_definitions(string_attribute(LEASE_KEY))
+        .attribute_definitions(string_attribute(LEASE_OWNER))
+        .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build())
+        .send()
+        .await;
+    match updated {
+        Ok(_) => Ok(()),
+        // Another worker was faster.
+        Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
+        Err(error) => Err(Call { action: "dynamodb:UpdateTable", table }.failed(error)),
+    }
+}
+
+async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, StoreError> {
+    let poll = async {
+        loop {
+            if let Some(description) = describe(client, table).await?
+                && matches!(description.table_status(), Some(TableStatus::Active | TableStatus::Updating))
+            {
+                return Ok(description);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(TABLE_TIMEOUT, poll).await.unwrap_or_else(|_| {
+        let reason = format!("it did not become ACTIVE within {} s", TABLE_TIMEOUT.as_secs());
+        Err(StoreError::WrongTable { table: table.to_owned(), reason })
+    })
+}
+
+fn key(name: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("name and type are set")
+}
+
+fn string_attribute(name: &str) -> AttributeDefinition {
+    AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S)
+        .build()
+        .expect("name and type are set")
+}

@@ -1,0 +1,225 @@
+//! Translates between items of the lease table and what they mean. Pure; attribute names and types are those of
+//! Java KCL 3.x.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use kpl::{HashKeyRange, ShardId};
+
+use crate::{
+    checkpoint::Checkpoint,
+    coordination::{leader::LockItem, membership::WorkerItem},
+    lease::{Lease, LeaseKey, WorkerId},
+};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) const LEASE_KEY: &str = "leaseKey";
+pub(crate) const LEASE_OWNER: &str = "leaseOwner";
+pub(crate) const LEASE_COUNTER: &str = "leaseCounter";
+pub(crate) const OWNER_SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
+pub(crate) const CHECKPOINT_OWNER: &str = "checkpointOwner";
+pub(crate) const PARENTS: &str = "parentShardId";
+pub(crate) const CHILDREN: &str = "childShardIds";
+pub(crate) const STARTING_HASH_KEY: &str = "startingHashKey";
+pub(crate) const ENDING_HASH_KEY: &str = "endingHashKey";
+pub(crate) const THROUGHPUT: &str = "throughputKBps";
+pub(crate) const ENTITY_TYPE: &str = "entityType";
+
+const STREAM_NAME: &str = "streamName";
+const SHARD_ID: &str = "shardId";
+
+pub(crate) const LOCK_KEY: &str = "Leader";
+pub(crate) const LOCK_OWNER: &str = "ownerName";
+pub(crate) const LOCK_DURATION: &str = "leaseDuration";
+pub(crate) const LOCK_VERSION: &str = "recordVersionNumber";
+const LOCK_RELEASED: &str = "isReleased";
+/// Java KCL's lock duration, for a lock item whose own cannot be read.
+const DEFAULT_LOCK_DURATION: Duration = Duration::from_secs(120);
+
+pub(crate) const MIGRATION_KEY: &str = "Migration3.0";
+pub(crate) const CLIENT_VERSION: &str = "cv";
+
+pub(crate) const WORKER_LAST_UPDATE: &str = "lut";
+pub(crate) const WORKER_PROPERTIES: &str = "properties";
+const WORKER_INSTANCE: &str = "instance";
+const WORKER_STARTED: &str = "startedAtMillis";
+
+/// What an item of the lease table is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Entity {
+    Lease(Box<Lease>),
+    Worker(WorkerItem),
+    /// Neither, including types of the future.
+    Other,
+    /// Claims to be a lease and cannot be read.
+    Malformed(String),
+}
+
+/// Whether a worker with this id would collide with another kind of item.
+pub(crate) fn is_reserved_key(key: &str) -> bool {
+    [LOCK_KEY, MIGRATION_KEY, "TableMigration3.5"].contains(&key) || key.starts_with("shardId-")
+}
+
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(crate) fn n(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(crate) fn string_set(shards: &[ShardId]) -> AttributeValue {
+    AttributeValue::Ss(shards.iter().map(ToString::to_string).collect())
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn shard_ids(item: &Item, name: &str) -> Vec<ShardId> {
+    let set = item.get(name).and_then(|value| value.as_ss().ok());
+    set.into_iter().flatten().map(|id| ShardId::from(id.as_str())).collect()
+}
+
+/// Sorts out an item by its `entityType`; an item without one is a lease.
+pub(crate) fn classify(item: &Item) -> Entity {
+    match text(item, ENTITY_TYPE) {
+        None | Some("LEASE") => match read_lease(item) {
+            Some(lease) => Entity::Lease(Box::new(lease)),
+            None => Entity::Malformed(text(item, LEASE_KEY).unwrap_or("(no key)").to_owned()),
+        },
+        Some("WORKER_METRIC_STATS") => read_worker(item).map_or(Entity::Other, Entity::Worker),
+        Some(_) => Entity::Other,
+    }
+}
+
+/// Reads a lease of a single-stream application; None if the item is no such thing.
+pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
+    if !matches!(text(item, ENTITY_TYPE), None | Some("LEASE")) || item.contains_key(STREAM_NAME) {
+        return None;
+    }
+    let key = text(item, LEASE_KEY)?;
+    let checkpoint = Checkpoint::from_wire(text(item, CHECKPOINT)?, number(item, CHECKPOINT_SUB).unwrap_or(0)).ok()?;
+    Some(Lease {
+        key: LeaseKey::from(key),
+        shard_id: ShardId::from(text(item, SHARD_ID).unwrap_or(key)),
+        owner: text(item, LEASE_OWNER).map(WorkerId::from),
+        checkpoint_owner: text(item, CHECKPOINT_OWNER).map(WorkerId::from),
+        counter: number(item, LEASE_COUNTER)?,
+        owner_switches: number(item, OWNER_SWITCHES)?,
+        checkpoint,
+        parents: shard_ids(item, PARENTS),
+        children: shard_ids(item, CHILDREN),
+        hash_key_range: read_range(item),
+        throughput_kbps: number(item, THROUGHPUT),
+    })
+}
+
+fn read_range(item: &Item) -> Option<HashKeyRange> {
+    let start = text(item, STARTING_HASH_KEY)?.parse().ok()?;
+    let end = text(item, ENDING_HASH_KEY)?.parse().ok()?;
+    (start < end).then_some(HashKeyRange { start, end })
+}
+
+/// The item of a lease that does not exist yet.
+pub(crate) fn new_lease_item(lease: &Lease) -> Item {
+    let mut item = Item::from([
+        (LEASE_KEY.to_owned(), s(lease.key.as_str())),
+        (LEASE_COUNTER.to_owned(), n(lease.counter)),
+        (OWNER_SWITCHES.to_owned(), n(lease.owner_switches)),
+        (CHECKPOINT.to_owned(), s(lease.checkpoint.as_wire())),
+        (CHECKPOINT_SUB.to_owned(), n(lease.checkpoint.sub_sequence_number())),
+        (ENTITY_TYPE.to_owned(), s("LEASE")),
+    ]);
+    if let Some(owner) = &lease.owner {
+        item.insert(LEASE_OWNER.to_owned(), s(owner.as_str()));
+    }
+    if !lease.parents.is_empty() {
+        item.insert(PARENTS.to_owned(), string_set(&lease.parents));
+    }
+    if !lease.children.is_empty() {
+        item.insert(CHILDREN.to_owned(), string_set(&lease.children));
+    }
+    if let Some(range) = lease.hash_key_range {
+        item.insert(STARTING_HASH_KEY.to_owned(), s(range.start.to_string()));
+        item.insert(ENDING_HASH_KEY.to_owned(), s(range.end.to_string()));
+    }
+    item
+}
+
+/// Reads a worker's item, of Java workers too.
+pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
+    let properties = item.get(WORKER_PROPERTIES).and_then(|value| value.as_m().ok());
+    Some(WorkerItem {
+        id: WorkerId::from(text(item, LEASE_KEY)?),
+        last_update_seconds: number(item, WORKER_LAST_UPDATE)?,
+        instance: properties.and_then(|map| text(map, WORKER_INSTANCE)).map(str::to_owned),
+        started_at_millis: properties
+            .and_then(|map| text(map, WORKER_STARTED))
+            .and_then(|millis| millis.parse().ok())
+            .unwrap_or(0),
+    })
+}
+
+/// The attribute `properties` of a worker's item: which run of the program holds this worker id.
+pub(crate) fn worker_properties(worker: &WorkerItem) -> AttributeValue {
+    let mut properties = Item::from([(WORKER_STARTED.to_owned(), s(worker.started_at_millis.to_string()))]);
+    if let Some(instance) = &worker.instance {
+        properties.insert(WORKER_INSTANCE.to_owned(), s(instance.as_str()));
+    }
+    AttributeValue::M(properties)
+}
+
+/// Reads the leader's lock; None if the item lacks an owner or a version.
+pub(crate) fn read_lock(item: &Item) -> Option<LockItem> {
+    Some(LockItem {
+        owner: WorkerId::from(text(item, LOCK_OWNER)?),
+        version: text(item, LOCK_VERSION)?.to_owned(),
+        duration: text(item, LOCK_DURATION)
+            .and_then(|millis| millis.parse().ok())
+            .map_or(DEFAULT_LOCK_DURATION, Duration::from_millis),
+        released: item.contains_key(LOCK_RELEASED),
+    })
+}
+
+/// The lock's item; the duration is a decimal string.
+pub(crate) fn lock_item(lock: &LockItem) -> Item {
+    Item::from([
+        (LEASE_KEY.to_owned(), s(LOCK_KEY)),
+        (LOCK_OWNER.to_owned(), s(lock.owner.as_str())),
+        (LOCK_VERSION.to_owned(), s(lock.version.as_str())),
+        (LOCK_DURATION.to_owned(), s(lock.duration.as_millis().to_string())),
+        (ENTITY_TYPE.to_owned(), s("LEADER")),
+    ])
+}
+
+/// The item that declares an application to be of KCL 3.x, as Java writes it for a new application.
+pub(crate) fn v3_item(me: &WorkerId, now_millis: u64) -> Item {
+    let state = |version: &str| {
+        Item::from([
+            (CLIENT_VERSION.to_owned(), s(version)),
+            ("mb".to_owned(), s(me.as_str())),
+            ("mts".to_owned(), n(now_millis)),
+        ])
+    };
+    let mut item = state("CLIENT_VERSION_3X");
+    item.insert(LEASE_KEY.to_owned(), s(MIGRATION_KEY));
+    item.insert(ENTITY_TYPE.to_owned(), s("CLIENT_VERSION_MIGRATION"));
+    item.insert("h".to_owned(), AttributeValue::L(vec![AttributeValue::M(state("CLIENT_VERSION_INIT"))]));
+    item
+}
+
+/// The state that a `Migration3.0` item is in.
+pub(crate) fn client_version(item: &Item) -> Option<&str> {
+    text(item, CLIENT_VERSION)
+}
+
+#[cfg(test)]
+mod tests;

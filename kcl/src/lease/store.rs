@@ -1,0 +1,173 @@
+//! The contract of the lease table: what each operation writes, and under which condition.
+//!
+//! The conditions are those of Java KCL 3.x, so that workers of both kinds can share a table:
+//! (A) no write changes attributes it does not name, so unknown ones survive;
+//! (B) renewals and checkpoints require the counter that the caller saw last, and raise it: a worker that lost its lease
+//!     cannot write any more;
+//! (C) changes of owner require the owners that the caller saw last, and raise the counter, which fences the old owner;
+//! (D) a condition that does not hold is [`Conditional::Conflict`], never an error.
+
+use futures::future::BoxFuture;
+use kpl::ShardId;
+
+use crate::{
+    BoxError,
+    checkpoint::Checkpoint,
+    coordination::{leader::LockItem, membership::WorkerItem},
+    lease::{Conditional, Lease, LeaseKey, WorkerId},
+};
+
+/// Everything the coordination needs to know, from one scan of the table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TableScan {
+    /// Leases that could be read.
+    pub(crate) leases: Vec<Lease>,
+    /// The fleet's workers, dead ones included.
+    pub(crate) workers: Vec<WorkerItem>,
+    /// Keys of items that claim to be leases and cannot be read.
+    pub(crate) malformed: Vec<String>,
+}
+
+/// Which generation of KCL the application's workers may belong to, from the item `Migration3.0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FleetVersion {
+    /// No item: a new application, or one of KCL 2.x.
+    Unknown,
+    /// KCL 3.x for good.
+    V3,
+    /// Any other state, with the text of attribute `cv`.
+    Other(String),
+}
+
+/// A call to the lease table that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The credentials lack a permission.
+    #[error("access denied: IAM action {action} on table {table} is missing")]
+    AccessDenied {
+        /// The missing IAM action.
+        action: &'static str,
+        /// The table, or its index.
+        table: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// DynamoDB refused because of the table's or the account's throughput.
+    #[error("lease table {table} is throttled in {action}")]
+    Throttled {
+        /// The refused IAM action.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// The table does not exist (any more).
+    #[error("lease table {table} does not exist")]
+    TableMissing {
+        /// The table.
+        table: String,
+    },
+    /// The table exists and cannot serve as a lease table.
+    #[error("table {table} cannot be a lease table: {reason}")]
+    WrongTable {
+        /// The table.
+        table: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Anything else: network, time-out, service failure.
+    #[error("{action} on table {table} failed")]
+    Call {
+        /// The IAM action of the call.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// What the SDK or the service said.
+        source: BoxError,
+    },
+}
+
+/// What a checkpoint writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CheckpointWrite {
+    /// The new checkpoint.
+    pub(crate) checkpoint: Checkpoint,
+    /// Child shards, learned at the end of the shard; written only when not empty.
+    pub(crate) children: Vec<ShardId>,
+}
+
+/// The lease table. Calls may fail at any time, before or after their effect.
+///
+/// Futures may be dropped; the write may then have taken place or not.
+pub(crate) trait LeaseStore: Send + Sync + 'static {
+    /// Creates the table and its owner index if they do not exist and waits until the table can be used.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Which fleet the table belongs to.
+    fn fleet_version(&self) -> BoxFuture<'_, Result<FleetVersion, StoreError>>;
+
+    /// Declares the application to be of KCL 3.x; false if somebody else declared something first.
+    fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Reads all leases and worker items. Eventually consistent.
+    fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>>;
+
+    /// Reads one lease. Strongly consistent.
+    fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Lease>, StoreError>>;
+
+    /// Keys of the leases whose `owner` is this worker. Eventually consistent.
+    fn keys_owned_by<'a>(&'a self, owner: &'a WorkerId) -> BoxFuture<'a, Result<Vec<LeaseKey>, StoreError>>;
+
+    /// Creates the lease; [`Conditional::Conflict`] if it exists.
+    fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Raises the counter by one if it is still `lease.counter` and no handoff began that `lease` does not know of.
+    fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Stores progress and raises the counter by one if it is still `lease.counter`. Legal during a handoff.
+    fn checkpoint<'a>(
+        &'a self,
+        lease: &'a Lease,
+        write: &'a CheckpointWrite,
+    ) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Gives the lease to `to` and ends a handoff, if both owners are still those of `lease`. Raises the counter.
+    fn assign<'a>(&'a self, lease: &'a Lease, to: &'a WorkerId) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Begins a handoff to `to` if the owner is still that of `lease` and none is going on. Leaves the counter.
+    fn begin_handoff<'a>(
+        &'a self,
+        lease: &'a Lease,
+        to: &'a WorkerId,
+    ) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Takes the owner away if both owners are still those of `lease`. Raises the counter.
+    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Deletes the lease, whoever owns it.
+    fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Writes this worker's item, the sign of its membership, and returns what stood there before.
+    fn report_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>>;
+
+    /// Reads a worker's item. Strongly consistent.
+    fn get_worker<'a>(&'a self, id: &'a WorkerId) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>>;
+
+    /// Deletes a worker's item if it has not been written since it was read as `worker`.
+    fn delete_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Reads the leader's lock. Strongly consistent.
+    fn get_lock(&self) -> BoxFuture<'_, Result<Option<LockItem>, StoreError>>;
+
+    /// Writes the lock if it does not exist (`seen` is None) or still has the version of `seen`. True: written.
+    fn put_lock<'a>(
+        &'a self,
+        lock: &'a LockItem,
+        seen: Option<&'a LockItem>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Deletes the lock if it still has this version and owner. True: deleted.
+    fn delete_lock<'a>(&'a self, lock: &'a LockItem) -> BoxFuture<'a, Result<bool, StoreError>>;
+}

@@ -1,0 +1,16 @@
+//! The decisions, free of I/O: no `async`, no clock, no SDK. Each takes what was seen and when, and says what to do.
+
+pub(crate) mod assignment;
+pub(crate) mod cleanup;
+pub(crate) mod coverage;
+pub(crate) mod deaggregate;
+pub(crate) mod fleet_view;
+pub(crate) mod leadership;
+pub(crate) mod membership;
+pub(crate) mod pacing;
+pub(crate) mod progress;
+pub(crate) mod renewal;
+pub(crate) mod shard_sync;
+
+#[cfg(test)]
+mod purity;

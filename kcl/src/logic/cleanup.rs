@@ -1,0 +1,64 @@
+//! Which ended leases may be deleted. Pure.
+//!
+//! A lease of an ended shard stays until (A) every child has a lease that has got beyond its start, so that nobody
+//! needs the parent to find or gate the children, and (B) its own parents' leases are gone: the oldest go first.
+
+use std::collections::HashMap;
+
+use crate::{
+    checkpoint::Checkpoint,
+    lease::{Lease, LeaseKey},
+};
+
+/// Keys of the leases to delete.
+pub(crate) fn plan(leases: &[Lease]) -> Vec<LeaseKey> {
+    let by_shard: HashMap<_, &Lease> = leases.iter().map(|lease| (&lease.shard_id, lease)).collect();
+    let started = |lease: &&Lease| !matches!(lease.checkpoint, Checkpoint::TrimHorizon | Checkpoint::AtTimestamp);
+    let deletable = |lease: &&Lease| {
+        lease.is_ended()
+            && !lease.children.is_empty()
+            && lease.children.iter().all(|child| by_shard.get(child).is_some_and(started))
+            && !lease.parents.iter().any(|parent| by_shard.contains_key(parent))
+    };
+    leases.iter().filter(deletable).map(|lease| lease.key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(shard: &str, checkpoint: Checkpoint, parents: &[&str], children: &[&str]) -> Lease {
+        let ids = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
+        Lease { parents: ids(parents), children: ids(children), ..Lease::unowned(shard.into(), checkpoint) }
+    }
+
+    fn at_5() -> Checkpoint {
+        Checkpoint::from_wire("5", 0).unwrap()
+    }
+
+    #[test]
+    fn a_split_parent_goes_once_both_children_have_progressed() {
+        let parent = lease("p", Checkpoint::ShardEnd, &[], &["a", "b"]);
+        let (a, b) = (lease("a", at_5(), &["p"], &[]), lease("b", at_5(), &["p"], &[]));
+
+        assert_eq!(plan(&[parent.clone(), a.clone(), b]), ["p".into()]);
+        let idle = lease("b", Checkpoint::TrimHorizon, &["p"], &[]);
+        assert_eq!(plan(&[parent.clone(), a.clone(), idle]), []);
+        assert_eq!(plan(&[parent, a]), [], "a child without a lease keeps its parent");
+    }
+
+    #[test]
+    fn grandparents_go_before_parents() {
+        let grandparent = lease("g", Checkpoint::ShardEnd, &[], &["p"]);
+        let parent = lease("p", Checkpoint::ShardEnd, &["g"], &["c"]);
+        let child = lease("c", at_5(), &["p"], &[]);
+
+        assert_eq!(plan(&[parent.clone(), child.clone(), grandparent]), ["g".into()]);
+        assert_eq!(plan(&[parent, child]), ["p".into()]);
+    }
+
+    #[test]
+    fn leases_of_open_shards_and_ended_ones_without_known_children_stay() {
+        assert_eq!(plan(&[lease("a", at_5(), &[], &[]), lease("b", Checkpoint::ShardEnd, &[], &[])]), []);
+    }
+}

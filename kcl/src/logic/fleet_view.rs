@@ -1,0 +1,175 @@
+//! What the leader knows of leases and workers from scanning the table again and again. Pure.
+//!
+//! (A) A lease expires by how long we saw its counter unchanged, never by anybody's clock.
+//! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    coordination::membership::{ACTIVE_WINDOW, REPORT_INTERVAL, WorkerItem},
+    lease::store::TableScan,
+    lease::{Lease, LeaseKey, WorkerId},
+};
+
+/// Reports that a worker of this library may miss before it counts as gone.
+const MISSED_REPORTS: u32 = 3;
+
+/// Owner and checkpoint owner of a lease.
+type Owners = (Option<WorkerId>, Option<WorkerId>);
+
+#[derive(Debug)]
+struct SeenLease {
+    counter: u64,
+    changed: Instant,
+    /// The handoff going on, and since when we know of it.
+    handoff: Option<(Owners, Instant)>,
+}
+
+#[derive(Debug)]
+struct SeenWorker {
+    item: WorkerItem,
+    changed: Instant,
+}
+
+/// The leader's memory between scans. Forget it on losing leadership.
+#[derive(Debug, Default)]
+pub(crate) struct FleetView {
+    leases: HashMap<LeaseKey, SeenLease>,
+    workers: HashMap<WorkerId, SeenWorker>,
+}
+
+impl FleetView {
+    /// Takes in a scan made at `now`; `wall_seconds` is our wall clock, for workers never seen before.
+    pub(crate) fn observe(&mut self, scan: &TableScan, now: Instant, wall_seconds: u64) {
+        let present: HashSet<&LeaseKey> = scan.leases.iter().map(|lease| &lease.key).collect();
+        self.leases.retain(|key, _| present.contains(key));
+        for lease in &scan.leases {
+            self.observe_lease(lease, now);
+        }
+        let present: HashSet<&WorkerId> = scan.workers.iter().map(|worker| &worker.id).collect();
+        self.workers.retain(|id, _| present.contains(id));
+        for worker in &scan.workers {
+            self.observe_worker(worker, now, wall_seconds);
+        }
+    }
+
+    fn observe_lease(&mut self, lease: &Lease, now: Instant) {
+        let seen = self.leases.entry(lease.key.clone()).or_insert(SeenLease {
+            counter: lease.counter,
+            changed: now,
+            handoff: None,
+        });
+        if seen.counter != lease.counter {
+            seen.counter = lease.counter;
+            seen.changed = now;
+        }
+        let pair = (lease.owner.clone(), lease.checkpoint_owner.clone());
+        let known = seen.handoff.as_ref().is_some_and(|(known, _)| *known == pair);
+        if !lease.in_handoff() {
+            seen.handoff = None;
+        } else if !known {
+            seen.handoff = Some((pair, now));
+        }
+    }
+
+    fn observe_worker(&mut self, worker: &WorkerItem, now: Instant, wall_seconds: u64) {
+        match self.workers.get_mut(&worker.id) {
+            Some(seen) if seen.item == *worker => {}
+            Some(seen) => *seen = SeenWorker { item: worker.clone(), changed: now },
+            None => {
+                let age = Duration::from_secs(wall_seconds.saturating_sub(worker.last_update_seconds));
+                let changed = now.checked_sub(age.min(ACTIVE_WINDOW)).unwrap_or(now);
+                self.workers.insert(worker.id.clone(), SeenWorker { item: worker.clone(), changed });
+            }
+        }
+    }
+
+    /// How long the lease's counter is unchanged.
+    pub(crate) fn age(&self, key: &LeaseKey, now: Instant) -> Duration {
+        self.leases.get(key).map_or(Duration::ZERO, |seen| now.duration_since(seen.changed))
+    }
+
+    /// How long the lease's present handoff is going on.
+    pub(crate) fn handoff_age(&self, key: &LeaseKey, now: Instant) -> Option<Duration> {
+        let (_, since) = self.leases.get(key)?.handoff.as_ref()?;
+        Some(now.duration_since(*since))
+    }
+
+    /// Workers that report.
+    pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerId> {
+        let active = |seen: &&SeenWorker| {
+            let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
+            now.duration_since(seen.changed) < window
+        };
+        self.workers.values().filter(active).map(|seen| seen.item.id.clone()).collect()
+    }
+
+    /// Items of workers that have not reported for longer than `age`.
+    pub(crate) fn stale_workers(&self, age: Duration, now: Instant) -> Vec<WorkerItem> {
+        let stale = |seen: &&SeenWorker| now.duration_since(seen.changed) > age;
+        self.workers.values().filter(stale).map(|seen| seen.item.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+
+    fn scan(counter: u64) -> TableScan {
+        let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);
+        TableScan { leases: vec![Lease { owner: Some("w".into()), counter, ..lease }], ..TableScan::default() }
+    }
+
+    fn reported_at(seconds: u64, instance: Option<&str>) -> TableScan {
+        let worker = WorkerItem {
+            id: "w".into(),
+            last_update_seconds: seconds,
+            instance: instance.map(str::to_owned),
+            started_at_millis: 0,
+        };
+        TableScan { workers: vec![worker], ..TableScan::default() }
+    }
+
+    #[test]
+    fn a_leases_age_counts_from_the_last_change_of_its_counter() {
+        let (mut view, start, key) = (FleetView::default(), Instant::now(), LeaseKey::from("shardId-000000000000"));
+        let second = Duration::from_secs(1);
+
+        view.observe(&scan(1), start, 0);
+        view.observe(&scan(1), start + 5 * second, 0);
+        assert_eq!(view.age(&key, start + 5 * second), 5 * second);
+
+        view.observe(&scan(2), start + 6 * second, 0);
+        assert_eq!(view.age(&key, start + 7 * second), second);
+    }
+
+    #[test]
+    fn a_worker_whose_clock_is_wrong_is_active_once_its_item_changes() {
+        let (mut view, start) = (FleetView::default(), Instant::now() + 10 * ACTIVE_WINDOW);
+
+        view.observe(&reported_at(1_000, Some("a")), start, 9_000);
+        assert!(view.active_workers(start).is_empty());
+
+        view.observe(&reported_at(1_005, Some("a")), start + REPORT_INTERVAL, 9_005);
+        assert_eq!(view.active_workers(start + REPORT_INTERVAL), ["w".into()]);
+    }
+
+    #[test]
+    fn a_silent_worker_stops_being_active_and_a_java_worker_has_a_minute() {
+        let start = Instant::now();
+        let silence = REPORT_INTERVAL * MISSED_REPORTS;
+        for (instance, active) in [(Some("a"), 0), (None, 1)] {
+            let mut view = FleetView::default();
+            view.observe(&reported_at(1_000, instance), start, 1_000);
+
+            assert_eq!(view.active_workers(start).len(), 1);
+            assert_eq!(view.active_workers(start + silence).len(), active, "{instance:?}");
+        }
+    }
+}

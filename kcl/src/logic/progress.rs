@@ -1,0 +1,144 @@
+//! How far a shard's processor may checkpoint. Pure.
+//!
+//! (A) A checkpoint never moves back. (B) It never goes beyond what was handed to the processor.
+//! (C) What is handed out lies after the checkpoint and after everything handed out before.
+
+use crate::checkpoint::{Checkpoint, Position};
+
+/// Progress within one run of a processor.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    stored: Checkpoint,
+    delivered: Option<Position>,
+}
+
+/// A position outside of what may be checkpointed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutOfRange {
+    pub(crate) stored: Checkpoint,
+    pub(crate) delivered: Option<Position>,
+}
+
+impl Progress {
+    /// A run that starts after `stored`.
+    pub(crate) fn starting_at(stored: Checkpoint) -> Self {
+        Self { stored, delivered: None }
+    }
+
+    /// The checkpoint in the lease table.
+    pub(crate) fn stored(&self) -> &Checkpoint {
+        &self.stored
+    }
+
+    /// Whether this position comes after everything handed out or checkpointed, so that it is still to be delivered.
+    pub(crate) fn is_new(&self, position: &Position) -> bool {
+        let after_stored = match &self.stored {
+            Checkpoint::At(stored) => position > stored,
+            Checkpoint::ShardEnd => false,
+            _ => true,
+        };
+        after_stored && self.delivered.as_ref().is_none_or(|delivered| position > delivered)
+    }
+
+    /// Records up to `position` are handed to the processor.
+    pub(crate) fn deliver(&mut self, position: Position) {
+        debug_assert!(self.is_new(&position), "records are handed out in order");
+        self.delivered = Some(position);
+    }
+
+    /// What a checkpoint of everything handed out writes; None if that is stored already.
+    pub(crate) fn everything(&self) -> Option<Position> {
+        self.delivered.clone().filter(|delivered| self.stored != Checkpoint::At(delivered.clone()))
+    }
+
+    /// What a checkpoint at `position` writes; None if it is stored already.
+    pub(crate) fn at(&self, position: &Position) -> Result<Option<Position>, OutOfRange> {
+        let out_of_range = || OutOfRange { stored: self.stored.clone(), delivered: self.delivered.clone() };
+        let requested = Checkpoint::At(position.clone());
+        if requested == self.stored {
+            return Ok(None);
+        }
+        let delivered = self.delivered.as_ref().ok_or_else(out_of_range)?;
+        if requested < self.stored || position > delivered {
+            return Err(out_of_range());
+        }
+        Ok(Some(position.clone()))
+    }
+
+    /// The table now holds `checkpoint`.
+    pub(crate) fn stored_at(&mut self, checkpoint: Checkpoint) {
+        if checkpoint > self.stored {
+            self.stored = checkpoint;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(sequence_number: u32, sub_sequence_number: u64) -> Position {
+        Position { sequence_number: sequence_number.to_string().parse().unwrap(), sub_sequence_number }
+    }
+
+    fn delivered(stored: Checkpoint, up_to: Position) -> Progress {
+        let mut progress = Progress::starting_at(stored);
+        progress.deliver(up_to);
+        progress
+    }
+
+    #[test]
+    fn a_checkpoint_in_the_middle_of_an_aggregate_lets_its_tail_through() {
+        let progress = Progress::starting_at(Checkpoint::At(at(100, 3)));
+
+        assert!(!progress.is_new(&at(100, 3)));
+        assert!(progress.is_new(&at(100, 4)));
+    }
+
+    #[test]
+    fn nothing_is_written_before_anything_was_delivered() {
+        assert_eq!(Progress::starting_at(Checkpoint::TrimHorizon).everything(), None);
+    }
+
+    #[test]
+    fn a_position_beyond_what_was_delivered_is_refused() {
+        let progress = delivered(Checkpoint::TrimHorizon, at(100, 3));
+
+        assert_eq!(progress.at(&at(100, 3)), Ok(Some(at(100, 3))));
+        assert!(progress.at(&at(100, 4)).is_err());
+        assert!(Progress::starting_at(Checkpoint::TrimHorizon).at(&at(1, 0)).is_err());
+    }
+
+    #[test]
+    fn a_position_before_the_stored_one_is_refused_and_the_stored_one_is_done_already() {
+        let progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
+
+        assert!(progress.at(&at(49, 9)).is_err());
+        assert_eq!(progress.at(&at(50, 0)), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_checkpoint_never_moves_back_nor_beyond_what_was_delivered(steps in prop::collection::vec((1_u32..20, 0_u64..3, any::<bool>()), 1..60)) {
+            let mut progress = Progress::starting_at(Checkpoint::TrimHorizon);
+            let mut highest = None;
+            for (sequence_number, sub, deliver) in steps {
+                let position = at(sequence_number, sub);
+                let before = progress.stored().clone();
+                if deliver {
+                    if progress.is_new(&position) {
+                        highest = Some(position.clone());
+                        progress.deliver(position);
+                    }
+                } else if let Ok(Some(write)) = progress.at(&position) {
+                    progress.stored_at(Checkpoint::At(write));
+                }
+                prop_assert!(*progress.stored() >= before);
+                if let Checkpoint::At(stored) = progress.stored() {
+                    prop_assert!(Some(stored) <= highest.as_ref());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What an application implements.
+
+use std::future::Future;
+
+use kpl::ShardId;
+
+use crate::{BoxError, checkpoint::Checkpoint, checkpointer::Checkpointer, lease::WorkerId, record::RecordBatch};
+
+/// The shard that a processor is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardContext {
+    /// The shard.
+    pub shard_id: ShardId,
+    /// The worker that runs the processor.
+    pub worker_id: WorkerId,
+    /// Where processing starts: after this checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+/// Processes the records of one shard. The worker makes one processor for each shard it holds.
+///
+/// The calls on one processor never overlap and come in this order: `initialize`, then `process_records` any number of
+/// times, then exactly one of `shard_ended`, `lease_lost` and `shutdown_requested`.
+///
+/// Records are delivered at least once: after a crash, a lost lease or an error, a new processor starts after the last
+/// stored checkpoint, on this worker or another.
+///
+/// Calls are made from the shard's own task, so a slow processor delays only its own shard. Work that blocks a thread
+/// belongs into `tokio::task::spawn_blocking`.
+#[doc(alias = "ShardRecordProcessor")]
+pub trait RecordProcessor: Send + 'static {
+    /// Why processing failed.
+    type Error: Into<BoxError> + Send;
+
+    /// Called once before the first records.
+    ///
+    /// # Errors
+    /// The worker waits, makes a new processor and tries again.
+    fn initialize(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = shard;
+        async { Ok(()) }
+    }
+
+    /// Processes records. `batch` is never empty.
+    ///
+    /// # Errors
+    /// Nothing is skipped: the worker waits, makes a new processor and starts again after the last checkpoint. A panic
+    /// counts as an error.
+    fn process_records(
+        &mut self,
+        batch: RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The shard is closed and all its records have been processed. After `Ok` the worker marks the shard as ended in
+    /// the lease table, which lets its child shards start.
+    ///
+    /// # Errors
+    /// The worker waits and calls it again; the child shards wait too.
+    fn shard_ended(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The worker is about to give the lease up: it stops, or hands the lease to another worker. The last chance to
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// Reported; the lease is given up all the same.
+    #[doc(alias = "shutdownRequested")]
+    fn shutdown_requested(
+        &mut self,
+        checkpointer: &Checkpointer,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = checkpointer;
+        async { Ok(()) }
+    }
+
+    /// Another worker has the lease, or may have it. Checkpoints fail from now on.
+    #[doc(alias = "leaseLost")]
+    fn lease_lost(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+/// Makes a processor for each shard that a worker takes. Any `Fn(&ShardContext) -> P` is one.
+#[doc(alias = "ShardRecordProcessorFactory")]
+pub trait ProcessorFactory: Send + Sync + 'static {
+    /// What it makes.
+    type Processor: RecordProcessor;
+
+    /// Makes a processor. Called again after each failure.
+    fn create(&self, shard: &ShardContext) -> Self::Processor;
+}
+
+impl<F, P> ProcessorFactory for F
+where
+    F: Fn(&ShardContext) -> P + Send + Sync + 'static,
+    P: RecordProcessor,
+{
+    type Processor = P;
+
+    fn create(&self, shard: &ShardContext) -> P {
+        self(shard)
+    }
+}

@@ -1,0 +1,61 @@
+//! What a record processor receives.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use kpl::{HashKey, SequenceNumber};
+
+use crate::checkpoint::Position;
+
+/// One user record, taken out of its aggregate if it came in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The producer's partition key.
+    pub partition_key: Arc<str>,
+    /// The producer's explicit hash key; Kinesis returns it only for aggregated records.
+    pub explicit_hash_key: Option<HashKey>,
+    /// The producer's bytes.
+    pub data: Bytes,
+    /// Sequence number of the Kinesis record, shared by all user records of an aggregate.
+    pub sequence_number: SequenceNumber,
+    /// Place inside the aggregate from 0; 0 for a record that is not aggregated.
+    pub sub_sequence_number: u64,
+    /// Whether the record came in an aggregate.
+    pub aggregated: bool,
+    /// When Kinesis took the record in, in milliseconds' resolution.
+    pub approximate_arrival: Option<SystemTime>,
+}
+
+impl Record {
+    /// A plain record, for tests of processors.
+    pub fn new(partition_key: impl Into<Arc<str>>, data: impl Into<Bytes>, sequence_number: SequenceNumber) -> Self {
+        Self {
+            partition_key: partition_key.into(),
+            explicit_hash_key: None,
+            data: data.into(),
+            sequence_number,
+            sub_sequence_number: 0,
+            aggregated: false,
+            approximate_arrival: None,
+        }
+    }
+
+    /// The record's position in its shard.
+    pub fn position(&self) -> Position {
+        Position { sequence_number: self.sequence_number.clone(), sub_sequence_number: self.sub_sequence_number }
+    }
+}
+
+/// Records of one shard, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordBatch {
+    /// The records; never empty when a processor receives them.
+    pub records: Vec<Record>,
+    /// How far the end of this batch was behind the newest record of the shard when it was read.
+    pub behind_latest: Option<Duration>,
+}

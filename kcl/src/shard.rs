@@ -1,0 +1,152 @@
+//! SHELL: one task per lease: take it, wait for the parents, then initialize, fetch, process, end.
+
+use std::{sync::Arc, time::Duration};
+
+use kpl::ShardId;
+use tokio::time::{sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::debug;
+
+use crate::{
+    checkpoint::Checkpoint,
+    coordination::{
+        Context,
+        keeper::{Keeper, LeaseHandle, LeaseState},
+    },
+    event::{Event, chain},
+    lease::{Lease, LeaseKey},
+    processor::ProcessorFactory,
+};
+
+mod contained;
+mod end;
+mod run;
+
+/// First and longest pause before a failed step is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// First and longest pause between looks at parents that are not processed yet.
+const PARENT_POLL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Why a shard's work stops before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupt {
+    /// The worker stops, or the lease is wanted elsewhere.
+    GiveUp,
+    /// Somebody else has the lease.
+    Lost,
+}
+
+/// Processes the shard of one lease.
+pub(crate) struct ShardTask<F> {
+    context: Arc<Context>,
+    factory: Arc<F>,
+    stop: CancellationToken,
+    lease: Lease,
+    handle: LeaseHandle,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl<F: ProcessorFactory> ShardTask<F> {
+    /// Takes the lease and processes its shard until the shard's end, the lease's loss, or `stop`.
+    pub(crate) async fn run(context: Arc<Context>, factory: Arc<F>, lease: Lease, stop: CancellationToken) {
+        let shard_id = lease.shard_id.clone();
+        let Some((keeper, handle)) = Keeper::take(Arc::clone(&context), lease).await else {
+            debug!(%shard_id, "lease is not ours after all");
+            return;
+        };
+        let lease = keeper.lease().clone();
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
+        let mut task = Self { context, factory, stop, lease, handle, _keeper: keeper };
+        match task.process().await {
+            Ok(()) => task.rest().await,
+            Err(Interrupt::GiveUp) => task.give_up().await,
+            Err(Interrupt::Lost) => task.context.events.emit(Event::LeaseLost { shard_id }),
+        }
+    }
+
+    fn shard_id(&self) -> &ShardId {
+        &self.lease.shard_id
+    }
+
+    /// Ok: the shard is processed to its end.
+    async fn process(&mut self) -> Result<(), Interrupt> {
+        if self.lease.is_ended() {
+            return Ok(());
+        }
+        self.context.events.emit(Event::LeaseTaken { shard_id: self.shard_id().clone() });
+        self.wait_for_parents().await?;
+        self.run_processors().await
+    }
+
+    /// Resolves when the work has to stop.
+    async fn interrupted(&self) -> Interrupt {
+        tokio::select! {
+            // biased: the loss of the lease must win over a stop, or we would write what is not ours any more.
+            biased;
+            state = self.handle.no_longer_held() => match state {
+                LeaseState::Lost => Interrupt::Lost,
+                _ => Interrupt::GiveUp,
+            },
+            () = self.stop.cancelled() => Interrupt::GiveUp,
+        }
+    }
+
+    /// Waits, unless the work has to stop.
+    async fn pause(&self, pause: Duration) -> Result<(), Interrupt> {
+        tokio::select! {
+            biased;
+            interrupt = self.interrupted() => Err(interrupt),
+            () = sleep(pause) => Ok(()),
+        }
+    }
+
+    /// Until each parent that has a lease is processed to its end; one without a lease has been cleaned up long ago.
+    async fn wait_for_parents(&self) -> Result<(), Interrupt> {
+        let (mut poll, longest) = PARENT_POLL;
+        for parent in &self.lease.parents {
+            while !self.is_done_with(parent).await {
+                self.pause(poll).await?;
+                poll = (poll * 2).min(longest);
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_done_with(&self, parent: &ShardId) -> bool {
+        match self.context.store.get(&LeaseKey::from(parent)).await {
+            Ok(lease) => lease.is_none_or(|lease| lease.checkpoint == Checkpoint::ShardEnd),
+            Err(error) => {
+                self.context.table_failed(&error);
+                false
+            }
+        }
+    }
+
+    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops.
+    async fn rest(&self) {
+        if self.interrupted().await == Interrupt::GiveUp {
+            self.handle.give_up().await;
+        }
+    }
+
+    async fn give_up(&self) {
+        let shard_id = self.shard_id().clone();
+        let lost_before = self.handle.is_lost();
+        if timeout(self.context.settings.lease_duration, self.handle.give_up()).await.is_err() || lost_before {
+            self.context.events.emit(Event::LeaseLost { shard_id });
+        } else {
+            self.context.events.emit(Event::LeaseReleased { shard_id });
+        }
+    }
+
+    fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {
+        let (shard_id, error) = (self.shard_id().clone(), chain(error.as_ref()));
+        self.context.events.emit(Event::ProcessorFailed { shard_id, error, retry_in });
+    }
+}
+
+/// Pause before try number `failures` + 1, jittered.
+fn backoff(failures: u32) -> Duration {
+    let ceiling = BACKOFF.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF.1);
+    ceiling.mul_f64(0.5 + 0.5 * fastrand::f64())
+}

@@ -1,0 +1,116 @@
+//! The end of a shard: leases for its children, the processor's last word, and SHARD_END in its own lease.
+
+use kpl::ShardId;
+
+use super::{
+    Interrupt, ShardTask, backoff,
+    contained::{Outcome, contained},
+};
+use crate::{
+    BoxError,
+    checkpoint::Checkpoint,
+    coordination::shard_sync,
+    error::CheckpointError,
+    event::Event,
+    kinesis::ChildShard,
+    lease::{Lease, LeaseKey, store::CheckpointWrite},
+    processor::{ProcessorFactory, RecordProcessor},
+};
+
+/// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
+#[derive(Debug, thiserror::Error)]
+#[error("child {child} cannot have a lease before its other parent {sibling} has one")]
+struct SiblingMissing {
+    child: ShardId,
+    sibling: ShardId,
+}
+
+impl<F: ProcessorFactory> ShardTask<F> {
+    /// Carries the end out, step by step; each is tried until it succeeds or the work has to stop.
+    pub(super) async fn end(&mut self, mut processor: F::Processor, children: &[ChildShard]) -> Result<(), Interrupt> {
+        let ended = self.carry_out_end(&mut processor, children).await;
+        if ended == Err(Interrupt::Lost) {
+            processor.lease_lost().await;
+        }
+        ended
+    }
+
+    async fn carry_out_end(&mut self, processor: &mut F::Processor, children: &[ChildShard]) -> Result<(), Interrupt> {
+        let mut failures = 0;
+        while let Err(error) = self.create_children(children).await {
+            failures += 1;
+            self.context.events.emit(Event::ShardSyncFailed { error: crate::event::chain(error.as_ref()) });
+            self.pause(backoff(failures)).await?;
+        }
+        self.tell_processor(processor).await?;
+        self.store_end(children).await?;
+        let children = children.iter().map(|child| child.id.clone()).collect();
+        self.context.events.emit(Event::ShardEnded { shard_id: self.shard_id().clone(), children });
+        Ok(())
+    }
+
+    async fn create_children(&self, children: &[ChildShard]) -> Result<(), BoxError> {
+        for child in children {
+            if self.context.store.get(&LeaseKey::from(&child.id)).await?.is_some() {
+                continue;
+            }
+            self.check_sibling(child).await?;
+            let lease = Lease {
+                parents: child.parents.clone(),
+                hash_key_range: Some(child.hash_key_range),
+                ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
+            };
+            // A conflict: the other parent of a merge was faster.
+            let _ = self.context.store.create(&lease).await?;
+        }
+        Ok(())
+    }
+
+    /// A merged child waits for those parents that have leases, so the other parent must have one, unless it is trimmed.
+    async fn check_sibling(&self, child: &ChildShard) -> Result<(), BoxError> {
+        for sibling in child.parents.iter().filter(|parent| *parent != self.shard_id()) {
+            if self.context.store.get(&LeaseKey::from(sibling)).await?.is_some() {
+                continue;
+            }
+            let listed = shard_sync::list(&self.context, false).await?;
+            if listed.iter().any(|shard| shard.id == *sibling) {
+                return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_processor(&self, processor: &mut F::Processor) -> Result<(), Interrupt> {
+        let grace = self.context.settings.shutdown_grace;
+        let mut failures = 0;
+        loop {
+            match contained(processor.shard_ended(), self.interrupted(), grace).await {
+                Outcome::Returned(()) => return Ok(()),
+                Outcome::Abandoned => return Err(self.interrupted().await),
+                Outcome::Failed(error) => {
+                    failures += 1;
+                    let pause = backoff(failures);
+                    self.report_failure(&error, Some(pause));
+                    self.pause(pause).await?;
+                }
+            }
+        }
+    }
+
+    async fn store_end(&mut self, children: &[ChildShard]) -> Result<(), Interrupt> {
+        let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
+        let mut failures = 0;
+        loop {
+            let write = CheckpointWrite { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
+            match self.handle.checkpoint(write).await {
+                Ok(()) => return Ok(()),
+                Err(CheckpointError::Table(error)) => {
+                    failures += 1;
+                    self.context.table_failed(&error);
+                    self.pause(backoff(failures)).await?;
+                }
+                Err(_) => return Err(Interrupt::Lost),
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A worker: joins the fleet, runs a task per lease it holds, and leaves in good order.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_types::SdkConfig;
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{Id, JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info_span};
+
+use crate::{
+    clock::WallClock,
+    config::{Settings, WorkerBuilder},
+    coordination::{
+        Context, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
+    },
+    error::WorkerError,
+    event::{Event, Events},
+    kinesis::Kinesis,
+    lease::{
+        Lease, LeaseKey,
+        store::{FleetVersion, LeaseStore},
+    },
+    processor::ProcessorFactory,
+    shard::ShardTask,
+};
+
+/// Found leases that wait to be taken; discovery waits when there are more.
+const FOUND: usize = 64;
+/// What a stop may take beyond the time given to processors.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// Processes shards of a stream together with the other workers of the application.
+#[derive(Debug)]
+#[must_use = "a worker does nothing until it is run"]
+#[doc(alias = "Scheduler")]
+pub struct Worker<F> {
+    context: Arc<Context>,
+    factory: Arc<F>,
+}
+
+impl Worker<()> {
+    /// Starts to build a worker of `application` for `stream`, which is a name or an ARN. Workers with the same
+    /// application name share the stream's shards; the name is also that of the lease table.
+    pub fn builder(aws: &SdkConfig, application: impl Into<String>, stream: impl Into<String>) -> WorkerBuilder {
+        WorkerBuilder::new(aws, application.into(), stream.into())
+    }
+}
+
+impl<F: ProcessorFactory> Worker<F> {
+    pub(crate) fn new(
+        settings: Settings,
+        events: Events,
+        kinesis: Arc<dyn Kinesis>,
+        store: Arc<dyn LeaseStore>,
+        factory: F,
+    ) -> Self {
+        let context = Context { settings, events, kinesis, store, clock: WallClock::new() };
+        Self { context: Arc::new(context), factory: Arc::new(factory) }
+    }
+
+    /// Runs until something makes it impossible to go on.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    ///
+    /// # Cancellation
+    /// Dropping the future stops at once, without a last word to the processors; the leases expire and go to other
+    /// workers, which start from the last checkpoints. Prefer [`run_until`](Self::run_until).
+    pub async fn run(self) -> Result<(), WorkerError> {
+        self.run_until(pending()).await
+    }
+
+    /// Runs until `stop` resolves, then leaves in good order: each processor may checkpoint in `shutdown_requested`,
+    /// then its lease is released, so that other workers take over at once.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    ///
+    /// # Cancellation
+    /// As for [`run`](Self::run).
+    pub async fn run_until(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
+        let span = info_span!("kcl.worker", worker_id = %self.context.settings.worker_id);
+        Box::pin(self.run_in_span(stop)).instrument(span).await
+    }
+
+    async fn run_in_span(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
+        tokio::pin!(stop);
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            entered = enter(&self.context) => entered?,
+        }
+        let membership = tokio::select! {
+            () = &mut stop => return Ok(()),
+            joined = Membership::join(Arc::clone(&self.context)) => joined?,
+        };
+        self.context.events.emit(Event::Started { worker_id: self.context.settings.worker_id.clone() });
+        let mut running = Running::start(self.context, self.factory, membership);
+        let outcome = running.until(stop).await;
+        running.stop().await;
+        outcome
+    }
+}
+
+/// Checks, before anything is changed, that stream and lease table can be used.
+async fn enter(context: &Context) -> Result<(), WorkerError> {
+    shard_sync::wait_until_active(context).await?;
+    context.store.prepare().await?;
+    let foreign = |reason: String| WorkerError::ForeignFleet { table: context.settings.table.clone(), reason };
+    match context.store.fleet_version().await? {
+        FleetVersion::V3 => Ok(()),
+        FleetVersion::Other(state) => {
+            Err(foreign(format!("its migration state is {state}, only KCL 3.x is supported")))
+        }
+        FleetVersion::Unknown => {
+            let me = &context.settings.worker_id;
+            let leases = context.store.scan().await?.leases;
+            if leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me)) {
+                return Err(foreign("it has owned leases and no migration state, as KCL 2.x leaves it".to_owned()));
+            }
+            // False: another worker declared it meanwhile; look again.
+            if !context.store.declare_v3(me, context.clock.millis()).await?
+                && context.store.fleet_version().await? != FleetVersion::V3
+            {
+                return Err(foreign("another worker declared it to be of another version".to_owned()));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The worker's tasks.
+struct Running<F> {
+    context: Arc<Context>,
+    factory: Arc<F>,
+    /// Stops what brings new leases: membership, discovery, assignment.
+    intake: CancellationToken,
+    /// Stops the shards.
+    shards_stop: CancellationToken,
+    /// Releases the leader's lock; last, since nobody should lead while we may.
+    leader_stop: CancellationToken,
+    coordination: JoinSet<Result<(), WorkerError>>,
+    found: mpsc::Receiver<Lease>,
+    shards: JoinSet<()>,
+    by_task: HashMap<Id, LeaseKey>,
+    held: watch::Sender<HashSet<LeaseKey>>,
+}
+
+impl<F: ProcessorFactory> Running<F> {
+    fn start(context: Arc<Context>, factory: Arc<F>, membership: Membership) -> Self {
+        let (found_sender, found) = mpsc::channel(FOUND);
+        let (held, held_observer) = watch::channel(HashSet::new());
+        let nudge = Arc::new(Notify::new());
+        nudge.notify_one(); // a restarted worker may own leases already
+        let (leader, leading_until) = Leader::new(Arc::clone(&context));
+        let assigner = Assigner::new(Arc::clone(&context), leading_until, Arc::clone(&nudge));
+        let discovery = Discovery { context: Arc::clone(&context), held: held_observer, found: found_sender, nudge };
+        let (intake, leader_stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut coordination = JoinSet::new();
+        let mut spawn = |task: futures::future::BoxFuture<'static, Result<(), WorkerError>>| {
+            coordination.spawn(task.in_current_span());
+        };
+        spawn(Box::pin(membership.run(intake.clone())));
+        spawn(Box::pin(done(leader.run(leader_stop.clone()))));
+        spawn(Box::pin(done(assigner.run(intake.clone()))));
+        spawn(Box::pin(done(discovery.run(intake.clone()))));
+        let shards_stop = CancellationToken::new();
+        let (shards, by_task) = (JoinSet::new(), HashMap::new());
+        Self { context, factory, intake, shards_stop, leader_stop, coordination, found, shards, by_task, held }
+    }
+
+    /// Takes found leases, forgets ended ones. Ends when `stop` resolves or the coordination fails.
+    async fn until(&mut self, mut stop: impl Future<Output = ()> + Unpin) -> Result<(), WorkerError> {
+        loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                Some(lease) = self.found.recv() => self.take(lease),
+                Some(ended) = self.shards.join_next_with_id() => self.forget(ended),
+                Some(ended) = self.coordination.join_next() => match ended {
+                    Ok(outcome) => outcome?,
+                    Err(failure) => propagate(failure),
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, lease: Lease) {
+        if self.held.borrow().contains(&lease.key) {
+            return;
+        }
+        let key = lease.key.clone();
+        let span = info_span!("kcl.shard", shard_id = %lease.shard_id);
+        let (context, factory) = (Arc::clone(&self.context), Arc::clone(&self.factory));
+        let task = ShardTask::run(context, factory, lease, self.shards_stop.clone());
+        let id = self.shards.spawn(task.instrument(span)).id();
+        self.by_task.insert(id, key.clone());
+        self.held.send_modify(|held| {
+            held.insert(key);
+        });
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(failure) => failure.id(),
+        };
+        if let Some(key) = self.by_task.remove(&id) {
+            self.held.send_modify(|held| {
+                held.remove(&key);
+            });
+        }
+        if let Err(failure) = ended {
+            propagate(failure);
+        }
+    }
+
+    /// Leaves in good order: no new leases, then the shards, then the lock.
+    async fn stop(mut self) {
+        self.intake.cancel();
+        self.shards_stop.cancel();
+        let patience = self.context.settings.shutdown_grace * 2 + STOP_MARGIN;
+        let drained = timeout(patience, async {
+            while let Some(ended) = self.shards.join_next_with_id().await {
+                self.forget(ended);
+            }
+        });
+        if drained.await.is_err() {
+            error!(shards = self.shards.len(), "processors did not stop in time, their leases will expire");
+        }
+        self.leader_stop.cancel();
+        while let Some(ended) = self.coordination.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => error!(error = crate::event::chain(&failure), "worker stopped with an error"),
+                Err(failure) => propagate(failure),
+            }
+        }
+    }
+}
+
+async fn done(task: impl Future<Output = ()>) -> Result<(), WorkerError> {
+    task.await;
+    Ok(())
+}
+
+/// A panic of the library's own must not go unnoticed.
+fn propagate(failure: JoinError) {
+    if let Ok(panic) = failure.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+}
