@@ -1,1 +1,2 @@
+//! Nothing is served yet.
 fn main() {}
