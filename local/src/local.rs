@@ -14,6 +14,7 @@ use aws_types::region::Region;
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::kinesis::Delays;
+use crate::serve::{ServeError, ServeOptions, Server};
 use crate::services::Services;
 use crate::{REGION, connector};
 
@@ -58,6 +59,19 @@ impl LocalAws {
             .time_source(self.services.clock())
             .http_client(connector::http_client(Arc::clone(&self.services)))
             .build()
+    }
+
+    /// Serves both services on loopback ports as well, for other processes and other languages.
+    ///
+    /// Not for tests under paused time: a socket does not wait for a virtual clock, so timeouts fire early.
+    ///
+    /// # Errors
+    /// When a port cannot be used.
+    ///
+    /// # Cancellation
+    /// Dropping the future before it completes serves nothing.
+    pub async fn serve(&self, options: ServeOptions) -> Result<Server, ServeError> {
+        Server::start(Arc::clone(&self.services), options).await
     }
 
     /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`. Its calls

@@ -27,10 +27,12 @@ impl Millis {
         Millis(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// Seconds since the epoch with the milliseconds as a fraction.
+    /// Seconds since the epoch with the milliseconds as a fraction. Never below the true value, so that a client that
+    /// cuts off what is below a millisecond (as the Rust SDK does) keeps the millisecond.
     pub(crate) fn as_seconds(self) -> f64 {
-        // Exact to the millisecond for many thousand years: a double has 53 bits.
-        self.0 as f64 / 1000.0
+        let nearest = self.0 as f64 / 1000.0;
+        let millis = (nearest.fract() * 1000.0) as u64;
+        if millis < self.0 % 1000 { nearest.next_up() } else { nearest }
     }
 }
 
@@ -102,12 +104,21 @@ mod tests {
     }
 
     #[test]
+    fn cutting_off_keeps_every_millisecond() {
+        for millis in (1_795_153_063_000..1_795_153_064_000).chain(0..1000).chain(4_102_444_800_000..4_102_444_801_000)
+        {
+            let seconds = Millis(millis).as_seconds();
+            assert_eq!(seconds.trunc() as u64 * 1000 + (seconds.fract() * 1000.0) as u64, millis, "{seconds}");
+        }
+    }
+
+    #[test]
     fn keeps_every_millisecond_on_the_wire() {
         for millis in [0, 1, 999, 1_459_799_926_480, 1_763_616_000_123, 9_999_999_999_999] {
             let json = serde_json::to_string(&Millis(millis)).unwrap();
             assert_eq!(serde_json::from_str::<Millis>(&json).unwrap(), Millis(millis), "{json}");
         }
-        assert_eq!(serde_json::to_string(&Millis(1_763_616_000_123)).unwrap(), "1763616000.123");
+        assert_eq!(serde_json::to_string(&Millis(1_763_616_000_500)).unwrap(), "1763616000.5");
         assert_eq!(serde_json::from_str::<Millis>("-5").unwrap(), Millis(0));
     }
 }
