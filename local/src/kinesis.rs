@@ -17,6 +17,8 @@ mod response;
 mod sequence;
 mod shard;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
