@@ -1,0 +1,68 @@
+//! Kinesis Data Streams: the streams of one account in one region, and the operations on them.
+//!
+//! Pure: no task, no clock, no SDK. Every call is one step of a state machine that gets `now` as an argument; what
+//! takes time at the service (creating, resharding, deleting) is caught up with when a later call comes.
+//!
+//! `operations.rs` dispatches by name and holds the operations; `stream.rs`, `shard.rs`, `reshard.rs` the state;
+//! `request.rs` and `response.rs` the wire. Limits on throughput, fan-out consumers, tags and encryption are not here.
+
+mod check;
+mod error;
+mod hash_key;
+mod iterator;
+mod operations;
+mod request;
+mod reshard;
+mod response;
+mod sequence;
+mod shard;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) use self::error::Error;
+pub(crate) use self::operations::{Call, Step};
+pub(crate) use self::request::Resource;
+use self::stream::Stream;
+pub(crate) use self::stream::arn;
+use crate::ACCOUNT_ID;
+use crate::timestamp::Millis;
+
+/// How long the service takes for what is not done at once. Zero by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delays {
+    pub(crate) creating: Duration,
+    pub(crate) updating: Duration,
+    pub(crate) deleting: Duration,
+}
+
+/// All streams.
+#[derive(Debug, Default)]
+pub(crate) struct Kinesis {
+    delays: Delays,
+    streams: BTreeMap<String, Stream>,
+    incarnations: u64,
+}
+
+impl Kinesis {
+    pub(crate) fn new(delays: Delays) -> Self {
+        Self { delays, ..Self::default() }
+    }
+
+    /// The stream, brought up to `now`.
+    fn stream(&mut self, name: &str, now: Millis) -> Result<&mut Stream, Error> {
+        self.advance(name, now);
+        self.streams.get_mut(name).ok_or_else(|| Error::no_stream(name, ACCOUNT_ID))
+    }
+
+    fn advance(&mut self, name: &str, now: Millis) {
+        if let Some(stream) = self.streams.get_mut(name)
+            && !stream.advance(now)
+        {
+            self.streams.remove(name);
+        }
+    }
+}

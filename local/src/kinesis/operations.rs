@@ -1,0 +1,68 @@
+//! The operations by name: from the body of a request to the body of the answer.
+
+mod get;
+mod listing;
+mod put;
+mod resharding;
+mod streams;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Kinesis, request};
+use crate::timestamp::Millis;
+
+/// One request: the name of the operation, and the body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+impl Call<'_> {
+    /// Performs the call. `step` runs one step of the state under its lock; reading and writing JSON, which is most of
+    /// the work, happens outside.
+    pub(crate) fn perform<S>(self, step: S) -> Result<Vec<u8>, Error>
+    where
+        S: Step,
+    {
+        match self.operation {
+            "CreateStream" => self.run(step, Kinesis::create_stream),
+            "DeleteStream" => self.run(step, Kinesis::delete_stream),
+            "DescribeStream" => self.run(step, Kinesis::describe_stream),
+            "DescribeStreamSummary" => self.run(step, Kinesis::describe_stream_summary),
+            "ListStreams" => self.run(step, Kinesis::list_streams),
+            "ListShards" => self.run(step, Kinesis::list_shards),
+            "PutRecord" => self.run(step, Kinesis::put_record),
+            "PutRecords" => self.run(step, Kinesis::put_records),
+            "GetShardIterator" => self.run(step, Kinesis::get_shard_iterator),
+            "GetRecords" => self.run(step, Kinesis::get_records),
+            "SplitShard" => self.run(step, Kinesis::split_shard),
+            "MergeShards" => self.run(step, Kinesis::merge_shards),
+            "UpdateShardCount" => self.run(step, Kinesis::update_shard_count),
+            "IncreaseStreamRetentionPeriod" => self.run(step, Kinesis::increase_retention),
+            "DecreaseStreamRetentionPeriod" => self.run(step, Kinesis::decrease_retention),
+            "UpdateMaxRecordSize" => self.run(step, Kinesis::update_max_record_size),
+            _ => Err(Error::unknown_operation()),
+        }
+    }
+
+    fn run<'a, Q, A>(
+        self,
+        step: impl Step,
+        operation: fn(&mut Kinesis, Q, Millis) -> Result<A, Error>,
+    ) -> Result<Vec<u8>, Error>
+    where
+        Self: 'a,
+        Q: Deserialize<'a>,
+        A: Serialize,
+    {
+        let request = request::parse(self.body)?;
+        let answer = step.run(|kinesis, now| operation(kinesis, request, now))?;
+        Ok(serde_json::to_vec(&answer).expect("answers are plain structs with string keys"))
+    }
+}
+
+/// How to reach the state: one step at a time, with the time of the step.
+pub(crate) trait Step {
+    fn run<A>(self, step: impl FnOnce(&mut Kinesis, Millis) -> A) -> A;
+}

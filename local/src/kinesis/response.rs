@@ -1,0 +1,190 @@
+//! The answers as they go over the wire (AWS JSON 1.1).
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::hash_key::HashKeyRange;
+use super::sequence::SequenceNumber;
+use super::shard::{Record, Shard, ShardId};
+use crate::timestamp::Millis;
+
+macro_rules! responses {
+    ($($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Serialize, Debug)]
+        #[serde(rename_all = "PascalCase")]
+        pub(crate) struct $name $(<$life>)? {
+            $($(#[$attr])* pub(super) $field: $type,)*
+        }
+    )*};
+}
+
+responses! {
+    /// Operations that answer nothing.
+    Empty {}
+    /// PutRecord.
+    PutRecord {
+        shard_id: ShardId,
+        sequence_number: SequenceNumber,
+    }
+    /// PutRecords: as many results as the request had records, in their order.
+    PutRecords {
+        failed_record_count: usize,
+        records: Vec<PutRecord>,
+    }
+    /// GetShardIterator.
+    GetShardIterator {
+        shard_iterator: String,
+    }
+    /// GetRecords. Without an iterator, and with child shards, at the end of a closed shard.
+    GetRecords {
+        records: Vec<Record>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_shard_iterator: Option<String>,
+        millis_behind_latest: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        child_shards: Option<Vec<ChildShard>>,
+    }
+    /// A shard that continues the one that was read.
+    ChildShard {
+        shard_id: ShardId,
+        parent_shards: Vec<ShardId>,
+        hash_key_range: HashKeyRange,
+    }
+    /// ListShards.
+    ListShards {
+        shards: Vec<ShardDescription>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_token: Option<String>,
+    }
+    /// A shard in ListShards and DescribeStream.
+    ShardDescription {
+        shard_id: ShardId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent_shard_id: Option<ShardId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        adjacent_parent_shard_id: Option<ShardId>,
+        hash_key_range: HashKeyRange,
+        sequence_number_range: SequenceNumberRange,
+    }
+    /// From the opening of a shard to its end, when it has one.
+    SequenceNumberRange {
+        starting_sequence_number: SequenceNumber,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ending_sequence_number: Option<SequenceNumber>,
+    }
+    /// ListStreams.
+    ListStreams {
+        stream_names: Vec<String>,
+        has_more_streams: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_token: Option<String>,
+        stream_summaries: Vec<StreamSummary>,
+    }
+    /// A stream in ListStreams.
+    StreamSummary {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        stream_status: &'static str,
+        stream_mode_details: StreamModeDetails,
+        stream_creation_timestamp: Millis,
+    }
+    /// PROVISIONED or ON_DEMAND.
+    StreamModeDetails {
+        stream_mode: &'static str,
+    }
+    /// Which shard-level metrics are on: none.
+    EnhancedMetrics {
+        shard_level_metrics: [&'static str; 0],
+    }
+    /// DescribeStream.
+    DescribeStream {
+        stream_description: StreamDescription,
+    }
+    /// A stream with its shards.
+    StreamDescription {
+        #[serde(flatten)]
+        stream: StreamSummary,
+        shards: Vec<ShardDescription>,
+        has_more_shards: bool,
+        retention_period_hours: u32,
+        enhanced_monitoring: [EnhancedMetrics; 1],
+        encryption_type: &'static str,
+    }
+    /// DescribeStreamSummary.
+    DescribeStreamSummary {
+        stream_description_summary: StreamDescriptionSummary,
+    }
+    /// A stream without its shards.
+    StreamDescriptionSummary {
+        #[serde(flatten)]
+        stream: StreamSummary,
+        stream_id: String,
+        retention_period_hours: u32,
+        enhanced_monitoring: [EnhancedMetrics; 1],
+        encryption_type: &'static str,
+        open_shard_count: usize,
+        consumer_count: u32,
+        #[serde(rename = "MaxRecordSizeInKiB")]
+        max_record_size_in_kib: u32,
+    }
+    /// UpdateShardCount.
+    UpdateShardCount {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        current_shard_count: usize,
+        target_shard_count: u32,
+    }
+}
+
+impl From<&Shard> for ShardDescription {
+    fn from(shard: &Shard) -> Self {
+        Self {
+            shard_id: shard.id,
+            parent_shard_id: shard.parents.first().copied(),
+            adjacent_parent_shard_id: shard.parents.get(1).copied(),
+            hash_key_range: shard.range,
+            sequence_number_range: SequenceNumberRange {
+                starting_sequence_number: shard.starting,
+                ending_sequence_number: shard.closed.map(|closed| closed.ending),
+            },
+        }
+    }
+}
+
+impl From<&Shard> for ChildShard {
+    fn from(shard: &Shard) -> Self {
+        Self { shard_id: shard.id, parent_shards: shard.parents.clone(), hash_key_range: shard.range }
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Wire<'a> {
+            sequence_number: SequenceNumber,
+            approximate_arrival_timestamp: Millis,
+            data: Base64<'a>,
+            partition_key: &'a str,
+        }
+
+        Wire {
+            sequence_number: self.sequence_number,
+            approximate_arrival_timestamp: self.sequence_number.arrival(),
+            data: Base64(&self.data),
+            partition_key: &self.partition_key,
+        }
+        .serialize(serializer)
+    }
+}
+
+struct Base64<'a>(&'a Bytes);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&base64_simd::STANDARD.encode_to_string(self.0))
+    }
+}

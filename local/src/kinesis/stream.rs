@@ -1,0 +1,218 @@
+//! One stream: its status, its shards, and the map from hash keys to open shards.
+//!
+//! (A) The open shards partition the hash key space from the moment the stream is ACTIVE.
+//! (B) Shard ids and eras grow in the order of creation, so a child's sequence numbers are above its parents'.
+//! (C) A change that takes time happens at its end: until then, records go to the old shards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::error::Error;
+use super::hash_key::{HashKey, HashKeyRange};
+use super::reshard::Reshard;
+use super::response;
+use super::sequence::Era;
+use super::shard::{Shard, ShardId};
+use crate::timestamp::Millis;
+use crate::{ACCOUNT_ID, REGION};
+
+/// Hours that a new stream keeps records. docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html
+const DEFAULT_RETENTION_HOURS: u32 = 24;
+
+/// Record limit of a new stream. docs.aws.amazon.com/streams/latest/dev/large-records.html
+const DEFAULT_MAX_RECORD_KIB: u32 = 1024;
+
+/// How the capacity of a stream is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Provisioned,
+    OnDemand,
+}
+
+/// Where the stream is in its life, and until when.
+#[derive(Debug)]
+pub(super) enum State {
+    Creating { until: Millis, shards: u32 },
+    Active,
+    Updating { until: Millis, change: Reshard },
+    Deleting { until: Millis },
+}
+
+/// A stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(super) name: String,
+    /// Tells apart streams that had the same name one after the other.
+    pub(super) incarnation: u64,
+    pub(super) created_at: Millis,
+    pub(super) mode: Mode,
+    pub(super) retention_hours: u32,
+    pub(super) max_record_kib: u32,
+    pub(super) state: State,
+    shards: BTreeMap<ShardId, Shard>,
+    /// Open shards by the start of their range, ascending.
+    open: Vec<(HashKey, ShardId)>,
+    /// Closed shards in the order of closing, until retention forgets them.
+    closed: VecDeque<(Millis, ShardId)>,
+    next_shard: u32,
+    last_era: Era,
+}
+
+impl Stream {
+    /// A stream that becomes ACTIVE with that many shards at `until`.
+    pub(super) fn create(name: &str, incarnation: u64, mode: Mode, shards: u32, now: Millis, until: Millis) -> Self {
+        Self {
+            name: name.to_owned(),
+            incarnation,
+            created_at: now,
+            mode,
+            retention_hours: DEFAULT_RETENTION_HOURS,
+            max_record_kib: DEFAULT_MAX_RECORD_KIB,
+            state: State::Creating { until, shards },
+            shards: BTreeMap::new(),
+            open: Vec::new(),
+            closed: VecDeque::new(),
+            next_shard: 0,
+            last_era: Era::default(),
+        }
+    }
+
+    /// Brings the stream up to `now`: finishes what was under way, forgets what is past retention.
+    /// Returns whether the stream still exists.
+    pub(super) fn advance(&mut self, now: Millis) -> bool {
+        match self.state {
+            State::Creating { until, shards } if until <= now => {
+                self.state = State::Active;
+                for range in HashKeyRange::uniform(shards) {
+                    self.open_shard(range, Vec::new(), self.created_at);
+                }
+            }
+            State::Updating { until, change } if until <= now => {
+                self.state = State::Active;
+                self.apply(change, until);
+            }
+            State::Deleting { until } if until <= now => return false,
+            _ => {}
+        }
+        let horizon = self.horizon(now);
+        while let Some((_, id)) = self.closed.pop_front_if(|(at, _)| *at < horizon) {
+            self.shards.remove(&id);
+        }
+        true
+    }
+
+    /// What is older is forgotten.
+    pub(super) fn horizon(&self, now: Millis) -> Millis {
+        now.minus(Duration::from_secs(u64::from(self.retention_hours) * 3600)).max(self.created_at)
+    }
+
+    pub(super) fn status(&self) -> &'static str {
+        match self.state {
+            State::Creating { .. } => "CREATING",
+            State::Active => "ACTIVE",
+            State::Updating { .. } => "UPDATING",
+            State::Deleting { .. } => "DELETING",
+        }
+    }
+
+    pub(super) fn arn(&self) -> String {
+        arn(&self.name)
+    }
+
+    /// Passes when records can be written and read.
+    pub(super) fn require_data(&self) -> Result<(), Error> {
+        match self.state {
+            State::Active | State::Updating { .. } => Ok(()),
+            State::Creating { .. } | State::Deleting { .. } => Err(Error::no_stream(&self.name, ACCOUNT_ID)),
+        }
+    }
+
+    /// Passes when the stream can be changed.
+    pub(super) fn require_active(&self) -> Result<(), Error> {
+        if matches!(self.state, State::Active) {
+            return Ok(());
+        }
+        Err(Error::resource_in_use(format!(
+            "Stream {} under account {ACCOUNT_ID} not ACTIVE, instead in state {}",
+            self.name,
+            self.status()
+        )))
+    }
+
+    /// All shards that are not forgotten, by id.
+    pub(super) fn shards(&self) -> impl DoubleEndedIterator<Item = &Shard> {
+        self.shards.values()
+    }
+
+    pub(super) fn shards_after(&self, id: ShardId) -> impl Iterator<Item = &Shard> {
+        self.shards.range((std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded)).map(|(_, shard)| shard)
+    }
+
+    pub(super) fn shard(&self, id: ShardId) -> Option<&Shard> {
+        self.shards.get(&id)
+    }
+
+    /// A shard without the records that are past retention.
+    pub(super) fn trimmed_shard(&mut self, id: ShardId, now: Millis) -> Option<&Shard> {
+        let horizon = self.horizon(now);
+        let shard = self.shards.get_mut(&id)?;
+        shard.trim(horizon);
+        Some(shard)
+    }
+
+    /// Open shards in the order of their hash keys.
+    pub(super) fn open_shards(&self) -> &[(HashKey, ShardId)] {
+        &self.open
+    }
+
+    /// The open shard that takes the records of this hash key, trimmed.
+    pub(super) fn shard_for(&mut self, key: HashKey, now: Millis) -> &mut Shard {
+        let horizon = self.horizon(now);
+        let at = self.open.partition_point(|(start, _)| *start <= key) - 1;
+        let id = self.open[at].1;
+        let shard = self.shards.get_mut(&id).expect("every open shard is stored");
+        shard.trim(horizon);
+        shard
+    }
+
+    pub(super) fn open_shard(&mut self, range: HashKeyRange, parents: Vec<ShardId>, now: Millis) -> ShardId {
+        let id = ShardId(self.next_shard);
+        self.next_shard += 1;
+        self.last_era = self.last_era.after(now);
+        self.shards.insert(id, Shard::open(id, range, parents, self.last_era, now));
+        let at = self.open.partition_point(|(start, _)| *start < range.start);
+        self.open.insert(at, (range.start, id));
+        id
+    }
+
+    /// Ends open shards in favour of one shard for each of the ranges, which together are as large.
+    pub(super) fn replace(&mut self, parents: &[ShardId], ranges: &[HashKeyRange], now: Millis) -> Vec<ShardId> {
+        self.open.retain(|(_, id)| !parents.contains(id));
+        let children: Vec<_> = ranges.iter().map(|range| self.open_shard(*range, parents.to_vec(), now)).collect();
+        for id in parents {
+            self.shards.get_mut(id).expect("every open shard is stored").close(&children, now);
+            self.closed.push_back((now, *id));
+        }
+        children
+    }
+
+    pub(super) fn summary(&self) -> response::StreamSummary {
+        response::StreamSummary {
+            stream_name: self.name.clone(),
+            stream_arn: self.arn(),
+            stream_status: self.status(),
+            stream_mode_details: response::StreamModeDetails {
+                stream_mode: match self.mode {
+                    Mode::Provisioned => "PROVISIONED",
+                    Mode::OnDemand => "ON_DEMAND",
+                },
+            },
+            stream_creation_timestamp: self.created_at,
+        }
+    }
+}
+
+/// The ARN of the stream with this name.
+pub(crate) fn arn(name: &str) -> String {
+    format!("arn:aws:kinesis:{REGION}:{ACCOUNT_ID}:stream/{name}")
+}
