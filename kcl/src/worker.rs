@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     future::{Future, pending},
     sync::Arc,
     time::Duration,
@@ -39,12 +40,17 @@ const FOUND: usize = 64;
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// Processes shards of a stream together with the other workers of the application.
-#[derive(Debug)]
 #[must_use = "a worker does nothing until it is run"]
 #[doc(alias = "Scheduler")]
 pub struct Worker<F> {
     context: Arc<Context>,
     factory: Arc<F>,
+}
+
+impl<F> fmt::Debug for Worker<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("settings", &self.context.settings).finish_non_exhaustive()
+    }
 }
 
 impl Worker<()> {

@@ -186,8 +186,8 @@ impl Keeper {
         match &result {
             Ok(()) => {
                 self.lease.checkpoint = write.checkpoint;
+                // A heartbeat too, but no substitute for a renewal: only that notices a handoff.
                 self.confirmed = begun;
-                self.renew_at = begun + self.renewal_interval();
             }
             Err(CheckpointError::LeaseLost) => self.lose(),
             Err(_) => {}
