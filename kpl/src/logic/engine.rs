@@ -67,6 +67,8 @@ struct Flight<T> {
     /// What is busy until all parts are answered.
     ranges: Vec<HashKeyRange>,
     started: Instant,
+    /// Listings of shards that had been started by then.
+    listings: u64,
 }
 
 /// An aggregate that was stored in a shard of which the range is not known.
@@ -75,7 +77,8 @@ struct Unjudged<T> {
     sent: Sent<T>,
     stored: Stored,
     started: Instant,
-    answered: Instant,
+    /// Listings of shards that had been started when it was answered.
+    listings: u64,
 }
 
 impl<T: AsRef<UserRecord>> Engine<T> {
@@ -100,7 +103,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             stirred: false,
             now,
         };
-        engine.list_if_due();
+        engine.listing.start_if_due(now);
+        engine.actions.push_back(Action::ListShards);
         engine
     }
 
@@ -165,13 +169,13 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let mut ranges: Vec<HashKeyRange> = sent.iter().map(|sent| sent.range).collect();
         ranges.dedup(); // the records of a lane stand together
         ranges.iter().for_each(|range| self.lanes.set_busy(range));
-        self.send(Flight { sent, later: Vec::new(), ranges, started: self.now });
+        self.send(Flight { sent, later: Vec::new(), ranges, started: self.now, listings: 0 });
     }
 
     fn send(&mut self, mut flight: Flight<T>) {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
-        flight.started = self.now;
+        (flight.started, flight.listings) = (self.now, self.listing.started());
         let entries = flight.sent.iter().map(|sent| sent.record.entry()).collect();
         let user_records = flight.sent.iter().map(|sent| sent.record.records().len()).sum();
         self.in_flight.insert(id, flight);
@@ -182,7 +186,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let Some(mut flight) = self.in_flight.remove(&id) else { return };
         let sent = std::mem::take(&mut flight.sent);
         match result {
-            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, flight.started),
+            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &flight),
             Ok(answers) => self.count_mismatch(sent, answers.len()),
             Err(error) => {
                 self.notify_call_failed(&sent, &error);
@@ -207,20 +211,20 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
     }
 
-    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, started: Instant) {
+    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &Flight<T>) {
         let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
                 Ok(stored) => {
                     self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover());
-                    self.stored(sent, stored, started);
+                    self.stored(sent, stored, flight);
                 }
                 Err(error) => {
                     self.notify_entry_failed(&sent, &error);
                     if !failed.contains(&(sent.range, error.kind())) {
                         failed.push((sent.range, error.kind()));
                     }
-                    self.attempt_failed(sent, &error, started);
+                    self.attempt_failed(sent, &error, flight.started);
                 }
             }
         }
@@ -255,17 +259,18 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
     }
 
-    fn stored(&mut self, sent: Sent<T>, stored: Stored, started: Instant) {
+    fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
         if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
-            self.listing.want(started);
+            self.listing.want_after(flight.listings);
         }
         match place(&sent, &stored, &self.map) {
             Place::Right => self.deliver(sent.record, &stored),
-            Place::Wrong => self.resend(sent, &stored, started, false),
+            Place::Wrong => self.resend(sent, &stored, flight.started, false),
             Place::Unknown => {
-                self.listing.want(self.now);
+                let listings = self.listing.started();
+                self.listing.want_after(listings);
                 self.lanes.set_busy(&sent.range);
-                self.unjudged.push(Unjudged { sent, stored, started, answered: self.now });
+                self.unjudged.push(Unjudged { sent, stored, started: flight.started, listings });
             }
         }
     }
@@ -324,8 +329,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn list_if_due(&mut self) {
-        let in_use = self.unresolved() > 0 || self.next_number == 0;
-        if in_use && self.listing.start_if_due(self.now) {
+        if self.unresolved() > 0 && self.listing.start_if_due(self.now) {
             self.actions.push_back(Action::ListShards);
         }
     }
@@ -333,7 +337,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     fn shards_listed(&mut self, result: Result<Vec<Shard>, KinesisError>) {
         match result.and_then(|shards| self.map.update(shards)) {
             Ok(changed) => {
-                self.listing.has_succeeded();
+                self.listing.has_succeeded(self.now);
                 if changed {
                     self.lanes.replace(self.map.shards(), self.now);
                     let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
@@ -361,19 +365,19 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// Judges what was stored in shards that were not known. `give_up` if they will not be known.
     fn judge(&mut self, give_up: bool) {
         for unjudged in std::mem::take(&mut self.unjudged) {
-            let Unjudged { sent, stored, started, answered } = unjudged;
+            let Unjudged { sent, stored, started, listings } = unjudged;
             let range = sent.range;
             match place(&sent, &stored, &self.map) {
                 Place::Right => self.deliver(sent.record, &stored),
                 Place::Wrong => self.resend(sent, &stored, started, false),
                 // The shard is closed already: its records may belong to several others by now.
-                Place::Unknown if self.listing.failures() == 0 && self.listing.is_since(answered) => {
+                Place::Unknown if self.listing.failures() == 0 && self.listing.is_after(listings) => {
                     self.resend(sent, &stored, started, false);
                 }
                 Place::Unknown if give_up => self.resend(sent, &stored, started, true),
                 Place::Unknown => {
-                    self.listing.want(answered);
-                    self.unjudged.push(Unjudged { sent, stored, started, answered });
+                    self.listing.want_after(listings);
+                    self.unjudged.push(Unjudged { sent, stored, started, listings });
                     continue;
                 }
             }

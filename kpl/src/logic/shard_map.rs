@@ -74,13 +74,16 @@ fn inconsistent(message: String) -> KinesisError {
     KinesisError::new(KinesisErrorKind::Transient, "InconsistentShardMap", message)
 }
 
-/// When to list the shards.
+/// When to list the shards. Listings are counted, so that it is known which came after which evidence, however fast
+/// things happen.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     running: bool,
-    /// When the listing that runs, or the last one that succeeded, was started.
-    started: Option<Instant>,
-    succeeded: Option<Instant>,
+    /// Number of listings that were started.
+    started: u64,
+    /// Which of them was the last to succeed, from 1, and when it did.
+    succeeded: u64,
+    succeeded_at: Option<Instant>,
     failures: u32,
     retry_at: Option<Instant>,
     /// There is evidence that the map is out of date.
@@ -88,10 +91,15 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Asks for a listing that starts at `evidence` or later, unless there is or was one.
-    pub(crate) fn want(&mut self, evidence: Instant) {
-        let current = if self.running { self.started } else { self.succeeded };
-        self.wanted |= current.is_none_or(|started| started < evidence);
+    /// Number of listings that were started so far.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Asks for a listing that starts after the first `seen` ones, unless there is or was one.
+    pub(crate) fn want_after(&mut self, seen: u64) {
+        let latest = if self.running { self.started } else { self.succeeded };
+        self.wanted |= latest <= seen;
     }
 
     /// Starts a listing if it is time for one.
@@ -99,9 +107,10 @@ impl Listing {
         if self.running || self.retry_at.is_some_and(|at| at > now) {
             return false;
         }
-        let old = self.succeeded.is_none_or(|succeeded| now >= succeeded + REFRESH_AFTER);
+        let old = self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
         if self.wanted || old {
-            (self.running, self.wanted, self.started) = (true, false, Some(now));
+            (self.running, self.wanted) = (true, false);
+            self.started += 1;
         }
         self.running
     }
@@ -116,14 +125,14 @@ impl Listing {
         self.failures
     }
 
-    /// The listing that was just answered saw the stream as it was at `time`, or later.
-    pub(crate) fn is_since(&self, time: Instant) -> bool {
-        self.started.is_some_and(|started| started >= time)
+    /// Whether the listing that was just answered was started after the first `seen` ones.
+    pub(crate) fn is_after(&self, seen: u64) -> bool {
+        self.started > seen
     }
 
-    pub(crate) fn has_succeeded(&mut self) {
+    pub(crate) fn has_succeeded(&mut self, now: Instant) {
         (self.running, self.failures, self.retry_at) = (false, 0, None);
-        self.succeeded = self.started;
+        (self.succeeded, self.succeeded_at) = (self.started, Some(now));
     }
 
     /// Returns the pause until the next try.
@@ -189,7 +198,7 @@ mod tests {
 
         assert!(listing.start_if_due(now));
         assert!(!listing.start_if_due(now));
-        listing.has_succeeded();
+        listing.has_succeeded(now);
         assert!(!listing.start_if_due(now + REFRESH_AFTER - Duration::from_nanos(1)));
         assert!(listing.start_if_due(now + REFRESH_AFTER));
     }
@@ -197,14 +206,16 @@ mod tests {
     #[test]
     fn evidence_elder_than_the_map_is_ignored() {
         let (mut listing, now) = (Listing::default(), start());
-        let later = now + Duration::from_secs(1);
+        let before = listing.started();
         listing.start_if_due(now);
-        listing.has_succeeded();
+        let meanwhile = listing.started();
+        listing.want_after(before);
+        listing.has_succeeded(now);
 
-        listing.want(now);
-        assert!(!listing.start_if_due(later));
-        listing.want(later);
-        assert!(listing.start_if_due(later));
+        listing.want_after(before);
+        assert!(!listing.start_if_due(now));
+        listing.want_after(meanwhile);
+        assert!(listing.start_if_due(now));
     }
 
     #[test]
@@ -217,7 +228,7 @@ mod tests {
         assert_eq!(pauses[11], 30_000);
         assert!(!listing.start_if_due(now + Duration::from_secs(29)));
         assert!(listing.start_if_due(now + Duration::from_secs(30)));
-        listing.has_succeeded();
+        listing.has_succeeded(now);
         assert_eq!(listing.has_failed(now), FIRST_PAUSE);
     }
 }

@@ -83,11 +83,8 @@ impl World {
         assert!(self.open.len() <= usize::from(self.config.max_in_flight), "too many requests in flight");
         let deadline = self.engine.deadline();
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
-        assert_eq!(self.engine.unresolved() == 0, deadline.is_none() && self.open.is_empty() && self.nothing_waits());
-    }
-
-    fn nothing_waits(&self) -> bool {
-        self.engine.unresolved() == 0
+        let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
+        assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
     }
 
     fn put(&mut self, record: UserRecord) {
@@ -328,7 +325,7 @@ fn a_flush_is_complete_when_what_was_put_before_is_resolved() {
     assert_eq!(world.flushed, 0);
     world.answer(&Reaction::Accept);
     assert_eq!(world.flushed, 1);
-    assert_eq!(world.resolved.len(), 2, "what joined the aggregate in time went with it");
+    assert_eq!(world.engine.unresolved(), 1, "what was put since is not waited for");
 }
 
 #[test]
@@ -750,6 +747,11 @@ impl World {
         puts
     }
 
+    /// Whether the step is another reshard while the producer has not seen the one before.
+    fn is_unseen_reshard(&self, step: &Step) -> bool {
+        matches!(step, Step::Split(_) | Step::Merge(_)) && self.engine.map.shards() != self.stream.shards()
+    }
+
     fn assert_each_resolved_once(&self, puts: usize) {
         let mut numbers: Vec<_> = self.resolved.iter().map(|(record, _)| Self::number_of(record.data())).collect();
         numbers.sort_unstable();
@@ -791,11 +793,19 @@ proptest! {
     fn order_per_partition_key_holds_while_nothing_fails(steps in steps(false), shards in 1..6_usize) {
         let mut world = World::new(shards, |config| config.record_ttl = None);
 
-        let puts = world.run(&steps);
+        let mut puts = 0;
+        for step in &steps {
+            // Nobody can tell any more whether a shard that opened and closed unseen owned what it took.
+            if !world.is_unseen_reshard(step) {
+                puts += usize::from(world.take(step, puts));
+            }
+        }
+        world.finish();
 
         world.assert_each_resolved_once(puts);
         world.assert_deliveries_are_true();
         prop_assert!(world.failures().is_empty());
+        prop_assert_eq!(world.stream.delivered().len(), puts, "none is delivered twice");
         let mut last = HashMap::new();
         for record in world.stream.delivered() {
             let number = World::number_of(&record.data);
