@@ -71,6 +71,14 @@ impl<R: AsRef<UserRecord>> Aggregate<R> {
         &self.records
     }
 
+    /// The records, for changes to what is carried along with each user record.
+    ///
+    /// The user records themselves must stay as they are.
+    #[cfg(feature = "producer")]
+    pub(crate) fn records_mut(&mut self) -> &mut [R] {
+        &mut self.records
+    }
+
     /// The records in the order they were pushed.
     pub fn into_records(self) -> Vec<R> {
         self.records

@@ -1,0 +1,195 @@
+//! Makes a producer out of its settings.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    num::NonZero,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_types::SdkConfig;
+use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
+
+use crate::{
+    Aggregation, ConfigError, Event, Ordering, Producer,
+    config::Config,
+    kinesis::{Kinesis, SdkKinesis, Stream},
+    logic::engine::Engine,
+    pipeline::{COMMANDS, OnEvent, Pipeline, Space},
+    producer::Shared,
+};
+
+/// Settings of a [`Producer`].
+#[must_use = "the settings do nothing until `build` is called"]
+pub struct ProducerBuilder {
+    aws: SdkConfig,
+    stream: String,
+    kinesis: Option<Arc<dyn Kinesis>>,
+    on_event: Option<OnEvent>,
+    config: Config,
+}
+
+impl ProducerBuilder {
+    pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
+        Self { aws: aws.clone(), stream, kinesis: None, on_event: None, config: Config::default() }
+    }
+
+    /// Longest time a record waits for company before it is sent. Default 100 ms, up to 24 hours, and below the
+    /// [`record_ttl`](Self::record_ttl). Best effort: an aggregate waits up to a fifth of it (at most 50 ms) longer for
+    /// those of other shards, and rate limits, requests in flight and retries add to it.
+    ///
+    /// Source: KPL `RecordMaxBufferedTime`.
+    pub fn record_max_buffered_time(mut self, time: Duration) -> Self {
+        self.config.record_max_buffered_time = time;
+        self
+    }
+
+    /// Longest time from put to the start of the last attempt; then the record fails as expired. Default 30 s, at least
+    /// 100 ms. `None` tries forever.
+    ///
+    /// Source: KPL `RecordTtl`.
+    pub fn record_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.config.record_ttl = ttl.into();
+        self
+    }
+
+    /// Most bytes of a record, data and partition key together. Default 1,048,576; 64 to 10,485,760. What is more than
+    /// the stream is configured for is rejected by Kinesis.
+    ///
+    /// Source: KPL `MaxUserRecordSize`.
+    pub fn max_record_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_record_bytes = bytes;
+        self
+    }
+
+    /// Whether user records share Kinesis records, and how many of them. On by default.
+    pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
+        self.config.aggregation = aggregation;
+        self
+    }
+
+    /// How far the order of records is kept. Default: per partition key.
+    pub fn ordering(mut self, ordering: Ordering) -> Self {
+        self.config.ordering = ordering;
+        self
+    }
+
+    /// Most Kinesis records of one PutRecords request. Default 500; 1 to 500. Source: KPL `CollectionMaxCount`.
+    pub fn collection_max_records(mut self, records: usize) -> Self {
+        self.config.collection_max_records = records;
+        self
+    }
+
+    /// Most bytes of one PutRecords request; a record that is longer goes alone. Default 5,242,880; 52,224 to
+    /// 10,485,760. Source: KPL `CollectionMaxSize`.
+    pub fn collection_max_bytes(mut self, bytes: usize) -> Self {
+        self.config.collection_max_bytes = bytes;
+        self
+    }
+
+    /// Most that goes to a shard, in percent of what the shard takes (1,000 records and 1 MiB each second). Default 150,
+    /// so that several producers can share a stream and throttling tells them how. Bursts are not scaled.
+    ///
+    /// Source: KPL `RateLimit`.
+    pub fn rate_limit_percent(mut self, percent: NonZero<u32>) -> Self {
+        self.config.rate_limit_percent = percent;
+        self
+    }
+
+    /// Most records that are accepted and not resolved; [`Producer::put`] waits beyond. Default 100,000, at least 1.
+    pub fn max_outstanding_records(mut self, records: usize) -> Self {
+        self.config.max_outstanding_records = records;
+        self
+    }
+
+    /// Most bytes (data and partition keys) of the records that are accepted and not resolved; [`Producer::put`] waits
+    /// beyond. Default 67,108,864, at least [`max_record_bytes`](Self::max_record_bytes).
+    ///
+    /// What is in flight exists twice, as records and encoded, and each record takes some 250 bytes for bookkeeping.
+    pub fn max_outstanding_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_outstanding_bytes = bytes;
+        self
+    }
+
+    /// Most PutRecords requests at a time. Default 24; 1 to 256. Source: KPL `MaxConnections`.
+    pub fn max_in_flight(mut self, requests: u16) -> Self {
+        self.config.max_in_flight = requests;
+        self
+    }
+
+    /// Longest time to wait for the answer to a request. Default 6 s; 100 ms to 10 minutes. A request that timed out may
+    /// have been carried out: its records are sent again and may then be there twice.
+    ///
+    /// Source: KPL `RequestTimeout`.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.config.request_timeout = timeout;
+        self
+    }
+
+    /// Whether records that are throttled fail at once rather than being sent again. Default `false`.
+    ///
+    /// Source: KPL `FailIfThrottled`.
+    pub fn fail_if_throttled(mut self, fail: bool) -> Self {
+        self.config.fail_if_throttled = fail;
+        self
+    }
+
+    /// Called with everything that happens inside of the producer, on its task: it must not block or panic.
+    pub fn on_event(mut self, callback: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(Arc::new(callback));
+        self
+    }
+
+    /// Calls Kinesis through `client` rather than one made from the `SdkConfig`. Its retries are not used.
+    pub fn client(self, client: aws_sdk_kinesis::Client) -> Self {
+        self.kinesis(SdkKinesis::new(client))
+    }
+
+    /// Calls this instead of Kinesis, for tests.
+    pub fn kinesis(mut self, kinesis: impl Kinesis) -> Self {
+        self.kinesis = Some(Arc::new(kinesis));
+        self
+    }
+
+    /// Starts the producer's task, which begins with listing the stream's shards.
+    ///
+    /// # Errors
+    /// If a setting is out of bounds, or outside of a tokio runtime with timers enabled.
+    pub fn build(self) -> Result<Producer, ConfigError> {
+        let Self { aws, stream, kinesis, on_event, config } = self;
+        let stream = Stream::parse(stream)?;
+        config.validate()?;
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
+        let space = Arc::new(Space::new(config.max_outstanding_records, config.max_outstanding_bytes));
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let pipeline = Pipeline {
+            commands,
+            engine: Engine::new(&config, fastrand::u64(..), Instant::now().into_std()),
+            kinesis,
+            stream: stream.clone(),
+            request_timeout: config.request_timeout,
+            on_event,
+            space: space.clone(),
+            calls: JoinSet::new(),
+            flushes: VecDeque::new(),
+            open: true,
+        };
+        let shared = Shared {
+            stream,
+            max_record_bytes: config.max_record_bytes,
+            max_outstanding_records: config.max_outstanding_records,
+            space,
+            task: Mutex::new(Some(runtime.spawn(pipeline.run()))),
+        };
+        Ok(Producer::new(sender, shared))
+    }
+}
+
+impl fmt::Debug for ProducerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ProducerBuilder");
+        shown.field("stream", &self.stream).field("config", &self.config).finish_non_exhaustive()
+    }
+}

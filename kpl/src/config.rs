@@ -1,0 +1,256 @@
+//! The producer's settings: defaults, bounds, and what does not go together.
+
+use std::{num::NonZero, time::Duration};
+
+/// Most bytes of one Kinesis record, data and partition key together, that a stream can be configured for.
+/// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024;
+
+/// Most bytes of one Kinesis record on a stream that was not configured otherwise.
+/// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+pub const DEFAULT_MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+/// Most entries of one PutRecords request.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+pub const PUT_RECORDS_MAX_ENTRIES: usize = 500;
+
+/// Most bytes of one PutRecords request, partition keys included.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+pub const PUT_RECORDS_MAX_BYTES: usize = 10 * 1024 * 1024;
+
+/// Most characters of a partition key; there must be at least one.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
+pub const PARTITION_KEY_MAX_CHARS: usize = 256;
+
+/// Least bytes of an aggregate that can be asked for. Source: KPL `AggregationMaxSize`.
+pub const AGGREGATION_MIN_BYTES: usize = 64;
+
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+const LONGEST_BUFFERING: Duration = Duration::from_secs(24 * 60 * 60);
+const LEAST_COLLECTION_BYTES: usize = 52_224;
+const MOST_IN_FLIGHT: u16 = 256;
+
+/// Whether user records share Kinesis records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aggregation {
+    /// Each user record becomes a Kinesis record of its own. Source: KPL `AggregationEnabled`.
+    Off,
+    /// User records for the same shard become one Kinesis record. Consumers must take it apart, as every KCL does.
+    On {
+        /// Most bytes of an aggregate, 64 to 10,485,760; default 51,200. A user record that is longer goes alone.
+        /// Source: KPL `AggregationMaxSize`.
+        max_bytes: usize,
+        /// Most user records of an aggregate, at least 1; default 4,294,967,295. Source: KPL `AggregationMaxCount`.
+        max_records: usize,
+    },
+}
+
+impl Default for Aggregation {
+    fn default() -> Self {
+        Self::On { max_bytes: 51_200, max_records: u32::MAX as usize }
+    }
+}
+
+/// What the producer holds back to keep user records of one partition key in the order they were put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// Order holds as long as nothing fails, also while shards are split or merged: one request per shard at a time,
+    /// in it at most one aggregate for that shard. This sustains 51,200 bytes per round trip and shard.
+    #[default]
+    PerPartitionKey,
+    /// One request per shard at a time with any number of aggregates, up to 256 KiB for each shard. Order holds as long
+    /// as nothing fails and the shards stay as they are. Meant for round trips above some 30 ms.
+    BestEffort,
+}
+
+/// Settings out of bounds, or no runtime to run on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Neither a stream name (1 to 128 of letters, digits, `_`, `.`, `-`) nor a stream ARN.
+    #[error("{stream:?} is neither a stream name nor a stream ARN")]
+    Stream {
+        /// What was given.
+        stream: String,
+    },
+    /// A setting is outside of its bounds.
+    #[error("{setting} is {value}, accepted are {min} to {max}")]
+    OutOfBounds {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: usize,
+        /// Least value accepted.
+        min: usize,
+        /// Greatest value accepted.
+        max: usize,
+    },
+    /// A duration is outside of its bounds.
+    #[error("{setting} is {value:?}, accepted are {min:?} to {max:?}")]
+    DurationOutOfBounds {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: Duration,
+        /// Shortest duration accepted.
+        min: Duration,
+        /// Longest duration accepted.
+        max: Duration,
+    },
+    /// Records would expire while they wait for company.
+    #[error("record_max_buffered_time is {buffered:?}, which is not below the record_ttl of {ttl:?}")]
+    BufferedBeyondTtl {
+        /// `record_max_buffered_time`.
+        buffered: Duration,
+        /// `record_ttl`.
+        ttl: Duration,
+    },
+    /// `build` was called outside of a tokio runtime.
+    #[error("no tokio runtime is running here")]
+    NoRuntime,
+}
+
+/// All settings, with their defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) record_max_buffered_time: Duration,
+    pub(crate) record_ttl: Option<Duration>,
+    pub(crate) max_record_bytes: usize,
+    pub(crate) aggregation: Aggregation,
+    pub(crate) ordering: Ordering,
+    pub(crate) collection_max_records: usize,
+    pub(crate) collection_max_bytes: usize,
+    pub(crate) rate_limit_percent: NonZero<u32>,
+    pub(crate) max_outstanding_records: usize,
+    pub(crate) max_outstanding_bytes: usize,
+    pub(crate) max_in_flight: u16,
+    pub(crate) request_timeout: Duration,
+    pub(crate) fail_if_throttled: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            record_max_buffered_time: Duration::from_millis(100),
+            record_ttl: Some(Duration::from_secs(30)),
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            aggregation: Aggregation::default(),
+            ordering: Ordering::default(),
+            collection_max_records: PUT_RECORDS_MAX_ENTRIES,
+            collection_max_bytes: 5 * 1024 * 1024,
+            rate_limit_percent: const { NonZero::new(150).expect("150 is not zero") },
+            max_outstanding_records: 100_000,
+            max_outstanding_bytes: 64 * 1024 * 1024,
+            max_in_flight: 24,
+            request_timeout: Duration::from_secs(6),
+            fail_if_throttled: false,
+        }
+    }
+}
+
+impl Config {
+    /// How long an aggregate waits for those of other shards: a fifth of the buffering time, at most 50 ms.
+    pub(crate) fn linger(&self) -> Duration {
+        match self.aggregation {
+            Aggregation::Off => Duration::ZERO,
+            Aggregation::On { .. } => (self.record_max_buffered_time / 5).min(Duration::from_millis(50)),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        if let Aggregation::On { max_bytes, max_records } = self.aggregation {
+            within("aggregation max_bytes", max_bytes, AGGREGATION_MIN_BYTES, MAX_RECORD_BYTES)?;
+            within("aggregation max_records", max_records, 1, u32::MAX as usize)?;
+        }
+        within("max_record_bytes", self.max_record_bytes, 64, MAX_RECORD_BYTES)?;
+        within("collection_max_records", self.collection_max_records, 1, PUT_RECORDS_MAX_ENTRIES)?;
+        within("collection_max_bytes", self.collection_max_bytes, LEAST_COLLECTION_BYTES, PUT_RECORDS_MAX_BYTES)?;
+        within("max_in_flight", self.max_in_flight.into(), 1, MOST_IN_FLIGHT.into())?;
+        let most_permits = tokio::sync::Semaphore::MAX_PERMITS;
+        within("max_outstanding_records", self.max_outstanding_records, 1, most_permits)?;
+        within("max_outstanding_bytes", self.max_outstanding_bytes, self.max_record_bytes, most_permits)?;
+        duration_within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, LONGEST_BUFFERING)?;
+        duration_within("request_timeout", self.request_timeout, SHORTEST_TIMEOUT, LONGEST_TIMEOUT)?;
+        let Some(ttl) = self.record_ttl else { return Ok(()) };
+        duration_within("record_ttl", ttl, SHORTEST_TIMEOUT, Duration::MAX)?;
+        match self.record_max_buffered_time {
+            buffered if buffered >= ttl => Err(ConfigError::BufferedBeyondTtl { buffered, ttl }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn within(setting: &'static str, value: usize, min: usize, max: usize) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(ConfigError::OutOfBounds { setting, value, min, max }) }
+}
+
+fn duration_within(setting: &'static str, value: Duration, min: Duration, max: Duration) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(ConfigError::DurationOutOfBounds { setting, value, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().expect_err("out of bounds").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_kpl_and_valid() {
+        let config = Config::default();
+
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.linger(), Duration::from_millis(20));
+        assert_eq!(config.rate_limit_percent.get(), 150);
+        assert_eq!(config.aggregation, Aggregation::On { max_bytes: 51_200, max_records: 4_294_967_295 });
+    }
+
+    #[test]
+    fn the_linger_ends_at_fifty_milliseconds_and_is_for_aggregates_only() {
+        let slow = Config { record_max_buffered_time: Duration::from_secs(3), ..Config::default() };
+
+        assert_eq!(slow.linger(), Duration::from_millis(50));
+        assert_eq!(Config { aggregation: Aggregation::Off, ..slow }.linger(), Duration::ZERO);
+    }
+
+    #[test]
+    fn bounds_are_checked_at_the_edge() {
+        let aggregation = |max_bytes| Aggregation::On { max_bytes, max_records: 1 };
+
+        assert_eq!(Config { aggregation: aggregation(64), ..Config::default() }.validate(), Ok(()));
+        assert_eq!(
+            rejected(|config| config.aggregation = aggregation(63)),
+            "aggregation max_bytes is 63, accepted are 64 to 10485760"
+        );
+        assert_eq!(
+            rejected(|config| config.collection_max_records = 501),
+            "collection_max_records is 501, accepted are 1 to 500"
+        );
+        assert_eq!(rejected(|config| config.max_in_flight = 0), "max_in_flight is 0, accepted are 1 to 256");
+    }
+
+    #[test]
+    fn a_record_of_the_greatest_size_must_fit_into_the_buffer() {
+        let text = rejected(|config| config.max_outstanding_bytes = DEFAULT_MAX_RECORD_BYTES - 1);
+
+        assert!(text.starts_with("max_outstanding_bytes is 1048575, accepted are 1048576 to"), "{text}");
+    }
+
+    #[test]
+    fn buffering_must_end_before_the_time_to_live() {
+        let text = rejected(|config| config.record_max_buffered_time = Duration::from_secs(30));
+        assert_eq!(text, "record_max_buffered_time is 30s, which is not below the record_ttl of 30s");
+
+        let forever =
+            Config { record_max_buffered_time: Duration::from_secs(3600), record_ttl: None, ..Config::default() };
+        assert_eq!(forever.validate(), Ok(()));
+    }
+}

@@ -1,0 +1,102 @@
+//! The answer to a put.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure};
+
+/// Resolves when a record is stored, or is not going to be.
+///
+/// # Cancellation
+/// Dropping it does not take the record back.
+#[must_use = "dropping a Delivery hides whether the record was stored"]
+#[derive(Debug)]
+pub struct Delivery {
+    outcome: oneshot::Receiver<Result<Delivered, DeliveryError>>,
+}
+
+/// A record is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// The shard that took the record.
+    pub shard_id: ShardId,
+    /// Place of the Kinesis record in the shard. All user records of an aggregate have the same.
+    pub sequence_number: SequenceNumber,
+    /// Place of the user record in its aggregate, from 0; `None` if it is a Kinesis record of its own.
+    pub sub_sequence_number: Option<u64>,
+    /// How often the record was sent, the time that succeeded included.
+    pub attempts: u32,
+    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept.
+    pub failed_attempts: Vec<Attempt>,
+}
+
+impl Future for Delivery {
+    type Output = Result<Delivered, DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = Pin::new(&mut self.outcome).poll(cx);
+        outcome.map(|sent| sent.expect("a ticket resolves its delivery at the latest when it is dropped"))
+    }
+}
+
+/// A record on its way and the duty to resolve its [`Delivery`]. Dropping the ticket resolves it as abandoned, so that
+/// nothing is lost silently, whatever happens to its owner.
+#[derive(Debug)]
+pub(crate) struct Ticket(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    record: UserRecord,
+    reply: oneshot::Sender<Result<Delivered, DeliveryError>>,
+}
+
+impl Ticket {
+    pub(crate) fn new(record: UserRecord) -> (Self, Delivery) {
+        let (reply, outcome) = oneshot::channel();
+        (Self(Some(Open { record, reply })), Delivery { outcome })
+    }
+
+    pub(crate) fn resolve(mut self, outcome: Result<Delivered, Failure>) {
+        self.close(outcome);
+    }
+
+    fn close(&mut self, outcome: Result<Delivered, Failure>) {
+        let Some(Open { record, reply }) = self.0.take() else { return };
+        // An error means that the caller dropped the Delivery.
+        let _ = reply.send(outcome.map_err(|failure| DeliveryError::new(failure, record)));
+    }
+}
+
+impl AsRef<UserRecord> for Ticket {
+    fn as_ref(&self) -> &UserRecord {
+        &self.0.as_ref().expect("a ticket holds its record until it is resolved").record
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.close(Err(Failure::unattempted(DeliveryErrorKind::Abandoned)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
+        let (ticket, delivery) = Ticket::new(UserRecord::new("k", "v"));
+
+        drop(ticket);
+
+        let error = delivery.await.expect_err("abandoned");
+        assert_eq!(error.kind(), &DeliveryErrorKind::Abandoned);
+        assert_eq!(error.into_record(), UserRecord::new("k", "v"));
+    }
+}

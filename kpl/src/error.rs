@@ -1,0 +1,226 @@
+//! What can go wrong with a record. Every error hands the record back.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{ShardId, UserRecord, config::PARTITION_KEY_MAX_CHARS};
+
+/// The record was not accepted: nothing of it was or will be sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// Data and partition key together are longer than a Kinesis record may be.
+    #[error("record is {size_bytes} bytes, above the {limit_bytes}-byte limit")]
+    TooLarge {
+        /// Bytes of data and partition key.
+        size_bytes: usize,
+        /// `max_record_bytes` of the producer.
+        limit_bytes: usize,
+        /// The record, as it was put.
+        record: Box<UserRecord>,
+    },
+    /// The partition key is empty or too long. Characters count, not bytes.
+    #[error("partition key has {chars} characters, Kinesis accepts 1 to {PARTITION_KEY_MAX_CHARS}")]
+    InvalidPartitionKey {
+        /// Unicode characters of the partition key.
+        chars: usize,
+        /// The record, as it was put.
+        record: Box<UserRecord>,
+    },
+    /// No space for the record just now. Only `try_put` says so, `put` waits.
+    #[error("producer buffer is full")]
+    BufferFull {
+        /// The record, as it was put.
+        record: Box<UserRecord>,
+    },
+    /// The producer was shut down, or its task ended with the runtime.
+    #[error("producer is shut down")]
+    ShutDown {
+        /// The record, as it was put.
+        record: Box<UserRecord>,
+    },
+}
+
+impl PutError {
+    /// The record that was not accepted.
+    pub fn record(&self) -> &UserRecord {
+        match self {
+            Self::TooLarge { record, .. }
+            | Self::InvalidPartitionKey { record, .. }
+            | Self::BufferFull { record }
+            | Self::ShutDown { record } => record,
+        }
+    }
+
+    /// The record that was not accepted.
+    pub fn into_record(self) -> UserRecord {
+        match self {
+            Self::TooLarge { record, .. }
+            | Self::InvalidPartitionKey { record, .. }
+            | Self::BufferFull { record }
+            | Self::ShutDown { record } => *record,
+        }
+    }
+}
+
+/// The record was accepted, but is not known to be stored.
+#[derive(Debug)]
+pub struct DeliveryError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    failure: Failure,
+    record: UserRecord,
+}
+
+/// A [`DeliveryError`] without its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: DeliveryErrorKind,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts_made: u32,
+}
+
+impl Failure {
+    /// A failure without an attempt.
+    pub(crate) fn unattempted(kind: DeliveryErrorKind) -> Self {
+        Self { kind, attempts: Vec::new(), attempts_made: 0 }
+    }
+}
+
+/// Why a record is not known to be stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliveryErrorKind {
+    /// `record_ttl` passed before an attempt succeeded. The last of [`attempts`](DeliveryError::attempts) says what
+    /// stood in the way; without an attempt, it was the producer's own rate limit or too few requests in flight. If
+    /// an attempt timed out, the record may be stored nevertheless.
+    #[error("time to live elapsed")]
+    Expired,
+    /// Throttled, and `fail_if_throttled` is set. Not stored.
+    #[error("{code}: {message}")]
+    Throttled {
+        /// The service's error code.
+        code: Arc<str>,
+        /// The service's error message.
+        message: Arc<str>,
+    },
+    /// An error that trying again cannot help: no such stream, access denied, a record that Kinesis does not accept.
+    /// Not stored.
+    #[error("{code}: {message}")]
+    Rejected {
+        /// The service's error code; `CallPanicked` if the call itself panicked, and then the record may be stored.
+        code: Arc<str>,
+        /// The service's error message.
+        message: Arc<str>,
+    },
+    /// `record_ttl` passed while the record was stored in a shard that is not known to own it. A KCL may discard it.
+    #[error("stored in {shard_id}, which is not known to own the record")]
+    WrongShard {
+        /// The shard that took the record.
+        shard_id: ShardId,
+    },
+    /// Kinesis answered fewer or more entries than it was sent. The record may be stored.
+    #[error("record count mismatch: {sent} entries were sent, {answered} were answered")]
+    CountMismatch {
+        /// Entries of the request.
+        sent: usize,
+        /// Entries of the response.
+        answered: usize,
+    },
+    /// The runtime stopped, or the producer's task panicked. The record may be stored if a request was under way.
+    #[error("producer stopped before the record was stored")]
+    Abandoned,
+}
+
+impl DeliveryError {
+    pub(crate) fn new(failure: Failure, record: UserRecord) -> Self {
+        Self(Box::new(Inner { failure, record }))
+    }
+
+    /// Why.
+    pub fn kind(&self) -> &DeliveryErrorKind {
+        &self.0.failure.kind
+    }
+
+    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0.failure.attempts
+    }
+
+    /// How often the record was sent.
+    pub fn attempts_made(&self) -> u32 {
+        self.0.failure.attempts_made
+    }
+
+    /// The record, as it was put.
+    pub fn record(&self) -> &UserRecord {
+        &self.0.record
+    }
+
+    /// The record, as it was put.
+    pub fn into_record(self) -> UserRecord {
+        self.0.record
+    }
+}
+
+impl fmt::Display for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { kind, attempts, attempts_made } = &self.0.failure;
+        let plural = if *attempts_made == 1 { "" } else { "s" };
+        write!(f, "record not stored after {attempts_made} attempt{plural}: {kind}")?;
+        match (kind, attempts.last()) {
+            (DeliveryErrorKind::Expired, Some(last)) => write!(f, ", last error {}: {}", last.code, last.message),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for DeliveryError {}
+
+/// An attempt to store a record that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// From the put, or from the end of the attempt before, to the start of this one.
+    pub delay: Duration,
+    /// From the start of the request to its answer.
+    pub duration: Duration,
+    /// The service's error code, or `Timeout`, `DispatchFailure`, `WrongShard` and the like for what it has no code.
+    pub code: Arc<str>,
+    /// The service's error message.
+    pub message: Arc<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(code: &str, message: &str) -> Attempt {
+        Attempt { delay: Duration::ZERO, duration: Duration::ZERO, code: code.into(), message: message.into() }
+    }
+
+    #[test]
+    fn an_expired_record_names_the_last_cause() {
+        let failure = Failure {
+            kind: DeliveryErrorKind::Expired,
+            attempts: vec![attempt("InternalFailure", "Internal Service Failure")],
+            attempts_made: 1,
+        };
+        let error = DeliveryError::new(failure, UserRecord::new("k", "v"));
+
+        let text = "record not stored after 1 attempt: time to live elapsed, \
+                    last error InternalFailure: Internal Service Failure";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(error.into_record(), UserRecord::new("k", "v"));
+    }
+
+    #[test]
+    fn a_rejected_record_names_code_and_message_once() {
+        let kind = DeliveryErrorKind::Rejected { code: "ResourceNotFoundException".into(), message: "no S".into() };
+        let failure = Failure { kind, attempts: vec![attempt("ResourceNotFoundException", "no S")], attempts_made: 2 };
+
+        let text = DeliveryError::new(failure, UserRecord::new("k", "v")).to_string();
+
+        assert_eq!(text, "record not stored after 2 attempts: ResourceNotFoundException: no S");
+    }
+}

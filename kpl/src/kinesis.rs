@@ -1,0 +1,255 @@
+//! The seam to the service: what the producer asks of Kinesis and what it hears back.
+//!
+//! [`SdkKinesis`] does it through the AWS SDK. Another implementation of [`Kinesis`] can stand in for tests.
+
+mod sdk;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+
+pub use self::sdk::SdkKinesis;
+use crate::{ConfigError, HashKey, HashKeyRange, SequenceNumber, ShardId};
+
+/// A future that is boxed, so that [`Kinesis`] can be used as a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The two operations of Kinesis that a producer needs.
+///
+/// The producer retries and times out: implementations do neither. Dropping a returned future gives up the call; the
+/// service may have acted on it all the same.
+pub trait Kinesis: Send + Sync + 'static {
+    /// PutRecords: one answer for each entry, in their order.
+    fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>>;
+
+    /// ListShards: all open shards of the stream.
+    fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>>;
+}
+
+/// Names a stream, within the caller's account and region or anywhere. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stream {
+    /// Stream of this name in the client's account and region.
+    Name(Arc<str>),
+    /// Stream with this Amazon Resource Name.
+    Arn(Arc<str>),
+}
+
+impl Stream {
+    pub(crate) fn parse(text: String) -> Result<Self, ConfigError> {
+        let name = |text: &str| {
+            (1..=128).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        };
+        if name(&text) {
+            return Ok(Self::Name(text.into()));
+        }
+        // arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream
+        let fields: Vec<&str> = text.splitn(6, ':').collect();
+        match fields[..] {
+            ["arn", _, "kinesis", _, _, resource] if resource.strip_prefix("stream/").is_some_and(name) => {
+                Ok(Self::Arn(text.into()))
+            }
+            _ => Err(ConfigError::Stream { stream: text }),
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(text) | Self::Arn(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What goes out in one PutRecords call.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PutRecordsRequest {
+    /// Where to.
+    pub stream: Stream,
+    /// 1 to 500 entries.
+    pub entries: Vec<Entry>,
+}
+
+/// One Kinesis record to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// `a` for an aggregate, else the user's.
+    pub partition_key: String,
+    /// Hash key of the first user record.
+    pub explicit_hash_key: HashKey,
+    /// An aggregate, or the user's data.
+    pub data: Bytes,
+}
+
+/// What became of one entry.
+pub type EntryResult = Result<Stored, KinesisError>;
+
+/// Where a Kinesis record was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The shard that took the record.
+    pub shard_id: ShardId,
+    /// The record's place in that shard.
+    pub sequence_number: SequenceNumber,
+}
+
+/// An open shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Names the shard within its stream.
+    pub shard_id: ShardId,
+    /// Hash keys that the shard owns.
+    pub hash_key_range: HashKeyRange,
+}
+
+/// Why a call, or an entry of it, failed. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct KinesisError {
+    kind: KinesisErrorKind,
+    code: Arc<str>,
+    message: Arc<str>,
+}
+
+/// What to do about a [`KinesisError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KinesisErrorKind {
+    /// More than the shard, the account or a key of KMS takes just now: try again later.
+    Throttled,
+    /// A fault of the service or of the way there, or a token that expired: try again.
+    Transient,
+    /// Something in the request is not acceptable; the same without it may be.
+    Invalid,
+    /// Trying again cannot help.
+    Permanent,
+}
+
+impl KinesisError {
+    /// An error of a known kind. `code` is the service's, or a word that tells where on the way it happened.
+    pub fn new(kind: KinesisErrorKind, code: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Self { kind, code: code.into(), message: message.into() }
+    }
+
+    /// An error that the service gave a code, of the kind that follows from it.
+    pub fn from_code(code: impl Into<Arc<str>>, message: impl Into<Arc<str>>, http_status: Option<u16>) -> Self {
+        let code = code.into();
+        Self { kind: KinesisErrorKind::of(&code, http_status), code, message: message.into() }
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> KinesisErrorKind {
+        self.kind
+    }
+
+    /// The service's error code, for example `ProvisionedThroughputExceededException`.
+    pub fn code(&self) -> &Arc<str> {
+        &self.code
+    }
+
+    /// The service's error message.
+    pub fn message(&self) -> &Arc<str> {
+        &self.message
+    }
+}
+
+impl KinesisErrorKind {
+    /// By the code; by the HTTP status where the code is not known.
+    /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors> and
+    /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+    fn of(code: &str, http_status: Option<u16>) -> Self {
+        match code.trim_end_matches("Exception") {
+            "ProvisionedThroughputExceeded"
+            | "LimitExceeded"
+            | "KMSThrottling"
+            | "Throttling"
+            | "Throttled"
+            | "TooManyRequests"
+            | "RequestLimitExceeded"
+            | "SlowDown" => Self::Throttled,
+            "InternalFailure"
+            | "InternalServerError"
+            | "InternalServer"
+            | "ServiceUnavailable"
+            | "RequestTimeout"
+            | "RequestExpired"
+            | "ExpiredToken" => Self::Transient,
+            "InvalidArgument" | "Validation" | "ValidationError" | "Serialization" => Self::Invalid,
+            "ResourceNotFound"
+            | "AccessDenied"
+            | "KMSAccessDenied"
+            | "KMSDisabled"
+            | "KMSInvalidState"
+            | "KMSNotFound"
+            | "KMSOptInRequired"
+            | "OptInRequired"
+            | "UnrecognizedClient"
+            | "InvalidSignature"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "InvalidClientTokenId"
+            | "NotAuthorized"
+            | "DryRunOperation"
+            | "UnknownOperation"
+            | "InvalidAction" => Self::Permanent,
+            _ => match http_status {
+                Some(429) => Self::Throttled,
+                Some(400..=499) => Self::Permanent,
+                _ => Self::Transient,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_apart_by_code() {
+        use KinesisErrorKind::{Invalid, Permanent, Throttled, Transient};
+        for (code, kind) in [
+            ("ProvisionedThroughputExceededException", Throttled),
+            ("KMSThrottlingException", Throttled),
+            ("LimitExceededException", Throttled),
+            ("InternalFailure", Transient),
+            ("InternalFailureException", Transient),
+            ("ServiceUnavailable", Transient),
+            ("ExpiredTokenException", Transient),
+            ("InvalidArgumentException", Invalid),
+            ("ValidationException", Invalid),
+            ("ResourceNotFoundException", Permanent),
+            ("AccessDeniedException", Permanent),
+            ("KMSDisabledException", Permanent),
+            ("UnrecognizedClientException", Permanent),
+        ] {
+            assert_eq!(KinesisErrorKind::of(code, Some(400)), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_is_judged_by_its_status() {
+        assert_eq!(KinesisErrorKind::of("Odd", Some(503)), KinesisErrorKind::Transient);
+        assert_eq!(KinesisErrorKind::of("Odd", Some(429)), KinesisErrorKind::Throttled);
+        assert_eq!(KinesisErrorKind::of("Odd", Some(403)), KinesisErrorKind::Permanent);
+        assert_eq!(KinesisErrorKind::of("", None), KinesisErrorKind::Transient);
+    }
+
+    #[test]
+    fn a_stream_is_a_name_or_an_arn() {
+        let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream";
+
+        assert_eq!(Stream::parse("StockTradeStream".into()), Ok(Stream::Name("StockTradeStream".into())));
+        assert_eq!(Stream::parse(arn.into()), Ok(Stream::Arn(arn.into())));
+        assert_eq!(Stream::parse("x".repeat(128)), Ok(Stream::Name("x".repeat(128).into())));
+        for text in ["", " ", "a b", &"x".repeat(129), "arn:aws:s3:::bucket", "arn:aws:kinesis:r:1:stream/", "é"] {
+            let refused = Stream::parse(text.into()).expect_err("neither name nor ARN");
+            assert_eq!(refused.to_string(), format!("{text:?} is neither a stream name nor a stream ARN"));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! [`Kinesis`] through the AWS SDK. The SDK's own retries are off: the producer retries, and counts what it does.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use aws_sdk_kinesis::{
+    Client,
+    config::{Builder, retry::RetryConfig},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::{list_shards::ListShardsOutput, put_records::PutRecordsOutput},
+    primitives::Blob,
+    types::{PutRecordsRequestEntry, PutRecordsResultEntry, ShardFilter, ShardFilterType},
+};
+
+use super::{
+    BoxFuture, Entry, EntryResult, Kinesis, KinesisError, KinesisErrorKind, PutRecordsRequest, Shard, Stored, Stream,
+};
+use crate::HashKeyRange;
+
+/// Most shards of one page. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
+const LIST_SHARDS_MAX_RESULTS: i32 = 1000;
+
+/// Kinesis through a client of the AWS SDK.
+#[derive(Clone)]
+pub struct SdkKinesis {
+    client: Client,
+}
+
+impl SdkKinesis {
+    /// Calls through `client`, with its credentials, region and endpoint, but without its retries.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+impl fmt::Debug for SdkKinesis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SdkKinesis").finish_non_exhaustive()
+    }
+}
+
+impl Kinesis for SdkKinesis {
+    fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>> {
+        let records = request.entries.into_iter().map(to_sdk).collect();
+        let (name, arn) = name_and_arn(request.stream);
+        let call = self.client.put_records().set_stream_name(name).set_stream_arn(arn).set_records(Some(records));
+        Box::pin(async move {
+            let output = call.customize().config_override(without_retries()).send().await.map_err(error)?;
+            Ok(entry_results(output))
+        })
+    }
+
+    fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>> {
+        Box::pin(async move {
+            let mut shards = Vec::new();
+            let mut page = self.list_first(stream).await?;
+            loop {
+                // Emulators that do not know the filter return closed shards, too.
+                let open = page.shards().iter().filter(|shard| is_open(shard));
+                shards.extend(open.map(from_sdk).collect::<Result<Vec<_>, _>>()?);
+                let Some(token) = page.next_token else { return Ok(shards) };
+                page = self.list_next(token).await?;
+            }
+        })
+    }
+}
+
+impl SdkKinesis {
+    async fn list_first(&self, stream: Stream) -> Result<ListShardsOutput, KinesisError> {
+        let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
+        let filter = filter.map_err(|error| invalid_response(&error))?;
+        let (name, arn) = name_and_arn(stream);
+        let call = self.client.list_shards().set_stream_name(name).set_stream_arn(arn).shard_filter(filter);
+        let call = call.max_results(LIST_SHARDS_MAX_RESULTS).customize().config_override(without_retries());
+        call.send().await.map_err(error)
+    }
+
+    async fn list_next(&self, token: String) -> Result<ListShardsOutput, KinesisError> {
+        // A token stands for the stream and the filter: naming them again is an error.
+        let call = self.client.list_shards().next_token(token).max_results(LIST_SHARDS_MAX_RESULTS);
+        call.customize().config_override(without_retries()).send().await.map_err(error)
+    }
+}
+
+fn without_retries() -> Builder {
+    Builder::default().retry_config(RetryConfig::disabled())
+}
+
+fn name_and_arn(stream: Stream) -> (Option<String>, Option<String>) {
+    match stream {
+        Stream::Name(name) => (Some(name.as_ref().into()), None),
+        Stream::Arn(arn) => (None, Some(arn.as_ref().into())),
+    }
+}
+
+fn to_sdk(entry: Entry) -> PutRecordsRequestEntry {
+    PutRecordsRequestEntry::builder()
+        .partition_key(entry.partition_key)
+        .explicit_hash_key(entry.explicit_hash_key.to_string())
+        .data(Blob::new(Vec::from(entry.data)))
+        .build()
+        .expect("an entry has data")
+}
+
+fn entry_results(output: PutRecordsOutput) -> Vec<EntryResult> {
+    // One Arc for each shard rather than for each entry.
+    let mut last: Option<Arc<str>> = None;
+    let mut shared = |id: &str| match &last {
+        Some(known) if **known == *id => known.clone(),
+        _ => last.insert(id.into()).clone(),
+    };
+    output.records.into_iter().map(|entry| entry_result(entry, &mut shared)).collect()
+}
+
+fn entry_result(entry: PutRecordsResultEntry, shared: &mut impl FnMut(&str) -> Arc<str>) -> EntryResult {
+    match (entry.sequence_number, entry.shard_id) {
+        (Some(number), Some(shard_id)) => {
+            let sequence_number = number.parse().map_err(|error| invalid_response(&error))?;
+            Ok(Stored { shard_id: crate::ShardId::new(shared(&shard_id)), sequence_number })
+        }
+        _ => {
+            let code = entry.error_code.unwrap_or_default();
+            Err(KinesisError::from_code(code, entry.error_message.unwrap_or_default(), None))
+        }
+    }
+}
+
+fn is_open(shard: &aws_sdk_kinesis::types::Shard) -> bool {
+    shard.sequence_number_range().is_none_or(|range| range.ending_sequence_number().is_none())
+}
+
+fn from_sdk(shard: &aws_sdk_kinesis::types::Shard) -> Result<Shard, KinesisError> {
+    let Some(range) = shard.hash_key_range() else {
+        let message = format!("shard {} has no hash key range", shard.shard_id());
+        return Err(KinesisError::new(KinesisErrorKind::Transient, "InvalidResponse", message));
+    };
+    let hash_key = |text: &str| text.parse().map_err(|error| invalid_response(&error));
+    let hash_key_range =
+        HashKeyRange { start: hash_key(range.starting_hash_key())?, end: hash_key(range.ending_hash_key())? };
+    Ok(Shard { shard_id: shard.shard_id().into(), hash_key_range })
+}
+
+fn invalid_response(error: &dyn fmt::Display) -> KinesisError {
+    KinesisError::new(KinesisErrorKind::Transient, "InvalidResponse", error.to_string())
+}
+
+fn error<E>(error: SdkError<E>) -> KinesisError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let (kind, code) = match &error {
+        SdkError::ServiceError(service) => {
+            let meta = service.err().meta();
+            let status = service.raw().status().as_u16();
+            if let Some(code) = meta.code() {
+                return KinesisError::from_code(code, meta.message().unwrap_or_default(), Some(status));
+            }
+            return KinesisError::from_code(format!("Http{status}"), meta.message().unwrap_or_default(), Some(status));
+        }
+        // Nothing was sent, and the next attempt would be made from the same parts.
+        SdkError::ConstructionFailure(_) => (KinesisErrorKind::Permanent, "ConstructionFailure"),
+        SdkError::TimeoutError(_) => (KinesisErrorKind::Transient, "Timeout"),
+        SdkError::DispatchFailure(_) => (KinesisErrorKind::Transient, "DispatchFailure"),
+        _ => (KinesisErrorKind::Transient, "ResponseError"),
+    };
+    KinesisError::new(kind, code, DisplayErrorContext(&error).to_string())
+}

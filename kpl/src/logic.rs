@@ -1,0 +1,85 @@
+//! What the producer decides. Everything below is pure: no tasks, no clock, no service, no global randomness. Time comes
+//! in as `now`, chance as a seed; what is to be done comes out as [`Action`]s.
+//!
+//! ```text
+//! Put -> lanes (shard_map predicts the shard) -> aggregator -> collector (limiter permitting) -> Send
+//! Responded -> retrier -> Resolve | back to the lane | wait for the shard map
+//! ```
+//!
+//! A *lane* is what waits for one shard. A lane whose records are in flight sends nothing more until the answer is
+//! there, which is what keeps the records of a partition key in order.
+
+pub(crate) mod aggregator;
+pub(crate) mod barrier;
+pub(crate) mod collector;
+pub(crate) mod engine;
+pub(crate) mod lanes;
+pub(crate) mod limiter;
+pub(crate) mod pending;
+pub(crate) mod retrier;
+pub(crate) mod shard_map;
+
+use crate::{
+    Delivered, Event, HashKey,
+    error::Failure,
+    kinesis::{Entry, EntryResult, KinesisError, Shard},
+};
+
+/// What happens to the engine.
+#[derive(Debug)]
+pub(crate) enum Input<T> {
+    /// A record to be stored. `hash_key` is the record's, computed by the caller.
+    Put { ticket: T, hash_key: HashKey },
+    /// Send what is there, do not wait for company; tell when all of it is resolved.
+    Flush,
+    /// No more records will come: send everything, whenever it becomes possible, without waiting for company.
+    Drain,
+    /// The answer to [`Action::Send`].
+    Responded { id: BatchId, result: Result<Vec<EntryResult>, KinesisError> },
+    /// The answer to [`Action::ListShards`].
+    ShardsListed(Result<Vec<Shard>, KinesisError>),
+    /// The engine's deadline has come.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action<T> {
+    /// Call PutRecords, answer with [`Input::Responded`].
+    Send { id: BatchId, entries: Vec<Entry>, user_records: usize },
+    /// Call ListShards, answer with [`Input::ShardsListed`].
+    ListShards,
+    /// Tell the caller what became of a record.
+    Resolve { ticket: T, outcome: Result<Delivered, Failure> },
+    /// Everything that was put before a flush is resolved. Flushes complete in the order they came.
+    Flushed,
+    /// Tell the application.
+    Notify(Event),
+}
+
+/// Tells requests in flight apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BatchId(pub(crate) u64);
+
+#[cfg(test)]
+mod purity {
+    use std::{fs, path::Path};
+
+    const FORBIDDEN: [&str; 9] =
+        ["async ", ".await", "tokio::", "Instant::now", "SystemTime", "aws_sdk", "fastrand::u", "std::thread", "Mutex"];
+
+    #[test]
+    fn logic_has_no_clock_no_task_and_no_service() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/logic");
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = entries.filter(|path| path.is_file()).collect();
+
+        assert!(files.len() >= 9, "{files:?}");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for word in FORBIDDEN {
+                assert!(!text.contains(word), "{} contains {word:?}", file.display());
+            }
+        }
+    }
+}

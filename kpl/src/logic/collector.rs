@@ -1,0 +1,151 @@
+//! Decides when a PutRecords request goes out and which Kinesis records go with it.
+//!
+//! - (A) A request is within the limits of the service, and of the settings unless one record alone exceeds those.
+//! - (B) No lane that is busy, held or limited takes part, and none gives records out of order.
+//! - (C) With [`Ordering::PerPartitionKey`] at most one aggregate of a lane takes part, as its last record: should the
+//!   shard be split meanwhile and the aggregate have to be sent again, nothing behind it has been stored before it.
+//! - (D) When nothing goes out, [`wake_at`] names the instant at which something may.
+
+use std::time::Instant;
+
+use super::lanes::{Lane, Lanes};
+use crate::{
+    HashKeyRange, Ordering, ShardId, UserRecord,
+    config::{Config, PUT_RECORDS_MAX_BYTES},
+    logic::pending::KinesisRecord,
+};
+
+/// Bytes for one shard that are worth a request of their own, and the most that go with one.
+/// Source: KPL (aws/kinesis/core/collector.h).
+const SHARD_BYTES: usize = 256 * 1024;
+
+/// A Kinesis record and what was known about its shard when it was sent.
+#[derive(Debug)]
+pub(crate) struct Sent<T> {
+    pub(crate) record: KinesisRecord<T>,
+    /// Range of the lane.
+    pub(crate) range: HashKeyRange,
+    /// `None` if the shards were unknown.
+    pub(crate) predicted: Option<ShardId>,
+}
+
+/// Who may go now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Collector {
+    ordering: Ordering,
+    max_records: usize,
+    max_bytes: usize,
+    /// Records with a lower number wait for no company.
+    urgent_before: u64,
+}
+
+impl Collector {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            ordering: config.ordering,
+            max_records: config.collection_max_records,
+            max_bytes: config.collection_max_bytes.min(PUT_RECORDS_MAX_BYTES),
+            urgent_before: 0,
+        }
+    }
+
+    /// Records with a lower number than `number` shall wait for no company.
+    pub(crate) fn hurry(&mut self, number: u64) {
+        self.urgent_before = self.urgent_before.max(number);
+    }
+
+    /// The next request, if it is time for one.
+    pub(crate) fn collect<T: AsRef<UserRecord>>(&self, lanes: &mut Lanes<T>, now: Instant) -> Option<Vec<Sent<T>>> {
+        let (mut ready, mut records, mut bytes, mut trigger) = (Vec::new(), 0, 0, false);
+        for index in lanes.occupied_indexes() {
+            let lane = lanes.get_mut(index);
+            if lane.is_busy() || lane.held_until(now).is_some() {
+                continue;
+            }
+            self.complete_if_due(lane, now);
+            let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else { continue };
+            trigger |= due <= now || self.has_enough(lane);
+            if !lane.patient {
+                records += lane.waiting.ready_len();
+                bytes += lane.waiting.ready_bytes();
+            }
+            ready.push((due, index));
+        }
+        if !trigger && records < self.max_records && bytes < self.max_bytes {
+            return None;
+        }
+        ready.sort_unstable();
+        Some(self.take(lanes, ready.into_iter().map(|(_, index)| index), now))
+    }
+
+    fn complete_if_due<T: AsRef<UserRecord>>(&self, lane: &mut Lane<T>, now: Instant) {
+        let hurried = !lane.patient && lane.waiting.open_number().is_some_and(|number| number < self.urgent_before);
+        if hurried || lane.waiting.open_due().is_some_and(|due| due <= now) {
+            lane.waiting.complete();
+        }
+    }
+
+    /// Whether the lane alone is worth a request.
+    fn has_enough<T: AsRef<UserRecord>>(&self, lane: &Lane<T>) -> bool {
+        let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
+        let in_order = || self.ordering == Ordering::PerPartitionKey && lane.waiting.ready_aggregates() > 1;
+        !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
+    }
+
+    fn take<T: AsRef<UserRecord>>(
+        &self,
+        lanes: &mut Lanes<T>,
+        indexes: impl Iterator<Item = usize>,
+        now: Instant,
+    ) -> Vec<Sent<T>> {
+        let mut request = Request { records: Vec::new(), bytes: 0 };
+        for index in indexes {
+            if request.records.len() >= self.max_records {
+                break;
+            }
+            self.take_from(lanes.get_mut(index), &mut request, now);
+        }
+        request.records
+    }
+
+    fn take_from<T: AsRef<UserRecord>>(&self, lane: &mut Lane<T>, request: &mut Request<T>, now: Instant) {
+        let mut lane_bytes = 0;
+        while let Some(front) = lane.waiting.front() {
+            let size = front.size_bytes();
+            let fits = request.records.is_empty() || request.bytes + size <= self.max_bytes;
+            let room = request.records.len() < self.max_records && lane_bytes < SHARD_BYTES;
+            let early = lane.patient && lane.waiting.front_due().is_some_and(|due| due > now);
+            if !fits || !room || early || lane.limited_until(now).is_some() {
+                return;
+            }
+            let Some(record) = lane.waiting.pop() else { return };
+            if let Some(limiter) = &mut lane.limiter {
+                limiter.take(size, now);
+            }
+            lane_bytes += size;
+            request.bytes += size;
+            let last = self.ordering == Ordering::PerPartitionKey && record.is_aggregate();
+            request.records.push(Sent { record, range: lane.range, predicted: lane.shard_id.clone() });
+            if last {
+                return;
+            }
+        }
+    }
+}
+
+struct Request<T> {
+    records: Vec<Sent<T>>,
+    bytes: usize,
+}
+
+/// When a lane that could not send `now` may.
+pub(crate) fn wake_at<T: AsRef<UserRecord>>(lane: &Lane<T>, now: Instant) -> Option<Instant> {
+    if lane.is_busy() || lane.waiting.is_empty() {
+        return None;
+    }
+    let held_or_limited = lane.held_until(now).or_else(|| lane.limited_until(now));
+    held_or_limited.or_else(|| match (lane.waiting.front_due(), lane.waiting.open_due()) {
+        (Some(front), Some(open)) => Some(front.min(open)),
+        (front, open) => front.or(open),
+    })
+}

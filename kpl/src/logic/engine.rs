@@ -1,0 +1,471 @@
+//! Runs records through the stages: from put to resolved.
+//!
+//! - (A) Every put is resolved exactly once.
+//! - (B) Requests are within the limits of the service, and predicted sizes are those of the bytes.
+//! - (C) Nothing is sent after its time to live.
+//! - (D) While no attempt fails, records of a partition key are stored in the order they were put, and what a KCL
+//!   delivers of them is in that order, also when shards are split or merged meanwhile.
+//! - (E) At most `max_in_flight` requests are under way, and at most one of them holds records of a given hash key.
+//! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Action, BatchId, Input,
+    aggregator::Packing,
+    barrier::Barrier,
+    collector::{Collector, Sent, wake_at},
+    lanes::Lanes,
+    pending::{KinesisRecord, Pending},
+    retrier::{Place, given_up, pause, place, wrong_shard},
+    shard_map::{Listing, ShardMap},
+};
+use crate::{
+    DeliveryErrorKind, Event, HashKey, HashKeyRange, UserRecord,
+    config::Config,
+    kinesis::{EntryResult, KinesisError, KinesisErrorKind, Shard, Stored},
+};
+
+/// A record whose aggregate was stored in a wrong shard this often goes alone: alone, no shard is wrong.
+const WRONG_SHARDS_IN_COMPANY: u32 = 2;
+/// After this many failed listings, aggregates of which nobody knows whether they were stored in the right shard are
+/// sent again, each record alone.
+const LISTINGS_WAITED_FOR: u32 = 3;
+
+/// The producer of one stream, without its clock, its tasks and its service.
+#[derive(Debug)]
+pub(crate) struct Engine<T> {
+    record_ttl: Option<Duration>,
+    fail_if_throttled: bool,
+    max_in_flight: usize,
+    max_request_records: usize,
+    collector: Collector,
+    lanes: Lanes<T>,
+    map: ShardMap,
+    listing: Listing,
+    in_flight: HashMap<BatchId, Flight<T>>,
+    unjudged: Vec<Unjudged<T>>,
+    barrier: Barrier,
+    next_number: u64,
+    next_batch: u64,
+    rng: fastrand::Rng,
+    actions: VecDeque<Action<T>>,
+    /// Something has happened since the last look at what can be sent.
+    stirred: bool,
+    now: Instant,
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Flight<T> {
+    sent: Vec<Sent<T>>,
+    /// Parts of a request that was not accepted as a whole; they go one after the other, the next one last.
+    later: Vec<Vec<Sent<T>>>,
+    /// What is busy until all parts are answered.
+    ranges: Vec<HashKeyRange>,
+    started: Instant,
+    /// Listings of shards that had been started by then.
+    listings: u64,
+}
+
+/// An aggregate that was stored in a shard of which the range is not known.
+#[derive(Debug)]
+struct Unjudged<T> {
+    sent: Sent<T>,
+    stored: Stored,
+    started: Instant,
+    /// Listings of shards that had been started when it was answered.
+    listings: u64,
+}
+
+impl<T: AsRef<UserRecord>> Engine<T> {
+    /// `seed` is for the jitter of retries.
+    pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+        let mut engine = Self {
+            record_ttl: config.record_ttl,
+            fail_if_throttled: config.fail_if_throttled,
+            max_in_flight: config.max_in_flight.into(),
+            max_request_records: config.collection_max_records,
+            collector: Collector::new(config),
+            lanes: Lanes::unknown(Packing::of(config), config.rate_limit_percent.get(), now),
+            map: ShardMap::default(),
+            listing: Listing::default(),
+            in_flight: HashMap::new(),
+            unjudged: Vec::new(),
+            barrier: Barrier::new(),
+            next_number: 0,
+            next_batch: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            actions: VecDeque::new(),
+            stirred: false,
+            now,
+        };
+        engine.listing.start_if_due(now);
+        engine.actions.push_back(Action::ListShards);
+        engine
+    }
+
+    /// Takes note of what happened at `now`.
+    pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
+        self.now = now;
+        self.stirred = true;
+        match input {
+            Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
+            Input::Flush => {
+                self.barrier.flush(self.next_number);
+                self.collector.hurry(self.next_number);
+                self.complete_flushes();
+            }
+            Input::Drain => self.collector.hurry(u64::MAX),
+            Input::Responded { id, result } => self.responded(id, result),
+            Input::ShardsListed(result) => self.shards_listed(result),
+            Input::Tick => {}
+        }
+    }
+
+    /// What is to be done next; to be called until it returns `None`.
+    pub(crate) fn next_action(&mut self) -> Option<Action<T>> {
+        if std::mem::take(&mut self.stirred) {
+            self.expire();
+            self.list_if_due();
+            while self.in_flight.len() < self.max_in_flight {
+                let Some(sent) = self.collector.collect(&mut self.lanes, self.now) else { break };
+                self.launch(sent);
+            }
+        }
+        self.actions.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due, if nothing else happens before. `None` while there is nothing to wait for.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let free = self.in_flight.len() < self.max_in_flight;
+        let ttl_end = |arrived: Instant| self.record_ttl.and_then(|ttl| arrived.checked_add(ttl));
+        let lanes = self.lanes.occupied().flat_map(|lane| {
+            let wake = wake_at(lane, self.now).filter(|_| free);
+            let end = lane.waiting.first().and_then(|first| ttl_end(first.arrived));
+            [wake, end]
+        });
+        let unjudged = self.unjudged.iter().map(|unjudged| ttl_end(unjudged.sent.record.first().arrived));
+        let listing = self.listing.retry_at().filter(|_| self.unresolved() > 0);
+        lanes.chain(unjudged).chain([listing]).flatten().min()
+    }
+
+    /// Number of records that are not resolved.
+    pub(crate) fn unresolved(&self) -> usize {
+        self.barrier.unresolved()
+    }
+
+    fn put(&mut self, ticket: T, hash_key: HashKey) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.barrier.put();
+        self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
+    }
+
+    fn launch(&mut self, sent: Vec<Sent<T>>) {
+        let mut ranges: Vec<HashKeyRange> = sent.iter().map(|sent| sent.range).collect();
+        ranges.dedup(); // the records of a lane stand together
+        ranges.iter().for_each(|range| self.lanes.set_busy(range));
+        self.send(Flight { sent, later: Vec::new(), ranges, started: self.now, listings: 0 });
+    }
+
+    fn send(&mut self, mut flight: Flight<T>) {
+        let id = BatchId(self.next_batch);
+        self.next_batch += 1;
+        (flight.started, flight.listings) = (self.now, self.listing.started());
+        let entries = flight.sent.iter().map(|sent| sent.record.entry()).collect();
+        let user_records = flight.sent.iter().map(|sent| sent.record.records().len()).sum();
+        self.in_flight.insert(id, flight);
+        self.actions.push_back(Action::Send { id, entries, user_records });
+    }
+
+    fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
+        let Some(mut flight) = self.in_flight.remove(&id) else { return };
+        let sent = std::mem::take(&mut flight.sent);
+        match result {
+            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &flight),
+            Ok(answers) => self.count_mismatch(sent, answers.len()),
+            Err(error) => {
+                self.notify_call_failed(&sent, &error);
+                if error.kind() == KinesisErrorKind::Invalid && !is_single(&sent) {
+                    flight.later.extend(split(sent, self.max_request_records).into_iter().rev());
+                } else {
+                    self.call_failed(sent, &mut flight, &error);
+                }
+            }
+        }
+        self.land(flight);
+    }
+
+    /// Sends the next part of a request that was taken apart, or ends it.
+    fn land(&mut self, mut flight: Flight<T>) {
+        while let Some(part) = flight.later.pop() {
+            flight.sent = self.without_expired(part);
+            if !flight.sent.is_empty() {
+                return self.send(flight);
+            }
+        }
+        flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
+    }
+
+    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &Flight<T>) {
+        let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
+        for (sent, answer) in sent.into_iter().zip(answers) {
+            match answer {
+                Ok(stored) => {
+                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover());
+                    self.stored(sent, stored, flight);
+                }
+                Err(error) => {
+                    self.notify_entry_failed(&sent, &error);
+                    if !failed.contains(&(sent.range, error.kind())) {
+                        failed.push((sent.range, error.kind()));
+                    }
+                    self.attempt_failed(sent, &error, flight.started);
+                }
+            }
+        }
+        for (range, kind) in failed {
+            self.hold(&range, kind);
+        }
+    }
+
+    fn call_failed(&mut self, sent: Vec<Sent<T>>, flight: &mut Flight<T>, error: &KinesisError) {
+        for range in &flight.ranges {
+            self.hold(range, error.kind());
+        }
+        if given_up(error, self.fail_if_throttled).is_none() {
+            // The other parts wait behind these rather than overtake them.
+            for part in flight.later.drain(..) {
+                part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
+            }
+        }
+        sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight.started));
+    }
+
+    fn attempt_failed(&mut self, mut sent: Sent<T>, error: &KinesisError, started: Instant) {
+        sent.record.attempt_failed(error, started, self.now);
+        match given_up(error, self.fail_if_throttled) {
+            Some(kind) => self.fail(sent.record.into_records(), &kind),
+            None => self.lanes.put_back(sent.record, &sent.range),
+        }
+    }
+
+    fn count_mismatch(&mut self, sent: Vec<Sent<T>>, answered: usize) {
+        let kind = DeliveryErrorKind::CountMismatch { sent: sent.len(), answered };
+        sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
+    }
+
+    fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
+        if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
+            self.listing.want_after(flight.listings);
+        }
+        match place(&sent, &stored, &self.map) {
+            Place::Right => self.deliver(sent.record, &stored),
+            Place::Wrong => self.resend(sent, &stored, flight.started, false),
+            Place::Unknown => {
+                let listings = self.listing.started();
+                self.listing.want_after(listings);
+                self.lanes.set_busy(&sent.range);
+                self.unjudged.push(Unjudged { sent, stored, started: flight.started, listings });
+            }
+        }
+    }
+
+    fn deliver(&mut self, record: KinesisRecord<T>, stored: &Stored) {
+        for pending in record.records() {
+            self.barrier.resolved(pending.number);
+        }
+        let resolve = |(ticket, outcome)| Action::Resolve { ticket, outcome };
+        self.actions.extend(record.deliver(stored).map(resolve));
+        self.complete_flushes();
+    }
+
+    fn fail(&mut self, records: Vec<Pending<T>>, kind: &DeliveryErrorKind) {
+        for record in records {
+            self.barrier.resolved(record.number);
+            let (ticket, outcome) = record.fail(kind.clone());
+            self.actions.push_back(Action::Resolve { ticket, outcome });
+        }
+        self.complete_flushes();
+    }
+
+    fn complete_flushes(&mut self) {
+        while self.barrier.next_complete() {
+            self.actions.push_back(Action::Flushed);
+        }
+    }
+
+    /// Sends the records of an aggregate again that was stored in a shard not known to own them all.
+    fn resend(&mut self, mut sent: Sent<T>, stored: &Stored, started: Instant, alone: bool) {
+        sent.record.attempt_failed(&wrong_shard(stored), started, self.now);
+        let mut records = sent.record.into_records();
+        if let Some(predicted) = sent.predicted {
+            let (actual, user_records) = (stored.shard_id.clone(), records.len());
+            self.notify(Event::WrongShard { predicted, actual, user_records });
+        }
+        for record in &mut records {
+            if record.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {
+                record.set_alone();
+            }
+        }
+        self.lanes.merge(records);
+    }
+
+    fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind) {
+        if !matches!(kind, KinesisErrorKind::Throttled | KinesisErrorKind::Transient) {
+            return;
+        }
+        let (now, rng) = (self.now, &mut self.rng);
+        for lane in self.lanes.overlapping(range) {
+            lane.hold(now, |failures| pause(failures, rng));
+            if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
+                limiter.empty(now);
+            }
+        }
+    }
+
+    fn list_if_due(&mut self) {
+        if self.unresolved() > 0 && self.listing.start_if_due(self.now) {
+            self.actions.push_back(Action::ListShards);
+        }
+    }
+
+    fn shards_listed(&mut self, result: Result<Vec<Shard>, KinesisError>) {
+        match result.and_then(|shards| self.map.update(shards)) {
+            Ok(changed) => {
+                self.listing.has_succeeded(self.now);
+                if changed {
+                    self.lanes.replace(self.map.shards(), self.now);
+                    let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
+                    let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
+                    flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
+                    self.notify(Event::ShardMapUpdated { open_shards: self.map.shards().len() });
+                }
+                self.judge(false);
+            }
+            Err(error) => {
+                let retry_in = self.listing.has_failed(self.now);
+                if self.listing.failures() == 1 {
+                    let (code, message) = (error.code().clone(), error.message().clone());
+                    self.notify(Event::ShardMapUnavailable { code, message, retry_in });
+                }
+                if let Some(lane) = self.lanes.unknown_lane() {
+                    (lane.patient, lane.limiter) = (false, None);
+                }
+                let hopeless = error.kind() == KinesisErrorKind::Permanent;
+                self.judge(hopeless || self.listing.failures() >= LISTINGS_WAITED_FOR);
+            }
+        }
+    }
+
+    /// Judges what was stored in shards that were not known. `give_up` if they will not be known.
+    fn judge(&mut self, give_up: bool) {
+        for unjudged in std::mem::take(&mut self.unjudged) {
+            let Unjudged { sent, stored, started, listings } = unjudged;
+            let range = sent.range;
+            match place(&sent, &stored, &self.map) {
+                Place::Right => self.deliver(sent.record, &stored),
+                Place::Wrong => self.resend(sent, &stored, started, false),
+                // The shard is closed already: its records may belong to several others by now.
+                Place::Unknown if self.listing.failures() == 0 && self.listing.is_after(listings) => {
+                    self.resend(sent, &stored, started, false);
+                }
+                Place::Unknown if give_up => self.resend(sent, &stored, started, true),
+                Place::Unknown => {
+                    self.listing.want_after(listings);
+                    self.unjudged.push(Unjudged { sent, stored, started, listings });
+                    continue;
+                }
+            }
+            self.lanes.set_free(&range);
+        }
+    }
+
+    /// Fails what has outlived its time and is not in flight.
+    fn expire(&mut self) {
+        let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
+        let expired = self.lanes.take_arrived_by(limit);
+        self.fail_expired(expired);
+        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
+        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
+            self.lanes.set_free(&sent.range);
+            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
+            self.fail(sent.record.into_records(), &kind);
+        }
+    }
+
+    fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
+        let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
+        let mut in_time = Vec::with_capacity(sent.len());
+        for Sent { record, range, predicted } in sent {
+            if record.first().arrived > limit {
+                in_time.push(Sent { record, range, predicted });
+                continue;
+            }
+            let (expired, rest): (Vec<_>, Vec<_>) =
+                record.into_records().into_iter().partition(|record| record.arrived <= limit);
+            self.fail_expired(expired);
+            in_time.extend(KinesisRecord::packed(rest).map(|record| Sent { record, range, predicted }));
+        }
+        in_time
+    }
+
+    fn fail_expired(&mut self, records: Vec<Pending<T>>) {
+        if !records.is_empty() {
+            self.notify(Event::RecordsExpired { user_records: records.len() });
+            self.fail(records, &DeliveryErrorKind::Expired);
+        }
+    }
+
+    fn notify_call_failed(&mut self, sent: &[Sent<T>], error: &KinesisError) {
+        let (code, message) = (error.code().clone(), error.message().clone());
+        self.notify(Event::CallFailed { kinesis_records: sent.len(), code, message });
+    }
+
+    fn notify_entry_failed(&mut self, sent: &Sent<T>, error: &KinesisError) {
+        self.notify(Event::EntryFailed {
+            shard_id: sent.predicted.clone(),
+            user_records: sent.record.records().len(),
+            code: error.code().clone(),
+            message: error.message().clone(),
+        });
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.actions.push_back(Action::Notify(event));
+    }
+}
+
+/// Whether a request cannot be taken apart further.
+fn is_single<T: AsRef<UserRecord>>(sent: &[Sent<T>]) -> bool {
+    sent.iter().map(|sent| sent.record.records().len()).sum::<usize>() == 1
+}
+
+/// Two halves of a request; of a request that is one aggregate, its records each alone.
+fn split<T: AsRef<UserRecord>>(mut sent: Vec<Sent<T>>, max_records: usize) -> Vec<Vec<Sent<T>>> {
+    if sent.len() > 1 {
+        let second = sent.split_off(sent.len() / 2);
+        return vec![sent, second];
+    }
+    let mut alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
+        record.into_records().into_iter().map(move |mut record| {
+            record.set_alone();
+            Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
+        })
+    });
+    let mut parts = Vec::new();
+    loop {
+        let part: Vec<_> = alone.by_ref().take(max_records).collect();
+        if part.is_empty() {
+            return parts;
+        }
+        parts.push(part);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,836 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    Aggregation, Delivered, Ordering,
+    error::Failure,
+    kinesis::Entry,
+    testing::{FakeStream, Reaction, start},
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// An engine and a stream, with time in our hands.
+struct World {
+    config: Config,
+    engine: Engine<UserRecord>,
+    stream: FakeStream,
+    now: Instant,
+    /// Sent and not answered.
+    open: Vec<(BatchId, Vec<Entry>)>,
+    listing: bool,
+    resolved: Vec<(UserRecord, Result<Delivered, Failure>)>,
+    flushed: usize,
+    events: Vec<Event>,
+    sent: Vec<(Instant, Vec<Entry>)>,
+}
+
+impl World {
+    fn new(shards: usize, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        let now = start();
+        let mut world = Self {
+            engine: Engine::new(&config, 7, now),
+            config,
+            stream: FakeStream::new(shards),
+            now,
+            open: Vec::new(),
+            listing: false,
+            resolved: Vec::new(),
+            flushed: 0,
+            events: Vec::new(),
+            sent: Vec::new(),
+        };
+        world.perform();
+        world
+    }
+
+    /// A world whose engine knows the shards.
+    fn ready(shards: usize, change: impl FnOnce(&mut Config)) -> Self {
+        let mut world = Self::new(shards, change);
+        world.list();
+        world
+    }
+
+    fn handle(&mut self, input: Input<UserRecord>) {
+        self.engine.handle(input, self.now);
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.engine.next_action() {
+            match action {
+                Action::Send { id, entries, user_records } => {
+                    assert!((1..=500).contains(&entries.len()) && user_records >= entries.len());
+                    let size = |entry: &Entry| entry.data.len() + entry.partition_key.len();
+                    let bytes: usize = entries.iter().map(size).sum();
+                    assert!(bytes <= self.config.collection_max_bytes || entries.len() == 1, "{bytes} bytes");
+                    self.sent.push((self.now, entries.clone()));
+                    self.open.push((id, entries));
+                }
+                Action::ListShards => {
+                    assert!(!self.listing, "one listing at a time");
+                    self.listing = true;
+                }
+                Action::Resolve { ticket, outcome } => self.resolved.push((ticket, outcome)),
+                Action::Flushed => self.flushed += 1,
+                Action::Notify(event) => self.events.push(event),
+            }
+        }
+        assert!(self.open.len() <= usize::from(self.config.max_in_flight), "too many requests in flight");
+        let deadline = self.engine.deadline();
+        assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
+        let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
+        assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
+    }
+
+    fn put(&mut self, record: UserRecord) {
+        let hash_key = record.hash_key();
+        self.handle(Input::Put { ticket: record, hash_key });
+    }
+
+    /// Puts a record whose data is its number, for the shard at `place` (0 to 255) of the hash keys.
+    fn put_number(&mut self, key: &str, place: u8, number: usize) {
+        let hash_key = HashKey(u128::from(place) << 120);
+        self.put(UserRecord::new(key, number.to_string()).with_explicit_hash_key(hash_key));
+    }
+
+    fn list(&mut self) {
+        assert!(std::mem::take(&mut self.listing), "no listing is under way");
+        self.handle(Input::ShardsListed(Ok(self.stream.shards().to_vec())));
+    }
+
+    fn list_fails(&mut self, error: KinesisError) {
+        assert!(std::mem::take(&mut self.listing), "no listing is under way");
+        self.handle(Input::ShardsListed(Err(error)));
+    }
+
+    fn answer(&mut self, reaction: &Reaction) {
+        self.answer_at(0, reaction);
+    }
+
+    fn answer_at(&mut self, index: usize, reaction: &Reaction) {
+        let (id, entries) = self.open.remove(index);
+        let result = self.stream.put(&entries, reaction).expect("no hanging here");
+        self.handle(Input::Responded { id, result });
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.engine.deadline().filter(|at| *at <= end) {
+            self.now = at;
+            self.handle(Input::Tick);
+        }
+        self.now = end;
+        self.handle(Input::Tick);
+    }
+
+    /// Lets everything succeed until nothing is left.
+    fn finish(&mut self) {
+        self.handle(Input::Drain);
+        for _ in 0..10_000 {
+            if self.engine.unresolved() == 0 {
+                return;
+            }
+            if self.listing {
+                self.list();
+            } else if !self.open.is_empty() {
+                self.answer(&Reaction::Accept);
+            } else {
+                let at = self.engine.deadline().expect("something is to happen while records are unresolved");
+                self.pass(at - self.now);
+            }
+        }
+        panic!("{} records are still unresolved", self.engine.unresolved());
+    }
+
+    fn delivered(&self) -> Vec<&Delivered> {
+        self.resolved.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect()
+    }
+
+    fn failures(&self) -> Vec<&Failure> {
+        self.resolved.iter().filter_map(|(_, outcome)| outcome.as_ref().err()).collect()
+    }
+
+    /// Data of what a KCL would deliver.
+    fn consumed(&self) -> Vec<String> {
+        let text = |data: &bytes::Bytes| String::from_utf8(data.to_vec()).expect("text");
+        self.stream.delivered().iter().map(|record| text(&record.data)).collect()
+    }
+}
+
+fn throttled() -> KinesisError {
+    KinesisError::from_code("ProvisionedThroughputExceededException", "Rate exceeded", Some(400))
+}
+
+fn internal() -> KinesisError {
+    KinesisError::from_code("InternalFailure", "Internal Service Failure", Some(500))
+}
+
+fn invalid() -> KinesisError {
+    KinesisError::from_code("ValidationException", "too large", Some(400))
+}
+
+fn missing() -> KinesisError {
+    KinesisError::from_code("ResourceNotFoundException", "no such stream", Some(400))
+}
+
+#[test]
+fn records_of_one_shard_go_as_one_aggregate_when_their_time_has_come() {
+    let mut world = World::ready(1, |_| {});
+    world.put_number("k", 0, 0);
+    world.pass(40 * MS);
+    world.put_number("k", 200, 1);
+
+    world.pass(79 * MS);
+    assert!(world.open.is_empty(), "they wait for 100 ms, and for other shards another 20 ms");
+    world.pass(MS);
+    world.answer(&Reaction::Accept);
+
+    assert_eq!(world.sent[0].1.len(), 1);
+    assert_eq!(world.sent[0].1[0].partition_key, "a");
+    let sub_sequence: Vec<_> = world.delivered().iter().map(|delivered| delivered.sub_sequence_number).collect();
+    assert_eq!(sub_sequence, [Some(0), Some(1)]);
+    assert_eq!(world.consumed(), ["0", "1"]);
+}
+
+#[test]
+fn a_single_record_goes_plain_with_its_hash_key() {
+    let mut world = World::ready(1, |_| {});
+    world.put(UserRecord::new("alpha", "hello"));
+
+    world.finish();
+
+    let entry = &world.sent[0].1[0];
+    assert_eq!((entry.partition_key.as_str(), &entry.data[..]), ("alpha", &b"hello"[..]));
+    assert_eq!(entry.explicit_hash_key, HashKey(58606826522850340945736240254012750329));
+    assert_eq!(world.delivered()[0].sub_sequence_number, None);
+    assert_eq!(world.delivered()[0].attempts, 1);
+}
+
+#[test]
+fn each_shard_has_its_own_aggregate_in_the_same_request() {
+    let mut world = World::ready(2, |_| {});
+    (0..10).for_each(|n| world.put_number("k", if n % 2 == 0 { 0 } else { 200 }, n));
+
+    world.finish();
+
+    assert_eq!(world.sent.len(), 1);
+    assert_eq!(world.sent[0].1.len(), 2);
+    assert_eq!(world.consumed(), ["0", "2", "4", "6", "8", "1", "3", "5", "7", "9"]);
+}
+
+#[test]
+fn without_aggregation_every_record_is_plain_and_limited_all_the_same() {
+    let mut world = World::ready(1, |config| config.aggregation = Aggregation::Off);
+    (0..1100).for_each(|n| world.put_number("k", 0, n));
+    world.handle(Input::Flush);
+
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+
+    assert_eq!(world.delivered().len(), 1000, "the burst of a shard's limit");
+    world.pass(Duration::from_millis(67));
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+        world.pass(MS);
+    }
+    assert_eq!((world.delivered().len(), world.flushed), (1100, 1));
+    assert!(world.sent.iter().flat_map(|(_, entries)| entries).all(|entry| entry.partition_key == "k"));
+}
+
+#[test]
+fn records_wait_for_the_first_map_and_are_then_aggregated() {
+    let mut world = World::new(2, |_| {});
+    (0..10).for_each(|n| world.put_number("k", if n % 2 == 0 { 0 } else { 200 }, n));
+    world.handle(Input::Flush);
+
+    world.pass(99 * MS);
+    assert!(world.open.is_empty());
+    world.list();
+
+    assert_eq!(world.open[0].1.len(), 2, "one aggregate for each shard");
+}
+
+#[test]
+fn without_a_map_records_go_plain_when_their_time_has_come() {
+    let mut world = World::new(2, |_| {});
+    (0..10).for_each(|n| world.put_number("k", 0, n));
+
+    world.pass(100 * MS);
+
+    assert_eq!(world.open[0].1.len(), 10);
+    assert_eq!(world.open[0].1[0].partition_key, "k");
+}
+
+#[test]
+fn listing_denied_disables_aggregation_only_and_is_told_once() {
+    let denied = || KinesisError::from_code("AccessDeniedException", "not authorized", Some(400));
+    let mut world = World::new(2, |config| config.record_ttl = Some(Duration::from_secs(600)));
+    world.list_fails(denied());
+    for n in 0..5000 {
+        world.put_number("k", (n % 256) as u8, n);
+    }
+    world.pass(Duration::from_secs(1));
+    assert!(world.listing, "tried again after a second");
+    world.list_fails(denied());
+
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+
+    assert_eq!(world.delivered().len(), 5000, "not limited to what one shard takes");
+    let unavailable = |event: &&Event| matches!(event, Event::ShardMapUnavailable { .. });
+    assert_eq!(world.events.iter().filter(unavailable).count(), 1);
+    assert_eq!(world.consumed(), (0..5000).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_aggregate_goes_when_another_one_is_full_behind_it() {
+    let mut world = World::ready(1, |_| {});
+    let big = |n: usize| UserRecord::new("k", vec![n as u8; 10_000]);
+
+    (0..10).for_each(|n| world.put(big(n)));
+    assert!(world.open.is_empty(), "the second aggregate is not complete");
+    world.put(big(10));
+
+    assert_eq!(world.open.len(), 1);
+    assert_eq!(world.open[0].1.len(), 1, "one aggregate of a shard at a time");
+    world.answer(&Reaction::Accept);
+    world.finish();
+    assert_eq!(world.delivered().len(), 11);
+}
+
+#[test]
+fn best_effort_order_sends_many_aggregates_of_a_shard_at_a_time() {
+    let mut world = World::ready(1, |config| config.ordering = Ordering::BestEffort);
+
+    (0..40).for_each(|n| world.put(UserRecord::new("k", vec![n; 10_000])));
+
+    assert_eq!(world.open[0].1.len(), 6, "256 KiB of aggregates of 50 KB");
+}
+
+#[test]
+fn a_flush_is_complete_when_what_was_put_before_is_resolved() {
+    let mut world = World::ready(1, |_| {});
+    world.put_number("k", 0, 0);
+    world.handle(Input::Flush);
+    world.put_number("k", 0, 1);
+    assert_eq!(world.open.len(), 1, "a flush does not wait for company");
+
+    assert_eq!(world.flushed, 0);
+    world.answer(&Reaction::Accept);
+    assert_eq!(world.flushed, 1);
+    assert_eq!(world.engine.unresolved(), 1, "what was put since is not waited for");
+}
+
+#[test]
+fn an_entry_that_failed_is_sent_again_after_a_pause() {
+    let mut world = World::ready(2, |_| {});
+    world.put_number("left", 0, 0);
+    world.put_number("right", 200, 1);
+    world.pass(120 * MS);
+
+    world.answer(&Reaction::FailEntries(vec![(1, throttled())]));
+    assert_eq!(world.delivered().len(), 1);
+    world.finish();
+
+    let second = &world.resolved[1].1.as_ref().expect("delivered");
+    assert_eq!((second.attempts, second.failed_attempts.len()), (2, 1));
+    assert_eq!(&*second.failed_attempts[0].code, "ProvisionedThroughputExceededException");
+    assert_eq!(second.failed_attempts[0].delay, 120 * MS);
+    assert_eq!(world.sent[1].1.len(), 1);
+}
+
+#[test]
+fn while_a_shard_is_throttled_later_records_of_it_wait_and_others_do_not() {
+    let mut world = World::ready(2, |_| {});
+    world.put_number("left", 0, 0);
+    world.handle(Input::Flush);
+    world.answer(&Reaction::FailEntries(vec![(0, throttled())]));
+
+    world.put_number("left", 0, 1);
+    world.put_number("right", 200, 2);
+    world.handle(Input::Flush);
+
+    assert!(world.open.len() <= 1);
+    world.finish();
+    assert_eq!(world.consumed().iter().filter(|data| *data != "2").collect::<Vec<_>>(), ["0", "1"]);
+}
+
+#[test]
+fn throttled_records_fail_at_once_if_so_configured() {
+    let mut world = World::ready(1, |config| config.fail_if_throttled = true);
+    world.put_number("k", 0, 0);
+    world.pass(120 * MS);
+
+    world.answer(&Reaction::Fail(throttled()));
+
+    let kind = &world.failures()[0].kind;
+    assert!(matches!(kind, DeliveryErrorKind::Throttled { .. }), "{kind:?}");
+}
+
+#[test]
+fn a_permanent_error_fails_fast_with_the_true_cause() {
+    let mut world = World::ready(1, |_| {});
+    (0..3).for_each(|n| world.put_number("k", 0, n));
+    world.pass(120 * MS);
+
+    world.answer(&Reaction::Fail(missing()));
+
+    let rejected =
+        DeliveryErrorKind::Rejected { code: "ResourceNotFoundException".into(), message: "no such stream".into() };
+    assert_eq!(world.failures().iter().filter(|failure| failure.kind == rejected).count(), 3);
+}
+
+#[test]
+fn a_poison_entry_fails_alone() {
+    let mut world = World::ready(1, |config| config.aggregation = Aggregation::Off);
+    (0..100).for_each(|n| world.put_number(if n == 42 { "poison" } else { "k" }, 0, n));
+    world.pass(100 * MS);
+
+    while let Some((_, entries)) = world.open.first() {
+        let poisoned = entries.iter().any(|entry| entry.partition_key == "poison");
+        world.answer(&if poisoned { Reaction::Fail(invalid()) } else { Reaction::Accept });
+        assert!(world.open.len() <= 1, "parts go one after the other");
+    }
+
+    assert_eq!(world.failures().len(), 1);
+    assert!(matches!(world.failures()[0].kind, DeliveryErrorKind::Rejected { .. }));
+    assert_eq!(world.consumed().len(), 99);
+    let mut in_order = world.consumed();
+    in_order.sort_by_key(|data| data.parse::<usize>().expect("a number"));
+    assert_eq!(world.consumed(), in_order);
+}
+
+#[test]
+fn of_an_aggregate_that_is_not_accepted_only_the_culprit_fails() {
+    let mut world = World::ready(1, |_| {});
+    (0..20).for_each(|n| world.put_number(if n == 7 { "poison" } else { "k" }, 0, n));
+    world.pass(120 * MS);
+
+    while let Some((_, entries)) = world.open.first() {
+        let poisoned = entries.iter().any(|entry| ["a", "poison"].contains(&entry.partition_key.as_str()));
+        world.answer(&if poisoned { Reaction::Fail(invalid()) } else { Reaction::Accept });
+    }
+
+    assert_eq!((world.failures().len(), world.consumed().len()), (1, 19));
+}
+
+#[test]
+fn an_answer_of_wrong_length_fails_its_records() {
+    let mut world = World::ready(1, |config| config.aggregation = Aggregation::Off);
+    (0..3).for_each(|n| world.put_number("k", 0, n));
+    world.pass(100 * MS);
+
+    world.answer(&Reaction::Answer(2));
+
+    let kinds: Vec<_> = world.failures().iter().map(|failure| failure.kind.to_string()).collect();
+    assert_eq!(kinds, ["record count mismatch: 3 entries were sent, 2 were answered"; 3]);
+}
+
+#[test]
+fn records_expire_with_the_cause_of_their_last_attempt() {
+    let mut world = World::ready(1, |config| config.record_ttl = Some(Duration::from_secs(1)));
+    world.put_number("k", 0, 0);
+    world.pass(120 * MS);
+    while world.resolved.is_empty() {
+        if world.open.is_empty() {
+            world.pass(MS);
+        } else {
+            world.answer(&Reaction::Fail(internal()));
+        }
+    }
+
+    let failure = world.failures()[0];
+    assert_eq!(failure.kind, DeliveryErrorKind::Expired);
+    assert_eq!(&*failure.attempts.last().expect("attempts").code, "InternalFailure");
+    assert!(failure.attempts_made >= 2);
+    assert!(world.sent.iter().all(|(at, _)| *at < world.now), "nothing is sent after the time to live");
+}
+
+#[test]
+fn records_expire_while_they_wait_behind_others() {
+    let mut world = World::ready(1, |config| config.record_ttl = Some(Duration::from_secs(1)));
+    world.put_number("k", 0, 0);
+    world.pass(120 * MS);
+    world.put_number("k", 0, 1);
+
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.failures()[0].kind, DeliveryErrorKind::Expired);
+    assert_eq!(world.failures()[0].attempts_made, 0);
+    world.answer(&Reaction::Accept);
+    assert_eq!(world.delivered().len(), 1, "what is in flight is waited for");
+}
+
+#[test]
+fn without_a_time_to_live_records_are_tried_until_it_works() {
+    let mut world = World::ready(1, |config| config.record_ttl = None);
+    world.put_number("k", 0, 0);
+    for _ in 0..100 {
+        world.pass(Duration::from_secs(10));
+        world.answer(&Reaction::Fail(internal()));
+    }
+
+    world.finish();
+
+    assert_eq!(world.delivered()[0].attempts, 101);
+    assert_eq!(world.delivered()[0].failed_attempts.len(), 16, "what is remembered is bounded");
+}
+
+#[test]
+fn an_aggregate_stored_in_a_child_shard_is_judged_when_the_child_is_known() {
+    let mut world = World::ready(1, |_| {});
+    world.put_number("left", 0, 0);
+    world.put_number("right", 200, 1);
+    world.pass(120 * MS);
+    let parent = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&parent);
+
+    world.answer(&Reaction::Accept);
+    assert!(world.resolved.is_empty() && world.listing, "the map is fetched first");
+    world.put_number("left", 0, 2);
+    world.pass(200 * MS);
+    assert!(world.open.is_empty(), "nothing overtakes what may have to be sent again");
+    world.list();
+
+    assert!(world.events.iter().any(|event| matches!(event, Event::WrongShard { user_records: 2, .. })));
+    world.finish();
+    assert_eq!(world.consumed(), ["0", "2", "1"], "a KCL discards the aggregate and gets each record once");
+    let attempts: Vec<_> = world.delivered().iter().map(|delivered| delivered.attempts).collect();
+    assert_eq!(attempts, [2, 1, 2]);
+}
+
+#[test]
+fn an_aggregate_that_fits_the_child_shard_is_delivered() {
+    let mut world = World::ready(1, |_| {});
+    (0..2).for_each(|n| world.put_number("k", 0, n));
+    world.pass(120 * MS);
+    let parent = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&parent);
+
+    world.answer(&Reaction::Accept);
+    world.list();
+
+    assert_eq!(world.delivered().len(), 2);
+    assert_eq!(world.consumed(), ["0", "1"]);
+}
+
+#[test]
+fn after_a_merge_aggregates_of_both_parents_are_delivered() {
+    let mut world = World::ready(2, |_| {});
+    (0..8).for_each(|n| world.put_number("k", if n < 4 { 0 } else { 200 }, n));
+    world.pass(120 * MS);
+    let first = world.stream.shards()[0].shard_id.clone();
+    world.stream.merge_with_next(&first);
+
+    world.answer(&Reaction::Accept);
+    world.list();
+
+    assert_eq!(world.delivered().len(), 8);
+    assert_eq!(world.consumed().len(), 8, "none twice");
+}
+
+#[test]
+fn a_plain_record_is_never_in_a_wrong_shard() {
+    let mut world = World::ready(1, |_| {});
+    world.put_number("k", 0, 0);
+    world.pass(120 * MS);
+    let parent = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&parent);
+
+    world.answer(&Reaction::Accept);
+
+    assert_eq!(world.delivered().len(), 1);
+    assert!(!world.listing, "nothing is waiting for the map");
+    world.put_number("k", 0, 1);
+    assert!(world.listing, "but it is known to be old");
+}
+
+#[test]
+fn records_that_keep_landing_elsewhere_go_alone() {
+    // A stream that places records as it likes: the answer names another shard than the hash key's.
+    let mut world = World::ready(2, |_| {});
+    (0..3).for_each(|n| world.put_number("k", 0, n));
+    let elsewhere = world.stream.shards()[1].shard_id.clone();
+
+    for _ in 0..20 {
+        while world.open.is_empty() && world.engine.unresolved() > 0 {
+            if world.listing {
+                world.list();
+            }
+            world.pass(10 * MS);
+        }
+        let Some((id, entries)) = world.open.pop() else { break };
+        let stored =
+            |n: usize| Stored { shard_id: elsewhere.clone(), sequence_number: n.to_string().parse().expect("digits") };
+        world.handle(Input::Responded { id, result: Ok((0..entries.len()).map(|n| Ok(stored(n))).collect()) });
+    }
+
+    assert_eq!(world.delivered().len(), 3);
+    assert!(
+        world.delivered().iter().all(|delivered| delivered.attempts == 3 && delivered.sub_sequence_number.is_none())
+    );
+}
+
+#[test]
+fn when_the_shards_cannot_be_listed_any_more_doubtful_records_are_sent_alone() {
+    let mut world = World::ready(1, |_| {});
+    (0..3).for_each(|n| world.put_number("k", n as u8 * 100, n));
+    world.pass(120 * MS);
+    let parent = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&parent);
+    world.answer(&Reaction::Accept);
+
+    for _ in 0..3 {
+        world.list_fails(internal());
+        world.pass(Duration::from_millis(2300));
+    }
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+
+    assert_eq!(world.delivered().len(), 3);
+    assert_eq!(world.consumed(), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_doubtful_record_resolves_at_the_end_of_its_time() {
+    let mut world = World::ready(1, |config| config.record_ttl = Some(Duration::from_secs(1)));
+    (0..2).for_each(|n| world.put_number("k", n as u8 * 200, n));
+    world.pass(120 * MS);
+    let parent = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&parent);
+    world.answer(&Reaction::Accept);
+
+    world.pass(Duration::from_secs(1));
+
+    assert_eq!(world.failures().len(), 2);
+    assert!(matches!(world.failures()[0].kind, DeliveryErrorKind::WrongShard { .. }));
+}
+
+#[test]
+fn no_more_requests_are_in_flight_than_allowed() {
+    let mut world = World::ready(64, |config| config.max_in_flight = 2);
+    for n in 0..64 {
+        world.put_number("k", n * 4, n.into());
+        world.handle(Input::Flush);
+    }
+
+    assert_eq!(world.open.len(), 2);
+    world.finish();
+    assert_eq!(world.delivered().len(), 64);
+}
+
+#[test]
+fn a_map_is_refreshed_after_a_minute_of_use_and_not_when_idle() {
+    let mut world = World::ready(1, |_| {});
+    world.pass(Duration::from_secs(600));
+    assert!(!world.listing && world.engine.deadline().is_none());
+
+    world.put_number("k", 0, 0);
+
+    assert!(world.listing);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put { place: u8, key: u8, bytes: u16 },
+    Answer { index: prop::sample::Index, how: How },
+    List { ok: bool },
+    Pass { ms: u16 },
+    Split(prop::sample::Index),
+    Merge(prop::sample::Index),
+    Flush,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Accept,
+    Throttle,
+    FailSome,
+    Internal,
+    Invalid,
+    Missing,
+    Miscount,
+}
+
+fn steps(failures: bool) -> impl Strategy<Value = Vec<Step>> {
+    let how = match failures {
+        true => prop_oneof![
+            6 => Just(How::Accept), 1 => Just(How::Throttle), 2 => Just(How::FailSome), 1 => Just(How::Internal),
+            1 => Just(How::Invalid), 1 => Just(How::Missing), 1 => Just(How::Miscount),
+        ]
+        .boxed(),
+        false => Just(How::Accept).boxed(),
+    };
+    let listed = if failures { any::<bool>().boxed() } else { Just(true).boxed() };
+    let bytes = prop_oneof![5 => 8..200_u16, 1 => 8..20_000_u16, 1 => Just(60_000_u16)];
+    let step = prop_oneof![
+        12 => (any::<u8>(), 0..4_u8, bytes).prop_map(|(place, key, bytes)| Step::Put { place, key, bytes }),
+        5 => (any::<prop::sample::Index>(), how).prop_map(|(index, how)| Step::Answer { index, how }),
+        2 => listed.prop_map(|ok| Step::List { ok }),
+        4 => (0..200_u16).prop_map(|ms| Step::Pass { ms }),
+        1 => any::<prop::sample::Index>().prop_map(Step::Split),
+        1 => any::<prop::sample::Index>().prop_map(Step::Merge),
+        1 => Just(Step::Flush),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+impl World {
+    /// Returns whether a record was put.
+    fn take(&mut self, step: &Step, number: usize) -> bool {
+        match step {
+            Step::Put { place, key, bytes } => {
+                // A partition key is one of a kind with its place.
+                let place = place & 0xf8 | key;
+                let data = format!("{number:0width$}", width = usize::from(*bytes));
+                let hash_key = HashKey(u128::from(place) << 120);
+                self.put(UserRecord::new(format!("key-{place}"), data).with_explicit_hash_key(hash_key));
+                return true;
+            }
+            Step::Answer { index, how } if !self.open.is_empty() => {
+                let index = index.index(self.open.len());
+                let entries = self.open[index].1.len();
+                let some = || (0..entries).step_by(2).map(|n| (n, if n % 4 == 0 { internal() } else { throttled() }));
+                self.answer_at(
+                    index,
+                    &match how {
+                        How::Accept => Reaction::Accept,
+                        How::Throttle => Reaction::Fail(throttled()),
+                        How::FailSome => Reaction::FailEntries(some().collect()),
+                        How::Internal => Reaction::Fail(internal()),
+                        How::Invalid => Reaction::Fail(invalid()),
+                        How::Missing => Reaction::Fail(missing()),
+                        How::Miscount => Reaction::Answer(entries + 1),
+                    },
+                );
+            }
+            Step::List { ok } if self.listing => {
+                if *ok {
+                    self.list()
+                } else {
+                    self.list_fails(internal())
+                }
+            }
+            Step::Pass { ms } => self.pass(MS * u32::from(*ms)),
+            Step::Split(index) => {
+                let shard = self.stream.shards()[index.index(self.stream.shards().len())].shard_id.clone();
+                self.stream.split(&shard);
+            }
+            Step::Merge(index) => {
+                let shard = self.stream.shards()[index.index(self.stream.shards().len())].shard_id.clone();
+                self.stream.merge_with_next(&shard);
+            }
+            Step::Flush => self.handle(Input::Flush),
+            Step::Answer { .. } | Step::List { .. } => {}
+        }
+        false
+    }
+
+    fn number_of(data: &[u8]) -> usize {
+        String::from_utf8_lossy(data).parse().expect("a number")
+    }
+
+    /// Runs the steps to the end. Returns the number of records put.
+    fn run(&mut self, steps: &[Step]) -> usize {
+        let mut puts = 0;
+        for step in steps {
+            puts += usize::from(self.take(step, puts));
+        }
+        self.finish();
+        puts
+    }
+
+    /// Whether the step is another reshard while the producer has not seen the one before.
+    fn is_unseen_reshard(&self, step: &Step) -> bool {
+        matches!(step, Step::Split(_) | Step::Merge(_)) && self.engine.map.shards() != self.stream.shards()
+    }
+
+    fn assert_each_resolved_once(&self, puts: usize) {
+        let mut numbers: Vec<_> = self.resolved.iter().map(|(record, _)| Self::number_of(record.data())).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..puts).collect::<Vec<_>>());
+    }
+
+    /// What was reported as delivered is what a KCL finds there.
+    fn assert_deliveries_are_true(&self) {
+        let consumed = self.stream.delivered();
+        for (record, outcome) in &self.resolved {
+            let Ok(delivered) = outcome else { continue };
+            let found = consumed.iter().any(|found| {
+                found.shard_id == delivered.shard_id
+                    && found.sequence_number == delivered.sequence_number
+                    && found.sub_sequence_number == delivered.sub_sequence_number
+                    && found.data == *record.data()
+            });
+            assert!(found, "{record:?} is not at {delivered:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_put_is_resolved_once_and_truly(steps in steps(true), shards in 1..6_usize, ttl_ms in 500..5000_u64) {
+        let mut world = World::new(shards, |config| config.record_ttl = Some(MS * ttl_ms as u32));
+
+        let puts = world.run(&steps);
+
+        world.assert_each_resolved_once(puts);
+        world.assert_deliveries_are_true();
+        let flushes = steps.iter().filter(|step| matches!(step, Step::Flush)).count();
+        prop_assert_eq!(world.flushed, flushes);
+    }
+
+    #[test]
+    fn order_per_partition_key_holds_while_nothing_fails(steps in steps(false), shards in 1..6_usize) {
+        let mut world = World::new(shards, |config| config.record_ttl = None);
+
+        let mut puts = 0;
+        for step in &steps {
+            // Nobody can tell any more whether a shard that opened and closed unseen owned what it took.
+            if !world.is_unseen_reshard(step) {
+                puts += usize::from(world.take(step, puts));
+            }
+        }
+        world.finish();
+
+        world.assert_each_resolved_once(puts);
+        world.assert_deliveries_are_true();
+        prop_assert!(world.failures().is_empty());
+        prop_assert_eq!(world.stream.delivered().len(), puts, "none is delivered twice");
+        let mut last = HashMap::new();
+        for record in world.stream.delivered() {
+            let number = World::number_of(&record.data);
+            let before = last.insert(record.partition_key.clone(), number);
+            prop_assert!(before.is_none_or(|before| before <= number), "{number} after {before:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_after_its_time_to_live(steps in steps(true), shards in 1..6_usize) {
+        let mut world = World::new(shards, |config| config.record_ttl = Some(1000 * MS));
+        let mut arrived = Vec::new();
+        for step in &steps {
+            if world.take(step, arrived.len()) {
+                arrived.push(world.now);
+            }
+        }
+        world.finish();
+
+        for (at, entries) in &world.sent {
+            let mut once = FakeStream::new(1);
+            once.put(entries, &Reaction::Accept);
+            for record in once.delivered() {
+                prop_assert!(*at < arrived[World::number_of(&record.data)] + 1000 * MS);
+            }
+        }
+    }
+}

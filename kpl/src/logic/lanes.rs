@@ -1,0 +1,319 @@
+//! Lanes: what waits for each shard, and whether the shard may be sent to just now.
+//!
+//! A lane is *busy* while records of its range are in flight, or stored with a verdict outstanding; it is *held* after a
+//! failure. In both cases its records wait, so that none overtakes another one of the same partition key.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    aggregator::{Aggregator, Packing},
+    limiter::Limiter,
+    pending::{KinesisRecord, Pending},
+};
+use crate::{HashKey, HashKeyRange, ShardId, UserRecord, kinesis::Shard};
+
+/// What waits for one shard.
+#[derive(Debug)]
+pub(crate) struct Lane<T> {
+    /// `None` while the shards are unknown.
+    pub(crate) shard_id: Option<ShardId>,
+    pub(crate) range: HashKeyRange,
+    pub(crate) waiting: Aggregator<T>,
+    /// `None` if there is nothing to go by.
+    pub(crate) limiter: Option<Limiter>,
+    /// Records wait for their deadline, even if they are many or flushed: the shards will be known soon.
+    pub(crate) patient: bool,
+    busy: usize,
+    held_until: Option<Instant>,
+    failures: u32,
+    listed: bool,
+}
+
+impl<T: AsRef<UserRecord>> Lane<T> {
+    fn new(shard: Option<ShardId>, range: HashKeyRange, packing: Packing, limiter: Limiter) -> Self {
+        Self {
+            patient: shard.is_none(),
+            shard_id: shard,
+            range,
+            waiting: Aggregator::new(packing),
+            limiter: Some(limiter),
+            busy: 0,
+            held_until: None,
+            failures: 0,
+            listed: false,
+        }
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy > 0
+    }
+
+    /// The instant until which a failure holds the lane.
+    pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.held_until.filter(|until| *until > now)
+    }
+
+    /// Holds the lane for what `pause` makes of the number of failures in a row.
+    pub(crate) fn hold(&mut self, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.held_until = Some(now + pause(self.failures));
+    }
+
+    /// An attempt succeeded.
+    pub(crate) fn recover(&mut self) {
+        self.failures = 0;
+    }
+
+    /// When the limiter lets the first complete Kinesis record go.
+    pub(crate) fn limited_until(&self, now: Instant) -> Option<Instant> {
+        let size = self.waiting.front()?.size_bytes();
+        let at = self.limiter.as_ref()?.available_at(size, now);
+        (at > now).then_some(at)
+    }
+}
+
+/// All lanes of a stream. Together they cover every hash key exactly once.
+#[derive(Debug)]
+pub(crate) struct Lanes<T> {
+    /// In the order of their ranges.
+    lanes: Vec<Lane<T>>,
+    /// Last hash key of each lane.
+    ends: Vec<HashKey>,
+    /// Lanes with records, and perhaps some without.
+    occupied: Vec<usize>,
+    packing: Packing,
+    rate_percent: u32,
+}
+
+impl<T: AsRef<UserRecord>> Lanes<T> {
+    /// One lane for everything, until the shards are known.
+    pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
+        let lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Limiter::new(rate_percent, now));
+        Self { ends: vec![lane.range.end], lanes: vec![lane], occupied: Vec::new(), packing, rate_percent }
+    }
+
+    pub(crate) fn push(&mut self, record: Pending<T>) {
+        let index = self.index_of(record.hash_key);
+        self.occupy(index);
+        self.lanes[index].waiting.push(record);
+    }
+
+    /// Puts a Kinesis record back that was sent from a lane with `range`, whole if that lane is still there.
+    pub(crate) fn put_back(&mut self, record: KinesisRecord<T>, range: &HashKeyRange) {
+        let index = self.index_of(range.start);
+        if self.lanes[index].range == *range {
+            self.occupy(index);
+            self.lanes[index].waiting.put_back(record);
+        } else {
+            self.merge(record.into_records());
+        }
+    }
+
+    /// Adds records of any order to the lanes that they belong to.
+    pub(crate) fn merge(&mut self, records: Vec<Pending<T>>) {
+        let mut by_lane: BTreeMap<usize, Vec<Pending<T>>> = BTreeMap::new();
+        for record in records {
+            by_lane.entry(self.index_of(record.hash_key)).or_default().push(record);
+        }
+        for (index, records) in by_lane {
+            self.occupy(index);
+            self.lanes[index].waiting.merge(records);
+        }
+    }
+
+    /// One lane for each of the open shards, which cover every hash key. Records of shards that are gone are regrouped.
+    ///
+    /// Afterwards no lane is busy: the caller knows what is in flight.
+    pub(crate) fn replace(&mut self, shards: &[Shard], now: Instant) {
+        let mut before: BTreeMap<Option<ShardId>, Lane<T>> =
+            self.lanes.drain(..).map(|lane| (lane.shard_id.clone(), lane)).collect();
+        for shard in shards {
+            let id = Some(shard.shard_id.clone());
+            let kept = before.remove(&id).filter(|lane| lane.range == shard.hash_key_range);
+            let limiter = || Limiter::new(self.rate_percent, now);
+            let mut lane = kept.unwrap_or_else(|| Lane::new(id, shard.hash_key_range, self.packing, limiter()));
+            lane.busy = 0;
+            lane.listed = false;
+            self.lanes.push(lane);
+        }
+        self.ends = self.lanes.iter().map(|lane| lane.range.end).collect();
+        self.occupied.clear();
+        for index in 0..self.lanes.len() {
+            if !self.lanes[index].waiting.is_empty() {
+                self.occupy(index);
+            }
+        }
+        for mut gone in before.into_values() {
+            for lane in self.overlapping(&gone.range) {
+                lane.held_until = lane.held_until.max(gone.held_until);
+                lane.failures = lane.failures.max(gone.failures);
+            }
+            self.merge(gone.waiting.take_all());
+        }
+    }
+
+    /// Takes out what arrived at `limit` or before.
+    pub(crate) fn take_arrived_by(&mut self, limit: Instant) -> Vec<Pending<T>> {
+        let mut taken = Vec::new();
+        for &index in &self.occupied {
+            let waiting = &mut self.lanes[index].waiting;
+            if waiting.first().is_some_and(|first| first.arrived <= limit) {
+                taken.append(&mut waiting.take_arrived_by(limit));
+            }
+        }
+        taken
+    }
+
+    /// Lanes with records.
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = &Lane<T>> {
+        self.occupied.iter().map(|index| &self.lanes[*index])
+    }
+
+    /// Indexes of the lanes with records.
+    pub(crate) fn occupied_indexes(&mut self) -> Vec<usize> {
+        let lanes = &mut self.lanes;
+        self.occupied.retain(|index| {
+            let lane = &mut lanes[*index];
+            lane.listed = !lane.waiting.is_empty();
+            lane.listed
+        });
+        self.occupied.clone()
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> &mut Lane<T> {
+        &mut self.lanes[index]
+    }
+
+    /// Records of `range` are in flight.
+    pub(crate) fn set_busy(&mut self, range: &HashKeyRange) {
+        self.overlapping(range).iter_mut().for_each(|lane| lane.busy += 1);
+    }
+
+    /// Records of `range` are no longer in flight. Undoes one [`set_busy`](Self::set_busy).
+    pub(crate) fn set_free(&mut self, range: &HashKeyRange) {
+        self.overlapping(range).iter_mut().for_each(|lane| lane.busy -= 1);
+    }
+
+    /// The lanes that own hash keys of `range`.
+    pub(crate) fn overlapping(&mut self, range: &HashKeyRange) -> &mut [Lane<T>] {
+        let (first, last) = (self.index_of(range.start), self.index_of(range.end));
+        &mut self.lanes[first..=last]
+    }
+
+    /// The lane of unknown shards, if that is what there is.
+    pub(crate) fn unknown_lane(&mut self) -> Option<&mut Lane<T>> {
+        self.lanes.first_mut().filter(|lane| lane.shard_id.is_none())
+    }
+
+    fn index_of(&self, key: HashKey) -> usize {
+        self.ends.partition_point(|end| *end < key)
+    }
+
+    fn occupy(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.lanes[index].listed, true) {
+            self.occupied.push(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{shard, start, uniform_shards};
+
+    fn lanes(now: Instant) -> Lanes<UserRecord> {
+        let packing = Packing {
+            limits: Some((51_200, usize::MAX)),
+            buffered: Duration::from_millis(100),
+            linger: Duration::from_millis(20),
+        };
+        Lanes::unknown(packing, 150, now)
+    }
+
+    fn pending(number: u64, hash_key: u128, now: Instant) -> Pending<UserRecord> {
+        Pending::new(UserRecord::new("k", "v"), HashKey(hash_key), number, now)
+    }
+
+    fn contents(lanes: &mut Lanes<UserRecord>) -> Vec<(Option<ShardId>, Vec<u64>)> {
+        let occupied = lanes.occupied_indexes();
+        let numbers = |records: Vec<Pending<_>>| records.iter().map(|record| record.number).collect();
+        let mut found: Vec<_> = occupied
+            .into_iter()
+            .map(|index| {
+                let lane = lanes.get_mut(index);
+                (lane.shard_id.clone(), numbers(lane.waiting.take_all()))
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn hash_keys_belong_to_the_lane_whose_range_holds_them() {
+        let now = start();
+        let mut lanes = lanes(now);
+        // Shape of a stream whose shard 0 was split and its first half split again.
+        let quarter = 85070591730234615865843651857942052863;
+        let half = 170141183460469231731687303715884105728;
+        let shards = [shard("s2", 0, quarter - 1), shard("s3", quarter, half - 1), shard("s1", half, u128::MAX)];
+        lanes.replace(&shards, now);
+
+        for (key, id) in
+            [(0, "s2"), (quarter - 1, "s2"), (quarter, "s3"), (half - 1, "s3"), (half, "s1"), (u128::MAX, "s1")]
+        {
+            lanes.push(pending(0, key, now));
+            assert_eq!(contents(&mut lanes), [(Some(id.into()), vec![0])], "{key}");
+        }
+    }
+
+    #[test]
+    fn records_of_unknown_shards_are_regrouped_when_the_shards_are_known() {
+        let now = start();
+        let mut lanes = lanes(now);
+        (0..6).for_each(|n| lanes.push(pending(n, if n % 2 == 0 { 0 } else { u128::MAX }, now)));
+
+        let shards = uniform_shards(2);
+        lanes.replace(&shards, now);
+
+        let id = |n: usize| Some(shards[n].shard_id.clone());
+        assert_eq!(contents(&mut lanes), [(id(0), vec![0, 2, 4]), (id(1), vec![1, 3, 5])]);
+    }
+
+    #[test]
+    fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
+        let now = start();
+        let mut lanes = lanes(now);
+        let half = u128::MAX / 2;
+        lanes.replace(&[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
+        lanes.push(pending(0, 0, now));
+        lanes.push(pending(1, u128::MAX, now));
+        lanes.get_mut(1).hold(now, |_| Duration::from_secs(1));
+
+        lanes.replace(
+            &[shard("a", 0, half), shard("c", half + 1, u128::MAX - 1), shard("d", u128::MAX, u128::MAX)],
+            now,
+        );
+
+        let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).held_until(now).is_some();
+        assert_eq!([0, 1, 2].map(|index| held(&mut lanes, index)), [false, true, true]);
+        assert_eq!(contents(&mut lanes), [(Some("a".into()), vec![0]), (Some("d".into()), vec![1])]);
+    }
+
+    #[test]
+    fn a_range_in_flight_keeps_all_lanes_busy_that_share_it() {
+        let now = start();
+        let mut lanes = lanes(now);
+        lanes.replace(&uniform_shards(4), now);
+        let second = lanes.get_mut(1).range;
+        let across = HashKeyRange { start: second.end, end: HashKey(second.end.0 + 1) };
+
+        lanes.set_busy(&second);
+        lanes.set_busy(&across);
+        lanes.set_free(&second);
+
+        assert_eq!([0, 1, 2, 3].map(|index| lanes.get_mut(index).is_busy()), [false, true, true, false]);
+    }
+}

@@ -1,0 +1,196 @@
+//! A user record on its way, and the Kinesis record that it travels in.
+
+use std::time::Instant;
+
+use crate::{
+    Attempt, Delivered, DeliveryErrorKind, HashKey, UserRecord,
+    aggregated::{AGGREGATE_PARTITION_KEY, Aggregate},
+    error::Failure,
+    kinesis::{Entry, KinesisError, Stored},
+};
+
+/// Attempts that are remembered of one record: the first, and the last ones.
+const ATTEMPTS_KEPT: usize = 16;
+
+/// A user record that is not yet resolved.
+#[derive(Debug)]
+pub(crate) struct Pending<T> {
+    pub(crate) ticket: T,
+    pub(crate) hash_key: HashKey,
+    /// Order of arrival.
+    pub(crate) number: u64,
+    pub(crate) arrived: Instant,
+    /// Boxed, because most records need none.
+    history: Option<Box<History>>,
+}
+
+#[derive(Debug)]
+struct History {
+    attempts: Vec<Attempt>,
+    made: u32,
+    last_ended: Instant,
+    wrong_shards: u32,
+    alone: bool,
+}
+
+impl<T: AsRef<UserRecord>> AsRef<UserRecord> for Pending<T> {
+    fn as_ref(&self) -> &UserRecord {
+        self.ticket.as_ref()
+    }
+}
+
+impl<T> Pending<T> {
+    pub(crate) fn new(ticket: T, hash_key: HashKey, number: u64, arrived: Instant) -> Self {
+        Self { ticket, hash_key, number, arrived, history: None }
+    }
+
+    /// Whether the record has to be a Kinesis record of its own.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| history.alone)
+    }
+
+    /// From now on the record goes alone.
+    pub(crate) fn set_alone(&mut self) {
+        self.history().alone = true;
+    }
+
+    /// How often an aggregate with this record was stored in a wrong shard, this time included.
+    pub(crate) fn count_wrong_shard(&mut self) -> u32 {
+        let history = self.history();
+        history.wrong_shards += 1;
+        history.wrong_shards
+    }
+
+    pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
+        let history = self.history();
+        let attempt = Attempt {
+            delay: started.saturating_duration_since(history.last_ended),
+            duration: now.saturating_duration_since(started),
+            code: error.code().clone(),
+            message: error.message().clone(),
+        };
+        if history.attempts.len() == ATTEMPTS_KEPT {
+            history.attempts.remove(1);
+        }
+        history.attempts.push(attempt);
+        history.made += 1;
+        history.last_ended = now;
+    }
+
+    pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Result<Delivered, Failure>) {
+        let failure = match self.history {
+            Some(history) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
+            None => Failure::unattempted(kind),
+        };
+        (self.ticket, Err(failure))
+    }
+
+    fn deliver(self, stored: Stored, sub_sequence_number: Option<u64>) -> (T, Result<Delivered, Failure>) {
+        let (attempts, failed_attempts) = match self.history {
+            Some(history) => (history.made + 1, history.attempts),
+            None => (1, Vec::new()),
+        };
+        let Stored { shard_id, sequence_number } = stored;
+        (self.ticket, Ok(Delivered { shard_id, sequence_number, sub_sequence_number, attempts, failed_attempts }))
+    }
+
+    fn history(&mut self) -> &mut History {
+        let last_ended = self.arrived;
+        self.history.get_or_insert_with(|| {
+            Box::new(History { attempts: Vec::new(), made: 0, last_ended, wrong_shards: 0, alone: false })
+        })
+    }
+}
+
+/// One entry of a request to be: a user record as it is, or an aggregate of at least two.
+#[derive(Debug)]
+pub(crate) enum KinesisRecord<T> {
+    Plain(Pending<T>),
+    Aggregate(Aggregate<Pending<T>>),
+}
+
+impl<T: AsRef<UserRecord>> KinesisRecord<T> {
+    /// An aggregate, unless there is but one record.
+    ///
+    /// `None` without a record.
+    pub(crate) fn of(aggregate: Aggregate<Pending<T>>) -> Option<Self> {
+        match aggregate.len() {
+            0 => None,
+            1 => aggregate.into_records().pop().map(Self::Plain),
+            _ => Some(Self::Aggregate(aggregate)),
+        }
+    }
+
+    /// All of `records`, in their order, as one Kinesis record.
+    ///
+    /// `None` without a record.
+    pub(crate) fn packed(records: Vec<Pending<T>>) -> Option<Self> {
+        let mut aggregate = Aggregate::new();
+        records.into_iter().for_each(|record| aggregate.push(record));
+        Self::of(aggregate)
+    }
+
+    /// All records failed together.
+    pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
+        self.records_mut().iter_mut().for_each(|record| record.attempt_failed(error, started, now));
+    }
+
+    fn records_mut(&mut self) -> &mut [Pending<T>] {
+        match self {
+            Self::Plain(record) => std::slice::from_mut(record),
+            Self::Aggregate(aggregate) => aggregate.records_mut(),
+        }
+    }
+
+    pub(crate) fn records(&self) -> &[Pending<T>] {
+        match self {
+            Self::Plain(record) => std::slice::from_ref(record),
+            Self::Aggregate(aggregate) => aggregate.records(),
+        }
+    }
+
+    pub(crate) fn into_records(self) -> Vec<Pending<T>> {
+        match self {
+            Self::Plain(record) => vec![record],
+            Self::Aggregate(aggregate) => aggregate.into_records(),
+        }
+    }
+
+    /// The record that arrived first and decides the shard.
+    pub(crate) fn first(&self) -> &Pending<T> {
+        self.records().first().expect("a Kinesis record holds at least one user record")
+    }
+
+    pub(crate) fn is_aggregate(&self) -> bool {
+        matches!(self, Self::Aggregate(_))
+    }
+
+    /// What Kinesis counts: data and partition key.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Plain(record) => record.as_ref().size_bytes(),
+            Self::Aggregate(aggregate) => aggregate.size_bytes() + AGGREGATE_PARTITION_KEY.len(),
+        }
+    }
+
+    pub(crate) fn entry(&self) -> Entry {
+        let explicit_hash_key = self.first().hash_key;
+        match self {
+            Self::Plain(record) => Entry {
+                partition_key: record.as_ref().partition_key().to_owned(),
+                explicit_hash_key,
+                data: record.as_ref().data().clone(),
+            },
+            Self::Aggregate(aggregate) => {
+                Entry { partition_key: AGGREGATE_PARTITION_KEY.to_owned(), explicit_hash_key, data: aggregate.encode() }
+            }
+        }
+    }
+
+    /// Outcomes of all records, in order.
+    pub(crate) fn deliver(self, stored: &Stored) -> impl Iterator<Item = (T, Result<Delivered, Failure>)> {
+        let aggregate = self.is_aggregate();
+        let records = self.into_records().into_iter().enumerate();
+        records.map(move |(position, record)| record.deliver(stored.clone(), aggregate.then_some(position as u64)))
+    }
+}

@@ -1,0 +1,66 @@
+//! Decides what an answer means for a Kinesis record: delivered, failed for good, to be sent again, or not known yet.
+//!
+//! - (A) A plain record that is stored is delivered: consumers never discard it, whichever shard took it.
+//! - (B) An aggregate is delivered as a whole or sent again as a whole: a KCL discards all of an aggregate if one record
+//!   is outside of the shard's range.
+//! - (C) Only what may change is retried. Throttling and faults are; a missing stream or missing rights are not.
+
+use std::time::Duration;
+
+use super::{collector::Sent, shard_map::ShardMap};
+use crate::{
+    DeliveryErrorKind, UserRecord,
+    kinesis::{KinesisError, KinesisErrorKind, Stored},
+};
+
+/// Upper bound of the pause after the first failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Where the pause ends to grow.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What became of a Kinesis record that was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Consumers will take it.
+    Right,
+    /// A KCL will discard it.
+    Wrong,
+    /// The shard's range is not known.
+    Unknown,
+}
+
+/// Judges where a Kinesis record was stored.
+pub(crate) fn place<T: AsRef<UserRecord>>(sent: &Sent<T>, stored: &Stored, map: &ShardMap) -> Place {
+    if !sent.record.is_aggregate() || sent.predicted.as_ref() == Some(&stored.shard_id) {
+        return Place::Right;
+    }
+    match map.range_of(&stored.shard_id) {
+        None => Place::Unknown,
+        Some(range) if sent.record.records().iter().all(|record| range.contains(record.hash_key)) => Place::Right,
+        Some(_) => Place::Wrong,
+    }
+}
+
+/// The error that an attempt is remembered by whose record was stored in a wrong shard.
+pub(crate) fn wrong_shard(stored: &Stored) -> KinesisError {
+    let message = format!("stored in {}, which does not own all records of the aggregate", stored.shard_id);
+    KinesisError::new(KinesisErrorKind::Transient, "WrongShard", message)
+}
+
+/// Why a record is given up after `error`; `None` if it is to be sent again.
+pub(crate) fn given_up(error: &KinesisError, fail_if_throttled: bool) -> Option<DeliveryErrorKind> {
+    let (code, message) = (error.code().clone(), error.message().clone());
+    match error.kind() {
+        KinesisErrorKind::Throttled if fail_if_throttled => Some(DeliveryErrorKind::Throttled { code, message }),
+        KinesisErrorKind::Throttled | KinesisErrorKind::Transient => None,
+        KinesisErrorKind::Invalid | KinesisErrorKind::Permanent => Some(DeliveryErrorKind::Rejected { code, message }),
+    }
+}
+
+/// Pause after a number of failures in a row: anything up to a bound that grows ("full jitter").
+/// Source: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
+pub(crate) fn pause(failures: u32, rng: &mut fastrand::Rng) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    let bound = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
+    Duration::from_nanos(rng.u64(0..=bound.as_nanos() as u64))
+}

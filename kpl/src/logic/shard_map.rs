@@ -1,0 +1,234 @@
+//! Knows which shard owns which hash keys, and decides when to ask again.
+//!
+//! The old map serves while a new one is being fetched. A map that does not cover every hash key exactly once was read
+//! half-way through a reshard and is refused.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    HashKey, HashKeyRange, ShardId,
+    kinesis::{KinesisError, KinesisErrorKind, Shard},
+};
+
+/// How old a map may get while records flow.
+const REFRESH_AFTER: Duration = Duration::from_secs(60);
+/// Pause after a failed listing; it grows by half each time. Source: KPL (aws/kinesis/core/shard_map.cc).
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Where the pause ends to grow. Source: as above.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The open shards of a stream, and those of the map before it.
+#[derive(Debug, Default)]
+pub(crate) struct ShardMap {
+    /// In the order of their ranges.
+    shards: Vec<Shard>,
+    /// Kept for answers that were given by shards closed since.
+    ranges: HashMap<ShardId, HashKeyRange>,
+}
+
+impl ShardMap {
+    pub(crate) fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The hash keys that a shard owns, or owned in the map before this one.
+    pub(crate) fn range_of(&self, shard_id: &ShardId) -> Option<&HashKeyRange> {
+        self.ranges.get(shard_id)
+    }
+
+    /// Takes a new listing; says whether the open shards have changed.
+    ///
+    /// # Errors
+    /// If the shards do not cover every hash key exactly once. The map stays as it was.
+    pub(crate) fn update(&mut self, mut listed: Vec<Shard>) -> Result<bool, KinesisError> {
+        listed.sort_by_key(|shard| shard.hash_key_range.start);
+        check_cover(&listed)?;
+        if listed == self.shards {
+            return Ok(false);
+        }
+        let before = std::mem::replace(&mut self.shards, listed);
+        let known = before.into_iter().chain(self.shards.iter().cloned());
+        self.ranges = known.map(|shard| (shard.shard_id, shard.hash_key_range)).collect();
+        Ok(true)
+    }
+}
+
+fn check_cover(shards: &[Shard]) -> Result<(), KinesisError> {
+    let mut next = Some(HashKey::MIN);
+    for Shard { shard_id, hash_key_range: HashKeyRange { start, end } } in shards {
+        if next != Some(*start) || end < start {
+            return Err(inconsistent(format!("{shard_id} begins at {start}, expected {next:?}")));
+        }
+        next = end.0.checked_add(1).map(HashKey);
+    }
+    match next {
+        None => Ok(()),
+        Some(HashKey(key)) => Err(inconsistent(format!("no open shard from {key} on"))),
+    }
+}
+
+fn inconsistent(message: String) -> KinesisError {
+    KinesisError::new(KinesisErrorKind::Transient, "InconsistentShardMap", message)
+}
+
+/// When to list the shards. Listings are counted, so that it is known which came after which evidence, however fast
+/// things happen.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    running: bool,
+    /// Number of listings that were started.
+    started: u64,
+    /// Which of them was the last to succeed, from 1, and when it did.
+    succeeded: u64,
+    succeeded_at: Option<Instant>,
+    failures: u32,
+    retry_at: Option<Instant>,
+    /// There is evidence that the map is out of date.
+    wanted: bool,
+}
+
+impl Listing {
+    /// Number of listings that were started so far.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Asks for a listing that starts after the first `seen` ones, unless there is or was one.
+    pub(crate) fn want_after(&mut self, seen: u64) {
+        let latest = if self.running { self.started } else { self.succeeded };
+        self.wanted |= latest <= seen;
+    }
+
+    /// Starts a listing if it is time for one.
+    pub(crate) fn start_if_due(&mut self, now: Instant) -> bool {
+        if self.running || self.retry_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        let old = self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
+        if self.wanted || old {
+            (self.running, self.wanted) = (true, false);
+            self.started += 1;
+        }
+        self.running
+    }
+
+    /// When to try again after a failure.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at.filter(|_| !self.running)
+    }
+
+    /// Failed listings in a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether the listing that was just answered was started after the first `seen` ones.
+    pub(crate) fn is_after(&self, seen: u64) -> bool {
+        self.started > seen
+    }
+
+    pub(crate) fn has_succeeded(&mut self, now: Instant) {
+        (self.running, self.failures, self.retry_at) = (false, 0, None);
+        (self.succeeded, self.succeeded_at) = (self.started, Some(now));
+    }
+
+    /// Returns the pause until the next try.
+    pub(crate) fn has_failed(&mut self, now: Instant) -> Duration {
+        (self.running, self.wanted) = (false, true);
+        let pause = FIRST_PAUSE.mul_f64(1.5_f64.powi(self.failures.min(20) as i32)).min(LONGEST_PAUSE);
+        self.failures += 1;
+        self.retry_at = Some(now + pause);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{shard, start, uniform_shards};
+
+    #[test]
+    fn gaps_and_overlaps_are_refused_and_the_old_map_stays() {
+        let mut map = ShardMap::default();
+        map.update(uniform_shards(2)).unwrap();
+        let half = u128::MAX / 2;
+
+        for listed in [
+            vec![],
+            vec![shard("a", 0, half)],
+            vec![shard("a", 0, half), shard("b", half + 2, u128::MAX)],
+            vec![shard("a", 0, half), shard("b", half, u128::MAX)],
+            vec![shard("parent", 0, u128::MAX), shard("a", 0, half), shard("b", half + 1, u128::MAX)],
+        ] {
+            let error = map.update(listed.clone()).expect_err("not a cover");
+            assert_eq!(&**error.code(), "InconsistentShardMap", "{listed:?}");
+            assert_eq!(map.shards(), uniform_shards(2));
+        }
+    }
+
+    #[test]
+    fn only_a_change_is_a_change() {
+        let mut map = ShardMap::default();
+        let mut shards = uniform_shards(3);
+
+        assert_eq!(map.update(shards.clone()), Ok(true));
+        shards.reverse();
+        assert_eq!(map.update(shards), Ok(false));
+        assert_eq!(map.update(uniform_shards(2)), Ok(true));
+    }
+
+    #[test]
+    fn shards_of_the_map_before_are_still_known_and_elder_ones_are_forgotten() {
+        let mut map = ShardMap::default();
+        for id in ["first", "second", "third"] {
+            map.update(vec![shard(id, 0, u128::MAX)]).unwrap();
+        }
+
+        assert_eq!(map.range_of(&"first".into()), None);
+        assert_eq!(map.range_of(&"second".into()), Some(&HashKeyRange::FULL));
+        assert_eq!(map.range_of(&"third".into()), Some(&HashKeyRange::FULL));
+    }
+
+    #[test]
+    fn the_first_listing_is_due_at_once_and_the_next_one_after_a_minute() {
+        let (mut listing, now) = (Listing::default(), start());
+
+        assert!(listing.start_if_due(now));
+        assert!(!listing.start_if_due(now));
+        listing.has_succeeded(now);
+        assert!(!listing.start_if_due(now + REFRESH_AFTER - Duration::from_nanos(1)));
+        assert!(listing.start_if_due(now + REFRESH_AFTER));
+    }
+
+    #[test]
+    fn evidence_elder_than_the_map_is_ignored() {
+        let (mut listing, now) = (Listing::default(), start());
+        let before = listing.started();
+        listing.start_if_due(now);
+        let meanwhile = listing.started();
+        listing.want_after(before);
+        listing.has_succeeded(now);
+
+        listing.want_after(before);
+        assert!(!listing.start_if_due(now));
+        listing.want_after(meanwhile);
+        assert!(listing.start_if_due(now));
+    }
+
+    #[test]
+    fn pauses_after_failures_grow_by_half_up_to_thirty_seconds() {
+        let (mut listing, now) = (Listing::default(), start());
+
+        let pauses: Vec<_> = (0..12).map(|_| listing.has_failed(now).as_millis()).collect();
+
+        assert_eq!(pauses[..4], [1000, 1500, 2250, 3375]);
+        assert_eq!(pauses[11], 30_000);
+        assert!(!listing.start_if_due(now + Duration::from_secs(29)));
+        assert!(listing.start_if_due(now + Duration::from_secs(30)));
+        listing.has_succeeded(now);
+        assert_eq!(listing.has_failed(now), FIRST_PAUSE);
+    }
+}
