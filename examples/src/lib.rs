@@ -1,1 +1,16 @@
-//! Samples.
+//! Samples as library functions; the binaries parse arguments and call them.
+//!
+//! - [`stock_trade_stream`]: the StockTradeStream tutorial end to end, on the embedded AWS or a real one.
+//! - [`stock_producer`], [`stock_consumer`]: its two halves as programs of their own, as one would deploy them.
+//!
+//! Shared: [`trade`] (what is put), [`generator`] and [`replay`] (where trades come from), [`stats`] (what is made of
+//! them), [`setup`] (AWS configuration, logs, signals).
+
+pub mod generator;
+pub mod replay;
+pub mod setup;
+pub mod stats;
+pub mod stock_consumer;
+pub mod stock_producer;
+pub mod stock_trade_stream;
+pub mod trade;

@@ -1,0 +1,90 @@
+//! What every sample needs: AWS configuration, logs, signals.
+
+use std::{future::Future, io::IsTerminal as _};
+
+use anyhow::{Context as _, bail};
+use aws_config::{BehaviorVersion, Region};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_types::SdkConfig;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// The ambient AWS configuration: environment, profile, container or instance role, and `AWS_ENDPOINT_URL_*`.
+///
+/// # Errors
+/// No region is configured anywhere.
+pub async fn ambient_aws(region: Option<String>) -> anyhow::Result<SdkConfig> {
+    let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(https);
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    }
+    let aws = loader.load().await;
+    if aws.region().is_none() {
+        bail!("no AWS region is configured: set AWS_REGION, or name one on the command line");
+    }
+    Ok(aws)
+}
+
+/// Logs to `writer`, `RUST_LOG` respected, else at level info.
+pub fn log_to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colors = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(writer).init();
+}
+
+/// Resolves at Ctrl-C or, on Unix, SIGTERM.
+///
+/// # Errors
+/// Signals cannot be listened to.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let stop = CancellationToken::new();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let mut signals = signal(kind).context("cannot listen to signals")?;
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                signals.recv().await;
+                stop.cancel();
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.context("cannot listen to Ctrl-C").is_ok() {
+                stop.cancel();
+            }
+        });
+    }
+    Ok(stop.cancelled_owned())
+}
+
+/// Prints an error with its causes and says which exit code to end with.
+pub fn exit_code(outcome: anyhow::Result<bool>) -> std::process::ExitCode {
+    match outcome {
+        Ok(true) => std::process::ExitCode::SUCCESS,
+        Ok(false) => std::process::ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {}", one_line(&error));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes, without repetition.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! The tutorial's processor: reports what is traded most, once a minute and per shard, until it is told to stop.
+
+use std::{future::Future, mem, time::Duration};
+
+use aws_types::SdkConfig;
+use kcl::{
+    CheckpointError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, ShardId, Worker,
+};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::{stats::Stats, trade::Trade};
+
+/// Between two reports of a shard.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Between two checkpoints of a shard.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Workers of the same application share the stream; also the name of the lease table.
+    pub application: String,
+    /// Name or ARN of the stream; it must exist.
+    pub stream: String,
+    /// Identifies this worker; random if None.
+    pub worker_id: Option<String>,
+    /// Where to start in shards that the application has not processed yet.
+    pub initial_position: InitialPosition,
+}
+
+/// Reads until `stop` resolves, then checkpoints and releases its leases.
+///
+/// # Errors
+/// See [`kcl::WorkerError`].
+pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+    let mut worker = Worker::builder(aws, options.application, options.stream);
+    if let Some(id) = options.worker_id {
+        worker = worker.worker_id(id);
+    }
+    worker.initial_position(options.initial_position).build(StockStats::new)?.run_until(stop).await?;
+    Ok(())
+}
+
+/// Statistics of one shard.
+#[derive(Debug)]
+struct StockStats {
+    shard_id: ShardId,
+    stats: Stats,
+    reported: Instant,
+    checkpointed: Instant,
+}
+
+impl StockStats {
+    fn new(shard: &ShardContext) -> Self {
+        let now = Instant::now();
+        Self { shard_id: shard.shard_id.clone(), stats: Stats::default(), reported: now, checkpointed: now }
+    }
+
+    fn report(&mut self, period: &str) {
+        println!("{}", mem::take(&mut self.stats).report(self.shard_id.as_str(), period));
+        self.reported = Instant::now();
+    }
+}
+
+impl RecordProcessor for StockStats {
+    type Error = CheckpointError;
+
+    async fn process_records(
+        &mut self,
+        batch: RecordBatch,
+        checkpointer: &Checkpointer,
+    ) -> Result<(), CheckpointError> {
+        for record in &batch.records {
+            match Trade::from_json(&record.data) {
+                Ok(trade) => self.stats.add(&trade),
+                Err(error) => warn!(partition_key = %record.partition_key, %error, "record is no trade, skipped"),
+            }
+        }
+        if self.reported.elapsed() >= REPORT_EVERY {
+            self.report("1 minute");
+        }
+        if self.checkpointed.elapsed() >= CHECKPOINT_EVERY {
+            checkpointer.checkpoint().await?;
+            self.checkpointed = Instant::now();
+        }
+        Ok(())
+    }
+
+    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), CheckpointError> {
+        let period = format!("{} seconds", self.reported.elapsed().as_secs());
+        self.report(&period);
+        checkpointer.checkpoint().await?;
+        info!(shard_id = %self.shard_id, checkpoint = %checkpointer.last(), "checkpointed");
+        Ok(())
+    }
+}
