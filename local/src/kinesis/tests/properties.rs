@@ -163,7 +163,7 @@ fn read_all(service: &Service, limit: i64) -> HashMap<u8, Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_keeps_hash_keys_lineage_and_records_whole(
