@@ -14,6 +14,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("start: {:.2?}", runtime.block_on(time_to_start()));
     let (put, got) = runtime.block_on(records_per_second())?;
     println!("PutRecords, 500 x 1 KiB: {put:.0} records/s");
     println!("GetRecords, 1000 x 1 KiB: {got:.0} records/s");
@@ -27,6 +28,15 @@ fn main() -> Result<()> {
     let elapsed = polling.join().map_err(|_| "polling panicked")??;
     println!("one virtual hour of polling every second: {elapsed:.2?}");
     Ok(())
+}
+
+async fn time_to_start() -> Duration {
+    const STARTS: u32 = 100;
+    let begun = Instant::now();
+    for _ in 0..STARTS {
+        LocalAws::start().await;
+    }
+    begun.elapsed() / STARTS
 }
 
 async fn records_per_second() -> Result<(f64, f64)> {

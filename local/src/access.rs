@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::kinesis::Resource;
+use serde::Deserialize;
+
 use crate::services::Service;
 use crate::{ACCOUNT_ID, REGION, kinesis};
 
@@ -47,6 +48,16 @@ impl Access {
         // A set is whole even when a thread panicked between two of its changes.
         self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The names of what a request is about, in any operation among any other fields.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Resource {
+    stream_name: Option<String>,
+    #[serde(rename = "StreamARN")]
+    stream_arn: Option<String>,
+    table_name: Option<String>,
 }
 
 /// The ARN of what the request is about, or `*` when it names nothing.

@@ -1,15 +1,16 @@
 //! DynamoDB: `dynoxide` for tables and items, and our own answers where it has none (`dynamodb/backups.rs`).
 //!
-//! Not here: throttling, eventual consistency, transaction conflicts, indexes that take time to build. Items are in
-//! SQLite in memory; an ordinary call takes 0.1 to 0.2 ms of the calling thread.
+//! Not here: throttling, eventual consistency, transaction conflicts, indexes that take time to build, expiry of items
+//! by their time to live, streams. Creation times of tables are real, not virtual. Items are in SQLite in memory; an
+//! ordinary call takes 0.1 to 0.2 ms of the calling thread.
 
 mod backups;
 
 use std::sync::Arc;
 
 use dynoxide::{Database, DynoxideError};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use self::backups::Backups;
@@ -67,22 +68,20 @@ impl DynamoDb {
 
     /// Performs one operation.
     pub(crate) fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
-        match operation {
-            "PutItem" | "GetItem" | "UpdateItem" | "DeleteItem" | "Scan" | "Query" | "BatchWriteItem"
-            | "BatchGetItem" | "TransactWriteItems" | "TransactGetItems" => self.items(operation, body),
-            "UpdateContinuousBackups" => self.backups.update(&self.database, body, now),
-            "DescribeContinuousBackups" => self.backups.describe(&self.database, body, now),
-            _ => {
-                let body = in_our_region(body, &our_arn(), DYNOXIDE_ARN);
-                let answer = self.tables(operation, &body)?;
-                Ok(in_our_region(&answer, DYNOXIDE_ARN, &our_arn()))
-            }
+        if let Some(answer) = self.items(operation, body) {
+            return answer;
+        }
+        let body = in_region(body, &our_arn(), DYNOXIDE_ARN);
+        match self.tables(operation, &body, now) {
+            Ok(answer) => Ok(in_region(&answer, DYNOXIDE_ARN, &our_arn())),
+            Err(Refusal { status, body }) => Err(Refusal { status, body: in_region(&body, DYNOXIDE_ARN, &our_arn()) }),
         }
     }
 
-    fn items(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// Operations on items; `None` for any other.
+    fn items(&self, operation: &str, body: &[u8]) -> Option<Result<Vec<u8>, Refusal>> {
         let db = &self.database;
-        match operation {
+        Some(match operation {
             "PutItem" => run(body, |request| db.put_item(request)),
             "GetItem" => run(body, |request| db.get_item(request)),
             "UpdateItem" => run(body, |request| db.update_item(request)),
@@ -92,11 +91,16 @@ impl DynamoDb {
             "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
             "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
             "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
-            _ => run(body, |request| db.transact_get_items(request)),
-        }
+            "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
+            "ExecuteStatement" => run(body, |request| db.execute_statement(request)),
+            "ExecuteTransaction" => run(body, |request| db.execute_transaction(request)),
+            "BatchExecuteStatement" => run(body, |request| db.batch_execute_statement(request)),
+            _ => return None,
+        })
     }
 
-    fn tables(&self, operation: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// Operations on tables.
+    fn tables(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         let db = &self.database;
         match operation {
             "CreateTable" => {
@@ -118,9 +122,8 @@ impl DynamoDb {
             "ListTagsOfResource" => run(body, |request| db.list_tags_of_resource(request)),
             "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
             "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
-            "ExecuteStatement" => run(body, |request| db.execute_statement(request)),
-            "ExecuteTransaction" => run(body, |request| db.execute_transaction(request)),
-            "BatchExecuteStatement" => run(body, |request| db.batch_execute_statement(request)),
+            "UpdateContinuousBackups" => self.backups.update(db, body, now),
+            "DescribeContinuousBackups" => self.backups.describe(db, body, now),
             _ => Err(Refusal::new("com.amazon.coral.service#UnknownOperationException", "")),
         }
     }
@@ -131,13 +134,18 @@ fn our_arn() -> String {
 }
 
 /// Rewrites the ARNs of tables and indexes, so that clients see one region. Attribute values never come this way.
-fn in_our_region(body: &[u8], from: &str, to: &str) -> Vec<u8> {
+fn in_region(body: &[u8], from: &str, to: &str) -> Vec<u8> {
     String::from_utf8_lossy(body).replace(from, to).into_bytes()
 }
 
+/// The table of a request that was found to be valid.
 fn table_name(body: &[u8]) -> String {
-    let resource: crate::kinesis::Resource = serde_json::from_slice(body).unwrap_or_default();
-    resource.table_name.unwrap_or_default()
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "PascalCase")]
+    struct Named {
+        table_name: String,
+    }
+    serde_json::from_slice::<Named>(body).unwrap_or_default().table_name
 }
 
 fn run<Q: DeserializeOwned, A: Serialize>(
@@ -172,4 +180,55 @@ fn unreadable(error: &serde_json::Error) -> Refusal {
     // The service calls a field of the wrong type a serialization error, and anything else a validation error.
     let wrong_type = text.starts_with("invalid type") && !text.starts_with("invalid type: null");
     Refusal::new(if wrong_type { SERIALIZATION } else { VALIDATION }, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(operation: &str, body: &str) -> String {
+        let dynamodb = DynamoDb::new(Clock::start());
+        let refusal = dynamodb.perform(operation, body.as_bytes(), Millis::default()).unwrap_err();
+        assert_eq!(refusal.status, 400);
+        let answer: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
+        answer["__type"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn unreadable_requests_are_refused_in_kind() {
+        const SERIALIZATION: &str = "com.amazon.coral.service#SerializationException";
+        const VALIDATION: &str = "com.amazon.coral.validate#ValidationException";
+        assert_eq!(refused("PutItem", "{"), SERIALIZATION);
+        assert_eq!(refused("PutItem", ""), SERIALIZATION);
+        assert_eq!(refused("PutItem", r#"{"TableName":5}"#), SERIALIZATION);
+        assert_eq!(refused("PutItem", "{}"), VALIDATION);
+        assert_eq!(refused("PutItem", r#"{"TableName":"leases","Item":{"k":{}}}"#), VALIDATION);
+        assert_eq!(refused("UpdateContinuousBackups", r#"{"TableName":"leases"}"#), VALIDATION);
+        assert_eq!(refused("Nothing", "{}"), "com.amazon.coral.service#UnknownOperationException");
+    }
+
+    #[test]
+    fn no_garbage_makes_an_operation_panic() {
+        let dynamodb = DynamoDb::new(Clock::start());
+        let operations =
+            ["CreateTable", "UpdateTable", "PutItem", "UpdateItem", "Query", "TransactWriteItems", "TagResource"];
+        let bodies = [
+            "null",
+            "[]",
+            "{}",
+            "\"\"",
+            "5",
+            "\u{0}",
+            r#"{"TableName":""}"#,
+            r#"{"TableName":"t","Item":[]}"#,
+            r#"{"TableName":"t","Item":{"k":{"N":"x"}}}"#,
+            r#"{"TableName":"t","KeyConditionExpression":"((("}"#,
+            r#"{"TransactItems":[{}]}"#,
+            r#"{"ResourceArn":"arn"}"#,
+        ];
+        for (operation, body) in operations.iter().flat_map(|operation| bodies.map(|body| (operation, body))) {
+            let answer = dynamodb.perform(operation, body.as_bytes(), Millis::default());
+            assert!(answer.is_err_and(|refusal| refusal.status == 400), "{operation} {body}");
+        }
+    }
 }

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 pub(crate) use self::error::Error;
 pub(crate) use self::operations::{Call, Step};
-pub(crate) use self::request::Resource;
 use self::stream::Stream;
 pub(crate) use self::stream::arn;
 use crate::ACCOUNT_ID;

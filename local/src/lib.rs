@@ -1,4 +1,64 @@
-//! Kinesis and DynamoDB in your process.
+//! Amazon Kinesis Data Streams and DynamoDB in your process, for tests and for trying things out: no containers, no
+//! Java, no ports unless asked for.
+//!
+//! ```
+//! use aws_sdk_kinesis::{Client, primitives::Blob};
+//! use kinesis_local::LocalAws;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let aws = LocalAws::start().await;
+//! let kinesis = Client::new(&aws.sdk_config());
+//!
+//! kinesis.create_stream().stream_name("orders").shard_count(2).send().await?;
+//! let put = kinesis.put_record().stream_name("orders").partition_key("customer-7").data(Blob::new("tea"));
+//! println!("stored in {}", put.send().await?.shard_id());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The clients are those of the AWS SDK, and the configuration serves for both services; only the HTTP client is
+//! replaced, by one that answers in process. Nothing is shared between two [`LocalAws`], so every test starts its own
+//! in less than a millisecond.
+//!
+//! **Time is tokio's.** Under `#[tokio::test(start_paused = true)]` the services' timestamps, expiries and retention
+//! move with virtual time, a day passes in an instant, and calls take no time, so no timeout fires early.
+//!
+//! **Other processes and languages** reach the same over HTTP: [`LocalAws::serve`], or the binary `kinesis-local`, which
+//! prints the environment that SDKs and the AWS CLI need. In bash:
+//!
+//! ```bash
+//! while read -r line && [ "$line" != ready ]; do eval "$line"; done < <(kinesis-local)
+//! aws kinesis create-stream --stream-name orders --shard-count 2
+//! kill $!
+//! ```
+//!
+//! # What is faithful
+//! Lineage of shards through splits, merges and uniform scaling; the end of a closed shard with its child shards; all
+//! iterator types and shard filters; pages and tokens; lag; millisecond arrival times and positions; expiry of
+//! iterators and tokens after five minutes; retention; limits of requests and records; sequence numbers that grow
+//! along the lineage; names and ARNs; error codes, and messages where they are known.
+//!
+//! # What is not here
+//! Enhanced fan-out, limits on throughput, injected faults, CBOR, TLS, tags and encryption of streams, changes of the
+//! capacity mode. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes with the process;
+//! signatures are not checked.
+//!
+//! # Where is the code
+//! | File | What |
+//! | --- | --- |
+//! | `local.rs` | [`LocalAws`] and its builder |
+//! | `services.rs` | both services behind one door: target and body in, answer out |
+//! | `connector.rs` | the door as an HTTP client of the SDK |
+//! | `serve.rs`, `main.rs` | the door on loopback ports; the binary |
+//! | `access.rs` | denied actions |
+//! | `clock.rs`, `timestamp.rs` | the virtual clock; times on the wire |
+//! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
+//! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
+//! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
+//! | `kinesis/operations.rs` and below | the operations, by theme |
+//! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: JSON in and out, checks, refusals |
+//! | `dynamodb.rs`, `dynamodb/backups.rs` | DynamoDB by dynoxide, and what it lacks |
 
 mod access;
 mod clock;

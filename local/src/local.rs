@@ -19,15 +19,6 @@ use crate::services::Services;
 use crate::{REGION, connector};
 
 /// An embedded Kinesis and DynamoDB. Clones share one state; it goes when the last clone and the last client go.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let aws = kinesis_local::LocalAws::start().await;
-/// let kinesis = aws_sdk_kinesis::Client::new(&aws.sdk_config());
-/// kinesis.create_stream().stream_name("orders").shard_count(2).send().await.unwrap();
-/// # }
-/// ```
 #[derive(Clone, Debug)]
 pub struct LocalAws {
     services: Arc<Services>,

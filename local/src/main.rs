@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use kinesis_local::{LocalAws, ServeOptions, Server};
+use kinesis_local::{LocalAws, ServeError, ServeOptions, Server};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
@@ -47,6 +47,9 @@ async fn main() -> ExitCode {
         Err(error) => {
             let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
             eprintln!("kinesis-local: {error}{cause}");
+            if error.is::<ServeError>() {
+                eprintln!("--kinesis-port and --dynamodb-port choose other ports; 0 is any free one.");
+            }
             ExitCode::FAILURE
         }
     }

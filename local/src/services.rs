@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::dynamodb::DynamoDb;
-use crate::kinesis::{Call, Delays, Kinesis, Step};
+use crate::kinesis::{Call, Delays, Error, Kinesis, Step};
 use crate::timestamp::Millis;
 
 /// One of the two services, as `X-Amz-Target` and policies name them.
@@ -83,7 +83,7 @@ impl Services {
     pub(crate) fn answer(&self, target: &str, body: &[u8]) -> Answer {
         let (service, result) = match Service::split_target(target) {
             Some((service, operation)) => (service, self.perform(service, operation, body)),
-            None => (Service::Kinesis, Err(refusal("UnknownOperationException", ""))),
+            None => (Service::Kinesis, Err((400, Error::unknown_operation().to_json()))),
         };
         let (status, body) = result.map_or_else(|refused| refused, |body| (200, body));
         if status != 200 {
@@ -96,7 +96,7 @@ impl Services {
 
     fn perform(&self, service: Service, operation: &str, body: &[u8]) -> Result<Vec<u8>, (u16, Vec<u8>)> {
         if let Some(message) = self.access.refusal(service, operation, body) {
-            return Err(refusal("AccessDeniedException", &message));
+            return Err((400, Error::access_denied(message).to_json()));
         }
         match service {
             Service::Kinesis => Call { operation, body }.perform(self).map_err(|error| (400, error.to_json())),
@@ -114,8 +114,4 @@ impl Step for &Services {
         // Read under the lock, so that time never goes back from one step to the next.
         step(&mut kinesis, self.clock.now())
     }
-}
-
-fn refusal(code: &str, message: &str) -> (u16, Vec<u8>) {
-    (400, serde_json::json!({ "__type": code, "message": message }).to_string().into_bytes())
 }

@@ -148,17 +148,20 @@ pub(super) fn stream<'r>(name: Option<&'r Text<'_>>, arn: Option<&'r Text<'_>>) 
     match (name.map(|name| &**name), from_arn.flatten()) {
         (None, None) => Err(Error::invalid_argument("Either StreamName or StreamARN must be provided.")),
         (Some(name), None) => Ok(name),
-        (name, Some(arn)) if name.is_none_or(|name| name == arn.name) => {
+        (name, Some(arn)) => {
+            if let Some(name) = name
+                && name != arn.name
+            {
+                return Err(Error::invalid_argument(format!(
+                    "StreamName {name} does not match the stream name {} of StreamARN.",
+                    arn.name
+                )));
+            }
             if arn.account != ACCOUNT_ID || arn.region != REGION {
                 return Err(Error::no_stream(arn.name, arn.account));
             }
             Ok(arn.name)
         }
-        (Some(name), Some(arn)) => Err(Error::invalid_argument(format!(
-            "StreamName {name} does not match the stream name {} of StreamARN.",
-            arn.name
-        ))),
-        (None, Some(_)) => unreachable!("an absent name matches every ARN"),
     }
 }
 

@@ -47,8 +47,12 @@ impl Error {
         Self::new("SerializationException", message)
     }
 
-    pub(super) fn unknown_operation() -> Self {
+    pub(crate) fn unknown_operation() -> Self {
         Self::new("UnknownOperationException", "")
+    }
+
+    pub(crate) fn access_denied(message: String) -> Self {
+        Self::new("AccessDeniedException", message)
     }
 
     pub(super) fn dry_run() -> Self {

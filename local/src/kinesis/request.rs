@@ -216,16 +216,6 @@ pub(crate) struct StreamModeDetails {
     pub(super) stream_mode: Option<String>,
 }
 
-/// The names of a request's resource, for access control: any operation, any other fields.
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Resource {
-    pub(crate) stream_name: Option<String>,
-    #[serde(rename = "StreamARN")]
-    pub(crate) stream_arn: Option<String>,
-    pub(crate) table_name: Option<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,9 @@ use super::shard::ShardId;
 use super::stream::Stream;
 use crate::timestamp::Millis;
 
+/// Divisions into at most 10,000 shards leave less than this; any two starts of equal shards are much farther apart.
+const ROUNDING: u128 = 1 << 20;
+
 /// A change that was checked when it was requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reshard {
@@ -49,19 +52,28 @@ impl Stream {
 
     /// First cuts wherever a target range begins, then joins what lies within one.
     fn scale(&mut self, target: u32, now: Millis) {
-        let targets = HashKeyRange::uniform(target);
-        for range in &targets {
-            let at = self.open_shards().partition_point(|(start, _)| *start <= range.start) - 1;
-            let (start, shard) = self.open_shards()[at];
-            if start != range.start {
-                self.split(shard, range.start, now);
+        let starts: Vec<_> = HashKeyRange::uniform(target).iter().map(|range| self.nearby_start(range.start)).collect();
+        for start in &starts {
+            let at = self.open_shards().partition_point(|(open, _)| open <= start) - 1;
+            let (open, shard) = self.open_shards()[at];
+            if open != *start {
+                self.split(shard, *start, now);
             }
         }
-        for (n, range) in targets.iter().enumerate() {
-            while self.range_of(self.open_shards()[n].1).end < range.end {
+        for n in 0..starts.len() {
+            let end = starts.get(n + 1).map_or(HashKey::MAX, |next| HashKey(next.0 - 1));
+            while self.range_of(self.open_shards()[n].1).end < end {
                 let (lower, upper) = (self.open_shards()[n].1, self.open_shards()[n + 1].1);
                 self.merge(lower, upper, now);
             }
         }
+    }
+
+    /// Where an open shard starts already, if it is there but for rounding: a third in two is not two sixths, exactly.
+    fn nearby_start(&self, start: HashKey) -> HashKey {
+        let at = self.open_shards().partition_point(|(open, _)| *open <= start);
+        let neighbours = self.open_shards()[at - 1..].iter().take(2).map(|(open, _)| *open);
+        let nearest = neighbours.min_by_key(|open| open.0.abs_diff(start.0));
+        nearest.filter(|open| open.0.abs_diff(start.0) <= ROUNDING).unwrap_or(start)
     }
 }

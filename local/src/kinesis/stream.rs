@@ -5,6 +5,7 @@
 //! (C) A change that takes time happens at its end: until then, records go to the old shards.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::error::Error;
@@ -139,13 +140,10 @@ impl Stream {
         )))
     }
 
-    /// All shards that are not forgotten, by id.
-    pub(super) fn shards(&self) -> impl DoubleEndedIterator<Item = &Shard> {
-        self.shards.values()
-    }
-
-    pub(super) fn shards_after(&self, id: ShardId) -> impl Iterator<Item = &Shard> {
-        self.shards.range((std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded)).map(|(_, shard)| shard)
+    /// The shards that are not forgotten, by id: all of them, or those after one.
+    pub(super) fn shards_after(&self, id: Option<ShardId>) -> impl Iterator<Item = &Shard> {
+        let start = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.shards.range((start, Bound::Unbounded)).map(|(_, shard)| shard)
     }
 
     pub(super) fn shard(&self, id: ShardId) -> Option<&Shard> {

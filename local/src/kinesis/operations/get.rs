@@ -79,6 +79,7 @@ impl Kinesis {
         let last = batch.last().map(|record| record.sequence_number);
         let at_tip = batch.reaches_tip();
         let records = batch.to_vec();
+        // The answer that reaches the end of a closed shard says so itself, whether it holds records or not.
         let children = (at_tip && !shard.is_open()).then(|| shard.children.clone());
         let behind = last.filter(|_| !at_tip).map(|last| now.since(last.arrival()).as_millis());
         iterator.issued = now;

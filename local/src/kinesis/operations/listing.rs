@@ -26,12 +26,8 @@ impl Page {
     /// The shards of the page that pass, and whether more follow.
     pub(super) fn cut(self, stream: &Stream, passes: impl Fn(&Shard) -> bool) -> (Vec<&Shard>, bool) {
         let limit = usize::try_from(self.limit).unwrap_or_default();
-        let mut rest: Box<dyn Iterator<Item = &Shard>> = match self.after {
-            Some(id) => Box::new(stream.shards_after(id)),
-            None => Box::new(stream.shards()),
-        };
         let mut page = Vec::new();
-        for shard in rest.by_ref().filter(|shard| passes(shard)) {
+        for shard in stream.shards_after(self.after).filter(|shard| passes(shard)) {
             if page.len() == limit {
                 return (page, true);
             }

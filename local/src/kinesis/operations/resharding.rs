@@ -107,7 +107,7 @@ impl Kinesis {
         let stream = self.stream(name, now)?;
         stream.state = State::Updating { until, change };
         stream.advance(now);
-        info!(stream = name, ?change, "stream resharded");
+        info!(stream = name, ?change, "reshard begun");
         Ok(())
     }
 }

@@ -2,11 +2,12 @@
 
 use tracing::info;
 
+use super::listing;
+use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
 use crate::kinesis::stream::{Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, iterator, request, response};
 use crate::timestamp::Millis;
-use crate::{ACCOUNT_ID, kinesis};
 
 /// Most open shards of a stream. docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
 pub(super) const MAX_SHARDS: u32 = 10_000;
@@ -118,8 +119,8 @@ impl Kinesis {
         check.finish()?;
         let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
         let stream = self.stream(name, now)?;
-        let page = kinesis::operations::listing::Page {
-            after: kinesis::operations::listing::shard_id(request.exclusive_start_shard_id.as_deref(), name)?,
+        let page = listing::Page {
+            after: listing::shard_id(request.exclusive_start_shard_id.as_deref(), name)?,
             limit: request.limit.unwrap_or(PAGE).min(PAGE),
         };
         let (shards, has_more_shards) = page.cut(stream, |_| true);
