@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::{
     clock::WallClock,
     config::Settings,
@@ -29,6 +31,16 @@ pub(crate) struct Context {
     pub(crate) kinesis: Arc<dyn Kinesis>,
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) clock: WallClock,
+    pub(crate) nudges: Nudges,
+}
+
+/// Tells a loop of this worker that there is something to do before its time.
+#[derive(Debug, Default)]
+pub(crate) struct Nudges {
+    /// There are leases to assign; of use if this worker leads.
+    pub(crate) assign: Notify,
+    /// There are leases of ours to find.
+    pub(crate) discover: Notify,
 }
 
 impl Context {

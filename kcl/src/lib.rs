@@ -1,4 +1,66 @@
-//! kcl
+//! Kinesis consumer: a fleet of workers leases the shards of a stream through a DynamoDB table, reads them, and drives
+//! one record processor per shard. The lease table is that of Java KCL 3.x.
+//!
+//! ```no_run
+//! use kcl::{BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker};
+//!
+//! struct Printer;
+//!
+//! impl RecordProcessor for Printer {
+//!     type Error = BoxError;
+//!
+//!     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+//!         for record in &batch.records {
+//!             println!("{} {}", record.partition_key, String::from_utf8_lossy(&record.data));
+//!         }
+//!         checkpointer.checkpoint().await?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+//! Worker::builder(&aws, "printer", "StockTradeStream")
+//!     .initial_position(InitialPosition::TrimHorizon)
+//!     .build(|_shard: &ShardContext| Printer)?
+//!     .run()
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! - **At least once.** Every record of the stream is given to a processor, again after a crash, a lost lease or an error.
+//!   A batch that fails is never skipped: processing starts again after the last checkpoint.
+//! - **Order.** The records of a shard come in order, and a shard's records come before those of the shards it was split
+//!   or merged into. So records of one partition key come in the order they have in the stream.
+//! - **One owner.** Only the worker that holds a shard's lease can checkpoint it. Two workers may process the same records
+//!   for a moment after a stall, never both move the checkpoint.
+//! - **Bounded memory.** A shard holds at most three answers of Kinesis, of up to 10 MiB each, and the user records of one.
+//!
+//! # The way of the data
+//!
+//! ```text
+//! worker => membership (I am here) + leader (who leads)
+//! leader => assigner: scan table -> missing leases, plan -> conditional writes
+//! every worker => discovery (which leases are mine) => per lease: keeper (renew, checkpoint, notice loss or handoff)
+//!     => shard task: parents -> initialize -> polling => bounded channel -> deaggregate -> process_records -> checkpoint
+//!     -> end: leases for the children, shard_ended, SHARD_END
+//! ```
+//! `=>` crosses a task.
+//!
+//! # Where is the code?
+//!
+//! | file | what |
+//! |---|---|
+//! | `worker`, `config` | a worker's life; its settings |
+//! | `processor`, `checkpointer`, `record` | what applications implement and are given |
+//! | `coordination/*` | one loop each: membership, leader, assigner, discovery, keeper; shard sync |
+//! | `shard`, `shard/*` | one task per lease: run a processor, end a shard, contain failures |
+//! | `retrieval/*` | reading a shard ahead of its processor |
+//! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
+//! | `logic/*` | every decision, free of I/O |
+//! | `kinesis` | the calls to Kinesis |
 
 use std::error::Error;
 

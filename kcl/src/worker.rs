@@ -10,7 +10,7 @@ use std::{
 
 use aws_types::SdkConfig;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
     time::timeout,
 };
@@ -21,7 +21,7 @@ use crate::{
     clock::WallClock,
     config::{Settings, WorkerBuilder},
     coordination::{
-        Context, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
+        Context, Nudges, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
     },
     error::WorkerError,
     event::{Event, Events},
@@ -69,7 +69,7 @@ impl<F: ProcessorFactory> Worker<F> {
         store: Arc<dyn LeaseStore>,
         factory: F,
     ) -> Self {
-        let context = Context { settings, events, kinesis, store, clock: WallClock::new() };
+        let context = Context { settings, events, kinesis, store, clock: WallClock::new(), nudges: Nudges::default() };
         Self { context: Arc::new(context), factory: Arc::new(factory) }
     }
 
@@ -164,11 +164,10 @@ impl<F: ProcessorFactory> Running<F> {
     fn start(context: Arc<Context>, factory: Arc<F>, membership: Membership) -> Self {
         let (found_sender, found) = mpsc::channel(FOUND);
         let (held, held_observer) = watch::channel(HashSet::new());
-        let nudge = Arc::new(Notify::new());
-        nudge.notify_one(); // a restarted worker may own leases already
+        context.nudges.discover.notify_one(); // a restarted worker may own leases already
         let (leader, leading_until) = Leader::new(Arc::clone(&context));
-        let assigner = Assigner::new(Arc::clone(&context), leading_until, Arc::clone(&nudge));
-        let discovery = Discovery { context: Arc::clone(&context), held: held_observer, found: found_sender, nudge };
+        let assigner = Assigner::new(Arc::clone(&context), leading_until);
+        let discovery = Discovery { context: Arc::clone(&context), held: held_observer, found: found_sender };
         let (intake, leader_stop) = (CancellationToken::new(), CancellationToken::new());
         let mut coordination = JoinSet::new();
         let mut spawn = |task: futures::future::BoxFuture<'static, Result<(), WorkerError>>| {

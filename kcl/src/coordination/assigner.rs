@@ -7,10 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use kpl::HashKeyRange;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, leader::LeadingUntil, shard_sync};
@@ -42,8 +39,6 @@ const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Assigner {
     context: Arc<Context>,
     leading_until: LeadingUntil,
-    /// Tells discovery that we gave ourselves something.
-    nudge: Arc<Notify>,
     term: Term,
 }
 
@@ -57,11 +52,11 @@ struct Term {
 }
 
 impl Assigner {
-    pub(crate) fn new(context: Arc<Context>, leading_until: LeadingUntil, nudge: Arc<Notify>) -> Self {
-        Self { context, leading_until, nudge, term: Term::default() }
+    pub(crate) fn new(context: Arc<Context>, leading_until: LeadingUntil) -> Self {
+        Self { context, leading_until, term: Term::default() }
     }
 
-    /// Handles: gaining and losing leadership, time for a cycle, cancellation.
+    /// Handles: gaining and losing leadership, time for a cycle or a nudge, cancellation.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let interval = self.context.settings.assignment_interval;
         loop {
@@ -75,8 +70,10 @@ impl Assigner {
                 if let Err(error) = self.cycle().await {
                     self.context.table_failed(&error);
                 }
-                if stop.run_until_cancelled(sleep(interval)).await.is_none() {
-                    return;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(interval) => {}
+                    () = self.context.nudges.assign.notified() => {}
                 }
             }
         }
@@ -145,7 +142,7 @@ impl Assigner {
         let nudge = assigned_to(&moves, &self.context.settings.worker_id).next().is_some();
         stream::iter(&moves).for_each_concurrent(CONCURRENT_WRITES, |planned| self.write(planned)).await;
         if nudge {
-            self.nudge.notify_one();
+            self.context.nudges.discover.notify_one();
         }
     }
 

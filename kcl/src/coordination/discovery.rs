@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::{StreamExt as _, stream};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,6 @@ pub(crate) struct Discovery {
     pub(crate) held: watch::Receiver<HashSet<LeaseKey>>,
     /// Bounded; when full, the worker is busy taking leases and discovery waits.
     pub(crate) found: mpsc::Sender<Lease>,
-    /// Somebody knows that there is something to find.
-    pub(crate) nudge: Arc<Notify>,
 }
 
 impl Discovery {
@@ -32,7 +30,7 @@ impl Discovery {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(self.context.settings.discovery_interval) => {}
-                () = self.nudge.notified() => {}
+                () = self.context.nudges.discover.notified() => {}
             }
             match self.look().await {
                 Ok(leases) => {

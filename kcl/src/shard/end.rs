@@ -44,6 +44,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
         self.tell_processor(processor).await?;
         self.store_end(children).await?;
+        self.context.nudges.assign.notify_one();
         let children = children.iter().map(|child| child.id.clone()).collect();
         self.context.events.emit(Event::ShardEnded { shard_id: self.shard_id().clone(), children });
         Ok(())
