@@ -13,15 +13,19 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{replay::Replay, setup};
+use crate::setup;
 use console::Console;
 use consume::TradeProcessor;
+use run_id::RunId;
+use source::Source;
 use summary::Summary;
 use tally::Tally;
 
 pub mod console;
 mod consume;
 mod put;
+mod run_id;
+mod source;
 pub mod summary;
 pub mod tally;
 
@@ -55,40 +59,16 @@ pub struct Options {
     pub replay: Option<PathBuf>,
 }
 
-/// Where the trades come from.
-enum Source {
-    Random { seed: u64 },
-    Replay { replay: Box<Replay>, rows: u64 },
-}
-
-impl Source {
-    fn open(options: &Options) -> anyhow::Result<Self> {
-        let Some(path) = &options.replay else {
-            let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-            info!(seed, trades = options.trades, "random trades");
-            return Ok(Self::Random { seed });
-        };
-        // Once to count the rows, for the progress shown and to know the half.
-        let rows = Replay::open(path)?.take_while(Result::is_ok).count();
-        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
-        info!(file = %path.display(), rows, "replaying trades");
-        Ok(Self::Replay { replay: Box::new(Replay::open(path)?), rows })
-    }
-
-    fn expected(&self, trades: u64) -> u64 {
-        match self {
-            Self::Random { .. } => trades,
-            Self::Replay { rows, .. } => *rows,
-        }
-    }
-}
-
 /// Runs it all. `stop` ends the putting early; what was put is still processed.
 ///
 /// # Errors
 /// AWS or the file cannot be used at all. What goes wrong with single trades is in the summary.
 pub async fn run(options: &Options, console: &Console, stop: CancellationToken) -> anyhow::Result<Summary> {
-    let source = Source::open(options)?;
+    let source = match &options.replay {
+        Some(path) => Source::replay(path)?,
+        None => Source::random(options.trades, options.seed),
+    };
+    let run_id = RunId::random();
     let aws = match options.aws {
         true => setup::ambient_aws(None).await?,
         false => LocalAws::start().await.sdk_config(),
@@ -96,14 +76,14 @@ pub async fn run(options: &Options, console: &Console, stop: CancellationToken) 
     let kinesis = aws_sdk_kinesis::Client::new(&aws);
     ensure_stream(&kinesis, options).await?;
     let tally = Arc::new(Tally::default());
-    let mut workers = Workers::start(options, &aws, &tally, console)?;
+    let mut workers = Workers::start(options, &aws, (&tally, run_id), console)?;
     let progress = tokio::spawn(console.clone().show_progress(Arc::clone(&tally)));
     let producer = Producer::builder(&aws, options.stream.as_str()).build()?;
 
     let begun = Instant::now();
     let reshard = async || if options.reshard { split(&kinesis, &options.stream).await } else { Ok(()) };
     let input = tokio::select! {
-        input = put::put_all(options, source, &producer, &tally, reshard, &stop) => input?,
+        input = put::put_all(source, &producer, (&tally, run_id), reshard, &stop) => input?,
         failure = workers.failed() => return Err(failure),
     };
     producer.shutdown().await;
@@ -137,15 +117,22 @@ struct Workers {
 }
 
 impl Workers {
-    fn start(options: &Options, aws: &SdkConfig, tally: &Arc<Tally>, console: &Console) -> anyhow::Result<Self> {
+    fn start(
+        options: &Options,
+        aws: &SdkConfig,
+        (tally, run_id): (&Arc<Tally>, RunId),
+        console: &Console,
+    ) -> anyhow::Result<Self> {
         let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
         for number in 1..=options.workers {
             let (tally, console) = (Arc::clone(tally), console.clone());
             let worker = Worker::builder(aws, options.application.as_str(), options.stream.as_str())
-                .worker_id(format!("worker-{number}-{}", uuid::Uuid::new_v4()))
+                .worker_id(format!("worker-{number}-{run_id}"))
                 .initial_position(InitialPosition::TrimHorizon)
                 .idle_between_reads(Duration::from_millis(200))
-                .build(move |shard: &ShardContext| TradeProcessor::new(shard, Arc::clone(&tally), console.clone()))?;
+                .build(move |shard: &ShardContext| {
+                    TradeProcessor::new(shard, run_id, Arc::clone(&tally), console.clone())
+                })?;
             running.spawn(worker.run_until(stop.clone().cancelled_owned()));
         }
         Ok(Self { stop, running })

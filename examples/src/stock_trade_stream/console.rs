@@ -20,6 +20,7 @@ const BAR_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Default)]
 pub struct Console {
     bar: Option<ProgressBar>,
+    quiet: bool,
 }
 
 impl Console {
@@ -31,11 +32,19 @@ impl Console {
         let bar = trades.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} trades processed {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar: Some(bar) }
+        Self { bar: Some(bar), quiet: false }
+    }
+
+    /// Shows no reports.
+    pub fn quiet() -> Self {
+        Self { bar: None, quiet: true }
     }
 
     /// Prints a report.
     pub fn print(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
         let print = || {
             let mut out = io::stdout().lock();
             // A reader that went away must not end the run.

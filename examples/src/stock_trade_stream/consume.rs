@@ -4,10 +4,14 @@ use std::{mem, sync::Arc, time::Duration};
 
 use kcl::{CheckpointError, Checkpointer, RecordBatch, RecordProcessor, ShardContext, ShardId};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::{console::Console, tally::Tally};
-use crate::{stats::Stats, trade::Trade};
+use super::{
+    console::Console,
+    run_id::{self, RunId},
+    tally::Tally,
+};
+use crate::stats::Stats;
 
 /// Between two reports of a shard. The tutorial's is a minute, longer than most runs of this sample.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
@@ -18,6 +22,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct TradeProcessor {
     shard_id: ShardId,
+    run_id: RunId,
     tally: Arc<Tally>,
     console: Console,
     stats: Stats,
@@ -26,16 +31,16 @@ pub(super) struct TradeProcessor {
 }
 
 impl TradeProcessor {
-    pub(super) fn new(shard: &ShardContext, tally: Arc<Tally>, console: Console) -> Self {
+    pub(super) fn new(shard: &ShardContext, run_id: RunId, tally: Arc<Tally>, console: Console) -> Self {
         let now = Instant::now();
         let shard_id = shard.shard_id.clone();
-        Self { shard_id, tally, console, stats: Stats::default(), reported: now, checkpointed: now }
+        Self { shard_id, run_id, tally, console, stats: Stats::default(), reported: now, checkpointed: now }
     }
 
     fn report(&mut self) {
         let (stats, since) = (mem::take(&mut self.stats), mem::replace(&mut self.reported, Instant::now()));
         if !stats.is_empty() {
-            let period = format!("{:.1} seconds", since.elapsed().as_secs_f64());
+            let period = format!("{:.3} seconds", since.elapsed().as_secs_f64());
             self.console.print(&stats.report(self.shard_id.as_str(), &period));
         }
     }
@@ -55,8 +60,9 @@ impl RecordProcessor for TradeProcessor {
         checkpointer: &Checkpointer,
     ) -> Result<(), CheckpointError> {
         for record in &batch.records {
-            match Trade::from_json(&record.data) {
-                Ok(trade) => {
+            match run_id::read(&record.data, self.run_id) {
+                Ok(None) => debug!(partition_key = %record.partition_key, "trade of another run"),
+                Ok(Some(trade)) => {
                     self.stats.add(&trade);
                     self.tally.processed(&trade);
                 }

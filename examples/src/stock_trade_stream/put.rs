@@ -8,8 +8,12 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, info, warn};
 
-use super::{Options, Source, tally::Tally};
-use crate::{generator::Generator, replay::RejectedRow, trade::Trade};
+use super::{
+    run_id::{self, RunId},
+    source::Source,
+    tally::Tally,
+};
+use crate::{setup::one_line, trade::Trade};
 
 /// Deliveries that wait to be looked at; when full, putting waits.
 const DELIVERIES: usize = 10_000;
@@ -25,80 +29,72 @@ pub(super) struct Input {
 
 /// Puts all trades of the source, has the stream resharded half-way, and waits until each trade is stored or failed.
 pub(super) async fn put_all(
-    options: &Options,
     source: Source,
     producer: &Producer,
-    tally: &Arc<Tally>,
+    (tally, run_id): (&Arc<Tally>, RunId),
     reshard: impl AsyncFnOnce() -> anyhow::Result<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Input> {
-    let half = source.expected(options.trades) / 2;
-    let mut input = Input::default();
+    let half = source.expected() / 2;
     let (deliveries, follower) = follow(Arc::clone(tally));
+    let mut putter = Putter { producer, run_id, tally, deliveries, input: Input::default() };
     let mut reshard = Some(reshard);
-    let mut seen = 0;
-    for trade in trades(source, options) {
+    for (number, trade) in (1..).zip(source.trades()) {
         if stop.is_cancelled() {
             info!("stopping early");
             break;
         }
-        seen += 1;
-        if seen > half
+        if number > half
             && let Some(reshard) = reshard.take()
         {
             reshard().await?;
         }
         match trade {
-            Ok(Ok(trade)) => put(trade, producer, tally, &deliveries, &mut input).await?,
-            Ok(Err(row)) => reject(&row.to_string(), &mut input),
+            Ok(Ok(trade)) => putter.put(trade).await?,
+            Ok(Err(row)) => putter.reject(&row.to_string()),
             Err(failure) => {
-                error!(error = crate::setup::one_line(&failure), "reading breaks off");
-                input.broken_off = true;
+                error!(error = one_line(&failure.into()), "reading breaks off");
+                putter.input.broken_off = true;
                 break;
             }
         }
     }
+    let Putter { input, deliveries, .. } = putter;
     drop(deliveries);
     producer.flush().await;
     follower.await.context("following deliveries failed")?;
     Ok(input)
 }
 
-type Trades = Box<dyn Iterator<Item = anyhow::Result<Result<Trade, RejectedRow>>> + Send>;
-
-fn trades(source: Source, options: &Options) -> Trades {
-    match source {
-        Source::Random { seed } => {
-            let count = usize::try_from(options.trades).unwrap_or(usize::MAX);
-            Box::new(Generator::new(seed).take(count).map(|trade| Ok(Ok(trade))))
-        }
-        Source::Replay { replay, .. } => Box::new(replay.map(|row| row.map_err(anyhow::Error::from))),
-    }
+/// Puts one trade after the other.
+struct Putter<'a> {
+    producer: &'a Producer,
+    run_id: RunId,
+    tally: &'a Tally,
+    deliveries: mpsc::Sender<(i64, Delivery)>,
+    input: Input,
 }
 
-async fn put(
-    trade: Trade,
-    producer: &Producer,
-    tally: &Tally,
-    deliveries: &mpsc::Sender<(i64, Delivery)>,
-    input: &mut Input,
-) -> anyhow::Result<()> {
-    match producer.put(UserRecord::new(trade.ticker_symbol.as_str(), trade.to_json())).await {
-        Ok(delivery) => {
-            tally.put();
-            deliveries.send((trade.id, delivery)).await.context("following deliveries failed")
+impl Putter<'_> {
+    async fn put(&mut self, trade: Trade) -> anyhow::Result<()> {
+        let record = UserRecord::new(trade.ticker_symbol.as_str(), run_id::mark(&trade, self.run_id));
+        match self.producer.put(record).await {
+            Ok(delivery) => {
+                self.tally.put();
+                self.deliveries.send((trade.id, delivery)).await.context("following deliveries failed")
+            }
+            Err(refused @ (PutError::TooLarge { .. } | PutError::InvalidPartitionKey { .. })) => {
+                self.reject(&format!("trade {}: {refused}", trade.id));
+                Ok(())
+            }
+            Err(failure) => Err(failure).context("cannot put trades"),
         }
-        Err(refused @ (PutError::TooLarge { .. } | PutError::InvalidPartitionKey { .. })) => {
-            reject(&format!("trade {}: {refused}", trade.id), input);
-            Ok(())
-        }
-        Err(failure) => Err(failure).context("cannot put trades"),
     }
-}
 
-fn reject(reason: &str, input: &mut Input) {
-    warn!("row rejected, {reason}");
-    input.rejected_rows += 1;
+    fn reject(&mut self, reason: &str) {
+        warn!("row rejected, {reason}");
+        self.input.rejected_rows += 1;
+    }
 }
 
 /// Looks at each delivery in the order of putting.
@@ -109,7 +105,7 @@ fn follow(tally: Arc<Tally>) -> (mpsc::Sender<(i64, Delivery)>, AbortOnDropHandl
             match delivery.await {
                 Ok(stored) => tally.resolved(Some((stored.shard_id, stored.sequence_number))),
                 Err(failure) => {
-                    error!(id, error = crate::setup::one_line(&failure.into()), "trade not stored");
+                    error!(id, error = one_line(&failure.into()), "trade not stored");
                     tally.resolved(None);
                 }
             }
