@@ -528,7 +528,7 @@ async fn many_callers_share_one_producer() {
 
 #[test]
 fn a_producer_needs_a_runtime_and_valid_settings() {
-    let build = || builder(&FakeKinesis::new(1));
+    let build = || builder(&FakeKinesis::new(1)).record_ttl(None).record_ttl(Duration::from_secs(1));
 
     assert_eq!(build().build().expect_err("no runtime"), ConfigError::NoRuntime);
     let refused = build().max_in_flight(0).build().expect_err("out of bounds");
