@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
-    Aggregation, ConfigError, Event, Ordering, Producer,
+    Aggregation, ConfigError, Event, Producer, RecordOrder,
     config::Config,
     kinesis::{Kinesis, SdkKinesis, Stream},
     logic::engine::Engine,
@@ -40,6 +40,7 @@ impl ProducerBuilder {
     /// those of other shards, and rate limits, requests in flight and retries add to it.
     ///
     /// Source: KPL `RecordMaxBufferedTime`.
+    #[doc(alias = "RecordMaxBufferedTime")]
     pub fn record_max_buffered_time(mut self, time: Duration) -> Self {
         self.config.record_max_buffered_time = time;
         self
@@ -49,6 +50,7 @@ impl ProducerBuilder {
     /// 100 ms. `None` tries forever.
     ///
     /// Source: KPL `RecordTtl`.
+    #[doc(alias = "RecordTtl")]
     pub fn record_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.config.record_ttl = ttl.into();
         self
@@ -58,24 +60,27 @@ impl ProducerBuilder {
     /// the stream is configured for is rejected by Kinesis.
     ///
     /// Source: KPL `MaxUserRecordSize`.
+    #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.config.max_record_bytes = bytes;
         self
     }
 
     /// Whether user records share Kinesis records, and how many of them. On by default.
+    #[doc(alias = "AggregationEnabled")]
     pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
         self.config.aggregation = aggregation;
         self
     }
 
     /// How far the order of records is kept. Default: per partition key.
-    pub fn ordering(mut self, ordering: Ordering) -> Self {
-        self.config.ordering = ordering;
+    pub fn record_order(mut self, order: RecordOrder) -> Self {
+        self.config.record_order = order;
         self
     }
 
     /// Most Kinesis records of one PutRecords request. Default 500; 1 to 500. Source: KPL `CollectionMaxCount`.
+    #[doc(alias = "CollectionMaxCount")]
     pub fn collection_max_records(mut self, records: usize) -> Self {
         self.config.collection_max_records = records;
         self
@@ -83,6 +88,7 @@ impl ProducerBuilder {
 
     /// Most bytes of one PutRecords request; a record that is longer goes alone. Default 5,242,880; 52,224 to
     /// 10,485,760. Source: KPL `CollectionMaxSize`.
+    #[doc(alias = "CollectionMaxSize")]
     pub fn collection_max_bytes(mut self, bytes: usize) -> Self {
         self.config.collection_max_bytes = bytes;
         self
@@ -92,6 +98,7 @@ impl ProducerBuilder {
     /// so that several producers can share a stream and throttling tells them how. Bursts are not scaled.
     ///
     /// Source: KPL `RateLimit`.
+    #[doc(alias = "RateLimit")]
     pub fn rate_limit_percent(mut self, percent: NonZero<u32>) -> Self {
         self.config.rate_limit_percent = percent;
         self
@@ -113,6 +120,7 @@ impl ProducerBuilder {
     }
 
     /// Most PutRecords requests at a time. Default 24; 1 to 256. Source: KPL `MaxConnections`.
+    #[doc(alias = "MaxConnections")]
     pub fn max_in_flight(mut self, requests: u16) -> Self {
         self.config.max_in_flight = requests;
         self
@@ -122,6 +130,7 @@ impl ProducerBuilder {
     /// have been carried out: its records are sent again and may then be there twice.
     ///
     /// Source: KPL `RequestTimeout`.
+    #[doc(alias = "RequestTimeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.config.request_timeout = timeout;
         self
@@ -130,6 +139,7 @@ impl ProducerBuilder {
     /// Whether records that are throttled fail at once rather than being sent again. Default `false`.
     ///
     /// Source: KPL `FailIfThrottled`.
+    #[doc(alias = "FailIfThrottled")]
     pub fn fail_if_throttled(mut self, fail: bool) -> Self {
         self.config.fail_if_throttled = fail;
         self
@@ -155,7 +165,10 @@ impl ProducerBuilder {
     /// Starts the producer's task, which begins with listing the stream's shards.
     ///
     /// # Errors
-    /// If a setting is out of bounds, or outside of a tokio runtime with timers enabled.
+    /// If a setting is out of bounds, or no tokio runtime is running here.
+    ///
+    /// # Panics
+    /// If the runtime has no timers, or if the `SdkConfig` has no behavior version and is what the client is made from.
     pub fn build(self) -> Result<Producer, ConfigError> {
         let Self { aws, stream, kinesis, on_event, config } = self;
         let stream = Stream::parse(stream)?;

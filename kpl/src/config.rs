@@ -12,18 +12,18 @@ pub const DEFAULT_MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// Most entries of one PutRecords request.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
-pub const PUT_RECORDS_MAX_ENTRIES: usize = 500;
+pub(crate) const PUT_RECORDS_MAX_ENTRIES: usize = 500;
 
 /// Most bytes of one PutRecords request, partition keys included.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
-pub const PUT_RECORDS_MAX_BYTES: usize = 10 * 1024 * 1024;
+pub(crate) const PUT_RECORDS_MAX_BYTES: usize = 10 * 1024 * 1024;
 
 /// Most characters of a partition key; there must be at least one.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
 pub const PARTITION_KEY_MAX_CHARS: usize = 256;
 
 /// Least bytes of an aggregate that can be asked for. Source: KPL `AggregationMaxSize`.
-pub const AGGREGATION_MIN_BYTES: usize = 64;
+pub(crate) const AGGREGATION_MIN_BYTES: usize = 64;
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
@@ -54,7 +54,7 @@ impl Default for Aggregation {
 
 /// What the producer holds back to keep user records of one partition key in the order they were put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ordering {
+pub enum RecordOrder {
     /// Order holds as long as nothing fails, also while shards are split or merged: one request per shard at a time,
     /// in it at most one aggregate for that shard. This sustains 51,200 bytes per round trip and shard.
     #[default]
@@ -118,7 +118,7 @@ pub(crate) struct Config {
     pub(crate) record_ttl: Option<Duration>,
     pub(crate) max_record_bytes: usize,
     pub(crate) aggregation: Aggregation,
-    pub(crate) ordering: Ordering,
+    pub(crate) record_order: RecordOrder,
     pub(crate) collection_max_records: usize,
     pub(crate) collection_max_bytes: usize,
     pub(crate) rate_limit_percent: NonZero<u32>,
@@ -136,7 +136,7 @@ impl Default for Config {
             record_ttl: Some(Duration::from_secs(30)),
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             aggregation: Aggregation::default(),
-            ordering: Ordering::default(),
+            record_order: RecordOrder::default(),
             collection_max_records: PUT_RECORDS_MAX_ENTRIES,
             collection_max_bytes: 5 * 1024 * 1024,
             rate_limit_percent: const { NonZero::new(150).expect("150 is not zero") },

@@ -169,7 +169,7 @@ impl fmt::Display for DeliveryError {
         let plural = if *attempts_made == 1 { "" } else { "s" };
         write!(f, "record not stored after {attempts_made} attempt{plural}: {kind}")?;
         match (kind, attempts.last()) {
-            (DeliveryErrorKind::Expired, Some(last)) => write!(f, ", last error {}: {}", last.code, last.message),
+            (DeliveryErrorKind::Expired, Some(last)) => write!(f, ", last error {last}"),
             _ => Ok(()),
         }
     }
@@ -189,6 +189,12 @@ pub struct Attempt {
     pub code: Arc<str>,
     /// The service's error message.
     pub message: Arc<str>,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
 }
 
 #[cfg(test)]

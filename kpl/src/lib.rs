@@ -1,20 +1,94 @@
-//! Kinesis producer.
+//! A producer for Amazon Kinesis Data Streams, after the Kinesis Producer Library (KPL): it groups small user records
+//! into large Kinesis records and these into PutRecords requests, keeps to what the shards take, and retries. The
+//! format is the KPL's, so every KCL and every deaggregation module reads it.
+//!
+//! ```no_run
+//! # #[cfg(feature = "producer")]
+//! # async fn example(aws: aws_types::SdkConfig) -> Result<(), Box<dyn std::error::Error>> {
+//! use kpl::{Producer, UserRecord};
+//!
+//! let producer = Producer::builder(&aws, "StockTradeStream").build()?;
+//! for price in 1..=10_000 {
+//!     let record = UserRecord::new("AAPL", format!("bought at {price}"));
+//!     let delivery = producer.put(record).await?; // waits while the buffer is full
+//!     tokio::spawn(async move {
+//!         match delivery.await {
+//!             Ok(stored) => println!("{} {}", stored.shard_id, stored.sequence_number),
+//!             Err(error) => eprintln!("{error}: {:?}", error.into_record()),
+//!         }
+//!     });
+//! }
+//! producer.shutdown().await; // sends what is left and resolves every delivery
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way of a record (`=>` crosses a task)
+//! ```text
+//! put: checks, hash key, space in the buffer => pipeline: engine
+//!   lanes       one for each shard; the shard map predicts which
+//!   aggregator  user records become Kinesis records of up to 51,200 bytes, in up to 100 ms
+//!   limiter     150 % of what a shard takes
+//!   collector   Kinesis records become requests of up to 500
+//! => PutRecords => engine
+//!   retrier     stored -> Delivery | again -> lane | shard unknown -> list the shards first | failed -> Delivery
+//! ```
+//!
+//! # Guarantees
+//! - **Every record that is accepted resolves its `Delivery` once**, whatever happens: failures, shutdown, a panic, the
+//!   end of the runtime. An error always hands the record back, with the true cause.
+//! - **At least once.** A request whose answer is lost is made again, and its records may be there twice.
+//! - **What is reported as delivered is delivered.** A KCL discards an aggregate that was stored in a shard which does
+//!   not own all of its records, as it happens when a shard is split. Such an aggregate is sent again as a whole, and
+//!   none that is fine is: other consumers, which do not discard, see the first copy, too.
+//! - **Order.** Records of one partition key that are put one after the other are stored, and by a KCL delivered, in
+//!   that order as long as no attempt fails, also while shards are split or merged. An entry of a request that fails
+//!   can be overtaken by the entries behind it in the same request, never by a later request. A shard that opens and
+//!   closes again between two listings can cause duplicates.
+//! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached.
+//! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What
+//!   cannot succeed (no such stream, access denied, a record that is not accepted) fails at once and alone.
+//!
+//! Where that differs from the KPL: it has no limit to its buffer, retries everything until the time to live ends,
+//! forgets the cause, judges each user record of an aggregate for itself, and limits nothing without aggregation.
+//!
+//! # Features
+//! - `producer` (default): the producer. Without it there are ids, hash keys and the format of aggregated records only,
+//!   which is what a consumer needs, with neither tokio nor the AWS SDK.
+//! - `test-util`: a scriptable Kinesis in memory for tests of what uses a producer.
+//!
+//! # Where is the code
+//! | File | What |
+//! | --- | --- |
+//! | `id.rs`, `hash_key.rs`, `record.rs` | shard ids, sequence numbers, hash keys and ranges, user records |
+//! | `aggregated.rs`, `aggregated/{encode,decode}.rs` | the format of aggregated records |
+//! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
+//! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |
+//! | `pipeline.rs` | the task that feeds the engine and performs what it decides |
+//! | `kinesis.rs`, `kinesis/sdk.rs` | the seam to the service, and the AWS SDK behind it |
+//! | `logic.rs` | inputs and actions of the engine; all below it is pure |
+//! | `logic/engine.rs` | runs records through the stages |
+//! | `logic/lanes.rs`, `logic/aggregator.rs`, `logic/pending.rs` | what waits for each shard, grouped |
+//! | `logic/limiter.rs`, `logic/collector.rs` | when a request goes out and with what |
+//! | `logic/retrier.rs`, `logic/shard_map.rs` | what an answer means; which shard owns what |
+//! | `logic/barrier.rs` | when a flush is complete |
+//! | `testing.rs`, `testing/stream.rs` | a Kinesis in memory |
 
 pub mod aggregated;
 pub mod hash_key;
 pub mod id;
-pub mod record;
+mod record;
 
 #[cfg(feature = "producer")]
-pub mod builder;
+mod builder;
 #[cfg(feature = "producer")]
-pub mod config;
+mod config;
 #[cfg(feature = "producer")]
-pub mod delivery;
+mod delivery;
 #[cfg(feature = "producer")]
-pub mod error;
+mod error;
 #[cfg(feature = "producer")]
-pub mod event;
+mod event;
 #[cfg(feature = "producer")]
 pub mod kinesis;
 #[cfg(feature = "producer")]
@@ -22,7 +96,7 @@ mod logic;
 #[cfg(feature = "producer")]
 mod pipeline;
 #[cfg(feature = "producer")]
-pub mod producer;
+mod producer;
 #[cfg(all(feature = "producer", any(test, feature = "test-util")))]
 pub mod testing;
 
@@ -32,7 +106,9 @@ pub use record::UserRecord;
 #[cfg(feature = "producer")]
 pub use {
     builder::ProducerBuilder,
-    config::{Aggregation, ConfigError, Ordering},
+    config::{
+        Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS, RecordOrder,
+    },
     delivery::{Delivered, Delivery},
     error::{Attempt, DeliveryError, DeliveryErrorKind, PutError},
     event::Event,

@@ -59,7 +59,7 @@ impl Producer {
     /// [`max_outstanding_records`](ProducerBuilder::max_outstanding_records) and
     /// [`max_outstanding_bytes`](ProducerBuilder::max_outstanding_bytes).
     ///
-    /// Records that are put one after the other go out in that order, see [`Ordering`](crate::Ordering).
+    /// Records that are put one after the other go out in that order, see [`RecordOrder`](crate::RecordOrder).
     ///
     /// # Errors
     /// If the record is not acceptable or the producer is shut down. The error hands the record back.

@@ -55,11 +55,14 @@ pub struct FakeKinesis {
     state: Arc<Mutex<State>>,
 }
 
+type PutRule = Box<dyn FnMut(&[Entry]) -> Reaction + Send>;
+type ListRule = Box<dyn FnMut() -> Reaction + Send>;
+
 struct State {
     stream: FakeStream,
     latency: Duration,
-    on_put: Box<dyn FnMut(&[Entry]) -> Reaction + Send>,
-    on_list: Box<dyn FnMut() -> Reaction + Send>,
+    on_put: PutRule,
+    on_list: ListRule,
     requests: Vec<Vec<Entry>>,
     listings: usize,
     running: usize,

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, sync::Arc};
 use aws_sdk_kinesis::{
     Client,
     config::{Builder, retry::RetryConfig},
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::{list_shards::ListShardsOutput, put_records::PutRecordsOutput},
     primitives::Blob,
     types::{PutRecordsRequestEntry, PutRecordsResultEntry, ShardFilter, ShardFilterType},
@@ -162,5 +162,19 @@ where
         SdkError::DispatchFailure(_) => (KinesisErrorKind::Transient, "DispatchFailure"),
         _ => (KinesisErrorKind::Transient, "ResponseError"),
     };
-    KinesisError::new(kind, code, DisplayErrorContext(&error).to_string())
+    KinesisError::new(kind, code, with_sources(&error))
+}
+
+/// The error's text and those of its sources, each once.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
 }

@@ -60,6 +60,11 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
         self.ready.is_empty() && self.open.is_empty()
     }
 
+    /// Whether there is but one record, and it may yet get company.
+    pub(crate) fn has_just_opened(&self) -> bool {
+        self.ready.is_empty() && self.open.len() == 1
+    }
+
     /// Number of Kinesis records that are complete.
     pub(crate) fn ready_len(&self) -> usize {
         self.ready.len()

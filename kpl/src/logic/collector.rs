@@ -2,7 +2,7 @@
 //!
 //! - (A) A request is within the limits of the service, and of the settings unless one record alone exceeds those.
 //! - (B) No lane that is busy, held or limited takes part, and none gives records out of order.
-//! - (C) With [`Ordering::PerPartitionKey`] at most one aggregate of a lane takes part, as its last record: should the
+//! - (C) With [`RecordOrder::PerPartitionKey`] at most one aggregate of a lane takes part, as its last record: should the
 //!   shard be split meanwhile and the aggregate have to be sent again, nothing behind it has been stored before it.
 //! - (D) When nothing goes out, [`wake_at`] names the instant at which something may.
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::lanes::{Lane, Lanes};
 use crate::{
-    HashKeyRange, Ordering, ShardId, UserRecord,
+    HashKeyRange, RecordOrder, ShardId, UserRecord,
     config::{Config, PUT_RECORDS_MAX_BYTES},
     logic::pending::KinesisRecord,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Sent<T> {
 /// Who may go now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Collector {
-    ordering: Ordering,
+    order: RecordOrder,
     max_records: usize,
     max_bytes: usize,
     /// Records with a lower number wait for no company.
@@ -42,7 +42,7 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            ordering: config.ordering,
+            order: config.record_order,
             max_records: config.collection_max_records,
             max_bytes: config.collection_max_bytes.min(PUT_RECORDS_MAX_BYTES),
             urgent_before: 0,
@@ -88,7 +88,7 @@ impl Collector {
     /// Whether the lane alone is worth a request.
     fn has_enough<T: AsRef<UserRecord>>(&self, lane: &Lane<T>) -> bool {
         let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
-        let in_order = || self.ordering == Ordering::PerPartitionKey && lane.waiting.ready_aggregates() > 1;
+        let in_order = || self.order == RecordOrder::PerPartitionKey && lane.waiting.ready_aggregates() > 1;
         !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
     }
 
@@ -124,7 +124,7 @@ impl Collector {
             }
             lane_bytes += size;
             request.bytes += size;
-            let last = self.ordering == Ordering::PerPartitionKey && record.is_aggregate();
+            let last = self.order == RecordOrder::PerPartitionKey && record.is_aggregate();
             request.records.push(Sent { record, range: lane.range, predicted: lane.shard_id.clone() });
             if last {
                 return;

@@ -53,8 +53,10 @@ pub(crate) struct Engine<T> {
     next_batch: u64,
     rng: fastrand::Rng,
     actions: VecDeque<Action<T>>,
-    /// Something has happened since the last look at what can be sent.
+    /// What has happened since the last look at the lanes makes another one worthwhile.
     stirred: bool,
+    /// When to look at the lanes at the latest.
+    wake: Option<Instant>,
     now: Instant,
 }
 
@@ -101,6 +103,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             rng: fastrand::Rng::with_seed(seed),
             actions: VecDeque::new(),
             stirred: false,
+            wake: None,
             now,
         };
         engine.listing.start_if_due(now);
@@ -111,7 +114,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// Takes note of what happened at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
         self.now = now;
-        self.stirred = true;
+        self.stirred |= !matches!(input, Input::Put { .. }) || self.wake.is_some_and(|wake| wake <= now);
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Flush => {
@@ -135,22 +138,14 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 let Some(sent) = self.collector.collect(&mut self.lanes, self.now) else { break };
                 self.launch(sent);
             }
+            self.wake = self.next_wake();
         }
         self.actions.pop_front()
     }
 
     /// When [`Input::Tick`] is due, if nothing else happens before. `None` while there is nothing to wait for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let free = self.in_flight.len() < self.max_in_flight;
-        let ttl_end = |arrived: Instant| self.record_ttl.and_then(|ttl| arrived.checked_add(ttl));
-        let lanes = self.lanes.occupied().flat_map(|lane| {
-            let wake = wake_at(lane, self.now).filter(|_| free);
-            let end = lane.waiting.first().and_then(|first| ttl_end(first.arrived));
-            [wake, end]
-        });
-        let unjudged = self.unjudged.iter().map(|unjudged| ttl_end(unjudged.sent.record.first().arrived));
-        let listing = self.listing.retry_at().filter(|_| self.unresolved() > 0);
-        lanes.chain(unjudged).chain([listing]).flatten().min()
+        self.wake
     }
 
     /// Number of records that are not resolved.
@@ -162,7 +157,30 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let number = self.next_number;
         self.next_number += 1;
         self.barrier.put();
-        self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
+        let lane = self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
+        // Most records just join an open aggregate, and nothing follows from that.
+        let may_go = lane.waiting.front().is_some() && !lane.is_busy();
+        if lane.waiting.has_just_opened() {
+            let dues = [self.wake, lane.waiting.open_due(), self.ttl_end(self.now)];
+            self.wake = dues.into_iter().flatten().min();
+        }
+        self.stirred |= may_go || self.listing.is_due(self.now);
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let free = self.in_flight.len() < self.max_in_flight;
+        let lanes = self.lanes.occupied().flat_map(|lane| {
+            let wake = wake_at(lane, self.now).filter(|_| free);
+            let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
+            [wake, end]
+        });
+        let unjudged = self.unjudged.iter().map(|unjudged| self.ttl_end(unjudged.sent.record.first().arrived));
+        let listing = self.listing.retry_at().filter(|_| self.unresolved() > 0);
+        lanes.chain(unjudged).chain([listing]).flatten().min()
+    }
+
+    fn ttl_end(&self, arrived: Instant) -> Option<Instant> {
+        self.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
     }
 
     fn launch(&mut self, sent: Vec<Sent<T>>) {

@@ -95,10 +95,12 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
         Self { ends: vec![lane.range.end], lanes: vec![lane], occupied: Vec::new(), packing, rate_percent }
     }
 
-    pub(crate) fn push(&mut self, record: Pending<T>) {
+    /// Adds a record that is later than all others; returns its lane.
+    pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
         let index = self.index_of(record.hash_key);
         self.occupy(index);
         self.lanes[index].waiting.push(record);
+        &self.lanes[index]
     }
 
     /// Puts a Kinesis record back that was sent from a lane with `range`, whole if that lane is still there.
@@ -273,7 +275,9 @@ mod tests {
     fn records_of_unknown_shards_are_regrouped_when_the_shards_are_known() {
         let now = start();
         let mut lanes = lanes(now);
-        (0..6).for_each(|n| lanes.push(pending(n, if n % 2 == 0 { 0 } else { u128::MAX }, now)));
+        for n in 0..6 {
+            lanes.push(pending(n, if n % 2 == 0 { 0 } else { u128::MAX }, now));
+        }
 
         let shards = uniform_shards(2);
         lanes.replace(&shards, now);

@@ -64,3 +64,34 @@ pub(crate) fn pause(failures: u32, rng: &mut fastrand::Rng) -> Duration {
     let bound = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
     Duration::from_nanos(rng.u64(0..=bound.as_nanos() as u64))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn longest_pause(failures: u32) -> Duration {
+        let mut rng = fastrand::Rng::with_seed(1);
+        (0..1000).map(|_| pause(failures, &mut rng)).max().expect("pauses")
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_spread_over_all_of_it() {
+        for (failures, bound_ms) in [(1, 50), (2, 100), (5, 800), (8, 5000), (u32::MAX, 5000)] {
+            let (longest, bound) = (longest_pause(failures), Duration::from_millis(bound_ms));
+            assert!(longest <= bound && longest > bound * 9 / 10, "{failures} failures: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn throttling_and_faults_are_retried_and_nothing_else_is() {
+        use KinesisErrorKind::{Invalid, Permanent, Throttled, Transient};
+        let given_up = |kind, fail_if_throttled| given_up(&KinesisError::new(kind, "c", "m"), fail_if_throttled);
+        let (code, message) = ("c".into(), "m".into());
+        let rejected = DeliveryErrorKind::Rejected { code, message };
+
+        assert_eq!([Throttled, Transient].map(|kind| given_up(kind, false)), [None, None]);
+        assert_eq!([Invalid, Permanent].map(|kind| given_up(kind, false)), [Some(rejected.clone()), Some(rejected)]);
+        assert!(matches!(given_up(Throttled, true), Some(DeliveryErrorKind::Throttled { .. })));
+        assert_eq!(given_up(Transient, true), None);
+    }
+}

@@ -102,17 +102,20 @@ impl Listing {
         self.wanted |= latest <= seen;
     }
 
+    /// Whether it is time for a listing.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let old = || self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
+        !self.running && self.retry_at.is_none_or(|at| at <= now) && (self.wanted || old())
+    }
+
     /// Starts a listing if it is time for one.
     pub(crate) fn start_if_due(&mut self, now: Instant) -> bool {
-        if self.running || self.retry_at.is_some_and(|at| at > now) {
-            return false;
-        }
-        let old = self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
-        if self.wanted || old {
+        let due = self.is_due(now);
+        if due {
             (self.running, self.wanted) = (true, false);
             self.started += 1;
         }
-        self.running
+        due
     }
 
     /// When to try again after a failure.

@@ -1,10 +1,10 @@
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Aggregation, Delivered, Ordering,
+    Aggregation, Delivered, RecordOrder,
     error::Failure,
     kinesis::Entry,
     testing::{FakeStream, Reaction, start},
@@ -68,6 +68,7 @@ impl World {
                     let size = |entry: &Entry| entry.data.len() + entry.partition_key.len();
                     let bytes: usize = entries.iter().map(size).sum();
                     assert!(bytes <= self.config.collection_max_bytes || entries.len() == 1, "{bytes} bytes");
+                    self.assert_keys_not_in_flight(&entries);
                     self.sent.push((self.now, entries.clone()));
                     self.open.push((id, entries));
                 }
@@ -85,6 +86,13 @@ impl World {
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
         assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
+    }
+
+    fn assert_keys_not_in_flight(&self, entries: &[Entry]) {
+        let mine = partition_keys(entries);
+        for (_, others) in &self.open {
+            assert!(partition_keys(others).is_disjoint(&mine), "records of a key are in flight twice");
+        }
     }
 
     fn put(&mut self, record: UserRecord) {
@@ -160,6 +168,13 @@ impl World {
         let text = |data: &bytes::Bytes| String::from_utf8(data.to_vec()).expect("text");
         self.stream.delivered().iter().map(|record| text(&record.data)).collect()
     }
+}
+
+/// Partition keys of the user records.
+fn partition_keys(entries: &[Entry]) -> HashSet<String> {
+    let mut once = FakeStream::new(1);
+    once.put(entries, &Reaction::Accept);
+    once.delivered().into_iter().map(|record| record.partition_key).collect()
 }
 
 fn throttled() -> KinesisError {
@@ -307,7 +322,7 @@ fn a_full_aggregate_goes_when_another_one_is_full_behind_it() {
 
 #[test]
 fn best_effort_order_sends_many_aggregates_of_a_shard_at_a_time() {
-    let mut world = World::ready(1, |config| config.ordering = Ordering::BestEffort);
+    let mut world = World::ready(1, |config| config.record_order = RecordOrder::BestEffort);
 
     (0..40).for_each(|n| world.put(UserRecord::new("k", vec![n; 10_000])));
 
@@ -617,7 +632,7 @@ fn a_doubtful_record_resolves_at_the_end_of_its_time() {
 fn no_more_requests_are_in_flight_than_allowed() {
     let mut world = World::ready(64, |config| config.max_in_flight = 2);
     for n in 0..64 {
-        world.put_number("k", n * 4, n.into());
+        world.put_number(&format!("key-{n}"), n * 4, n.into());
         world.handle(Input::Flush);
     }
 

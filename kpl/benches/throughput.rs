@@ -1,0 +1,96 @@
+//! User records per second through a producer on one core, over a Kinesis that answers at once: `cargo bench -p kpl`.
+
+use std::{collections::VecDeque, num::NonZero, time::Duration};
+
+use aws_types::SdkConfig;
+use kpl::{
+    Aggregation, HashKey, HashKeyRange, Kinesis, Producer, UserRecord,
+    kinesis::{BoxFuture, EntryResult, KinesisError, PutRecordsRequest, Shard, Stored, Stream},
+};
+use tokio::time::Instant;
+
+const DATA: [u8; 100] = [b'x'; 100];
+
+/// Stores nothing.
+struct Canned {
+    shards: Vec<Shard>,
+}
+
+impl Canned {
+    fn new(shards: u128) -> Self {
+        let width = u128::MAX / shards + 1;
+        let range = |n| HashKeyRange {
+            start: HashKey(n * width),
+            end: HashKey(if n + 1 == shards { u128::MAX } else { (n + 1) * width - 1 }),
+        };
+        let shard = |n| Shard { shard_id: format!("shardId-{n:012}").into(), hash_key_range: range(n) };
+        Self { shards: (0..shards).map(shard).collect() }
+    }
+
+    fn store(&self, key: HashKey) -> Stored {
+        let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < key);
+        let sequence_number = "49590338271490256608559692538361571095921575989136588898".parse();
+        Stored { shard_id: self.shards[owner].shard_id.clone(), sequence_number: sequence_number.expect("digits") }
+    }
+}
+
+impl Kinesis for Canned {
+    fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>> {
+        Box::pin(
+            async move { Ok(request.entries.iter().map(|entry| Ok(self.store(entry.explicit_hash_key))).collect()) },
+        )
+    }
+
+    fn list_shards(&self, _stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>> {
+        Box::pin(async move { Ok(self.shards.clone()) })
+    }
+}
+
+fn producer(shards: u128, aggregation: Aggregation) -> Producer {
+    Producer::builder(&SdkConfig::builder().build(), "StockTradeStream")
+        .kinesis(Canned::new(shards))
+        .aggregation(aggregation)
+        .rate_limit_percent(const { NonZero::new(1_000_000).expect("not zero") })
+        .build()
+        .expect("valid settings")
+}
+
+async fn run(name: &str, shards: u128, aggregation: Aggregation, records: usize, wait: bool) {
+    let keys: Vec<String> = (0..10_000).map(|n| format!("key-{n}")).collect();
+    let producer = producer(shards, aggregation);
+    producer.put(UserRecord::new("warm", "up")).await.expect("accepted").await.expect("stored");
+    let began = Instant::now();
+    let mut deliveries = VecDeque::new();
+    for n in 0..records {
+        let record = UserRecord::new(keys[n % keys.len()].as_str(), &DATA[..]);
+        let delivery = producer.put(record).await.expect("accepted");
+        if wait {
+            deliveries.push_back(delivery);
+        }
+        if deliveries.len() == 50_000 {
+            for delivery in deliveries.drain(..10_000) {
+                delivery.await.expect("stored");
+            }
+        }
+    }
+    producer.flush().await;
+    for delivery in deliveries {
+        delivery.await.expect("stored");
+    }
+    let took = began.elapsed();
+    let per_second = records as f64 / took.as_secs_f64();
+    let per_record = took.as_nanos() / records as u128;
+    println!("{name:<44} {:>10.0} records/s {per_record:>6} ns each", per_second);
+    tokio::time::timeout(Duration::from_secs(1), producer.shutdown()).await.expect("nothing is left");
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        for shards in [1, 16, 256] {
+            run(&format!("100 B, {shards} shards, aggregated"), shards, Aggregation::default(), 3_000_000, false).await;
+        }
+        run("100 B, 16 shards, aggregated, awaited", 16, Aggregation::default(), 3_000_000, true).await;
+        run("100 B, 16 shards, not aggregated", 16, Aggregation::Off, 1_000_000, false).await;
+    });
+}
