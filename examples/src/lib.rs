@@ -14,3 +14,8 @@ pub mod stock_consumer;
 pub mod stock_producer;
 pub mod stock_trade_stream;
 pub mod trade;
+
+/// The README's code, compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,110 @@
+//! The IAM policies of the README are enough: everything works when all other actions are denied.
+
+use std::collections::BTreeSet;
+
+use integration_tests::{Journal, STREAM, TestStream};
+use kpl::{Producer, UserRecord};
+
+const README: &str = include_str!("../../README.md");
+
+/// Every action of both services that the embedded AWS answers, and some more.
+const ACTIONS: [&str; 46] = [
+    "kinesis:AddTagsToStream",
+    "kinesis:CreateStream",
+    "kinesis:DecreaseStreamRetentionPeriod",
+    "kinesis:DeleteStream",
+    "kinesis:DeregisterStreamConsumer",
+    "kinesis:DescribeLimits",
+    "kinesis:DescribeStream",
+    "kinesis:DescribeStreamConsumer",
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:IncreaseStreamRetentionPeriod",
+    "kinesis:ListShards",
+    "kinesis:ListStreamConsumers",
+    "kinesis:ListStreams",
+    "kinesis:MergeShards",
+    "kinesis:PutRecord",
+    "kinesis:PutRecords",
+    "kinesis:RegisterStreamConsumer",
+    "kinesis:SplitShard",
+    "kinesis:SubscribeToShard",
+    "kinesis:UpdateShardCount",
+    "kinesis:UpdateStreamMode",
+    "dynamodb:BatchGetItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:CreateTable",
+    "dynamodb:DeleteItem",
+    "dynamodb:DeleteTable",
+    "dynamodb:DescribeContinuousBackups",
+    "dynamodb:DescribeTable",
+    "dynamodb:DescribeTimeToLive",
+    "dynamodb:GetItem",
+    "dynamodb:ListTables",
+    "dynamodb:ListTagsOfResource",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:TagResource",
+    "dynamodb:TransactGetItems",
+    "dynamodb:TransactWriteItems",
+    "dynamodb:UntagResource",
+    "dynamodb:UpdateContinuousBackups",
+    "dynamodb:UpdateItem",
+    "dynamodb:UpdateTable",
+    "dynamodb:UpdateTimeToLive",
+];
+
+/// The actions that the README's policies name: of the producer's, then of the consumer's.
+fn policies() -> Vec<BTreeSet<&'static str>> {
+    let blocks = README.split("```json").skip(1).filter_map(|rest| rest.split("```").next());
+    let actions = |block: &'static str| {
+        let quoted = block.split('"').skip(1).step_by(2);
+        quoted.filter(|text| text.starts_with("kinesis:") || text.starts_with("dynamodb:")).collect()
+    };
+    blocks.map(actions).collect()
+}
+
+fn deny_all_but(stream: &TestStream, allowed: &BTreeSet<&str>) {
+    for action in ACTIONS.iter().filter(|action| !allowed.contains(*action)) {
+        stream.local.deny(action);
+    }
+}
+
+#[test]
+fn the_policies_name_only_actions_that_are_checked_here() {
+    let policies = policies();
+
+    assert_eq!(policies.iter().map(BTreeSet::len).collect::<Vec<_>>(), [2, 13]);
+    assert!(policies.iter().flatten().all(|action| ACTIONS.contains(action)), "{policies:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_with_the_readmes_policy_puts_and_aggregates() {
+    let stream = TestStream::start(1).await;
+    deny_all_but(&stream, &policies()[0]);
+    let producer = Producer::builder(&stream.aws, STREAM).build().unwrap();
+
+    let first = producer.put(UserRecord::new("k", "1")).await.unwrap();
+    let second = producer.put(UserRecord::new("k", "2")).await.unwrap();
+
+    assert_eq!(first.await.unwrap().sequence_number, second.await.unwrap().sequence_number);
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_with_the_readmes_policy_share_follow_a_split_clean_up_and_stop() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    stream.put(0..500).await;
+    stream.split("shardId-000000000000").await;
+    stream.put(500..1_000).await;
+    deny_all_but(&stream, &policies()[1]);
+
+    let workers = ["w1", "w2"].map(|id| stream.run(id, &journal));
+    journal.processed(1_000).await;
+
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+}
