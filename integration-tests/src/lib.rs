@@ -61,22 +61,38 @@ impl TestStream {
 
     /// Ids of the shards that take records now.
     pub async fn open_shards(&self) -> Vec<String> {
+        self.open_ranges().await.into_iter().map(|(_, _, shard_id)| shard_id).collect()
+    }
+
+    /// First and last hash key and id of the shards that take records now.
+    async fn open_ranges(&self) -> Vec<(u128, u128, String)> {
         let listed = self.kinesis.list_shards().stream_name(STREAM).send().await.expect("stream exists");
         let open = listed.shards().iter().filter(|shard| {
             shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_none())
         });
-        open.map(|shard| shard.shard_id().to_owned()).collect()
+        let bound = |text: &str| text.parse().expect("hash keys are numbers");
+        open.map(|shard| {
+            let range = shard.hash_key_range().expect("shard has a range");
+            (bound(range.starting_hash_key()), bound(range.ending_hash_key()), shard.shard_id().to_owned())
+        })
+        .collect()
     }
 
     /// Splits an open shard in the middle.
     pub async fn split(&self, shard_id: &str) {
-        let listed = self.kinesis.list_shards().stream_name(STREAM).send().await.expect("stream exists");
-        let shard = listed.shards().iter().find(|shard| shard.shard_id() == shard_id).expect("shard exists");
-        let range = shard.hash_key_range().expect("shard has a range");
-        let bound = |text: &str| text.parse::<u128>().expect("hash keys are numbers");
-        let middle = bound(range.starting_hash_key()).midpoint(bound(range.ending_hash_key())) + 1;
+        let open = self.open_ranges().await;
+        let (start, end, _) = open.iter().find(|(_, _, id)| id == shard_id).expect("shard is open");
         let split = self.kinesis.split_shard().stream_name(STREAM).shard_to_split(shard_id);
+        let middle = start.midpoint(*end) + 1;
         split.new_starting_hash_key(middle.to_string()).send().await.expect("shard can be split");
+    }
+
+    /// Merges the first two open shards that lie side by side.
+    pub async fn merge_neighbours(&self) {
+        let mut open = self.open_ranges().await;
+        open.sort();
+        let neighbours = open.windows(2).find(|pair| pair[0].1 + 1 == pair[1].0).expect("open shards cover the space");
+        self.merge(&neighbours[0].2, &neighbours[1].2).await;
     }
 
     /// Merges two adjacent open shards.

@@ -67,7 +67,7 @@ async fn splits_and_merges_under_load_lose_double_and_disorder_nothing() {
             let open = stream.open_shards().await;
             match round % 3 {
                 0 => stream.split(&open[usize::try_from(round).unwrap() % open.len()]).await,
-                1 => merge_neighbours(&stream).await,
+                1 => stream.merge_neighbours().await,
                 _ => {}
             }
         });
@@ -85,24 +85,6 @@ async fn splits_and_merges_under_load_lose_double_and_disorder_nothing() {
     for worker in workers {
         worker.stop().await.unwrap();
     }
-}
-
-/// Merges the first two open shards that lie side by side.
-async fn merge_neighbours(stream: &TestStream) {
-    let listed = stream.kinesis.list_shards().stream_name(STREAM).send().await.unwrap();
-    let mut open: Vec<(u128, u128, String)> = listed
-        .shards()
-        .iter()
-        .filter(|shard| shard.sequence_number_range().unwrap().ending_sequence_number().is_none())
-        .map(|shard| {
-            let range = shard.hash_key_range().unwrap();
-            let bounds = (range.starting_hash_key().parse().unwrap(), range.ending_hash_key().parse().unwrap());
-            (bounds.0, bounds.1, shard.shard_id().to_owned())
-        })
-        .collect();
-    open.sort();
-    let pair = open.windows(2).find(|pair| pair[0].1 + 1 == pair[1].0).expect("open shards cover the space");
-    stream.merge(&pair[0].2, &pair[1].2).await;
 }
 
 #[tokio::test(start_paused = true)]
