@@ -348,3 +348,20 @@ fn bad_configuration_is_refused_before_anything_is_called() {
     let reserved = Worker::builder(&aws, APPLICATION, STREAM).worker_id("Leader");
     assert_eq!(refused(reserved), "worker id \"Leader\" is reserved in the lease table, choose another");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_while_shard_ended_fails_leaves_the_end_to_the_next() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let worker = run_faulty(&stream, &journal, &events, Fault::ShardEndedError, u32::MAX);
+    stream.put(100..200).await;
+    stream.split("shardId-000000000000").await;
+    stream.put(200..300).await;
+    sleep(Duration::from_secs(20)).await;
+    worker.stop().await.unwrap();
+
+    assert_eq!(journal.calls("shardId-000000000000").last(), Some(&Call::ShutdownRequested));
+    assert_eq!(journal.distinct(), 100, "the children wait");
+    let next = stream.run("w2", &journal);
+    journal.processed(200).await;
+    next.stop().await.unwrap();
+}

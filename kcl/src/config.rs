@@ -149,8 +149,7 @@ impl WorkerBuilder {
         self.validate()?;
         let Self { aws, settings, events } = self;
         let kinesis: Arc<dyn Kinesis> = Arc::new(SdkKinesis::new(&aws, settings.stream.clone()));
-        let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-        let store = Arc::new(DynamoDbLeaseStore::new(dynamodb, settings.table.clone()));
+        let store = Arc::new(DynamoDbLeaseStore::new(&aws, settings.table.clone()));
         Ok(Worker::new(settings, events, kinesis, store, factory))
     }
 

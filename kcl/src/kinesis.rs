@@ -155,11 +155,13 @@ pub(crate) struct SdkKinesis {
 }
 
 impl SdkKinesis {
-    /// SDK retries are off: how and when to try again is this library's business.
+    /// SDK retries are off: how and when to try again is this library's business. The application's own time-outs win.
     pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
+        let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
+        let timeouts = timeouts.take_unset_from(TimeoutConfig::builder().operation_timeout(REQUEST_TIMEOUT));
         let config = aws_sdk_kinesis::config::Builder::from(aws)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().operation_timeout(REQUEST_TIMEOUT).build())
+            .timeout_config(timeouts.build())
             .build();
         Self { client: Client::from_conf(config), stream }
     }

@@ -21,7 +21,7 @@ pub struct ShardContext {
 /// Processes the records of one shard. The worker makes one processor for each shard it holds.
 ///
 /// The calls on one processor never overlap and come in this order: `initialize`, then `process_records` any number of
-/// times, then exactly one of `shard_ended`, `lease_lost` and `shutdown_requested`.
+/// times, then one of `shard_ended`, `lease_lost` and `shutdown_requested`. A processor of which a call failed is dropped.
 ///
 /// Records are delivered at least once: after a crash, a lost lease or an error, a new processor starts after the last
 /// stored checkpoint, on this worker or another.

@@ -1,13 +1,18 @@
 //! SHELL: the lease table in DynamoDB. Translates the contract of [`store`](super::store) into calls; decides nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
+    config::timeout::TimeoutConfig,
     error::SdkError,
     operation::update_item::builders::UpdateItemFluentBuilder,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
+use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _};
 use tracing::warn;
 
@@ -25,6 +30,11 @@ mod table;
 /// Name of the index from owner to lease key, shared with Java KCL 3.x.
 const INDEX: &str = "LeaseOwnerToLeaseKeyIndex";
 
+/// Longest time for one call with its retries. Source: KCL `dynamoDbRequestTimeout`.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest time for one try: a fraction of a lease's life, so that a lost answer does not cost the lease.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The lease table of one application.
 #[derive(Debug)]
 pub(crate) struct DynamoDbLeaseStore {
@@ -34,7 +44,13 @@ pub(crate) struct DynamoDbLeaseStore {
 }
 
 impl DynamoDbLeaseStore {
-    pub(crate) fn new(client: Client, table: String) -> Self {
+    /// The application's own time-outs win over ours.
+    pub(crate) fn new(aws: &SdkConfig, table: String) -> Self {
+        let ours = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+        let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
+        let timeouts = timeouts.take_unset_from(ours);
+        let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build()).build();
+        let client = Client::from_conf(config);
         Self { client, table, index_ready: AtomicBool::new(false) }
     }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     BoxError,
     checkpoint::Checkpoint,
+    checkpointer::Checkpointer,
     coordination::shard_sync,
     error::CheckpointError,
     event::Event,
@@ -27,12 +28,16 @@ struct SiblingMissing {
 
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Carries the end out, step by step; each is tried until it succeeds or the work has to stop.
-    pub(super) async fn end(&mut self, mut processor: F::Processor, children: &[ChildShard]) -> Result<(), Interrupt> {
-        let ended = self.carry_out_end(&mut processor, children).await;
-        if ended == Err(Interrupt::Lost) {
-            processor.lease_lost().await;
+    pub(super) async fn end(
+        &mut self,
+        mut processor: F::Processor,
+        checkpointer: &Checkpointer,
+        children: &[ChildShard],
+    ) -> Result<(), Interrupt> {
+        match self.carry_out_end(&mut processor, children).await {
+            Ok(()) => Ok(()),
+            Err(interrupt) => Err(self.say_goodbye(interrupt, processor, checkpointer).await),
         }
-        ended
     }
 
     async fn carry_out_end(&mut self, processor: &mut F::Processor, children: &[ChildShard]) -> Result<(), Interrupt> {

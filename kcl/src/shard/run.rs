@@ -27,6 +27,7 @@ pub(super) enum Run<P> {
     /// All records are processed and the shard is closed.
     AtEnd {
         processor: P,
+        checkpointer: Checkpointer,
         children: Vec<ChildShard>,
     },
     Failed(BoxError),
@@ -44,7 +45,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
             let start = self.start_at(mem::take(&mut first), latest_as_of);
             let before = self.lease.checkpoint.clone();
             match self.run_processor(start, latest_as_of).await {
-                Run::AtEnd { processor, children } => return self.end(processor, &children).await,
+                Run::AtEnd { processor, checkpointer, children } => {
+                    return self.end(processor, &checkpointer, &children).await;
+                }
                 Run::Interrupted(interrupt) => return Err(interrupt),
                 Run::Failed(error) => {
                     failures = if self.lease.checkpoint > before { 1 } else { failures + 1 };
@@ -123,7 +126,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
                         Outcome::Abandoned => return Run::Interrupted(self.interrupted().await),
                     }
                 }
-                Some(Fetched::End { children }) => return Run::AtEnd { processor, children },
+                Some(Fetched::End { children }) => {
+                    return Run::AtEnd { processor, checkpointer: checkpointer.clone(), children };
+                }
                 None => return Run::Failed("reading the shard ended unexpectedly".into()),
             }
         }
