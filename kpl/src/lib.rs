@@ -14,7 +14,7 @@
 //!     tokio::spawn(async move {
 //!         match delivery.await {
 //!             Ok(stored) => println!("{} {}", stored.shard_id, stored.sequence_number),
-//!             Err(error) => eprintln!("{error}: {:?}", error.into_record()),
+//!             Err(error) => eprintln!("{error}: {:?}", error.record()),
 //!         }
 //!     });
 //! }
