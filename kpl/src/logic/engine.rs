@@ -101,7 +101,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// Takes note of what happened at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
         self.now = now;
-        self.stirred |= !matches!(input, Input::Put { .. }) || self.wake.is_some_and(|wake| wake <= now);
+        self.stirred |= !matches!(input, Input::Put { .. });
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Flush => {
@@ -151,7 +151,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             let dues = [self.wake, lane.waiting.open_due(), self.ttl_end(self.now)];
             self.wake = dues.into_iter().flatten().min();
         }
-        self.stirred |= may_go || self.listing.is_due(self.now);
+        let overdue = self.wake.is_some_and(|wake| wake <= self.now);
+        self.stirred |= may_go || overdue || self.listing.is_due(self.now);
     }
 
     fn next_wake(&self) -> Option<Instant> {

@@ -147,10 +147,14 @@ impl Listing {
         (self.succeeded, self.succeeded_at) = (self.started, Some(now));
     }
 
-    /// Returns the pause until the next try.
-    pub(crate) fn has_failed(&mut self, kind: KinesisErrorKind, now: Instant) -> Duration {
+    /// Returns the pause until the next try. `luck`, from 0 to 1, decides on half of it, so that the producers of a
+    /// stream do not all ask at once.
+    pub(crate) fn has_failed(&mut self, kind: KinesisErrorKind, now: Instant, luck: f64) -> Duration {
         (self.running, self.wanted) = (false, true);
-        let pause = FIRST_PAUSE.mul_f64(1.5_f64.powi(self.failures.min(20) as i32)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE
+            .mul_f64(1.5_f64.powi(self.failures.min(20) as i32))
+            .min(LONGEST_PAUSE)
+            .mul_f64((1.0 + luck) / 2.0);
         self.failures += 1;
         self.hopeless = kind == KinesisErrorKind::Permanent || self.failures >= FAILURES_WAITED_FOR;
         self.retry_at = Some(now + pause);
@@ -236,13 +240,13 @@ mod tests {
         let (mut listing, now) = (Listing::default(), start());
 
         let pauses: Vec<_> =
-            (0..12).map(|_| listing.has_failed(KinesisErrorKind::Transient, now).as_millis()).collect();
+            (0..12).map(|_| listing.has_failed(KinesisErrorKind::Transient, now, 1.0).as_millis()).collect();
 
         assert_eq!(pauses[..4], [1000, 1500, 2250, 3375]);
         assert_eq!(pauses[11], 30_000);
         assert!(!listing.start_if_due(now + Duration::from_secs(29)));
         assert!(listing.start_if_due(now + Duration::from_secs(30)));
         listing.has_succeeded(now);
-        assert_eq!(listing.has_failed(KinesisErrorKind::Transient, now), FIRST_PAUSE);
+        assert_eq!(listing.has_failed(KinesisErrorKind::Transient, now, 0.0), FIRST_PAUSE / 2);
     }
 }

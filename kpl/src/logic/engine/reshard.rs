@@ -62,7 +62,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 self.judge();
             }
             Err(error) => {
-                let retry_in = self.listing.has_failed(error.kind(), self.now);
+                let retry_in = self.listing.has_failed(error.kind(), self.now, self.rng.f64());
                 if self.listing.failures() == 1 {
                     let (code, message) = (error.code().clone(), error.message().clone());
                     self.notify(Event::ShardMapUnavailable { code, message, retry_in });
