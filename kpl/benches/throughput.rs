@@ -1,4 +1,5 @@
-//! User records per second through a producer on one core, over a Kinesis that answers at once: `cargo bench -p kpl`.
+//! User records per second through a producer on one core, over a Kinesis that answers at once:
+//! `cargo bench -p kpl --bench throughput`.
 
 use std::{collections::VecDeque, num::NonZero, time::Duration};
 
@@ -85,12 +86,14 @@ async fn run(name: &str, shards: u128, aggregation: Aggregation, records: usize,
 }
 
 fn main() {
+    // `cargo bench -p kpl --bench throughput -- 100000` for fewer records.
+    let records = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(3_000_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         for shards in [1, 16, 256] {
-            run(&format!("100 B, {shards} shards, aggregated"), shards, Aggregation::default(), 3_000_000, false).await;
+            run(&format!("100 B, {shards} shards, aggregated"), shards, Aggregation::default(), records, false).await;
         }
-        run("100 B, 16 shards, aggregated, awaited", 16, Aggregation::default(), 3_000_000, true).await;
-        run("100 B, 16 shards, not aggregated", 16, Aggregation::Off, 1_000_000, false).await;
+        run("100 B, 16 shards, aggregated, awaited", 16, Aggregation::default(), records, true).await;
+        run("100 B, 16 shards, not aggregated", 16, Aggregation::Off, records, false).await;
     });
 }

@@ -14,7 +14,7 @@
 //!     tokio::spawn(async move {
 //!         match delivery.await {
 //!             Ok(stored) => println!("{} {}", stored.shard_id, stored.sequence_number),
-//!             Err(error) => eprintln!("{error}: {:?}", error.into_record()),
+//!             Err(error) => eprintln!("{error}: {:?}", error.record()),
 //!         }
 //!     });
 //! }
@@ -43,8 +43,8 @@
 //!   none that is fine is: other consumers, which do not discard, see the first copy, too.
 //! - **Order.** Records of one partition key that are put one after the other are stored, and by a KCL delivered, in
 //!   that order as long as no attempt fails, also while shards are split or merged. An entry of a request that fails
-//!   can be overtaken by the entries behind it in the same request, never by a later request. A shard that opens and
-//!   closes again between two listings can cause duplicates.
+//!   can be overtaken by the entries behind it in the same request, never by a later request. See `RecordOrder` for
+//!   the price. A shard that opens and closes again between two listings can cause duplicates.
 //! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached.
 //! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What
 //!   cannot succeed (no such stream, access denied, a record that is not accepted) fails at once and alone.

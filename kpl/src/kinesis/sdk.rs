@@ -178,3 +178,98 @@ fn with_sources(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::{
+        operation::put_records::PutRecordsError,
+        types::{HashKeyRange, SequenceNumberRange, Shard as SdkShard, error::ResourceNotFoundException},
+    };
+
+    use super::*;
+    use crate::{HashKey, ShardId};
+
+    fn sdk_shard(ending: Option<&str>) -> SdkShard {
+        let range = HashKeyRange::builder().starting_hash_key("0").ending_hash_key(u128::MAX.to_string()).build();
+        let numbers = SequenceNumberRange::builder()
+            .starting_sequence_number("1")
+            .set_ending_sequence_number(ending.map(str::to_owned));
+        SdkShard::builder()
+            .shard_id("shardId-000000000000")
+            .hash_key_range(range.expect("complete"))
+            .sequence_number_range(numbers.build().expect("complete"))
+            .build()
+            .expect("complete")
+    }
+
+    #[test]
+    fn entries_are_stored_or_failed() {
+        let stored = |shard: &str, number: &str| {
+            PutRecordsResultEntry::builder().shard_id(shard).sequence_number(number).build()
+        };
+        let failed = PutRecordsResultEntry::builder()
+            .error_code("ProvisionedThroughputExceededException")
+            .error_message("Rate exceeded")
+            .build();
+        let output = PutRecordsOutput::builder()
+            .records(stored("shardId-000000000000", "7"))
+            .records(failed)
+            .records(stored("shardId-000000000000", "8"))
+            .records(stored("shardId-000000000000", "no number"))
+            .build()
+            .expect("complete");
+
+        let results = entry_results(output);
+
+        let first = results[0].as_ref().expect("stored");
+        assert_eq!((first.shard_id.as_str(), first.sequence_number.as_str()), ("shardId-000000000000", "7"));
+        assert_eq!(results[1].as_ref().expect_err("failed").kind(), KinesisErrorKind::Throttled);
+        assert!(results[2].is_ok());
+        assert_eq!(&**results[3].as_ref().expect_err("no number").code(), "InvalidResponse");
+    }
+
+    #[test]
+    fn closed_shards_are_left_out() {
+        assert!(is_open(&sdk_shard(None)));
+        assert!(!is_open(&sdk_shard(Some("9"))));
+        let shard = from_sdk(&sdk_shard(None)).expect("complete");
+        assert_eq!(shard.shard_id, ShardId::from("shardId-000000000000"));
+        assert_eq!(shard.hash_key_range, crate::HashKeyRange::FULL);
+    }
+
+    #[test]
+    fn entries_carry_their_hash_key_in_decimal() {
+        let entry =
+            Entry { partition_key: "k".into(), explicit_hash_key: HashKey::MAX, data: bytes::Bytes::from_static(b"v") };
+
+        let sdk = to_sdk(entry);
+
+        assert_eq!(sdk.explicit_hash_key(), Some("340282366920938463463374607431768211455"));
+        assert_eq!((sdk.partition_key(), sdk.data().as_ref()), (Some("k"), &b"v"[..]));
+    }
+
+    #[test]
+    fn errors_keep_code_and_message_of_the_service() {
+        let meta = aws_sdk_kinesis::error::ErrorMetadata::builder()
+            .code("ResourceNotFoundException")
+            .message("Stream s not found")
+            .build();
+        let missing = ResourceNotFoundException::builder().message("Stream s not found").meta(meta).build();
+        let response = aws_sdk_kinesis::config::http::HttpResponse::new(400.try_into().expect("a status"), "".into());
+
+        let error = error(SdkError::service_error(PutRecordsError::ResourceNotFoundException(missing), response));
+
+        assert_eq!(error.kind(), KinesisErrorKind::Permanent);
+        assert_eq!(error.to_string(), "ResourceNotFoundException: Stream s not found");
+    }
+
+    #[test]
+    fn errors_on_the_way_name_their_sources() {
+        let cause = std::io::Error::other("connection refused");
+
+        let error = error(SdkError::<PutRecordsError>::timeout_error(cause));
+
+        assert_eq!((error.kind(), &**error.code()), (KinesisErrorKind::Transient, "Timeout"));
+        assert_eq!(&**error.message(), "request has timed out: connection refused");
+    }
+}

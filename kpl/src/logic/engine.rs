@@ -13,6 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod reshard;
+
+use self::reshard::Unjudged;
 use super::{
     Action, BatchId, Input,
     aggregator::Packing,
@@ -20,20 +23,14 @@ use super::{
     collector::{Collector, Sent, wake_at},
     lanes::Lanes,
     pending::{KinesisRecord, Pending},
-    retrier::{Place, given_up, pause, place, wrong_shard},
+    retrier::{given_up, pause},
     shard_map::{Listing, ShardMap},
 };
 use crate::{
     DeliveryErrorKind, Event, HashKey, HashKeyRange, UserRecord,
     config::Config,
-    kinesis::{EntryResult, KinesisError, KinesisErrorKind, Shard, Stored},
+    kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
-
-/// A record whose aggregate was stored in a wrong shard this often goes alone: alone, no shard is wrong.
-const WRONG_SHARDS_IN_COMPANY: u32 = 2;
-/// After this many failed listings, aggregates of which nobody knows whether they were stored in the right shard are
-/// sent again, each record alone.
-const LISTINGS_WAITED_FOR: u32 = 3;
 
 /// The producer of one stream, without its clock, its tasks and its service.
 #[derive(Debug)]
@@ -73,16 +70,6 @@ struct Flight<T> {
     listings: u64,
 }
 
-/// An aggregate that was stored in a shard of which the range is not known.
-#[derive(Debug)]
-struct Unjudged<T> {
-    sent: Sent<T>,
-    stored: Stored,
-    started: Instant,
-    /// Listings of shards that had been started when it was answered.
-    listings: u64,
-}
-
 impl<T: AsRef<UserRecord>> Engine<T> {
     /// `seed` is for the jitter of retries.
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
@@ -114,7 +101,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// Takes note of what happened at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
         self.now = now;
-        self.stirred |= !matches!(input, Input::Put { .. }) || self.wake.is_some_and(|wake| wake <= now);
+        self.stirred |= !matches!(input, Input::Put { .. });
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Flush => {
@@ -164,7 +151,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             let dues = [self.wake, lane.waiting.open_due(), self.ttl_end(self.now)];
             self.wake = dues.into_iter().flatten().min();
         }
-        self.stirred |= may_go || self.listing.is_due(self.now);
+        let overdue = self.wake.is_some_and(|wake| wake <= self.now);
+        self.stirred |= may_go || overdue || self.listing.is_due(self.now);
     }
 
     fn next_wake(&self) -> Option<Instant> {
@@ -277,22 +265,6 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
     }
 
-    fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
-        if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
-            self.listing.want_after(flight.listings);
-        }
-        match place(&sent, &stored, &self.map) {
-            Place::Right => self.deliver(sent.record, &stored),
-            Place::Wrong => self.resend(sent, &stored, flight.started, false),
-            Place::Unknown => {
-                let listings = self.listing.started();
-                self.listing.want_after(listings);
-                self.lanes.set_busy(&sent.range);
-                self.unjudged.push(Unjudged { sent, stored, started: flight.started, listings });
-            }
-        }
-    }
-
     fn deliver(&mut self, record: KinesisRecord<T>, stored: &Stored) {
         for pending in record.records() {
             self.barrier.resolved(pending.number);
@@ -317,22 +289,6 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         }
     }
 
-    /// Sends the records of an aggregate again that was stored in a shard not known to own them all.
-    fn resend(&mut self, mut sent: Sent<T>, stored: &Stored, started: Instant, alone: bool) {
-        sent.record.attempt_failed(&wrong_shard(stored), started, self.now);
-        let mut records = sent.record.into_records();
-        if let Some(predicted) = sent.predicted {
-            let (actual, user_records) = (stored.shard_id.clone(), records.len());
-            self.notify(Event::WrongShard { predicted, actual, user_records });
-        }
-        for record in &mut records {
-            if record.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {
-                record.set_alone();
-            }
-        }
-        self.lanes.merge(records);
-    }
-
     fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind) {
         if !matches!(kind, KinesisErrorKind::Throttled | KinesisErrorKind::Transient) {
             return;
@@ -352,68 +308,12 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         }
     }
 
-    fn shards_listed(&mut self, result: Result<Vec<Shard>, KinesisError>) {
-        match result.and_then(|shards| self.map.update(shards)) {
-            Ok(changed) => {
-                self.listing.has_succeeded(self.now);
-                if changed {
-                    self.lanes.replace(self.map.shards(), self.now);
-                    let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
-                    let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
-                    flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
-                    self.notify(Event::ShardMapUpdated { open_shards: self.map.shards().len() });
-                }
-                self.judge(false);
-            }
-            Err(error) => {
-                let retry_in = self.listing.has_failed(self.now);
-                if self.listing.failures() == 1 {
-                    let (code, message) = (error.code().clone(), error.message().clone());
-                    self.notify(Event::ShardMapUnavailable { code, message, retry_in });
-                }
-                if let Some(lane) = self.lanes.unknown_lane() {
-                    (lane.patient, lane.limiter) = (false, None);
-                }
-                let hopeless = error.kind() == KinesisErrorKind::Permanent;
-                self.judge(hopeless || self.listing.failures() >= LISTINGS_WAITED_FOR);
-            }
-        }
-    }
-
-    /// Judges what was stored in shards that were not known. `give_up` if they will not be known.
-    fn judge(&mut self, give_up: bool) {
-        for unjudged in std::mem::take(&mut self.unjudged) {
-            let Unjudged { sent, stored, started, listings } = unjudged;
-            let range = sent.range;
-            match place(&sent, &stored, &self.map) {
-                Place::Right => self.deliver(sent.record, &stored),
-                Place::Wrong => self.resend(sent, &stored, started, false),
-                // The shard is closed already: its records may belong to several others by now.
-                Place::Unknown if self.listing.failures() == 0 && self.listing.is_after(listings) => {
-                    self.resend(sent, &stored, started, false);
-                }
-                Place::Unknown if give_up => self.resend(sent, &stored, started, true),
-                Place::Unknown => {
-                    self.listing.want_after(listings);
-                    self.unjudged.push(Unjudged { sent, stored, started, listings });
-                    continue;
-                }
-            }
-            self.lanes.set_free(&range);
-        }
-    }
-
     /// Fails what has outlived its time and is not in flight.
     fn expire(&mut self) {
         let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
         let expired = self.lanes.take_arrived_by(limit);
         self.fail_expired(expired);
-        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
-        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
-            self.lanes.set_free(&sent.range);
-            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
-            self.fail(sent.record.into_records(), &kind);
-        }
+        self.expire_unjudged(limit);
     }
 
     fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {

@@ -20,6 +20,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Where the pause ends to grow. Source: as above.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// After this many failures in a row nothing waits for a listing any more.
+const FAILURES_WAITED_FOR: u32 = 3;
+
 /// The open shards of a stream, and those of the map before it.
 #[derive(Debug, Default)]
 pub(crate) struct ShardMap {
@@ -85,6 +88,7 @@ pub(crate) struct Listing {
     succeeded: u64,
     succeeded_at: Option<Instant>,
     failures: u32,
+    hopeless: bool,
     retry_at: Option<Instant>,
     /// There is evidence that the map is out of date.
     wanted: bool,
@@ -123,6 +127,11 @@ impl Listing {
         self.retry_at.filter(|_| !self.running)
     }
 
+    /// Listing has failed in a way, or so often, that nothing should wait for it.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.hopeless
+    }
+
     /// Failed listings in a row.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
@@ -134,15 +143,20 @@ impl Listing {
     }
 
     pub(crate) fn has_succeeded(&mut self, now: Instant) {
-        (self.running, self.failures, self.retry_at) = (false, 0, None);
+        (self.running, self.failures, self.hopeless, self.retry_at) = (false, 0, false, None);
         (self.succeeded, self.succeeded_at) = (self.started, Some(now));
     }
 
-    /// Returns the pause until the next try.
-    pub(crate) fn has_failed(&mut self, now: Instant) -> Duration {
+    /// Returns the pause until the next try. `luck`, from 0 to 1, decides on half of it, so that the producers of a
+    /// stream do not all ask at once.
+    pub(crate) fn has_failed(&mut self, kind: KinesisErrorKind, now: Instant, luck: f64) -> Duration {
         (self.running, self.wanted) = (false, true);
-        let pause = FIRST_PAUSE.mul_f64(1.5_f64.powi(self.failures.min(20) as i32)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE
+            .mul_f64(1.5_f64.powi(self.failures.min(20) as i32))
+            .min(LONGEST_PAUSE)
+            .mul_f64((1.0 + luck) / 2.0);
         self.failures += 1;
+        self.hopeless = kind == KinesisErrorKind::Permanent || self.failures >= FAILURES_WAITED_FOR;
         self.retry_at = Some(now + pause);
         pause
     }
@@ -225,13 +239,14 @@ mod tests {
     fn pauses_after_failures_grow_by_half_up_to_thirty_seconds() {
         let (mut listing, now) = (Listing::default(), start());
 
-        let pauses: Vec<_> = (0..12).map(|_| listing.has_failed(now).as_millis()).collect();
+        let pauses: Vec<_> =
+            (0..12).map(|_| listing.has_failed(KinesisErrorKind::Transient, now, 1.0).as_millis()).collect();
 
         assert_eq!(pauses[..4], [1000, 1500, 2250, 3375]);
         assert_eq!(pauses[11], 30_000);
         assert!(!listing.start_if_due(now + Duration::from_secs(29)));
         assert!(listing.start_if_due(now + Duration::from_secs(30)));
         listing.has_succeeded(now);
-        assert_eq!(listing.has_failed(now), FIRST_PAUSE);
+        assert_eq!(listing.has_failed(KinesisErrorKind::Transient, now, 0.0), FIRST_PAUSE / 2);
     }
 }

@@ -1,0 +1,127 @@
+//! What the engine does when a shard is not what it was thought to be.
+//!
+//! An aggregate that was stored elsewhere than predicted is judged by the range of the shard that took it. Until that
+//! range is known, the aggregate's lane waits, so that nothing overtakes it should it have to be sent again.
+
+use std::time::Instant;
+
+use super::{Engine, Flight};
+use crate::{
+    DeliveryErrorKind, Event, UserRecord,
+    kinesis::{KinesisError, Shard, Stored},
+    logic::{
+        collector::Sent,
+        retrier::{Place, place, wrong_shard},
+    },
+};
+
+/// A record whose aggregate was stored in a wrong shard this often goes alone: alone, no shard is wrong.
+const WRONG_SHARDS_IN_COMPANY: u32 = 2;
+
+/// An aggregate that was stored in a shard of which the range is not known.
+#[derive(Debug)]
+pub(super) struct Unjudged<T> {
+    pub(super) sent: Sent<T>,
+    stored: Stored,
+    started: Instant,
+    /// Listings of shards that had been started when it was answered.
+    listings: u64,
+}
+
+impl<T: AsRef<UserRecord>> Engine<T> {
+    /// A Kinesis record was stored, wherever.
+    pub(super) fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
+        if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
+            self.listing.want_after(flight.listings);
+        }
+        match place(&sent, &stored, &self.map) {
+            Place::Right => self.deliver(sent.record, &stored),
+            Place::Wrong => self.resend(sent, &stored, flight.started, false),
+            Place::Unknown if self.listing.is_hopeless() => self.resend(sent, &stored, flight.started, true),
+            Place::Unknown => {
+                let listings = self.listing.started();
+                self.listing.want_after(listings);
+                self.lanes.set_busy(&sent.range);
+                self.unjudged.push(Unjudged { sent, stored, started: flight.started, listings });
+            }
+        }
+    }
+
+    /// The shards were listed, or not.
+    pub(super) fn shards_listed(&mut self, result: Result<Vec<Shard>, KinesisError>) {
+        match result.and_then(|shards| self.map.update(shards)) {
+            Ok(changed) => {
+                self.listing.has_succeeded(self.now);
+                if changed {
+                    self.lanes.replace(self.map.shards(), self.now);
+                    let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
+                    let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
+                    flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
+                    self.notify(Event::ShardMapUpdated { open_shards: self.map.shards().len() });
+                }
+                self.judge();
+            }
+            Err(error) => {
+                let retry_in = self.listing.has_failed(error.kind(), self.now, self.rng.f64());
+                if self.listing.failures() == 1 {
+                    let (code, message) = (error.code().clone(), error.message().clone());
+                    self.notify(Event::ShardMapUnavailable { code, message, retry_in });
+                }
+                if let Some(lane) = self.lanes.unknown_lane() {
+                    (lane.patient, lane.limiter) = (false, None);
+                }
+                self.judge();
+            }
+        }
+    }
+
+    /// Judges what was stored in shards that were not known.
+    fn judge(&mut self) {
+        for unjudged in std::mem::take(&mut self.unjudged) {
+            let Unjudged { sent, stored, started, listings } = unjudged;
+            let range = sent.range;
+            match place(&sent, &stored, &self.map) {
+                Place::Right => self.deliver(sent.record, &stored),
+                Place::Wrong => self.resend(sent, &stored, started, false),
+                // The shard is closed already: its records may belong to several others by now.
+                Place::Unknown if self.listing.failures() == 0 && self.listing.is_after(listings) => {
+                    self.resend(sent, &stored, started, false);
+                }
+                Place::Unknown if self.listing.is_hopeless() => self.resend(sent, &stored, started, true),
+                Place::Unknown => {
+                    self.listing.want_after(listings);
+                    self.unjudged.push(Unjudged { sent, stored, started, listings });
+                    continue;
+                }
+            }
+            self.lanes.set_free(&range);
+        }
+    }
+
+    /// Sends the records of an aggregate again that was stored in a shard not known to own them all; `alone` for each
+    /// as a Kinesis record of its own.
+    fn resend(&mut self, mut sent: Sent<T>, stored: &Stored, started: Instant, alone: bool) {
+        sent.record.attempt_failed(&wrong_shard(stored), started, self.now);
+        let mut records = sent.record.into_records();
+        if let Some(predicted) = sent.predicted {
+            let (actual, user_records) = (stored.shard_id.clone(), records.len());
+            self.notify(Event::WrongShard { predicted, actual, user_records });
+        }
+        for record in &mut records {
+            if record.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {
+                record.set_alone();
+            }
+        }
+        self.lanes.merge(records);
+    }
+
+    /// Fails what is late and still not judged.
+    pub(super) fn expire_unjudged(&mut self, limit: Instant) {
+        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
+        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
+            self.lanes.set_free(&sent.range);
+            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
+            self.fail(sent.record.into_records(), &kind);
+        }
+    }
+}
