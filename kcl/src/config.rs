@@ -65,7 +65,7 @@ impl WorkerBuilder {
             initial_position: InitialPosition::default(),
             lease_duration: Duration::from_secs(10),
             assignment_interval: Duration::from_secs(1),
-            discovery_interval: Duration::from_secs(1),
+            discovery_interval: Duration::from_millis(500),
             handoff_timeout: Duration::from_secs(30),
             max_leases: usize::MAX,
             idle_between_reads: Duration::from_secs(1),

@@ -36,6 +36,8 @@ use crate::{
 
 /// Found leases that wait to be taken; discovery waits when there are more.
 const FOUND: usize = 64;
+/// What leaving the fleet may take before the shards are stopped all the same.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a stop may take beyond the time given to processors.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -147,12 +149,11 @@ async fn enter(context: &Context) -> Result<(), WorkerError> {
 struct Running<F> {
     context: Arc<Context>,
     factory: Arc<F>,
-    /// Stops what brings new leases: membership, discovery, assignment.
+    /// Stops what brings new leases: membership, discovery, assignment. The leader's lock is released at once, so that
+    /// another worker leads and gives our leases away while we release them.
     intake: CancellationToken,
     /// Stops the shards.
     shards_stop: CancellationToken,
-    /// Releases the leader's lock; last, since nobody should lead while we may.
-    leader_stop: CancellationToken,
     coordination: JoinSet<Result<(), WorkerError>>,
     found: mpsc::Receiver<Lease>,
     shards: JoinSet<()>,
@@ -165,21 +166,21 @@ impl<F: ProcessorFactory> Running<F> {
         let (found_sender, found) = mpsc::channel(FOUND);
         let (held, held_observer) = watch::channel(HashSet::new());
         context.nudges.discover.notify_one(); // a restarted worker may own leases already
-        let (leader, leading_until) = Leader::new(Arc::clone(&context));
-        let assigner = Assigner::new(Arc::clone(&context), leading_until);
+        let (leader, reign) = Leader::new(Arc::clone(&context));
+        let assigner = Assigner::new(Arc::clone(&context), reign);
         let discovery = Discovery { context: Arc::clone(&context), held: held_observer, found: found_sender };
-        let (intake, leader_stop) = (CancellationToken::new(), CancellationToken::new());
+        let intake = CancellationToken::new();
         let mut coordination = JoinSet::new();
         let mut spawn = |task: futures::future::BoxFuture<'static, Result<(), WorkerError>>| {
             coordination.spawn(task.in_current_span());
         };
         spawn(Box::pin(membership.run(intake.clone())));
-        spawn(Box::pin(done(leader.run(leader_stop.clone()))));
+        spawn(Box::pin(done(leader.run(intake.clone()))));
         spawn(Box::pin(done(assigner.run(intake.clone()))));
         spawn(Box::pin(done(discovery.run(intake.clone()))));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());
-        Self { context, factory, intake, shards_stop, leader_stop, coordination, found, shards, by_task, held }
+        Self { context, factory, intake, shards_stop, coordination, found, shards, by_task, held }
     }
 
     /// Takes found leases, forgets ended ones. Ends when `stop` resolves or the coordination fails.
@@ -227,9 +228,13 @@ impl<F: ProcessorFactory> Running<F> {
         }
     }
 
-    /// Leaves in good order: no new leases, then the shards, then the lock.
+    /// Leaves in good order. First the fleet: a leader that still counted us in would give our leases back to us.
     async fn stop(mut self) {
         self.intake.cancel();
+        let left = timeout(LEAVE_TIMEOUT, Self::drain(&mut self.coordination));
+        if left.await.is_err() {
+            error!("lease table did not answer in time while leaving the fleet");
+        }
         self.shards_stop.cancel();
         let patience = self.context.settings.shutdown_grace * 2 + STOP_MARGIN;
         let drained = timeout(patience, async {
@@ -240,8 +245,10 @@ impl<F: ProcessorFactory> Running<F> {
         if drained.await.is_err() {
             error!(shards = self.shards.len(), "processors did not stop in time, their leases will expire");
         }
-        self.leader_stop.cancel();
-        while let Some(ended) = self.coordination.join_next().await {
+    }
+
+    async fn drain(coordination: &mut JoinSet<Result<(), WorkerError>>) {
+        while let Some(ended) = coordination.join_next().await {
             match ended {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => error!(error = crate::event::chain(&failure), "worker stopped with an error"),

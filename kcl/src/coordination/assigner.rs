@@ -1,16 +1,20 @@
 //! SHELL: the leader's cycle. Scans the table, creates missing leases, gives leases to workers, deletes what is done with.
-//! Decided by [`logic`](crate::logic): `fleet_view`, `coverage`, `assignment`, `cleanup`.
+//! Decided by [`logic`](crate::logic): `fleet_view`, `coverage`, `assignment`, `cleanup`. A worker that expects to lead
+//! soon only looks on.
 //!
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem::discriminant, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use kpl::HashKeyRange;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, leader::LeadingUntil, shard_sync};
+use super::{Context, leader::Reign, shard_sync};
 use crate::{
     event::{Event, chain},
     lease::{
@@ -27,6 +31,8 @@ use crate::{
 
 /// Writes at the same time.
 const CONCURRENT_WRITES: usize = 16;
+/// Between two scans, for each lease of the table; bounded below by the assignment interval.
+const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 /// Cycles in a row that must see the same hole in the hash key space before shards are synced.
 /// Source: KCL `leasesRecoveryAuditorInconsistencyConfidenceThreshold`.
 const HOLE_CONFIDENCE: u32 = 3;
@@ -38,49 +44,77 @@ const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Runs the leader's cycle while this worker leads.
 pub(crate) struct Assigner {
     context: Arc<Context>,
-    leading_until: LeadingUntil,
+    reign: watch::Receiver<Reign>,
+    /// Kept from when the leader is suspected to be gone, so that an heir knows which leases expire.
+    view: FleetView,
     term: Term,
 }
 
 /// What is remembered while leading.
 #[derive(Default)]
 struct Term {
-    view: FleetView,
     hole: Option<(HashKeyRange, u32)>,
     synced: Option<Instant>,
     malformed: Vec<String>,
 }
 
 impl Assigner {
-    pub(crate) fn new(context: Arc<Context>, leading_until: LeadingUntil) -> Self {
-        Self { context, leading_until, term: Term::default() }
+    pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> Self {
+        Self { context, reign, view: FleetView::default(), term: Term::default() }
     }
 
-    /// Handles: gaining and losing leadership, time for a cycle or a nudge, cancellation.
+    /// Handles: changes of leadership, time for a cycle, a nudge, cancellation.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let interval = self.context.settings.assignment_interval;
         loop {
-            let elected = self.leading_until.wait_for(Option::is_some);
-            match stop.run_until_cancelled(elected).await {
-                Some(Ok(_)) => {}
-                _ => return,
-            }
-            self.term = Term::default();
-            while self.leads() {
-                if let Err(error) = self.cycle().await {
-                    self.context.table_failed(&error);
+            let reign = *self.reign.borrow_and_update();
+            let done = match reign {
+                Reign::Follower => {
+                    self.forget();
+                    Ok(())
                 }
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = sleep(interval) => {}
-                    () = self.context.nudges.assign.notified() => {}
+                Reign::Heir => self.watch().await,
+                Reign::Leader(_) => self.cycle().await,
+            };
+            if let Err(error) = done {
+                self.context.table_failed(&error);
+            }
+            let follows = reign == Reign::Follower;
+            let interval = self.interval();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(interval), if !follows => {}
+                () = self.context.nudges.assign.notified(), if !follows => {}
+                changed = self.reign.wait_for(|now| discriminant(now) != discriminant(&reign)) => {
+                    if changed.is_err() {
+                        return;
+                    }
                 }
             }
         }
     }
 
     fn leads(&self) -> bool {
-        self.leading_until.borrow().is_some_and(|until| Instant::now() < until)
+        matches!(*self.reign.borrow(), Reign::Leader(until) if Instant::now() < until)
+    }
+
+    /// Large tables are scanned less often, but often enough to notice a dead worker in time.
+    fn interval(&self) -> Duration {
+        let settings = &self.context.settings;
+        let by_size = TIME_PER_LEASE.saturating_mul(u32::try_from(self.view.leases()).unwrap_or(u32::MAX));
+        by_size.clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval))
+    }
+
+    fn forget(&mut self) {
+        self.view = FleetView::default();
+        self.term = Term::default();
+    }
+
+    /// Only looks, so as to know the leases' ages when it comes to leading.
+    async fn watch(&mut self) -> Result<(), StoreError> {
+        self.term = Term::default();
+        let scan = self.context.store.scan().await?;
+        self.view.observe(&scan, Instant::now(), self.context.clock.seconds());
+        Ok(())
     }
 
     async fn cycle(&mut self) -> Result<(), StoreError> {
@@ -95,7 +129,7 @@ impl Assigner {
             }
         }
         let now = Instant::now();
-        self.term.view.observe(&scan, now, self.context.clock.seconds());
+        self.view.observe(&scan, now, self.context.clock.seconds());
         let moves = self.plan(&scan, now);
         self.carry_out(moves).await;
         self.clean_up(&scan, now).await
@@ -131,11 +165,11 @@ impl Assigner {
         let patience = settings.handoff_timeout + settings.lease_duration;
         let candidate = |lease: &Lease| Candidate {
             lease: lease.clone(),
-            expired: lease.actual_owner().is_some() && self.term.view.age(&lease.key, now) > settings.lease_duration,
-            handoff_overdue: self.term.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
+            expired: lease.actual_owner().is_some() && self.view.age(&lease.key, now) > settings.lease_duration,
+            handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
         let candidates: Vec<Candidate> = scan.leases.iter().map(candidate).collect();
-        plan(&candidates, &self.term.view.active_workers(now), settings.max_leases)
+        plan(&candidates, &self.view.active_workers(now), settings.max_leases)
     }
 
     async fn carry_out(&self, moves: Vec<Move>) {
@@ -172,7 +206,7 @@ impl Assigner {
         if !deleted.is_empty() {
             self.context.events.emit(Event::LeasesCleanedUp { shards: deleted });
         }
-        for worker in self.term.view.stale_workers(STALE_WORKER_AGE, now) {
+        for worker in self.view.stale_workers(STALE_WORKER_AGE, now) {
             self.context.store.delete_worker(&worker).await?;
         }
         Ok(())

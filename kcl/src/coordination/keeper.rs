@@ -161,8 +161,8 @@ impl Keeper {
     }
 
     fn renewal_interval(&self) -> Duration {
-        // Spread over time, so that leases taken together are not renewed together.
-        (self.context.settings.lease_duration / RENEWALS).mul_f64(0.9 + 0.1 * fastrand::f64())
+        // Spread over time, so that leases taken together are not renewed together; never more often than Java does.
+        (self.context.settings.lease_duration / RENEWALS).mul_f64(1.0 + 0.1 * fastrand::f64())
     }
 
     async fn renew(&mut self) {

@@ -28,43 +28,58 @@ pub(crate) struct LockItem {
     pub(crate) released: bool,
 }
 
-/// Until when this worker leads: others act only while `Instant::now()` is before it. None: it does not lead.
-pub(crate) type LeadingUntil = watch::Receiver<Option<Instant>>;
+/// What this worker knows of the leadership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reign {
+    /// Somebody leads, as far as we know.
+    Follower,
+    /// The leader is silent: if it is gone, one of us will lead soon and should know the leases by then.
+    Heir,
+    /// We lead until then, unless a heartbeat is confirmed before.
+    Leader(Instant),
+}
 
+/// The lock's life as a part of a lease's, so that a new leader is there before leases expire.
+const LOCK_PART: f64 = 0.4;
 /// Heartbeats within one lock duration.
 const HEARTBEATS: u32 = 4;
+/// Heartbeats that the leader may miss before it is suspected to be gone.
+const MISSED: u32 = 2;
 
 /// Contends for the lock and keeps it.
 pub(crate) struct Leader {
     context: Arc<Context>,
     leadership: Leadership,
-    leading: watch::Sender<Option<Instant>>,
+    reign: watch::Sender<Reign>,
 }
 
 impl Leader {
-    pub(crate) fn new(context: Arc<Context>) -> (Self, LeadingUntil) {
-        let (leading, leading_until) = watch::channel(None);
+    pub(crate) fn new(context: Arc<Context>) -> (Self, watch::Receiver<Reign>) {
+        let (reign, observer) = watch::channel(Reign::Follower);
         let leadership = Leadership::new(context.settings.worker_id.clone());
-        (Self { context, leadership, leading }, leading_until)
+        (Self { context, leadership, reign }, observer)
     }
 
     /// Contends until cancelled, then releases the lock. Handles: time to look or to beat, cancellation.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let period = self.duration() / HEARTBEATS;
+        let period = self.period();
         loop {
             self.turn().await;
             self.publish();
             // Spread over the period, so that workers started together do not contend in step.
-            let pause = period.mul_f64(0.8 + 0.2 * fastrand::f64());
+            let pause = period.mul_f64(0.9 + 0.1 * fastrand::f64());
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return self.release().await;
             }
         }
     }
 
-    /// The lock lives as long as a lease does.
     fn duration(&self) -> Duration {
-        self.context.settings.lease_duration
+        self.context.settings.lease_duration.mul_f64(LOCK_PART)
+    }
+
+    fn period(&self) -> Duration {
+        self.duration() / HEARTBEATS
     }
 
     async fn turn(&mut self) {
@@ -93,15 +108,21 @@ impl Leader {
     }
 
     fn publish(&mut self) {
-        let until = self.leadership.leading_until(Instant::now());
+        let now = Instant::now();
+        let until = self.leadership.leading_until(now);
         if until.is_none() {
             // Not confirmed in time: others may lead by now, so contend from the beginning.
             self.leadership.lost();
         }
-        let before = self.leading.send_replace(until);
-        match (before, until) {
-            (None, Some(_)) => self.context.events.emit(Event::LeaderGained),
-            (Some(_), None) => self.context.events.emit(Event::LeaderLost),
+        let reign = match until {
+            Some(until) => Reign::Leader(until),
+            None if self.leadership.suspects(self.period() * MISSED, now) => Reign::Heir,
+            None => Reign::Follower,
+        };
+        let before = self.reign.send_replace(reign);
+        match (matches!(before, Reign::Leader(_)), until.is_some()) {
+            (false, true) => self.context.events.emit(Event::LeaderGained),
+            (true, false) => self.context.events.emit(Event::LeaderLost),
             _ => {}
         }
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a worker writes its item. Java workers do so every 30 s.
-pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long after its last report a Java worker counts as active. Source: twice KCL `workerMetricsReporterFreqInMillis`.
 pub(crate) const ACTIVE_WINDOW: Duration = Duration::from_secs(60);
 /// How often a worker looks whether its item is still its own.

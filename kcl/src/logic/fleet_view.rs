@@ -89,6 +89,11 @@ impl FleetView {
         }
     }
 
+    /// How many leases there are.
+    pub(crate) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// How long the lease's counter is unchanged.
     pub(crate) fn age(&self, key: &LeaseKey, now: Instant) -> Duration {
         self.leases.get(key).map_or(Duration::ZERO, |seen| now.duration_since(seen.changed))

@@ -41,6 +41,11 @@ impl Leadership {
         until.filter(|until| now < *until)
     }
 
+    /// Whether the leader seems to have stopped: its lock is unchanged for `silence`, though not stale yet.
+    pub(crate) fn suspects(&self, silence: Duration, now: Instant) -> bool {
+        self.held.is_none() && self.seen.as_ref().is_some_and(|(_, since)| now >= *since + silence)
+    }
+
     /// Our lock, to be confirmed by the next heartbeat.
     pub(crate) fn held(&self) -> Option<&LockItem> {
         self.held.as_ref().map(|(lock, _)| lock)
@@ -126,6 +131,18 @@ mod tests {
         assert_eq!(me.consider(Some(stale.clone()), start + DURATION), Step::Wait);
         let late = start + DURATION + Duration::from_millis(1);
         assert_eq!(me.consider(Some(stale.clone()), late), Step::Acquire(Some(stale)));
+    }
+
+    #[test]
+    fn a_leader_is_suspected_before_its_lock_is_stale() {
+        let (mut me, start, silence) = (me(), start(), DURATION / 2);
+        assert!(!me.suspects(silence, start), "nothing was seen yet");
+
+        me.consider(Some(lock("other", "v1")), start);
+        assert!(!me.suspects(silence, start + silence - Duration::from_millis(1)));
+        assert!(me.suspects(silence, start + silence));
+        me.consider(Some(lock("other", "v2")), start + silence);
+        assert!(!me.suspects(silence, start + silence));
     }
 
     #[test]

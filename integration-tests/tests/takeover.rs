@@ -1,0 +1,80 @@
+//! How long shards stand still when a worker goes, in virtual time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use integration_tests::{Journal, Running, TestStream};
+use tokio::time::{Instant, sleep};
+
+const LEASE_DURATION: Duration = Duration::from_secs(10);
+const SHARDS: i32 = 6;
+
+/// Three workers that have shared the shards, the leader first, and records that keep coming.
+async fn fleet(journal: &Journal) -> (TestStream, Vec<Running>, tokio::task::JoinHandle<()>) {
+    let stream = TestStream::start(SHARDS).await;
+    let mut workers = vec![stream.run("w1", journal)];
+    sleep(Duration::from_secs(3)).await;
+    workers.extend(["w2", "w3"].map(|id| stream.run(id, journal)));
+    let putting = tokio::spawn({
+        let stream = stream.clone();
+        async move {
+            for round in 0.. {
+                stream.put(round * 100..(round + 1) * 100).await;
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+    });
+    sleep(Duration::from_secs(25)).await;
+    (stream, workers, putting)
+}
+
+/// For each shard the longest time, since then, from one batch to the next.
+fn longest_pauses(journal: &Journal, since: Instant) -> BTreeMap<String, Duration> {
+    let mut last = BTreeMap::new();
+    let mut pauses = BTreeMap::new();
+    for entry in journal.entries().into_iter().filter(|entry| entry.at >= since && !entry.keys.is_empty()) {
+        let shard = entry.shard_id.to_string();
+        let pause = entry.at - *last.get(&shard).unwrap_or(&since);
+        last.insert(shard.clone(), entry.at);
+        let longest = pauses.entry(shard).or_insert(pause);
+        *longest = pause.max(*longest);
+    }
+    pauses
+}
+
+async fn pauses_after(killed: usize, graceful: bool) -> BTreeMap<String, Duration> {
+    let journal = Journal::default();
+    let (_stream, mut workers, putting) = fleet(&journal).await;
+    let gone = workers.remove(killed);
+    let since = Instant::now();
+    if graceful {
+        gone.stop().await.unwrap();
+    } else {
+        gone.kill();
+    }
+    sleep(Duration::from_secs(30)).await;
+    putting.abort();
+    let pauses = longest_pauses(&journal, since);
+    assert_eq!(pauses.len(), 6, "every shard is processed again");
+    pauses
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shards_of_a_killed_worker_are_processed_again_within_one_and_a_half_lease_durations() {
+    for killed in 0..3 {
+        let pauses = pauses_after(killed, false).await;
+
+        // Beside the taking over, a shard may have waited for its next read.
+        let bound = LEASE_DURATION.mul_f64(1.5) + Duration::from_secs(1);
+        assert!(pauses.values().all(|pause| *pause <= bound), "worker {killed}: {pauses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shards_of_a_worker_stopped_in_good_order_are_processed_again_within_two_seconds() {
+    for stopped in 0..3 {
+        let pauses = pauses_after(stopped, true).await;
+
+        let bound = Duration::from_secs(2) + Duration::from_secs(1);
+        assert!(pauses.values().all(|pause| *pause <= bound), "worker {stopped}: {pauses:?}");
+    }
+}
