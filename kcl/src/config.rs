@@ -153,6 +153,11 @@ impl WorkerBuilder {
         Ok(Worker::new(settings, events, kinesis, store, factory))
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (Settings, Events) {
+        (self.settings, self.events)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
         let names = [

@@ -6,8 +6,12 @@ use kpl::{HashKeyRange, ShardId};
 
 use crate::checkpoint::Checkpoint;
 
+#[cfg(test)]
+mod contract;
 pub(crate) mod dynamodb;
 pub(crate) mod item;
+#[cfg(test)]
+pub(crate) mod memory;
 pub(crate) mod store;
 
 /// Key of a lease in its table. For an application with one stream it is the shard id.
@@ -110,6 +114,11 @@ impl Lease {
         self.checkpoint_owner.is_some()
     }
 
+    /// Whether Java's rule counts giving the lease to this worker as a switch of owners.
+    pub(crate) fn counts_as_switch(&self, to: &WorkerId) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner != to) || self.checkpoint_owner.as_ref() == Some(to)
+    }
+
     /// Whether the shard is processed to its end.
     pub(crate) fn is_ended(&self) -> bool {
         self.checkpoint == Checkpoint::ShardEnd
@@ -124,4 +133,12 @@ pub(crate) enum Conditional {
     Applied,
     /// The item was not as expected and is unchanged; here it is as it stands now, None if it does not exist.
     Conflict(Option<Box<Lease>>),
+}
+
+#[cfg(test)]
+impl Conditional {
+    /// Whether the write took place.
+    pub(crate) fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied)
+    }
 }

@@ -78,6 +78,8 @@ mod processor;
 mod record;
 mod retrieval;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod worker;
 
 pub use checkpoint::{Checkpoint, Position};

@@ -157,11 +157,6 @@ fn owner_unchanged(
     }
 }
 
-/// Whether Java's rule counts this assignment as a switch of owners.
-fn is_owner_switch(lease: &Lease, to: &WorkerId) -> bool {
-    lease.owner.as_ref().is_some_and(|owner| owner != to) || lease.checkpoint_owner.as_ref() == Some(to)
-}
-
 impl LeaseStore for DynamoDbLeaseStore {
     fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
@@ -272,7 +267,7 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     fn assign<'a>(&'a self, lease: &'a Lease, to: &'a WorkerId) -> BoxFuture<'a, Result<Conditional, StoreError>> {
         let mut add = "ADD leaseCounter :one".to_owned();
-        if is_owner_switch(lease, to) {
+        if lease.counts_as_switch(to) {
             add.push_str(", ownerSwitchesSinceCheckpoint :one");
         }
         let (update, condition) = owners_unchanged(self.update(lease.key.as_str()), lease);

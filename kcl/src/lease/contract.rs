@@ -1,0 +1,311 @@
+//! What every lease table must do, checked against the one in DynamoDB and the one in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use kinesis_local::LocalAws;
+
+use super::{
+    Conditional, Lease, WorkerId,
+    dynamodb::DynamoDbLeaseStore,
+    memory::MemoryLeaseStore,
+    store::{CheckpointWrite, FleetVersion, LeaseStore},
+};
+use crate::{
+    checkpoint::Checkpoint,
+    coordination::{leader::LockItem, membership::WorkerItem},
+};
+
+const TABLE: &str = "application";
+
+async fn stores() -> Vec<Arc<dyn LeaseStore>> {
+    let aws = LocalAws::start().await.sdk_config();
+    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned());
+    dynamodb.prepare().await.unwrap();
+    vec![Arc::new(dynamodb), Arc::new(MemoryLeaseStore::default())]
+}
+
+fn shard(index: u32) -> Lease {
+    Lease::unowned(format!("shardId-{index:012}").into(), Checkpoint::TrimHorizon)
+}
+
+fn at(sequence_number: &str) -> CheckpointWrite {
+    let checkpoint = Checkpoint::from_wire(sequence_number, 3).unwrap();
+    CheckpointWrite { checkpoint, children: Vec::new() }
+}
+
+/// Creates the lease, gives it to `owner`, and reads it back.
+async fn owned_by(store: &dyn LeaseStore, owner: &str) -> Lease {
+    let lease = shard(0);
+    assert!(store.create(&lease).await.unwrap().is_applied());
+    assert!(store.assign(&lease, &owner.into()).await.unwrap().is_applied());
+    read(store).await
+}
+
+async fn read(store: &dyn LeaseStore) -> Lease {
+    store.get(&shard(0).key).await.unwrap().expect("lease exists")
+}
+
+/// What a refused write shows.
+fn refused(outcome: Conditional) -> Option<Lease> {
+    match outcome {
+        Conditional::Applied => panic!("the write should have been refused"),
+        Conditional::Conflict(found) => found.map(|lease| *lease),
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_created_once() {
+    for store in stores().await {
+        let first = Lease { parents: vec!["shardId-000000000009".into()], ..shard(0) };
+        assert!(store.create(&first).await.unwrap().is_applied());
+
+        refused(store.create(&shard(0)).await.unwrap());
+
+        assert_eq!(read(&*store).await, first);
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_raises_the_counter_and_a_stale_one_is_refused_with_the_present_item() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+
+        assert!(store.renew(&lease).await.unwrap().is_applied());
+
+        assert_eq!(read(&*store).await.counter, lease.counter + 1);
+        let found = refused(store.renew(&lease).await.unwrap()).expect("the item is shown");
+        assert_eq!(found.counter, lease.counter + 1);
+        assert_eq!(refused(store.renew(&shard(7)).await.unwrap()), None, "a missing lease cannot be renewed");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_learns_of_a_handoff_and_goes_on_with_that_knowledge() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
+
+        let found = refused(store.renew(&lease).await.unwrap()).expect("the item is shown");
+
+        assert_eq!((found.owner.clone(), found.checkpoint_owner.clone()), (Some("w2".into()), Some("w1".into())));
+        assert_eq!(found.counter, lease.counter, "a handoff leaves the counter");
+        assert!(store.renew(&found).await.unwrap().is_applied());
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_stored_during_a_handoff_too_and_refused_with_a_stale_counter() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
+
+        assert!(store.checkpoint(&lease, &at("100")).await.unwrap().is_applied());
+
+        let stored = read(&*store).await;
+        assert_eq!((stored.checkpoint, stored.counter), (at("100").checkpoint, lease.counter + 1));
+        refused(store.checkpoint(&lease, &at("200")).await.unwrap());
+        assert_eq!(read(&*store).await.checkpoint, at("100").checkpoint);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_shard_is_stored_with_its_children() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        let children = vec!["shardId-000000000001".into(), "shardId-000000000002".into()];
+
+        let end = CheckpointWrite { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
+        assert!(store.checkpoint(&lease, &end).await.unwrap().is_applied());
+
+        let ended = read(&*store).await;
+        assert!(ended.is_ended());
+        assert_eq!(ended.children, children);
+    }
+}
+
+#[tokio::test]
+async fn an_assignment_fences_the_old_owner() {
+    for store in stores().await {
+        let old = owned_by(&*store, "w1").await;
+
+        assert!(store.assign(&old, &"w2".into()).await.unwrap().is_applied());
+
+        let new = read(&*store).await;
+        assert_eq!((new.owner, new.counter, new.owner_switches), (Some("w2".into()), old.counter + 1, 1));
+        refused(store.renew(&old).await.unwrap());
+        refused(store.checkpoint(&old, &at("100")).await.unwrap());
+        refused(store.assign(&old, &"w3".into()).await.unwrap());
+        refused(store.release(&old).await.unwrap());
+        refused(store.begin_handoff(&old, &"w3".into()).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn the_old_owner_ends_a_handoff_by_assigning_to_the_new_one() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
+        refused(store.begin_handoff(&lease, &"w3".into()).await.unwrap());
+        let handing_over = read(&*store).await;
+        refused(store.begin_handoff(&handing_over, &"w3".into()).await.unwrap());
+        refused(store.assign(&lease, &"w3".into()).await.unwrap());
+
+        assert!(store.assign(&handing_over, &"w2".into()).await.unwrap().is_applied());
+
+        let handed_over = read(&*store).await;
+        assert_eq!((handed_over.owner, handed_over.checkpoint_owner), (Some("w2".into()), None));
+        assert_eq!((handed_over.counter, handed_over.owner_switches), (lease.counter + 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_released_lease_has_no_owner_and_a_handoff_survives_the_release() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        assert!(store.release(&lease).await.unwrap().is_applied());
+        let free = read(&*store).await;
+        assert_eq!((free.owner.clone(), free.counter), (None, lease.counter + 1));
+
+        assert!(store.assign(&free, &"w1".into()).await.unwrap().is_applied());
+        assert!(store.begin_handoff(&read(&*store).await, &"w2".into()).await.unwrap().is_applied());
+        assert!(store.release(&read(&*store).await).await.unwrap().is_applied());
+        let passed_on = read(&*store).await;
+        assert_eq!((passed_on.owner, passed_on.checkpoint_owner), (Some("w2".into()), None));
+    }
+}
+
+#[tokio::test]
+async fn deleted_leases_are_gone_and_cannot_be_written() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+
+        store.delete(&lease.key).await.unwrap();
+        store.delete(&lease.key).await.unwrap();
+
+        assert_eq!(store.get(&lease.key).await.unwrap(), None);
+        assert_eq!(refused(store.renew(&lease).await.unwrap()), None);
+        assert_eq!(refused(store.checkpoint(&lease, &at("1")).await.unwrap()), None);
+        assert_eq!(refused(store.assign(&lease, &"w2".into()).await.unwrap()), None);
+        assert_eq!(refused(store.release(&lease).await.unwrap()), None);
+    }
+}
+
+#[tokio::test]
+async fn a_scan_shows_leases_and_workers_and_the_index_what_is_owned() {
+    for store in stores().await {
+        for index in 0..30 {
+            assert!(store.create(&shard(index)).await.unwrap().is_applied());
+        }
+        for index in 0..10 {
+            assert!(store.assign(&shard(index), &"w1".into()).await.unwrap().is_applied());
+        }
+        store.report_worker(&worker("w1", 5)).await.unwrap();
+
+        let scan = store.scan().await.unwrap();
+
+        assert_eq!((scan.leases.len(), scan.workers, scan.malformed.len()), (30, vec![worker("w1", 5)], 0));
+        assert_eq!(store.keys_owned_by(&"w1".into()).await.unwrap().len(), 10);
+        assert_eq!(store.keys_owned_by(&"w2".into()).await.unwrap(), []);
+    }
+}
+
+fn worker(id: &str, last_update_seconds: u64) -> WorkerItem {
+    let instance = Some(format!("run of {id}"));
+    WorkerItem { id: id.into(), last_update_seconds, instance, started_at_millis: 7 }
+}
+
+#[tokio::test]
+async fn a_workers_item_shows_what_stood_there_and_is_deleted_only_unchanged() {
+    for store in stores().await {
+        assert_eq!(store.report_worker(&worker("w1", 5)).await.unwrap(), None);
+        assert_eq!(store.report_worker(&worker("w1", 6)).await.unwrap(), Some(worker("w1", 5)));
+
+        assert!(!store.delete_worker(&worker("w1", 5)).await.unwrap());
+        assert_eq!(store.get_worker(&"w1".into()).await.unwrap(), Some(worker("w1", 6)));
+        assert!(store.delete_worker(&worker("w1", 6)).await.unwrap());
+        assert_eq!(store.get_worker(&"w1".into()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn the_lock_has_one_holder_at_a_time() {
+    let lock = |owner: &str, version: &str| LockItem {
+        owner: WorkerId::from(owner),
+        version: version.to_owned(),
+        duration: Duration::from_secs(4),
+        released: false,
+    };
+    for store in stores().await {
+        let (first, beat, second) = (lock("w1", "a"), lock("w1", "b"), lock("w2", "c"));
+
+        assert!(store.put_lock(&first, None).await.unwrap());
+        assert!(!store.put_lock(&second, None).await.unwrap());
+        assert!(store.put_lock(&beat, Some(&first)).await.unwrap());
+        assert!(!store.put_lock(&second, Some(&first)).await.unwrap(), "seen before the heartbeat");
+        assert_eq!(store.get_lock().await.unwrap(), Some(beat.clone()));
+
+        assert!(!store.delete_lock(&first).await.unwrap());
+        assert!(store.delete_lock(&beat).await.unwrap());
+        assert_eq!(store.get_lock().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_application_is_declared_once() {
+    for store in stores().await {
+        assert_eq!(store.fleet_version().await.unwrap(), FleetVersion::Unknown);
+        assert!(store.declare_v3(&"w1".into(), 1).await.unwrap());
+        assert!(!store.declare_v3(&"w2".into(), 2).await.unwrap());
+        assert_eq!(store.fleet_version().await.unwrap(), FleetVersion::V3);
+    }
+}
+
+#[tokio::test]
+async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
+    let aws = LocalAws::start().await.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned());
+    store.prepare().await.unwrap();
+    let lease = owned_by(&store, "w1").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let key = AttributeValue::S(lease.key.as_str().to_owned());
+    let text = || AttributeValue::S("100".to_owned());
+    let update = dynamodb.update_item().table_name(TABLE).key("leaseKey", key.clone());
+    let update = update.update_expression("SET newAttribute = :v, pendingCheckpoint = :v");
+    update.expression_attribute_values(":v", text()).send().await.unwrap();
+
+    assert!(store.renew(&lease).await.unwrap().is_applied());
+    let lease = read(&store).await;
+    assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
+    let item = || async {
+        let get = dynamodb.get_item().table_name(TABLE).key("leaseKey", key.clone());
+        get.send().await.unwrap().item.unwrap()
+    };
+    assert!(item().await.contains_key("pendingCheckpoint"), "only a checkpoint ends a pending one");
+    assert!(store.checkpoint(&lease, &at("100")).await.unwrap().is_applied());
+    assert!(store.assign(&read(&store).await, &"w3".into()).await.unwrap().is_applied());
+    assert!(store.release(&read(&store).await).await.unwrap().is_applied());
+
+    let item = item().await;
+    assert_eq!(item.get("newAttribute"), Some(&text()));
+    assert!(!item.contains_key("pendingCheckpoint"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_missing_is_added_to_an_existing_table() {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+    let aws = LocalAws::start().await.sdk_config();
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash).build().unwrap();
+    let text = AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(ScalarAttributeType::S);
+    let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
+
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned());
+    store.prepare().await.unwrap();
+
+    owned_by(&store, "w1").await;
+    assert_eq!(store.keys_owned_by(&"w1".into()).await.unwrap(), [shard(0).key]);
+    let table = dynamodb.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
+    assert_eq!(table.global_secondary_indexes()[0].index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
+}

@@ -1,0 +1,190 @@
+//! Whole fleets under virtual time, on a lease table in memory and a stream without records.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::{BoxFuture, FutureExt as _, ready};
+use kpl::{HashKey, HashKeyRange, ShardId};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker, WorkerError,
+    config::WorkerBuilder,
+    kinesis::{Kinesis, KinesisError, Records, Shard, StartAt},
+    lease::{Lease, memory::MemoryLeaseStore, store::LeaseStore as _},
+};
+
+/// A stream whose shards never have records.
+#[derive(Debug)]
+struct QuietStream {
+    shards: Vec<Shard>,
+}
+
+impl QuietStream {
+    fn new(shards: u32) -> Self {
+        let width = u128::MAX / u128::from(shards);
+        let shard = |index: u32| {
+            let start = u128::from(index) * width;
+            let end = if index + 1 == shards { u128::MAX } else { start + width - 1 };
+            Shard {
+                id: ShardId::from(format!("shardId-{index:012}")),
+                parents: Vec::new(),
+                hash_key_range: HashKeyRange { start: HashKey(start), end: HashKey(end) },
+                starting_sequence_number: "1".parse().unwrap(),
+                ending_sequence_number: None,
+            }
+        };
+        Self { shards: (0..shards).map(shard).collect() }
+    }
+}
+
+impl Kinesis for QuietStream {
+    fn is_active(&self) -> BoxFuture<'_, Result<bool, KinesisError>> {
+        ready(Ok(true)).boxed()
+    }
+
+    fn list_shards<'a>(
+        &'a self,
+        _position: Option<&'a InitialPosition>,
+    ) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>> {
+        ready(Ok(self.shards.clone())).boxed()
+    }
+
+    fn shard_iterator<'a>(
+        &'a self,
+        _shard: &'a ShardId,
+        _start: &'a StartAt,
+    ) -> BoxFuture<'a, Result<String, KinesisError>> {
+        ready(Ok("iterator".to_owned())).boxed()
+    }
+
+    fn get_records<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+        let next_iterator = Some(iterator.to_owned());
+        let behind_latest = Some(Duration::ZERO);
+        ready(Ok(Records { records: Vec::new(), next_iterator, children: Vec::new(), behind_latest })).boxed()
+    }
+}
+
+struct Idle;
+
+impl RecordProcessor for Idle {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, _batch: RecordBatch, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// Workers of one application.
+struct Fleet {
+    stream: Arc<QuietStream>,
+    table: Arc<MemoryLeaseStore>,
+    workers: BTreeMap<String, JoinHandle<Result<(), WorkerError>>>,
+}
+
+impl Fleet {
+    fn new(shards: u32) -> Self {
+        let (stream, table) = (Arc::new(QuietStream::new(shards)), Arc::new(MemoryLeaseStore::default()));
+        Self { stream, table, workers: BTreeMap::new() }
+    }
+
+    fn start(&mut self, numbers: std::ops::Range<usize>) {
+        let aws = aws_types::SdkConfig::builder().build();
+        for number in numbers {
+            let id = format!("worker-{number:03}");
+            let builder = WorkerBuilder::new(&aws, "application".to_owned(), "stream".to_owned());
+            let builder = builder.worker_id(&id).idle_between_reads(Duration::from_secs(60));
+            let (settings, events) = builder.into_parts();
+            let factory = |_: &ShardContext| Idle;
+            let worker = Worker::new(settings, events, self.stream.clone(), self.table.clone(), factory);
+            self.workers.insert(id, tokio::spawn(worker.run()));
+        }
+    }
+
+    fn kill(&mut self, id: &str) {
+        self.workers.remove(id).expect("worker runs").abort();
+    }
+
+    async fn leases(&self) -> Vec<Lease> {
+        self.table.scan().await.unwrap().leases
+    }
+
+    /// Fewest and most leases that a living worker holds, None while leases are unowned, dead or in handoff.
+    async fn balance(&self) -> Option<(usize, usize)> {
+        let mut loads: BTreeMap<&str, usize> = self.workers.keys().map(|id| (id.as_str(), 0)).collect();
+        let leases = self.leases().await;
+        for lease in &leases {
+            let owner = lease.owner.as_ref().filter(|_| !lease.in_handoff())?;
+            *loads.get_mut(owner.as_str())? += 1;
+        }
+        (!leases.is_empty()).then_some((*loads.values().min()?, *loads.values().max()?))
+    }
+
+    /// Waits until loads differ by at most one, and says how long that took.
+    async fn balanced(&self, within: Duration) -> Duration {
+        let begun = Instant::now();
+        loop {
+            if let Some((fewest, most)) = self.balance().await
+                && most - fewest <= 1
+            {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < within, "not balanced within {within:?}: {:?}", self.balance().await);
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_fleet_balances_from_cold_and_after_a_third_of_it_dies() {
+    let mut fleet = Fleet::new(10_000);
+    fleet.start(0..200);
+    let cold = fleet.balanced(Duration::from_secs(120)).await;
+    assert_eq!(fleet.balance().await, Some((50, 50)));
+
+    // The leader among them, whoever it is.
+    let leader = fleet.table.get_lock().await.unwrap().expect("somebody leads").owner;
+    let mut dead: Vec<String> = fleet.workers.keys().filter(|id| **id != *leader.as_str()).take(65).cloned().collect();
+    dead.push(leader.as_str().to_owned());
+    dead.iter().for_each(|id| fleet.kill(id));
+    let after_deaths = fleet.balanced(Duration::from_secs(120)).await;
+
+    println!("10,000 leases, 200 workers: balanced {cold:?} after the start, {after_deaths:?} after 66 deaths");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_joins_a_balanced_fleet_gets_its_share_and_then_nothing_moves() {
+    let mut fleet = Fleet::new(30);
+    fleet.start(0..2);
+    fleet.balanced(Duration::from_secs(60)).await;
+
+    fleet.start(2..3);
+    fleet.balanced(Duration::from_secs(60)).await;
+
+    let owners = |leases: Vec<Lease>| leases.into_iter().map(|lease| lease.owner).collect::<Vec<_>>();
+    let before = owners(fleet.leases().await);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(owners(fleet.leases().await), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_fleet_writes_no_more_per_lease_than_javas() {
+    const JAVA_RENEWAL: f64 = 3.308;
+    const JAVA_REPORT: f64 = 30.0;
+    let (leases, workers) = (100, 4);
+    let mut fleet = Fleet::new(leases);
+    fleet.start(0..workers);
+    fleet.balanced(Duration::from_secs(60)).await;
+
+    let (before, begun) = (fleet.table.writes(), Instant::now());
+    sleep(Duration::from_secs(3600)).await;
+
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let per_second = (fleet.table.writes() - before) as f64 / begun.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let java = f64::from(leases) / JAVA_RENEWAL + workers as f64 / JAVA_REPORT + 1.0 / JAVA_REPORT;
+    println!("{per_second:.2} writes a second for {leases} leases of {workers} workers; Java {java:.2}");
+    assert!(per_second <= java, "{per_second} writes a second, Java {java}");
+}
