@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub(crate) use self::consumer::Subscription;
 pub(crate) use self::error::Error;
-pub(crate) use self::operations::{Call, Next, Reply, Step};
+pub(crate) use self::operations::{Call, Next, RecordFaults, Reply, Step};
 use self::stream::Stream;
 pub(crate) use self::stream::arn;
 use crate::ACCOUNT_ID;

@@ -13,6 +13,8 @@ use aws_types::region::Region;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::dynamodb::Lags;
+use crate::faults::Faults;
 use crate::kinesis::Delays;
 use crate::serve::{ServeError, ServeOptions, Server};
 use crate::services::Services;
@@ -65,6 +67,11 @@ impl LocalAws {
         Server::start(Arc::clone(&self.services), options).await
     }
 
+    /// Faults that calls run into, to be set, counted and removed at any time.
+    pub fn faults(&self) -> &Faults {
+        &self.services.faults
+    }
+
     /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`. Its calls
     /// are answered with AccessDeniedException.
     pub fn deny(&self, action: &str) {
@@ -82,6 +89,7 @@ impl LocalAws {
 #[must_use = "nothing starts before start() is called"]
 pub struct Builder {
     delays: Delays,
+    lags: Lags,
     denied: BTreeSet<String>,
 }
 
@@ -111,6 +119,21 @@ impl Builder {
         self
     }
 
+    /// How old what an eventually consistent read of DynamoDB sees is: GetItem, Query, Scan and BatchGetItem without
+    /// ConsistentRead, and all reads of global secondary indexes. Default zero: they see everything. Tables themselves
+    /// change at once.
+    pub fn dynamodb_reads_lag(mut self, lag: Duration) -> Self {
+        self.lags.reads = lag;
+        self
+    }
+
+    /// How long a global secondary index that UpdateTable adds stays CREATING and cannot be read. Default zero: it is
+    /// ACTIVE at once.
+    pub fn indexes_take(mut self, delay: Duration) -> Self {
+        self.lags.indexes = delay;
+        self
+    }
+
     /// Denies an action from the start. See [`LocalAws::deny`].
     pub fn deny(mut self, action: &str) -> Self {
         self.denied.insert(action.to_owned());
@@ -125,7 +148,7 @@ impl Builder {
     /// # Cancellation
     /// Dropping the future before it completes starts nothing.
     pub async fn start(self) -> LocalAws {
-        let services = Services::new(Clock::start(), self.delays, Access::new(self.denied));
+        let services = Services::new(Clock::start(), self.delays, self.lags, Access::new(self.denied));
         LocalAws { services: Arc::new(services) }
     }
 }

@@ -30,7 +30,7 @@ responses! {
     /// PutRecords: as many results as the request had records, in their order.
     PutRecords {
         failed_record_count: usize,
-        records: Vec<PutRecord>,
+        records: Vec<PutResult>,
     }
     /// GetShardIterator.
     GetShardIterator {
@@ -174,6 +174,25 @@ responses! {
         stream_arn: String,
         current_shard_count: usize,
         target_shard_count: u32,
+    }
+}
+
+/// What became of one record of PutRecords.
+#[derive(Serialize, Debug)]
+#[serde(untagged)]
+pub(crate) enum PutResult {
+    Stored(PutRecord),
+    #[serde(rename_all = "PascalCase")]
+    Failed {
+        error_code: &'static str,
+        error_message: &'static str,
+    },
+}
+
+impl PutRecords {
+    pub(super) fn new(records: Vec<PutResult>) -> Self {
+        let failed = records.iter().filter(|result| matches!(result, PutResult::Failed { .. }));
+        Self { failed_record_count: failed.count(), records }
     }
 }
 

@@ -47,7 +47,7 @@ impl Service {
     }
 
     fn raw(&self, operation: &str, body: &[u8]) -> Result<Value, Error> {
-        let Reply::Body(answer) = (Call { operation, body }).perform(self)? else {
+        let Reply::Body(answer) = (Call { operation, body, record_faults: None }).perform(self)? else {
             panic!("{operation} answers with events");
         };
         Ok(serde_json::from_slice(&answer).unwrap())

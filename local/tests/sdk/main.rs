@@ -6,6 +6,8 @@ mod access;
 mod consumers;
 mod dynamodb;
 mod fan_out;
+mod faults;
+mod lag;
 mod records;
 mod resharding;
 mod shards;

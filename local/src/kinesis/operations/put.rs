@@ -16,6 +16,14 @@ const MAX_RECORDS: usize = 500;
 /// Most bytes of a request, data and partition keys together. Same source.
 const MAX_REQUEST_BYTES: usize = 10 << 20;
 
+/// Records of PutRecords that are to fail, whether they are stored or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordFaults {
+    /// Every n-th record, from 1.
+    pub(crate) every: usize,
+    pub(crate) are_stored: bool,
+}
+
 /// A record that passed the checks which need no stream.
 struct Entry<'r> {
     partition_key: &'r str,
@@ -54,6 +62,19 @@ impl<'r> Entry<'r> {
         let shard = stream.shard_for(self.hash_key, now);
         let sequence_number = shard.append(self.partition_key, self.data, now);
         response::PutRecord { shard_id: shard.id, sequence_number }
+    }
+
+    /// As one of many: its refusal is a result as well.
+    fn store_or_fail(self, stream: &mut Stream, fault: Option<RecordFaults>, now: Millis) -> response::PutResult {
+        let failed = response::PutResult::Failed { error_code: "InternalFailure", error_message: "Internal failure." };
+        match fault {
+            Some(RecordFaults { are_stored: false, .. }) => failed,
+            Some(_) => {
+                self.store(stream, now);
+                failed
+            }
+            None => response::PutResult::Stored(self.store(stream, now)),
+        }
     }
 }
 
@@ -95,6 +116,7 @@ impl Kinesis {
     pub(super) fn put_records(
         &mut self,
         request: request::PutRecords<'_>,
+        faults: Option<RecordFaults>,
         now: Millis,
     ) -> Result<response::PutRecords, Error> {
         check_records(&request)?;
@@ -115,8 +137,9 @@ impl Kinesis {
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
-        let records = entries.into_iter().map(|entry| entry.store(stream, now)).collect();
-        Ok(response::PutRecords { failed_record_count: 0, records })
+        let fault = |n: usize| faults.filter(|faults| n.is_multiple_of(faults.every));
+        let records = (1..).zip(entries).map(|(n, entry)| entry.store_or_fail(stream, fault(n), now)).collect();
+        Ok(response::PutRecords::new(records))
     }
 }
 
