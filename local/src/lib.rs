@@ -36,6 +36,9 @@
 //! **Faults** are set by rules, at any time: [`LocalAws::faults`]. What DynamoDB does late, eventually consistent reads
 //! and new indexes, is set by [`Builder::dynamodb_reads_lag`] and [`Builder::indexes_take`].
 //!
+//! **Limits** on throughput and calls are lifted unless asked for: [`Builder::enforce_limits`]. Memory is bounded always:
+//! [`Builder::max_retained_bytes`].
+//!
 //! # What is faithful
 //! Lineage of shards through splits, merges and uniform scaling; the end of a closed shard with its child shards; all
 //! iterator types and shard filters; pages and tokens; lag; millisecond arrival times and positions; expiry of
@@ -45,7 +48,7 @@
 //! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes.
 //!
 //! # What is not here
-//! Limits on throughput, CBOR, TLS, tags and encryption of streams, changes of the
+//! CBOR, TLS, tags and encryption of streams, changes of the
 //! capacity mode. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes with the process;
 //! signatures are not checked.
 //!
@@ -62,6 +65,7 @@
 //! | `clock.rs`, `timestamp.rs` | the virtual clock; times on the wire |
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
+//! | `kinesis/limits.rs`, `meter.rs` | limits of the account and of shards |
 //! | `kinesis/consumer.rs` | registered consumers and their subscriptions |
 //! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
 //! | `kinesis/operations.rs` and below | the operations, by theme |

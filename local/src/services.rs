@@ -1,6 +1,7 @@
 //! The services behind one door: a request in, an answer out, faults in between. No HTTP here; see `connector.rs`,
 //! `serve.rs`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use crate::clock::Clock;
 use crate::dynamodb::{DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
 use crate::faults::{End, Faults, RefusalKind, Verdict};
-use crate::kinesis::{Call, Delays, Error, Kinesis, Reply, Step};
+use crate::kinesis::{Call, Delays, Error, Kinesis, Limits, Reply, Step};
 use crate::refusal::Refusal;
 use crate::subscription;
 use crate::timestamp::Millis;
@@ -107,7 +108,17 @@ impl Body {
 #[error("connection closed before an answer")]
 pub(crate) struct Dropped;
 
-/// The state of both services.
+/// What the services are started with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) delays: Delays,
+    pub(crate) limits: Limits,
+    pub(crate) lags: Lags,
+    /// Actions that are denied from the start.
+    pub(crate) denied: BTreeSet<String>,
+}
+
+/// The state of the services.
 #[derive(Debug)]
 pub(crate) struct Services {
     clock: Clock,
@@ -120,12 +131,13 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    pub(crate) fn new(clock: Clock, delays: Delays, lags: Lags, access: Access) -> Self {
+    pub(crate) fn new(clock: Clock, settings: Settings) -> Self {
+        let Settings { delays, limits, lags, denied } = settings;
         Self {
             clock,
-            kinesis: Mutex::new(Kinesis::new(delays)),
+            kinesis: Mutex::new(Kinesis::new(delays, limits)),
             dynamodb: DynamoDb::new(clock, lags),
-            access,
+            access: Access::new(denied),
             faults: Faults::default(),
             requests: AtomicU64::new(0),
         }

@@ -84,7 +84,10 @@ impl Call<'_> {
         A: Serialize,
     {
         let request = request::parse(self.body)?;
-        let answer = step.run(|kinesis, now| operation(kinesis, request, now))?;
+        let answer = step.run(|kinesis, now| {
+            kinesis.admit(self.operation, now)?;
+            operation(kinesis, request, now)
+        })?;
         Ok(serde_json::to_vec(&answer).expect("answers are plain structs with string keys"))
     }
 }

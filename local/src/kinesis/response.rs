@@ -1,8 +1,11 @@
 //! The answers as they go over the wire (AWS JSON 1.1).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
+use super::error::Error;
 use super::hash_key::HashKeyRange;
 use super::sequence::SequenceNumber;
 use super::shard::{Record, Shard, ShardId};
@@ -185,8 +188,14 @@ pub(crate) enum PutResult {
     #[serde(rename_all = "PascalCase")]
     Failed {
         error_code: &'static str,
-        error_message: &'static str,
+        error_message: Cow<'static, str>,
     },
+}
+
+impl From<Error> for PutResult {
+    fn from(error: Error) -> Self {
+        Self::Failed { error_code: error.code, error_message: error.message }
+    }
 }
 
 impl PutRecords {

@@ -8,6 +8,7 @@ mod dynamodb;
 mod fan_out;
 mod faults;
 mod lag;
+mod limits;
 mod records;
 mod resharding;
 mod shards;
