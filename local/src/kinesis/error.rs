@@ -22,6 +22,11 @@ impl Error {
         Self { code, message: message.into() }
     }
 
+    /// What clients classify by.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The body of the answer.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("two strings always serialize")
@@ -37,6 +42,14 @@ impl Error {
 
     pub(super) fn limit_exceeded(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("LimitExceededException", message)
+    }
+
+    /// A shard has used up its throughput.
+    pub(super) fn rate_exceeded(shard: impl Display, stream: &str) -> Self {
+        Self::new(
+            "ProvisionedThroughputExceededException",
+            format!("Rate exceeded for shard {shard} in stream {stream} under account {ACCOUNT_ID}."),
+        )
     }
 
     pub(super) fn resource_in_use(message: impl Into<Cow<'static, str>>) -> Self {
@@ -69,6 +82,11 @@ impl Error {
 
     pub(super) fn no_stream(name: &str, account: &str) -> Self {
         Self::new("ResourceNotFoundException", format!("Stream {name} under account {account} not found."))
+    }
+
+    /// A consumer, by its ARN or in words.
+    pub(super) fn no_consumer(consumer: impl Display) -> Self {
+        Self::new("ResourceNotFoundException", format!("Consumer {consumer} not found."))
     }
 
     pub(super) fn no_shard(shard: impl Display, stream: &str) -> Self {

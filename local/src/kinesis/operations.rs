@@ -1,13 +1,19 @@
 //! The operations by name: from the body of a request to the body of the answer.
 
+mod consumers;
 mod get;
 mod listing;
+mod position;
 mod put;
 mod resharding;
 mod streams;
+mod subscribe;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::put::RecordFaults;
+pub(crate) use self::subscribe::Next;
+use super::consumer::Subscription;
 use super::{Error, Kinesis, request};
 use crate::timestamp::Millis;
 
@@ -16,15 +22,30 @@ use crate::timestamp::Millis;
 pub(crate) struct Call<'a> {
     pub(crate) operation: &'a str,
     pub(crate) body: &'a [u8],
+    /// Records of PutRecords that are to fail.
+    pub(crate) record_faults: Option<RecordFaults>,
+}
+
+/// What an operation answers: a body, or events from now on.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Body(Vec<u8>),
+    Events(Box<Subscription>),
 }
 
 impl Call<'_> {
     /// Performs the call. `step` runs one step of the state under its lock; reading and writing JSON, which is most of
     /// the work, happens outside.
-    pub(crate) fn perform<S>(self, step: S) -> Result<Vec<u8>, Error>
-    where
-        S: Step,
-    {
+    pub(crate) fn perform<S: Step>(self, step: S) -> Result<Reply, Error> {
+        if self.operation == "SubscribeToShard" {
+            let request = request::parse(self.body)?;
+            let subscription = step.run(|kinesis, now| kinesis.subscribe_to_shard(request, now))?;
+            return Ok(Reply::Events(Box::new(subscription)));
+        }
+        self.answer(step).map(Reply::Body)
+    }
+
+    fn answer<S: Step>(self, step: S) -> Result<Vec<u8>, Error> {
         match self.operation {
             "CreateStream" => self.run(step, Kinesis::create_stream),
             "DeleteStream" => self.run(step, Kinesis::delete_stream),
@@ -33,7 +54,9 @@ impl Call<'_> {
             "ListStreams" => self.run(step, Kinesis::list_streams),
             "ListShards" => self.run(step, Kinesis::list_shards),
             "PutRecord" => self.run(step, Kinesis::put_record),
-            "PutRecords" => self.run(step, Kinesis::put_records),
+            "PutRecords" => {
+                self.run(step, |kinesis, request, now| kinesis.put_records(request, self.record_faults, now))
+            }
             "GetShardIterator" => self.run(step, Kinesis::get_shard_iterator),
             "GetRecords" => self.run(step, Kinesis::get_records),
             "SplitShard" => self.run(step, Kinesis::split_shard),
@@ -42,6 +65,10 @@ impl Call<'_> {
             "IncreaseStreamRetentionPeriod" => self.run(step, Kinesis::increase_retention),
             "DecreaseStreamRetentionPeriod" => self.run(step, Kinesis::decrease_retention),
             "UpdateMaxRecordSize" => self.run(step, Kinesis::update_max_record_size),
+            "RegisterStreamConsumer" => self.run(step, Kinesis::register_consumer),
+            "DescribeStreamConsumer" => self.run(step, Kinesis::describe_consumer),
+            "ListStreamConsumers" => self.run(step, Kinesis::list_consumers),
+            "DeregisterStreamConsumer" => self.run(step, Kinesis::deregister_consumer),
             _ => Err(Error::unknown_operation()),
         }
     }
@@ -49,7 +76,7 @@ impl Call<'_> {
     fn run<'a, Q, A>(
         self,
         step: impl Step,
-        operation: fn(&mut Kinesis, Q, Millis) -> Result<A, Error>,
+        operation: impl FnOnce(&mut Kinesis, Q, Millis) -> Result<A, Error>,
     ) -> Result<Vec<u8>, Error>
     where
         Self: 'a,
@@ -57,7 +84,10 @@ impl Call<'_> {
         A: Serialize,
     {
         let request = request::parse(self.body)?;
-        let answer = step.run(|kinesis, now| operation(kinesis, request, now))?;
+        let answer = step.run(|kinesis, now| {
+            kinesis.admit(self.operation, now)?;
+            operation(kinesis, request, now)
+        })?;
         Ok(serde_json::to_vec(&answer).expect("answers are plain structs with string keys"))
     }
 }

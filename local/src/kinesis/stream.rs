@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
+use super::consumer::Consumer;
 use super::error::Error;
 use super::hash_key::{HashKey, HashKeyRange};
+use super::limits::Retained;
 use super::reshard::Reshard;
 use super::response;
 use super::sequence::Era;
-use super::shard::{Shard, ShardId};
+use super::shard::{Opening, Shard, ShardId};
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
 
@@ -50,6 +52,7 @@ pub(crate) struct Stream {
     pub(super) retention_hours: u32,
     pub(super) max_record_kib: u32,
     pub(super) state: State,
+    pub(super) consumers: BTreeMap<String, Consumer>,
     shards: BTreeMap<ShardId, Shard>,
     /// Open shards by the start of their range, ascending.
     open: Vec<(HashKey, ShardId)>,
@@ -57,24 +60,38 @@ pub(crate) struct Stream {
     closed: VecDeque<(Millis, ShardId)>,
     next_shard: u32,
     last_era: Era,
+    retained: Retained,
+}
+
+/// What a stream is created with.
+#[derive(Debug)]
+pub(super) struct Creation {
+    pub(super) name: String,
+    pub(super) incarnation: u64,
+    pub(super) mode: Mode,
+    pub(super) shards: u32,
+    pub(super) retained: Retained,
 }
 
 impl Stream {
-    /// A stream that becomes ACTIVE with that many shards at `until`.
-    pub(super) fn create(name: &str, incarnation: u64, mode: Mode, shards: u32, now: Millis, until: Millis) -> Self {
+    /// A stream that becomes ACTIVE at `until`.
+    pub(super) fn create(creation: Creation, now: Millis, until: Millis) -> Self {
+        let Creation { name, incarnation, mode, shards, retained } = creation;
         Self {
-            name: name.to_owned(),
+            name,
             incarnation,
             created_at: now,
             mode,
             retention_hours: DEFAULT_RETENTION_HOURS,
             max_record_kib: DEFAULT_MAX_RECORD_KIB,
             state: State::Creating { until, shards },
+            consumers: BTreeMap::new(),
             shards: BTreeMap::new(),
             open: Vec::new(),
             closed: VecDeque::new(),
             next_shard: 0,
             last_era: Era::default(),
+            retained,
         }
     }
 
@@ -95,11 +112,27 @@ impl Stream {
             State::Deleting { until } if until <= now => return false,
             _ => {}
         }
+        self.consumers.retain(|_, consumer| consumer.advance(now));
         let horizon = self.horizon(now);
         while let Some((_, id)) = self.closed.pop_front_if(|(at, _)| *at < horizon) {
             self.shards.remove(&id);
         }
         true
+    }
+
+    /// When what is under way will be finished, if anything is.
+    pub(super) fn next_change(&self) -> Option<Millis> {
+        match self.state {
+            State::Creating { until, .. } | State::Updating { until, .. } | State::Deleting { until } => Some(until),
+            State::Active => None,
+        }
+    }
+
+    /// Tells everyone who is subscribed to any shard to look again.
+    pub(super) fn wake_subscribers(&self) {
+        for shard in self.shards.values() {
+            shard.changed.notify_waiters();
+        }
     }
 
     /// What is older is forgotten.
@@ -140,6 +173,18 @@ impl Stream {
         )))
     }
 
+    /// Passes when the stream was created about then. StreamCreationTimestamp tells streams of one name apart; clients
+    /// may have rounded it to seconds.
+    pub(super) fn require_created_at(&self, created_at: Option<Millis>) -> Result<(), Error> {
+        let second = Duration::from_secs(1);
+        match created_at {
+            Some(time) if time.since(self.created_at) >= second || self.created_at.since(time) >= second => {
+                Err(Error::no_stream(&self.name, ACCOUNT_ID))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The shards that are not forgotten, by id: all of them, or those after one.
     pub(super) fn shards_after(&self, id: Option<ShardId>) -> impl Iterator<Item = &Shard> {
         let start = id.map_or(Bound::Unbounded, Bound::Excluded);
@@ -151,11 +196,17 @@ impl Stream {
     }
 
     /// A shard without the records that are past retention.
-    pub(super) fn trimmed_shard(&mut self, id: ShardId, now: Millis) -> Option<&Shard> {
+    pub(super) fn trimmed_shard(&mut self, id: ShardId, now: Millis) -> Option<&mut Shard> {
         let horizon = self.horizon(now);
         let shard = self.shards.get_mut(&id)?;
         shard.trim(horizon);
         Some(shard)
+    }
+
+    /// Forgets all records that are past retention.
+    pub(super) fn trim(&mut self, now: Millis) {
+        let horizon = self.horizon(now);
+        self.shards.values_mut().for_each(|shard| shard.trim(horizon));
     }
 
     /// Open shards in the order of their hash keys.
@@ -177,7 +228,8 @@ impl Stream {
         let id = ShardId(self.next_shard);
         self.next_shard += 1;
         self.last_era = self.last_era.after(now);
-        self.shards.insert(id, Shard::open(id, range, parents, self.last_era, now));
+        let opening = Opening { id, range, parents, retained: self.retained.clone() };
+        self.shards.insert(id, Shard::open(opening, self.last_era, now));
         let at = self.open.partition_point(|(start, _)| *start < range.start);
         self.open.insert(at, (range.start, id));
         id

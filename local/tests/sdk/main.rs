@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod access;
+mod consumers;
 mod dynamodb;
+mod fan_out;
+mod faults;
+mod lag;
+mod limits;
 mod records;
 mod resharding;
 mod shards;

@@ -5,7 +5,7 @@ use tracing::info;
 use super::listing;
 use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
-use crate::kinesis::stream::{Mode, State, Stream};
+use crate::kinesis::stream::{Creation, Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, iterator, request, response};
 use crate::timestamp::Millis;
 
@@ -64,7 +64,9 @@ impl Kinesis {
         }
         self.incarnations += 1;
         let until = now.plus(self.delays.creating);
-        let mut stream = Stream::create(name, self.incarnations, mode, shards, now, until);
+        let (incarnation, retained) = (self.incarnations, self.retained.clone());
+        let creation = Creation { name: name.to_owned(), incarnation, mode, shards, retained };
+        let mut stream = Stream::create(creation, now, until);
         if let Some(kib) = request.max_record_size_in_kib {
             stream.max_record_kib = u32::try_from(kib).unwrap_or(stream.max_record_kib);
         }
@@ -75,14 +77,21 @@ impl Kinesis {
 
     pub(super) fn delete_stream(
         &mut self,
-        request: request::StreamOnly<'_>,
+        request: request::DeleteStream<'_>,
         now: Millis,
     ) -> Result<response::Empty, Error> {
         let until = now.plus(self.delays.deleting);
         let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
         let stream = self.stream(name, now)?;
         stream.require_active()?;
+        if !stream.consumers.is_empty() && request.enforce_consumer_deletion != Some(true) {
+            return Err(Error::resource_in_use(format!(
+                "Stream {name} under account {ACCOUNT_ID} has active consumers. Deregister them, or set \
+                 EnforceConsumerDeletion."
+            )));
+        }
         stream.state = State::Deleting { until };
+        stream.wake_subscribers();
         self.advance(name, now);
         info!(stream = name, "stream deleted");
         Ok(response::Empty {})
@@ -103,7 +112,7 @@ impl Kinesis {
                 enhanced_monitoring: NO_METRICS,
                 encryption_type: "NONE",
                 open_shard_count: stream.open_shards().len(),
-                consumer_count: 0,
+                consumer_count: stream.consumers.len(),
                 max_record_size_in_kib: stream.max_record_kib,
             },
         })
