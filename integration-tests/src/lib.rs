@@ -35,7 +35,11 @@ pub struct TestStream {
 impl TestStream {
     /// Creates the stream with `shards` shards.
     pub async fn start(shards: i32) -> Self {
-        let local = LocalAws::start().await;
+        Self::on(LocalAws::start().await, shards).await
+    }
+
+    /// Creates the stream there.
+    pub async fn on(local: LocalAws, shards: i32) -> Self {
         let aws = local.sdk_config();
         let kinesis = Client::new(&aws);
         kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await.expect("stream is new");

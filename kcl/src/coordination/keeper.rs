@@ -25,6 +25,8 @@ use crate::{
 const RENEWALS: u32 = 3;
 /// Pause after a failed renewal, as a part of the renewal interval.
 const RETRY: u32 = 6;
+/// Pauses before the tries of a checkpoint after its first.
+const CHECKPOINT_PAUSES_MILLIS: [u64; 4] = [100, 200, 400, 800];
 /// Commands that may wait for the keeper: checkpoints of one shard, which its processor awaits one by one.
 const COMMANDS: usize = 16;
 
@@ -181,8 +183,7 @@ impl Keeper {
     }
 
     async fn checkpoint(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
-        let begun = Instant::now();
-        let result = self.write(Some(&write)).await;
+        let (begun, result) = self.persist(&write).await;
         match &result {
             Ok(()) => {
                 self.lease.checkpoint = write.checkpoint;
@@ -193,6 +194,21 @@ impl Keeper {
             Err(_) => {}
         }
         result
+    }
+
+    /// Writes a checkpoint, and again after a failure that may pass. Also returns when the last try began.
+    async fn persist(&mut self, write: &CheckpointWrite) -> (Instant, Result<(), CheckpointError>) {
+        let mut pauses = CHECKPOINT_PAUSES_MILLIS.map(Duration::from_millis).into_iter();
+        loop {
+            let begun = Instant::now();
+            match (self.write(Some(write)).await, pauses.next()) {
+                (Err(CheckpointError::Table(error)), Some(pause)) if error.may_pass() => {
+                    self.context.table_failed(&error);
+                    sleep_until((begun + pause.mul_f64(0.5 + 0.5 * fastrand::f64())).min(self.expiry())).await;
+                }
+                (result, _) => return (begun, result),
+            }
+        }
     }
 
     /// Writes a renewal (None) or a checkpoint, and again with what a refusal taught us.

@@ -89,6 +89,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the same call may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Call { .. })
+    }
+}
+
 /// What a checkpoint writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CheckpointWrite {
