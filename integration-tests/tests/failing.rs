@@ -333,6 +333,44 @@ async fn the_table_of_a_fleet_under_migration_is_refused() {
     assert!(error.to_string().contains("CLIENT_VERSION_UPGRADE_FROM_2X"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_created_again_under_its_name_is_not_read_with_the_old_checkpoints() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let worker = stream.run("w1", &journal);
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    worker.stop().await.unwrap();
+
+    stream.kinesis.delete_stream().stream_name(STREAM).send().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    stream.kinesis.create_stream().stream_name(STREAM).shard_count(1).send().await.unwrap();
+    let error = stream.run("w1", &journal).ended().await.unwrap_err();
+
+    assert!(matches!(error, WorkerError::OtherStream { .. }), "{error:?}");
+    assert!(error.to_string().contains("choose another application name"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_deleted_by_hand_is_lost_by_its_worker_and_created_again() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let (stream, journal, events) = (TestStream::start(2).await, Journal::default(), EventLog::default());
+    let builder = stream.worker("w1").on_event(events.handler());
+    let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    stream.put(0..100).await;
+    journal.processed(100).await;
+
+    let delete = aws_sdk_dynamodb::Client::new(&stream.aws).delete_item().table_name(APPLICATION);
+    delete.key("leaseKey", AttributeValue::S("shardId-000000000000".to_owned())).send().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    stream.put(100..200).await;
+    journal.processed(200).await;
+
+    let shard_id = "shardId-000000000000".into();
+    assert_eq!(events.count(|event| *event == Event::LeaseLost { shard_id: kcl::ShardId::clone(&shard_id) }), 1);
+    assert!(events.count(|event| *event == Event::LeasesCreated { shards: vec![shard_id.clone()] }) == 1);
+    worker.stop().await.unwrap();
+}
+
 #[test]
 fn bad_configuration_is_refused_before_anything_is_called() {
     let aws = aws_types::SdkConfig::builder().build();

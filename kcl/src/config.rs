@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) application: String,
     pub(crate) stream: String,
     pub(crate) table: String,
+    pub(crate) create_table: bool,
     pub(crate) worker_id: WorkerId,
     pub(crate) initial_position: InitialPosition,
     pub(crate) lease_duration: Duration,
@@ -59,6 +60,7 @@ impl WorkerBuilder {
     pub(crate) fn new(aws: &SdkConfig, application: String, stream: String) -> Self {
         let settings = Settings {
             table: application.clone(),
+            create_table: true,
             application,
             stream,
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
@@ -95,6 +97,14 @@ impl WorkerBuilder {
     #[doc(alias = "tableName")]
     pub fn lease_table(mut self, table: impl Into<String>) -> Self {
         self.settings.table = table.into();
+        self
+    }
+
+    /// Whether to create the lease table and its index if they do not exist. Default true. With false a missing table or
+    /// index ends the worker with an error that names it, and the permissions `dynamodb:CreateTable` and
+    /// `dynamodb:UpdateTable` are not needed.
+    pub fn create_lease_table(mut self, create: bool) -> Self {
+        self.settings.create_table = create;
         self
     }
 
@@ -149,7 +159,7 @@ impl WorkerBuilder {
         self.validate()?;
         let Self { aws, settings, events } = self;
         let kinesis: Arc<dyn Kinesis> = Arc::new(SdkKinesis::new(&aws, settings.stream.clone()));
-        let store = Arc::new(DynamoDbLeaseStore::new(&aws, settings.table.clone()));
+        let store = Arc::new(DynamoDbLeaseStore::new(&aws, settings.table.clone(), settings.create_table));
         Ok(Worker::new(settings, events, kinesis, store, factory))
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     BoxError,
     checkpoint::{Checkpoint, Position},
-    kinesis::{KinesisError, KinesisErrorKind},
+    kinesis::{KinesisError, KinesisErrorKind, StreamIdentity},
     lease::{WorkerId, store::StoreError},
 };
 
@@ -74,6 +74,18 @@ pub enum WorkerError {
         /// The id.
         worker_id: WorkerId,
     },
+    /// The lease table's checkpoints are of another stream, or of an earlier one of the same name.
+    #[error(
+        "lease table {table} was made for {noted}, not for {stream}: choose another application name, or delete the table if its checkpoints are of no use"
+    )]
+    OtherStream {
+        /// The table.
+        table: String,
+        /// The stream that the worker was to read.
+        stream: String,
+        /// The stream that the table was made for.
+        noted: String,
+    },
     /// The lease table belongs to workers that this one must not join.
     #[error("lease table {table} belongs to a fleet that this worker cannot join: {reason}")]
     ForeignFleet {
@@ -85,6 +97,12 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// The table notes another stream than the one to read.
+    pub(crate) fn other_stream(table: &str, stream: &StreamIdentity, noted: &StreamIdentity) -> Self {
+        let text = |stream: &StreamIdentity| format!("{} created at second {}", stream.arn, stream.created_seconds);
+        Self::OtherStream { table: table.to_owned(), stream: text(stream), noted: text(noted) }
+    }
+
     /// Why the stream could not be described or listed.
     pub(crate) fn of_stream(stream: &str, error: KinesisError) -> Self {
         let stream = stream.to_owned();

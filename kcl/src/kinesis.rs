@@ -21,6 +21,22 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most records of one GetRecords call. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
 const GET_RECORDS_LIMIT: i32 = 10_000;
 
+/// Which stream it is: one deleted and created again under its name is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamIdentity {
+    pub(crate) arn: String,
+    /// When it was created, in seconds since 1970.
+    pub(crate) created_seconds: u64,
+}
+
+/// A stream's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamDescription {
+    /// Whether it can be read; not while it is being created or deleted.
+    pub(crate) active: bool,
+    pub(crate) identity: StreamIdentity,
+}
+
 /// One shard of the stream, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shard {
@@ -127,8 +143,8 @@ pub struct KinesisError {
 ///
 /// Futures may be dropped at any time; all calls only read.
 pub(crate) trait Kinesis: Send + Sync + 'static {
-    /// Whether the stream exists and can be read: false while it is being created.
-    fn is_active(&self) -> BoxFuture<'_, Result<bool, KinesisError>>;
+    /// What the service says of the stream.
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>>;
 
     /// Lists shards: all that are retained, or those that matter for an initial position.
     fn list_shards<'a>(
@@ -259,17 +275,22 @@ fn record(record: aws_sdk_kinesis::types::Record) -> Option<KinesisRecord> {
 }
 
 impl Kinesis for SdkKinesis {
-    fn is_active(&self) -> BoxFuture<'_, Result<bool, KinesisError>> {
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
         const ACTION: &str = "kinesis:DescribeStreamSummary";
         let call = self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
-            let status = output.stream_description_summary().map(|summary| summary.stream_status().clone());
-            match status {
-                Some(StreamStatus::Active | StreamStatus::Updating) => Ok(true),
-                Some(_) => Ok(false),
-                None => Err(malformed(ACTION, "answer without a stream status")),
-            }
+            let summary =
+                output.stream_description_summary().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+            let created = summary.stream_creation_timestamp().to_millis().ok().and_then(|ms| u64::try_from(ms).ok());
+            Ok(StreamDescription {
+                active: matches!(summary.stream_status(), StreamStatus::Active | StreamStatus::Updating),
+                identity: StreamIdentity {
+                    arn: summary.stream_arn().to_owned(),
+                    // The service's own resolution; emulators differ below it from call to call.
+                    created_seconds: created.map_or(0, |millis| millis / 1000),
+                },
+            })
         }
         .boxed()
     }

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker, WorkerError,
     config::WorkerBuilder,
-    kinesis::{Kinesis, KinesisError, Records, Shard, StartAt},
+    kinesis::{Kinesis, KinesisError, Records, Shard, StartAt, StreamDescription, StreamIdentity},
     lease::{Lease, memory::MemoryLeaseStore, store::LeaseStore as _},
 };
 
@@ -41,8 +41,9 @@ impl QuietStream {
 }
 
 impl Kinesis for QuietStream {
-    fn is_active(&self) -> BoxFuture<'_, Result<bool, KinesisError>> {
-        ready(Ok(true)).boxed()
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
+        let identity = StreamIdentity { arn: "arn".to_owned(), created_seconds: 1 };
+        ready(Ok(StreamDescription { active: true, identity })).boxed()
     }
 
     fn list_shards<'a>(

@@ -120,8 +120,18 @@ impl<F: ProcessorFactory> Worker<F> {
 
 /// Checks, before anything is changed, that stream and lease table can be used.
 async fn enter(context: &Context) -> Result<(), WorkerError> {
-    shard_sync::wait_until_active(context).await?;
+    let stream = shard_sync::wait_until_active(context).await?;
     context.store.prepare().await?;
+    declare(context).await?;
+    let noted = context.store.claim_stream(&stream).await?;
+    if noted != stream {
+        return Err(WorkerError::other_stream(&context.settings.table, &stream, &noted));
+    }
+    Ok(())
+}
+
+/// Makes sure that the table belongs to a fleet of KCL 3.x.
+async fn declare(context: &Context) -> Result<(), WorkerError> {
     let foreign = |reason: String| WorkerError::ForeignFleet { table: context.settings.table.clone(), reason };
     match context.store.fleet_version().await? {
         FleetVersion::V3 => Ok(()),

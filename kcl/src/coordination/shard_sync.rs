@@ -8,7 +8,7 @@ use super::Context;
 use crate::{
     error::WorkerError,
     event::Event,
-    kinesis::{KinesisError, KinesisErrorKind, Shard},
+    kinesis::{KinesisError, KinesisErrorKind, Shard, StreamIdentity},
     lease::{Conditional, Lease, LeaseKey},
     logic::shard_sync::{Inconsistent, plan_first, plan_missing},
 };
@@ -55,14 +55,15 @@ pub(crate) async fn list(context: &Context, for_initial_position: bool) -> Resul
     (|| context.kinesis.list_shards(position)).retry(backoff()).when(is_transient).await
 }
 
-/// Whether the stream can be read; waits while it is being created.
-pub(crate) async fn wait_until_active(context: &Context) -> Result<(), WorkerError> {
+/// Waits while the stream is being created.
+pub(crate) async fn wait_until_active(context: &Context) -> Result<StreamIdentity, WorkerError> {
     /// Between looks at a stream that is being created.
     const POLL: Duration = Duration::from_secs(1);
     loop {
-        let active = (|| context.kinesis.is_active()).retry(backoff()).when(is_transient).await;
-        if active.map_err(|error| WorkerError::of_stream(&context.settings.stream, error))? {
-            return Ok(());
+        let described = (|| context.kinesis.describe()).retry(backoff()).when(is_transient).await;
+        let stream = described.map_err(|error| WorkerError::of_stream(&context.settings.stream, error))?;
+        if stream.active {
+            return Ok(stream.identity);
         }
         tracing::info!(stream = context.settings.stream, "waiting for the stream to become active");
         tokio::time::sleep(POLL).await;

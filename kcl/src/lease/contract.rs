@@ -14,13 +14,14 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     coordination::{leader::LockItem, membership::WorkerItem},
+    kinesis::StreamIdentity,
 };
 
 const TABLE: &str = "application";
 
 async fn stores() -> Vec<Arc<dyn LeaseStore>> {
     let aws = LocalAws::start().await.sdk_config();
-    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned());
+    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), true);
     dynamodb.prepare().await.unwrap();
     vec![Arc::new(dynamodb), Arc::new(MemoryLeaseStore::default())]
 }
@@ -262,9 +263,32 @@ async fn an_application_is_declared_once() {
 }
 
 #[tokio::test]
+async fn the_stream_that_was_noted_first_stays_noted() {
+    let stream = |created_seconds| StreamIdentity { arn: "arn:aws:kinesis:::stream/s".to_owned(), created_seconds };
+    for store in stores().await {
+        assert!(store.declare_v3(&"w1".into(), 1).await.unwrap());
+
+        assert_eq!(store.claim_stream(&stream(1)).await.unwrap(), stream(1));
+        assert_eq!(store.claim_stream(&stream(2)).await.unwrap(), stream(1));
+    }
+}
+
+#[tokio::test]
+async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named() {
+    let aws = LocalAws::start().await.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), false);
+
+    let error = store.prepare().await.unwrap_err();
+
+    assert_eq!(error.to_string(), "lease table application does not exist");
+    let tables = aws_sdk_dynamodb::Client::new(&aws).list_tables().send().await.unwrap();
+    assert_eq!(tables.table_names(), [] as [String; 0]);
+}
+
+#[tokio::test]
 async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned());
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), true);
     store.prepare().await.unwrap();
     let lease = owned_by(&store, "w1").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
@@ -301,7 +325,7 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
     let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
 
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned());
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), true);
     store.prepare().await.unwrap();
 
     owned_by(&store, "w1").await;

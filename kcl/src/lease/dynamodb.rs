@@ -1,7 +1,7 @@
 //! SHELL: the lease table in DynamoDB. Translates the contract of [`store`](super::store) into calls; decides nothing.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
     time::Duration,
 };
 
@@ -21,7 +21,10 @@ use super::{
     item::{self, Entity, Item, n, s, string_set},
     store::{CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
-use crate::coordination::{leader::LockItem, membership::WorkerItem};
+use crate::{
+    coordination::{leader::LockItem, membership::WorkerItem},
+    kinesis::StreamIdentity,
+};
 use error::Call;
 
 mod error;
@@ -40,18 +43,22 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct DynamoDbLeaseStore {
     client: Client,
     table: String,
+    /// Whether table and index may be created.
+    may_create: bool,
     index_ready: AtomicBool,
+    /// Parts in which the table is scanned at the same time.
+    segments: AtomicI32,
 }
 
 impl DynamoDbLeaseStore {
     /// The application's own time-outs win over ours.
-    pub(crate) fn new(aws: &SdkConfig, table: String) -> Self {
+    pub(crate) fn new(aws: &SdkConfig, table: String, may_create: bool) -> Self {
         let ours = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
         let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build()).build();
         let client = Client::from_conf(config);
-        Self { client, table, index_ready: AtomicBool::new(false) }
+        Self { client, table, may_create, index_ready: AtomicBool::new(false), segments: AtomicI32::new(1) }
     }
 
     fn call(&self, action: &'static str) -> Call<'_> {
@@ -87,12 +94,15 @@ impl DynamoDbLeaseStore {
         }
     }
 
-    /// A scan of the whole table, page by page, optionally only the leases of one owner.
-    async fn scan_items(&self, owner: Option<&WorkerId>) -> Result<Vec<Item>, StoreError> {
+    /// A scan of the table or of one segment, page by page, optionally only of the leases of one owner.
+    async fn scan_items(&self, segment: Option<(i32, i32)>, owner: Option<&WorkerId>) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
             let mut scan = self.client.scan().table_name(&self.table).set_exclusive_start_key(start);
+            if let Some((segment, total)) = segment {
+                scan = scan.segment(segment).total_segments(total);
+            }
             if let Some(owner) = owner {
                 scan = scan.filter_expression("#o = :o").expression_attribute_names("#o", item::LEASE_OWNER);
                 scan = scan.expression_attribute_values(":o", s(owner.as_str()));
@@ -160,8 +170,9 @@ fn owner_unchanged(
 impl LeaseStore for DynamoDbLeaseStore {
     fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
-            let ready = table::prepare(&self.client, &self.table).await?;
-            self.index_ready.store(ready, Ordering::Relaxed);
+            let prepared = table::prepare(&self.client, &self.table, self.may_create).await?;
+            self.index_ready.store(prepared.index_ready, Ordering::Relaxed);
+            self.segments.store(prepared.segments, Ordering::Relaxed);
             Ok(())
         }
         .boxed()
@@ -184,10 +195,32 @@ impl LeaseStore for DynamoDbLeaseStore {
         self.put_if_absent(item::v3_item(me, now_millis)).boxed()
     }
 
+    fn claim_stream<'a>(&'a self, stream: &'a StreamIdentity) -> BoxFuture<'a, Result<StreamIdentity, StoreError>> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key(item::LEASE_KEY, s(item::MIGRATION_KEY))
+            .update_expression("SET #a = if_not_exists(#a, :a), #c = if_not_exists(#c, :c)")
+            .condition_expression("attribute_exists(leaseKey)")
+            .expression_attribute_names("#a", item::STREAM_ARN)
+            .expression_attribute_names("#c", item::STREAM_CREATED)
+            .expression_attribute_values(":a", s(stream.arn.as_str()))
+            .expression_attribute_values(":c", n(stream.created_seconds))
+            .return_values(ReturnValue::AllNew);
+        async move {
+            let output = update.send().await.map_err(|error| self.call("dynamodb:UpdateItem").failed(error))?;
+            Ok(output.attributes.as_ref().and_then(item::read_stream).unwrap_or_else(|| stream.clone()))
+        }
+        .boxed()
+    }
+
     fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>> {
         async move {
             let mut scan = TableScan::default();
-            for item in self.scan_items(None).await? {
+            let segments = self.segments.load(Ordering::Relaxed);
+            let scans = (0..segments).map(|segment| self.scan_items(Some((segment, segments)), None));
+            for item in futures::future::try_join_all(scans).await?.into_iter().flatten() {
                 match item::classify(&item) {
                     Entity::Lease(lease) => scan.leases.push(*lease),
                     Entity::Worker(worker) => scan.workers.push(worker),
@@ -208,7 +241,7 @@ impl LeaseStore for DynamoDbLeaseStore {
         async move {
             let items = match self.index_ready().await? {
                 true => self.query_index(owner).await?,
-                false => self.scan_items(Some(owner)).await?,
+                false => self.scan_items(None, Some(owner)).await?,
             };
             let key = |item: &Item| Some(LeaseKey::from(item.get(item::LEASE_KEY)?.as_s().ok()?.as_str()));
             Ok(items.iter().filter_map(key).collect())

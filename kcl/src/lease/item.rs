@@ -9,6 +9,7 @@ use kpl::{HashKeyRange, ShardId};
 use crate::{
     checkpoint::Checkpoint,
     coordination::{leader::LockItem, membership::WorkerItem},
+    kinesis::StreamIdentity,
     lease::{Lease, LeaseKey, WorkerId},
 };
 
@@ -41,6 +42,9 @@ const DEFAULT_LOCK_DURATION: Duration = Duration::from_secs(120);
 
 pub(crate) const MIGRATION_KEY: &str = "Migration3.0";
 pub(crate) const CLIENT_VERSION: &str = "cv";
+/// Ours, beside Java's attributes, which it leaves alone.
+pub(crate) const STREAM_ARN: &str = "streamArn";
+pub(crate) const STREAM_CREATED: &str = "streamCreatedSeconds";
 
 pub(crate) const WORKER_LAST_UPDATE: &str = "lut";
 pub(crate) const WORKER_PROPERTIES: &str = "properties";
@@ -214,6 +218,12 @@ pub(crate) fn v3_item(me: &WorkerId, now_millis: u64) -> Item {
     item.insert(ENTITY_TYPE.to_owned(), s("CLIENT_VERSION_MIGRATION"));
     item.insert("h".to_owned(), AttributeValue::L(vec![AttributeValue::M(state("CLIENT_VERSION_INIT"))]));
     item
+}
+
+/// The stream that a `Migration3.0` item notes.
+pub(crate) fn read_stream(item: &Item) -> Option<StreamIdentity> {
+    let arn = text(item, STREAM_ARN)?.to_owned();
+    Some(StreamIdentity { arn, created_seconds: number(item, STREAM_CREATED)? })
 }
 
 /// The state that a `Migration3.0` item is in.

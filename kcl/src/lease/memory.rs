@@ -11,7 +11,10 @@ use super::{
     Conditional, Lease, LeaseKey, WorkerId,
     store::{CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
-use crate::coordination::{leader::LockItem, membership::WorkerItem};
+use crate::{
+    coordination::{leader::LockItem, membership::WorkerItem},
+    kinesis::StreamIdentity,
+};
 
 #[derive(Debug, Default)]
 struct State {
@@ -19,6 +22,7 @@ struct State {
     workers: HashMap<WorkerId, WorkerItem>,
     lock: Option<LockItem>,
     declared_v3: bool,
+    stream: Option<StreamIdentity>,
     writes: u64,
 }
 
@@ -78,6 +82,11 @@ impl LeaseStore for MemoryLeaseStore {
         let mut state = self.state();
         state.writes += 1;
         ready(Ok(!std::mem::replace(&mut state.declared_v3, true))).boxed()
+    }
+
+    fn claim_stream<'a>(&'a self, stream: &'a StreamIdentity) -> BoxFuture<'a, Result<StreamIdentity, StoreError>> {
+        let noted = self.state().stream.get_or_insert_with(|| stream.clone()).clone();
+        ready(Ok(noted)).boxed()
     }
 
     fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>> {

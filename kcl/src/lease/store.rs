@@ -14,6 +14,7 @@ use crate::{
     BoxError,
     checkpoint::Checkpoint,
     coordination::{leader::LockItem, membership::WorkerItem},
+    kinesis::StreamIdentity,
     lease::{Conditional, Lease, LeaseKey, WorkerId},
 };
 
@@ -109,7 +110,8 @@ pub(crate) struct CheckpointWrite {
 ///
 /// Futures may be dropped; the write may then have taken place or not.
 pub(crate) trait LeaseStore: Send + Sync + 'static {
-    /// Creates the table and its owner index if they do not exist and waits until the table can be used.
+    /// Creates the table and its owner index if they do not exist and that is allowed, and waits until the table can be
+    /// used.
     fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Which fleet the table belongs to.
@@ -117,6 +119,10 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
 
     /// Declares the application to be of KCL 3.x; false if somebody else declared something first.
     fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Notes which stream the application reads, if nothing is noted, and returns what is noted then. The application
+    /// must be declared.
+    fn claim_stream<'a>(&'a self, stream: &'a StreamIdentity) -> BoxFuture<'a, Result<StreamIdentity, StoreError>>;
 
     /// Reads all leases and worker items. Eventually consistent.
     fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>>;

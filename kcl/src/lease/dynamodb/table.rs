@@ -24,10 +24,19 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long a table may take to become ACTIVE. Source: KCL's table wait.
 const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Returns whether the owner index is ready; while it is not, owned leases are found by a scan.
-pub(super) async fn prepare(client: &Client, table: &str) -> Result<bool, StoreError> {
+/// What a table is like.
+pub(super) struct Prepared {
+    /// While the index is not ready, owned leases are found by a scan.
+    pub(super) index_ready: bool,
+    /// Parts in which to scan the table at the same time.
+    pub(super) segments: i32,
+}
+
+/// Makes sure that table and index exist, and that they are what they should be.
+pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> Result<Prepared, StoreError> {
     let description = match describe(client, table).await? {
         Some(description) => description,
+        None if !may_create => return Err(StoreError::TableMissing { table: table.to_owned() }),
         None => {
             create(client, table).await?;
             wait_until_active(client, table).await?
@@ -39,10 +48,23 @@ pub(super) async fn prepare(client: &Client, table: &str) -> Result<bool, StoreE
         _ => wait_until_active(client, table).await?,
     };
     if owner_index(&description).is_none() {
+        if !may_create {
+            let reason = format!("it has no index {INDEX} from leaseOwner to leaseKey");
+            return Err(StoreError::WrongTable { table: table.to_owned(), reason });
+        }
         info!(table, index = INDEX, "adding the owner index to the lease table");
         add_index(client, table, &description).await?;
     }
-    index_is_ready(client, table).await
+    let segments = segments(description.table_size_bytes().unwrap_or(0));
+    Ok(Prepared { index_ready: index_is_ready(client, table).await?, segments })
+}
+
+/// One segment for each 0.2 GB, 1 to 32. Source: KCL `leaseTableScanTotalSegments`, when it is 0.
+fn segments(table_bytes: i64) -> i32 {
+    const BYTES: i64 = 200_000_000;
+    const MOST: i64 = 32;
+    let segments = (table_bytes.max(0) + BYTES - 1) / BYTES;
+    i32::try_from(segments.clamp(1, MOST)).unwrap_or(1)
 }
 
 /// Whether the owner index can be queried.
@@ -162,4 +184,14 @@ fn string_attribute(name: &str) -> AttributeDefinition {
         .attribute_type(ScalarAttributeType::S)
         .build()
         .expect("name and type are set")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segments;
+
+    #[test]
+    fn a_table_is_scanned_in_one_segment_for_each_fifth_of_a_gigabyte() {
+        assert_eq!([0, 200_000_000, 200_000_001, i64::MAX / 2].map(segments), [1, 1, 2, 32]);
+    }
 }
