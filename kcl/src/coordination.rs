@@ -15,6 +15,7 @@ use crate::{
     event::{Event, Events, chain},
     kinesis::Kinesis,
     lease::store::{LeaseStore, StoreError},
+    retrieval::registration::Registration,
 };
 
 pub(crate) mod assigner;
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) clock: WallClock,
     pub(crate) nudges: Nudges,
+    /// The consumer that shards subscribe as, under enhanced fan-out.
+    pub(crate) registration: Registration,
 }
 
 /// Tells a loop of this worker that there is something to do before its time.

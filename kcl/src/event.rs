@@ -75,6 +75,18 @@ pub enum Event {
         /// Whether the shard's limits were the reason.
         throttled: bool,
     },
+    /// The application's consumer for enhanced fan-out did not exist and was registered.
+    ConsumerRegistered {
+        /// The consumer.
+        consumer_arn: String,
+    },
+    /// Enhanced fan-out was refused; the shard is read by polling for now.
+    FanOutRefused {
+        /// The shard.
+        shard_id: ShardId,
+        /// Why.
+        error: String,
+    },
     /// An aggregate was dropped because it belongs to another shard: its producer sends the records there again.
     AggregateOfOtherShard {
         /// The shard it was read from.
@@ -131,6 +143,10 @@ impl Event {
             }
             Self::ReadFailed { shard_id, error, throttled: true } => debug!(%shard_id, error, "read throttled"),
             Self::ReadFailed { shard_id, error, .. } => warn!(%shard_id, error, "read failed"),
+            Self::ConsumerRegistered { consumer_arn } => {
+                info!(consumer_arn, "consumer registered for enhanced fan-out")
+            }
+            Self::FanOutRefused { shard_id, error } => warn!(%shard_id, error, "enhanced fan-out refused, polling"),
             Self::AggregateOfOtherShard { shard_id, sequence_number, records } => {
                 warn!(%shard_id, %sequence_number, records, "aggregate of another shard dropped");
             }

@@ -84,7 +84,7 @@ mod worker;
 
 pub use checkpoint::{Checkpoint, Position};
 pub use checkpointer::Checkpointer;
-pub use config::{InitialPosition, WorkerBuilder};
+pub use config::{FanOut, InitialPosition, Retrieval, WorkerBuilder};
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
 pub use kinesis::{KinesisError, KinesisErrorKind};

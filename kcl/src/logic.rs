@@ -3,6 +3,7 @@
 pub(crate) mod assignment;
 pub(crate) mod cleanup;
 pub(crate) mod coverage;
+pub(crate) mod cursor;
 pub(crate) mod deaggregate;
 pub(crate) mod fleet_view;
 pub(crate) mod leadership;
@@ -10,6 +11,7 @@ pub(crate) mod membership;
 pub(crate) mod pacing;
 pub(crate) mod progress;
 pub(crate) mod renewal;
+pub(crate) mod resubscription;
 pub(crate) mod shard_sync;
 
 #[cfg(test)]

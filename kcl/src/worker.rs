@@ -31,6 +31,7 @@ use crate::{
         store::{FleetVersion, LeaseStore},
     },
     processor::ProcessorFactory,
+    retrieval::registration::Registration,
     shard::ShardTask,
 };
 
@@ -71,7 +72,8 @@ impl<F: ProcessorFactory> Worker<F> {
         store: Arc<dyn LeaseStore>,
         factory: F,
     ) -> Self {
-        let context = Context { settings, events, kinesis, store, clock: WallClock::new(), nudges: Nudges::default() };
+        let (clock, nudges, registration) = (WallClock::new(), Nudges::default(), Registration::default());
+        let context = Context { settings, events, kinesis, store, clock, nudges, registration };
         Self { context: Arc::new(context), factory: Arc::new(factory) }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     processor::{ProcessorFactory, RecordProcessor, ShardContext},
     record::{Record, RecordBatch},
-    retrieval::{Fetched, polling::Polling},
+    retrieval::{Fetched, Reading},
 };
 
 /// How one processor's run ended.
@@ -75,7 +75,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn run_processor(&mut self, start: StartAt, latest_as_of: SystemTime) -> Run<F::Processor> {
-        let polling = Polling::start(self.context.clone(), self.shard_id().clone(), start, latest_as_of);
+        let reading = Reading::start(self.context.clone(), self.shard_id().clone(), start, latest_as_of);
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
         let checkpointer = Checkpointer::new(self.handle.clone(), progress);
         let shard = ShardContext {
@@ -84,7 +84,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             checkpoint: self.lease.checkpoint.clone(),
         };
         let run = match contained_now(|| self.factory.create(&shard)) {
-            Ok(processor) => self.feed(processor, &shard, polling, &checkpointer).await,
+            Ok(processor) => self.feed(processor, &shard, reading, &checkpointer).await,
             Err(error) => Run::Failed(error),
         };
         self.lease.checkpoint = checkpointer.last();
@@ -95,7 +95,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         &self,
         mut processor: F::Processor,
         shard: &ShardContext,
-        mut polling: Polling,
+        mut reading: Reading,
         checkpointer: &Checkpointer,
     ) -> Run<F::Processor> {
         let grace = self.context.settings.shutdown_grace;
@@ -111,7 +111,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 interrupt = self.interrupted() => {
                     return Run::Interrupted(self.say_goodbye(interrupt, processor, checkpointer).await);
                 }
-                fetched = polling.next() => fetched,
+                fetched = reading.next() => fetched,
             };
             match fetched {
                 Some(Fetched::Records { records, behind_latest }) => {
