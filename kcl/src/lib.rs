@@ -80,11 +80,12 @@ mod retrieval;
 mod shard;
 #[cfg(test)]
 mod simulation;
+mod utilization;
 mod worker;
 
 pub use checkpoint::{Checkpoint, Position};
 pub use checkpointer::Checkpointer;
-pub use config::{InitialPosition, WorkerBuilder};
+pub use config::{Assignment, InitialPosition, WorkerBuilder};
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
 pub use kinesis::{KinesisError, KinesisErrorKind};

@@ -16,16 +16,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, leader::Reign, shard_sync};
 use crate::{
+    config::Assignment,
     event::{Event, chain},
     lease::{
-        Conditional, Lease,
+        Conditional, Lease, WorkerId,
         store::{StoreError, TableScan},
     },
     logic::{
-        assignment::{Candidate, How, Move, assigned_to, plan},
+        assignment::{self, Candidate, How, Move, assigned_to},
         cleanup,
         coverage::find_hole,
         fleet_view::FleetView,
+        utilization,
     },
 };
 
@@ -38,6 +40,9 @@ const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 const HOLE_CONFIDENCE: u32 = 3;
 /// Least time between two syncs that are not asked for by an empty table.
 const SYNC_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two balancings by utilization, so that the workers' metrics can follow.
+/// Source: KCL `varianceBalancingFrequency` times `leaseAssignmentIntervalMillis`.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(60);
 /// When the item of a silent worker is deleted. Source: KCL `staleWorkerMetricsEntryCleanupDuration`.
 const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -55,6 +60,7 @@ pub(crate) struct Assigner {
 struct Term {
     hole: Option<(HashKeyRange, u32)>,
     synced: Option<Instant>,
+    balanced: Option<Instant>,
     malformed: Vec<String>,
 }
 
@@ -160,7 +166,7 @@ impl Assigner {
         rested && self.term.hole.is_some_and(|(_, seen)| seen >= HOLE_CONFIDENCE)
     }
 
-    fn plan(&self, scan: &TableScan, now: Instant) -> Vec<Move> {
+    fn plan(&mut self, scan: &TableScan, now: Instant) -> Vec<Move> {
         let settings = &self.context.settings;
         let patience = settings.handoff_timeout + settings.lease_duration;
         let candidate = |lease: &Lease| Candidate {
@@ -169,7 +175,20 @@ impl Assigner {
             handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
         let candidates: Vec<Candidate> = scan.leases.iter().map(candidate).collect();
-        plan(&candidates, &self.view.active_workers(now), settings.max_leases)
+        let workers = self.view.active_workers(now);
+        match settings.assignment {
+            Assignment::LeaseCount => {
+                let ids: Vec<WorkerId> = workers.into_iter().map(|worker| worker.id).collect();
+                assignment::plan(&candidates, &ids, settings.max_leases)
+            }
+            Assignment::Utilization => {
+                let balance = self.term.balanced.is_none_or(|balanced| now - balanced >= BALANCE_INTERVAL);
+                if balance {
+                    self.term.balanced = Some(now);
+                }
+                utilization::plan(&candidates, &workers, settings.max_leases, balance)
+            }
+        }
     }
 
     async fn carry_out(&self, moves: Vec<Move>) {
