@@ -15,6 +15,7 @@ use crate::{
     event::{Event, Events, chain},
     kinesis::Kinesis,
     lease::store::{LeaseStore, StoreError},
+    metrics::Recorder,
 };
 
 pub(crate) mod assigner;
@@ -32,6 +33,7 @@ pub(crate) struct Context {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) clock: WallClock,
     pub(crate) nudges: Nudges,
+    pub(crate) metrics: Recorder,
 }
 
 /// Tells a loop of this worker that there is something to do before its time.

@@ -59,6 +59,7 @@
 //! | `shard`, `shard/*` | one task per lease: run a processor, end a shard, contain failures |
 //! | `retrieval/*` | reading a shard ahead of its processor |
 //! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
+//! | `fleet` | a look at the fleet from outside |
 //! | `logic/*` | every decision, free of I/O |
 //! | `kinesis` | the calls to Kinesis |
 
@@ -71,9 +72,11 @@ mod config;
 mod coordination;
 mod error;
 mod event;
+mod fleet;
 mod kinesis;
 mod lease;
 mod logic;
+mod metrics;
 mod processor;
 mod record;
 mod retrieval;
@@ -88,6 +91,7 @@ pub use checkpointer::Checkpointer;
 pub use config::{Assignment, InitialPosition, WorkerBuilder};
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
+pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
 pub use kinesis::{KinesisError, KinesisErrorKind};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};

@@ -30,6 +30,7 @@ use crate::{
         Lease, LeaseKey,
         store::{FleetVersion, LeaseStore},
     },
+    metrics::Recorder,
     processor::ProcessorFactory,
     shard::ShardTask,
 };
@@ -71,7 +72,9 @@ impl<F: ProcessorFactory> Worker<F> {
         store: Arc<dyn LeaseStore>,
         factory: F,
     ) -> Self {
-        let context = Context { settings, events, kinesis, store, clock: WallClock::new(), nudges: Nudges::default() };
+        let metrics = Recorder::new(settings.worker_id.as_str());
+        let context =
+            Context { settings, events, kinesis, store, clock: WallClock::new(), nudges: Nudges::default(), metrics };
         Self { context: Arc::new(context), factory: Arc::new(factory) }
     }
 
@@ -221,6 +224,7 @@ impl<F: ProcessorFactory> Running<F> {
         self.held.send_modify(|held| {
             held.insert(key);
         });
+        self.context.metrics.current_leases(self.by_task.len());
     }
 
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -232,6 +236,7 @@ impl<F: ProcessorFactory> Running<F> {
             self.held.send_modify(|held| {
                 held.remove(&key);
             });
+            self.context.metrics.current_leases(self.by_task.len());
         }
         if let Err(failure) = ended {
             propagate(failure);

@@ -200,7 +200,9 @@ impl Keeper {
         let bytes = self.delivered.swap(0, Ordering::Relaxed);
         self.lease.throughput_kbps = throughput::average(self.lease.throughput_kbps, bytes, begun - self.measured);
         self.measured = begun;
-        match self.write(None).await {
+        let written = self.write(None).await;
+        self.context.metrics.renewed(written.is_ok(), begun.elapsed());
+        match written {
             Ok(()) => {
                 self.confirmed = begun;
                 self.renew_at = begun + self.renewal_interval();

@@ -156,7 +156,10 @@ impl Membership {
 
     async fn report(&mut self) {
         self.item.last_update_seconds = self.context.clock.seconds();
-        if let Err(error) = self.context.store.report_worker(&self.item).await {
+        let begun = Instant::now();
+        let reported = self.context.store.report_worker(&self.item).await;
+        self.context.metrics.reported(reported.is_ok(), begun.elapsed());
+        if let Err(error) = reported {
             self.context.table_failed(&error);
         }
     }
