@@ -77,6 +77,8 @@ mod kinesis;
 mod lease;
 mod logic;
 mod metrics;
+#[cfg(test)]
+mod model;
 mod processor;
 mod record;
 mod retrieval;

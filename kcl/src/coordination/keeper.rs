@@ -216,6 +216,10 @@ impl Keeper {
     }
 
     async fn checkpoint(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        // The table may be further than the processor knows, by a checkpoint whose answer was lost.
+        if write.checkpoint <= self.lease.checkpoint {
+            return Ok(());
+        }
         let (begun, result) = self.persist(&write).await;
         match &result {
             Ok(()) => {
@@ -284,7 +288,8 @@ impl Keeper {
             Refusal::OwnWrite(found) => (found, true),
             Refusal::Handoff(found) => (found, false),
         };
-        let done = own_write && write.is_none_or(|write| write.checkpoint == found.checkpoint);
+        // Beyond it: another checkpoint whose answer was lost. A checkpoint never moves back.
+        let done = own_write && write.is_none_or(|write| write.checkpoint <= found.checkpoint);
         let handoff_is_news = found.in_handoff() && !self.lease.in_handoff();
         self.lease = *found;
         if handoff_is_news {
