@@ -1,23 +1,15 @@
 //! Makes a producer out of its settings.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    num::NonZero,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
 use aws_types::SdkConfig;
-use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
+use tokio::runtime::Handle;
 
 use crate::{
     Aggregation, ConfigError, Event, Producer, RecordOrder,
     config::Config,
     kinesis::{Kinesis, SdkKinesis, Stream},
-    logic::engine::Engine,
-    pipeline::{COMMANDS, OnEvent, Pipeline, Space},
-    producer::Shared,
+    streams::{Context, OnEvent, Streams},
 };
 
 /// Settings of a [`Producer`].
@@ -104,7 +96,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most records that are accepted and not resolved; [`Producer::put`] waits beyond. Default 100,000, at least 1.
+    /// Most records that are accepted and not resolved, for all streams together; [`Producer::put`] waits beyond. Default 100,000, at least 1.
     pub fn max_outstanding_records(mut self, records: usize) -> Self {
         self.config.max_outstanding_records = records;
         self
@@ -119,7 +111,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most PutRecords requests at a time. Default 24; 1 to 256. Source: KPL `MaxConnections`.
+    /// Most PutRecords requests at a time to one stream. Default 24; 1 to 256. Source: KPL `MaxConnections`.
     #[doc(alias = "MaxConnections")]
     pub fn max_in_flight(mut self, requests: u16) -> Self {
         self.config.max_in_flight = requests;
@@ -145,8 +137,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Called with everything that happens inside of the producer, on its task: it must not block or panic.
-    pub fn on_event(mut self, callback: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    /// Called with everything that happens inside of the producer, on its tasks: it must not block or panic.
+    pub fn on_event(mut self, callback: impl Fn(&Stream, &Event) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(callback));
         self
     }
@@ -162,41 +154,21 @@ impl ProducerBuilder {
         self
     }
 
-    /// Starts the producer's task, which begins with listing the stream's shards.
+    /// Makes the producer. Nothing is asked of Kinesis before the first record.
     ///
     /// # Errors
     /// If a setting is out of bounds, or no tokio runtime is running here.
     ///
     /// # Panics
-    /// If the runtime has no timers, or if the `SdkConfig` has no behavior version and is what the client is made from.
+    /// If the `SdkConfig` has no behavior version and is what the client is made from; with the first record, if the
+    /// runtime has no timers.
     pub fn build(self) -> Result<Producer, ConfigError> {
         let Self { aws, stream, kinesis, on_event, config } = self;
         let stream = Stream::parse(stream)?;
         config.validate()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
-        let space = Arc::new(Space::new(config.max_outstanding_records, config.max_outstanding_bytes));
-        let (sender, commands) = mpsc::channel(COMMANDS);
-        let pipeline = Pipeline {
-            commands,
-            engine: Engine::new(&config, fastrand::u64(..), Instant::now().into_std()),
-            kinesis,
-            stream: stream.clone(),
-            request_timeout: config.request_timeout,
-            on_event,
-            space: space.clone(),
-            calls: JoinSet::new(),
-            flushes: VecDeque::new(),
-            open: true,
-        };
-        let shared = Shared {
-            stream,
-            max_record_bytes: config.max_record_bytes,
-            max_outstanding_records: config.max_outstanding_records,
-            space,
-            task: Mutex::new(Some(runtime.spawn(pipeline.run()))),
-        };
-        Ok(Producer::new(sender, shared))
+        Ok(Producer::new(Streams::new(Context::new(config, kinesis, on_event), runtime), stream))
     }
 }
 

@@ -64,7 +64,8 @@
 //! | `aggregated.rs`, `aggregated/{encode,decode}.rs` | the format of aggregated records |
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
 //! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |
-//! | `pipeline.rs` | the task that feeds the engine and performs what it decides |
+//! | `space.rs`, `streams.rs` | the bounds of the buffer; which streams there are, and when they have a task |
+//! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
 //! | `kinesis.rs`, `kinesis/sdk.rs` | the seam to the service, and the AWS SDK behind it |
 //! | `logic.rs` | inputs and actions of the engine; all below it is pure |
 //! | `logic/engine.rs` | runs records through the stages |
@@ -97,6 +98,10 @@ mod logic;
 mod pipeline;
 #[cfg(feature = "producer")]
 mod producer;
+#[cfg(feature = "producer")]
+mod space;
+#[cfg(feature = "producer")]
+mod streams;
 #[cfg(all(feature = "producer", any(test, feature = "test-util")))]
 pub mod testing;
 
