@@ -48,13 +48,16 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most bytes of a record, data and partition key together. Default 1,048,576; 64 to 10,485,760. What is more than
-    /// the stream is configured for is rejected by Kinesis.
+    /// Most bytes of a record, data and partition key together. Default: what the stream is configured for, as
+    /// DescribeStreamSummary tells, and 1,048,576 if that is denied; 64 to 10,485,760.
+    ///
+    /// A longer record is refused when it is put; before the stream was described, by Kinesis. That the limit of a stream
+    /// was changed is noticed within five minutes.
     ///
     /// Source: KPL `MaxUserRecordSize`.
     #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_record_bytes = bytes;
+        self.config.max_record_bytes = Some(bytes);
         self
     }
 
@@ -166,9 +169,14 @@ impl ProducerBuilder {
         let Self { aws, stream, kinesis, on_event, config } = self;
         let stream = Stream::parse(stream)?;
         config.validate()?;
+        let defeated = config.defeated();
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
-        Ok(Producer::new(Streams::new(Context::new(config, kinesis, on_event), runtime), stream))
+        let context = Context::new(config, kinesis, on_event);
+        for (setting, reason) in defeated {
+            context.notify(&stream, &Event::SettingDefeated { setting, reason });
+        }
+        Ok(Producer::new(Streams::new(context, runtime), stream))
     }
 }
 

@@ -119,7 +119,8 @@ pub enum ConfigError {
 pub(crate) struct Config {
     pub(crate) record_max_buffered_time: Duration,
     pub(crate) record_ttl: Option<Duration>,
-    pub(crate) max_record_bytes: usize,
+    /// `None` for what the stream takes.
+    pub(crate) max_record_bytes: Option<usize>,
     pub(crate) aggregation: Aggregation,
     pub(crate) record_order: RecordOrder,
     pub(crate) collection_max_records: usize,
@@ -137,7 +138,7 @@ impl Default for Config {
         Self {
             record_max_buffered_time: Duration::from_millis(100),
             record_ttl: Some(Duration::from_secs(30)),
-            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            max_record_bytes: None,
             aggregation: Aggregation::default(),
             record_order: RecordOrder::default(),
             collection_max_records: PUT_RECORDS_MAX_ENTRIES,
@@ -166,13 +167,14 @@ impl Config {
             within("aggregation max_bytes", max_bytes, AGGREGATION_MIN_BYTES, MAX_RECORD_BYTES)?;
             within("aggregation max_records", max_records, 1, u32::MAX as usize)?;
         }
-        within("max_record_bytes", self.max_record_bytes, 64, MAX_RECORD_BYTES)?;
+        let max_record_bytes = self.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
+        within("max_record_bytes", max_record_bytes, 64, MAX_RECORD_BYTES)?;
         within("collection_max_records", self.collection_max_records, 1, PUT_RECORDS_MAX_ENTRIES)?;
         within("collection_max_bytes", self.collection_max_bytes, LEAST_COLLECTION_BYTES, PUT_RECORDS_MAX_BYTES)?;
         within("max_in_flight", self.max_in_flight.into(), 1, MOST_IN_FLIGHT.into())?;
         let most_permits = tokio::sync::Semaphore::MAX_PERMITS;
         within("max_outstanding_records", self.max_outstanding_records, 1, most_permits)?;
-        within("max_outstanding_bytes", self.max_outstanding_bytes, self.max_record_bytes, most_permits)?;
+        within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes, most_permits)?;
         duration_within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, LONGEST_BUFFERING)?;
         duration_within("request_timeout", self.request_timeout, SHORTEST_TIMEOUT, LONGEST_TIMEOUT)?;
         let Some(ttl) = self.record_ttl else { return Ok(()) };
@@ -181,6 +183,25 @@ impl Config {
             buffered if buffered >= ttl => Err(ConfigError::BufferedBeyondTtl { buffered, ttl }),
             _ => Ok(()),
         }
+    }
+}
+
+/// A setting that another one leaves without effect, and why.
+pub(crate) type Defeated = (&'static str, &'static str);
+
+impl Config {
+    /// Settings that are valid, but do not do what they seem to.
+    pub(crate) fn defeated(&self) -> Vec<Defeated> {
+        let mut found = Vec::new();
+        if let (Aggregation::On { max_bytes, .. }, Some(limit)) = (self.aggregation, self.max_record_bytes)
+            && max_bytes > limit
+        {
+            found.push(("aggregation max_bytes", "aggregates are records, and max_record_bytes is less"));
+        }
+        if self.record_ttl.is_some_and(|ttl| ttl <= self.request_timeout) {
+            found.push(("record_ttl", "not above request_timeout: what times out once is not sent again"));
+        }
+        found
     }
 }
 
@@ -245,6 +266,17 @@ mod tests {
         let text = rejected(|config| config.max_outstanding_bytes = DEFAULT_MAX_RECORD_BYTES - 1);
 
         assert!(text.starts_with("max_outstanding_bytes is 1048575, accepted are 1048576 to"), "{text}");
+    }
+
+    #[test]
+    fn settings_that_others_defeat_are_found() {
+        let settings = |config: &Config| config.defeated().into_iter().map(|(setting, _)| setting).collect::<Vec<_>>();
+
+        assert!(settings(&Config::default()).is_empty());
+        let hasty = Config { record_ttl: Some(Duration::from_secs(6)), ..Config::default() };
+        assert_eq!(settings(&hasty), ["record_ttl"]);
+        let small = Config { max_record_bytes: Some(51_199), ..Config::default() };
+        assert_eq!(settings(&small), ["aggregation max_bytes"]);
     }
 
     #[test]

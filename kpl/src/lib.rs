@@ -71,7 +71,8 @@
 //! | `logic/engine.rs` | runs records through the stages |
 //! | `logic/lanes.rs`, `logic/aggregator.rs`, `logic/pending.rs` | what waits for each shard, grouped |
 //! | `logic/limiter.rs`, `logic/collector.rs` | when a request goes out and with what |
-//! | `logic/retrier.rs`, `logic/shard_map.rs` | what an answer means; which shard owns what |
+//! | `logic/retrier.rs` | what an answer means |
+//! | `logic/shard_map.rs`, `logic/description.rs` | which shard owns what; what is special about the stream |
 //! | `logic/barrier.rs` | when a flush is complete |
 //! | `testing.rs`, `testing/stream.rs` | a Kinesis in memory |
 

@@ -7,7 +7,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     pin::pin,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    Event, HashKey,
+    HashKey,
     delivery::Ticket,
     kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stream},
     logic::{Action, BatchId, Input, engine::Engine},
@@ -195,12 +195,17 @@ impl Pipeline {
                     ticket.resolve(outcome);
                 }
                 Action::Send { id, entries, user_records } => self.put_records(id, entries, user_records),
-                Action::ListShards => self.list_shards(),
+                Action::ListShards { describe } => self.list_shards(describe),
+                Action::LimitRecords { max_bytes } => {
+                    if let Some(intake) = self.intake.upgrade() {
+                        intake.status.max_record_bytes.store(max_bytes, Relaxed);
+                    }
+                }
                 Action::Flushed => {
                     let done = self.flushes.pop_front().expect("flushes complete once, in order");
                     let _ = done.send(()); // the caller stopped waiting
                 }
-                Action::Notify(event) => self.notify(&event),
+                Action::Notify(event) => self.context.notify(&self.stream, &event),
             }
         }
         self.context.space.give_back(resolved.into_iter());
@@ -216,36 +221,22 @@ impl Pipeline {
         self.calls.spawn(async move { Input::Responded { id, result: call.await } }.instrument(span));
     }
 
-    fn list_shards(&mut self) {
+    fn list_shards(&mut self, describe: bool) {
         let (kinesis, stream) = (self.context.kinesis.clone(), self.stream.clone());
-        let span = tracing::debug_span!("kpl.list_shards", stream = %stream);
-        let call = async move { kinesis.list_shards(stream).await };
-        let call = guarded(call, self.context.config.request_timeout);
-        self.calls.spawn(async move { Input::ShardsListed(call.await) }.instrument(span));
-    }
-
-    fn notify(&self, event: &Event) {
-        let stream = &self.stream;
-        match event {
-            Event::ShardMapUpdated { open_shards } => tracing::info!(%stream, open_shards, "shard map updated"),
-            Event::ShardMapUnavailable { code, message, retry_in } => {
-                tracing::warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may go unaggregated");
-            }
-            Event::CallFailed { kinesis_records, code, message } => {
-                tracing::warn!(%stream, kinesis_records, %code, %message, "put records failed");
-            }
-            Event::EntryFailed { shard_id, user_records, code, message } => {
-                let shard_id = shard_id.as_ref().map(tracing::field::display);
-                tracing::debug!(%stream, shard_id, user_records, %code, %message, "kinesis record failed");
-            }
-            Event::WrongShard { predicted, actual, user_records } => {
-                tracing::debug!(%stream, %predicted, %actual, user_records, "aggregate stored in another shard");
-            }
-            Event::RecordsExpired { user_records } => tracing::error!(%stream, user_records, "records expired"),
-        }
-        if let Some(on_event) = &self.context.on_event {
-            on_event(stream, event);
-        }
+        let limit = self.context.config.request_timeout;
+        let span = tracing::debug_span!("kpl.list_shards", stream = %stream, describe);
+        let call = async move {
+            let shards = guarded(kinesis.list_shards(stream.clone()), limit);
+            let summary = async {
+                match describe {
+                    true => Some(guarded(kinesis.describe_stream(stream.clone()), limit).await),
+                    false => None,
+                }
+            };
+            let (shards, summary) = tokio::join!(shards, summary);
+            Input::ShardsListed { shards, summary }
+        };
+        self.calls.spawn(call.instrument(span));
     }
 }
 

@@ -1,6 +1,10 @@
 //! The application's handle: takes records and hands out deliveries.
 
-use std::{fmt, panic::resume_unwind, sync::Arc};
+use std::{
+    fmt,
+    panic::resume_unwind,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use aws_types::SdkConfig;
 use futures::future::join_all;
@@ -166,8 +170,16 @@ impl Producer {
         self.streams.context.space.used_bytes()
     }
 
+    /// Most bytes of a record, data and partition key together: what is configured, what the stream is known to take, and
+    /// what fits into the buffer.
+    pub fn max_record_bytes(&self) -> usize {
+        let (config, status) = (&self.streams.context.config, &self.intake.status);
+        let stream = status.max_record_bytes.load(Relaxed);
+        config.max_record_bytes.unwrap_or(stream).min(stream).min(config.max_outstanding_bytes)
+    }
+
     fn check(&self, record: UserRecord) -> Result<(UserRecord, HashKey), PutError> {
-        let (size_bytes, limit_bytes) = (record.size_bytes(), self.streams.context.config.max_record_bytes);
+        let (size_bytes, limit_bytes) = (record.size_bytes(), self.max_record_bytes());
         if size_bytes > limit_bytes {
             return Err(PutError::TooLarge { size_bytes, limit_bytes, record: Box::new(record) });
         }

@@ -12,7 +12,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -21,8 +21,8 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Event,
-    config::Config,
+    Aggregation, Event,
+    config::{Config, MAX_RECORD_BYTES},
     kinesis::{Kinesis, Stream},
     pipeline::{self, COMMANDS, Command},
     space::Space,
@@ -60,6 +60,38 @@ impl Context {
         self.tasks.close();
     }
 
+    /// Logs what happened to `stream` and tells the application.
+    pub(crate) fn notify(&self, stream: &Stream, event: &Event) {
+        match event {
+            Event::ShardMapUpdated { open_shards } => tracing::info!(%stream, open_shards, "shard map updated"),
+            Event::ShardMapUnavailable { code, message, retry_in } => {
+                tracing::warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may go unaggregated");
+            }
+            Event::StreamNotDescribed { code, message } => {
+                tracing::warn!(%stream, %code, %message, "stream cannot be described, taken for one of default settings");
+            }
+            Event::PartitionKeysIgnored { aggregation } => match aggregation {
+                Aggregation::Off => tracing::info!(%stream, "stream ignores partition keys"),
+                Aggregation::On { .. } => tracing::warn!(%stream, "stream ignores partition keys, aggregation is off"),
+            },
+            Event::SettingDefeated { setting, reason } => tracing::warn!(%stream, setting, reason, "setting defeated"),
+            Event::CallFailed { kinesis_records, code, message } => {
+                tracing::warn!(%stream, kinesis_records, %code, %message, "put records failed");
+            }
+            Event::EntryFailed { shard_id, user_records, code, message } => {
+                let shard_id = shard_id.as_ref().map(tracing::field::display);
+                tracing::debug!(%stream, shard_id, user_records, %code, %message, "kinesis record failed");
+            }
+            Event::WrongShard { predicted, actual, user_records } => {
+                tracing::debug!(%stream, %predicted, %actual, user_records, "aggregate stored in another shard");
+            }
+            Event::RecordsExpired { user_records } => tracing::error!(%stream, user_records, "records expired"),
+        }
+        if let Some(on_event) = &self.on_event {
+            on_event(stream, event);
+        }
+    }
+
     /// What a pipeline panicked with, once.
     pub(crate) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
         locked(&self.panicked).take()
@@ -80,12 +112,20 @@ impl Drop for Guard {
     }
 }
 
+/// What a pipeline tells the handles.
+#[derive(Debug)]
+pub(crate) struct Status {
+    /// Most bytes of a record; the most that any stream takes before it is known.
+    pub(crate) max_record_bytes: AtomicUsize,
+}
+
 /// The way into one stream's pipeline, whether that is running or not.
 pub(crate) struct Intake {
     pub(crate) stream: Stream,
     pub(crate) commands: mpsc::Sender<Command>,
     /// Commands sent since the pipeline was started; 0 while there is none.
     sent: AtomicU64,
+    pub(crate) status: Arc<Status>,
     /// The receiver while there is no pipeline. Locked to put it in and to take it out.
     parked: Mutex<Option<mpsc::Receiver<Command>>>,
 }
@@ -93,7 +133,8 @@ pub(crate) struct Intake {
 impl Intake {
     fn new(stream: Stream) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        Self { stream, commands, sent: AtomicU64::new(0), parked: Mutex::new(Some(receiver)) }
+        let status = Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES) });
+        Self { stream, commands, sent: AtomicU64::new(0), status, parked: Mutex::new(Some(receiver)) }
     }
 
     /// Whether there is a pipeline.
@@ -218,7 +259,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::atomic::AtomicUsize, thread};
+    use std::thread;
 
     use tokio::sync::oneshot;
 

@@ -13,7 +13,7 @@ use super::pending::{KinesisRecord, Pending};
 use crate::{Aggregation, UserRecord, aggregated::Aggregate, config::Config};
 
 /// How records share Kinesis records, and for how long they wait for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packing {
     /// Most bytes and most records of an aggregate; `None` for no aggregates.
     pub(crate) limits: Option<(usize, usize)>,
@@ -24,13 +24,12 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    pub(crate) fn of(config: &Config) -> Self {
+    /// For Kinesis records of up to `max_record_bytes`.
+    pub(crate) fn of(config: &Config, max_record_bytes: usize) -> Self {
         let limits = match config.aggregation {
             Aggregation::Off => None,
             // One byte of the Kinesis record is its partition key.
-            Aggregation::On { max_bytes, max_records } => {
-                Some((max_bytes.min(config.max_record_bytes - 1), max_records))
-            }
+            Aggregation::On { max_bytes, max_records } => Some((max_bytes.min(max_record_bytes - 1), max_records)),
         };
         Self { limits, buffered: config.record_max_buffered_time, linger: config.linger() }
     }

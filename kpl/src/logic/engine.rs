@@ -10,7 +10,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 mod reshard;
@@ -21,6 +21,7 @@ use super::{
     aggregator::Packing,
     barrier::Barrier,
     collector::{Collector, Sent, wake_at},
+    description::Description,
     lanes::Lanes,
     pending::{KinesisRecord, Pending},
     retrier::{given_up, pause},
@@ -28,20 +29,18 @@ use super::{
 };
 use crate::{
     DeliveryErrorKind, Event, HashKey, HashKeyRange, UserRecord,
-    config::Config,
+    config::{Config, DEFAULT_MAX_RECORD_BYTES},
     kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
 
 /// The producer of one stream, without its clock, its tasks and its service.
 #[derive(Debug)]
 pub(crate) struct Engine<T> {
-    record_ttl: Option<Duration>,
-    fail_if_throttled: bool,
-    max_in_flight: usize,
-    max_request_records: usize,
+    config: Config,
     collector: Collector,
     lanes: Lanes<T>,
     map: ShardMap,
+    description: Description,
     listing: Listing,
     in_flight: HashMap<BatchId, Flight<T>>,
     unjudged: Vec<Unjudged<T>>,
@@ -74,13 +73,11 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// `seed` is for the jitter of retries.
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         let mut engine = Self {
-            record_ttl: config.record_ttl,
-            fail_if_throttled: config.fail_if_throttled,
-            max_in_flight: config.max_in_flight.into(),
-            max_request_records: config.collection_max_records,
+            config: config.clone(),
             collector: Collector::new(config),
-            lanes: Lanes::unknown(Packing::of(config), config.rate_limit_percent.get(), now),
+            lanes: Lanes::unknown(Packing::of(config, DEFAULT_MAX_RECORD_BYTES), config.rate_limit_percent.get(), now),
             map: ShardMap::default(),
+            description: Description::default(),
             listing: Listing::default(),
             in_flight: HashMap::new(),
             unjudged: Vec::new(),
@@ -93,8 +90,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             wake: None,
             now,
         };
-        engine.listing.start_if_due(now);
-        engine.actions.push_back(Action::ListShards);
+        engine.list_if(true);
         engine
     }
 
@@ -111,7 +107,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             }
             Input::Drain => self.collector.hurry(u64::MAX),
             Input::Responded { id, result } => self.responded(id, result),
-            Input::ShardsListed(result) => self.shards_listed(result),
+            Input::ShardsListed { shards, summary } => self.shards_listed(shards, summary),
             Input::Tick => {}
         }
     }
@@ -121,7 +117,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         if std::mem::take(&mut self.stirred) {
             self.expire();
             self.list_if_due();
-            while self.in_flight.len() < self.max_in_flight {
+            while self.in_flight.len() < usize::from(self.config.max_in_flight) {
                 let Some(sent) = self.collector.collect(&mut self.lanes, self.now) else { break };
                 self.launch(sent);
             }
@@ -156,7 +152,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let free = self.in_flight.len() < self.max_in_flight;
+        let free = self.in_flight.len() < usize::from(self.config.max_in_flight);
         let lanes = self.lanes.occupied().flat_map(|lane| {
             let wake = wake_at(lane, self.now).filter(|_| free);
             let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
@@ -168,7 +164,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn ttl_end(&self, arrived: Instant) -> Option<Instant> {
-        self.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
+        self.config.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
     }
 
     fn launch(&mut self, sent: Vec<Sent<T>>) {
@@ -191,19 +187,23 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
         let Some(mut flight) = self.in_flight.remove(&id) else { return };
         let sent = std::mem::take(&mut flight.sent);
+        let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
         match result {
             Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &flight),
             Ok(answers) => self.count_mismatch(sent, answers.len()),
             Err(error) => {
                 self.notify_call_failed(&sent, &error);
                 if error.kind() == KinesisErrorKind::Invalid && !is_single(&sent) {
-                    flight.later.extend(split(sent, self.max_request_records).into_iter().rev());
+                    flight.later.extend(split(sent, self.config.collection_max_records).into_iter().rev());
                 } else {
                     self.call_failed(sent, &mut flight, &error);
                 }
             }
         }
         self.land(flight);
+        if missing {
+            self.forget_stream();
+        }
     }
 
     /// Sends the next part of a request that was taken apart, or ends it.
@@ -243,7 +243,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         for range in &flight.ranges {
             self.hold(range, error.kind());
         }
-        if given_up(error, self.fail_if_throttled).is_none() {
+        if given_up(error, self.config.fail_if_throttled).is_none() {
             // The other parts wait behind these rather than overtake them.
             for part in flight.later.drain(..) {
                 part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
@@ -254,7 +254,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
 
     fn attempt_failed(&mut self, mut sent: Sent<T>, error: &KinesisError, started: Instant) {
         sent.record.attempt_failed(error, started, self.now);
-        match given_up(error, self.fail_if_throttled) {
+        match given_up(error, self.config.fail_if_throttled) {
             Some(kind) => self.fail(sent.record.into_records(), &kind),
             None => self.lanes.put_back(sent.record, &sent.range),
         }
@@ -303,21 +303,25 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn list_if_due(&mut self) {
-        if self.unresolved() > 0 && self.listing.start_if_due(self.now) {
-            self.actions.push_back(Action::ListShards);
+        self.list_if(self.unresolved() > 0);
+    }
+
+    fn list_if(&mut self, wanted: bool) {
+        if wanted && self.listing.start_if_due(self.now) {
+            self.actions.push_back(Action::ListShards { describe: self.description.is_due(self.now) });
         }
     }
 
     /// Fails what has outlived its time and is not in flight.
     fn expire(&mut self) {
-        let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
         let expired = self.lanes.take_arrived_by(limit);
         self.fail_expired(expired);
         self.expire_unjudged(limit);
     }
 
     fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
-        let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
         let mut in_time = Vec::with_capacity(sent.len());
         for Sent { record, range, predicted } in sent {
             if record.first().arrived > limit {

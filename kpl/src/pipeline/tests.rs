@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    Aggregation, ConfigError, DeliveryErrorKind, Producer, ProducerBuilder, PutError, UserRecord,
+    Aggregation, ConfigError, DeliveryErrorKind, Event, Producer, ProducerBuilder, PutError, UserRecord,
     testing::{FakeKinesis, Reaction},
 };
 
@@ -538,4 +538,5 @@ fn a_producer_needs_a_runtime_and_valid_settings() {
     assert_eq!(refused.to_string(), r#""no stream" is neither a stream name nor a stream ARN"#);
 }
 
+mod described;
 mod streams;

@@ -6,9 +6,11 @@ use super::*;
 use crate::{
     Aggregation, Delivered, RecordOrder,
     error::Failure,
-    kinesis::Entry,
+    kinesis::{Entry, Shard, StreamSummary},
     testing::{FakeStream, Reaction, start},
 };
+
+mod described;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -21,6 +23,8 @@ struct World {
     /// Sent and not answered.
     open: Vec<(BatchId, Vec<Entry>)>,
     listing: bool,
+    describing: bool,
+    max_record_bytes: Option<usize>,
     resolved: Vec<(UserRecord, Result<Delivered, Failure>)>,
     flushed: usize,
     /// For each flush that is not complete, the number of records put before it.
@@ -41,6 +45,8 @@ impl World {
             now,
             open: Vec::new(),
             listing: false,
+            describing: false,
+            max_record_bytes: None,
             resolved: Vec::new(),
             flushed: 0,
             flushing: VecDeque::new(),
@@ -75,10 +81,12 @@ impl World {
                     self.sent.push((self.now, entries.clone()));
                     self.open.push((id, entries));
                 }
-                Action::ListShards => {
+                Action::ListShards { describe } => {
+                    self.describing = describe;
                     assert!(!self.listing, "one listing at a time");
                     self.listing = true;
                 }
+                Action::LimitRecords { max_bytes } => self.max_record_bytes = Some(max_bytes),
                 Action::Resolve { ticket, outcome } => self.resolved.push((ticket, outcome)),
                 Action::Flushed => {
                     self.flushed += 1;
@@ -116,12 +124,20 @@ impl World {
 
     fn list(&mut self) {
         assert!(std::mem::take(&mut self.listing), "no listing is under way");
-        self.handle(Input::ShardsListed(Ok(self.stream.shards().to_vec())));
+        self.listed(Ok(self.stream.shards().to_vec()), None);
     }
 
     fn list_fails(&mut self, error: KinesisError) {
         assert!(std::mem::take(&mut self.listing), "no listing is under way");
-        self.handle(Input::ShardsListed(Err(error)));
+        self.listed(Err(error), None);
+    }
+
+    fn listed(
+        &mut self,
+        shards: Result<Vec<Shard>, KinesisError>,
+        summary: Option<Result<StreamSummary, KinesisError>>,
+    ) {
+        self.handle(Input::ShardsListed { shards, summary });
     }
 
     fn answer(&mut self, reaction: &Reaction) {
