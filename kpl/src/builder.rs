@@ -6,7 +6,7 @@ use aws_types::SdkConfig;
 use tokio::runtime::Handle;
 
 use crate::{
-    Aggregation, ConfigError, Event, Producer, RecordOrder,
+    AggregateKey, Aggregation, ConfigError, Event, Producer, RecordOrder,
     config::Config,
     kinesis::{Kinesis, SdkKinesis, Stream},
     streams::{Context, OnEvent, Streams},
@@ -65,6 +65,14 @@ impl ProducerBuilder {
     #[doc(alias = "AggregationEnabled")]
     pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
         self.config.aggregation = aggregation;
+        self
+    }
+
+    /// Partition key of the Kinesis records that are aggregates. Default: `a`, as the KPL has it.
+    ///
+    /// Only matters to consumers that look at it before they take records apart.
+    pub fn aggregate_key(mut self, key: AggregateKey) -> Self {
+        self.config.aggregate_key = key;
         self
     }
 

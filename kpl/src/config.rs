@@ -2,6 +2,8 @@
 
 use std::{num::NonZero, time::Duration};
 
+use crate::{UserRecord, aggregated::AGGREGATE_PARTITION_KEY};
+
 /// Most bytes of one Kinesis record, data and partition key together, that a stream can be configured for.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024;
@@ -44,6 +46,59 @@ pub enum Aggregation {
         /// Most user records of an aggregate, at least 1; default 4,294,967,295. Source: KPL `AggregationMaxCount`.
         max_records: usize,
     },
+    /// User records of the same partition key become one Kinesis record, which has that partition key: right for
+    /// consumers that route, filter or parallelise by it, as AWS Lambda does. Pays off where a partition key has several
+    /// records in `record_max_buffered_time`.
+    ByPartitionKey {
+        /// As for [`On`](Self::On).
+        max_bytes: usize,
+        /// As for [`On`](Self::On).
+        max_records: usize,
+    },
+}
+
+/// Partition key of a Kinesis record that is an aggregate. It does not decide the shard; the explicit hash key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AggregateKey {
+    /// [`a`](crate::aggregated::AGGREGATE_PARTITION_KEY), as the KPL has it.
+    #[default]
+    Constant,
+    /// The partition key of its first user record.
+    FirstRecord,
+    /// Another one for each aggregate: consumers that parallelise by partition key, as AWS Lambda does, take the aggregates
+    /// of a shard side by side, and hence not in order.
+    Spread,
+}
+
+impl AggregateKey {
+    /// Bytes of the partition key of an aggregate that begins with `first`.
+    pub(crate) fn bytes(self, first: &UserRecord) -> usize {
+        match self {
+            Self::FirstRecord => first.partition_key().len(),
+            Self::Constant | Self::Spread => self.max_bytes(),
+        }
+    }
+
+    /// Most bytes of a partition key.
+    pub(crate) fn max_bytes(self) -> usize {
+        match self {
+            Self::Constant => AGGREGATE_PARTITION_KEY.len(),
+            Self::FirstRecord => PARTITION_KEY_MAX_CHARS * char::MAX.len_utf8(),
+            Self::Spread => 8, // hexadecimal digits
+        }
+    }
+}
+
+impl Aggregation {
+    /// Most bytes and most records of an aggregate, if there are aggregates.
+    pub(crate) fn limits(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Off => None,
+            Self::On { max_bytes, max_records } | Self::ByPartitionKey { max_bytes, max_records } => {
+                Some((max_bytes, max_records))
+            }
+        }
+    }
 }
 
 impl Default for Aggregation {
@@ -56,12 +111,19 @@ impl Default for Aggregation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RecordOrder {
     /// Order holds as long as nothing fails, also while shards are split or merged: one request per shard at a time,
-    /// in it at most one aggregate for that shard. This sustains 51,200 bytes per round trip and shard.
+    /// in it at most one aggregate for that shard, or one for each partition key if there are aggregates for each. This
+    /// sustains 51,200 bytes per round trip and shard.
     ///
     /// Records that go plain rely on Kinesis to store the entries of a request in their order, which it does in practice
-    /// but does not promise.
+    /// but does not promise, and one that fails is overtaken by those behind it in the same request.
     #[default]
     PerPartitionKey,
+    /// Order holds also when entries fail or are throttled, for what is stored in the end: one request per shard at a time,
+    /// in it at most one Kinesis record with records of a partition key, and nothing of that key is sent before it is
+    /// stored or has failed for good. Without aggregation this sustains one record per round trip and partition key.
+    ///
+    /// A request whose answer is lost is made again: its records may be there twice, the second time in order again.
+    Strict,
     /// One request per shard at a time with any number of aggregates, up to 256 KiB for each shard. Order holds as long
     /// as nothing fails and the shards stay as they are. Meant for round trips above some 30 ms.
     BestEffort,
@@ -122,6 +184,7 @@ pub(crate) struct Config {
     /// `None` for what the stream takes.
     pub(crate) max_record_bytes: Option<usize>,
     pub(crate) aggregation: Aggregation,
+    pub(crate) aggregate_key: AggregateKey,
     pub(crate) record_order: RecordOrder,
     pub(crate) collection_max_records: usize,
     pub(crate) collection_max_bytes: usize,
@@ -140,6 +203,7 @@ impl Default for Config {
             record_ttl: Some(Duration::from_secs(30)),
             max_record_bytes: None,
             aggregation: Aggregation::default(),
+            aggregate_key: AggregateKey::default(),
             record_order: RecordOrder::default(),
             collection_max_records: PUT_RECORDS_MAX_ENTRIES,
             collection_max_bytes: 5 * 1024 * 1024,
@@ -158,12 +222,12 @@ impl Config {
     pub(crate) fn linger(&self) -> Duration {
         match self.aggregation {
             Aggregation::Off => Duration::ZERO,
-            Aggregation::On { .. } => (self.record_max_buffered_time / 5).min(Duration::from_millis(50)),
+            _ => (self.record_max_buffered_time / 5).min(Duration::from_millis(50)),
         }
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if let Aggregation::On { max_bytes, max_records } = self.aggregation {
+        if let Some((max_bytes, max_records)) = self.aggregation.limits() {
             within("aggregation max_bytes", max_bytes, AGGREGATION_MIN_BYTES, MAX_RECORD_BYTES)?;
             within("aggregation max_records", max_records, 1, u32::MAX as usize)?;
         }
@@ -193,10 +257,14 @@ impl Config {
     /// Settings that are valid, but do not do what they seem to.
     pub(crate) fn defeated(&self) -> Vec<Defeated> {
         let mut found = Vec::new();
-        if let (Aggregation::On { max_bytes, .. }, Some(limit)) = (self.aggregation, self.max_record_bytes)
+        if let (Some((max_bytes, _)), Some(limit)) = (self.aggregation.limits(), self.max_record_bytes)
             && max_bytes > limit
         {
             found.push(("aggregation max_bytes", "aggregates are records, and max_record_bytes is less"));
+        }
+        let kept = matches!(self.aggregation, Aggregation::On { .. });
+        if self.aggregate_key != AggregateKey::Constant && !kept {
+            found.push(("aggregate_key", "aggregation is off or by partition key"));
         }
         if self.record_ttl.is_some_and(|ttl| ttl <= self.request_timeout) {
             found.push(("record_ttl", "not above request_timeout: what times out once is not sent again"));

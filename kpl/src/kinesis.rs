@@ -88,7 +88,7 @@ pub struct PutRecordsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// `a` for an aggregate, else the user's.
+    /// The user's; for an aggregate as configured, see [`AggregateKey`](crate::AggregateKey).
     pub partition_key: String,
     /// Hash key of the first user record.
     pub explicit_hash_key: HashKey,

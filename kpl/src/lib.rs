@@ -113,7 +113,8 @@ pub use record::UserRecord;
 pub use {
     builder::ProducerBuilder,
     config::{
-        Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS, RecordOrder,
+        AggregateKey, Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS,
+        RecordOrder,
     },
     delivery::{Delivered, Delivery},
     error::{Attempt, DeliveryError, DeliveryErrorKind, PutError},

@@ -72,7 +72,7 @@ impl Context {
             }
             Event::PartitionKeysIgnored { aggregation } => match aggregation {
                 Aggregation::Off => tracing::info!(%stream, "stream ignores partition keys"),
-                Aggregation::On { .. } => tracing::warn!(%stream, "stream ignores partition keys, aggregation is off"),
+                _ => tracing::warn!(%stream, "stream ignores partition keys, aggregation is off"),
             },
             Event::SettingDefeated { setting, reason } => tracing::warn!(%stream, setting, reason, "setting defeated"),
             Event::CallFailed { kinesis_records, code, message } => {

@@ -9,7 +9,7 @@
 //! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Instant,
 };
 
@@ -28,7 +28,7 @@ use super::{
     shard_map::{Listing, ShardMap},
 };
 use crate::{
-    DeliveryErrorKind, Event, HashKey, HashKeyRange, UserRecord,
+    DeliveryErrorKind, Event, HashKey, HashKeyRange, RecordOrder, UserRecord,
     config::{Config, DEFAULT_MAX_RECORD_BYTES},
     kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
@@ -189,12 +189,12 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let sent = std::mem::take(&mut flight.sent);
         let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
         match result {
-            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &flight),
+            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
             Ok(answers) => self.count_mismatch(sent, answers.len()),
             Err(error) => {
                 self.notify_call_failed(&sent, &error);
                 if error.kind() == KinesisErrorKind::Invalid && !is_single(&sent) {
-                    flight.later.extend(split(sent, self.config.collection_max_records).into_iter().rev());
+                    flight.later.extend(split(sent, &self.config).into_iter().rev());
                 } else {
                     self.call_failed(sent, &mut flight, &error);
                 }
@@ -209,7 +209,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// Sends the next part of a request that was taken apart, or ends it.
     fn land(&mut self, mut flight: Flight<T>) {
         while let Some(part) = flight.later.pop() {
-            flight.sent = self.without_expired(part);
+            let in_time = self.without_expired(part);
+            flight.sent = self.without_misfits(in_time);
             if !flight.sent.is_empty() {
                 return self.send(flight);
             }
@@ -217,7 +218,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
     }
 
-    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &Flight<T>) {
+    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
         let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
@@ -234,8 +235,18 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 }
             }
         }
+        if !failed.is_empty() && self.config.record_order == RecordOrder::Strict {
+            self.put_back_later(flight);
+        }
         for (range, kind) in failed {
             self.hold(&range, kind);
+        }
+    }
+
+    /// The other parts wait behind what is to be sent again rather than overtake it.
+    fn put_back_later(&mut self, flight: &mut Flight<T>) {
+        for part in flight.later.drain(..) {
+            part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
         }
     }
 
@@ -244,10 +255,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             self.hold(range, error.kind());
         }
         if given_up(error, self.config.fail_if_throttled).is_none() {
-            // The other parts wait behind these rather than overtake them.
-            for part in flight.later.drain(..) {
-                part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
-            }
+            self.put_back_later(flight);
         }
         sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight.started));
     }
@@ -328,10 +336,11 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 in_time.push(Sent { record, range, predicted });
                 continue;
             }
+            let key = record.key();
             let (expired, rest): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.arrived <= limit);
             self.fail_expired(expired);
-            in_time.extend(KinesisRecord::packed(rest).map(|record| Sent { record, range, predicted }));
+            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, range, predicted }));
         }
         in_time
     }
@@ -368,25 +377,28 @@ fn is_single<T: AsRef<UserRecord>>(sent: &[Sent<T>]) -> bool {
 }
 
 /// Two halves of a request; of a request that is one aggregate, its records each alone.
-fn split<T: AsRef<UserRecord>>(mut sent: Vec<Sent<T>>, max_records: usize) -> Vec<Vec<Sent<T>>> {
+fn split<T: AsRef<UserRecord>>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
     if sent.len() > 1 {
         let second = sent.split_off(sent.len() / 2);
         return vec![sent, second];
     }
-    let mut alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
+    let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
         record.into_records().into_iter().map(move |mut record| {
             record.set_alone();
             Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
         })
     });
-    let mut parts = Vec::new();
-    loop {
-        let part: Vec<_> = alone.by_ref().take(max_records).collect();
-        if part.is_empty() {
-            return parts;
+    let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());
+    for sent in alone {
+        let repeated = config.record_order == RecordOrder::Strict && !keys.insert(sent.record.first().hash_key);
+        if part.len() == config.collection_max_records || repeated {
+            parts.push(std::mem::take(&mut part));
+            keys = HashSet::from([sent.record.first().hash_key]);
         }
-        parts.push(part);
+        part.push(sent);
     }
+    parts.push(part);
+    parts
 }
 
 #[cfg(test)]

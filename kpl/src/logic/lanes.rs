@@ -257,11 +257,14 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::aggregator::Limits;
     use crate::testing::{shard, start, uniform_shards};
 
     fn lanes(now: Instant) -> Lanes<UserRecord> {
         let packing = Packing {
-            limits: Some((51_200, usize::MAX)),
+            limits: Some(Limits { max_bytes: 51_200, max_records: usize::MAX }),
+            by_key: false,
+            key: crate::AggregateKey::Constant,
             buffered: Duration::from_millis(100),
             linger: Duration::from_millis(20),
         };

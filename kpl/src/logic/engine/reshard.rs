@@ -58,7 +58,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let other_stream = summary.is_some_and(|summary| self.described(summary));
         let updated = shards.and_then(|shards| self.map.update(shards));
         let other_shards = updated.as_ref().is_ok_and(|changed| *changed);
-        if (other_stream || other_shards) && !self.map.shards().is_empty() {
+        if (other_stream || other_shards) && !self.map.is_unknown() {
             let kind = match self.description.ignores_partition_keys() {
                 true => LaneKind::Any,
                 false => LaneKind::OfShard,
@@ -86,6 +86,16 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 self.judge();
             }
         }
+    }
+
+    /// Regroups the aggregates that fit no open shard any more, and returns the rest.
+    pub(super) fn without_misfits(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
+        let (fitting, misfits): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| {
+            let keys = || sent.record.records().iter().map(|record| record.hash_key);
+            !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(keys())
+        });
+        misfits.into_iter().for_each(|sent| self.lanes.merge(sent.record.into_records()));
+        fitting
     }
 
     /// Returns whether the stream is other than it was thought to be.
