@@ -31,6 +31,13 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// When tokio's clock will show that time; no earlier than the start.
+    pub(crate) fn instant(&self, time: Millis) -> Instant {
+        self.started + time.since(self.epoch)
+    }
+}
+
 /// The SDK signs and measures by the same clock.
 impl aws_smithy_async::time::TimeSource for Clock {
     fn now(&self) -> SystemTime {

@@ -9,9 +9,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, StreamBody};
 
-use crate::services::Services;
+use crate::services::{Body, Services};
 
 /// An HTTP client for any number of SDK clients.
 pub(crate) fn http_client(services: Arc<Services>) -> SharedHttpClient {
@@ -45,7 +45,10 @@ impl HttpConnector for Connector {
                 .status(answer.status)
                 .header("content-type", answer.content_type)
                 .header("x-amzn-requestid", answer.request_id)
-                .body(SdkBody::from(answer.body))
+                .body(match answer.body {
+                    Body::Full(bytes) => SdkBody::from(bytes),
+                    Body::Events(events) => SdkBody::from_body_1_x(StreamBody::new(events)),
+                })
                 .map_err(|error| ConnectorError::other(error.into(), None))?;
             HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })

@@ -1,12 +1,14 @@
 //! Kinesis Data Streams: the streams of one account in one region, and the operations on them.
 //!
-//! Pure: no task, no clock, no SDK. Every call is one step of a state machine that gets `now` as an argument; what
+//! Pure: no task, no clock, no SDK, no waiting. Every call is one step of a state machine that gets `now` as an argument; what
 //! takes time at the service (creating, resharding, deleting) is caught up with when a later call comes.
 //!
 //! `operations.rs` dispatches by name and holds the operations; `stream.rs`, `shard.rs`, `reshard.rs` the state;
-//! `request.rs` and `response.rs` the wire. Limits on throughput, fan-out consumers, tags and encryption are not here.
+//! `request.rs` and `response.rs` the wire. `consumer.rs` the consumers with enhanced
+//! fan-out, whose events `next_event` tells one by one. Limits on throughput, tags and encryption are not here.
 
 mod check;
+mod consumer;
 mod error;
 mod hash_key;
 mod iterator;
@@ -23,8 +25,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use self::consumer::Subscription;
 pub(crate) use self::error::Error;
-pub(crate) use self::operations::{Call, Step};
+pub(crate) use self::operations::{Call, Next, Reply, Step};
 use self::stream::Stream;
 pub(crate) use self::stream::arn;
 use crate::ACCOUNT_ID;
@@ -36,6 +39,7 @@ pub(crate) struct Delays {
     pub(crate) creating: Duration,
     pub(crate) updating: Duration,
     pub(crate) deleting: Duration,
+    pub(crate) registering: Duration,
 }
 
 /// All streams.
@@ -44,6 +48,7 @@ pub(crate) struct Kinesis {
     delays: Delays,
     streams: BTreeMap<String, Stream>,
     incarnations: u64,
+    subscriptions: u64,
 }
 
 impl Kinesis {

@@ -37,10 +37,12 @@
 //! Lineage of shards through splits, merges and uniform scaling; the end of a closed shard with its child shards; all
 //! iterator types and shard filters; pages and tokens; lag; millisecond arrival times and positions; expiry of
 //! iterators and tokens after five minutes; retention; limits of requests and records; sequence numbers that grow
-//! along the lineage; names and ARNs; error codes, and messages where they are known.
+//! along the lineage; names and ARNs; error codes, and messages where they are known. Consumers with enhanced fan-out:
+//! events the moment records are put, an empty one every five seconds, sessions of five minutes, takeover after five
+//! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes.
 //!
 //! # What is not here
-//! Enhanced fan-out, limits on throughput, injected faults, CBOR, TLS, tags and encryption of streams, changes of the
+//! Limits on throughput, injected faults, CBOR, TLS, tags and encryption of streams, changes of the
 //! capacity mode. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes with the process;
 //! signatures are not checked.
 //!
@@ -50,11 +52,13 @@
 //! | `local.rs` | [`LocalAws`] and its builder |
 //! | `services.rs` | both services behind one door: target and body in, answer out |
 //! | `connector.rs` | the door as an HTTP client of the SDK |
+//! | `subscription.rs`, `event_stream.rs` | subscriptions as event streams; frames |
 //! | `serve.rs`, `main.rs` | the door on loopback ports; the binary |
 //! | `access.rs` | denied actions |
 //! | `clock.rs`, `timestamp.rs` | the virtual clock; times on the wire |
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
+//! | `kinesis/consumer.rs` | registered consumers and their subscriptions |
 //! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
 //! | `kinesis/operations.rs` and below | the operations, by theme |
 //! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: JSON in and out, checks, refusals |
@@ -64,10 +68,12 @@ mod access;
 mod clock;
 mod connector;
 mod dynamodb;
+mod event_stream;
 mod kinesis;
 mod local;
 mod serve;
 mod services;
+mod subscription;
 mod timestamp;
 
 pub use self::local::{Builder, LocalAws};

@@ -104,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// How long a registered consumer stays CREATING. Default zero: it is ACTIVE at once. Deregistering one takes as
+    /// long as deleting a stream.
+    pub fn registering_takes(mut self, delay: Duration) -> Self {
+        self.delays.registering = delay;
+        self
+    }
+
     /// Denies an action from the start. See [`LocalAws::deny`].
     pub fn deny(mut self, action: &str) -> Self {
         self.denied.insert(action.to_owned());

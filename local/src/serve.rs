@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -23,7 +23,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-use crate::services::Services;
+use crate::event_stream::EventStream;
+use crate::services::{Body, Services};
 
 /// Largest body of a request. The largest that the services take is PutRecords: 10 MiB of data in base64, and JSON.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -201,13 +202,16 @@ async fn serve_connection(stream: TcpStream, services: Arc<Services>, stop: Canc
     }
 }
 
-async fn respond(services: &Services, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// In memory, or as it comes.
+type ResponseBody = Either<Full<Bytes>, StreamBody<EventStream>>;
+
+async fn respond(services: &Arc<Services>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
             debug!(error, "request body not read");
-            let mut response = Response::new(Full::default());
+            let mut response = Response::new(Either::Left(Full::default()));
             *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
             return response;
         }
@@ -218,6 +222,9 @@ async fn respond(services: &Services, request: Request<Incoming>) -> Response<Fu
         .status(answer.status)
         .header(http::header::CONTENT_TYPE, answer.content_type)
         .header("x-amzn-requestid", answer.request_id)
-        .body(Full::from(answer.body))
+        .body(match answer.body {
+            Body::Full(bytes) => Either::Left(Full::from(bytes)),
+            Body::Events(events) => Either::Right(StreamBody::new(events)),
+        })
         .expect("status, header names and values are valid")
 }

@@ -1,14 +1,16 @@
 //! Both services behind one door: a target and a body in, an answer out. No HTTP here; see `connector.rs`, `serve.rs`.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tracing::debug;
 
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::dynamodb::DynamoDb;
-use crate::kinesis::{Call, Delays, Error, Kinesis, Step};
+use crate::event_stream::{self, EventStream};
+use crate::kinesis::{Call, Delays, Error, Kinesis, Reply, Step};
+use crate::subscription;
 use crate::timestamp::Millis;
 
 /// One of the two services, as `X-Amz-Target` and policies name them.
@@ -50,7 +52,14 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
     pub(crate) request_id: String,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Full(Vec<u8>),
+    Events(EventStream),
 }
 
 /// The state of both services.
@@ -80,21 +89,28 @@ impl Services {
     }
 
     /// Performs the operation that `target` names.
-    pub(crate) fn answer(&self, target: &str, body: &[u8]) -> Answer {
+    pub(crate) fn answer(self: &Arc<Self>, target: &str, body: &[u8]) -> Answer {
         let (service, result) = match Service::split_target(target) {
             Some((service, operation)) => (service, self.perform(service, operation, body)),
             None => (Service::Kinesis, Err((400, Error::unknown_operation().to_json()))),
         };
-        let (status, body) = result.map_or_else(|refused| refused, |body| (200, body));
-        if status != 200 {
-            debug!(target, status, body = %String::from_utf8_lossy(&body), "request refused");
-        }
         // Unique is all a request id must be; counting keeps runs alike.
         let request_id = format!("{:032x}", self.requests.fetch_add(1, Ordering::Relaxed));
-        Answer { status, content_type: service.content_type(), request_id, body }
+        let (status, content_type, body) = match result {
+            Ok(Reply::Body(body)) => (200, service.content_type(), Body::Full(body)),
+            Ok(Reply::Events(subscription)) => {
+                let events = subscription::events(Arc::clone(self), *subscription);
+                (200, event_stream::CONTENT_TYPE, Body::Events(events))
+            }
+            Err((status, body)) => {
+                debug!(target, status, body = %String::from_utf8_lossy(&body), "request refused");
+                (status, service.content_type(), Body::Full(body))
+            }
+        };
+        Answer { status, content_type, request_id, body }
     }
 
-    fn perform(&self, service: Service, operation: &str, body: &[u8]) -> Result<Vec<u8>, (u16, Vec<u8>)> {
+    fn perform(&self, service: Service, operation: &str, body: &[u8]) -> Result<Reply, (u16, Vec<u8>)> {
         if let Some(message) = self.access.refusal(service, operation, body) {
             return Err((400, Error::access_denied(message).to_json()));
         }
@@ -103,6 +119,7 @@ impl Services {
             Service::DynamoDb => self
                 .dynamodb
                 .perform(operation, body, self.clock.now())
+                .map(Reply::Body)
                 .map_err(|refused| (refused.status, refused.body)),
         }
     }

@@ -109,16 +109,21 @@ impl Check {
 
     /// An optional name of a stream must be of letters, digits and `_.-`.
     pub(super) fn stream_name(&mut self, name: Option<&str>) {
+        self.name(name, "streamName");
+    }
+
+    /// An optional name of a stream or a consumer must be of letters, digits and `_.-`.
+    pub(super) fn name(&mut self, name: Option<&str>, field: &str) {
         let Some(name) = name else { return };
         if name.is_empty() {
-            self.fail("''", "streamName", "have length greater than or equal to 1");
+            self.fail("''", field, "have length greater than or equal to 1");
         }
         if name.len() > MAX_NAME {
             let constraint = format_args!("have length less than or equal to {MAX_NAME}").to_string();
-            self.fail(format_args!("'{name}'"), "streamName", constraint);
+            self.fail(format_args!("'{name}'"), field, constraint);
         }
         if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-            self.fail(format_args!("'{name}'"), "streamName", "satisfy regular expression pattern: [a-zA-Z0-9_.-]+");
+            self.fail(format_args!("'{name}'"), field, "satisfy regular expression pattern: [a-zA-Z0-9_.-]+");
         }
     }
 }
@@ -163,6 +168,37 @@ pub(super) fn stream<'r>(name: Option<&'r Text<'_>>, arn: Option<&'r Text<'_>>) 
             Ok(arn.name)
         }
     }
+}
+
+/// A consumer as its ARN names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConsumerArn<'r> {
+    pub(super) stream: &'r str,
+    pub(super) consumer: &'r str,
+}
+
+/// Reads the ARN of a consumer: that of its stream, `/consumer/`, its name, and the second of its registration.
+pub(super) fn consumer_arn(text: &str) -> Result<ConsumerArn<'_>, Error> {
+    let parts = split_arn(text).and_then(|arn| {
+        let (stream, rest) = arn.name.split_once("/consumer/")?;
+        let (consumer, second) = rest.rsplit_once(':')?;
+        let is_well_formed = !second.is_empty() && second.bytes().all(|b| b.is_ascii_digit());
+        is_well_formed.then_some((arn, ConsumerArn { stream, consumer }))
+    });
+    let Some((arn, consumer)) = parts else {
+        let mut check = Check::default();
+        check.fail(
+            format_args!("'{text}'"),
+            "consumerARN",
+            r"satisfy regular expression pattern: ^(arn):aws.*:kinesis:.*:\d{12}:.*stream\/[a-zA-Z0-9_.-]+\/consumer\/[a-zA-Z0-9_.-]+:[0-9]+",
+        );
+        check.finish()?;
+        return Err(Error::no_consumer(text));
+    };
+    if arn.account != ACCOUNT_ID || arn.region != REGION {
+        return Err(Error::no_consumer(text));
+    }
+    Ok(consumer)
 }
 
 struct Arn<'a> {

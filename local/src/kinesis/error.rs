@@ -22,6 +22,11 @@ impl Error {
         Self { code, message: message.into() }
     }
 
+    /// What clients classify by.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The body of the answer.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("two strings always serialize")
@@ -69,6 +74,11 @@ impl Error {
 
     pub(super) fn no_stream(name: &str, account: &str) -> Self {
         Self::new("ResourceNotFoundException", format!("Stream {name} under account {account} not found."))
+    }
+
+    /// A consumer, by its ARN or in words.
+    pub(super) fn no_consumer(consumer: impl Display) -> Self {
+        Self::new("ResourceNotFoundException", format!("Consumer {consumer} not found."))
     }
 
     pub(super) fn no_shard(shard: impl Display, stream: &str) -> Self {

@@ -124,6 +124,33 @@ pub(super) fn decode_streams_token(text: &str, now: Millis) -> Result<String, Er
     Ok(after)
 }
 
+/// Where a listing of consumers goes on: in the stream, after the consumer of this name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ConsumersToken {
+    pub(super) issued: Millis,
+    pub(super) stream: String,
+    pub(super) incarnation: u64,
+    pub(super) after: String,
+}
+
+impl ConsumersToken {
+    pub(super) fn encode(&self) -> String {
+        // No name holds a slash.
+        seal(&[self.issued.0, self.incarnation], &format!("{}/{}", self.stream, self.after))
+    }
+
+    /// Reads a token that has not expired.
+    pub(super) fn decode(text: &str, now: Millis) -> Result<Self, Error> {
+        let invalid = || Error::invalid_argument("Invalid NextToken.");
+        let ([issued, incarnation], names) = unseal(text).ok_or_else(invalid)?;
+        let (stream, after) = names.split_once('/').ok_or_else(invalid)?;
+        if now.since(Millis(issued)) > LIFETIME {
+            return Err(Error::expired_token());
+        }
+        Ok(Self { issued: Millis(issued), stream: stream.to_owned(), incarnation, after: after.to_owned() })
+    }
+}
+
 fn seal(numbers: &[u64], name: &str) -> String {
     let mut bytes = Vec::with_capacity(VERSION.len() + numbers.len() * 8 + name.len() + CHECKSUM);
     bytes.extend_from_slice(&VERSION);

@@ -1,13 +1,18 @@
 //! The operations by name: from the body of a request to the body of the answer.
 
+mod consumers;
 mod get;
 mod listing;
+mod position;
 mod put;
 mod resharding;
 mod streams;
+mod subscribe;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::subscribe::Next;
+use super::consumer::Subscription;
 use super::{Error, Kinesis, request};
 use crate::timestamp::Millis;
 
@@ -18,13 +23,26 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a [u8],
 }
 
+/// What an operation answers: a body, or events from now on.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Body(Vec<u8>),
+    Events(Box<Subscription>),
+}
+
 impl Call<'_> {
     /// Performs the call. `step` runs one step of the state under its lock; reading and writing JSON, which is most of
     /// the work, happens outside.
-    pub(crate) fn perform<S>(self, step: S) -> Result<Vec<u8>, Error>
-    where
-        S: Step,
-    {
+    pub(crate) fn perform<S: Step>(self, step: S) -> Result<Reply, Error> {
+        if self.operation == "SubscribeToShard" {
+            let request = request::parse(self.body)?;
+            let subscription = step.run(|kinesis, now| kinesis.subscribe_to_shard(request, now))?;
+            return Ok(Reply::Events(Box::new(subscription)));
+        }
+        self.answer(step).map(Reply::Body)
+    }
+
+    fn answer<S: Step>(self, step: S) -> Result<Vec<u8>, Error> {
         match self.operation {
             "CreateStream" => self.run(step, Kinesis::create_stream),
             "DeleteStream" => self.run(step, Kinesis::delete_stream),
@@ -42,6 +60,10 @@ impl Call<'_> {
             "IncreaseStreamRetentionPeriod" => self.run(step, Kinesis::increase_retention),
             "DecreaseStreamRetentionPeriod" => self.run(step, Kinesis::decrease_retention),
             "UpdateMaxRecordSize" => self.run(step, Kinesis::update_max_record_size),
+            "RegisterStreamConsumer" => self.run(step, Kinesis::register_consumer),
+            "DescribeStreamConsumer" => self.run(step, Kinesis::describe_consumer),
+            "ListStreamConsumers" => self.run(step, Kinesis::list_consumers),
+            "DeregisterStreamConsumer" => self.run(step, Kinesis::deregister_consumer),
             _ => Err(Error::unknown_operation()),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Every field is optional here: `check.rs` and the operations say what the service requires, in its words.
 
+mod consumers;
+
 use std::borrow::Cow;
 use std::ops::Deref;
 
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
+pub(crate) use self::consumers::{ListStreamConsumers, RegisterStreamConsumer, StreamConsumer, SubscribeToShard};
 use crate::timestamp::Millis;
 
 /// A string that is borrowed from the body unless it holds escapes. (A bare `Option<Cow<str>>` never borrows.)
@@ -79,8 +82,12 @@ macro_rules! requests {
 }
 
 requests! {
-    /// DeleteStream, DescribeStreamSummary: nothing but the stream.
+    /// DescribeStreamSummary: nothing but the stream.
     StreamOnly {}
+    /// DeleteStream.
+    DeleteStream {
+        enforce_consumer_deletion: bool,
+    }
     /// DescribeStream.
     DescribeStream {
         limit: Number,

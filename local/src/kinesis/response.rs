@@ -125,9 +125,47 @@ responses! {
         enhanced_monitoring: [EnhancedMetrics; 1],
         encryption_type: &'static str,
         open_shard_count: usize,
-        consumer_count: u32,
+        consumer_count: usize,
         #[serde(rename = "MaxRecordSizeInKiB")]
         max_record_size_in_kib: u32,
+    }
+    /// RegisterStreamConsumer.
+    RegisterStreamConsumer {
+        consumer: Consumer,
+    }
+    /// DescribeStreamConsumer.
+    DescribeStreamConsumer {
+        consumer_description: ConsumerDescription,
+    }
+    /// ListStreamConsumers.
+    ListStreamConsumers {
+        consumers: Vec<Consumer>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_token: Option<String>,
+    }
+    /// A registered consumer.
+    Consumer {
+        consumer_name: String,
+        #[serde(rename = "ConsumerARN")]
+        consumer_arn: String,
+        consumer_status: &'static str,
+        consumer_creation_timestamp: Millis,
+    }
+    /// A registered consumer and its stream.
+    ConsumerDescription {
+        #[serde(flatten)]
+        consumer: Consumer,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+    }
+    /// One event of a subscription. Without a continuation, and with child shards, at the end of a closed shard.
+    SubscribeToShardEvent {
+        records: Vec<Record>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        continuation_sequence_number: Option<SequenceNumber>,
+        millis_behind_latest: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        child_shards: Option<Vec<ChildShard>>,
     }
     /// UpdateShardCount.
     UpdateShardCount {

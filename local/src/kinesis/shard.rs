@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
+use tokio::sync::Notify;
 
 use super::hash_key::HashKeyRange;
 use super::sequence::{Era, SequenceNumber};
@@ -86,6 +87,8 @@ pub(crate) struct Shard {
     pub(super) opened_at: Millis,
     pub(super) starting: SequenceNumber,
     pub(super) closed: Option<Closed>,
+    /// Told when the shard gets records or ends, for those who are subscribed to it.
+    pub(super) changed: Arc<Notify>,
     last: SequenceNumber,
     records: VecDeque<Record>,
 }
@@ -101,6 +104,7 @@ impl Shard {
             opened_at: now,
             starting,
             closed: None,
+            changed: Arc::default(),
             last: starting,
             records: VecDeque::new(),
         }
@@ -115,6 +119,7 @@ impl Shard {
         debug_assert!(self.is_open(), "records go to open shards only");
         self.last = self.last.next(now);
         self.records.push_back(Record { sequence_number: self.last, partition_key: partition_key.into(), data });
+        self.changed.notify_waiters();
         self.last
     }
 
@@ -123,6 +128,7 @@ impl Shard {
         debug_assert!(self.is_open(), "a shard ends once");
         self.children = children.to_vec();
         self.closed = Some(Closed { at: now, ending: self.last.ending(now) });
+        self.changed.notify_waiters();
     }
 
     /// Forgets the records that arrived before `horizon`.

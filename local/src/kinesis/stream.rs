@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
 
+use super::consumer::Consumer;
 use super::error::Error;
 use super::hash_key::{HashKey, HashKeyRange};
 use super::reshard::Reshard;
@@ -50,6 +51,7 @@ pub(crate) struct Stream {
     pub(super) retention_hours: u32,
     pub(super) max_record_kib: u32,
     pub(super) state: State,
+    pub(super) consumers: BTreeMap<String, Consumer>,
     shards: BTreeMap<ShardId, Shard>,
     /// Open shards by the start of their range, ascending.
     open: Vec<(HashKey, ShardId)>,
@@ -70,6 +72,7 @@ impl Stream {
             retention_hours: DEFAULT_RETENTION_HOURS,
             max_record_kib: DEFAULT_MAX_RECORD_KIB,
             state: State::Creating { until, shards },
+            consumers: BTreeMap::new(),
             shards: BTreeMap::new(),
             open: Vec::new(),
             closed: VecDeque::new(),
@@ -95,11 +98,27 @@ impl Stream {
             State::Deleting { until } if until <= now => return false,
             _ => {}
         }
+        self.consumers.retain(|_, consumer| consumer.advance(now));
         let horizon = self.horizon(now);
         while let Some((_, id)) = self.closed.pop_front_if(|(at, _)| *at < horizon) {
             self.shards.remove(&id);
         }
         true
+    }
+
+    /// When what is under way will be finished, if anything is.
+    pub(super) fn next_change(&self) -> Option<Millis> {
+        match self.state {
+            State::Creating { until, .. } | State::Updating { until, .. } | State::Deleting { until } => Some(until),
+            State::Active => None,
+        }
+    }
+
+    /// Tells everyone who is subscribed to any shard to look again.
+    pub(super) fn wake_subscribers(&self) {
+        for shard in self.shards.values() {
+            shard.changed.notify_waiters();
+        }
     }
 
     /// What is older is forgotten.
@@ -138,6 +157,18 @@ impl Stream {
             self.name,
             self.status()
         )))
+    }
+
+    /// Passes when the stream was created about then. StreamCreationTimestamp tells streams of one name apart; clients
+    /// may have rounded it to seconds.
+    pub(super) fn require_created_at(&self, created_at: Option<Millis>) -> Result<(), Error> {
+        let second = Duration::from_secs(1);
+        match created_at {
+            Some(time) if time.since(self.created_at) >= second || self.created_at.since(time) >= second => {
+                Err(Error::no_stream(&self.name, ACCOUNT_ID))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The shards that are not forgotten, by id: all of them, or those after one.

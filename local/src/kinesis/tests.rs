@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 
 use serde_json::{Value, json};
 
-use super::operations::{Call, Step};
+use super::operations::{Call, Reply, Step};
 use super::{Delays, Error, Kinesis};
 use crate::timestamp::Millis;
 
@@ -47,7 +47,9 @@ impl Service {
     }
 
     fn raw(&self, operation: &str, body: &[u8]) -> Result<Value, Error> {
-        let answer = Call { operation, body }.perform(self)?;
+        let Reply::Body(answer) = (Call { operation, body }).perform(self)? else {
+            panic!("{operation} answers with events");
+        };
         Ok(serde_json::from_slice(&answer).unwrap())
     }
 

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod access;
+mod consumers;
 mod dynamodb;
+mod fan_out;
 mod records;
 mod resharding;
 mod shards;

@@ -1,20 +1,19 @@
 //! GetShardIterator and GetRecords.
 
+use super::position::{Position, TYPES};
+use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
 use crate::kinesis::iterator::ShardIterator;
 use crate::kinesis::sequence::SequenceNumber;
-use crate::kinesis::shard::{Shard, ShardId};
+use crate::kinesis::shard::ShardId;
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
-use crate::{ACCOUNT_ID, kinesis::stream::Stream};
 
 /// Most records of an answer. docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
 const MAX_RECORDS: i64 = 10_000;
 
 /// Most bytes of an answer. Same source.
 const MAX_BYTES: usize = 10 << 20;
-
-const TYPES: [&str; 5] = ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP", "TRIM_HORIZON", "LATEST"];
 
 impl Kinesis {
     pub(super) fn get_shard_iterator(
@@ -35,7 +34,13 @@ impl Kinesis {
         let stream = self.stream(name, now)?;
         stream.require_data()?;
         let shard = stream.shard(shard).ok_or_else(|| Error::no_shard(shard, name))?;
-        let from = position(&request, stream, shard, now)?;
+        let position = Position {
+            operation: "GetShardIterator",
+            kind: request.shard_iterator_type.as_deref().unwrap_or_default(),
+            number: request.starting_sequence_number.as_deref(),
+            time: request.timestamp,
+        };
+        let from = position.find(stream, shard, now)?;
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
@@ -90,59 +95,5 @@ impl Kinesis {
             millis_behind_latest: behind.and_then(|millis| u64::try_from(millis).ok()).unwrap_or_default(),
             child_shards: children.map(|ids| ids.iter().filter_map(|id| stream.shard(*id)).map(Into::into).collect()),
         })
-    }
-}
-
-/// The lowest sequence number that the iterator is to read.
-fn position(
-    request: &request::GetShardIterator<'_>,
-    stream: &Stream,
-    shard: &Shard,
-    now: Millis,
-) -> Result<SequenceNumber, Error> {
-    let iterator_type = request.shard_iterator_type.as_deref().unwrap_or_default();
-    match (iterator_type, request.starting_sequence_number.as_deref()) {
-        ("AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER", Some(text)) => {
-            let number = starting_number(text, stream, shard)?;
-            Ok(if iterator_type == "AT_SEQUENCE_NUMBER" { number } else { number.successor() })
-        }
-        ("TRIM_HORIZON", None) => Ok(shard.starting),
-        ("LATEST", None) => Ok(shard.tip()),
-        ("AT_TIMESTAMP", None) => at_time(request.timestamp, shard, now),
-        (iterator_type, number) => Err(Error::invalid_argument(format!(
-            "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) \
-             TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {iterator_type} and {} \
-             StartingSequenceNumber.",
-            if number.is_some() { "also a" } else { "no" }
-        ))),
-    }
-}
-
-fn starting_number(text: &str, stream: &Stream, shard: &Shard) -> Result<SequenceNumber, Error> {
-    let refused = |why: &str| {
-        Error::invalid_argument(format!(
-            "StartingSequenceNumber {text} used in GetShardIterator on shard {} in stream {} under account \
-             {ACCOUNT_ID} is invalid{why}.",
-            shard.id, stream.name
-        ))
-    };
-    let number = SequenceNumber::parse(text).ok_or_else(|| refused(""))?;
-    if !shard.owns(number) {
-        return Err(refused(" because it did not come from this stream"));
-    }
-    Ok(number)
-}
-
-fn at_time(time: Option<Millis>, shard: &Shard, now: Millis) -> Result<SequenceNumber, Error> {
-    match time {
-        None => Err(Error::invalid_argument(
-            "Request specified AT_TIMESTAMP shard iterator type, but the request has no timestamp parameter.",
-        )),
-        Some(time) if time > now => Err(Error::invalid_argument(format!(
-            "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: \
-             {}, currentTimestampInMillis: {}",
-            time.0, now.0
-        ))),
-        Some(time) => Ok(shard.at_time(time)),
     }
 }

@@ -1,7 +1,5 @@
 //! ListShards: filters, pages and tokens.
 
-use std::time::Duration;
-
 use crate::kinesis::check::{self, Check};
 use crate::kinesis::iterator::{Filter, ShardsToken};
 use crate::kinesis::shard::{Shard, ShardId};
@@ -69,7 +67,7 @@ impl Kinesis {
                 let (filter, after) = filter(request.shard_filter.as_ref(), name)?;
                 let exclusive_start = shard_id(request.exclusive_start_shard_id.as_deref(), name)?;
                 let stream = self.stream(name, now)?;
-                require_same_stream(stream, request.stream_creation_timestamp)?;
+                stream.require_created_at(request.stream_creation_timestamp)?;
                 (stream, filter, after.max(exclusive_start))
             }
         };
@@ -146,16 +144,5 @@ fn refuse_with_token(request: &request::ListShards<'_>) -> Result<(), Error> {
     match others.iter().find(|(_, given)| *given) {
         Some((name, _)) => Err(Error::invalid_argument(format!("NextToken and {name} cannot be provided together."))),
         None => Ok(()),
-    }
-}
-
-/// StreamCreationTimestamp tells streams of one name apart; clients may have rounded it to seconds.
-fn require_same_stream(stream: &Stream, created_at: Option<Millis>) -> Result<(), Error> {
-    let second = Duration::from_secs(1);
-    match created_at {
-        Some(time) if time.since(stream.created_at) >= second || stream.created_at.since(time) >= second => {
-            Err(Error::no_stream(&stream.name, crate::ACCOUNT_ID))
-        }
-        _ => Ok(()),
     }
 }

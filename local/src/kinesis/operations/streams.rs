@@ -75,14 +75,21 @@ impl Kinesis {
 
     pub(super) fn delete_stream(
         &mut self,
-        request: request::StreamOnly<'_>,
+        request: request::DeleteStream<'_>,
         now: Millis,
     ) -> Result<response::Empty, Error> {
         let until = now.plus(self.delays.deleting);
         let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
         let stream = self.stream(name, now)?;
         stream.require_active()?;
+        if !stream.consumers.is_empty() && request.enforce_consumer_deletion != Some(true) {
+            return Err(Error::resource_in_use(format!(
+                "Stream {name} under account {ACCOUNT_ID} has active consumers. Deregister them, or set \
+                 EnforceConsumerDeletion."
+            )));
+        }
         stream.state = State::Deleting { until };
+        stream.wake_subscribers();
         self.advance(name, now);
         info!(stream = name, "stream deleted");
         Ok(response::Empty {})
@@ -103,7 +110,7 @@ impl Kinesis {
                 enhanced_monitoring: NO_METRICS,
                 encryption_type: "NONE",
                 open_shard_count: stream.open_shards().len(),
-                consumer_count: 0,
+                consumer_count: stream.consumers.len(),
                 max_record_size_in_kib: stream.max_record_kib,
             },
         })

@@ -11,7 +11,8 @@ const HALF: &str = "170141183460469231731687303715884105728";
 
 fn slow() -> Service {
     let second = Duration::from_secs(1);
-    let service = Service::with_delays(Delays { creating: second, updating: second, deleting: second });
+    let service =
+        Service::with_delays(Delays { creating: second, updating: second, deleting: second, ..Delays::default() });
     service.ok("CreateStream", json!({ "StreamName": "s", "ShardCount": 1 }));
     service
 }

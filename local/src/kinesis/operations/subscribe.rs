@@ -1,0 +1,175 @@
+//! SubscribeToShard: how a subscription begins, and what it tells at each step.
+
+use std::time::Duration;
+
+use super::position::{Position, TYPES};
+use crate::kinesis::check::{self, Check};
+use crate::kinesis::consumer::{SESSION, Status, Subscription};
+use crate::kinesis::sequence::SequenceNumber;
+use crate::kinesis::shard::ShardId;
+use crate::kinesis::stream::Stream;
+use crate::kinesis::{Error, Kinesis, request, response};
+use crate::timestamp::Millis;
+
+/// How long a subscription says nothing when there is nothing to say. Not documented; about this at the service.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Most records of an event. Not documented; this is the limit of GetRecords.
+const MAX_RECORDS: usize = 10_000;
+
+/// Most bytes of an event, unless one record is larger. Not documented; half a second of a subscription's rate.
+const MAX_BYTES: usize = 1 << 20;
+
+/// What a subscription does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Tells this.
+    Event(response::SubscribeToShardEvent),
+    /// Waits until this time, or until something changes.
+    Idle { until: Millis },
+    /// Ends without an error.
+    Ended,
+}
+
+impl Kinesis {
+    pub(super) fn subscribe_to_shard(
+        &mut self,
+        request: request::SubscribeToShard<'_>,
+        now: Millis,
+    ) -> Result<Subscription, Error> {
+        let position = check_request(&request)?;
+        let arn = request.consumer_arn.as_deref().unwrap_or_default();
+        let consumer_arn = check::consumer_arn(arn)?;
+        let id = self.subscriptions;
+        let stream = self.stream(consumer_arn.stream, now)?;
+        stream.require_data()?;
+        let consumer = stream.consumers.get(consumer_arn.consumer).filter(|found| found.arn(&stream.name) == arn);
+        let consumer = consumer.ok_or_else(|| Error::no_consumer(arn))?;
+        let shard_id = request.shard_id.as_deref().unwrap_or_default();
+        let missing = || Error::unknown_shard(shard_id, &stream.name);
+        let shard = ShardId::parse(shard_id).and_then(|id| stream.shard(id)).ok_or_else(missing)?;
+        let from = position.find(stream, shard, now)?;
+        consumer.require_free(&stream.name, shard.id, now)?;
+        if request.dry_run == Some(true) {
+            return Err(Error::dry_run());
+        }
+        let subscription = Subscription {
+            id,
+            stream: stream.name.clone(),
+            incarnation: stream.incarnation,
+            consumer: consumer.name.clone(),
+            shard: shard.id,
+            from,
+            continuation: from,
+            told_at: None,
+            paced_until: now,
+            ends_at: now.plus(SESSION),
+            has_ended: false,
+            changed: shard.changed.clone(),
+        };
+        // The one that it replaces is to notice at once.
+        shard.changed.notify_waiters();
+        if let Some(consumer) = stream.consumers.get_mut(consumer_arn.consumer) {
+            consumer.subscribe(subscription.shard, id, now);
+        }
+        self.subscriptions += 1;
+        Ok(subscription)
+    }
+
+    /// One step of a subscription. After an error or `Ended` there is no other.
+    pub(crate) fn next_event(&mut self, subscription: &mut Subscription, now: Millis) -> Result<Next, Error> {
+        if subscription.has_ended || now >= subscription.ends_at {
+            return Ok(Next::Ended);
+        }
+        let stream = self.stream(&subscription.stream, now)?;
+        stream.require_data()?;
+        require_subscribed(stream, subscription)?;
+        Ok(subscription.step(stream, now))
+    }
+}
+
+impl Subscription {
+    fn step(&mut self, stream: &mut Stream, now: Millis) -> Next {
+        let next_change = stream.next_change();
+        let Some(shard) = stream.trimmed_shard(self.shard, now) else {
+            // Retention forgot the shard while it was being read.
+            return Next::Ended;
+        };
+        let batch = shard.read(self.from, MAX_RECORDS, MAX_BYTES);
+        let last = batch.last().map(|record| record.sequence_number);
+        let ends = batch.reaches_tip() && !shard.is_open();
+        let has_news = (last.is_some() || ends) && now >= self.paced_until;
+        let heartbeat = self.told_at.map_or(now, |told| told.plus(HEARTBEAT));
+        if !has_news && now < heartbeat {
+            let paced = (last.is_some() || ends).then_some(self.paced_until);
+            let soonest = [Some(heartbeat), Some(self.ends_at), next_change, paced].into_iter().flatten().min();
+            return Next::Idle { until: soonest.unwrap_or(heartbeat) };
+        }
+        self.told_at = Some(now);
+        let unread = last.filter(|_| !has_news || !batch.reaches_tip());
+        let behind = unread.map(|last| now.since(last.arrival()).as_millis());
+        let behind = behind.and_then(|millis| u64::try_from(millis).ok()).unwrap_or_default();
+        if !has_news {
+            return Next::Event(self.event(Vec::new(), behind, None));
+        }
+        self.has_ended = ends;
+        let records = batch.to_vec();
+        let children = ends.then(|| shard.children.clone());
+        if let Some(last) = last {
+            self.continuation = last;
+            self.from = SequenceNumber::successor(last);
+        }
+        let children = children.map(|ids| ids.iter().filter_map(|id| stream.shard(*id)).map(Into::into).collect());
+        Next::Event(self.event(records, behind, children))
+    }
+
+    fn event(
+        &self,
+        records: Vec<crate::kinesis::shard::Record>,
+        millis_behind_latest: u64,
+        child_shards: Option<Vec<response::ChildShard>>,
+    ) -> response::SubscribeToShardEvent {
+        let continuation_sequence_number = child_shards.is_none().then_some(self.continuation);
+        response::SubscribeToShardEvent { records, continuation_sequence_number, millis_behind_latest, child_shards }
+    }
+}
+
+fn check_request<'r>(request: &'r request::SubscribeToShard<'_>) -> Result<Position<'r>, Error> {
+    let mut check = Check::default();
+    check.required(&request.consumer_arn, "consumerARN");
+    check.required(&request.shard_id, "shardId");
+    check.required(&request.starting_position, "startingPosition");
+    let Some(position) = &request.starting_position else {
+        check.finish()?;
+        return Err(Error::invalid_argument("StartingPosition must be provided."));
+    };
+    check.required(&position.position_type, "startingPosition.type");
+    check.one_of(position.position_type.as_deref(), "startingPosition.type", &TYPES);
+    check.sequence_number(position.sequence_number.as_ref(), "startingPosition.sequenceNumber");
+    check.finish()?;
+    Ok(Position {
+        operation: "SubscribeToShard",
+        kind: position.position_type.as_deref().unwrap_or_default(),
+        number: position.sequence_number.as_deref(),
+        time: position.timestamp,
+    })
+}
+
+/// Passes as long as the stream and the consumer are the same and no younger subscription took over.
+fn require_subscribed(stream: &Stream, subscription: &Subscription) -> Result<(), Error> {
+    if stream.incarnation != subscription.incarnation {
+        return Err(Error::no_stream(&stream.name, crate::ACCOUNT_ID));
+    }
+    let missing = || Error::no_consumer(format!("{} under stream {}", subscription.consumer, stream.name));
+    let consumer = stream.consumers.get(&subscription.consumer).ok_or_else(missing)?;
+    if matches!(consumer.status, Status::Deleting { .. }) {
+        return Err(missing());
+    }
+    if !consumer.is_subscribed(subscription.shard, subscription.id) {
+        return Err(Error::resource_in_use(format!(
+            "Another subscription of consumer {} to shard {} took over.",
+            subscription.consumer, subscription.shard
+        )));
+    }
+    Ok(())
+}
