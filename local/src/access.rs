@@ -65,6 +65,7 @@ fn resource(service: Service, body: &[u8]) -> String {
     let names: Resource = serde_json::from_slice(body).unwrap_or_default();
     match service {
         Service::Kinesis => names.stream_arn.or_else(|| names.stream_name.as_deref().map(kinesis::arn)),
+        Service::CloudWatch => None,
         Service::DynamoDb => {
             names.table_name.map(|table| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{table}"))
         }

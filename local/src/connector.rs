@@ -8,10 +8,11 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::services::{Body, Services};
+use crate::services::{Body, Dropped, Request, Services};
 
 /// An HTTP client for any number of SDK clients.
 pub(crate) fn http_client(services: Arc<Services>) -> SharedHttpClient {
@@ -40,7 +41,10 @@ impl HttpConnector for Connector {
                 }
             };
             let target = request.headers().get("x-amz-target").unwrap_or_default();
-            let answer = services.answer(target, bytes);
+            let answer = services.answer(Request { target, body: bytes }).await;
+            // As over a network, where this is not taken for an I/O error: the call may be tried again.
+            let dropped = |dropped: Dropped| ConnectorError::other(dropped.into(), Some(ErrorKind::TransientError));
+            let answer = answer.map_err(dropped)?;
             let response = http::Response::builder()
                 .status(answer.status)
                 .header("content-type", answer.content_type)

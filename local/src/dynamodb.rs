@@ -1,46 +1,32 @@
 //! DynamoDB: `dynoxide` for tables and items, and our own answers where it has none (`dynamodb/backups.rs`).
 //!
-//! Not here: throttling, eventual consistency, transaction conflicts, indexes that take time to build, expiry of items
-//! by their time to live, streams. Creation times of tables are real, not virtual. Items are in SQLite in memory; an
+//! `replica.rs` makes reads eventually consistent and `indexes.rs` lets indexes take time, when asked to. Throttling and
+//! transaction conflicts come from injected faults only. Not here: expiry of items by their time to live, streams.
+//! Creation times of tables are real, not virtual. Items are in SQLite in memory; an
 //! ordinary call takes 0.1 to 0.2 ms of the calling thread.
 
 mod backups;
+mod indexes;
+mod replica;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynoxide::{Database, DynoxideError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::backups::Backups;
+use self::indexes::Indexes;
+use self::replica::Replica;
 use crate::clock::Clock;
+use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
 
 /// The region that dynoxide writes into ARNs.
 const DYNOXIDE_ARN: &str = "arn:aws:dynamodb:dynoxide:000000000000:";
-
-/// A refusal as it goes over the wire.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Refusal {
-    fn new(error_type: &str, message: &str) -> Self {
-        #[derive(Serialize)]
-        struct Wire<'a> {
-            #[serde(rename = "__type")]
-            error_type: &'a str,
-            #[serde(skip_serializing_if = "str::is_empty")]
-            message: &'a str,
-        }
-        let body = serde_json::to_vec(&Wire { error_type, message }).expect("two strings always serialize");
-        Self { status: 400, body }
-    }
-}
 
 impl From<DynoxideError> for Refusal {
     fn from(error: DynoxideError) -> Self {
@@ -48,9 +34,20 @@ impl From<DynoxideError> for Refusal {
     }
 }
 
+/// What is not instant, when it is asked for. All zero by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lags {
+    /// How old what an eventually consistent read sees is.
+    pub(crate) reads: Duration,
+    /// How long a new index of an existing table is CREATING.
+    pub(crate) indexes: Duration,
+}
+
 /// All tables.
 pub(crate) struct DynamoDb {
     database: Database,
+    replica: Option<Replica>,
+    indexes: Indexes,
     backups: Backups,
 }
 
@@ -61,14 +58,25 @@ impl std::fmt::Debug for DynamoDb {
 }
 
 impl DynamoDb {
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, lags: Lags) -> Self {
         let database = Database::memory_with_clock(Arc::new(clock)).expect("SQLite opens a database in memory");
-        Self { database, backups: Backups::default() }
+        let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, clock));
+        Self { database, replica, indexes: Indexes::new(lags.indexes), backups: Backups::default() }
     }
 
     /// Performs one operation.
     pub(crate) fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
-        if let Some(answer) = self.items(operation, body) {
+        if self.indexes.take_time() && matches!(operation, "Query" | "Scan") {
+            self.indexes.require_built(body, now)?;
+        }
+        let perform = || items(&self.database, operation, body);
+        let answer = match &self.replica {
+            None => perform(),
+            Some(replica) => {
+                replica.read(operation, body, now).or_else(|| replica.write(operation, body, now, perform))
+            }
+        };
+        if let Some(answer) = answer {
             return answer;
         }
         let body = in_region(body, &our_arn(), DYNOXIDE_ARN);
@@ -78,44 +86,34 @@ impl DynamoDb {
         }
     }
 
-    /// Operations on items; `None` for any other.
-    fn items(&self, operation: &str, body: &[u8]) -> Option<Result<Vec<u8>, Refusal>> {
-        let db = &self.database;
-        Some(match operation {
-            "PutItem" => run(body, |request| db.put_item(request)),
-            "GetItem" => run(body, |request| db.get_item(request)),
-            "UpdateItem" => run(body, |request| db.update_item(request)),
-            "DeleteItem" => run(body, |request| db.delete_item(request)),
-            "Scan" => run(body, |request| db.scan(request)),
-            "Query" => run(body, |request| db.query(request)),
-            "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
-            "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
-            "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
-            "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
-            "ExecuteStatement" => run(body, |request| db.execute_statement(request)),
-            "ExecuteTransaction" => run(body, |request| db.execute_transaction(request)),
-            "BatchExecuteStatement" => run(body, |request| db.batch_execute_statement(request)),
-            _ => return None,
-        })
-    }
-
     /// Operations on tables.
     fn tables(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         let db = &self.database;
         match operation {
             "CreateTable" => {
                 let answer = run(body, |request| db.create_table(request))?;
+                self.repeat(body, Database::create_table);
                 info!(table = table_name(body), "table created");
                 Ok(answer)
             }
             "DeleteTable" => {
                 let answer = run(body, |request| db.delete_table(request))?;
+                self.repeat(body, Database::delete_table);
                 self.backups.forget(&table_name(body));
+                self.indexes.forget(&table_name(body), now);
                 info!(table = table_name(body), "table deleted");
                 Ok(answer)
             }
-            "DescribeTable" => run(body, |request| db.describe_table(request)),
-            "UpdateTable" => run(body, |request| db.update_table(request)),
+            "DescribeTable" => {
+                let answer = run(body, |request| db.describe_table(request))?;
+                Ok(self.indexes.show(answer, now))
+            }
+            "UpdateTable" => {
+                let answer = run(body, |request| db.update_table(request))?;
+                self.repeat(body, Database::update_table);
+                self.indexes.begin(body, now);
+                Ok(self.indexes.show(answer, now))
+            }
             "ListTables" => run(body, |request| db.list_tables(request)),
             "TagResource" => run(body, |request| db.tag_resource(request)),
             "UntagResource" => run(body, |request| db.untag_resource(request)),
@@ -124,9 +122,42 @@ impl DynamoDb {
             "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
             "UpdateContinuousBackups" => self.backups.update(db, body, now),
             "DescribeContinuousBackups" => self.backups.describe(db, body, now),
-            _ => Err(Refusal::new("com.amazon.coral.service#UnknownOperationException", "")),
+            _ => Err(Refusal::new(400, "com.amazon.coral.service#UnknownOperationException", "")),
         }
     }
+
+    /// Changes the tables of the replica as well, if there is one.
+    fn repeat<Q: DeserializeOwned, A: Serialize>(
+        &self,
+        body: &[u8],
+        operation: impl FnOnce(&Database, Q) -> dynoxide::Result<A>,
+    ) {
+        if let Some(replica) = &self.replica
+            && let Err(refusal) = run(body, |request| operation(replica.catch_up(), request))
+        {
+            warn!(body = %String::from_utf8_lossy(&refusal.body), "a table could not be changed on the lagging replica");
+        }
+    }
+}
+
+/// Operations on items; `None` for any other.
+fn items(db: &Database, operation: &str, body: &[u8]) -> Option<Result<Vec<u8>, Refusal>> {
+    Some(match operation {
+        "PutItem" => run(body, |request| db.put_item(request)),
+        "GetItem" => run(body, |request| db.get_item(request)),
+        "UpdateItem" => run(body, |request| db.update_item(request)),
+        "DeleteItem" => run(body, |request| db.delete_item(request)),
+        "Scan" => run(body, |request| db.scan(request)),
+        "Query" => run(body, |request| db.query(request)),
+        "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
+        "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
+        "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
+        "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
+        "ExecuteStatement" => run(body, |request| db.execute_statement(request)),
+        "ExecuteTransaction" => run(body, |request| db.execute_transaction(request)),
+        "BatchExecuteStatement" => run(body, |request| db.batch_execute_statement(request)),
+        _ => return None,
+    })
 }
 
 fn our_arn() -> String {
@@ -168,18 +199,18 @@ fn unreadable(error: &serde_json::Error) -> Refusal {
         ("SERIALIZATION_AS_READ:", SERIALIZATION),
     ];
     if !error.is_data() {
-        return Refusal::new(SERIALIZATION, "");
+        return Refusal::new(400, SERIALIZATION, "");
     }
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
     for (mark, error_type) in MARKS {
         if let Some(message) = text.strip_prefix(mark) {
-            return Refusal::new(error_type, message);
+            return Refusal::new(400, error_type, message);
         }
     }
     // The service calls a field of the wrong type a serialization error, and anything else a validation error.
     let wrong_type = text.starts_with("invalid type") && !text.starts_with("invalid type: null");
-    Refusal::new(if wrong_type { SERIALIZATION } else { VALIDATION }, text)
+    Refusal::new(400, if wrong_type { SERIALIZATION } else { VALIDATION }, text)
 }
 
 #[cfg(test)]
@@ -187,7 +218,7 @@ mod tests {
     use super::*;
 
     fn refused(operation: &str, body: &str) -> String {
-        let dynamodb = DynamoDb::new(Clock::start());
+        let dynamodb = DynamoDb::new(Clock::start(), Lags::default());
         let refusal = dynamodb.perform(operation, body.as_bytes(), Millis::default()).unwrap_err();
         assert_eq!(refusal.status, 400);
         let answer: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
@@ -209,7 +240,7 @@ mod tests {
 
     #[test]
     fn no_garbage_makes_an_operation_panic() {
-        let dynamodb = DynamoDb::new(Clock::start());
+        let dynamodb = DynamoDb::new(Clock::start(), Lags::default());
         let operations =
             ["CreateTable", "UpdateTable", "PutItem", "UpdateItem", "Query", "TransactWriteItems", "TagResource"];
         let bodies = [

@@ -5,13 +5,16 @@
 //!
 //! `operations.rs` dispatches by name and holds the operations; `stream.rs`, `shard.rs`, `reshard.rs` the state;
 //! `request.rs` and `response.rs` the wire. `consumer.rs` the consumers with enhanced
-//! fan-out, whose events `next_event` tells one by one. Limits on throughput, tags and encryption are not here.
+//! fan-out, whose events `next_event` tells one by one. `limits.rs` and `meter.rs` say what is too much.
+//! Tags and encryption are not here.
 
 mod check;
 mod consumer;
 mod error;
 mod hash_key;
 mod iterator;
+mod limits;
+mod meter;
 mod operations;
 mod request;
 mod reshard;
@@ -27,7 +30,9 @@ use std::time::Duration;
 
 pub(crate) use self::consumer::Subscription;
 pub(crate) use self::error::Error;
-pub(crate) use self::operations::{Call, Next, Reply, Step};
+pub(crate) use self::limits::Limits;
+use self::limits::{CallMeters, Retained};
+pub(crate) use self::operations::{Call, Next, RecordFaults, Reply, Step};
 use self::stream::Stream;
 pub(crate) use self::stream::arn;
 use crate::ACCOUNT_ID;
@@ -46,14 +51,32 @@ pub(crate) struct Delays {
 #[derive(Debug, Default)]
 pub(crate) struct Kinesis {
     delays: Delays,
+    limits: Limits,
+    calls: CallMeters,
+    retained: Retained,
     streams: BTreeMap<String, Stream>,
     incarnations: u64,
     subscriptions: u64,
 }
 
 impl Kinesis {
-    pub(crate) fn new(delays: Delays) -> Self {
-        Self { delays, ..Self::default() }
+    pub(crate) fn new(delays: Delays, limits: Limits) -> Self {
+        Self { delays, limits, ..Self::default() }
+    }
+
+    /// Passes when the limits allow another call of the operation.
+    fn admit(&mut self, operation: &str, now: Millis) -> Result<(), Error> {
+        if self.limits.are_enforced { self.calls.admit(operation, now) } else { Ok(()) }
+    }
+
+    /// Whether as much is kept as may be, even after what is past retention was forgotten.
+    fn is_full(&mut self, now: Millis) -> bool {
+        if self.retained.bytes() < self.limits.retained_bytes {
+            return false;
+        }
+        self.streams.retain(|_, stream| stream.advance(now));
+        self.streams.values_mut().for_each(|stream| stream.trim(now));
+        self.retained.bytes() >= self.limits.retained_bytes
     }
 
     /// The stream, brought up to `now`.

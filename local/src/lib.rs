@@ -33,6 +33,12 @@
 //! kill $!
 //! ```
 //!
+//! **Faults** are set by rules, at any time: [`LocalAws::faults`]. What DynamoDB does late, eventually consistent reads
+//! and new indexes, is set by [`Builder::dynamodb_reads_lag`] and [`Builder::indexes_take`].
+//!
+//! **Limits** on throughput and calls are lifted unless asked for: [`Builder::enforce_limits`]. Memory is bounded always:
+//! [`Builder::max_retained_bytes`].
+//!
 //! # What is faithful
 //! Lineage of shards through splits, merges and uniform scaling; the end of a closed shard with its child shards; all
 //! iterator types and shard filters; pages and tokens; lag; millisecond arrival times and positions; expiry of
@@ -42,7 +48,7 @@
 //! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes.
 //!
 //! # What is not here
-//! Limits on throughput, injected faults, CBOR, TLS, tags and encryption of streams, changes of the
+//! CBOR, TLS, tags and encryption of streams, changes of the
 //! capacity mode. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes with the process;
 //! signatures are not checked.
 //!
@@ -54,28 +60,33 @@
 //! | `connector.rs` | the door as an HTTP client of the SDK |
 //! | `subscription.rs`, `event_stream.rs` | subscriptions as event streams; frames |
 //! | `serve.rs`, `main.rs` | the door on loopback ports; the binary |
-//! | `access.rs` | denied actions |
+//! | `access.rs`, `faults.rs` and below | denied actions; injected faults |
+//! | `refusal.rs` | refusals as they go over the wire |
 //! | `clock.rs`, `timestamp.rs` | the virtual clock; times on the wire |
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
+//! | `kinesis/limits.rs`, `meter.rs` | limits of the account and of shards |
 //! | `kinesis/consumer.rs` | registered consumers and their subscriptions |
 //! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
 //! | `kinesis/operations.rs` and below | the operations, by theme |
 //! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: JSON in and out, checks, refusals |
-//! | `dynamodb.rs`, `dynamodb/backups.rs` | DynamoDB by dynoxide, and what it lacks |
+//! | `dynamodb.rs` and below | DynamoDB by dynoxide, and what it lacks: backups, lagging reads, indexes that take time |
 
 mod access;
 mod clock;
 mod connector;
 mod dynamodb;
 mod event_stream;
+mod faults;
 mod kinesis;
 mod local;
+mod refusal;
 mod serve;
 mod services;
 mod subscription;
 mod timestamp;
 
+pub use self::faults::{Fault, FaultRule, Faults};
 pub use self::local::{Builder, LocalAws};
 pub use self::serve::{ServeError, ServeOptions, Server};
 

@@ -1,6 +1,5 @@
 //! [`LocalAws`]: the handle to both services.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +10,10 @@ use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-use crate::access::Access;
 use crate::clock::Clock;
-use crate::kinesis::Delays;
+use crate::faults::Faults;
 use crate::serve::{ServeError, ServeOptions, Server};
-use crate::services::Services;
+use crate::services::{Services, Settings};
 use crate::{REGION, connector};
 
 /// An embedded Kinesis and DynamoDB. Clones share one state; it goes when the last clone and the last client go.
@@ -65,6 +63,11 @@ impl LocalAws {
         Server::start(Arc::clone(&self.services), options).await
     }
 
+    /// Faults that calls run into, to be set, counted and removed at any time.
+    pub fn faults(&self) -> &Faults {
+        &self.services.faults
+    }
+
     /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`. Its calls
     /// are answered with AccessDeniedException.
     pub fn deny(&self, action: &str) {
@@ -81,39 +84,72 @@ impl LocalAws {
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing starts before start() is called"]
 pub struct Builder {
-    delays: Delays,
-    denied: BTreeSet<String>,
+    settings: Settings,
 }
 
 impl Builder {
     /// How long a new stream stays CREATING. Default zero: it is ACTIVE at once.
     pub fn creating_takes(mut self, delay: Duration) -> Self {
-        self.delays.creating = delay;
+        self.settings.delays.creating = delay;
         self
     }
 
     /// How long a stream stays UPDATING when shards are split, merged or scaled; they change at the end. Default zero.
     pub fn updating_takes(mut self, delay: Duration) -> Self {
-        self.delays.updating = delay;
+        self.settings.delays.updating = delay;
         self
     }
 
     /// How long a deleted stream stays DELETING. Default zero: it is gone at once.
     pub fn deleting_takes(mut self, delay: Duration) -> Self {
-        self.delays.deleting = delay;
+        self.settings.delays.deleting = delay;
         self
     }
 
     /// How long a registered consumer stays CREATING. Default zero: it is ACTIVE at once. Deregistering one takes as
     /// long as deleting a stream.
     pub fn registering_takes(mut self, delay: Duration) -> Self {
-        self.delays.registering = delay;
+        self.settings.delays.registering = delay;
+        self
+    }
+
+    /// Enforces the limits on throughput and calls of the service. By default they are lifted, so that tests need not
+    /// wait.
+    ///
+    /// A shard takes 1 MiB and 1,000 records a second, and gives 2 MiB in 5 calls of GetRecords a second; a subscription
+    /// tells 2 MiB a second and begins once a second; the calls that manage streams have limits of their own. A second
+    /// begins with the first use. On-demand streams have the same limits for each of their shards.
+    pub fn enforce_limits(mut self) -> Self {
+        self.settings.limits.are_enforced = true;
+        self
+    }
+
+    /// How many bytes of records Kinesis keeps at most, with about 150 bytes more for each record. Default 4 GiB. When
+    /// they are reached, puts are throttled with ProvisionedThroughputExceededException until retention or deleted
+    /// streams make room.
+    pub fn max_retained_bytes(mut self, bytes: u64) -> Self {
+        self.settings.limits.retained_bytes = bytes;
+        self
+    }
+
+    /// How old what an eventually consistent read of DynamoDB sees is: GetItem, Query, Scan and BatchGetItem without
+    /// ConsistentRead, and all reads of global secondary indexes. Default zero: they see everything. Tables themselves
+    /// change at once.
+    pub fn dynamodb_reads_lag(mut self, lag: Duration) -> Self {
+        self.settings.lags.reads = lag;
+        self
+    }
+
+    /// How long a global secondary index that UpdateTable adds stays CREATING and cannot be read. Default zero: it is
+    /// ACTIVE at once.
+    pub fn indexes_take(mut self, delay: Duration) -> Self {
+        self.settings.lags.indexes = delay;
         self
     }
 
     /// Denies an action from the start. See [`LocalAws::deny`].
     pub fn deny(mut self, action: &str) -> Self {
-        self.denied.insert(action.to_owned());
+        self.settings.denied.insert(action.to_owned());
         self
     }
 
@@ -125,7 +161,7 @@ impl Builder {
     /// # Cancellation
     /// Dropping the future before it completes starts nothing.
     pub async fn start(self) -> LocalAws {
-        let services = Services::new(Clock::start(), self.delays, Access::new(self.denied));
+        let services = Services::new(Clock::start(), self.settings);
         LocalAws { services: Arc::new(services) }
     }
 }

@@ -23,6 +23,14 @@ struct Arguments {
     /// Port for DynamoDB; 0 for any free port.
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
+
+    /// Enforce the limits on throughput and calls of the service.
+    #[arg(long)]
+    enforce_limits: bool,
+
+    /// Most MiB of records that Kinesis keeps; puts beyond it are throttled.
+    #[arg(long, default_value_t = 4096)]
+    max_retained_mib: u64,
 }
 
 const USAGE: &str = r#"In bash, start it in the background and take over its environment:
@@ -58,7 +66,11 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     // Before `ready` is printed, so that no signal is missed after it.
     let stopped = signals()?;
-    let aws = LocalAws::start().await;
+    let mut builder = LocalAws::builder().max_retained_bytes(arguments.max_retained_mib.saturating_mul(1 << 20));
+    if arguments.enforce_limits {
+        builder = builder.enforce_limits();
+    }
+    let aws = builder.start().await;
     let options = ServeOptions::default().kinesis_port(arguments.kinesis_port).dynamodb_port(arguments.dynamodb_port);
     let server = aws.serve(options).await?;
     announce(&server)?;

@@ -3,7 +3,6 @@
 //! HTTP/1.1 and HTTP/2 in clear text, told apart by the first bytes. Either port answers for both services; there are
 //! two because tools want one endpoint each. There is no TLS, and signatures are not checked.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::resume_unwind;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use crate::event_stream::EventStream;
-use crate::services::{Body, Services};
+use crate::services::{Body, Dropped, Request, Services};
 
 /// Largest body of a request. The largest that the services take is PutRecords: 10 MiB of data in base64, and JSON.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -180,7 +179,8 @@ async fn serve_connection(stream: TcpStream, services: Arc<Services>, stop: Canc
     }
     let service = service_fn(move |request| {
         let services = Arc::clone(&services);
-        async move { Ok::<_, Infallible>(respond(&services, request).await) }
+        // An error makes hyper close the connection.
+        async move { respond(&services, request).await }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http2().initial_stream_window_size(HTTP2_WINDOW).initial_connection_window_size(HTTP2_WINDOW);
@@ -205,7 +205,10 @@ async fn serve_connection(stream: TcpStream, services: Arc<Services>, stop: Canc
 /// In memory, or as it comes.
 type ResponseBody = Either<Full<Bytes>, StreamBody<EventStream>>;
 
-async fn respond(services: &Arc<Services>, request: Request<Incoming>) -> Response<ResponseBody> {
+async fn respond(
+    services: &Arc<Services>,
+    request: http::Request<Incoming>,
+) -> Result<Response<ResponseBody>, Dropped> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
@@ -213,12 +216,12 @@ async fn respond(services: &Arc<Services>, request: Request<Incoming>) -> Respon
             debug!(error, "request body not read");
             let mut response = Response::new(Either::Left(Full::default()));
             *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            return response;
+            return Ok(response);
         }
     };
     let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let answer = services.answer(target, &body);
-    Response::builder()
+    let answer = services.answer(Request { target, body: &body }).await?;
+    let response = Response::builder()
         .status(answer.status)
         .header(http::header::CONTENT_TYPE, answer.content_type)
         .header("x-amzn-requestid", answer.request_id)
@@ -226,5 +229,6 @@ async fn respond(services: &Arc<Services>, request: Request<Incoming>) -> Respon
             Body::Full(bytes) => Either::Left(Full::from(bytes)),
             Body::Events(events) => Either::Right(StreamBody::new(events)),
         })
-        .expect("status, header names and values are valid")
+        .expect("status, header names and values are valid");
+    Ok(response)
 }

@@ -1,47 +1,72 @@
-//! Both services behind one door: a target and a body in, an answer out. No HTTP here; see `connector.rs`, `serve.rs`.
+//! The services behind one door: a request in, an answer out, faults in between. No HTTP here; see `connector.rs`,
+//! `serve.rs`.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tracing::debug;
 
 use crate::access::Access;
 use crate::clock::Clock;
-use crate::dynamodb::DynamoDb;
+use crate::dynamodb::{DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
-use crate::kinesis::{Call, Delays, Error, Kinesis, Reply, Step};
+use crate::faults::{End, Faults, RefusalKind, Verdict};
+use crate::kinesis::{Call, Delays, Error, Kinesis, Limits, Reply, Step};
+use crate::refusal::Refusal;
 use crate::subscription;
 use crate::timestamp::Millis;
 
-/// One of the two services, as `X-Amz-Target` and policies name them.
+/// One of the services, as `X-Amz-Target` and policies name them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Service {
     Kinesis,
     DynamoDb,
+    CloudWatch,
 }
 
 impl Service {
-    /// Reads `Kinesis_20131202.PutRecords`.
-    fn split_target(target: &str) -> Option<(Service, &str)> {
-        match target.split_once('.')? {
-            ("Kinesis_20131202", operation) => Some((Service::Kinesis, operation)),
-            ("DynamoDB_20120810", operation) => Some((Service::DynamoDb, operation)),
-            _ => None,
-        }
-    }
+    const ALL: [Service; 3] = [Service::Kinesis, Service::DynamoDb, Service::CloudWatch];
 
     /// The prefix of its actions in policies.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Service::Kinesis => "kinesis",
             Service::DynamoDb => "dynamodb",
+            Service::CloudWatch => "cloudwatch",
         }
+    }
+
+    pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.prefix() == prefix)
     }
 
     fn content_type(self) -> &'static str {
         match self {
             Service::Kinesis => "application/x-amz-json-1.1",
             Service::DynamoDb => "application/x-amz-json-1.0",
+            Service::CloudWatch => "application/cbor",
+        }
+    }
+}
+
+/// A request as it came over HTTP, of any transport.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// The header `X-Amz-Target`, or nothing.
+    pub(crate) target: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// The service and the operation, as in `Kinesis_20131202.PutRecords`.
+    fn route(self) -> Option<(Service, &'a str)> {
+        match self.target.split_once('.')? {
+            ("Kinesis_20131202", operation) => Some((Service::Kinesis, operation)),
+            ("DynamoDB_20120810", operation) => Some((Service::DynamoDb, operation)),
+            _ => None,
         }
     }
 }
@@ -59,10 +84,41 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum Body {
     Full(Vec<u8>),
+    /// Events, or a body that breaks off.
     Events(EventStream),
 }
 
-/// The state of both services.
+impl Body {
+    /// The first half, and then the connection breaks.
+    fn truncated(self) -> Self {
+        let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
+        let chunks = match self {
+            Body::Full(mut bytes) => {
+                bytes.truncate(bytes.len() / 2);
+                vec![Ok(bytes.into()), broken]
+            }
+            Body::Events(_) => vec![broken],
+        };
+        Body::Events(EventStream::new(futures::stream::iter(chunks)))
+    }
+}
+
+/// The client gets no answer: the connection is to be closed.
+#[derive(Debug, thiserror::Error)]
+#[error("connection closed before an answer")]
+pub(crate) struct Dropped;
+
+/// What the services are started with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) delays: Delays,
+    pub(crate) limits: Limits,
+    pub(crate) lags: Lags,
+    /// Actions that are denied from the start.
+    pub(crate) denied: BTreeSet<String>,
+}
+
+/// The state of the services.
 #[derive(Debug)]
 pub(crate) struct Services {
     clock: Clock,
@@ -70,16 +126,19 @@ pub(crate) struct Services {
     kinesis: Mutex<Kinesis>,
     dynamodb: DynamoDb,
     pub(crate) access: Access,
+    pub(crate) faults: Faults,
     requests: AtomicU64,
 }
 
 impl Services {
-    pub(crate) fn new(clock: Clock, delays: Delays, access: Access) -> Self {
+    pub(crate) fn new(clock: Clock, settings: Settings) -> Self {
+        let Settings { delays, limits, lags, denied } = settings;
         Self {
             clock,
-            kinesis: Mutex::new(Kinesis::new(delays)),
-            dynamodb: DynamoDb::new(clock),
-            access,
+            kinesis: Mutex::new(Kinesis::new(delays, limits)),
+            dynamodb: DynamoDb::new(clock, lags),
+            access: Access::new(denied),
+            faults: Faults::default(),
             requests: AtomicU64::new(0),
         }
     }
@@ -88,40 +147,77 @@ impl Services {
         self.clock
     }
 
-    /// Performs the operation that `target` names.
-    pub(crate) fn answer(self: &Arc<Self>, target: &str, body: &[u8]) -> Answer {
-        let (service, result) = match Service::split_target(target) {
-            Some((service, operation)) => (service, self.perform(service, operation, body)),
-            None => (Service::Kinesis, Err((400, Error::unknown_operation().to_json()))),
+    /// Performs the operation that the request names, and what the faults make of it.
+    ///
+    /// # Errors
+    /// When a fault drops the connection.
+    ///
+    /// # Cancellation
+    /// The call takes effect in one step between two delays, or not at all.
+    pub(crate) async fn answer(self: &Arc<Self>, request: Request<'_>) -> Result<Answer, Dropped> {
+        let Some((service, operation)) = request.route() else {
+            return Ok(self.refuse(Service::Kinesis, Error::unknown_operation().into()));
         };
-        // Unique is all a request id must be; counting keeps runs alike.
-        let request_id = format!("{:032x}", self.requests.fetch_add(1, Ordering::Relaxed));
-        let (status, content_type, body) = match result {
-            Ok(Reply::Body(body)) => (200, service.content_type(), Body::Full(body)),
+        let verdict = self.faults.decide(service, operation);
+        let refusal = |kind: &RefusalKind| kind.refusal(service, operation, request.body);
+        pause(verdict.delay_before).await;
+        let mut result = match &verdict.before {
+            None => self.perform(service, operation, request.body, &verdict),
+            Some(End::Refusal(kind)) => Err(refusal(kind)),
+            Some(End::Drop | End::Truncate) => return Err(Dropped),
+        };
+        pause(verdict.delay_after).await;
+        match &verdict.after {
+            None | Some(End::Truncate) => {}
+            Some(End::Refusal(kind)) => result = Err(refusal(kind)),
+            Some(End::Drop) => return Err(Dropped),
+        }
+        let mut answer = match result {
+            Ok(Reply::Body(body)) => self.reply(service.content_type(), Body::Full(body)),
             Ok(Reply::Events(subscription)) => {
-                let events = subscription::events(Arc::clone(self), *subscription);
-                (200, event_stream::CONTENT_TYPE, Body::Events(events))
+                let events = subscription::events(Arc::clone(self), *subscription, verdict.cut_events_after);
+                self.reply(event_stream::CONTENT_TYPE, Body::Events(events))
             }
-            Err((status, body)) => {
-                debug!(target, status, body = %String::from_utf8_lossy(&body), "request refused");
-                (status, service.content_type(), Body::Full(body))
+            Err(refusal) => {
+                debug!(operation, body = %String::from_utf8_lossy(&refusal.body), "request refused");
+                self.refuse(service, refusal)
             }
         };
-        Answer { status, content_type, request_id, body }
+        if matches!(verdict.after, Some(End::Truncate)) {
+            answer.body = answer.body.truncated();
+        }
+        Ok(answer)
     }
 
-    fn perform(&self, service: Service, operation: &str, body: &[u8]) -> Result<Reply, (u16, Vec<u8>)> {
+    fn reply(&self, content_type: &'static str, body: Body) -> Answer {
+        // Unique is all a request id must be; counting keeps runs alike.
+        let request_id = format!("{:032x}", self.requests.fetch_add(1, Ordering::Relaxed));
+        Answer { status: 200, content_type, request_id, body }
+    }
+
+    fn refuse(&self, service: Service, refusal: Refusal) -> Answer {
+        let answer = self.reply(service.content_type(), Body::Full(refusal.body));
+        Answer { status: refusal.status, ..answer }
+    }
+
+    fn perform(&self, service: Service, operation: &str, body: &[u8], verdict: &Verdict) -> Result<Reply, Refusal> {
         if let Some(message) = self.access.refusal(service, operation, body) {
-            return Err((400, Error::access_denied(message).to_json()));
+            return Err(Error::access_denied(message).into());
         }
         match service {
-            Service::Kinesis => Call { operation, body }.perform(self).map_err(|error| (400, error.to_json())),
-            Service::DynamoDb => self
-                .dynamodb
-                .perform(operation, body, self.clock.now())
-                .map(Reply::Body)
-                .map_err(|refused| (refused.status, refused.body)),
+            Service::Kinesis => {
+                let record_faults = verdict.records;
+                Ok(Call { operation, body, record_faults }.perform(self)?)
+            }
+            Service::DynamoDb => self.dynamodb.perform(operation, body, self.clock.now()).map(Reply::Body),
+            Service::CloudWatch => Err(Error::unknown_operation().into()),
         }
+    }
+}
+
+async fn pause(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
 }
 

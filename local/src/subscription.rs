@@ -2,10 +2,12 @@
 //!
 //! It moves only while it is read, so a slow reader slows it down and nothing piles up.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt;
 
 use crate::event_stream::{self, EventStream};
 use crate::kinesis::{Next, Step, Subscription};
@@ -13,13 +15,21 @@ use crate::services::Services;
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// The frames of a subscription that has begun.
-pub(crate) fn events(services: Arc<Services>, subscription: Subscription) -> EventStream {
+/// The frames of a subscription that has begun. The connection breaks after `cut_after` events, if that is set.
+pub(crate) fn events(services: Arc<Services>, subscription: Subscription, cut_after: Option<usize>) -> EventStream {
     let reader = Reader { services, subscription, has_begun: false, has_failed: false };
-    EventStream::new(futures::stream::unfold(reader, async |mut reader| {
+    let frames = futures::stream::unfold(reader, async |mut reader| {
         let frame = reader.next().await?;
         Some((Ok(frame), reader))
-    }))
+    });
+    match cut_after {
+        None => EventStream::new(frames),
+        Some(events) => {
+            // The first frame is not an event.
+            let cut = futures::stream::once(async { Err(io::ErrorKind::ConnectionReset.into()) });
+            EventStream::new(frames.take(events.saturating_add(1)).chain(cut))
+        }
+    }
 }
 
 #[derive(Debug)]

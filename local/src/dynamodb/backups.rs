@@ -8,7 +8,8 @@ use std::time::Duration;
 use dynoxide::Database;
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, unreadable};
+use super::unreadable;
+use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
 /// Days that changes are kept. docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PointInTimeRecoverySpecification.html
@@ -79,6 +80,7 @@ impl Backups {
         let days = specification.recovery_period_in_days.unwrap_or(DEFAULT_DAYS);
         if !(1..=DEFAULT_DAYS).contains(&days) {
             return Err(Refusal::new(
+                400,
                 "com.amazon.coral.validate#ValidationException",
                 &format!("RecoveryPeriodInDays must be between 1 and {DEFAULT_DAYS}, but is {days}"),
             ));
@@ -115,6 +117,7 @@ fn require_table(database: &Database, name: &str) -> Result<(), Refusal> {
     match database.get_table_metadata(name)? {
         Some(_) => Ok(()),
         None => Err(Refusal::new(
+            400,
             "com.amazonaws.dynamodb.v20120810#TableNotFoundException",
             &format!("Table not found: {name}"),
         )),

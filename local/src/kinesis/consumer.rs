@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::error::Error;
+use super::meter::Meter;
 use super::sequence::SequenceNumber;
 use super::shard::ShardId;
 use super::stream::arn;
@@ -21,6 +22,9 @@ pub(super) const SESSION: Duration = Duration::from_secs(300);
 
 /// How long a subscription cannot be replaced. Same source.
 const TAKEOVER: Duration = Duration::from_secs(5);
+
+/// SubscribeToShard calls of a consumer for a shard in a second. Same source.
+const CALLS: u64 = 1;
 
 /// Where a consumer is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +41,7 @@ pub(super) struct Consumer {
     pub(super) created_at: Millis,
     pub(super) status: Status,
     subscribed: BTreeMap<ShardId, Subscribed>,
+    calls: BTreeMap<ShardId, Meter>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +53,7 @@ struct Subscribed {
 impl Consumer {
     pub(super) fn register(name: &str, now: Millis, until: Millis) -> Self {
         let status = Status::Creating { until };
-        Self { name: name.to_owned(), created_at: now, status, subscribed: BTreeMap::new() }
+        Self { name: name.to_owned(), created_at: now, status, subscribed: BTreeMap::new(), calls: BTreeMap::new() }
     }
 
     /// Brings the consumer up to `now`. Returns whether it still exists.
@@ -90,6 +95,14 @@ impl Consumer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Uses a call of SubscribeToShard, successful or not, if one is left.
+    pub(super) fn admit_subscription(&mut self, shard: ShardId, now: Millis) -> Result<(), Error> {
+        if self.calls.entry(shard).or_default().admit(1, CALLS, now) {
+            return Ok(());
+        }
+        Err(Error::limit_exceeded(format!("Rate exceeded for consumer {} and shard {shard}.", self.name)))
     }
 
     pub(super) fn subscribe(&mut self, shard: ShardId, id: u64, now: Millis) {

@@ -44,6 +44,14 @@ impl Error {
         Self::new("LimitExceededException", message)
     }
 
+    /// A shard has used up its throughput.
+    pub(super) fn rate_exceeded(shard: impl Display, stream: &str) -> Self {
+        Self::new(
+            "ProvisionedThroughputExceededException",
+            format!("Rate exceeded for shard {shard} in stream {stream} under account {ACCOUNT_ID}."),
+        )
+    }
+
     pub(super) fn resource_in_use(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("ResourceInUseException", message)
     }

@@ -11,6 +11,7 @@ mod subscribe;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::put::RecordFaults;
 pub(crate) use self::subscribe::Next;
 use super::consumer::Subscription;
 use super::{Error, Kinesis, request};
@@ -21,6 +22,8 @@ use crate::timestamp::Millis;
 pub(crate) struct Call<'a> {
     pub(crate) operation: &'a str,
     pub(crate) body: &'a [u8],
+    /// Records of PutRecords that are to fail.
+    pub(crate) record_faults: Option<RecordFaults>,
 }
 
 /// What an operation answers: a body, or events from now on.
@@ -51,7 +54,9 @@ impl Call<'_> {
             "ListStreams" => self.run(step, Kinesis::list_streams),
             "ListShards" => self.run(step, Kinesis::list_shards),
             "PutRecord" => self.run(step, Kinesis::put_record),
-            "PutRecords" => self.run(step, Kinesis::put_records),
+            "PutRecords" => {
+                self.run(step, |kinesis, request, now| kinesis.put_records(request, self.record_faults, now))
+            }
             "GetShardIterator" => self.run(step, Kinesis::get_shard_iterator),
             "GetRecords" => self.run(step, Kinesis::get_records),
             "SplitShard" => self.run(step, Kinesis::split_shard),
@@ -71,7 +76,7 @@ impl Call<'_> {
     fn run<'a, Q, A>(
         self,
         step: impl Step,
-        operation: fn(&mut Kinesis, Q, Millis) -> Result<A, Error>,
+        operation: impl FnOnce(&mut Kinesis, Q, Millis) -> Result<A, Error>,
     ) -> Result<Vec<u8>, Error>
     where
         Self: 'a,
@@ -79,7 +84,10 @@ impl Call<'_> {
         A: Serialize,
     {
         let request = request::parse(self.body)?;
-        let answer = step.run(|kinesis, now| operation(kinesis, request, now))?;
+        let answer = step.run(|kinesis, now| {
+            kinesis.admit(self.operation, now)?;
+            operation(kinesis, request, now)
+        })?;
         Ok(serde_json::to_vec(&answer).expect("answers are plain structs with string keys"))
     }
 }

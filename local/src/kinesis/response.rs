@@ -1,8 +1,11 @@
 //! The answers as they go over the wire (AWS JSON 1.1).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
+use super::error::Error;
 use super::hash_key::HashKeyRange;
 use super::sequence::SequenceNumber;
 use super::shard::{Record, Shard, ShardId};
@@ -30,7 +33,7 @@ responses! {
     /// PutRecords: as many results as the request had records, in their order.
     PutRecords {
         failed_record_count: usize,
-        records: Vec<PutRecord>,
+        records: Vec<PutResult>,
     }
     /// GetShardIterator.
     GetShardIterator {
@@ -174,6 +177,31 @@ responses! {
         stream_arn: String,
         current_shard_count: usize,
         target_shard_count: u32,
+    }
+}
+
+/// What became of one record of PutRecords.
+#[derive(Serialize, Debug)]
+#[serde(untagged)]
+pub(crate) enum PutResult {
+    Stored(PutRecord),
+    #[serde(rename_all = "PascalCase")]
+    Failed {
+        error_code: &'static str,
+        error_message: Cow<'static, str>,
+    },
+}
+
+impl From<Error> for PutResult {
+    fn from(error: Error) -> Self {
+        Self::Failed { error_code: error.code, error_message: error.message }
+    }
+}
+
+impl PutRecords {
+    pub(super) fn new(records: Vec<PutResult>) -> Self {
+        let failed = records.iter().filter(|result| matches!(result, PutResult::Failed { .. }));
+        Self { failed_record_count: failed.count(), records }
     }
 }
 

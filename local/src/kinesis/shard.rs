@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 use tokio::sync::Notify;
 
 use super::hash_key::HashKeyRange;
+use super::limits::Retained;
+use super::meter::ShardMeters;
 use super::sequence::{Era, SequenceNumber};
 use crate::timestamp::Millis;
 
@@ -54,6 +56,9 @@ impl Serialize for ShardId {
     }
 }
 
+/// About what a record takes besides its data and its key: its fields, and two allocations.
+const OVERHEAD: usize = 144;
+
 /// A record as it is stored. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -67,6 +72,11 @@ impl Record {
     pub(super) fn size_bytes(&self) -> usize {
         self.data.len() + self.partition_key.len()
     }
+
+    /// What it takes to keep it.
+    fn kept_bytes(&self) -> usize {
+        self.size_bytes() + OVERHEAD
+    }
 }
 
 /// When and where a shard ended.
@@ -74,6 +84,15 @@ impl Record {
 pub(crate) struct Closed {
     pub(super) at: Millis,
     pub(super) ending: SequenceNumber,
+}
+
+/// What a shard is opened with.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) id: ShardId,
+    pub(super) range: HashKeyRange,
+    pub(super) parents: Vec<ShardId>,
+    pub(super) retained: Retained,
 }
 
 /// A shard, open or closed.
@@ -89,12 +108,15 @@ pub(crate) struct Shard {
     pub(super) closed: Option<Closed>,
     /// Told when the shard gets records or ends, for those who are subscribed to it.
     pub(super) changed: Arc<Notify>,
+    pub(super) meters: ShardMeters,
     last: SequenceNumber,
     records: VecDeque<Record>,
+    retained: Retained,
 }
 
 impl Shard {
-    pub(super) fn open(id: ShardId, range: HashKeyRange, parents: Vec<ShardId>, era: Era, now: Millis) -> Self {
+    pub(super) fn open(opening: Opening, era: Era, now: Millis) -> Self {
+        let Opening { id, range, parents, retained } = opening;
         let starting = SequenceNumber::first(era, now);
         Self {
             id,
@@ -105,8 +127,10 @@ impl Shard {
             starting,
             closed: None,
             changed: Arc::default(),
+            meters: ShardMeters::default(),
             last: starting,
             records: VecDeque::new(),
+            retained,
         }
     }
 
@@ -118,7 +142,9 @@ impl Shard {
     pub(super) fn append(&mut self, partition_key: &str, data: Bytes, now: Millis) -> SequenceNumber {
         debug_assert!(self.is_open(), "records go to open shards only");
         self.last = self.last.next(now);
-        self.records.push_back(Record { sequence_number: self.last, partition_key: partition_key.into(), data });
+        let record = Record { sequence_number: self.last, partition_key: partition_key.into(), data };
+        self.retained.add(record.kept_bytes());
+        self.records.push_back(record);
         self.changed.notify_waiters();
         self.last
     }
@@ -133,8 +159,8 @@ impl Shard {
 
     /// Forgets the records that arrived before `horizon`.
     pub(super) fn trim(&mut self, horizon: Millis) {
-        while self.records.front().is_some_and(|record| record.sequence_number.arrival() < horizon) {
-            self.records.pop_front();
+        while let Some(record) = self.records.pop_front_if(|record| record.sequence_number.arrival() < horizon) {
+            self.retained.subtract(record.kept_bytes());
         }
     }
 
@@ -159,13 +185,21 @@ impl Shard {
         let mut bytes = 0;
         let mut end = start;
         for record in self.records.range(start..).take(limit) {
-            bytes += record.size_bytes();
-            if bytes > max_bytes && end > start {
+            if bytes + record.size_bytes() > max_bytes && end > start {
                 break;
             }
+            bytes += record.size_bytes();
             end += 1;
         }
-        Batch { shard: self, range: start..end }
+        Batch { shard: self, range: start..end, bytes }
+    }
+}
+
+impl Drop for Shard {
+    fn drop(&mut self) {
+        for record in &self.records {
+            self.retained.subtract(record.kept_bytes());
+        }
     }
 }
 
@@ -174,11 +208,17 @@ impl Shard {
 pub(crate) struct Batch<'a> {
     shard: &'a Shard,
     range: Range<usize>,
+    bytes: usize,
 }
 
 impl Batch<'_> {
     pub(super) fn to_vec(&self) -> Vec<Record> {
         self.shard.records.range(self.range.clone()).cloned().collect()
+    }
+
+    /// The size of all records together.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The last record of the run.

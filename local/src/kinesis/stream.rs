@@ -11,10 +11,11 @@ use std::time::Duration;
 use super::consumer::Consumer;
 use super::error::Error;
 use super::hash_key::{HashKey, HashKeyRange};
+use super::limits::Retained;
 use super::reshard::Reshard;
 use super::response;
 use super::sequence::Era;
-use super::shard::{Shard, ShardId};
+use super::shard::{Opening, Shard, ShardId};
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
 
@@ -59,13 +60,25 @@ pub(crate) struct Stream {
     closed: VecDeque<(Millis, ShardId)>,
     next_shard: u32,
     last_era: Era,
+    retained: Retained,
+}
+
+/// What a stream is created with.
+#[derive(Debug)]
+pub(super) struct Creation {
+    pub(super) name: String,
+    pub(super) incarnation: u64,
+    pub(super) mode: Mode,
+    pub(super) shards: u32,
+    pub(super) retained: Retained,
 }
 
 impl Stream {
-    /// A stream that becomes ACTIVE with that many shards at `until`.
-    pub(super) fn create(name: &str, incarnation: u64, mode: Mode, shards: u32, now: Millis, until: Millis) -> Self {
+    /// A stream that becomes ACTIVE at `until`.
+    pub(super) fn create(creation: Creation, now: Millis, until: Millis) -> Self {
+        let Creation { name, incarnation, mode, shards, retained } = creation;
         Self {
-            name: name.to_owned(),
+            name,
             incarnation,
             created_at: now,
             mode,
@@ -78,6 +91,7 @@ impl Stream {
             closed: VecDeque::new(),
             next_shard: 0,
             last_era: Era::default(),
+            retained,
         }
     }
 
@@ -182,11 +196,17 @@ impl Stream {
     }
 
     /// A shard without the records that are past retention.
-    pub(super) fn trimmed_shard(&mut self, id: ShardId, now: Millis) -> Option<&Shard> {
+    pub(super) fn trimmed_shard(&mut self, id: ShardId, now: Millis) -> Option<&mut Shard> {
         let horizon = self.horizon(now);
         let shard = self.shards.get_mut(&id)?;
         shard.trim(horizon);
         Some(shard)
+    }
+
+    /// Forgets all records that are past retention.
+    pub(super) fn trim(&mut self, now: Millis) {
+        let horizon = self.horizon(now);
+        self.shards.values_mut().for_each(|shard| shard.trim(horizon));
     }
 
     /// Open shards in the order of their hash keys.
@@ -208,7 +228,8 @@ impl Stream {
         let id = ShardId(self.next_shard);
         self.next_shard += 1;
         self.last_era = self.last_era.after(now);
-        self.shards.insert(id, Shard::open(id, range, parents, self.last_era, now));
+        let opening = Opening { id, range, parents, retained: self.retained.clone() };
+        self.shards.insert(id, Shard::open(opening, self.last_era, now));
         let at = self.open.partition_point(|(start, _)| *start < range.start);
         self.open.insert(at, (range.start, id));
         id

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use serde_json::{Value, json};
 
 use super::operations::{Call, Reply, Step};
-use super::{Delays, Error, Kinesis};
+use super::{Delays, Error, Kinesis, Limits};
 use crate::timestamp::Millis;
 
 const START: Millis = Millis(1_763_616_000_000);
@@ -32,7 +32,7 @@ impl Service {
     }
 
     fn with_delays(delays: Delays) -> Self {
-        Self { kinesis: RefCell::new(Kinesis::new(delays)), now: Cell::new(START) }
+        Self { kinesis: RefCell::new(Kinesis::new(delays, Limits::default())), now: Cell::new(START) }
     }
 
     /// With a stream named `s`.
@@ -47,7 +47,7 @@ impl Service {
     }
 
     fn raw(&self, operation: &str, body: &[u8]) -> Result<Value, Error> {
-        let Reply::Body(answer) = (Call { operation, body }).perform(self)? else {
+        let Reply::Body(answer) = (Call { operation, body, record_faults: None }).perform(self)? else {
             panic!("{operation} answers with events");
         };
         Ok(serde_json::from_slice(&answer).unwrap())

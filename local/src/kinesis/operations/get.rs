@@ -31,6 +31,7 @@ impl Kinesis {
         let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
         let shard_id = request.shard_id.as_deref().unwrap_or_default();
         let shard = ShardId::parse(shard_id).ok_or_else(|| Error::unknown_shard(shard_id, name))?;
+        let is_limited = self.limits.are_enforced;
         let stream = self.stream(name, now)?;
         stream.require_data()?;
         let shard = stream.shard(shard).ok_or_else(|| Error::no_shard(shard, name))?;
@@ -44,8 +45,11 @@ impl Kinesis {
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
-        let (stream, incarnation) = (stream.name.clone(), stream.incarnation);
-        let iterator = ShardIterator { issued: now, stream, incarnation, shard: shard.id, from };
+        let (shard, incarnation) = (shard.id, stream.incarnation);
+        if is_limited && !stream.trimmed_shard(shard, now).is_some_and(|shard| shard.meters.admit_iterator(now)) {
+            return Err(Error::rate_exceeded(shard, name));
+        }
+        let iterator = ShardIterator { issued: now, stream: stream.name.clone(), incarnation, shard, from };
         Ok(response::GetShardIterator { shard_iterator: iterator.encode() })
     }
 
@@ -69,6 +73,7 @@ impl Kinesis {
                 return Err(Error::invalid_argument("Invalid ShardIterator."));
             }
         }
+        let is_limited = self.limits.are_enforced;
         let stream = self.stream(&iterator.stream, now)?;
         stream.require_data()?;
         if stream.incarnation != iterator.incarnation {
@@ -79,11 +84,15 @@ impl Kinesis {
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
+        if is_limited && !shard.meters.admit_read(now) {
+            return Err(Error::rate_exceeded(iterator.shard, &iterator.stream));
+        }
 
         let batch = shard.read(iterator.from, usize::try_from(limit).unwrap_or_default(), MAX_BYTES);
         let last = batch.last().map(|record| record.sequence_number);
         let at_tip = batch.reaches_tip();
-        let records = batch.to_vec();
+        let (records, size_bytes) = (batch.to_vec(), batch.size_bytes());
+        shard.meters.read(size_bytes);
         // The answer that reaches the end of a closed shard says so itself, whether it holds records or not.
         let children = (at_tip && !shard.is_open()).then(|| shard.children.clone());
         let behind = last.filter(|_| !at_tip).map(|last| now.since(last.arrival()).as_millis());

@@ -16,6 +16,14 @@ const MAX_RECORDS: usize = 500;
 /// Most bytes of a request, data and partition keys together. Same source.
 const MAX_REQUEST_BYTES: usize = 10 << 20;
 
+/// Records of PutRecords that are to fail, whether they are stored or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordFaults {
+    /// Every n-th record, from 1.
+    pub(crate) every: usize,
+    pub(crate) are_stored: bool,
+}
+
 /// A record that passed the checks which need no stream.
 struct Entry<'r> {
     partition_key: &'r str,
@@ -50,14 +58,49 @@ impl<'r> Entry<'r> {
         )))
     }
 
-    fn store(self, stream: &mut Stream, now: Millis) -> response::PutRecord {
+    fn store(self, stream: &mut Stream, room: Room, now: Millis) -> Result<response::PutRecord, Error> {
+        let size = self.size_bytes();
         let shard = stream.shard_for(self.hash_key, now);
+        if room.is_full || (room.is_limited && !shard.meters.admit_write(size, now)) {
+            let shard = shard.id;
+            return Err(Error::rate_exceeded(shard, &stream.name));
+        }
         let sequence_number = shard.append(self.partition_key, self.data, now);
-        response::PutRecord { shard_id: shard.id, sequence_number }
+        Ok(response::PutRecord { shard_id: shard.id, sequence_number })
+    }
+
+    /// As one of many: its refusal is a result as well.
+    fn store_or_fail(
+        self,
+        stream: &mut Stream,
+        room: Room,
+        fault: Option<RecordFaults>,
+        now: Millis,
+    ) -> response::PutResult {
+        let is_stored = fault.is_none_or(|fault| fault.are_stored);
+        let stored = is_stored.then(|| self.store(stream, room, now));
+        match (fault, stored) {
+            (None, Some(stored)) => stored.map_or_else(response::PutResult::from, response::PutResult::Stored),
+            _ => response::PutResult::Failed {
+                error_code: "InternalFailure",
+                error_message: "Internal service failure.".into(),
+            },
+        }
     }
 }
 
+/// Whether there is room for records at all, and whether each shard has its limits.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    is_full: bool,
+    is_limited: bool,
+}
+
 impl Kinesis {
+    fn room(&mut self, now: Millis) -> Room {
+        Room { is_full: self.is_full(now), is_limited: self.limits.are_enforced }
+    }
+
     pub(super) fn put_record(
         &mut self,
         request: request::PutRecord<'_>,
@@ -83,18 +126,20 @@ impl Kinesis {
                 crate::ACCOUNT_ID
             )));
         }
+        let room = self.room(now);
         let stream = self.stream(name, now)?;
         stream.require_data()?;
         entry.require_fit(stream)?;
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
-        Ok(entry.store(stream, now))
+        entry.store(stream, room, now)
     }
 
     pub(super) fn put_records(
         &mut self,
         request: request::PutRecords<'_>,
+        faults: Option<RecordFaults>,
         now: Millis,
     ) -> Result<response::PutRecords, Error> {
         check_records(&request)?;
@@ -108,6 +153,7 @@ impl Kinesis {
         if entries.iter().map(Entry::size_bytes).sum::<usize>() > MAX_REQUEST_BYTES {
             return Err(Error::invalid_argument("Records size exceeds 10 MB limit"));
         }
+        let room = self.room(now);
         let stream = self.stream(name, now)?;
         stream.require_data()?;
         // One record that is too large fails the request, and nothing of it is stored.
@@ -115,8 +161,9 @@ impl Kinesis {
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
-        let records = entries.into_iter().map(|entry| entry.store(stream, now)).collect();
-        Ok(response::PutRecords { failed_record_count: 0, records })
+        let fault = |n: usize| faults.filter(|faults| n.is_multiple_of(faults.every));
+        let records = (1..).zip(entries).map(|(n, entry)| entry.store_or_fail(stream, room, fault(n), now)).collect();
+        Ok(response::PutRecords::new(records))
     }
 }
 

@@ -5,7 +5,7 @@ use tracing::info;
 use super::listing;
 use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
-use crate::kinesis::stream::{Mode, State, Stream};
+use crate::kinesis::stream::{Creation, Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, iterator, request, response};
 use crate::timestamp::Millis;
 
@@ -64,7 +64,9 @@ impl Kinesis {
         }
         self.incarnations += 1;
         let until = now.plus(self.delays.creating);
-        let mut stream = Stream::create(name, self.incarnations, mode, shards, now, until);
+        let (incarnation, retained) = (self.incarnations, self.retained.clone());
+        let creation = Creation { name: name.to_owned(), incarnation, mode, shards, retained };
+        let mut stream = Stream::create(creation, now, until);
         if let Some(kib) = request.max_record_size_in_kib {
             stream.max_record_kib = u32::try_from(kib).unwrap_or(stream.max_record_kib);
         }

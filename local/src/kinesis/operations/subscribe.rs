@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::position::{Position, TYPES};
 use crate::kinesis::check::{self, Check};
 use crate::kinesis::consumer::{SESSION, Status, Subscription};
+use crate::kinesis::meter::READ_BYTES;
 use crate::kinesis::sequence::SequenceNumber;
 use crate::kinesis::shard::ShardId;
 use crate::kinesis::stream::Stream;
@@ -41,13 +42,20 @@ impl Kinesis {
         let arn = request.consumer_arn.as_deref().unwrap_or_default();
         let consumer_arn = check::consumer_arn(arn)?;
         let id = self.subscriptions;
+        let is_limited = self.limits.are_enforced;
         let stream = self.stream(consumer_arn.stream, now)?;
         stream.require_data()?;
-        let consumer = stream.consumers.get(consumer_arn.consumer).filter(|found| found.arn(&stream.name) == arn);
-        let consumer = consumer.ok_or_else(|| Error::no_consumer(arn))?;
         let shard_id = request.shard_id.as_deref().unwrap_or_default();
-        let missing = || Error::unknown_shard(shard_id, &stream.name);
-        let shard = ShardId::parse(shard_id).and_then(|id| stream.shard(id)).ok_or_else(missing)?;
+        let missing = Error::unknown_shard(shard_id, &stream.name);
+        let shard = ShardId::parse(shard_id).filter(|id| stream.shard(*id).is_some()).ok_or(missing)?;
+        let consumer = stream.consumers.get_mut(consumer_arn.consumer);
+        let consumer = consumer.filter(|found| found.arn(&stream.name) == arn);
+        let consumer = consumer.ok_or_else(|| Error::no_consumer(arn))?;
+        if is_limited {
+            consumer.admit_subscription(shard, now)?;
+        }
+        let (stream, consumer) = (&*stream, &stream.consumers[consumer_arn.consumer]);
+        let shard = stream.shard(shard).ok_or_else(|| Error::unknown_shard(shard_id, &stream.name))?;
         let from = position.find(stream, shard, now)?;
         consumer.require_free(&stream.name, shard.id, now)?;
         if request.dry_run == Some(true) {
@@ -69,10 +77,10 @@ impl Kinesis {
         };
         // The one that it replaces is to notice at once.
         shard.changed.notify_waiters();
-        if let Some(consumer) = stream.consumers.get_mut(consumer_arn.consumer) {
+        self.subscriptions += 1;
+        if let Some(consumer) = self.stream(&subscription.stream, now)?.consumers.get_mut(consumer_arn.consumer) {
             consumer.subscribe(subscription.shard, id, now);
         }
-        self.subscriptions += 1;
         Ok(subscription)
     }
 
@@ -81,15 +89,16 @@ impl Kinesis {
         if subscription.has_ended || now >= subscription.ends_at {
             return Ok(Next::Ended);
         }
+        let is_limited = self.limits.are_enforced;
         let stream = self.stream(&subscription.stream, now)?;
         stream.require_data()?;
         require_subscribed(stream, subscription)?;
-        Ok(subscription.step(stream, now))
+        Ok(subscription.step(stream, is_limited, now))
     }
 }
 
 impl Subscription {
-    fn step(&mut self, stream: &mut Stream, now: Millis) -> Next {
+    fn step(&mut self, stream: &mut Stream, is_limited: bool, now: Millis) -> Next {
         let next_change = stream.next_change();
         let Some(shard) = stream.trimmed_shard(self.shard, now) else {
             // Retention forgot the shard while it was being read.
@@ -113,6 +122,11 @@ impl Subscription {
             return Next::Event(self.event(Vec::new(), behind, None));
         }
         self.has_ended = ends;
+        if is_limited {
+            // In whole milliseconds and rounded up, so that the rate is never exceeded.
+            let millis = (batch.size_bytes() as u64 * 1000).div_ceil(READ_BYTES);
+            self.paced_until = now.plus(Duration::from_millis(millis));
+        }
         let records = batch.to_vec();
         let children = ends.then(|| shard.children.clone());
         if let Some(last) = last {

@@ -1,0 +1,118 @@
+//! Eventual consistency: a second database that follows the first by a set time.
+//!
+//! Every write that succeeded is repeated in order on the replica once it is old enough. Reads that do not ask for
+//! consistency, and all reads of indexes, are answered from there.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dynoxide::Database;
+use serde::Deserialize;
+use tracing::warn;
+
+use super::items;
+use crate::clock::Clock;
+use crate::refusal::Refusal;
+use crate::timestamp::Millis;
+
+/// Writes that wait at most. When there are more, the eldest are repeated early.
+const MAX_WAITING: usize = 10_000;
+
+/// A database that lags behind.
+pub(super) struct Replica {
+    lag: Duration,
+    database: Database,
+    // Protects the order of the writes: it is held while a write is performed on the first database.
+    waiting: Mutex<VecDeque<Write>>,
+}
+
+struct Write {
+    at: Millis,
+    operation: String,
+    body: Vec<u8>,
+}
+
+/// What a request says about consistency. BatchGetItem says it for each table.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Consistency {
+    consistent_read: bool,
+    index_name: Option<serde::de::IgnoredAny>,
+    request_items: std::collections::BTreeMap<String, TableConsistency>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct TableConsistency {
+    consistent_read: bool,
+}
+
+impl Replica {
+    pub(super) fn new(lag: Duration, clock: Clock) -> Self {
+        let database = Database::memory_with_clock(Arc::new(clock)).expect("SQLite opens a database in memory");
+        Self { lag, database, waiting: Mutex::default() }
+    }
+
+    /// Answers a read from the past, when the request allows it.
+    pub(super) fn read(&self, operation: &str, body: &[u8], now: Millis) -> Option<Result<Vec<u8>, Refusal>> {
+        let allows = match operation {
+            "GetItem" | "Query" | "Scan" | "BatchGetItem" => {
+                let consistency: Consistency = serde_json::from_slice(body).unwrap_or_default();
+                let is_consistent = consistency.consistent_read && consistency.index_name.is_none();
+                !is_consistent && !consistency.request_items.values().any(|table| table.consistent_read)
+            }
+            _ => false,
+        };
+        if !allows {
+            return None;
+        }
+        let mut waiting = self.lock();
+        while let Some(write) = waiting.pop_front_if(|write| write.at.plus(self.lag) <= now) {
+            self.repeat(&write);
+        }
+        drop(waiting);
+        items(&self.database, operation, body)
+    }
+
+    /// Performs a write on the first database, and remembers it for this one if it succeeded.
+    pub(super) fn write(
+        &self,
+        operation: &str,
+        body: &[u8],
+        now: Millis,
+        perform: impl FnOnce() -> Option<Result<Vec<u8>, Refusal>>,
+    ) -> Option<Result<Vec<u8>, Refusal>> {
+        let mut waiting = self.lock();
+        let answer = perform();
+        if matches!(answer, Some(Ok(_))) && !matches!(operation, "GetItem" | "Query" | "Scan" | "BatchGetItem") {
+            waiting.push_back(Write { at: now, operation: operation.to_owned(), body: body.to_owned() });
+            if waiting.len() > MAX_WAITING
+                && let Some(write) = waiting.pop_front()
+            {
+                self.repeat(&write);
+            }
+        }
+        answer
+    }
+
+    /// After this the replica is as the first database, for a change of tables on both.
+    pub(super) fn catch_up(&self) -> &Database {
+        for write in self.lock().drain(..) {
+            self.repeat(&write);
+        }
+        &self.database
+    }
+
+    fn repeat(&self, write: &Write) {
+        if let Some(Err(refusal)) = items(&self.database, &write.operation, &write.body) {
+            let body = String::from_utf8_lossy(&refusal.body);
+            warn!(operation = write.operation, %body, "a write could not be repeated on the lagging replica");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Write>> {
+        // The writes are whole even when a thread panicked between two of their changes.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,116 @@
+//! Limits of the account: calls of the control plane, and the bytes that are kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::error::Error;
+use super::meter::Meter;
+use crate::timestamp::Millis;
+
+/// Bytes that are kept at most, unless told otherwise: 4 GiB.
+pub(crate) const DEFAULT_RETAINED_BYTES: u64 = 4 << 30;
+
+/// Calls of the control plane in a second, as their API references say. Those that are per stream at the service
+/// (ListShards, DescribeStreamConsumer, ListStreamConsumers, UpdateShardCount) are counted for the account here.
+const CALLS: [(&str, u64); 27] = [
+    ("AddTagsToStream", 5),
+    ("CreateStream", 5),
+    ("DecreaseStreamRetentionPeriod", 5),
+    ("DeleteStream", 5),
+    ("DeregisterStreamConsumer", 5),
+    ("DescribeLimits", 1),
+    ("DescribeStream", 10),
+    ("DescribeStreamConsumer", 20),
+    ("DescribeStreamSummary", 20),
+    ("DisableEnhancedMonitoring", 5),
+    ("EnableEnhancedMonitoring", 5),
+    ("IncreaseStreamRetentionPeriod", 5),
+    ("ListShards", 1000),
+    ("ListStreamConsumers", 5),
+    ("ListStreams", 5),
+    ("ListTagsForStream", 5),
+    ("MergeShards", 5),
+    ("RegisterStreamConsumer", 5),
+    ("RemoveTagsFromStream", 5),
+    ("SplitShard", 5),
+    ("StartStreamEncryption", 5),
+    ("StopStreamEncryption", 5),
+    ("UpdateMaxRecordSize", 5),
+    ("UpdateShardCount", 5),
+    ("UpdateStreamMode", 5),
+    ("UpdateStreamRecordDistributionStrategy", 5),
+    ("UpdateStreamWarmThroughput", 5),
+];
+
+/// Which limits hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Whether throughput and calls are limited as at the service.
+    pub(crate) are_enforced: bool,
+    /// Bytes of records that are kept at most, their overhead included. What is beyond is throttled.
+    pub(crate) retained_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { are_enforced: false, retained_bytes: DEFAULT_RETAINED_BYTES }
+    }
+}
+
+/// What was used of the calls of the control plane.
+#[derive(Debug, Default)]
+pub(super) struct CallMeters(BTreeMap<&'static str, Meter>);
+
+impl CallMeters {
+    /// Uses a call of the operation, if one is left.
+    pub(super) fn admit(&mut self, operation: &str, now: Millis) -> Result<(), Error> {
+        let Ok(at) = CALLS.binary_search_by_key(&operation, |(name, _)| name) else { return Ok(()) };
+        let (name, limit) = CALLS[at];
+        if self.0.entry(name).or_default().admit(1, limit, now) {
+            return Ok(());
+        }
+        Err(Error::limit_exceeded(format!("Rate exceeded for operation {name} of account {}.", crate::ACCOUNT_ID)))
+    }
+}
+
+/// Counts the bytes that all shards keep. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Retained(Arc<AtomicU64>);
+
+impl Retained {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_calls_is_in_order() {
+        assert!(CALLS.is_sorted_by_key(|(name, _)| *name));
+    }
+
+    #[test]
+    fn calls_of_an_operation_are_counted_by_themselves() {
+        let mut meters = CallMeters::default();
+        for _ in 0..5 {
+            meters.admit("ListStreams", Millis(1_000)).unwrap();
+        }
+
+        assert_eq!(meters.admit("ListStreams", Millis(1_999)).unwrap_err().code(), "LimitExceededException");
+        meters.admit("DescribeStream", Millis(1_999)).unwrap();
+        meters.admit("PutRecords", Millis(1_999)).unwrap();
+        meters.admit("ListStreams", Millis(2_000)).unwrap();
+    }
+}
