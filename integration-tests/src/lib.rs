@@ -12,6 +12,7 @@ use kcl::{BoxError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardCont
 use kinesis_local::LocalAws;
 use tokio::time::{Instant, sleep};
 
+pub mod conformance;
 mod fleet;
 
 pub use fleet::Running;

@@ -24,7 +24,7 @@ async fn put_slowly(producer: &Producer, ids: std::ops::Range<u64>) {
 async fn survives(faults: impl Fn(&LocalAws)) -> Journal {
     let (stream, journal) = (TestStream::start(3).await, Journal::default());
     let workers = ["w1", "w2"].map(|id| stream.run(id, &journal));
-    let producer = Producer::builder(&stream.aws, STREAM).record_ttl(None).build().unwrap();
+    let producer = Producer::builder(&stream.aws, STREAM).record_ttl(None).build().expect("configuration is right");
     put_slowly(&producer, 0..200).await;
 
     faults(&stream.local);
@@ -42,7 +42,7 @@ async fn survives(faults: impl Fn(&LocalAws)) -> Journal {
     sleep(Duration::from_secs(30)).await;
     assert_eq!(journal.ids().into_iter().collect::<BTreeSet<_>>(), (0..3_200).collect());
     for worker in workers {
-        worker.stop().await.unwrap();
+        worker.stop().await.expect("worker stops in good order");
     }
     journal
 }

@@ -403,3 +403,43 @@ async fn a_worker_that_stops_while_shard_ended_fails_leaves_the_end_to_the_next(
     journal.processed(200).await;
     next.stop().await.unwrap();
 }
+
+/// Checkpoints at record 50 while answers of the lease table get lost, then at record 30.
+struct GoesBack(TestStream, Arc<AtomicU32>);
+
+impl RecordProcessor for GoesBack {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        let record = |id| batch.records.iter().find(|record| id_of(record) == id).ok_or("all records in one batch");
+        self.0.local.faults().on("dynamodb:UpdateItem").lose_response();
+        let unanswered = checkpointer.checkpoint_at(record(50)?).await;
+        assert!(matches!(unanswered, Err(CheckpointError::Table(_))), "{unanswered:?}");
+        self.0.local.faults().clear();
+        checkpointer.checkpoint_at(record(30)?).await?;
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_never_moves_back_even_if_the_answer_to_a_later_one_was_lost() {
+    let (stream, done) = (TestStream::start(1).await, Arc::new(AtomicU32::new(0)));
+    let mut aggregate = kpl::aggregated::Aggregate::new();
+    for id in 0..60 {
+        aggregate.push(kpl::UserRecord::new(format!("key-{id}"), id.to_string()));
+    }
+    let data = aws_sdk_kinesis::primitives::Blob::new(aggregate.encode());
+    stream.kinesis.put_record().stream_name(STREAM).partition_key("a").data(data).send().await.unwrap();
+
+    let worker = Running::start(stream.worker("w1"), &Journal::default(), {
+        let (stream, done) = (stream.clone(), Arc::clone(&done));
+        move |_, _| GoesBack(stream.clone(), Arc::clone(&done))
+    });
+    integration_tests::eventually("both checkpoints are tried", || done.load(Ordering::SeqCst) == 1).await;
+
+    let status = kcl::FleetStatus::read(&stream.aws, APPLICATION).await.unwrap();
+    let kcl::Checkpoint::At(position) = &status.leases[0].checkpoint else { panic!("{status}") };
+    assert_eq!(position.sub_sequence_number, 50);
+    worker.stop().await.unwrap();
+}

@@ -47,7 +47,7 @@ async fn pauses_after(killed: usize, graceful: bool) -> BTreeMap<String, Duratio
     let gone = workers.remove(killed);
     let since = Instant::now();
     if graceful {
-        gone.stop().await.unwrap();
+        gone.stop().await.expect("worker stops in good order");
     } else {
         gone.kill();
     }

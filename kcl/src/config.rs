@@ -34,6 +34,21 @@ pub enum InitialPosition {
     AtTimestamp(SystemTime),
 }
 
+/// How a leader shares the leases among the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[doc(alias = "leaseAssignmentStrategy")]
+#[non_exhaustive]
+pub enum Assignment {
+    /// The same number of leases for each worker.
+    #[default]
+    #[doc(alias = "LEASE_COUNT_BASED")]
+    LeaseCount,
+    /// The same use of CPU for each worker, where it can be measured (containers on Kubernetes or ECS, EC2 instances),
+    /// else the same throughput. Leases move once a minute at most, and only beyond 10 % from the average.
+    #[doc(alias = "WORKER_UTILIZATION_AWARE")]
+    Utilization,
+}
+
 /// The worker's timings and bounds.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -44,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) worker_id: WorkerId,
     pub(crate) initial_position: InitialPosition,
     pub(crate) lease_duration: Duration,
+    pub(crate) assignment: Assignment,
     pub(crate) assignment_interval: Duration,
     pub(crate) discovery_interval: Duration,
     pub(crate) handoff_timeout: Duration,
@@ -73,6 +89,7 @@ impl WorkerBuilder {
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
             initial_position: InitialPosition::default(),
             lease_duration: Duration::from_secs(10),
+            assignment: Assignment::default(),
             assignment_interval: Duration::from_secs(1),
             discovery_interval: Duration::from_millis(500),
             handoff_timeout: Duration::from_secs(30),
@@ -122,6 +139,12 @@ impl WorkerBuilder {
     #[doc(alias = "failoverTimeMillis")]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.settings.lease_duration = duration;
+        self
+    }
+
+    /// How this worker shares out the leases when it leads. Default [`Assignment::LeaseCount`].
+    pub fn assignment(mut self, assignment: Assignment) -> Self {
+        self.settings.assignment = assignment;
         self
     }
 

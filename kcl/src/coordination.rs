@@ -15,6 +15,7 @@ use crate::{
     event::{Event, Events, chain},
     kinesis::Kinesis,
     lease::store::{LeaseStore, StoreError},
+    metrics::Recorder,
     retrieval::registration::Registration,
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) clock: WallClock,
     pub(crate) nudges: Nudges,
+    pub(crate) metrics: Recorder,
     /// The consumer that shards subscribe as, under enhanced fan-out.
     pub(crate) registration: Registration,
 }
@@ -47,6 +49,17 @@ pub(crate) struct Nudges {
 }
 
 impl Context {
+    pub(crate) fn new(
+        settings: Settings,
+        events: Events,
+        kinesis: Arc<dyn Kinesis>,
+        store: Arc<dyn LeaseStore>,
+    ) -> Self {
+        let metrics = Recorder::new(settings.worker_id.as_str());
+        let (clock, nudges, registration) = (WallClock::new(), Nudges::default(), Registration::default());
+        Self { settings, events, kinesis, store, clock, nudges, metrics, registration }
+    }
+
     /// Reports a failed call to the lease table that is tried again.
     pub(crate) fn table_failed(&self, error: &StoreError) {
         self.events.emit(Event::LeaseTableFailed { error: chain(error) });

@@ -59,6 +59,7 @@
 //! | `shard`, `shard/*` | one task per lease: run a processor, end a shard, contain failures |
 //! | `retrieval/*` | reading a shard ahead of its processor |
 //! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
+//! | `fleet` | a look at the fleet from outside |
 //! | `logic/*` | every decision, free of I/O |
 //! | `kinesis` | the calls to Kinesis |
 
@@ -71,22 +72,28 @@ mod config;
 mod coordination;
 mod error;
 mod event;
+mod fleet;
 mod kinesis;
 mod lease;
 mod logic;
+mod metrics;
+#[cfg(test)]
+mod model;
 mod processor;
 mod record;
 mod retrieval;
 mod shard;
 #[cfg(test)]
 mod simulation;
+mod utilization;
 mod worker;
 
 pub use checkpoint::{Checkpoint, Position};
 pub use checkpointer::Checkpointer;
-pub use config::{FanOut, InitialPosition, Retrieval, WorkerBuilder};
+pub use config::{Assignment, FanOut, InitialPosition, Retrieval, WorkerBuilder};
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
+pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
 pub use kinesis::{KinesisError, KinesisErrorKind};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};

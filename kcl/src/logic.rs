@@ -3,6 +3,7 @@
 pub(crate) mod assignment;
 pub(crate) mod cleanup;
 pub(crate) mod coverage;
+pub(crate) mod cpu;
 pub(crate) mod cursor;
 pub(crate) mod deaggregate;
 pub(crate) mod fleet_view;
@@ -13,6 +14,8 @@ pub(crate) mod progress;
 pub(crate) mod renewal;
 pub(crate) mod resubscription;
 pub(crate) mod shard_sync;
+pub(crate) mod throughput;
+pub(crate) mod utilization;
 
 #[cfg(test)]
 mod purity;

@@ -60,7 +60,10 @@ impl<F: ProcessorFactory> ShardTask<F> {
         match task.process().await {
             Ok(()) => task.rest().await,
             Err(Interrupt::GiveUp) => task.give_up().await,
-            Err(Interrupt::Lost) => task.context.events.emit(Event::LeaseLost { shard_id }),
+            Err(Interrupt::Lost) => {
+                task.context.metrics.lease_lost();
+                task.context.events.emit(Event::LeaseLost { shard_id });
+            }
         }
     }
 

@@ -18,10 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
-    clock::WallClock,
     config::{Settings, WorkerBuilder},
     coordination::{
-        Context, Nudges, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
+        Context, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
     },
     error::WorkerError,
     event::{Event, Events},
@@ -31,7 +30,6 @@ use crate::{
         store::{FleetVersion, LeaseStore},
     },
     processor::ProcessorFactory,
-    retrieval::registration::Registration,
     shard::ShardTask,
 };
 
@@ -72,8 +70,7 @@ impl<F: ProcessorFactory> Worker<F> {
         store: Arc<dyn LeaseStore>,
         factory: F,
     ) -> Self {
-        let (clock, nudges, registration) = (WallClock::new(), Nudges::default(), Registration::default());
-        let context = Context { settings, events, kinesis, store, clock, nudges, registration };
+        let context = Context::new(settings, events, kinesis, store);
         Self { context: Arc::new(context), factory: Arc::new(factory) }
     }
 
@@ -223,6 +220,7 @@ impl<F: ProcessorFactory> Running<F> {
         self.held.send_modify(|held| {
             held.insert(key);
         });
+        self.context.metrics.current_leases(self.by_task.len());
     }
 
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -234,6 +232,7 @@ impl<F: ProcessorFactory> Running<F> {
             self.held.send_modify(|held| {
                 held.remove(&key);
             });
+            self.context.metrics.current_leases(self.by_task.len());
         }
         if let Err(failure) = ended {
             propagate(failure);

@@ -1,23 +1,15 @@
 //! Makes a producer out of its settings.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    num::NonZero,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
 use aws_types::SdkConfig;
-use tokio::{runtime::Handle, sync::mpsc, task::JoinSet, time::Instant};
+use tokio::runtime::Handle;
 
 use crate::{
-    Aggregation, ConfigError, Event, Producer, RecordOrder,
+    AggregateKey, Aggregation, ConfigError, Event, Producer, RecordOrder,
     config::Config,
     kinesis::{Kinesis, SdkKinesis, Stream},
-    logic::engine::Engine,
-    pipeline::{COMMANDS, OnEvent, Pipeline, Space},
-    producer::Shared,
+    streams::{Context, OnEvent, Streams},
 };
 
 /// Settings of a [`Producer`].
@@ -56,13 +48,16 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most bytes of a record, data and partition key together. Default 1,048,576; 64 to 10,485,760. What is more than
-    /// the stream is configured for is rejected by Kinesis.
+    /// Most bytes of a record, data and partition key together. Default: what the stream is configured for, as
+    /// DescribeStreamSummary tells, and 1,048,576 if that is denied; 64 to 10,485,760.
+    ///
+    /// A longer record is refused when it is put; before the stream was described, by Kinesis. That the limit of a stream
+    /// was changed is noticed within five minutes.
     ///
     /// Source: KPL `MaxUserRecordSize`.
     #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_record_bytes = bytes;
+        self.config.max_record_bytes = Some(bytes);
         self
     }
 
@@ -70,6 +65,14 @@ impl ProducerBuilder {
     #[doc(alias = "AggregationEnabled")]
     pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
         self.config.aggregation = aggregation;
+        self
+    }
+
+    /// Partition key of the Kinesis records that are aggregates. Default: `a`, as the KPL has it.
+    ///
+    /// Only matters to consumers that look at it before they take records apart.
+    pub fn aggregate_key(mut self, key: AggregateKey) -> Self {
+        self.config.aggregate_key = key;
         self
     }
 
@@ -104,7 +107,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most records that are accepted and not resolved; [`Producer::put`] waits beyond. Default 100,000, at least 1.
+    /// Most records that are accepted and not resolved, for all streams together; [`Producer::put`] waits beyond. Default 100,000, at least 1.
     pub fn max_outstanding_records(mut self, records: usize) -> Self {
         self.config.max_outstanding_records = records;
         self
@@ -119,7 +122,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most PutRecords requests at a time. Default 24; 1 to 256. Source: KPL `MaxConnections`.
+    /// Most PutRecords requests at a time to one stream. Default 24; 1 to 256. Source: KPL `MaxConnections`.
     #[doc(alias = "MaxConnections")]
     pub fn max_in_flight(mut self, requests: u16) -> Self {
         self.config.max_in_flight = requests;
@@ -145,8 +148,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Called with everything that happens inside of the producer, on its task: it must not block or panic.
-    pub fn on_event(mut self, callback: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    /// Called with everything that happens inside of the producer, on its tasks: it must not block or panic.
+    pub fn on_event(mut self, callback: impl Fn(&Stream, &Event) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(callback));
         self
     }
@@ -162,41 +165,26 @@ impl ProducerBuilder {
         self
     }
 
-    /// Starts the producer's task, which begins with listing the stream's shards.
+    /// Makes the producer. Nothing is asked of Kinesis before the first record.
     ///
     /// # Errors
     /// If a setting is out of bounds, or no tokio runtime is running here.
     ///
     /// # Panics
-    /// If the runtime has no timers, or if the `SdkConfig` has no behavior version and is what the client is made from.
+    /// If the `SdkConfig` has no behavior version and is what the client is made from; with the first record, if the
+    /// runtime has no timers.
     pub fn build(self) -> Result<Producer, ConfigError> {
         let Self { aws, stream, kinesis, on_event, config } = self;
         let stream = Stream::parse(stream)?;
         config.validate()?;
+        let defeated = config.defeated();
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
-        let space = Arc::new(Space::new(config.max_outstanding_records, config.max_outstanding_bytes));
-        let (sender, commands) = mpsc::channel(COMMANDS);
-        let pipeline = Pipeline {
-            commands,
-            engine: Engine::new(&config, fastrand::u64(..), Instant::now().into_std()),
-            kinesis,
-            stream: stream.clone(),
-            request_timeout: config.request_timeout,
-            on_event,
-            space: space.clone(),
-            calls: JoinSet::new(),
-            flushes: VecDeque::new(),
-            open: true,
-        };
-        let shared = Shared {
-            stream,
-            max_record_bytes: config.max_record_bytes,
-            max_outstanding_records: config.max_outstanding_records,
-            space,
-            task: Mutex::new(Some(runtime.spawn(pipeline.run()))),
-        };
-        Ok(Producer::new(sender, shared))
+        let context = Context::new(config, kinesis, on_event);
+        for (setting, reason) in defeated {
+            context.notify(&stream, &Event::SettingDefeated { setting, reason });
+        }
+        Ok(Producer::new(Streams::new(context, runtime), stream))
     }
 }
 

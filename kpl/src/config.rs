@@ -2,6 +2,8 @@
 
 use std::{num::NonZero, time::Duration};
 
+use crate::{UserRecord, aggregated::AGGREGATE_PARTITION_KEY};
+
 /// Most bytes of one Kinesis record, data and partition key together, that a stream can be configured for.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024;
@@ -44,6 +46,59 @@ pub enum Aggregation {
         /// Most user records of an aggregate, at least 1; default 4,294,967,295. Source: KPL `AggregationMaxCount`.
         max_records: usize,
     },
+    /// User records of the same partition key become one Kinesis record, which has that partition key: right for
+    /// consumers that route, filter or parallelise by it, as AWS Lambda does. Pays off where a partition key has several
+    /// records in `record_max_buffered_time`.
+    ByPartitionKey {
+        /// As for [`On`](Self::On).
+        max_bytes: usize,
+        /// As for [`On`](Self::On).
+        max_records: usize,
+    },
+}
+
+/// Partition key of a Kinesis record that is an aggregate. It does not decide the shard; the explicit hash key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AggregateKey {
+    /// [`a`](crate::aggregated::AGGREGATE_PARTITION_KEY), as the KPL has it.
+    #[default]
+    Constant,
+    /// The partition key of its first user record.
+    FirstRecord,
+    /// Another one for each aggregate: consumers that parallelise by partition key, as AWS Lambda does, take the aggregates
+    /// of a shard side by side, and hence not in order.
+    Spread,
+}
+
+impl AggregateKey {
+    /// Bytes of the partition key of an aggregate that begins with `first`.
+    pub(crate) fn bytes(self, first: &UserRecord) -> usize {
+        match self {
+            Self::FirstRecord => first.partition_key().len(),
+            Self::Constant | Self::Spread => self.max_bytes(),
+        }
+    }
+
+    /// Most bytes of a partition key.
+    pub(crate) fn max_bytes(self) -> usize {
+        match self {
+            Self::Constant => AGGREGATE_PARTITION_KEY.len(),
+            Self::FirstRecord => PARTITION_KEY_MAX_CHARS * char::MAX.len_utf8(),
+            Self::Spread => 8, // hexadecimal digits
+        }
+    }
+}
+
+impl Aggregation {
+    /// Most bytes and most records of an aggregate, if there are aggregates.
+    pub(crate) fn limits(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Off => None,
+            Self::On { max_bytes, max_records } | Self::ByPartitionKey { max_bytes, max_records } => {
+                Some((max_bytes, max_records))
+            }
+        }
+    }
 }
 
 impl Default for Aggregation {
@@ -56,12 +111,19 @@ impl Default for Aggregation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RecordOrder {
     /// Order holds as long as nothing fails, also while shards are split or merged: one request per shard at a time,
-    /// in it at most one aggregate for that shard. This sustains 51,200 bytes per round trip and shard.
+    /// in it at most one aggregate for that shard, or one for each partition key if there are aggregates for each. This
+    /// sustains 51,200 bytes per round trip and shard.
     ///
     /// Records that go plain rely on Kinesis to store the entries of a request in their order, which it does in practice
-    /// but does not promise.
+    /// but does not promise, and one that fails is overtaken by those behind it in the same request.
     #[default]
     PerPartitionKey,
+    /// Order holds also when entries fail or are throttled, for what is stored in the end: one request per shard at a time,
+    /// in it at most one Kinesis record with records of a partition key, and nothing of that key is sent before it is
+    /// stored or has failed for good. Without aggregation this sustains one record per round trip and partition key.
+    ///
+    /// A request whose answer is lost is made again: its records may be there twice, the second time in order again.
+    Strict,
     /// One request per shard at a time with any number of aggregates, up to 256 KiB for each shard. Order holds as long
     /// as nothing fails and the shards stay as they are. Meant for round trips above some 30 ms.
     BestEffort,
@@ -119,8 +181,10 @@ pub enum ConfigError {
 pub(crate) struct Config {
     pub(crate) record_max_buffered_time: Duration,
     pub(crate) record_ttl: Option<Duration>,
-    pub(crate) max_record_bytes: usize,
+    /// `None` for what the stream takes.
+    pub(crate) max_record_bytes: Option<usize>,
     pub(crate) aggregation: Aggregation,
+    pub(crate) aggregate_key: AggregateKey,
     pub(crate) record_order: RecordOrder,
     pub(crate) collection_max_records: usize,
     pub(crate) collection_max_bytes: usize,
@@ -137,8 +201,9 @@ impl Default for Config {
         Self {
             record_max_buffered_time: Duration::from_millis(100),
             record_ttl: Some(Duration::from_secs(30)),
-            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            max_record_bytes: None,
             aggregation: Aggregation::default(),
+            aggregate_key: AggregateKey::default(),
             record_order: RecordOrder::default(),
             collection_max_records: PUT_RECORDS_MAX_ENTRIES,
             collection_max_bytes: 5 * 1024 * 1024,
@@ -157,22 +222,23 @@ impl Config {
     pub(crate) fn linger(&self) -> Duration {
         match self.aggregation {
             Aggregation::Off => Duration::ZERO,
-            Aggregation::On { .. } => (self.record_max_buffered_time / 5).min(Duration::from_millis(50)),
+            _ => (self.record_max_buffered_time / 5).min(Duration::from_millis(50)),
         }
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if let Aggregation::On { max_bytes, max_records } = self.aggregation {
+        if let Some((max_bytes, max_records)) = self.aggregation.limits() {
             within("aggregation max_bytes", max_bytes, AGGREGATION_MIN_BYTES, MAX_RECORD_BYTES)?;
             within("aggregation max_records", max_records, 1, u32::MAX as usize)?;
         }
-        within("max_record_bytes", self.max_record_bytes, 64, MAX_RECORD_BYTES)?;
+        let max_record_bytes = self.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
+        within("max_record_bytes", max_record_bytes, 64, MAX_RECORD_BYTES)?;
         within("collection_max_records", self.collection_max_records, 1, PUT_RECORDS_MAX_ENTRIES)?;
         within("collection_max_bytes", self.collection_max_bytes, LEAST_COLLECTION_BYTES, PUT_RECORDS_MAX_BYTES)?;
         within("max_in_flight", self.max_in_flight.into(), 1, MOST_IN_FLIGHT.into())?;
         let most_permits = tokio::sync::Semaphore::MAX_PERMITS;
         within("max_outstanding_records", self.max_outstanding_records, 1, most_permits)?;
-        within("max_outstanding_bytes", self.max_outstanding_bytes, self.max_record_bytes, most_permits)?;
+        within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes, most_permits)?;
         duration_within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, LONGEST_BUFFERING)?;
         duration_within("request_timeout", self.request_timeout, SHORTEST_TIMEOUT, LONGEST_TIMEOUT)?;
         let Some(ttl) = self.record_ttl else { return Ok(()) };
@@ -181,6 +247,29 @@ impl Config {
             buffered if buffered >= ttl => Err(ConfigError::BufferedBeyondTtl { buffered, ttl }),
             _ => Ok(()),
         }
+    }
+}
+
+/// A setting that another one leaves without effect, and why.
+pub(crate) type Defeated = (&'static str, &'static str);
+
+impl Config {
+    /// Settings that are valid, but do not do what they seem to.
+    pub(crate) fn defeated(&self) -> Vec<Defeated> {
+        let mut found = Vec::new();
+        if let (Some((max_bytes, _)), Some(limit)) = (self.aggregation.limits(), self.max_record_bytes)
+            && max_bytes > limit
+        {
+            found.push(("aggregation max_bytes", "aggregates are records, and max_record_bytes is less"));
+        }
+        let kept = matches!(self.aggregation, Aggregation::On { .. });
+        if self.aggregate_key != AggregateKey::Constant && !kept {
+            found.push(("aggregate_key", "aggregation is off or by partition key"));
+        }
+        if self.record_ttl.is_some_and(|ttl| ttl <= self.request_timeout) {
+            found.push(("record_ttl", "not above request_timeout: what times out once is not sent again"));
+        }
+        found
     }
 }
 
@@ -245,6 +334,17 @@ mod tests {
         let text = rejected(|config| config.max_outstanding_bytes = DEFAULT_MAX_RECORD_BYTES - 1);
 
         assert!(text.starts_with("max_outstanding_bytes is 1048575, accepted are 1048576 to"), "{text}");
+    }
+
+    #[test]
+    fn settings_that_others_defeat_are_found() {
+        let settings = |config: &Config| config.defeated().into_iter().map(|(setting, _)| setting).collect::<Vec<_>>();
+
+        assert!(settings(&Config::default()).is_empty());
+        let hasty = Config { record_ttl: Some(Duration::from_secs(6)), ..Config::default() };
+        assert_eq!(settings(&hasty), ["record_ttl"]);
+        let small = Config { max_record_bytes: Some(51_199), ..Config::default() };
+        assert_eq!(settings(&small), ["aggregation max_bytes"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub enum PutError {
     TooLarge {
         /// Bytes of data and partition key.
         size_bytes: usize,
-        /// `max_record_bytes` of the producer.
+        /// [`max_record_bytes`](crate::Producer::max_record_bytes) of the producer.
         limit_bytes: usize,
         /// The record, as it was put.
         record: Box<UserRecord>,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::ShardId;
+use crate::{Aggregation, ShardId};
 
 /// Something worth knowing about the producer. The same is logged through `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,28 @@ pub enum Event {
         message: Arc<str>,
         /// When the next listing is tried.
         retry_in: Duration,
+    },
+    /// The stream could not be described. Until it is, it is taken for one that places records by their keys and accepts
+    /// records of 1 MiB, or of what is configured. Sent once, until it could; where access is denied, it is not tried
+    /// again.
+    StreamNotDescribed {
+        /// The service's error code.
+        code: Arc<str>,
+        /// The service's error message.
+        message: Arc<str>,
+    },
+    /// The stream places records by itself (record distribution strategy `AUTO`): a partition key decides neither shard
+    /// nor order, and records are not aggregated, because a KCL discards aggregates in shards that do not own their keys.
+    PartitionKeysIgnored {
+        /// What is configured and has no effect.
+        aggregation: Aggregation,
+    },
+    /// A setting has no or less effect because of another one. Sent when the producer is built.
+    SettingDefeated {
+        /// The builder's method.
+        setting: &'static str,
+        /// Why.
+        reason: &'static str,
     },
     /// A whole PutRecords call failed.
     CallFailed {

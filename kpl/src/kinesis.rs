@@ -4,7 +4,12 @@
 
 mod sdk;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -14,7 +19,7 @@ use crate::{ConfigError, HashKey, HashKeyRange, SequenceNumber, ShardId};
 /// A future that is boxed, so that [`Kinesis`] can be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The two operations of Kinesis that a producer needs.
+/// The operations of Kinesis that a producer needs.
 ///
 /// The producer retries and times out: implementations do neither. Dropping a returned future gives up the call; the
 /// service may have acted on it all the same.
@@ -24,6 +29,11 @@ pub trait Kinesis: Send + Sync + 'static {
 
     /// ListShards: all open shards of the stream.
     fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>>;
+
+    /// DescribeStreamSummary: what is special about the stream. Nothing is, unless implemented.
+    fn describe_stream(&self, _stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
+        Box::pin(ready(Ok(StreamSummary::default())))
+    }
 }
 
 /// Names a stream, within the caller's account and region or anywhere. Cheap to clone.
@@ -78,7 +88,7 @@ pub struct PutRecordsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// `a` for an aggregate, else the user's.
+    /// The user's; for an aggregate as configured, see [`AggregateKey`](crate::AggregateKey).
     pub partition_key: String,
     /// Hash key of the first user record.
     pub explicit_hash_key: HashKey,
@@ -105,6 +115,16 @@ pub struct Shard {
     pub shard_id: ShardId,
     /// Hash keys that the shard owns.
     pub hash_key_range: HashKeyRange,
+}
+
+/// What is special about a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StreamSummary {
+    /// Most bytes of a Kinesis record, data and partition key together, if told.
+    pub max_record_bytes: Option<usize>,
+    /// Kinesis places records by itself, whatever their keys: record distribution strategy `AUTO`.
+    pub ignores_partition_keys: bool,
 }
 
 /// Why a call, or an entry of it, failed. Cheap to clone.
@@ -155,6 +175,11 @@ impl KinesisError {
     /// The service's error message.
     pub fn message(&self) -> &Arc<str> {
         &self.message
+    }
+
+    /// Whether there is no such stream.
+    pub(crate) fn is_missing_stream(&self) -> bool {
+        self.code.starts_with("ResourceNotFound")
     }
 }
 

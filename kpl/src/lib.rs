@@ -64,13 +64,15 @@
 //! | `aggregated.rs`, `aggregated/{encode,decode}.rs` | the format of aggregated records |
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
 //! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |
-//! | `pipeline.rs` | the task that feeds the engine and performs what it decides |
+//! | `space.rs`, `streams.rs` | the bounds of the buffer; which streams there are, and when they have a task |
+//! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
 //! | `kinesis.rs`, `kinesis/sdk.rs` | the seam to the service, and the AWS SDK behind it |
 //! | `logic.rs` | inputs and actions of the engine; all below it is pure |
 //! | `logic/engine.rs` | runs records through the stages |
 //! | `logic/lanes.rs`, `logic/aggregator.rs`, `logic/pending.rs` | what waits for each shard, grouped |
 //! | `logic/limiter.rs`, `logic/collector.rs` | when a request goes out and with what |
-//! | `logic/retrier.rs`, `logic/shard_map.rs` | what an answer means; which shard owns what |
+//! | `logic/retrier.rs` | what an answer means |
+//! | `logic/shard_map.rs`, `logic/description.rs` | which shard owns what; what is special about the stream |
 //! | `logic/barrier.rs` | when a flush is complete |
 //! | `testing.rs`, `testing/stream.rs` | a Kinesis in memory |
 
@@ -97,6 +99,10 @@ mod logic;
 mod pipeline;
 #[cfg(feature = "producer")]
 mod producer;
+#[cfg(feature = "producer")]
+mod space;
+#[cfg(feature = "producer")]
+mod streams;
 #[cfg(all(feature = "producer", any(test, feature = "test-util")))]
 pub mod testing;
 
@@ -107,7 +113,8 @@ pub use record::UserRecord;
 pub use {
     builder::ProducerBuilder,
     config::{
-        Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS, RecordOrder,
+        AggregateKey, Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS,
+        RecordOrder,
     },
     delivery::{Delivered, Delivery},
     error::{Attempt, DeliveryError, DeliveryErrorKind, PutError},

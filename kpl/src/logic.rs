@@ -12,6 +12,7 @@
 pub(crate) mod aggregator;
 pub(crate) mod barrier;
 pub(crate) mod collector;
+pub(crate) mod description;
 pub(crate) mod engine;
 pub(crate) mod lanes;
 pub(crate) mod limiter;
@@ -22,7 +23,7 @@ pub(crate) mod shard_map;
 use crate::{
     Delivered, Event, HashKey,
     error::Failure,
-    kinesis::{Entry, EntryResult, KinesisError, Shard},
+    kinesis::{Entry, EntryResult, KinesisError, Shard, StreamSummary},
 };
 
 /// What happens to the engine.
@@ -36,8 +37,8 @@ pub(crate) enum Input<T> {
     Drain,
     /// The answer to [`Action::Send`].
     Responded { id: BatchId, result: Result<Vec<EntryResult>, KinesisError> },
-    /// The answer to [`Action::ListShards`].
-    ShardsListed(Result<Vec<Shard>, KinesisError>),
+    /// The answer to [`Action::ListShards`]; with what is special about the stream, if that was asked.
+    ShardsListed { shards: Result<Vec<Shard>, KinesisError>, summary: Option<Result<StreamSummary, KinesisError>> },
     /// The engine's deadline has come.
     Tick,
 }
@@ -47,8 +48,10 @@ pub(crate) enum Input<T> {
 pub(crate) enum Action<T> {
     /// Call PutRecords, answer with [`Input::Responded`].
     Send { id: BatchId, entries: Vec<Entry>, user_records: usize },
-    /// Call ListShards, answer with [`Input::ShardsListed`].
-    ListShards,
+    /// Call ListShards and, to `describe` the stream, DescribeStreamSummary; answer with [`Input::ShardsListed`].
+    ListShards { describe: bool },
+    /// Accept no records that are longer, data and partition key together.
+    LimitRecords { max_bytes: usize },
     /// Tell the caller what became of a record.
     Resolve { ticket: T, outcome: Result<Delivered, Failure> },
     /// Everything that was put before a flush is resolved. Flushes complete in the order they came.

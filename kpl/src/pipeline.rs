@@ -1,4 +1,4 @@
-//! The task that feeds the engine and performs what it decides. It decides nothing itself.
+//! The task that feeds a stream's engine and performs what it decides. It decides nothing itself.
 
 use std::{
     any::Any,
@@ -7,24 +7,24 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use futures::FutureExt as _;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    Event, HashKey, UserRecord,
+    HashKey,
     delivery::Ticket,
-    kinesis::{Entry, Kinesis, KinesisError, KinesisErrorKind, PutRecordsRequest, Stream},
+    kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stream},
     logic::{Action, BatchId, Input, engine::Engine},
+    streams::{Context, Intake},
 };
 
 /// Commands that may be on their way to the task. Filled by puts that come faster than the task takes them; then puts
@@ -40,110 +40,82 @@ pub(crate) enum Command {
     Flush { done: oneshot::Sender<()> },
 }
 
-/// Told of every event.
-pub(crate) type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+/// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
+const IDLE: Duration = Duration::from_secs(300);
 
-/// What the records that are not yet resolved may take up.
-#[derive(Debug)]
-pub(crate) struct Space {
-    records: Semaphore,
-    bytes: Semaphore,
-    closing: CancellationToken,
-    /// The task has ended: nothing is going to be resolved any more.
-    pub(crate) ended: CancellationToken,
-}
-
-/// Space for one record. Given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Reserved<'a> {
-    record: SemaphorePermit<'a>,
-    bytes: SemaphorePermit<'a>,
-}
-
-impl Space {
-    pub(crate) fn new(records: usize, bytes: usize) -> Self {
-        let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
-        Self { records: Semaphore::new(records), bytes: Semaphore::new(bytes), closing, ended }
+/// Takes what is sent to a stream, until [`Pipeline::run`] ends.
+pub(crate) async fn run(
+    intake: Weak<Intake>,
+    stream: Stream,
+    mut receiver: mpsc::Receiver<Command>,
+    context: Arc<Context>,
+) {
+    if context.closing.is_cancelled() {
+        receiver.close();
     }
-
-    /// Waits for space for `record`. `None` once closed.
-    pub(crate) async fn reserve(&self, record: &UserRecord) -> Option<Reserved<'_>> {
-        let bytes = permits(record);
-        let record = self.records.acquire().await.ok()?;
-        Some(Reserved { record, bytes: self.bytes.acquire_many(bytes).await.ok()? })
+    let mut commands = Vec::with_capacity(COMMANDS_AT_A_TIME);
+    if receiver.recv_many(&mut commands, COMMANDS_AT_A_TIME).await > 0 {
+        let mut pipeline = Pipeline::new(intake, stream, receiver, context);
+        pipeline.commanded(&mut commands);
+        pipeline.run().await;
     }
-
-    /// Space for `record`, if there is enough.
-    pub(crate) fn try_reserve(&self, record: &UserRecord) -> Option<Reserved<'_>> {
-        let bytes = permits(record);
-        let record = self.records.try_acquire().ok()?;
-        Some(Reserved { record, bytes: self.bytes.try_acquire_many(bytes).ok()? })
-    }
-
-    /// Number of records for which there is space now.
-    pub(crate) fn free_records(&self) -> usize {
-        self.records.available_permits()
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.records.is_closed()
-    }
-
-    /// No more records: who waits for space waits in vain, and the task ends when it has resolved what it has.
-    pub(crate) fn close(&self) {
-        self.closing.cancel();
-        self.records.close();
-        self.bytes.close();
-    }
-}
-
-impl Reserved<'_> {
-    /// The record takes up its space until the task resolves it.
-    pub(crate) fn keep(self) {
-        self.record.forget();
-        self.bytes.forget();
-    }
-}
-
-fn permits(record: &UserRecord) -> u32 {
-    u32::try_from(record.size_bytes()).expect("a record was checked to be 10 MiB at most")
 }
 
 /// See [`Pipeline::run`].
-pub(crate) struct Pipeline {
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) engine: Engine<Ticket>,
-    pub(crate) kinesis: Arc<dyn Kinesis>,
-    pub(crate) stream: Stream,
-    pub(crate) request_timeout: Duration,
-    pub(crate) on_event: Option<OnEvent>,
-    pub(crate) space: Arc<Space>,
-    pub(crate) calls: JoinSet<Input<Ticket>>,
+struct Pipeline {
+    /// Gone when all handles of the producer are.
+    intake: Weak<Intake>,
+    commands: mpsc::Receiver<Command>,
+    /// Commands received so far.
+    received: u64,
+    engine: Engine<Ticket>,
+    stream: Stream,
+    context: Arc<Context>,
+    calls: JoinSet<Input<Ticket>>,
     /// Flushes that are not complete, in order.
-    pub(crate) flushes: VecDeque<oneshot::Sender<()>>,
+    flushes: VecDeque<oneshot::Sender<()>>,
     /// More commands may come.
-    pub(crate) open: bool,
+    open: bool,
+    /// When something happened last.
+    active: Instant,
 }
 
 impl Pipeline {
+    fn new(intake: Weak<Intake>, stream: Stream, commands: mpsc::Receiver<Command>, context: Arc<Context>) -> Self {
+        let active = Instant::now();
+        Self {
+            intake,
+            commands,
+            received: 0,
+            engine: Engine::new(&context.config, fastrand::u64(..), active.into_std()),
+            stream,
+            context,
+            calls: JoinSet::new(),
+            flushes: VecDeque::new(),
+            open: true,
+            active,
+        }
+    }
+
     /// Handles:
     /// 1. commands of the producer's handles,
     /// 2. answers of calls to Kinesis,
     /// 3. the engine's deadline; none while there is nothing to wait for,
-    /// 4. the producer's shutdown.
+    /// 4. the producer's shutdown,
+    /// 5. idleness.
     ///
-    /// Ends when the producer was shut down or all its handles are gone, and every record is resolved. If it ends earlier
-    /// with the runtime or by a panic, records resolve as they are dropped.
-    pub(crate) async fn run(mut self) {
+    /// Ends when it was idle, or when the producer was shut down or all its handles are gone and every record is
+    /// resolved. If it ends earlier with the runtime or by a panic, records resolve as they are dropped.
+    async fn run(mut self) {
         let mut commands = Vec::with_capacity(COMMANDS_AT_A_TIME);
         let mut timer = pin!(sleep_until(Instant::now()));
-        let mut closing = pin!(self.space.closing.clone().cancelled_owned());
+        let mut closing = pin!(self.context.closing.clone().cancelled_owned());
         loop {
             self.perform();
             if !self.open && self.engine.unresolved() == 0 {
                 return;
             }
-            let deadline = self.engine.deadline().map(Instant::from_std);
+            let deadline = self.engine.deadline().map(Instant::from_std).or_else(|| self.idle_until());
             if let Some(at) = deadline.filter(|at| *at != timer.deadline()) {
                 timer.as_mut().reset(at);
             }
@@ -152,16 +124,44 @@ impl Pipeline {
                     self.commanded(&mut commands);
                 }
                 Some(answer) = self.calls.join_next() => self.answered(answer),
-                () = timer.as_mut(), if deadline.is_some() => self.engine.handle(Input::Tick, now()),
+                () = timer.as_mut(), if deadline.is_some() => {
+                    if self.idle_until().is_none() {
+                        self.engine.handle(Input::Tick, now());
+                    } else if self.park() {
+                        return;
+                    }
+                }
                 // What is in the channel already still comes.
                 () = closing.as_mut(), if !self.commands.is_closed() => self.commands.close(),
             }
         }
     }
 
+    /// When the pipeline ends, if nothing happens before. `None` while there is something to be done.
+    fn idle_until(&self) -> Option<Instant> {
+        let idle = self.open && self.engine.unresolved() == 0 && self.calls.is_empty();
+        idle.then(|| self.active + IDLE)
+    }
+
+    /// Hands the receiver back; says whether that is the end.
+    fn park(&mut self) -> bool {
+        let Some(intake) = self.intake.upgrade() else { return false };
+        let (_, none) = mpsc::channel(1);
+        self.active = Instant::now();
+        match intake.park(std::mem::replace(&mut self.commands, none), self.received) {
+            Ok(()) | Err(None) => true,
+            Err(Some(commands)) => {
+                self.commands = commands;
+                false
+            }
+        }
+    }
+
     /// Takes commands; none means that no more will come.
     fn commanded(&mut self, commands: &mut Vec<Command>) {
-        let now = now();
+        self.active = Instant::now();
+        let now = self.active.into_std();
+        self.received += commands.len() as u64;
         if commands.is_empty() {
             self.open = false;
             self.engine.handle(Input::Drain, now);
@@ -178,91 +178,71 @@ impl Pipeline {
     }
 
     fn answered(&mut self, answer: Result<Input<Ticket>, JoinError>) {
+        self.active = Instant::now();
         match answer {
-            Ok(input) => self.engine.handle(input, now()),
+            Ok(input) => self.engine.handle(input, self.active.into_std()),
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(_) => {} // the runtime shuts down, this task is next
         }
     }
 
     fn perform(&mut self) {
-        let (mut records, mut bytes) = (0, 0);
+        let mut resolved = Vec::new();
         while let Some(action) = self.engine.next_action() {
             match action {
                 Action::Resolve { ticket, outcome } => {
-                    records += 1;
-                    bytes += ticket.as_ref().size_bytes();
+                    resolved.push(ticket.as_ref().size_bytes());
                     ticket.resolve(outcome);
                 }
                 Action::Send { id, entries, user_records } => self.put_records(id, entries, user_records),
-                Action::ListShards => self.list_shards(),
+                Action::ListShards { describe } => self.list_shards(describe),
+                Action::LimitRecords { max_bytes } => {
+                    if let Some(intake) = self.intake.upgrade() {
+                        intake.status.max_record_bytes.store(max_bytes, Relaxed);
+                    }
+                }
                 Action::Flushed => {
                     let done = self.flushes.pop_front().expect("flushes complete once, in order");
                     let _ = done.send(()); // the caller stopped waiting
                 }
-                Action::Notify(event) => self.notify(&event),
+                Action::Notify(event) => self.context.notify(&self.stream, &event),
             }
         }
-        if records > 0 {
-            self.space.records.add_permits(records);
-            self.space.bytes.add_permits(bytes);
-        }
+        self.context.space.give_back(resolved.into_iter());
     }
 
     fn put_records(&mut self, id: BatchId, entries: Vec<Entry>, user_records: usize) {
-        let kinesis = self.kinesis.clone();
+        let kinesis = self.context.kinesis.clone();
         let request = PutRecordsRequest { stream: self.stream.clone(), entries };
         let kinesis_records = request.entries.len();
         let span = tracing::debug_span!("kpl.send", stream = %self.stream, kinesis_records, user_records);
         let call = async move { kinesis.put_records(request).await };
-        let call = guarded(call, self.request_timeout);
+        let call = guarded(call, self.context.config.request_timeout);
         self.calls.spawn(async move { Input::Responded { id, result: call.await } }.instrument(span));
     }
 
-    fn list_shards(&mut self) {
-        let (kinesis, stream) = (self.kinesis.clone(), self.stream.clone());
-        let span = tracing::debug_span!("kpl.list_shards", stream = %stream);
-        let call = async move { kinesis.list_shards(stream).await };
-        let call = guarded(call, self.request_timeout);
-        self.calls.spawn(async move { Input::ShardsListed(call.await) }.instrument(span));
-    }
-
-    fn notify(&self, event: &Event) {
-        let stream = &self.stream;
-        match event {
-            Event::ShardMapUpdated { open_shards } => tracing::info!(%stream, open_shards, "shard map updated"),
-            Event::ShardMapUnavailable { code, message, retry_in } => {
-                tracing::warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may go unaggregated");
-            }
-            Event::CallFailed { kinesis_records, code, message } => {
-                tracing::warn!(%stream, kinesis_records, %code, %message, "put records failed");
-            }
-            Event::EntryFailed { shard_id, user_records, code, message } => {
-                let shard_id = shard_id.as_ref().map(tracing::field::display);
-                tracing::debug!(%stream, shard_id, user_records, %code, %message, "kinesis record failed");
-            }
-            Event::WrongShard { predicted, actual, user_records } => {
-                tracing::debug!(%stream, %predicted, %actual, user_records, "aggregate stored in another shard");
-            }
-            Event::RecordsExpired { user_records } => tracing::error!(%stream, user_records, "records expired"),
-        }
-        if let Some(on_event) = &self.on_event {
-            on_event(event);
-        }
+    fn list_shards(&mut self, describe: bool) {
+        let (kinesis, stream) = (self.context.kinesis.clone(), self.stream.clone());
+        let limit = self.context.config.request_timeout;
+        let span = tracing::debug_span!("kpl.list_shards", stream = %stream, describe);
+        let call = async move {
+            let shards = guarded(kinesis.list_shards(stream.clone()), limit);
+            let summary = async {
+                match describe {
+                    true => Some(guarded(kinesis.describe_stream(stream.clone()), limit).await),
+                    false => None,
+                }
+            };
+            let (shards, summary) = tokio::join!(shards, summary);
+            Input::ShardsListed { shards, summary }
+        };
+        self.calls.spawn(call.instrument(span));
     }
 }
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline").field("stream", &self.stream).finish_non_exhaustive()
-    }
-}
-
-/// However the task ends, nobody waits for it.
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        self.space.close();
-        self.space.ended.cancel();
     }
 }
 

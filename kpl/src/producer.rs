@@ -3,41 +3,34 @@
 use std::{
     fmt,
     panic::resume_unwind,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use aws_types::SdkConfig;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use futures::future::join_all;
+use tokio::sync::oneshot;
 
 use crate::{
-    Delivery, HashKey, ProducerBuilder, PutError, UserRecord,
+    ConfigError, Delivery, HashKey, ProducerBuilder, PutError, UserRecord,
     config::PARTITION_KEY_MAX_CHARS,
     delivery::Ticket,
     kinesis::Stream,
-    pipeline::{Command, Space},
+    pipeline::Command,
+    streams::{Intake, Streams},
 };
 
 /// Puts user records into a stream: aggregated, batched, rate limited, retried.
 ///
-/// A handle to a task that does the work; clones share it. When the last handle is dropped, records that were accepted
-/// are still sent as long as the runtime lives. To know what became of them, keep each [`Delivery`], or call
-/// [`flush`](Self::flush) or [`shutdown`](Self::shutdown).
+/// A handle to what does the work, in tasks of its own; clones share it. [`to_stream`](Self::to_stream) makes a handle
+/// for another stream, which shares client, settings and buffer. Each stream's task starts with the first record and ends
+/// when there were none for five minutes.
+///
+/// When the last handle is dropped, records that were accepted are still sent as long as the runtime lives. To know what
+/// became of them, keep each [`Delivery`], or call [`flush`](Self::flush) or [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct Producer {
-    commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) stream: Stream,
-    pub(crate) max_record_bytes: usize,
-    pub(crate) max_outstanding_records: usize,
-    pub(crate) space: Arc<Space>,
-    /// The task, until someone waits for it. Locked to take it out only.
-    pub(crate) task: Mutex<Option<JoinHandle<()>>>,
+    intake: Arc<Intake>,
+    pub(crate) streams: Arc<Streams>,
 }
 
 impl Producer {
@@ -46,13 +39,25 @@ impl Producer {
         ProducerBuilder::new(aws, stream.into())
     }
 
-    pub(crate) fn new(commands: mpsc::Sender<Command>, shared: Shared) -> Self {
-        Self { commands, shared: Arc::new(shared) }
+    pub(crate) fn new(streams: Streams, stream: Stream) -> Self {
+        Self { intake: streams.get(stream), streams: Arc::new(streams) }
+    }
+
+    /// A handle that puts into another stream, a stream name or ARN. Cheap, whether the stream was written to or not.
+    ///
+    /// Both share everything but the stream: what one of them has outstanding counts for the other, and a shutdown is for
+    /// both. A stream that is named in two ways, by name and by ARN, is taken for two.
+    ///
+    /// # Errors
+    /// If `stream` is neither a name nor an ARN.
+    pub fn to_stream(&self, stream: impl Into<String>) -> Result<Self, ConfigError> {
+        let intake = self.streams.get(Stream::parse(stream.into())?);
+        Ok(Self { intake, streams: self.streams.clone() })
     }
 
     /// The stream that records go to.
     pub fn stream(&self) -> &Stream {
-        &self.shared.stream
+        &self.intake.stream
     }
 
     /// Accepts a record to be sent; waits while the buffer is full, see
@@ -70,11 +75,13 @@ impl Producer {
     #[doc(alias = "addUserRecord")]
     pub async fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         let (record, hash_key) = self.check(record)?;
-        let Some(space) = self.shared.space.reserve(&record).await else { return Err(shut_down(record)) };
-        let Ok(slot) = self.commands.reserve().await else { return Err(shut_down(record)) };
+        let Some(space) = self.streams.context.space.reserve(record.size_bytes()).await else {
+            return Err(shut_down(record));
+        };
+        let Ok(permit) = self.intake.commands.reserve().await else { return Err(shut_down(record)) };
         let (ticket, delivery) = Ticket::new(record);
         space.keep();
-        slot.send(Command::Put { ticket, hash_key });
+        self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
         Ok(delivery)
     }
 
@@ -85,63 +92,94 @@ impl Producer {
     /// down. The error hands the record back.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         let (record, hash_key) = self.check(record)?;
-        let full = |record| match self.shared.space.is_closed() {
+        let space = &self.streams.context.space;
+        let full = |record| match space.is_closed() {
             true => shut_down(record),
             false => PutError::BufferFull { record: Box::new(record) },
         };
-        let Some(space) = self.shared.space.try_reserve(&record) else { return Err(full(record)) };
-        let Ok(slot) = self.commands.try_reserve() else { return Err(full(record)) };
+        let Some(space) = space.try_reserve(record.size_bytes()) else { return Err(full(record)) };
+        let Ok(permit) = self.intake.commands.try_reserve() else { return Err(full(record)) };
         let (ticket, delivery) = Ticket::new(record);
         space.keep();
-        slot.send(Command::Put { ticket, hash_key });
+        self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
         Ok(delivery)
     }
 
-    /// Sends what was put before without waiting for company, and waits until all of it is resolved: stored or failed.
+    /// Sends what was put before, to any stream of the producer, without waiting for company, and waits until all of it
+    /// is resolved: stored or failed.
+    ///
+    /// Costs nothing when nothing is outstanding, and no longer than the requests take otherwise: an AWS Lambda function
+    /// calls it at the end of each invocation.
     ///
     /// # Cancellation
-    /// Dropping the future ends the wait; the records are sent all the same.
+    /// Dropping the future ends the wait; the records are sent all the same, once the future was polled.
     #[doc(alias = "flushSync")]
     pub async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.commands.send(Command::Flush { done }).await.is_err() {
-            // Shut down: the task ends when everything is resolved.
-            return self.shared.space.ended.cancelled().await;
+        let intakes = self.streams.all();
+        join_all(intakes.iter().map(|intake| self.flush_intake(intake))).await;
+    }
+
+    /// [`flush`](Self::flush) for this handle's stream only.
+    ///
+    /// # Cancellation
+    /// As for [`flush`](Self::flush).
+    pub async fn flush_stream(&self) {
+        self.flush_intake(&self.intake).await;
+    }
+
+    async fn flush_intake(&self, intake: &Arc<Intake>) {
+        if !intake.is_running() {
+            return;
         }
+        let Ok(permit) = intake.commands.reserve().await else {
+            // Shut down: the tasks end when everything is resolved.
+            return self.streams.context.tasks.wait().await;
+        };
+        let (done, flushed) = oneshot::channel();
+        self.streams.send(intake, permit, Command::Flush { done });
         let _ = flushed.await; // an error means that the task is gone, and nothing is left unresolved
     }
 
     /// Accepts no more records, sends all that were accepted, and waits until every [`Delivery`] is resolved. That takes
     /// as long as [`record_ttl`](ProducerBuilder::record_ttl) and a request at the most, if there is a `record_ttl`.
     ///
-    /// Works for all clones of the producer: a later put is refused with [`PutError::ShutDown`].
+    /// Works for all clones of the producer and all its streams: a later put is refused with [`PutError::ShutDown`].
     ///
     /// # Cancellation
     /// Dropping the future ends the wait; the producer shuts down all the same, once the future was polled.
     ///
     /// # Panics
-    /// If the producer's task has panicked, as it does when a callback for events panics.
+    /// If a task of the producer has panicked, as it does when a callback for events panics.
     #[doc(alias = "destroy")]
     pub async fn shutdown(&self) {
-        self.shared.space.close();
-        self.shared.space.ended.cancelled().await;
-        let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-            && error.is_panic()
-        {
-            resume_unwind(error.into_panic());
+        self.streams.close();
+        self.streams.context.tasks.wait().await;
+        if let Some(panic) = self.streams.context.take_panic() {
+            resume_unwind(panic);
         }
     }
 
-    /// Number of records that were accepted and are not resolved.
+    /// Number of records that were accepted and are not resolved, for all streams together.
     #[doc(alias = "getOutstandingRecordsCount")]
     pub fn outstanding_records(&self) -> usize {
-        self.shared.max_outstanding_records.saturating_sub(self.shared.space.free_records())
+        self.streams.context.space.used_records()
+    }
+
+    /// Bytes, data and partition keys, of the records that were accepted and are not resolved, for all streams together.
+    pub fn outstanding_bytes(&self) -> usize {
+        self.streams.context.space.used_bytes()
+    }
+
+    /// Most bytes of a record, data and partition key together: what is configured, what the stream is known to take, and
+    /// what fits into the buffer.
+    pub fn max_record_bytes(&self) -> usize {
+        let (config, status) = (&self.streams.context.config, &self.intake.status);
+        let stream = status.max_record_bytes.load(Relaxed);
+        config.max_record_bytes.unwrap_or(stream).min(stream).min(config.max_outstanding_bytes)
     }
 
     fn check(&self, record: UserRecord) -> Result<(UserRecord, HashKey), PutError> {
-        let (size_bytes, limit_bytes) = (record.size_bytes(), self.shared.max_record_bytes);
+        let (size_bytes, limit_bytes) = (record.size_bytes(), self.max_record_bytes());
         if size_bytes > limit_bytes {
             return Err(PutError::TooLarge { size_bytes, limit_bytes, record: Box::new(record) });
         }
@@ -158,7 +196,7 @@ impl Producer {
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("stream", &self.shared.stream).finish_non_exhaustive()
+        f.debug_struct("Producer").field("stream", &self.intake.stream).finish_non_exhaustive()
     }
 }
 

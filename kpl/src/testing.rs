@@ -27,7 +27,7 @@ use std::{
 pub use self::stream::{DeliveredRecord, FakeStream};
 use crate::{
     ShardId,
-    kinesis::{BoxFuture, Entry, EntryResult, Kinesis, KinesisError, PutRecordsRequest, Shard, Stream},
+    kinesis::{BoxFuture, Entry, EntryResult, Kinesis, KinesisError, PutRecordsRequest, Shard, Stream, StreamSummary},
 };
 
 /// What a [`FakeKinesis`] does about a call.
@@ -63,8 +63,10 @@ struct State {
     latency: Duration,
     on_put: PutRule,
     on_list: ListRule,
+    summary: Result<StreamSummary, KinesisError>,
     requests: Vec<Vec<Entry>>,
     listings: usize,
+    descriptions: usize,
     running: usize,
     most_running: usize,
 }
@@ -77,8 +79,10 @@ impl FakeKinesis {
             latency: Duration::ZERO,
             on_put: Box::new(|_| Reaction::Accept),
             on_list: Box::new(|| Reaction::Accept),
+            summary: Ok(StreamSummary::default()),
             requests: Vec::new(),
             listings: 0,
+            descriptions: 0,
             running: 0,
             most_running: 0,
         };
@@ -100,6 +104,11 @@ impl FakeKinesis {
         self.state().on_list = Box::new(rule);
     }
 
+    /// What to answer to calls of DescribeStreamSummary from now on.
+    pub fn describe_as(&self, summary: Result<StreamSummary, KinesisError>) {
+        self.state().summary = summary;
+    }
+
     /// Splits an open shard in the middle.
     pub fn split(&self, shard_id: &ShardId) {
         self.state().stream.split(shard_id);
@@ -118,6 +127,11 @@ impl FakeKinesis {
     /// Number of ListShards calls so far.
     pub fn listings(&self) -> usize {
         self.state().listings
+    }
+
+    /// Number of DescribeStreamSummary calls so far.
+    pub fn descriptions(&self) -> usize {
+        self.state().descriptions
     }
 
     /// Most PutRecords calls that ran at a time.
@@ -186,6 +200,14 @@ impl Kinesis for FakeKinesis {
                 Reaction::Panic => panic!("list shards panics"),
                 _ => Ok(self.shards()),
             }
+        })
+    }
+
+    fn describe_stream(&self, _stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
+        Box::pin(async move {
+            self.state().descriptions += 1;
+            self.pass_time().await;
+            self.state().summary.clone()
         })
     }
 }

@@ -4,7 +4,14 @@
 //!
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 
-use std::{mem::discriminant, sync::Arc, time::Duration};
+use std::{
+    mem::discriminant,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream};
 use kpl::HashKeyRange;
@@ -14,19 +21,22 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, leader::Reign, shard_sync};
+use super::{Context, leader::Reign, membership::WorkerItem, shard_sync};
 use crate::{
+    config::Assignment,
     event::{Event, chain},
     lease::{
-        Conditional, Lease,
+        Conditional, Lease, WorkerId,
         store::{StoreError, TableScan},
     },
     logic::{
-        assignment::{Candidate, How, Move, assigned_to, plan},
+        assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
         cleanup,
         coverage::find_hole,
         fleet_view::FleetView,
+        utilization,
     },
+    metrics::Cycle,
 };
 
 /// Writes at the same time.
@@ -38,6 +48,9 @@ const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 const HOLE_CONFIDENCE: u32 = 3;
 /// Least time between two syncs that are not asked for by an empty table.
 const SYNC_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two balancings by utilization, so that the workers' metrics can follow.
+/// Source: KCL `varianceBalancingFrequency` times `leaseAssignmentIntervalMillis`.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(60);
 /// When the item of a silent worker is deleted. Source: KCL `staleWorkerMetricsEntryCleanupDuration`.
 const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -55,6 +68,7 @@ pub(crate) struct Assigner {
 struct Term {
     hole: Option<(HashKeyRange, u32)>,
     synced: Option<Instant>,
+    balanced: Option<Instant>,
     malformed: Vec<String>,
 }
 
@@ -118,11 +132,14 @@ impl Assigner {
     }
 
     async fn cycle(&mut self) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let mut scan = self.context.store.scan().await?;
         self.report_malformed(&scan);
         if self.needs_sync(&scan.leases) {
             self.term.synced = Some(Instant::now());
-            match shard_sync::sync(&self.context, &scan.leases).await {
+            let synced = shard_sync::sync(&self.context, &scan.leases).await;
+            self.context.metrics.synced(synced.is_ok());
+            match synced {
                 Ok(0) => {}
                 Ok(_) => scan = self.context.store.scan().await?,
                 Err(error) => self.context.events.emit(Event::ShardSyncFailed { error: chain(&error) }),
@@ -130,8 +147,21 @@ impl Assigner {
         }
         let now = Instant::now();
         self.view.observe(&scan, now, self.context.clock.seconds());
-        let moves = self.plan(&scan, now);
-        self.carry_out(moves).await;
+        let candidates = self.candidates(&scan, now);
+        let workers = self.view.active_workers(now);
+        let moves = self.plan(&candidates, &workers, now);
+        let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();
+        let assigned = moves.iter().filter(|planned| planned.how == How::Assign).count();
+        let mut cycle = Cycle {
+            leases: scan.leases.len(),
+            workers: workers.len(),
+            expired: orphans,
+            spillover: orphans.saturating_sub(assigned),
+            moves: moves.len(),
+            failed_moves: 0,
+        };
+        cycle.failed_moves = self.carry_out(moves).await;
+        self.context.metrics.cycle(cycle, begun.elapsed());
         self.clean_up(&scan, now).await
     }
 
@@ -156,33 +186,60 @@ impl Assigner {
             (Some(hole), _) => Some((hole, 1)),
             (None, _) => None,
         };
+        self.context.metrics.hole(self.term.hole.is_some());
         let rested = self.term.synced.is_none_or(|synced| synced.elapsed() >= SYNC_INTERVAL);
         rested && self.term.hole.is_some_and(|(_, seen)| seen >= HOLE_CONFIDENCE)
     }
 
-    fn plan(&self, scan: &TableScan, now: Instant) -> Vec<Move> {
+    fn candidates(&self, scan: &TableScan, now: Instant) -> Vec<Candidate> {
         let settings = &self.context.settings;
         let patience = settings.handoff_timeout + settings.lease_duration;
         let candidate = |lease: &Lease| Candidate {
             lease: lease.clone(),
-            expired: lease.actual_owner().is_some() && self.view.age(&lease.key, now) > settings.lease_duration,
+            expired: !lease.is_ended()
+                && lease.actual_owner().is_some()
+                && self.view.age(&lease.key, now) > settings.lease_duration,
             handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
-        let candidates: Vec<Candidate> = scan.leases.iter().map(candidate).collect();
-        plan(&candidates, &self.view.active_workers(now), settings.max_leases)
+        scan.leases.iter().filter(|lease| !lease.is_ended()).map(candidate).collect()
     }
 
-    async fn carry_out(&self, moves: Vec<Move>) {
-        let nudge = assigned_to(&moves, &self.context.settings.worker_id).next().is_some();
-        stream::iter(&moves).for_each_concurrent(CONCURRENT_WRITES, |planned| self.write(planned)).await;
-        if nudge {
-            self.context.nudges.discover.notify_one();
+    fn plan(&mut self, candidates: &[Candidate], workers: &[WorkerItem], now: Instant) -> Vec<Move> {
+        let max_leases = self.context.settings.max_leases;
+        match self.context.settings.assignment {
+            Assignment::LeaseCount => {
+                let ids: Vec<WorkerId> = workers.iter().map(|worker| worker.id.clone()).collect();
+                assignment::plan(candidates, &ids, max_leases)
+            }
+            Assignment::Utilization => {
+                let balance = self.term.balanced.is_none_or(|balanced| now - balanced >= BALANCE_INTERVAL);
+                if balance {
+                    self.term.balanced = Some(now);
+                }
+                utilization::plan(candidates, workers, max_leases, balance)
+            }
         }
     }
 
-    async fn write(&self, planned: &Move) {
+    /// Returns how many writes came to nothing.
+    async fn carry_out(&self, moves: Vec<Move>) -> usize {
+        let nudge = assigned_to(&moves, &self.context.settings.worker_id).next().is_some();
+        let failed = AtomicUsize::new(0);
+        let write = async |planned: Move| {
+            if !self.write(&planned).await {
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        stream::iter(moves).for_each_concurrent(CONCURRENT_WRITES, write).await;
+        if nudge {
+            self.context.nudges.discover.notify_one();
+        }
+        failed.into_inner()
+    }
+
+    async fn write(&self, planned: &Move) -> bool {
         if !self.leads() {
-            return;
+            return false;
         }
         let written = match planned.how {
             How::Assign => self.context.store.assign(&planned.lease, &planned.to).await,
@@ -190,11 +247,15 @@ impl Assigner {
         };
         let Move { lease, to, how } = planned;
         match written {
-            Ok(Conditional::Applied) => tracing::info!(lease = %lease.key, %to, ?how, "lease assigned"),
+            Ok(Conditional::Applied) => {
+                tracing::info!(lease = %lease.key, %to, ?how, "lease assigned");
+                return true;
+            }
             // Its owner changed since the scan; the next cycle sees how.
             Ok(Conditional::Conflict(_)) => tracing::debug!(lease = %lease.key, %to, ?how, "lease changed meanwhile"),
             Err(error) => self.context.table_failed(&error),
         }
+        false
     }
 
     async fn clean_up(&self, scan: &TableScan, now: Instant) -> Result<(), StoreError> {

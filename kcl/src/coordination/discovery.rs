@@ -34,6 +34,7 @@ impl Discovery {
             }
             match self.look().await {
                 Ok(leases) => {
+                    self.context.metrics.discovered(leases.len());
                     for lease in leases {
                         if self.found.send(lease).await.is_err() {
                             return;

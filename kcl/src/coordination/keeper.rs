@@ -3,7 +3,13 @@
 //! One task owns the lease, so renewals and checkpoints, which fence each other by the counter, never race. It is apart
 //! from the processor's task: a heartbeat never waits for user code.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -18,7 +24,10 @@ use crate::{
         Conditional, Lease,
         store::{CheckpointWrite, StoreError},
     },
-    logic::renewal::{Refusal, judge},
+    logic::{
+        renewal::{Refusal, judge},
+        throughput,
+    },
 };
 
 /// Renewals within one lease duration.
@@ -52,9 +61,16 @@ enum Command {
 pub(crate) struct LeaseHandle {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<LeaseState>,
+    /// Bytes delivered since the last renewal.
+    delivered: Arc<AtomicU64>,
 }
 
 impl LeaseHandle {
+    /// Counts what the processor was given, for the lease's throughput.
+    pub(crate) fn count_delivered(&self, bytes: u64) {
+        self.delivered.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) async fn checkpoint(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.commands.send(Command::Checkpoint { write, reply }).await;
@@ -96,6 +112,9 @@ pub(crate) struct Keeper {
     handoff_deadline: Option<Instant>,
     state: watch::Sender<LeaseState>,
     commands: mpsc::Receiver<Command>,
+    delivered: Arc<AtomicU64>,
+    /// Since when `delivered` counts.
+    measured: Instant,
 }
 
 impl Keeper {
@@ -103,13 +122,22 @@ impl Keeper {
     pub(crate) async fn take(context: Arc<Context>, lease: Lease) -> Option<(Self, LeaseHandle)> {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (state, observer) = watch::channel(LeaseState::Held);
-        let now = Instant::now();
-        let mut keeper =
-            Self { context, lease, confirmed: now, renew_at: now, handoff_deadline: None, state, commands: receiver };
+        let (now, delivered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let mut keeper = Self {
+            context,
+            lease,
+            confirmed: now,
+            renew_at: now,
+            handoff_deadline: None,
+            state,
+            commands: receiver,
+            delivered: Arc::clone(&delivered),
+            measured: now,
+        };
         match keeper.write(None).await {
             Ok(()) => {
                 keeper.renew_at = now + keeper.renewal_interval();
-                Some((keeper, LeaseHandle { commands, state: observer }))
+                Some((keeper, LeaseHandle { commands, state: observer, delivered }))
             }
             Err(CheckpointError::Table(error)) => {
                 keeper.context.table_failed(&error);
@@ -169,7 +197,12 @@ impl Keeper {
 
     async fn renew(&mut self) {
         let begun = Instant::now();
-        match self.write(None).await {
+        let bytes = self.delivered.swap(0, Ordering::Relaxed);
+        self.lease.throughput_kbps = throughput::average(self.lease.throughput_kbps, bytes, begun - self.measured);
+        self.measured = begun;
+        let written = self.write(None).await;
+        self.context.metrics.renewed(written.is_ok(), begun.elapsed());
+        match written {
             Ok(()) => {
                 self.confirmed = begun;
                 self.renew_at = begun + self.renewal_interval();
@@ -183,6 +216,10 @@ impl Keeper {
     }
 
     async fn checkpoint(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        // The table may be further than the processor knows, by a checkpoint whose answer was lost.
+        if write.checkpoint <= self.lease.checkpoint {
+            return Ok(());
+        }
         let (begun, result) = self.persist(&write).await;
         match &result {
             Ok(()) => {
@@ -251,7 +288,8 @@ impl Keeper {
             Refusal::OwnWrite(found) => (found, true),
             Refusal::Handoff(found) => (found, false),
         };
-        let done = own_write && write.is_none_or(|write| write.checkpoint == found.checkpoint);
+        // Beyond it: another checkpoint whose answer was lost. A checkpoint never moves back.
+        let done = own_write && write.is_none_or(|write| write.checkpoint <= found.checkpoint);
         let handoff_is_news = found.in_handoff() && !self.lease.in_handoff();
         self.lease = *found;
         if handoff_is_news {

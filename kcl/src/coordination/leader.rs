@@ -120,6 +120,7 @@ impl Leader {
             None => Reign::Follower,
         };
         let before = self.reign.send_replace(reign);
+        self.context.metrics.is_leader(until.is_some());
         match (matches!(before, Reign::Leader(_)), until.is_some()) {
             (false, true) => self.context.events.emit(Event::LeaderGained),
             (true, false) => self.context.events.emit(Event::LeaderLost),

@@ -1,9 +1,9 @@
 //! SHELL: this worker's item in the lease table, by which the leader knows it is alive.
 //!
-//! It is Java KCL's worker metrics item without metrics ("default metrics"), plus properties that tell runs of the same
-//! worker id apart.
+//! It is Java KCL's worker metrics item, with the use of CPU where that can be measured, plus properties that tell runs of
+//! the same worker id apart.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::{
     event::chain,
     lease::WorkerId,
     logic::membership::{Standing, judge, may_be_alive},
+    utilization::CpuMeter,
 };
 
 /// How often a worker writes its item. Java workers do so every 30 s.
@@ -25,8 +26,24 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a worker that finds another run under its id waits for that one to show that it is alive.
 const PROBATION: Duration = Duration::from_secs(3);
 
+/// Values of a metric that a worker keeps in its item. Source: KCL `noOfPersistedMetricsPerWorkerMetrics`.
+const KEPT_VALUES: usize = 10;
+/// Short name of the CPU metric in the lease table.
+const CPU: &str = "C";
+/// Written for a window without a sample.
+const FAILED: f64 = -1.0;
+
+/// How busy a worker is, by one measure, in percent.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Metric {
+    /// Averages of the last windows, the oldest first; -1 where no sample could be taken.
+    pub(crate) recent: Vec<f64>,
+    /// More than this is too much.
+    pub(crate) limit: f64,
+}
+
 /// A worker's item in the lease table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WorkerItem {
     /// The worker.
     pub(crate) id: WorkerId,
@@ -36,6 +53,8 @@ pub(crate) struct WorkerItem {
     pub(crate) instance: Option<String>,
     /// When this run started, by its own clock, in milliseconds since 1970.
     pub(crate) started_at_millis: u64,
+    /// By short name; empty if the worker measures nothing.
+    pub(crate) metrics: BTreeMap<String, Metric>,
 }
 
 /// Keeps this worker's item up to date.
@@ -43,6 +62,9 @@ pub(crate) struct WorkerItem {
 pub(crate) struct Membership {
     context: Arc<Context>,
     item: WorkerItem,
+    meter: Option<CpuMeter>,
+    /// Since the last report; at most one for each check.
+    samples: Vec<f64>,
 }
 
 impl Membership {
@@ -53,8 +75,9 @@ impl Membership {
             last_update_seconds: context.clock.seconds(),
             instance: Some(uuid::Uuid::new_v4().to_string()),
             started_at_millis: context.clock.millis(),
+            metrics: BTreeMap::new(),
         };
-        let mut membership = Self { context, item };
+        let mut membership = Self { context, item, meter: CpuMeter::detect(), samples: Vec::new() };
         let before = membership.context.store.report_worker(&membership.item).await?;
         if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs()) {
             let end = Instant::now() + PROBATION;
@@ -75,9 +98,13 @@ impl Membership {
                 () = stop.cancelled() => break,
                 () = sleep_until(report_at) => {
                     report_at = Instant::now() + REPORT_INTERVAL;
+                    self.measure();
                     self.report().await;
                 }
-                () = sleep(CHECK_INTERVAL) => self.check().await?,
+                () = sleep(CHECK_INTERVAL) => {
+                    self.sample();
+                    self.check().await?;
+                }
             }
         }
         if let Err(error) = self.context.store.delete_worker(&self.item).await {
@@ -106,9 +133,33 @@ impl Membership {
         }
     }
 
+    fn sample(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            self.samples.extend(meter.sample());
+        }
+    }
+
+    /// Adds the average since the last report to what is reported.
+    fn measure(&mut self) {
+        if self.meter.is_none() {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few samples")]
+        let count = self.samples.len() as f64;
+        let average = if count > 0.0 { self.samples.drain(..).sum::<f64>() / count } else { FAILED };
+        let cpu = self.item.metrics.entry(CPU.to_owned()).or_insert(Metric { recent: Vec::new(), limit: 100.0 });
+        if cpu.recent.len() == KEPT_VALUES {
+            cpu.recent.remove(0);
+        }
+        cpu.recent.push((average * 1e6).round() / 1e6);
+    }
+
     async fn report(&mut self) {
         self.item.last_update_seconds = self.context.clock.seconds();
-        if let Err(error) = self.context.store.report_worker(&self.item).await {
+        let begun = Instant::now();
+        let reported = self.context.store.report_worker(&self.item).await;
+        self.context.metrics.reported(reported.is_ok(), begun.elapsed());
+        if let Err(error) = reported {
             self.context.table_failed(&error);
         }
     }

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     checkpoint::Checkpoint,
-    coordination::{leader::LockItem, membership::WorkerItem},
+    coordination::{
+        leader::LockItem,
+        membership::{Metric, WorkerItem},
+    },
     kinesis::StreamIdentity,
 };
 
@@ -213,7 +216,9 @@ async fn a_scan_shows_leases_and_workers_and_the_index_what_is_owned() {
 
 fn worker(id: &str, last_update_seconds: u64) -> WorkerItem {
     let instance = Some(format!("run of {id}"));
-    WorkerItem { id: id.into(), last_update_seconds, instance, started_at_millis: 7 }
+    let cpu = Metric { recent: vec![12.5, -1.0, 30.0], limit: 100.0 };
+    let metrics = std::collections::BTreeMap::from([("C".to_owned(), cpu)]);
+    WorkerItem { id: id.into(), last_update_seconds, instance, started_at_millis: 7, metrics }
 }
 
 #[tokio::test]

@@ -262,13 +262,17 @@ impl LeaseStore for DynamoDbLeaseStore {
         if !lease.in_handoff() {
             condition.push_str(" AND attribute_not_exists(checkpointOwner)");
         }
-        let update = self
+        let mut set = "SET leaseCounter = :next".to_owned();
+        let mut update = self
             .update(lease.key.as_str())
-            .update_expression("SET leaseCounter = :next")
             .condition_expression(condition)
             .expression_attribute_values(":c", n(lease.counter))
             .expression_attribute_values(":next", n(lease.counter + 1));
-        self.conditional_update(update).boxed()
+        if let Some(throughput) = lease.throughput_kbps {
+            set.push_str(", throughputKBps = :t");
+            update = update.expression_attribute_values(":t", n(throughput));
+        }
+        self.conditional_update(update.update_expression(set)).boxed()
     }
 
     fn checkpoint<'a>(
@@ -349,7 +353,7 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     fn report_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
-        let no_metrics = || AttributeValue::M(Item::new());
+        let (metrics, limits) = item::worker_metrics(worker);
         let update = self
             .client
             .update_item()
@@ -357,8 +361,8 @@ impl LeaseStore for DynamoDbLeaseStore {
             .key(item::LEASE_KEY, s(worker.id.as_str()))
             .update_expression("SET lut = :lut, sts = :sts, opr = :opr, properties = :p, entityType = :type")
             .expression_attribute_values(":lut", n(worker.last_update_seconds))
-            .expression_attribute_values(":sts", no_metrics())
-            .expression_attribute_values(":opr", no_metrics())
+            .expression_attribute_values(":sts", metrics)
+            .expression_attribute_values(":opr", limits)
             .expression_attribute_values(":p", item::worker_properties(worker))
             .expression_attribute_values(":type", s("WORKER_METRIC_STATS"))
             .return_values(ReturnValue::AllOld);

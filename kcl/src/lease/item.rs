@@ -1,14 +1,20 @@
 //! Translates between items of the lease table and what they mean. Pure; attribute names and types are those of
 //! Java KCL 3.x.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use kpl::{HashKeyRange, ShardId};
 
 use crate::{
     checkpoint::Checkpoint,
-    coordination::{leader::LockItem, membership::WorkerItem},
+    coordination::{
+        leader::LockItem,
+        membership::{Metric, WorkerItem},
+    },
     kinesis::StreamIdentity,
     lease::{Lease, LeaseKey, WorkerId},
 };
@@ -48,6 +54,8 @@ pub(crate) const STREAM_CREATED: &str = "streamCreatedSeconds";
 
 pub(crate) const WORKER_LAST_UPDATE: &str = "lut";
 pub(crate) const WORKER_PROPERTIES: &str = "properties";
+const WORKER_METRICS: &str = "sts";
+const WORKER_LIMITS: &str = "opr";
 const WORKER_INSTANCE: &str = "instance";
 const WORKER_STARTED: &str = "startedAtMillis";
 
@@ -169,7 +177,30 @@ pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
             .and_then(|map| text(map, WORKER_STARTED))
             .and_then(|millis| millis.parse().ok())
             .unwrap_or(0),
+        metrics: read_metrics(item),
     })
+}
+
+/// Metrics that have both values and a limit.
+fn read_metrics(item: &Item) -> BTreeMap<String, Metric> {
+    let map = |name: &str| item.get(name).and_then(|value| value.as_m().ok());
+    let numbers = |list: &AttributeValue| -> Option<Vec<f64>> {
+        list.as_l().ok()?.iter().map(|number| number.as_n().ok()?.parse().ok()).collect()
+    };
+    let (Some(recent), Some(limits)) = (map(WORKER_METRICS), map(WORKER_LIMITS)) else { return BTreeMap::new() };
+    let metric = |(name, values): (&String, &AttributeValue)| {
+        let limit = *numbers(limits.get(name)?)?.first()?;
+        Some((name.clone(), Metric { recent: numbers(values)?, limit }))
+    };
+    recent.iter().filter_map(metric).collect()
+}
+
+/// The attributes `sts` and `opr` of a worker's item: the metrics' values and limits.
+pub(crate) fn worker_metrics(worker: &WorkerItem) -> (AttributeValue, AttributeValue) {
+    let list = |numbers: &[f64]| AttributeValue::L(numbers.iter().map(n).collect());
+    let recent = worker.metrics.iter().map(|(name, metric)| (name.clone(), list(&metric.recent)));
+    let limits = worker.metrics.iter().map(|(name, metric)| (name.clone(), list(&[metric.limit])));
+    (AttributeValue::M(recent.collect()), AttributeValue::M(limits.collect()))
 }
 
 /// The attribute `properties` of a worker's item: which run of the program holds this worker id.

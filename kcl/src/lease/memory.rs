@@ -120,7 +120,11 @@ impl LeaseStore for MemoryLeaseStore {
 
     fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
         let unchanged = |found: &Lease| found.counter == lease.counter && (lease.in_handoff() || !found.in_handoff());
-        self.update(&lease.key, unchanged, |found| found.counter += 1)
+        let change = |found: &mut Lease| {
+            found.counter += 1;
+            found.throughput_kbps = lease.throughput_kbps.or(found.throughput_kbps);
+        };
+        self.update(&lease.key, unchanged, change)
     }
 
     fn checkpoint<'a>(

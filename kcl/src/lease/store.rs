@@ -136,7 +136,8 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// Creates the lease; [`Conditional::Conflict`] if it exists.
     fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
 
-    /// Raises the counter by one if it is still `lease.counter` and no handoff began that `lease` does not know of.
+    /// Raises the counter by one and writes the throughput, if the counter is still `lease.counter` and no handoff began
+    /// that `lease` does not know of.
     fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
 
     /// Stores progress and raises the counter by one if it is still `lease.counter`. Legal during a handoff.

@@ -55,7 +55,7 @@ pub(crate) fn plan(candidates: &[Candidate], active: &[WorkerId], max_leases: us
 }
 
 /// Nobody keeps this lease alive, or its handoff is stuck.
-fn is_orphan(candidate: &Candidate) -> bool {
+pub(crate) fn is_orphan(candidate: &Candidate) -> bool {
     candidate.expired || candidate.handoff_overdue || candidate.lease.actual_owner().is_none()
 }
 

@@ -106,12 +106,12 @@ impl FleetView {
     }
 
     /// Workers that report.
-    pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerId> {
+    pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerItem> {
         let active = |seen: &&SeenWorker| {
             let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
             now.duration_since(seen.changed) < window
         };
-        self.workers.values().filter(active).map(|seen| seen.item.id.clone()).collect()
+        self.workers.values().filter(active).map(|seen| seen.item.clone()).collect()
     }
 
     /// Items of workers that have not reported for longer than `age`.
@@ -137,6 +137,7 @@ mod tests {
             last_update_seconds: seconds,
             instance: instance.map(str::to_owned),
             started_at_millis: 0,
+            metrics: Default::default(),
         };
         TableScan { workers: vec![worker], ..TableScan::default() }
     }
@@ -162,7 +163,7 @@ mod tests {
         assert!(view.active_workers(start).is_empty());
 
         view.observe(&reported_at(1_005, Some("a")), start + REPORT_INTERVAL, 9_005);
-        assert_eq!(view.active_workers(start + REPORT_INTERVAL), ["w".into()]);
+        assert_eq!(view.active_workers(start + REPORT_INTERVAL).len(), 1);
     }
 
     #[test]

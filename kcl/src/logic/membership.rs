@@ -50,6 +50,7 @@ mod tests {
             last_update_seconds: started_at_millis / 1000,
             instance: Some(instance.to_owned()),
             started_at_millis,
+            metrics: Default::default(),
         }
     }
 

@@ -19,9 +19,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::{
     FanOut, InitialPosition,
-    clock::WallClock,
     config::{Prefetch, WorkerBuilder},
-    coordination::Nudges,
     kinesis::{FanOutConsumer, Kinesis, Records, Shard, StreamDescription, Subscription, SubscriptionEvent},
     lease::memory::MemoryLeaseStore,
 };
@@ -108,15 +106,7 @@ fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
     let builder = WorkerBuilder::new(&aws, "application".to_owned(), "stream".to_owned());
     let (mut settings, events) = builder.retrieval(retrieval).into_parts();
     settings.prefetch = Prefetch { records: 1000, bytes: 4 * 1_100_000 };
-    Arc::new(Context {
-        settings,
-        events,
-        kinesis: Arc::new(kinesis),
-        store: Arc::new(MemoryLeaseStore::default()),
-        clock: WallClock::new(),
-        nudges: Nudges::default(),
-        registration: registration::Registration::default(),
-    })
+    Arc::new(Context::new(settings, events, Arc::new(kinesis), Arc::new(MemoryLeaseStore::default())))
 }
 
 fn start(context: Arc<Context>) -> Reading {

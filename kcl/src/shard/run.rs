@@ -149,6 +149,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 progress.deliver(last.position());
             }
         });
+        self.handle.count_delivered(records.iter().map(|record| record.data.len() as u64).sum());
         records
     }
 

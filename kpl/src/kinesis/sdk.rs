@@ -6,13 +6,17 @@ use aws_sdk_kinesis::{
     Client,
     config::{Builder, retry::RetryConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::{list_shards::ListShardsOutput, put_records::PutRecordsOutput},
+    operation::{
+        describe_stream_summary::DescribeStreamSummaryOutput, list_shards::ListShardsOutput,
+        put_records::PutRecordsOutput,
+    },
     primitives::Blob,
-    types::{PutRecordsRequestEntry, PutRecordsResultEntry, ShardFilter, ShardFilterType},
+    types::{PutRecordsRequestEntry, PutRecordsResultEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType},
 };
 
 use super::{
     BoxFuture, Entry, EntryResult, Kinesis, KinesisError, KinesisErrorKind, PutRecordsRequest, Shard, Stored, Stream,
+    StreamSummary,
 };
 use crate::HashKeyRange;
 
@@ -61,6 +65,25 @@ impl Kinesis for SdkKinesis {
                 page = self.list_next(token).await?;
             }
         })
+    }
+
+    fn describe_stream(&self, stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
+        let (name, arn) = name_and_arn(stream);
+        let call = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
+        Box::pin(async move {
+            let output = call.customize().config_override(without_retries()).send().await.map_err(error)?;
+            Ok(summary(&output))
+        })
+    }
+}
+
+/// What matters of a stream's description.
+fn summary(output: &DescribeStreamSummaryOutput) -> StreamSummary {
+    let Some(summary) = output.stream_description_summary() else { return StreamSummary::default() };
+    let max_record_bytes = summary.max_record_size_in_kib().and_then(|kib| usize::try_from(kib).ok());
+    StreamSummary {
+        max_record_bytes: max_record_bytes.map(|kib| kib * 1024),
+        ignores_partition_keys: summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto),
     }
 }
 

@@ -3,36 +3,61 @@
 //! - (A) Records leave in the order of their numbers, whatever the order in which they came.
 //! - (B) An aggregate holds at least two records and is not longer than the limit.
 //! - (C) A record that goes alone, or is too long for company, is sent as it is; what was put before goes before.
+//!
+//! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
+
+mod open;
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
+use self::open::Open;
 use super::pending::{KinesisRecord, Pending};
-use crate::{Aggregation, UserRecord, aggregated::Aggregate, config::Config};
+use crate::{
+    AggregateKey, Aggregation, UserRecord,
+    aggregated::Aggregate,
+    config::{AGGREGATION_MIN_BYTES, Config},
+};
 
 /// How records share Kinesis records, and for how long they wait for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Packing {
-    /// Most bytes and most records of an aggregate; `None` for no aggregates.
-    pub(crate) limits: Option<(usize, usize)>,
+    /// `None` for no aggregates.
+    pub(crate) limits: Option<Limits>,
+    /// Whether the records of an aggregate have the same partition key and the same hash key.
+    pub(crate) by_key: bool,
+    pub(crate) key: AggregateKey,
     /// How long a record waits for others.
     pub(crate) buffered: Duration,
     /// How long a Kinesis record waits for those of other shards, on top.
     pub(crate) linger: Duration,
 }
 
+/// Where an aggregate ends to grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) max_bytes: usize,
+    pub(crate) max_records: usize,
+}
+
+impl Limits {
+    fn are_reached<T: AsRef<UserRecord>>(self, aggregate: &Aggregate<Pending<T>>) -> bool {
+        aggregate.len() >= self.max_records || aggregate.size_bytes() == self.max_bytes
+    }
+}
+
 impl Packing {
-    pub(crate) fn of(config: &Config) -> Self {
-        let limits = match config.aggregation {
-            Aggregation::Off => None,
-            // One byte of the Kinesis record is its partition key.
-            Aggregation::On { max_bytes, max_records } => {
-                Some((max_bytes.min(config.max_record_bytes - 1), max_records))
-            }
-        };
-        Self { limits, buffered: config.record_max_buffered_time, linger: config.linger() }
+    /// For Kinesis records of up to `max_record_bytes`.
+    pub(crate) fn of(config: &Config, max_record_bytes: usize) -> Self {
+        let by_key = matches!(config.aggregation, Aggregation::ByPartitionKey { .. });
+        let key = if by_key { AggregateKey::FirstRecord } else { config.aggregate_key };
+        let limits = config.aggregation.limits().map(|(max_bytes, max_records)| {
+            let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
+            Limits { max_bytes: max_bytes.min(room), max_records }
+        });
+        Self { limits, by_key, key, buffered: config.record_max_buffered_time, linger: config.linger() }
     }
 
     /// For records of unknown shards.
@@ -45,7 +70,8 @@ impl Packing {
 #[derive(Debug)]
 pub(crate) struct Aggregator<T> {
     packing: Packing,
-    open: Aggregate<Pending<T>>,
+    open: Open<T>,
+    /// In the order of their first records' numbers.
     ready: VecDeque<KinesisRecord<T>>,
     ready_bytes: usize,
     ready_aggregates: usize,
@@ -53,7 +79,8 @@ pub(crate) struct Aggregator<T> {
 
 impl<T: AsRef<UserRecord>> Aggregator<T> {
     pub(crate) fn new(packing: Packing) -> Self {
-        Self { packing, open: Aggregate::new(), ready: VecDeque::new(), ready_bytes: 0, ready_aggregates: 0 }
+        let open = Open::new(packing.by_key);
+        Self { packing, open, ready: VecDeque::new(), ready_bytes: 0, ready_aggregates: 0 }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -62,7 +89,7 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
 
     /// Whether there is but one record, and it may yet get company.
     pub(crate) fn has_just_opened(&self) -> bool {
-        self.ready.is_empty() && self.open.len() == 1
+        self.ready.is_empty() && self.open.is_single()
     }
 
     /// Number of Kinesis records that are complete.
@@ -87,7 +114,11 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
 
     /// The record that has waited longest.
     pub(crate) fn first(&self) -> Option<&Pending<T>> {
-        self.front().map(KinesisRecord::first).or_else(|| self.open.records().first())
+        let (ready, open) = (self.front().map(KinesisRecord::first), self.open.first());
+        match (ready, open) {
+            (Some(ready), Some(open)) if open.number < ready.number => Some(open),
+            (ready, open) => ready.or(open),
+        }
     }
 
     /// When the first complete Kinesis record is to be sent at the latest.
@@ -96,49 +127,73 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
         Some(first.arrived + self.packing.buffered + self.packing.linger)
     }
 
-    /// When the open aggregate is to be completed at the latest.
+    /// When an open aggregate is to be completed at the latest.
     pub(crate) fn open_due(&self) -> Option<Instant> {
-        self.open.records().first().map(|first| first.arrived + self.packing.buffered)
-    }
-
-    /// Number of the first record in the open aggregate.
-    pub(crate) fn open_number(&self) -> Option<u64> {
-        self.open.records().first().map(|first| first.number)
+        self.open.first().map(|first| first.arrived + self.packing.buffered)
     }
 
     /// Adds a record that is later than all others.
     pub(crate) fn push(&mut self, record: Pending<T>) {
-        let Some((max_bytes, max_records)) = self.packing.limits.filter(|_| !record.is_alone()) else {
+        let Some(limits) = self.packing.limits.filter(|_| !record.is_alone()) else {
             return self.push_plain(record);
         };
-        if let Err(record) = self.open.try_push(record, max_bytes) {
-            self.complete();
-            if let Err(record) = self.open.try_push(record, max_bytes) {
-                return self.push_plain(record);
-            }
-        }
-        if self.open.len() >= max_records || self.open.size_bytes() == max_bytes {
-            self.complete();
+        let pushed = self.open.try_push(record, limits).or_else(|record| {
+            self.complete_for(&record);
+            self.open.try_push(record, limits)
+        });
+        match pushed {
+            Ok(None) => {}
+            Ok(Some(complete)) => self.add(complete),
+            Err(record) => self.push_plain(record),
         }
     }
 
     fn push_plain(&mut self, record: Pending<T>) {
-        self.complete();
-        self.insert(self.ready.len(), KinesisRecord::Plain(record));
+        self.complete_for(&record);
+        self.put_back(KinesisRecord::Plain(record));
     }
 
-    /// Completes the open aggregate: no record joins it any more.
+    /// Completes all open aggregates: no record joins them any more.
     pub(crate) fn complete(&mut self) {
-        if let Some(record) = KinesisRecord::of(std::mem::take(&mut self.open)) {
-            self.insert(self.ready.len(), record);
+        self.complete_if(|_| true);
+    }
+
+    /// Completes the open aggregates whose time has come.
+    pub(crate) fn complete_due(&mut self, now: Instant) {
+        let buffered = self.packing.buffered;
+        self.complete_if(|first| first.arrived + buffered <= now);
+    }
+
+    /// Completes the open aggregates that begin with a lower number.
+    pub(crate) fn complete_before(&mut self, number: u64) {
+        self.complete_if(|first| first.number < number);
+    }
+
+    fn complete_if(&mut self, wanted: impl Fn(&Pending<T>) -> bool) {
+        for aggregate in self.open.take_if(wanted) {
+            self.add(aggregate);
         }
     }
 
-    /// Puts a Kinesis record back that was not stored.
+    fn complete_for(&mut self, record: &Pending<T>) {
+        if let Some(aggregate) = self.open.take_for(record) {
+            self.add(aggregate);
+        }
+    }
+
+    fn add(&mut self, aggregate: Aggregate<Pending<T>>) {
+        if let Some(record) = KinesisRecord::of(aggregate, self.packing.key) {
+            self.put_back(record);
+        }
+    }
+
+    /// Adds a complete Kinesis record, or puts one back that was not stored.
     pub(crate) fn put_back(&mut self, record: KinesisRecord<T>) {
         let number = record.first().number;
-        let later = self.ready.iter().position(|other| other.first().number > number);
-        self.insert(later.unwrap_or(self.ready.len()), record);
+        let before = self.ready.iter().rposition(|other| other.first().number < number);
+        self.ready_bytes += record.size_bytes();
+        self.ready_aggregates += usize::from(record.is_aggregate());
+        self.ready.insert(before.map_or(0, |position| position + 1), record);
     }
 
     /// Adds records of any order and packs everything anew.
@@ -157,7 +212,7 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
         Some(record)
     }
 
-    /// Everything, in order.
+    /// Everything. Records of a partition key are in order.
     pub(crate) fn take_all(&mut self) -> Vec<Pending<T>> {
         self.complete();
         (self.ready_bytes, self.ready_aggregates) = (0, 0);
@@ -166,26 +221,18 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
 
     /// Takes out what arrived at `limit` or before.
     pub(crate) fn take_arrived_by(&mut self, limit: Instant) -> Vec<Pending<T>> {
+        self.complete_if(|first| first.arrived <= limit);
         let mut taken = Vec::new();
-        while self.first().is_some_and(|first| first.arrived <= limit) {
-            if self.ready.is_empty() {
-                self.complete();
-            }
+        let mut rest = Vec::new();
+        while self.front().is_some_and(|front| front.first().arrived <= limit) {
             let Some(record) = self.pop() else { break };
             let (late, in_time): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.arrived <= limit);
             taken.extend(late);
-            if let Some(record) = KinesisRecord::packed(in_time) {
-                self.insert(0, record);
-            }
+            rest.extend(KinesisRecord::packed(in_time, self.packing.key));
         }
+        rest.into_iter().for_each(|record| self.put_back(record));
         taken
-    }
-
-    fn insert(&mut self, position: usize, record: KinesisRecord<T>) {
-        self.ready_bytes += record.size_bytes();
-        self.ready_aggregates += usize::from(record.is_aggregate());
-        self.ready.insert(position, record);
     }
 }
 
@@ -194,11 +241,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::start;
+    use crate::{HashKey, testing::start};
 
     fn packing(max_bytes: usize, max_records: usize) -> Packing {
         let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));
-        Packing { limits: Some((max_bytes, max_records)), buffered, linger }
+        let limits = Some(Limits { max_bytes, max_records });
+        Packing { limits, by_key: false, key: AggregateKey::Constant, buffered, linger }
     }
 
     fn pending(number: u64, data_bytes: usize, arrived: Instant) -> Pending<UserRecord> {
@@ -297,7 +345,7 @@ mod tests {
             prop_assert_eq!(aggregator.ready_bytes(), bytes);
             let mut left = Vec::new();
             while let Some(record) = aggregator.pop() {
-                if let KinesisRecord::Aggregate(aggregate) = &record {
+                if let KinesisRecord::Aggregate(aggregate, _) = &record {
                     prop_assert!((2..=10).contains(&aggregate.len()) && aggregate.size_bytes() <= max_bytes);
                     prop_assert_eq!(record.entry().data.len() + 1, record.size_bytes());
                 }
@@ -305,6 +353,37 @@ mod tests {
             }
             prop_assert_eq!(left, (0..sizes.len() as u64).collect::<Vec<_>>());
             prop_assert_eq!((aggregator.ready_bytes(), aggregator.ready_aggregates()), (0, 0));
+        }
+
+        #[test]
+        fn with_an_aggregate_for_each_key_none_is_mixed_and_each_key_is_in_order(
+            records in prop::collection::vec((0..4_u8, 0..3_u8, 0_usize..300), 1..80),
+            max_bytes in 64_usize..1000,
+            due in 0..80_u64,
+        ) {
+            let now = start();
+            let mut aggregator = Aggregator::new(Packing { by_key: true, ..packing(max_bytes, 10) });
+            for (number, (key, hash_key, bytes)) in (0..).zip(&records) {
+                let record = UserRecord::new(format!("k{key}"), vec![0; *bytes]);
+                aggregator.push(Pending::new(record, HashKey((*hash_key).into()), number, now));
+                if number == due {
+                    aggregator.complete_before(due / 2);
+                }
+            }
+            aggregator.complete();
+
+            let mut last = std::collections::HashMap::new();
+            let mut left = 0;
+            while let Some(record) = aggregator.pop() {
+                let group = |record: &Pending<UserRecord>| (record.as_ref().partition_key().to_owned(), record.hash_key);
+                let key = group(record.first());
+                for record in record.records() {
+                    prop_assert_eq!(&group(record), &key);
+                    prop_assert!(last.insert(key.clone(), record.number).is_none_or(|before| before < record.number));
+                    left += 1;
+                }
+            }
+            prop_assert_eq!(left, records.len());
         }
     }
 }

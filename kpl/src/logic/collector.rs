@@ -2,15 +2,17 @@
 //!
 //! - (A) A request is within the limits of the service, and of the settings unless one record alone exceeds those.
 //! - (B) No lane that is busy, held or limited takes part, and none gives records out of order.
-//! - (C) With [`RecordOrder::PerPartitionKey`] at most one aggregate of a lane takes part, as its last record: should the
-//!   shard be split meanwhile and the aggregate have to be sent again, nothing behind it has been stored before it.
+//! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part of a lane, as its
+//!   last record, and nothing behind an aggregate shares a hash key with it: should the shard be split meanwhile and the
+//!   aggregate have to be sent again, nothing that belongs behind it has been stored before it. With
+//!   [`RecordOrder::Strict`] this goes for all records.
 //! - (D) When nothing goes out, [`wake_at`] names the instant at which something may.
 
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
 use super::lanes::{Lane, Lanes};
 use crate::{
-    HashKeyRange, RecordOrder, ShardId, UserRecord,
+    Aggregation, HashKey, HashKeyRange, RecordOrder, ShardId, UserRecord,
     config::{Config, PUT_RECORDS_MAX_BYTES},
     logic::pending::KinesisRecord,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Sent<T> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Collector {
     order: RecordOrder,
+    by_key: bool,
     max_records: usize,
     max_bytes: usize,
     /// Records with a lower number wait for no company.
@@ -43,6 +46,7 @@ impl Collector {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             order: config.record_order,
+            by_key: matches!(config.aggregation, Aggregation::ByPartitionKey { .. }),
             max_records: config.collection_max_records,
             max_bytes: config.collection_max_bytes.min(PUT_RECORDS_MAX_BYTES),
             urgent_before: 0,
@@ -79,16 +83,17 @@ impl Collector {
     }
 
     fn complete_if_due<T: AsRef<UserRecord>>(&self, lane: &mut Lane<T>, now: Instant) {
-        let hurried = !lane.patient && lane.waiting.open_number().is_some_and(|number| number < self.urgent_before);
-        if hurried || lane.waiting.open_due().is_some_and(|due| due <= now) {
-            lane.waiting.complete();
+        lane.waiting.complete_due(now);
+        if !lane.patient {
+            lane.waiting.complete_before(self.urgent_before);
         }
     }
 
     /// Whether the lane alone is worth a request.
     fn has_enough<T: AsRef<UserRecord>>(&self, lane: &Lane<T>) -> bool {
         let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
-        let in_order = || self.order == RecordOrder::PerPartitionKey && lane.waiting.ready_aggregates() > 1;
+        let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
+        let in_order = || one_at_a_time && lane.waiting.ready_aggregates() > 1;
         !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
     }
 
@@ -108,14 +113,25 @@ impl Collector {
         request.records
     }
 
+    /// Whether nothing of the same key may go behind the record in the same request, lest it be stored although this one
+    /// is not.
+    fn goes_once<T: AsRef<UserRecord>>(&self, record: &KinesisRecord<T>) -> bool {
+        match self.order {
+            RecordOrder::BestEffort => false,
+            RecordOrder::PerPartitionKey => record.is_aggregate(),
+            RecordOrder::Strict => true,
+        }
+    }
+
     fn take_from<T: AsRef<UserRecord>>(&self, lane: &mut Lane<T>, request: &mut Request<T>, now: Instant) {
         let mut lane_bytes = 0;
+        let mut keys = HashSet::new();
         while let Some(front) = lane.waiting.front() {
             let size = front.size_bytes();
             let fits = request.records.is_empty() || request.bytes + size <= self.max_bytes;
             let room = request.records.len() < self.max_records && lane_bytes < SHARD_BYTES;
             let early = lane.patient && lane.waiting.front_due().is_some_and(|due| due > now);
-            if !fits || !room || early || lane.limited_until(now).is_some() {
+            if !fits || !room || early || collides(&keys, front) || lane.limited_until(now).is_some() {
                 return;
             }
             let Some(record) = lane.waiting.pop() else { return };
@@ -124,13 +140,21 @@ impl Collector {
             }
             lane_bytes += size;
             request.bytes += size;
-            let last = self.order == RecordOrder::PerPartitionKey && record.is_aggregate();
+            let last = self.order != RecordOrder::BestEffort && record.is_mixed();
+            if self.goes_once(&record) {
+                keys.insert(record.first().hash_key);
+            }
             request.records.push(Sent { record, range: lane.range, predicted: lane.shard_id.clone() });
             if last {
                 return;
             }
         }
     }
+}
+
+/// Whether there is a record of one of these hash keys.
+fn collides<T: AsRef<UserRecord>>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
+    !keys.is_empty() && record.records().iter().any(|record| keys.contains(&record.hash_key))
 }
 
 struct Request<T> {

@@ -9,8 +9,8 @@
 //! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    time::{Duration, Instant},
+    collections::{HashMap, HashSet, VecDeque},
+    time::Instant,
 };
 
 mod reshard;
@@ -21,27 +21,26 @@ use super::{
     aggregator::Packing,
     barrier::Barrier,
     collector::{Collector, Sent, wake_at},
+    description::Description,
     lanes::Lanes,
     pending::{KinesisRecord, Pending},
     retrier::{given_up, pause},
     shard_map::{Listing, ShardMap},
 };
 use crate::{
-    DeliveryErrorKind, Event, HashKey, HashKeyRange, UserRecord,
-    config::Config,
+    DeliveryErrorKind, Event, HashKey, HashKeyRange, RecordOrder, UserRecord,
+    config::{Config, DEFAULT_MAX_RECORD_BYTES},
     kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
 
 /// The producer of one stream, without its clock, its tasks and its service.
 #[derive(Debug)]
 pub(crate) struct Engine<T> {
-    record_ttl: Option<Duration>,
-    fail_if_throttled: bool,
-    max_in_flight: usize,
-    max_request_records: usize,
+    config: Config,
     collector: Collector,
     lanes: Lanes<T>,
     map: ShardMap,
+    description: Description,
     listing: Listing,
     in_flight: HashMap<BatchId, Flight<T>>,
     unjudged: Vec<Unjudged<T>>,
@@ -74,13 +73,11 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// `seed` is for the jitter of retries.
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         let mut engine = Self {
-            record_ttl: config.record_ttl,
-            fail_if_throttled: config.fail_if_throttled,
-            max_in_flight: config.max_in_flight.into(),
-            max_request_records: config.collection_max_records,
+            config: config.clone(),
             collector: Collector::new(config),
-            lanes: Lanes::unknown(Packing::of(config), config.rate_limit_percent.get(), now),
+            lanes: Lanes::unknown(Packing::of(config, DEFAULT_MAX_RECORD_BYTES), config.rate_limit_percent.get(), now),
             map: ShardMap::default(),
+            description: Description::default(),
             listing: Listing::default(),
             in_flight: HashMap::new(),
             unjudged: Vec::new(),
@@ -93,8 +90,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             wake: None,
             now,
         };
-        engine.listing.start_if_due(now);
-        engine.actions.push_back(Action::ListShards);
+        engine.list_if(true);
         engine
     }
 
@@ -111,7 +107,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             }
             Input::Drain => self.collector.hurry(u64::MAX),
             Input::Responded { id, result } => self.responded(id, result),
-            Input::ShardsListed(result) => self.shards_listed(result),
+            Input::ShardsListed { shards, summary } => self.shards_listed(shards, summary),
             Input::Tick => {}
         }
     }
@@ -121,7 +117,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         if std::mem::take(&mut self.stirred) {
             self.expire();
             self.list_if_due();
-            while self.in_flight.len() < self.max_in_flight {
+            while self.in_flight.len() < usize::from(self.config.max_in_flight) {
                 let Some(sent) = self.collector.collect(&mut self.lanes, self.now) else { break };
                 self.launch(sent);
             }
@@ -156,7 +152,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let free = self.in_flight.len() < self.max_in_flight;
+        let free = self.in_flight.len() < usize::from(self.config.max_in_flight);
         let lanes = self.lanes.occupied().flat_map(|lane| {
             let wake = wake_at(lane, self.now).filter(|_| free);
             let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
@@ -168,7 +164,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn ttl_end(&self, arrived: Instant) -> Option<Instant> {
-        self.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
+        self.config.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
     }
 
     fn launch(&mut self, sent: Vec<Sent<T>>) {
@@ -191,25 +187,30 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
         let Some(mut flight) = self.in_flight.remove(&id) else { return };
         let sent = std::mem::take(&mut flight.sent);
+        let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
         match result {
-            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &flight),
+            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
             Ok(answers) => self.count_mismatch(sent, answers.len()),
             Err(error) => {
                 self.notify_call_failed(&sent, &error);
                 if error.kind() == KinesisErrorKind::Invalid && !is_single(&sent) {
-                    flight.later.extend(split(sent, self.max_request_records).into_iter().rev());
+                    flight.later.extend(split(sent, &self.config).into_iter().rev());
                 } else {
                     self.call_failed(sent, &mut flight, &error);
                 }
             }
         }
         self.land(flight);
+        if missing {
+            self.forget_stream();
+        }
     }
 
     /// Sends the next part of a request that was taken apart, or ends it.
     fn land(&mut self, mut flight: Flight<T>) {
         while let Some(part) = flight.later.pop() {
-            flight.sent = self.without_expired(part);
+            let in_time = self.without_expired(part);
+            flight.sent = self.without_misfits(in_time);
             if !flight.sent.is_empty() {
                 return self.send(flight);
             }
@@ -217,7 +218,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
     }
 
-    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &Flight<T>) {
+    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
         let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
@@ -234,8 +235,18 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 }
             }
         }
+        if !failed.is_empty() && self.config.record_order == RecordOrder::Strict {
+            self.put_back_later(flight);
+        }
         for (range, kind) in failed {
             self.hold(&range, kind);
+        }
+    }
+
+    /// The other parts wait behind what is to be sent again rather than overtake it.
+    fn put_back_later(&mut self, flight: &mut Flight<T>) {
+        for part in flight.later.drain(..) {
+            part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
         }
     }
 
@@ -243,18 +254,15 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         for range in &flight.ranges {
             self.hold(range, error.kind());
         }
-        if given_up(error, self.fail_if_throttled).is_none() {
-            // The other parts wait behind these rather than overtake them.
-            for part in flight.later.drain(..) {
-                part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
-            }
+        if given_up(error, self.config.fail_if_throttled).is_none() {
+            self.put_back_later(flight);
         }
         sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight.started));
     }
 
     fn attempt_failed(&mut self, mut sent: Sent<T>, error: &KinesisError, started: Instant) {
         sent.record.attempt_failed(error, started, self.now);
-        match given_up(error, self.fail_if_throttled) {
+        match given_up(error, self.config.fail_if_throttled) {
             Some(kind) => self.fail(sent.record.into_records(), &kind),
             None => self.lanes.put_back(sent.record, &sent.range),
         }
@@ -303,31 +311,36 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn list_if_due(&mut self) {
-        if self.unresolved() > 0 && self.listing.start_if_due(self.now) {
-            self.actions.push_back(Action::ListShards);
+        self.list_if(self.unresolved() > 0);
+    }
+
+    fn list_if(&mut self, wanted: bool) {
+        if wanted && self.listing.start_if_due(self.now) {
+            self.actions.push_back(Action::ListShards { describe: self.description.is_due(self.now) });
         }
     }
 
     /// Fails what has outlived its time and is not in flight.
     fn expire(&mut self) {
-        let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
         let expired = self.lanes.take_arrived_by(limit);
         self.fail_expired(expired);
         self.expire_unjudged(limit);
     }
 
     fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
-        let Some(limit) = self.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
         let mut in_time = Vec::with_capacity(sent.len());
         for Sent { record, range, predicted } in sent {
             if record.first().arrived > limit {
                 in_time.push(Sent { record, range, predicted });
                 continue;
             }
+            let key = record.key();
             let (expired, rest): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.arrived <= limit);
             self.fail_expired(expired);
-            in_time.extend(KinesisRecord::packed(rest).map(|record| Sent { record, range, predicted }));
+            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, range, predicted }));
         }
         in_time
     }
@@ -364,25 +377,28 @@ fn is_single<T: AsRef<UserRecord>>(sent: &[Sent<T>]) -> bool {
 }
 
 /// Two halves of a request; of a request that is one aggregate, its records each alone.
-fn split<T: AsRef<UserRecord>>(mut sent: Vec<Sent<T>>, max_records: usize) -> Vec<Vec<Sent<T>>> {
+fn split<T: AsRef<UserRecord>>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
     if sent.len() > 1 {
         let second = sent.split_off(sent.len() / 2);
         return vec![sent, second];
     }
-    let mut alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
+    let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
         record.into_records().into_iter().map(move |mut record| {
             record.set_alone();
             Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
         })
     });
-    let mut parts = Vec::new();
-    loop {
-        let part: Vec<_> = alone.by_ref().take(max_records).collect();
-        if part.is_empty() {
-            return parts;
+    let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());
+    for sent in alone {
+        let repeated = config.record_order == RecordOrder::Strict && !keys.insert(sent.record.first().hash_key);
+        if part.len() == config.collection_max_records || repeated {
+            parts.push(std::mem::take(&mut part));
+            keys = HashSet::from([sent.record.first().hash_key]);
         }
-        parts.push(part);
+        part.push(sent);
     }
+    parts.push(part);
+    parts
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! failure. In both cases its records wait, so that none overtakes another one of the same partition key.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,7 @@ use crate::{HashKey, HashKeyRange, ShardId, UserRecord, kinesis::Shard};
 /// What waits for one shard.
 #[derive(Debug)]
 pub(crate) struct Lane<T> {
-    /// `None` while the shards are unknown.
+    /// `None` while the shards are unknown or the stream ignores partition keys.
     pub(crate) shard_id: Option<ShardId>,
     pub(crate) range: HashKeyRange,
     pub(crate) waiting: Aggregator<T>,
@@ -33,13 +33,13 @@ pub(crate) struct Lane<T> {
 }
 
 impl<T: AsRef<UserRecord>> Lane<T> {
-    fn new(shard: Option<ShardId>, range: HashKeyRange, packing: Packing, limiter: Limiter) -> Self {
+    fn new(shard_id: Option<ShardId>, range: HashKeyRange, packing: Packing, limiter: Option<Limiter>) -> Self {
         Self {
-            patient: shard.is_none(),
-            shard_id: shard,
+            patient: false,
+            shard_id,
             range,
             waiting: Aggregator::new(packing),
-            limiter: Some(limiter),
+            limiter,
             busy: 0,
             held_until: None,
             failures: 0,
@@ -75,6 +75,16 @@ impl<T: AsRef<UserRecord>> Lane<T> {
     }
 }
 
+/// What the lanes of a stream stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneKind {
+    /// A shard each, which takes the records of its range.
+    OfShard,
+    /// Nothing: the stream places records by itself. There are as many lanes as shards, so that as many requests can be
+    /// under way; records go plain, and nothing limits them but throttling.
+    Any,
+}
+
 /// All lanes of a stream. Together they cover every hash key exactly once.
 #[derive(Debug)]
 pub(crate) struct Lanes<T> {
@@ -91,7 +101,9 @@ pub(crate) struct Lanes<T> {
 impl<T: AsRef<UserRecord>> Lanes<T> {
     /// One lane for everything, until the shards are known.
     pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
-        let lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Limiter::new(rate_percent, now));
+        let limiter = Limiter::new(rate_percent, now);
+        let mut lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Some(limiter));
+        lane.patient = true;
         Self { ends: vec![lane.range.end], lanes: vec![lane], occupied: Vec::new(), packing, rate_percent }
     }
 
@@ -129,18 +141,39 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
     /// One lane for each of the open shards, which cover every hash key. Records of shards that are gone are regrouped.
     ///
     /// Afterwards no lane is busy: the caller knows what is in flight.
-    pub(crate) fn replace(&mut self, shards: &[Shard], now: Instant) {
-        let mut before: BTreeMap<Option<ShardId>, Lane<T>> =
-            self.lanes.drain(..).map(|lane| (lane.shard_id.clone(), lane)).collect();
+    pub(crate) fn replace(&mut self, shards: &[Shard], packing: Packing, kind: LaneKind, now: Instant) {
+        let repack = self.packing != packing;
+        self.packing = packing;
+        let (stay, mut gone): (Vec<_>, Vec<_>) =
+            self.lanes.drain(..).partition(|lane| lane.shard_id.is_some() && kind == LaneKind::OfShard && !repack);
+        let mut stay: HashMap<(Option<ShardId>, HashKeyRange), Lane<T>> =
+            stay.into_iter().map(|lane| ((lane.shard_id.clone(), lane.range), lane)).collect();
         for shard in shards {
-            let id = Some(shard.shard_id.clone());
-            let kept = before.remove(&id).filter(|lane| lane.range == shard.hash_key_range);
+            let (id, range) = (Some(shard.shard_id.clone()), shard.hash_key_range);
             let limiter = || Limiter::new(self.rate_percent, now);
-            let mut lane = kept.unwrap_or_else(|| Lane::new(id, shard.hash_key_range, self.packing, limiter()));
+            let mut lane = match kind {
+                LaneKind::Any => Lane::new(None, range, packing.plain(), None),
+                LaneKind::OfShard => match stay.remove(&(id.clone(), range)) {
+                    Some(lane) => lane,
+                    None => Lane::new(id, range, packing, Some(limiter())),
+                },
+            };
             lane.busy = 0;
             lane.listed = false;
             self.lanes.push(lane);
         }
+        gone.extend(stay.into_values());
+        self.take_over(gone);
+    }
+
+    /// One lane for everything again, until the shards are known. Afterwards it is not busy.
+    pub(crate) fn forget(&mut self, now: Instant) {
+        let unknown = Self::unknown(self.packing, self.rate_percent, now);
+        let gone = std::mem::replace(self, unknown).lanes;
+        self.take_over(gone);
+    }
+
+    fn take_over(&mut self, gone: Vec<Lane<T>>) {
         self.ends = self.lanes.iter().map(|lane| lane.range.end).collect();
         self.occupied.clear();
         for index in 0..self.lanes.len() {
@@ -148,7 +181,7 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
                 self.occupy(index);
             }
         }
-        for mut gone in before.into_values() {
+        for mut gone in gone {
             for lane in self.overlapping(&gone.range) {
                 lane.held_until = lane.held_until.max(gone.held_until);
                 lane.failures = lane.failures.max(gone.failures);
@@ -224,15 +257,22 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::aggregator::Limits;
     use crate::testing::{shard, start, uniform_shards};
 
     fn lanes(now: Instant) -> Lanes<UserRecord> {
         let packing = Packing {
-            limits: Some((51_200, usize::MAX)),
+            limits: Some(Limits { max_bytes: 51_200, max_records: usize::MAX }),
+            by_key: false,
+            key: crate::AggregateKey::Constant,
             buffered: Duration::from_millis(100),
             linger: Duration::from_millis(20),
         };
         Lanes::unknown(packing, 150, now)
+    }
+
+    fn replace(lanes: &mut Lanes<UserRecord>, shards: &[Shard], now: Instant) {
+        lanes.replace(shards, lanes.packing, LaneKind::OfShard, now);
     }
 
     fn pending(number: u64, hash_key: u128, now: Instant) -> Pending<UserRecord> {
@@ -261,7 +301,7 @@ mod tests {
         let quarter = 85070591730234615865843651857942052863;
         let half = 170141183460469231731687303715884105728;
         let shards = [shard("s2", 0, quarter - 1), shard("s3", quarter, half - 1), shard("s1", half, u128::MAX)];
-        lanes.replace(&shards, now);
+        replace(&mut lanes, &shards, now);
 
         for (key, id) in
             [(0, "s2"), (quarter - 1, "s2"), (quarter, "s3"), (half - 1, "s3"), (half, "s1"), (u128::MAX, "s1")]
@@ -280,7 +320,7 @@ mod tests {
         }
 
         let shards = uniform_shards(2);
-        lanes.replace(&shards, now);
+        replace(&mut lanes, &shards, now);
 
         let id = |n: usize| Some(shards[n].shard_id.clone());
         assert_eq!(contents(&mut lanes), [(id(0), vec![0, 2, 4]), (id(1), vec![1, 3, 5])]);
@@ -291,12 +331,13 @@ mod tests {
         let now = start();
         let mut lanes = lanes(now);
         let half = u128::MAX / 2;
-        lanes.replace(&[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
+        replace(&mut lanes, &[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
         lanes.push(pending(0, 0, now));
         lanes.push(pending(1, u128::MAX, now));
         lanes.get_mut(1).hold(now, |_| Duration::from_secs(1));
 
-        lanes.replace(
+        replace(
+            &mut lanes,
             &[shard("a", 0, half), shard("c", half + 1, u128::MAX - 1), shard("d", u128::MAX, u128::MAX)],
             now,
         );
@@ -310,7 +351,7 @@ mod tests {
     fn a_range_in_flight_keeps_all_lanes_busy_that_share_it() {
         let now = start();
         let mut lanes = lanes(now);
-        lanes.replace(&uniform_shards(4), now);
+        replace(&mut lanes, &uniform_shards(4), now);
         let second = lanes.get_mut(1).range;
         let across = HashKeyRange { start: second.end, end: HashKey(second.end.0 + 1) };
 

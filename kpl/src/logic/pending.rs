@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    Attempt, Delivered, DeliveryErrorKind, HashKey, UserRecord,
+    AggregateKey, Attempt, Delivered, DeliveryErrorKind, HashKey, UserRecord,
     aggregated::{AGGREGATE_PARTITION_KEY, Aggregate},
     error::Failure,
     kinesis::{Entry, KinesisError, Stored},
@@ -106,28 +106,28 @@ impl<T> Pending<T> {
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T> {
     Plain(Pending<T>),
-    Aggregate(Aggregate<Pending<T>>),
+    Aggregate(Aggregate<Pending<T>>, AggregateKey),
 }
 
 impl<T: AsRef<UserRecord>> KinesisRecord<T> {
     /// An aggregate, unless there is but one record.
     ///
     /// `None` without a record.
-    pub(crate) fn of(aggregate: Aggregate<Pending<T>>) -> Option<Self> {
+    pub(crate) fn of(aggregate: Aggregate<Pending<T>>, key: AggregateKey) -> Option<Self> {
         match aggregate.len() {
             0 => None,
             1 => aggregate.into_records().pop().map(Self::Plain),
-            _ => Some(Self::Aggregate(aggregate)),
+            _ => Some(Self::Aggregate(aggregate, key)),
         }
     }
 
     /// All of `records`, in their order, as one Kinesis record.
     ///
     /// `None` without a record.
-    pub(crate) fn packed(records: Vec<Pending<T>>) -> Option<Self> {
+    pub(crate) fn packed(records: Vec<Pending<T>>, key: AggregateKey) -> Option<Self> {
         let mut aggregate = Aggregate::new();
         records.into_iter().for_each(|record| aggregate.push(record));
-        Self::of(aggregate)
+        Self::of(aggregate, key)
     }
 
     /// All records failed together.
@@ -138,21 +138,21 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
     fn records_mut(&mut self) -> &mut [Pending<T>] {
         match self {
             Self::Plain(record) => std::slice::from_mut(record),
-            Self::Aggregate(aggregate) => aggregate.records_mut(),
+            Self::Aggregate(aggregate, _) => aggregate.records_mut(),
         }
     }
 
     pub(crate) fn records(&self) -> &[Pending<T>] {
         match self {
             Self::Plain(record) => std::slice::from_ref(record),
-            Self::Aggregate(aggregate) => aggregate.records(),
+            Self::Aggregate(aggregate, _) => aggregate.records(),
         }
     }
 
     pub(crate) fn into_records(self) -> Vec<Pending<T>> {
         match self {
             Self::Plain(record) => vec![record],
-            Self::Aggregate(aggregate) => aggregate.into_records(),
+            Self::Aggregate(aggregate, _) => aggregate.into_records(),
         }
     }
 
@@ -161,15 +161,29 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
         self.records().first().expect("a Kinesis record holds at least one user record")
     }
 
+    /// What the aggregate's partition key is made from; of no consequence to a plain record.
+    pub(crate) fn key(&self) -> AggregateKey {
+        match self {
+            Self::Plain(_) => AggregateKey::default(),
+            Self::Aggregate(_, key) => *key,
+        }
+    }
+
+    /// Whether there are records of several hash keys.
+    pub(crate) fn is_mixed(&self) -> bool {
+        let first = self.first().hash_key;
+        self.records().iter().any(|record| record.hash_key != first)
+    }
+
     pub(crate) fn is_aggregate(&self) -> bool {
-        matches!(self, Self::Aggregate(_))
+        matches!(self, Self::Aggregate(..))
     }
 
     /// What Kinesis counts: data and partition key.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::Plain(record) => record.as_ref().size_bytes(),
-            Self::Aggregate(aggregate) => aggregate.size_bytes() + AGGREGATE_PARTITION_KEY.len(),
+            Self::Aggregate(aggregate, key) => aggregate.size_bytes() + key.bytes(self.first().as_ref()),
         }
     }
 
@@ -181,8 +195,14 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
                 explicit_hash_key,
                 data: record.as_ref().data().clone(),
             },
-            Self::Aggregate(aggregate) => {
-                Entry { partition_key: AGGREGATE_PARTITION_KEY.to_owned(), explicit_hash_key, data: aggregate.encode() }
+            Self::Aggregate(aggregate, key) => {
+                let partition_key = match key {
+                    AggregateKey::Constant => AGGREGATE_PARTITION_KEY.to_owned(),
+                    AggregateKey::FirstRecord => self.first().as_ref().partition_key().to_owned(),
+                    // Neighbours differ, and another attempt has the same.
+                    AggregateKey::Spread => format!("{:08x}", self.first().number as u32),
+                };
+                Entry { partition_key, explicit_hash_key, data: aggregate.encode() }
             }
         }
     }

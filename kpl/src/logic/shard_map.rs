@@ -37,6 +37,18 @@ impl ShardMap {
         &self.shards
     }
 
+    /// Whether the shards were not listed yet.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.shards.is_empty()
+    }
+
+    /// Whether one open shard owns all of the hash keys.
+    pub(crate) fn fits_one(&self, mut keys: impl Iterator<Item = HashKey>) -> bool {
+        let Some(first) = keys.next() else { return true };
+        let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < first);
+        self.shards.get(owner).is_some_and(|shard| keys.all(|key| shard.hash_key_range.contains(key)))
+    }
+
     /// The hash keys that a shard owns, or owned in the map before this one.
     pub(crate) fn range_of(&self, shard_id: &ShardId) -> Option<&HashKeyRange> {
         self.ranges.get(shard_id)

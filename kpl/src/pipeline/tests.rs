@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    Aggregation, ConfigError, DeliveryErrorKind, Producer, ProducerBuilder, PutError,
+    Aggregation, ConfigError, DeliveryErrorKind, Event, Producer, ProducerBuilder, PutError, UserRecord,
     testing::{FakeKinesis, Reaction},
 };
 
@@ -100,7 +100,7 @@ async fn bytes_are_bounded_besides_records() {
     let refused = producer.try_put(UserRecord::new("k", vec![0; 499])).expect_err("one byte too many");
     assert!(matches!(refused, PutError::BufferFull { .. }));
     let _second = producer.try_put(UserRecord::new("k", vec![0; 498])).expect("fits exactly");
-    assert_eq!(producer.outstanding_records(), 2);
+    assert_eq!((producer.outstanding_records(), producer.outstanding_bytes()), (2, 1000));
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +398,7 @@ async fn events_tell_what_happens() {
     kinesis.on_put(|_| Reaction::Fail(error("AccessDeniedException")));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let builder = builder(&kinesis).on_event(move |event| log.lock().expect("not poisoned").push(event.clone()));
+    let builder = builder(&kinesis).on_event(move |_, event| log.lock().expect("not poisoned").push(event.clone()));
     let producer = builder.build().expect("valid settings");
 
     producer.put(record(0)).await.expect("accepted").await.expect_err("denied");
@@ -412,7 +412,7 @@ async fn events_tell_what_happens() {
 async fn a_panic_of_the_task_resolves_deliveries_and_surfaces_at_shutdown() {
     let kinesis = FakeKinesis::new(1);
     kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
-    let builder = builder(&kinesis).on_event(|event| assert!(!matches!(event, Event::CallFailed { .. }), "as told"));
+    let builder = builder(&kinesis).on_event(|_, event| assert!(!matches!(event, Event::CallFailed { .. }), "as told"));
     let producer = builder.build().expect("valid settings");
 
     let failed = producer.put(record(0)).await.expect("accepted").await.expect_err("the task has panicked");
@@ -487,7 +487,8 @@ async fn requests_of_different_shards_run_side_by_side() {
     kinesis.set_latency(Duration::from_secs(1));
     let builder = builder(&kinesis).aggregation(Aggregation::Off).max_in_flight(5);
     let producer = builder.record_max_buffered_time(Duration::ZERO).build().expect("valid settings");
-    sleep(Duration::from_secs(2)).await;
+    let first = producer.put(UserRecord::new("first", "64")).await.expect("accepted");
+    first.await.expect("stored, and the shards are listed");
 
     for n in 0..64 {
         drop(producer.put(UserRecord::new(format!("key-{n}"), n.to_string())).await.expect("accepted"));
@@ -496,7 +497,7 @@ async fn requests_of_different_shards_run_side_by_side() {
     producer.shutdown().await;
 
     assert_eq!(kinesis.most_running(), 5);
-    assert_eq!(kinesis.delivered().len(), 64);
+    assert_eq!(kinesis.delivered().len(), 65);
 }
 
 #[tokio::test(start_paused = true)]
@@ -536,3 +537,6 @@ fn a_producer_needs_a_runtime_and_valid_settings() {
     let refused = Producer::builder(&SdkConfig::builder().build(), "no stream").build().expect_err("a space");
     assert_eq!(refused.to_string(), r#""no stream" is neither a stream name nor a stream ARN"#);
 }
+
+mod described;
+mod streams;

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
+use crate::wire::Format;
 use crate::{ACCOUNT_ID, REGION};
 
 /// A refusal: the code that clients classify by, and the message.
@@ -27,7 +28,12 @@ impl Error {
         self.code
     }
 
-    /// The body of the answer.
+    /// The body of the answer in a format.
+    pub(crate) fn encode(&self, format: Format) -> Vec<u8> {
+        format.encode(self)
+    }
+
+    /// The body of the answer in JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("two strings always serialize")
     }

@@ -1,4 +1,4 @@
-//! The answers as they go over the wire (AWS JSON 1.1).
+//! The answers as they go over the wire.
 
 use std::borrow::Cow;
 
@@ -233,24 +233,28 @@ impl Serialize for Record {
         struct Wire<'a> {
             sequence_number: SequenceNumber,
             approximate_arrival_timestamp: Millis,
-            data: Base64<'a>,
+            data: Binary<'a>,
             partition_key: &'a str,
         }
 
         Wire {
             sequence_number: self.sequence_number,
             approximate_arrival_timestamp: self.sequence_number.arrival(),
-            data: Base64(&self.data),
+            data: Binary(&self.data),
             partition_key: &self.partition_key,
         }
         .serialize(serializer)
     }
 }
 
-struct Base64<'a>(&'a Bytes);
+struct Binary<'a>(&'a Bytes);
 
-impl Serialize for Base64<'_> {
+impl Serialize for Binary<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&base64_simd::STANDARD.encode_to_string(self.0))
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&base64_simd::STANDARD.encode_to_string(self.0))
+        } else {
+            serializer.serialize_bytes(self.0)
+        }
     }
 }

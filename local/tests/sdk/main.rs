@@ -9,6 +9,7 @@ mod fan_out;
 mod faults;
 mod lag;
 mod limits;
+mod metrics;
 mod records;
 mod resharding;
 mod shards;

@@ -5,12 +5,14 @@
 
 use std::time::Instant;
 
-use super::{Engine, Flight};
+use super::{Action, Engine, Flight};
 use crate::{
     DeliveryErrorKind, Event, UserRecord,
-    kinesis::{KinesisError, Shard, Stored},
+    kinesis::{KinesisError, Shard, Stored, StreamSummary},
     logic::{
+        aggregator::Packing,
         collector::Sent,
+        lanes::LaneKind,
         retrier::{Place, place, wrong_shard},
     },
 };
@@ -47,16 +49,27 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         }
     }
 
-    /// The shards were listed, or not.
-    pub(super) fn shards_listed(&mut self, result: Result<Vec<Shard>, KinesisError>) {
-        match result.and_then(|shards| self.map.update(shards)) {
+    /// The shards were listed, or not; the stream was described, or not, or that was not asked.
+    pub(super) fn shards_listed(
+        &mut self,
+        shards: Result<Vec<Shard>, KinesisError>,
+        summary: Option<Result<StreamSummary, KinesisError>>,
+    ) {
+        let other_stream = summary.is_some_and(|summary| self.described(summary));
+        let updated = shards.and_then(|shards| self.map.update(shards));
+        let other_shards = updated.as_ref().is_ok_and(|changed| *changed);
+        if (other_stream || other_shards) && !self.map.is_unknown() {
+            let kind = match self.description.ignores_partition_keys() {
+                true => LaneKind::Any,
+                false => LaneKind::OfShard,
+            };
+            self.lanes.replace(self.map.shards(), self.packing(), kind, self.now);
+            self.restore_busy();
+        }
+        match updated {
             Ok(changed) => {
                 self.listing.has_succeeded(self.now);
                 if changed {
-                    self.lanes.replace(self.map.shards(), self.now);
-                    let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
-                    let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
-                    flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
                     self.notify(Event::ShardMapUpdated { open_shards: self.map.shards().len() });
                 }
                 self.judge();
@@ -73,6 +86,58 @@ impl<T: AsRef<UserRecord>> Engine<T> {
                 self.judge();
             }
         }
+    }
+
+    /// Regroups the aggregates that fit no open shard any more, and returns the rest.
+    pub(super) fn without_misfits(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
+        let (fitting, misfits): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| {
+            let keys = || sent.record.records().iter().map(|record| record.hash_key);
+            !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(keys())
+        });
+        misfits.into_iter().for_each(|sent| self.lanes.merge(sent.record.into_records()));
+        fitting
+    }
+
+    /// Returns whether the stream is other than it was thought to be.
+    fn described(&mut self, summary: Result<StreamSummary, KinesisError>) -> bool {
+        let ignored = self.description.ignores_partition_keys();
+        let changed = match summary {
+            Ok(summary) => self.description.update(summary, self.now),
+            Err(error) => {
+                if self.description.has_failed(&error) {
+                    let (code, message) = (error.code().clone(), error.message().clone());
+                    self.notify(Event::StreamNotDescribed { code, message });
+                }
+                false
+            }
+        };
+        if self.description.ignores_partition_keys() && !ignored {
+            self.notify(Event::PartitionKeysIgnored { aggregation: self.config.aggregation });
+        }
+        self.actions.push_back(Action::LimitRecords { max_bytes: self.description.max_record_bytes(&self.config) });
+        changed
+    }
+
+    fn packing(&self) -> Packing {
+        Packing::of(&self.config, self.description.max_record_bytes(&self.config))
+    }
+
+    /// There is no such stream. Should there be one again, it may have other shards of the same names.
+    pub(super) fn forget_stream(&mut self) {
+        let listings = self.listing.started();
+        self.listing.want_after(listings);
+        self.description.forget();
+        if !std::mem::take(&mut self.map).shards().is_empty() {
+            self.lanes.forget(self.now);
+            self.restore_busy();
+        }
+    }
+
+    /// The lanes are others now, what is in flight is not.
+    fn restore_busy(&mut self) {
+        let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
+        let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
+        flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
     }
 
     /// Judges what was stored in shards that were not known.

@@ -4,11 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Aggregation, Delivered, RecordOrder,
+    AggregateKey, Aggregation, Delivered, RecordOrder,
+    aggregated::{Decoded, decode},
     error::Failure,
-    kinesis::Entry,
+    kinesis::{Entry, Shard, StreamSummary},
     testing::{FakeStream, Reaction, start},
 };
+
+mod described;
+mod keys;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -21,6 +25,8 @@ struct World {
     /// Sent and not answered.
     open: Vec<(BatchId, Vec<Entry>)>,
     listing: bool,
+    describing: bool,
+    max_record_bytes: Option<usize>,
     resolved: Vec<(UserRecord, Result<Delivered, Failure>)>,
     flushed: usize,
     /// For each flush that is not complete, the number of records put before it.
@@ -41,6 +47,8 @@ impl World {
             now,
             open: Vec::new(),
             listing: false,
+            describing: false,
+            max_record_bytes: None,
             resolved: Vec::new(),
             flushed: 0,
             flushing: VecDeque::new(),
@@ -72,13 +80,16 @@ impl World {
                     let bytes: usize = entries.iter().map(size).sum();
                     assert!(bytes <= self.config.collection_max_bytes || entries.len() == 1, "{bytes} bytes");
                     self.assert_keys_not_in_flight(&entries);
+                    self.assert_aggregates_fit(&entries);
                     self.sent.push((self.now, entries.clone()));
                     self.open.push((id, entries));
                 }
-                Action::ListShards => {
+                Action::ListShards { describe } => {
+                    self.describing = describe;
                     assert!(!self.listing, "one listing at a time");
                     self.listing = true;
                 }
+                Action::LimitRecords { max_bytes } => self.max_record_bytes = Some(max_bytes),
                 Action::Resolve { ticket, outcome } => self.resolved.push((ticket, outcome)),
                 Action::Flushed => {
                     self.flushed += 1;
@@ -94,6 +105,18 @@ impl World {
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
         assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
+    }
+
+    fn assert_aggregates_fit(&self, entries: &[Entry]) {
+        for entry in entries {
+            let Decoded::Aggregate(records) = decode(&entry.data) else { continue };
+            let fits = |shard: &Shard| records.iter().all(|record| record.belongs_in(&shard.hash_key_range));
+            let shards = self.engine.map.shards();
+            assert!(
+                shards.is_empty() || shards.iter().any(fits),
+                "an aggregate fits no shard that is known to be open"
+            );
+        }
     }
 
     fn assert_keys_not_in_flight(&self, entries: &[Entry]) {
@@ -116,12 +139,20 @@ impl World {
 
     fn list(&mut self) {
         assert!(std::mem::take(&mut self.listing), "no listing is under way");
-        self.handle(Input::ShardsListed(Ok(self.stream.shards().to_vec())));
+        self.listed(Ok(self.stream.shards().to_vec()), None);
     }
 
     fn list_fails(&mut self, error: KinesisError) {
         assert!(std::mem::take(&mut self.listing), "no listing is under way");
-        self.handle(Input::ShardsListed(Err(error)));
+        self.listed(Err(error), None);
+    }
+
+    fn listed(
+        &mut self,
+        shards: Result<Vec<Shard>, KinesisError>,
+        summary: Option<Result<StreamSummary, KinesisError>>,
+    ) {
+        self.handle(Input::ShardsListed { shards, summary });
     }
 
     fn answer(&mut self, reaction: &Reaction) {
@@ -778,6 +809,19 @@ impl World {
         matches!(step, Step::Split(_) | Step::Merge(_)) && self.engine.map.shards() != self.stream.shards()
     }
 
+    /// Of what is there twice, the first copy counts.
+    fn assert_order_per_key(&self) {
+        let (mut last, mut seen) = (HashMap::new(), HashSet::new());
+        for record in self.stream.delivered() {
+            let number = Self::number_of(&record.data);
+            if !seen.insert(number) {
+                continue;
+            }
+            let before = last.insert(record.partition_key.clone(), number);
+            assert!(before.is_none_or(|before| before <= number), "{number} after {before:?}");
+        }
+    }
+
     fn assert_each_resolved_once(&self, puts: usize) {
         let mut numbers: Vec<_> = self.resolved.iter().map(|(record, _)| Self::number_of(record.data())).collect();
         numbers.sort_unstable();
@@ -805,12 +849,26 @@ fn settings() -> impl Strategy<Value = Config> {
         Just(Aggregation::Off),
         Just(Aggregation::default()),
         (64..2000_usize, 1..20_usize).prop_map(|(max_bytes, max_records)| Aggregation::On { max_bytes, max_records }),
+        (64..2000_usize, 1..20_usize)
+            .prop_map(|(max_bytes, max_records)| Aggregation::ByPartitionKey { max_bytes, max_records }),
     ];
-    let record_order = prop_oneof![Just(RecordOrder::PerPartitionKey), Just(RecordOrder::BestEffort)];
+    let key = prop_oneof![Just(AggregateKey::Constant), Just(AggregateKey::FirstRecord), Just(AggregateKey::Spread)];
+    let record_order = prop_oneof![
+        2 => Just(RecordOrder::PerPartitionKey), 1 => Just(RecordOrder::Strict), 1 => Just(RecordOrder::BestEffort)
+    ];
     let rate = (1..200_u32).prop_filter_map("not zero", std::num::NonZero::new);
-    (aggregation, record_order, 1..500_usize, 1..5_u16, rate, 0..300_u32, any::<bool>()).prop_map(
-        |(aggregation, record_order, records, max_in_flight, rate_limit_percent, buffered, fail_if_throttled)| Config {
+    ((aggregation, key), record_order, 1..500_usize, 1..5_u16, rate, 0..300_u32, any::<bool>()).prop_map(
+        |(
+            (aggregation, aggregate_key),
+            record_order,
+            records,
+            max_in_flight,
+            rate_limit_percent,
+            buffered,
+            fail_if_throttled,
+        )| Config {
             aggregation,
+            aggregate_key,
             record_order,
             collection_max_records: records,
             collection_max_bytes: 65_000,
@@ -823,8 +881,17 @@ fn settings() -> impl Strategy<Value = Config> {
     )
 }
 
+/// `PROPTEST_CASES` of each property, and fewer if that is not set.
+fn cases() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => ProptestConfig { cases: 100, ..config },
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn every_put_is_resolved_once_and_truly(
@@ -844,7 +911,7 @@ proptest! {
     fn order_per_partition_key_holds_while_nothing_fails(
         steps in steps(false), shards in 1..6_usize, settings in settings(),
     ) {
-        let reshards = settings.record_order == RecordOrder::PerPartitionKey;
+        let reshards = settings.record_order != RecordOrder::BestEffort;
         let mut world = World::new(shards, |config| *config = Config { record_ttl: None, ..settings });
 
         let mut puts = 0;
@@ -861,12 +928,26 @@ proptest! {
         world.assert_deliveries_are_true();
         prop_assert!(world.failures().is_empty());
         prop_assert_eq!(world.stream.delivered().len(), puts, "none is delivered twice");
-        let mut last = HashMap::new();
-        for record in world.stream.delivered() {
-            let number = World::number_of(&record.data);
-            let before = last.insert(record.partition_key.clone(), number);
-            prop_assert!(before.is_none_or(|before| before <= number), "{number} after {before:?}");
+        world.assert_order_per_key();
+    }
+
+    #[test]
+    fn strict_order_holds_whatever_fails(steps in steps(true), shards in 1..6_usize, settings in settings()) {
+        let mut world = World::new(shards, |config| {
+            *config = Config { record_ttl: None, record_order: RecordOrder::Strict, ..settings };
+        });
+
+        let mut puts = 0;
+        for step in &steps {
+            if !world.is_unseen_reshard(step) {
+                puts += usize::from(world.take(step, puts));
+            }
         }
+        world.finish();
+
+        world.assert_each_resolved_once(puts);
+        world.assert_deliveries_are_true();
+        world.assert_order_per_key();
     }
 
     #[test]

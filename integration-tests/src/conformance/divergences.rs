@@ -1,0 +1,77 @@
+//! [`Divergences`]: the checks that a peer is known to fail, with the reasons why the service is to be believed.
+//!
+//! One line each, `name of the check: reason`. Empty lines and lines that start with `#` say nothing.
+
+use std::collections::BTreeMap;
+
+/// A list of known divergences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Divergences {
+    reasons: BTreeMap<String, String>,
+}
+
+/// Why a list cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListError {
+    /// The line is not `name: reason`.
+    NoReason(String),
+    /// The name is there twice.
+    Twice(String),
+}
+
+impl std::error::Error for ListError {}
+
+impl std::fmt::Display for ListError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoReason(line) => write!(f, "no name and reason in the line: {line}"),
+            Self::Twice(name) => write!(f, "listed twice: {name}"),
+        }
+    }
+}
+
+impl Divergences {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// When a line has no reason, or a name is listed twice.
+    pub fn parse(text: &str) -> Result<Self, ListError> {
+        let mut reasons = BTreeMap::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let parts = line.split_once(':').map(|(name, reason)| (name.trim(), reason.trim()));
+            let Some((name, reason)) = parts.filter(|(name, reason)| !name.is_empty() && !reason.is_empty()) else {
+                return Err(ListError::NoReason(line.to_owned()));
+            };
+            if reasons.insert(name.to_owned(), reason.to_owned()).is_some() {
+                return Err(ListError::Twice(name.to_owned()));
+            }
+        }
+        Ok(Self { reasons })
+    }
+
+    /// Why the service is believed rather than the peer, if the check is listed.
+    pub(super) fn reason(&self, name: &str) -> Option<&str> {
+        self.reasons.get(name).map(String::as_str)
+    }
+
+    /// The names that are listed.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.reasons.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_reason_for_every_name() {
+        let list = Divergences::parse("# peer 1.0\n\na_check: the reference says: no\n").unwrap();
+        assert_eq!(list.reason("a_check"), Some("the reference says: no"));
+        assert_eq!(list.reason("another"), None);
+
+        assert_eq!(Divergences::parse("a_check"), Err(ListError::NoReason("a_check".to_owned())));
+        assert_eq!(Divergences::parse("a_check:"), Err(ListError::NoReason("a_check:".to_owned())));
+        assert_eq!(Divergences::parse("a: x\na: y"), Err(ListError::Twice("a".to_owned())));
+    }
+}

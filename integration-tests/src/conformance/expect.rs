@@ -1,0 +1,99 @@
+//! How checks say what they want, and what they say when they do not get it.
+
+use std::fmt::{self, Debug, Display};
+use std::panic::Location;
+
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+
+/// What a check ends with.
+pub(super) type Outcome = Result<(), Failure>;
+
+/// Longest text of a failure, in characters: a record of a megabyte is not to be read.
+const MAX_TEXT: usize = 300;
+
+/// What was got, what was wanted, and on which line of the check.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    text: String,
+    at: &'static Location<'static>,
+}
+
+impl Failure {
+    #[track_caller]
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+            text.truncate(end);
+            text.push('…');
+        }
+        Self { text, at: Location::caller() }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.at.file().rsplit('/').next().unwrap_or_default();
+        write!(f, "{} ({file}:{})", self.text, self.at.line())
+    }
+}
+
+impl<E: ProvideErrorMetadata + Debug, R: Debug> From<SdkError<E, R>> for Failure {
+    #[track_caller]
+    fn from(error: SdkError<E, R>) -> Self {
+        Self::new(format!("refused: {}", describe(&error)))
+    }
+}
+
+/// The code and the message of a refusal, or what became of the call.
+fn describe<E: ProvideErrorMetadata + Debug, R: Debug>(error: &SdkError<E, R>) -> String {
+    match error.as_service_error() {
+        Some(refusal) => {
+            format!("{}: {}", refusal.code().unwrap_or("no code"), refusal.message().unwrap_or("no message"))
+        }
+        None => format!("{error:?}"),
+    }
+}
+
+/// Passes when both are equal.
+#[track_caller]
+pub(super) fn equal<G: PartialEq<W> + Debug, W: Debug>(what: &str, got: G, want: W) -> Outcome {
+    if got == want { Ok(()) } else { Err(Failure::new(format!("{what}: got {got:?}, want {want:?}"))) }
+}
+
+/// Passes when it holds.
+#[track_caller]
+pub(super) fn holds(holds: bool, what: impl Display) -> Outcome {
+    if holds { Ok(()) } else { Err(Failure::new(format!("does not hold: {what}"))) }
+}
+
+/// What is there. `what` names it when it is not.
+#[track_caller]
+pub(super) fn present<T>(value: Option<T>, what: &str) -> Result<T, Failure> {
+    value.ok_or_else(|| Failure::new(format!("no {what}")))
+}
+
+/// Passes when the service refused with the code.
+#[track_caller]
+pub(super) fn refused<T: Debug, E: ProvideErrorMetadata + Debug, R: Debug>(
+    answer: Result<T, SdkError<E, R>>,
+    code: &str,
+) -> Outcome {
+    match answer {
+        Ok(answer) => Err(Failure::new(format!("accepted, want {code}: {answer:?}"))),
+        Err(SdkError::ServiceError(refusal)) if refusal.err().code() == Some(code) => Ok(()),
+        Err(error) => Err(Failure::new(format!("refused with {}; want {code}", describe(&error)))),
+    }
+}
+
+/// Passes when the service refused, and the client knows the error by this type.
+#[track_caller]
+pub(super) fn refused_as<T: Debug, E: ProvideErrorMetadata + Debug, R: Debug>(
+    answer: Result<T, SdkError<E, R>>,
+    is_wanted: fn(&E) -> bool,
+) -> Outcome {
+    match answer {
+        Ok(answer) => Err(Failure::new(format!("accepted: {answer:?}"))),
+        Err(SdkError::ServiceError(refusal)) if is_wanted(refusal.err()) => Ok(()),
+        Err(error) => Err(Failure::new(format!("refused as another error: {}", describe(&error)))),
+    }
+}

@@ -1,0 +1,134 @@
+//! [`run`]: the table against one peer; [`Report`]: what came of it, held against the peer's list.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use tokio::time::timeout;
+
+use super::check::Check;
+use super::divergences::Divergences;
+use super::expect::{Failure, Outcome};
+use super::peer::Peer;
+
+/// Longest time of a check against a peer with a real clock.
+const REAL_TIME: Duration = Duration::from_secs(45);
+
+/// Longest time of a check under virtual time, which may wait for a year.
+const VIRTUAL_TIME: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// As the service.
+    Passed,
+    /// Not as the service, and listed.
+    Diverges,
+    /// Not as the service, and not listed.
+    Failed,
+    /// Listed, but as the service.
+    Vanished,
+}
+
+/// A check and what it came to, in words.
+#[derive(Clone, Debug)]
+struct Line {
+    check: Check,
+    verdict: Verdict,
+    text: String,
+}
+
+/// What came of running the table.
+#[derive(Clone, Debug)]
+pub struct Report {
+    lines: Vec<Line>,
+    /// Checks that need what the peer does not have.
+    left_out: usize,
+    /// Names of the list that stand for no check that was run.
+    unknown: Vec<String>,
+}
+
+/// Runs the checks that the peer has what is needed for, `side_by_side` at a time, each on the peer that `peer` gives
+/// for it.
+///
+/// # Cancellation
+/// Dropping the future leaves streams and tables behind at the peer.
+pub async fn run(
+    checks: &[Check],
+    peer: impl AsyncFn() -> Peer,
+    side_by_side: usize,
+    divergences: &Divergences,
+) -> Report {
+    let offered = peer().await;
+    let (runnable, left_out): (Vec<_>, Vec<_>) = checks.iter().partition(|check| offered.offers(check.needs));
+    let outcomes = stream::iter(&runnable).map(async |check| perform(check, peer().await).await);
+    let outcomes: Vec<_> = outcomes.buffered(side_by_side).collect().await;
+    let lines = runnable.iter().zip(outcomes);
+    let lines = lines.map(|(check, outcome)| judge(check, outcome, divergences.reason(check.name))).collect();
+    let names: BTreeSet<_> = runnable.iter().map(|check| check.name).collect();
+    let unknown = divergences.names().filter(|name| !names.contains(name)).map(str::to_owned).collect();
+    Report { lines, left_out: left_out.len(), unknown }
+}
+
+async fn perform(check: &Check, peer: Peer) -> Outcome {
+    let longest = if peer.has_virtual_time() { VIRTUAL_TIME } else { REAL_TIME };
+    let late = || Failure::new(format!("no result within {longest:?}"));
+    timeout(longest, (check.run)(peer)).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn judge(check: &Check, outcome: Outcome, reason: Option<&str>) -> Line {
+    let (verdict, text) = match (outcome, reason) {
+        (Ok(()), None) => (Verdict::Passed, String::new()),
+        (Ok(()), Some(reason)) => (Verdict::Vanished, format!("listed, but as the service: {reason}")),
+        (Err(failure), Some(reason)) => (Verdict::Diverges, format!("{reason} [{failure}]")),
+        (Err(failure), None) => (Verdict::Failed, format!("{failure}; see {}", check.source)),
+    };
+    Line { check: *check, verdict, text }
+}
+
+impl Report {
+    /// Whether every check came to what is wanted or listed.
+    pub fn is_clean(&self) -> bool {
+        let is_clean = |line: &Line| matches!(line.verdict, Verdict::Passed | Verdict::Diverges);
+        self.unknown.is_empty() && self.lines.iter().all(is_clean)
+    }
+
+    /// How many checks were as the service.
+    pub fn passed(&self) -> usize {
+        self.count(Verdict::Passed)
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        self.lines.iter().filter(|line| line.verdict == verdict).count()
+    }
+}
+
+/// Every check on a line, then what is wrong.
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            let verdict = match line.verdict {
+                Verdict::Passed => "ok      ",
+                Verdict::Diverges => "diverges",
+                Verdict::Failed => "FAILED  ",
+                Verdict::Vanished => "VANISHED",
+            };
+            let colon = if line.text.is_empty() { "" } else { ": " };
+            writeln!(f, "{verdict} {}{colon}{}", line.check.name, line.text)?;
+        }
+        for name in &self.unknown {
+            writeln!(f, "UNKNOWN  {name}: listed, but not among the checks that were run")?;
+        }
+        let [passed, diverge, failed, vanished] =
+            [Verdict::Passed, Verdict::Diverges, Verdict::Failed, Verdict::Vanished].map(|verdict| self.count(verdict));
+        write!(
+            f,
+            "{passed} as the service, {diverge} known divergences, {failed} failed, {vanished} vanished, {} unknown \
+             names, {} left out",
+            self.unknown.len(),
+            self.left_out
+        )
+    }
+}

@@ -1,0 +1,107 @@
+//! The conformance suite against the embedded services, and against another emulator in process.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_kinesis::config::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use bytes::Bytes;
+use ferrokinesis::store::StoreOptions;
+use futures::SinkExt;
+use futures::channel::mpsc;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use integration_tests::conformance::{self, Divergences, Peer};
+use kinesis_local::LocalAws;
+use tower::ServiceExt;
+
+/// An embedded AWS of a check's own.
+async fn ours() -> Peer {
+    let config = LocalAws::start().await.sdk_config();
+    Peer::new(&config).with_dynamodb(&config).with_virtual_time()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_embedded_services_pass_every_check() {
+    let checks = conformance::checks();
+
+    let report = conformance::run(&checks, ours, 1, &Divergences::default()).await;
+
+    println!("{report}");
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.passed(), checks.len());
+}
+
+/// Calls a router in process, as if it were the network.
+#[derive(Clone, Debug)]
+struct InProcess(axum::Router);
+
+impl InProcess {
+    fn http_client(router: axum::Router) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Self(router));
+        http_client_fn(move |_settings, _components| connector.clone())
+    }
+}
+
+impl HttpConnector for InProcess {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let router = self.0.clone();
+        HttpConnectorFuture::new(async move {
+            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let answer = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+            let answer = answer.map(|body| SdkBody::from_body_1_x(shareable(body)));
+            HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// The same body, that threads can share as the SDK asks for. Its frames pass one by one.
+fn shareable(mut body: Body) -> StreamBody<mpsc::Receiver<Result<Frame<Bytes>, axum::Error>>> {
+    let (mut sender, receiver) = mpsc::channel(0);
+    tokio::spawn(async move {
+        while let Some(frame) = body.frame().await {
+            if sender.send(frame).await.is_err() {
+                return; // caller stopped reading
+            }
+        }
+    });
+    StreamBody::new(receiver)
+}
+
+/// Its clock is the machine's, so this runs in real time; its limits on throughput are on, as the service's are.
+#[tokio::test]
+async fn ferrokinesis_diverges_as_listed() {
+    let options = StoreOptions {
+        create_stream_ms: 0,
+        delete_stream_ms: 0,
+        update_stream_ms: 0,
+        shard_limit: 10_000,
+        ..StoreOptions::default()
+    };
+    let (router, _store) = ferrokinesis::create_app(options);
+    // Else requests above 2 MB are refused by the router.
+    let http_client = InProcess::http_client(router.layer(DefaultBodyLimit::max(64 << 20)));
+    let peer = Peer::new(&conformance::config("http://in-process", http_client));
+    let divergences = Divergences::parse(include_str!("../conformance/divergences/ferrokinesis-0.7.0.txt")).unwrap();
+
+    let report = conformance::run(&conformance::checks(), async || peer.clone(), 16, &divergences).await;
+
+    println!("{report}");
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn every_check_has_a_name_of_its_own_and_a_source() {
+    let checks = conformance::checks();
+
+    let names: BTreeSet<_> = checks.iter().map(|check| check.name).collect();
+    assert_eq!(names.len(), checks.len());
+    assert!(checks.len() >= 80, "{} checks", checks.len());
+    let has_source =
+        |source: &str| source.starts_with("https://docs.aws.amazon.com/") || source.starts_with("observed");
+    assert!(checks.iter().all(|check| has_source(check.source)));
+}

@@ -1,0 +1,123 @@
+//! A look at an application's fleet from outside: leases, owners, progress, leader.
+
+use std::fmt;
+
+use aws_types::SdkConfig;
+use kpl::ShardId;
+
+use crate::{
+    checkpoint::Checkpoint,
+    lease::{
+        WorkerId,
+        dynamodb::DynamoDbLeaseStore,
+        store::{FleetVersion, LeaseStore as _, StoreError},
+    },
+};
+
+/// What the lease table of an application says. Prints as a table.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FleetStatus {
+    /// The worker that holds the leader's lock; it may have died a moment ago.
+    pub leader: Option<WorkerId>,
+    /// State of the migration from KCL 2.x as the table has it: `CLIENT_VERSION_3X` for a fleet of KCL 3.x.
+    pub version: Option<String>,
+    /// Workers that have reported and not left, by id.
+    pub workers: Vec<WorkerStatus>,
+    /// Leases by shard.
+    pub leases: Vec<LeaseStatus>,
+}
+
+/// A worker of the fleet.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// Its id.
+    pub id: WorkerId,
+    /// When it reported last, by its own clock, in seconds since 1970.
+    pub last_report_seconds: u64,
+    /// Leases that it processes, those of ended shards left out.
+    pub leases: usize,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LeaseStatus {
+    /// The shard.
+    pub shard_id: ShardId,
+    /// The worker that processes it.
+    pub owner: Option<WorkerId>,
+    /// The worker that it is being handed over to.
+    pub next_owner: Option<WorkerId>,
+    /// How far it is processed.
+    pub checkpoint: Checkpoint,
+    /// Heartbeats, checkpoints and changes of owner so far.
+    pub counter: u64,
+    /// What its processor takes in, in KiB/s, when measured.
+    pub throughput_kbps: Option<f64>,
+}
+
+impl FleetStatus {
+    /// Reads the lease table of an application; the table has the application's name unless configured otherwise. Only
+    /// reads; needs `dynamodb:Scan` and `dynamodb:GetItem`.
+    ///
+    /// # Errors
+    /// The table does not exist or cannot be read.
+    ///
+    /// # Cancellation
+    /// Safe at any time.
+    pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, StoreError> {
+        let store = DynamoDbLeaseStore::new(aws, table.into(), false);
+        let mut scan = store.scan().await?;
+        let leader = store.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
+        let version = match store.fleet_version().await? {
+            FleetVersion::Unknown => None,
+            FleetVersion::V3 => Some("CLIENT_VERSION_3X".to_owned()),
+            FleetVersion::Other(version) => Some(version),
+        };
+        scan.leases.sort_by(|a, b| a.key.cmp(&b.key));
+        scan.workers.sort_by(|a, b| a.id.cmp(&b.id));
+        let processes = |id: &WorkerId| {
+            scan.leases.iter().filter(|lease| !lease.is_ended() && lease.actual_owner() == Some(id)).count()
+        };
+        let worker = |worker: &crate::coordination::membership::WorkerItem| WorkerStatus {
+            id: worker.id.clone(),
+            last_report_seconds: worker.last_update_seconds,
+            leases: processes(&worker.id),
+        };
+        let workers = scan.workers.iter().map(worker).collect();
+        let leases = scan.leases.iter().map(|lease| LeaseStatus {
+            shard_id: lease.shard_id.clone(),
+            owner: lease.actual_owner().cloned(),
+            next_owner: lease.owner.clone().filter(|_| lease.in_handoff()),
+            checkpoint: lease.checkpoint.clone(),
+            counter: lease.counter,
+            throughput_kbps: lease.throughput_kbps,
+        });
+        Ok(Self { leader, version, workers, leases: leases.collect() })
+    }
+}
+
+impl fmt::Display for FleetStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let none = || "-".to_owned();
+        writeln!(f, "leader   {}", self.leader.as_ref().map_or_else(none, ToString::to_string))?;
+        writeln!(f, "version  {}", self.version.clone().unwrap_or_else(none))?;
+        for worker in &self.workers {
+            let WorkerStatus { id, last_report_seconds, leases } = worker;
+            writeln!(f, "worker   {id}  {leases} leases, reported at second {last_report_seconds}")?;
+        }
+        for lease in &self.leases {
+            let owner = lease.owner.as_ref().map_or_else(none, ToString::to_string);
+            let next = lease.next_owner.as_ref().map(|next| format!(" -> {next}")).unwrap_or_default();
+            let LeaseStatus { shard_id, checkpoint, counter, .. } = lease;
+            let throughput = lease.throughput_kbps.unwrap_or(0.0);
+            writeln!(
+                f,
+                "lease    {shard_id}  {owner}{next}  at {checkpoint}  counter {counter}  {throughput:.1} KiB/s"
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! The coordination's metrics, through the `metrics` facade: names and dimensions are those of Java KCL, as labels.
+//! Without a recorder they cost next to nothing.
+//!
+//! | Operation | metrics |
+//! |---|---|
+//! | RenewAllLeases | CurrentLeases (gauge), LostLeases, RenewLease.Success, RenewLease.Time |
+//! | LeaseDiscovery | NewLeasesDiscovered |
+//! | LeaseAssignmentManager | TotalLeases, NumWorkers, ExpiredLeases, LeaseSpillover (gauges), NumOfLeasesReassignment, FailedAssignmentCount, Success, Time |
+//! | WorkerMetricStatsReporter | Success, Time |
+//! | LeaderDecider | LeaderDecider:IsLeader (gauge) |
+//! | PeriodicShardSyncManager | NumStreamsWithPartialLeases (gauge), Success |
+//!
+//! Those without "gauge" are counters, or histograms in milliseconds where the name ends in Time.
+
+use std::time::Duration;
+
+use metrics::{SharedString, counter, gauge, histogram};
+
+/// What a leader's cycle saw and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cycle {
+    pub(crate) leases: usize,
+    pub(crate) workers: usize,
+    /// Leases that nobody keeps alive.
+    pub(crate) expired: usize,
+    /// Of these, left without a worker.
+    pub(crate) spillover: usize,
+    pub(crate) moves: usize,
+    pub(crate) failed_moves: usize,
+}
+
+/// Records for one worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    worker_id: SharedString,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of leases and workers")]
+impl Recorder {
+    pub(crate) fn new(worker_id: &str) -> Self {
+        Self { worker_id: worker_id.to_owned().into() }
+    }
+
+    pub(crate) fn current_leases(&self, leases: usize) {
+        gauge!("CurrentLeases", "Operation" => "RenewAllLeases", "WorkerIdentifier" => self.worker_id.clone())
+            .set(leases as f64);
+    }
+
+    pub(crate) fn lease_lost(&self) {
+        counter!("LostLeases", "Operation" => "RenewAllLeases", "WorkerIdentifier" => self.worker_id.clone())
+            .increment(1);
+    }
+
+    pub(crate) fn renewed(&self, success: bool, took: Duration) {
+        self.outcome("RenewAllLeases", "RenewLease.Success", success);
+        self.time("RenewAllLeases", "RenewLease.Time", took);
+    }
+
+    pub(crate) fn discovered(&self, leases: usize) {
+        counter!("NewLeasesDiscovered", "Operation" => "LeaseDiscovery", "WorkerIdentifier" => self.worker_id.clone())
+            .increment(leases as u64);
+    }
+
+    pub(crate) fn reported(&self, success: bool, took: Duration) {
+        self.outcome("WorkerMetricStatsReporter", "Success", success);
+        self.time("WorkerMetricStatsReporter", "Time", took);
+    }
+
+    pub(crate) fn is_leader(&self, leader: bool) {
+        gauge!("LeaderDecider:IsLeader", "Operation" => "LeaderDecider", "WorkerIdentifier" => self.worker_id.clone())
+            .set(f64::from(u8::from(leader)));
+    }
+
+    pub(crate) fn hole(&self, found: bool) {
+        gauge!("NumStreamsWithPartialLeases", "Operation" => "PeriodicShardSyncManager")
+            .set(f64::from(u8::from(found)));
+    }
+
+    pub(crate) fn synced(&self, success: bool) {
+        counter!("Success", "Operation" => "PeriodicShardSyncManager").increment(u64::from(success));
+    }
+
+    pub(crate) fn cycle(&self, cycle: Cycle, took: Duration) {
+        const OPERATION: &str = "LeaseAssignmentManager";
+        gauge!("TotalLeases", "Operation" => OPERATION).set(cycle.leases as f64);
+        gauge!("NumWorkers", "Operation" => OPERATION).set(cycle.workers as f64);
+        gauge!("ExpiredLeases", "Operation" => OPERATION).set(cycle.expired as f64);
+        gauge!("LeaseSpillover", "Operation" => OPERATION).set(cycle.spillover as f64);
+        counter!("NumOfLeasesReassignment", "Operation" => OPERATION).increment(cycle.moves as u64);
+        counter!("FailedAssignmentCount", "Operation" => OPERATION).increment(cycle.failed_moves as u64);
+        counter!("Success", "Operation" => OPERATION).increment(1);
+        histogram!("Time", "Operation" => OPERATION).record(millis(took));
+    }
+
+    fn outcome(&self, operation: &'static str, name: &'static str, success: bool) {
+        counter!(name, "Operation" => operation, "WorkerIdentifier" => self.worker_id.clone())
+            .increment(u64::from(success));
+    }
+
+    fn time(&self, operation: &'static str, name: &'static str, took: Duration) {
+        histogram!(name, "Operation" => operation, "WorkerIdentifier" => self.worker_id.clone()).record(millis(took));
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

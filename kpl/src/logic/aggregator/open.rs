@@ -1,0 +1,128 @@
+//! The aggregates that records may still join: one for all of them, or one for each key.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Limits;
+use crate::{HashKey, UserRecord, aggregated::Aggregate, logic::pending::Pending};
+
+#[derive(Debug)]
+pub(super) enum Open<T> {
+    One(Aggregate<Pending<T>>),
+    ByKey(ByKey<T>),
+}
+
+/// Aggregates whose records have the same partition key and the same hash key.
+#[derive(Debug)]
+pub(super) struct ByKey<T> {
+    /// By the number of the first record.
+    groups: BTreeMap<u64, Aggregate<Pending<T>>>,
+    /// Numbers of the groups that have a hash key: one, unless partition keys share an explicit hash key.
+    numbers: HashMap<HashKey, Vec<u64>>,
+}
+
+impl<T: AsRef<UserRecord>> Open<T> {
+    pub(super) fn new(by_key: bool) -> Self {
+        match by_key {
+            true => Self::ByKey(ByKey { groups: BTreeMap::new(), numbers: HashMap::new() }),
+            false => Self::One(Aggregate::new()),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first().is_none()
+    }
+
+    /// Whether there is but one record.
+    pub(super) fn is_single(&self) -> bool {
+        match self {
+            Self::One(aggregate) => aggregate.len() == 1,
+            Self::ByKey(ByKey { groups, .. }) => groups.len() == 1 && groups.values().all(|group| group.len() == 1),
+        }
+    }
+
+    /// The record that was put first.
+    pub(super) fn first(&self) -> Option<&Pending<T>> {
+        match self {
+            Self::One(aggregate) => aggregate.records().first(),
+            Self::ByKey(ByKey { groups, .. }) => groups.first_key_value()?.1.records().first(),
+        }
+    }
+
+    /// Adds a record. Returns the aggregate that is complete with it, or the record if it does not fit.
+    pub(super) fn try_push(
+        &mut self,
+        record: Pending<T>,
+        limits: Limits,
+    ) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
+        match self {
+            Self::One(aggregate) => {
+                aggregate.try_push(record, limits.max_bytes)?;
+                Ok(limits.are_reached(aggregate).then(|| std::mem::take(aggregate)))
+            }
+            Self::ByKey(by_key) => by_key.try_push(record, limits),
+        }
+    }
+
+    /// Takes the aggregate out that `record` would join.
+    pub(super) fn take_for(&mut self, record: &Pending<T>) -> Option<Aggregate<Pending<T>>> {
+        match self {
+            Self::One(aggregate) => Some(std::mem::take(aggregate)),
+            Self::ByKey(by_key) => by_key.group_of(record).map(|number| by_key.take(number)),
+        }
+    }
+
+    /// Takes the aggregates out whose first record is one of those asked for: all those before some instant, or number.
+    pub(super) fn take_if(&mut self, wanted: impl Fn(&Pending<T>) -> bool) -> Vec<Aggregate<Pending<T>>> {
+        let mut taken = Vec::new();
+        while self.first().is_some_and(&wanted) {
+            match self {
+                Self::One(aggregate) => taken.push(std::mem::take(aggregate)),
+                Self::ByKey(by_key) => {
+                    let Some((&number, _)) = by_key.groups.first_key_value() else { break };
+                    taken.push(by_key.take(number));
+                }
+            }
+        }
+        taken
+    }
+}
+
+impl<T: AsRef<UserRecord>> ByKey<T> {
+    fn group_of(&self, record: &Pending<T>) -> Option<u64> {
+        let key = record.as_ref().partition_key();
+        let has_key = |number: &&u64| {
+            let first = self.groups.get(number).and_then(|group| group.records().first());
+            first.is_some_and(|first| first.as_ref().partition_key() == key)
+        };
+        self.numbers.get(&record.hash_key)?.iter().find(has_key).copied()
+    }
+
+    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
+        let (hash_key, number) = (record.hash_key, self.group_of(&record).unwrap_or(record.number));
+        let mut group = self.groups.remove(&number).unwrap_or_default();
+        let is_new = group.is_empty();
+        let pushed = group.try_push(record, limits.max_bytes);
+        if group.is_empty() {
+            return pushed.map(|()| None);
+        }
+        let is_full = pushed.is_ok() && limits.are_reached(&group);
+        self.groups.insert(number, group);
+        if is_new {
+            self.numbers.entry(hash_key).or_default().push(number);
+        }
+        pushed.map(|()| is_full.then(|| self.take(number)))
+    }
+
+    fn take(&mut self, number: u64) -> Aggregate<Pending<T>> {
+        let group = self.groups.remove(&number).unwrap_or_default();
+        if let Some(hash_key) = group.records().first().map(|first| first.hash_key)
+            && let Some(numbers) = self.numbers.get_mut(&hash_key)
+        {
+            numbers.retain(|other| *other != number);
+            if numbers.is_empty() {
+                self.numbers.remove(&hash_key);
+            }
+        }
+        group
+    }
+}

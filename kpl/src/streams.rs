@@ -1,0 +1,315 @@
+//! The streams of a producer: one pipeline each, which appears with the first record and goes when it was idle.
+//!
+//! - (A) A stream has at most one pipeline at a time: who starts it takes the receiver of its commands, and it ends by
+//!   putting the receiver back.
+//! - (B) No command is left without a pipeline. Commands are counted when they are sent; the one that finds the count at
+//!   zero starts the pipeline, and the pipeline ends only if it can set the number that it has received back to zero.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use futures::FutureExt as _;
+use tokio::{runtime::Handle, sync::mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Aggregation, Event,
+    config::{Config, MAX_RECORD_BYTES},
+    kinesis::{Kinesis, Stream},
+    pipeline::{self, COMMANDS, Command},
+    space::Space,
+};
+
+/// Told of every event.
+pub(crate) type OnEvent = Arc<dyn Fn(&Stream, &Event) + Send + Sync>;
+
+/// Streams that are kept in mind before those without a handle and without a pipeline are forgotten.
+const FORGET_BEYOND: usize = 64;
+
+/// What the pipelines of a producer share. Holds nothing that could keep a pipeline from ending.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) kinesis: Arc<dyn Kinesis>,
+    pub(crate) on_event: Option<OnEvent>,
+    pub(crate) space: Space,
+    /// No more records will come: pipelines end when they have resolved what they have.
+    pub(crate) closing: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    /// What a pipeline panicked with. Locked to put it in and to take it out.
+    panicked: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Context {
+    pub(crate) fn new(config: Config, kinesis: Arc<dyn Kinesis>, on_event: Option<OnEvent>) -> Self {
+        let space = Space::new(config.max_outstanding_records, config.max_outstanding_bytes);
+        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self { config, kinesis, on_event, space, closing, tasks, panicked: Mutex::new(None) }
+    }
+
+    pub(crate) fn close(&self) {
+        self.space.close();
+        self.closing.cancel();
+        self.tasks.close();
+    }
+
+    /// Logs what happened to `stream` and tells the application.
+    pub(crate) fn notify(&self, stream: &Stream, event: &Event) {
+        match event {
+            Event::ShardMapUpdated { open_shards } => tracing::info!(%stream, open_shards, "shard map updated"),
+            Event::ShardMapUnavailable { code, message, retry_in } => {
+                tracing::warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may go unaggregated");
+            }
+            Event::StreamNotDescribed { code, message } => {
+                tracing::warn!(%stream, %code, %message, "stream cannot be described, taken for one of default settings");
+            }
+            Event::PartitionKeysIgnored { aggregation } => match aggregation {
+                Aggregation::Off => tracing::info!(%stream, "stream ignores partition keys"),
+                _ => tracing::warn!(%stream, "stream ignores partition keys, aggregation is off"),
+            },
+            Event::SettingDefeated { setting, reason } => tracing::warn!(%stream, setting, reason, "setting defeated"),
+            Event::CallFailed { kinesis_records, code, message } => {
+                tracing::warn!(%stream, kinesis_records, %code, %message, "put records failed");
+            }
+            Event::EntryFailed { shard_id, user_records, code, message } => {
+                let shard_id = shard_id.as_ref().map(tracing::field::display);
+                tracing::debug!(%stream, shard_id, user_records, %code, %message, "kinesis record failed");
+            }
+            Event::WrongShard { predicted, actual, user_records } => {
+                tracing::debug!(%stream, %predicted, %actual, user_records, "aggregate stored in another shard");
+            }
+            Event::RecordsExpired { user_records } => tracing::error!(%stream, user_records, "records expired"),
+        }
+        if let Some(on_event) = &self.on_event {
+            on_event(stream, event);
+        }
+    }
+
+    /// What a pipeline panicked with, once.
+    pub(crate) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        locked(&self.panicked).take()
+    }
+}
+
+/// Closes the producer unless a pipeline ends as it should.
+pub(crate) struct Guard {
+    context: Arc<Context>,
+    pub(crate) armed: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.armed {
+            self.context.close();
+        }
+    }
+}
+
+/// What a pipeline tells the handles.
+#[derive(Debug)]
+pub(crate) struct Status {
+    /// Most bytes of a record; the most that any stream takes before it is known.
+    pub(crate) max_record_bytes: AtomicUsize,
+}
+
+/// The way into one stream's pipeline, whether that is running or not.
+pub(crate) struct Intake {
+    pub(crate) stream: Stream,
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// Commands sent since the pipeline was started; 0 while there is none.
+    sent: AtomicU64,
+    pub(crate) status: Arc<Status>,
+    /// The receiver while there is no pipeline. Locked to put it in and to take it out.
+    parked: Mutex<Option<mpsc::Receiver<Command>>>,
+}
+
+impl Intake {
+    fn new(stream: Stream) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let status = Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES) });
+        Self { stream, commands, sent: AtomicU64::new(0), status, parked: Mutex::new(Some(receiver)) }
+    }
+
+    /// Whether there is a pipeline.
+    pub(crate) fn is_running(&self) -> bool {
+        self.sent.load(Ordering::Acquire) > 0
+    }
+
+    /// Sends a command; says whether the caller has to start the pipeline.
+    fn send(&self, permit: mpsc::Permit<'_, Command>, command: Command) -> bool {
+        let before = self.sent.fetch_add(1, Ordering::AcqRel);
+        permit.send(command);
+        before == 0
+    }
+
+    /// What a pipeline needs to start, while there is none.
+    fn take_receiver(&self) -> Option<mpsc::Receiver<Command>> {
+        locked(&self.parked).take()
+    }
+
+    /// Ends the pipeline unless there are commands that it has not received: then hands the receiver back.
+    pub(crate) fn park(
+        &self,
+        commands: mpsc::Receiver<Command>,
+        received: u64,
+    ) -> Result<(), Option<mpsc::Receiver<Command>>> {
+        // First the receiver, then the count: who finds the count at zero needs the receiver.
+        *locked(&self.parked) = Some(commands);
+        match self.sent.compare_exchange(received, 0, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.take_receiver()),
+        }
+    }
+}
+
+/// All streams of a producer.
+pub(crate) struct Streams {
+    pub(crate) context: Arc<Context>,
+    pub(crate) runtime: Handle,
+    /// Locked to look a stream up or to list them.
+    known: Mutex<Known>,
+}
+
+struct Known {
+    intakes: HashMap<Stream, Arc<Intake>>,
+    forget_beyond: usize,
+}
+
+impl Streams {
+    pub(crate) fn new(context: Context, runtime: Handle) -> Self {
+        let known = Known { intakes: HashMap::new(), forget_beyond: FORGET_BEYOND };
+        Self { context: Arc::new(context), runtime, known: Mutex::new(known) }
+    }
+
+    /// The intake of `stream`.
+    pub(crate) fn get(&self, stream: Stream) -> Arc<Intake> {
+        let mut known = locked(&self.known);
+        if let Some(intake) = known.intakes.get(&stream) {
+            return intake.clone();
+        }
+        if known.intakes.len() >= known.forget_beyond {
+            known.intakes.retain(|_, intake| Arc::strong_count(intake) > 1 || intake.is_running());
+            known.forget_beyond = FORGET_BEYOND.max(2 * known.intakes.len());
+        }
+        let intake = Arc::new(Intake::new(stream.clone()));
+        known.intakes.insert(stream, intake.clone());
+        intake
+    }
+
+    /// The intakes of all streams that have one.
+    pub(crate) fn all(&self) -> Vec<Arc<Intake>> {
+        locked(&self.known).intakes.values().cloned().collect()
+    }
+
+    /// Sends a command, and starts the pipeline if there is none.
+    pub(crate) fn send(&self, intake: &Arc<Intake>, permit: mpsc::Permit<'_, Command>, command: Command) {
+        if intake.send(permit, command) {
+            self.start(intake);
+        }
+    }
+
+    /// Accepts no more records. Everything that was accepted is resolved when all tasks have ended.
+    pub(crate) fn close(&self) {
+        self.context.close();
+        // A put may be about to send a command where there is no pipeline.
+        self.all().iter().for_each(|intake| self.start(intake));
+    }
+
+    fn start(&self, intake: &Arc<Intake>) {
+        let Some(commands) = intake.take_receiver() else { return };
+        let (context, weak) = (self.context.clone(), Arc::downgrade(intake));
+        let guard = Guard { context: context.clone(), armed: true };
+        let pipeline = run(weak, intake.stream.clone(), commands, context, guard);
+        self.context.tasks.spawn_on(pipeline, &self.runtime);
+    }
+}
+
+/// A pipeline, whose panic is kept for who shuts the producer down.
+async fn run(
+    intake: Weak<Intake>,
+    stream: Stream,
+    commands: mpsc::Receiver<Command>,
+    context: Arc<Context>,
+    mut guard: Guard,
+) {
+    let pipeline = pipeline::run(intake, stream, commands, context.clone());
+    match AssertUnwindSafe(pipeline).catch_unwind().await {
+        Ok(()) => guard.armed = false,
+        Err(panic) => *locked(&context.panicked) = Some(panic),
+    }
+}
+
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams").field("config", &self.context.config).finish_non_exhaustive()
+    }
+}
+
+/// The data is whole even when a thread has panicked between two of its changes.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const COMMANDS_OF_EACH: u64 = 20_000;
+
+    /// A pipeline that ends as soon as there is nothing to do. Returns what it has received.
+    fn run_briefly(intake: &Intake, mut commands: mpsc::Receiver<Command>, running: &AtomicUsize) -> u64 {
+        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+        let mut received = 0;
+        loop {
+            while commands.try_recv().is_ok() {
+                received += 1;
+            }
+            running.fetch_sub(1, Ordering::SeqCst);
+            match intake.park(commands, received) {
+                Ok(()) => return received,
+                Err(again) => commands = again.expect("nobody else takes it"),
+            }
+            running.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn no_command_is_left_without_a_pipeline_however_often_that_ends() {
+        let intake = Intake::new(Stream::Name("StockTradeStream".into()));
+        let (running, received, ended) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
+
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..COMMANDS_OF_EACH {
+                        let permit = loop {
+                            match intake.commands.try_reserve() {
+                                Ok(permit) => break permit,
+                                Err(_) => thread::yield_now(),
+                            }
+                        };
+                        if intake.send(permit, Command::Flush { done: oneshot::channel().0 }) {
+                            let commands = intake.take_receiver().expect("who finds zero takes it");
+                            received.fetch_add(run_briefly(&intake, commands, &running), Ordering::SeqCst);
+                            ended.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+        });
+
+        assert_eq!(received.into_inner(), 4 * COMMANDS_OF_EACH);
+        assert!(ended.into_inner() > 10 && !intake.is_running());
+    }
+}
