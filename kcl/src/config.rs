@@ -7,8 +7,13 @@ use std::{
 
 use aws_types::SdkConfig;
 
+mod checkpointing;
+mod error_policy;
 mod retrieval;
 
+pub use checkpointing::{CheckpointEvery, Deaggregation};
+pub(crate) use error_policy::GiveUp;
+pub use error_policy::{ErrorPolicy, FailedRecords};
 pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Retrieval};
 
@@ -68,6 +73,10 @@ pub(crate) struct Settings {
     pub(crate) shutdown_grace: Duration,
     pub(crate) retrieval: Retrieval,
     pub(crate) prefetch: Prefetch,
+    pub(crate) error_policy: ErrorPolicy,
+    /// None: only the processor checkpoints.
+    pub(crate) checkpoint_every: Option<CheckpointEvery>,
+    pub(crate) deaggregation: Deaggregation,
 }
 
 /// Builds a [`Worker`]. Get one from [`Worker::builder`].
@@ -98,6 +107,9 @@ impl WorkerBuilder {
             shutdown_grace: Duration::from_secs(30),
             retrieval: Retrieval::default(),
             prefetch: Prefetch::default(),
+            error_policy: ErrorPolicy::default(),
+            checkpoint_every: None,
+            deaggregation: Deaggregation::default(),
         };
         Self { aws: aws.clone(), settings, events: Events::default() }
     }
@@ -173,6 +185,26 @@ impl WorkerBuilder {
     /// was read and does not fit yet. Source: KCL `maxByteSize`.
     pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
         self.settings.prefetch.bytes = bytes;
+        self
+    }
+
+    /// What happens when a processor fails. Default [`ErrorPolicy::restart`].
+    pub fn on_processor_error(mut self, policy: ErrorPolicy) -> Self {
+        self.settings.error_policy = policy;
+        self
+    }
+
+    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and after
+    /// `shutdown_requested`. Default: only the processor checkpoints, by its [`Checkpointer`](crate::Checkpointer); it may
+    /// do so as well.
+    pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
+        self.settings.checkpoint_every = Some(every);
+        self
+    }
+
+    /// What is done with aggregates. Default [`Deaggregation::DropForeign`].
+    pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
+        self.settings.deaggregation = deaggregation;
         self
     }
 
@@ -283,6 +315,8 @@ impl WorkerBuilder {
             ("max leases", settings.max_leases),
             ("prefetch records", settings.prefetch.records as usize),
             ("prefetch bytes", settings.prefetch.bytes as usize),
+            ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
+            ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];
         if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError::OutOfBounds { what, value: "0".to_owned(), bounds: "at least 1" });

@@ -17,6 +17,7 @@ use crate::{
     lease::store::{LeaseStore, StoreError},
     metrics::Recorder,
     retrieval::registration::Registration,
+    shard_status::Board,
 };
 
 pub(crate) mod assigner;
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Recorder,
     /// The consumer that shards subscribe as, under enhanced fan-out.
     pub(crate) registration: Registration,
+    /// What the worker's shards are doing.
+    pub(crate) board: Board,
 }
 
 /// Tells a loop of this worker that there is something to do before its time.
@@ -56,8 +59,9 @@ impl Context {
         store: Arc<dyn LeaseStore>,
     ) -> Self {
         let metrics = Recorder::new(settings.worker_id.as_str());
-        let (clock, nudges, registration) = (WallClock::new(), Nudges::default(), Registration::default());
-        Self { settings, events, kinesis, store, clock, nudges, metrics, registration }
+        let (clock, nudges) = (WallClock::new(), Nudges::default());
+        let (registration, board) = (Registration::default(), Board::default());
+        Self { settings, events, kinesis, store, clock, nudges, metrics, registration, board }
     }
 
     /// Reports a failed call to the lease table that is tried again.

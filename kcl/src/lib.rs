@@ -83,14 +83,18 @@ mod processor;
 mod record;
 mod retrieval;
 mod shard;
+mod shard_status;
 #[cfg(test)]
 mod simulation;
 mod utilization;
 mod worker;
 
-pub use checkpoint::{Checkpoint, Position};
-pub use checkpointer::Checkpointer;
-pub use config::{Assignment, FanOut, InitialPosition, Retrieval, WorkerBuilder};
+pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
+pub use checkpointer::{Checkpointer, PreparedCheckpoint};
+pub use config::{
+    Assignment, CheckpointEvery, Deaggregation, ErrorPolicy, FailedRecords, FanOut, InitialPosition, Retrieval,
+    WorkerBuilder,
+};
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
 pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
@@ -99,6 +103,7 @@ pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
+pub use shard_status::{ShardPhase, ShardStatus};
 pub use worker::Worker;
 
 /// Any error of user code, of the SDK or of a service.

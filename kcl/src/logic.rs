@@ -6,6 +6,8 @@ pub(crate) mod coverage;
 pub(crate) mod cpu;
 pub(crate) mod cursor;
 pub(crate) mod deaggregate;
+pub(crate) mod due;
+pub(crate) mod failures;
 pub(crate) mod fleet_view;
 pub(crate) mod leadership;
 pub(crate) mod membership;

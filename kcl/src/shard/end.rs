@@ -107,7 +107,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
         let mut failures = 0;
         loop {
-            let write = CheckpointWrite { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
+            let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
             match self.handle.checkpoint(write).await {
                 Ok(()) => return Ok(()),
                 Err(CheckpointError::Table(error)) => {
