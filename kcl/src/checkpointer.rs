@@ -1,7 +1,7 @@
 //! How a processor stores its progress.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -42,6 +42,19 @@ struct Shared {
     failed: AtomicBool,
 }
 
+impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Progress is consistent between any two of its statements, so a panic elsewhere does not spoil it.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a checkpoint of all that the application was given writes.
+    fn everything_seen(&self, seen: &Mutex<Option<Position>>) -> Option<Position> {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        self.progress().everything(Some(&seen))
+    }
+}
+
 /// What is delivered record by record: how far that is.
 #[derive(Debug, Clone)]
 struct View {
@@ -49,6 +62,33 @@ struct View {
     seen: Arc<Mutex<Option<Position>>>,
     /// Dropped with the last clone of the view.
     _alive: mpsc::Sender<()>,
+}
+
+/// What became of records that were given one by one.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    shared: Arc<Shared>,
+    seen: Arc<Mutex<Option<Position>>>,
+    dropped: mpsc::Receiver<()>,
+}
+
+impl Seen {
+    /// Waits until everything that the application was given is checkpointed. False: it dropped its checkpointers before.
+    pub(crate) async fn settled(&mut self) -> bool {
+        loop {
+            let mut stored = std::pin::pin!(self.shared.stored.notified());
+            // From here on no checkpoint is missed.
+            stored.as_mut().enable();
+            if self.shared.everything_seen(&self.seen).is_none() {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                () = stored => {}
+                _ = self.dropped.recv() => return self.shared.everything_seen(&self.seen).is_none(),
+            }
+        }
+    }
 }
 
 impl Checkpointer {
@@ -63,12 +103,12 @@ impl Checkpointer {
         Self { shared: Arc::new(shared), view: None }
     }
 
-    /// One for an application that is given records one by one; see [`saw`](Self::saw). The receiver ends when the last
-    /// clone is dropped.
-    pub(crate) fn record_by_record(&self) -> (Self, mpsc::Receiver<()>) {
+    /// One for an application that is given records one by one, which [`saw`](Self::saw) notes; and what became of them.
+    pub(crate) fn record_by_record(&self) -> (Self, Seen) {
         let (alive, dropped) = mpsc::channel(1);
-        let view = View { seen: Arc::new(Mutex::new(None)), _alive: alive };
-        (Self { shared: Arc::clone(&self.shared), view: Some(view) }, dropped)
+        let view = View { seen: Arc::default(), _alive: alive };
+        let seen = Seen { shared: Arc::clone(&self.shared), seen: Arc::clone(&view.seen), dropped };
+        (Self { shared: Arc::clone(&self.shared), view: Some(view) }, seen)
     }
 
     /// The application was given the record at this position.
@@ -161,8 +201,7 @@ impl Checkpointer {
     }
 
     pub(crate) fn with_progress<T>(&self, look: impl FnOnce(&mut Progress) -> T) -> T {
-        // Progress is consistent between any two of its statements, so a panic elsewhere does not spoil it.
-        look(&mut self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.shared.progress())
     }
 
     /// Whether a checkpoint failed since this was last asked.
@@ -170,23 +209,11 @@ impl Checkpointer {
         self.shared.failed.swap(false, Ordering::Relaxed)
     }
 
-    /// Resolves when everything that this checkpointer's application has seen is stored.
-    pub(crate) async fn everything_stored(&self) {
-        loop {
-            let mut stored = std::pin::pin!(self.shared.stored.notified());
-            // From here on no checkpoint is missed.
-            stored.as_mut().enable();
-            if self.everything().is_none() {
-                return;
-            }
-            stored.await;
-        }
-    }
-
     fn everything(&self) -> Option<Position> {
-        let Some(view) = &self.view else { return self.with_progress(|progress| progress.everything(None)) };
-        let seen = view.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        self.with_progress(|progress| progress.everything(Some(&seen)))
+        match &self.view {
+            None => self.with_progress(|progress| progress.everything(None)),
+            Some(view) => self.shared.everything_seen(&view.seen),
+        }
     }
 
     fn in_range(&self, attempted: &Position) -> Result<Option<Position>, CheckpointError> {

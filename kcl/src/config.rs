@@ -77,6 +77,8 @@ pub(crate) struct Settings {
     /// None: only the processor checkpoints.
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
     pub(crate) deaggregation: Deaggregation,
+    /// Of `build_for_each`.
+    pub(crate) concurrency: usize,
 }
 
 /// Builds a [`Worker`]. Get one from [`Worker::builder`].
@@ -84,7 +86,7 @@ pub(crate) struct Settings {
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
     aws: SdkConfig,
-    settings: Settings,
+    pub(crate) settings: Settings,
     events: Events,
 }
 
@@ -110,6 +112,7 @@ impl WorkerBuilder {
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
+            concurrency: 1,
         };
         Self { aws: aws.clone(), settings, events: Events::default() }
     }
@@ -200,6 +203,17 @@ impl WorkerBuilder {
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = Some(every);
         self
+    }
+
+    /// Records of one shard that [`build_for_each`](Self::build_for_each) handles at the same time. Default 1, at least 1.
+    /// Of no effect on other workers.
+    pub fn concurrency(mut self, records: usize) -> Self {
+        self.settings.concurrency = records;
+        self
+    }
+
+    pub(crate) fn concurrency_per_shard(&self) -> usize {
+        self.settings.concurrency
     }
 
     /// What is done with aggregates. Default [`Deaggregation::DropForeign`].
@@ -315,6 +329,7 @@ impl WorkerBuilder {
             ("max leases", settings.max_leases),
             ("prefetch records", settings.prefetch.records as usize),
             ("prefetch bytes", settings.prefetch.bytes as usize),
+            ("concurrency", settings.concurrency),
             ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
             ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];

@@ -73,6 +73,8 @@ mod coordination;
 mod error;
 mod event;
 mod fleet;
+mod for_each;
+mod handle;
 mod kinesis;
 mod lease;
 mod logic;
@@ -86,6 +88,7 @@ mod shard;
 mod shard_status;
 #[cfg(test)]
 mod simulation;
+mod streams;
 mod utilization;
 mod worker;
 
@@ -98,12 +101,15 @@ pub use config::{
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
 pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
+pub use for_each::{ForEach, ForEachProcessor};
+pub use handle::WorkerHandle;
 pub use kinesis::{KinesisError, KinesisErrorKind};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
 pub use shard_status::{ShardPhase, ShardStatus};
+pub use streams::{ShardStream, ShardStreams, Stopper};
 pub use worker::Worker;
 
 /// Any error of user code, of the SDK or of a service.

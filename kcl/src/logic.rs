@@ -19,5 +19,7 @@ pub(crate) mod shard_sync;
 pub(crate) mod throughput;
 pub(crate) mod utilization;
 
+pub(crate) mod window;
+
 #[cfg(test)]
 mod purity;

@@ -74,6 +74,10 @@ impl<F: ProcessorFactory> Worker<F> {
         Self { context: Arc::new(context), factory: Arc::new(factory) }
     }
 
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     /// Runs until something makes it impossible to go on.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Interrupt, ShardTask, backoff,
     contained::contained_now,
+    end::NoEnd,
     feed::{Feed, Run},
 };
 use crate::{
@@ -57,19 +58,24 @@ impl<F: ProcessorFactory> ShardTask<F> {
         loop {
             let start = self.start_at(mem::take(&mut latest_is_new));
             let before = self.lease.checkpoint.clone();
-            match self.run_processor(start, &mut failures).await {
+            let failure = match self.run_processor(start, &mut failures).await {
                 Run::AtEnd { processor, checkpointer, children } => {
                     self.phase(ShardPhase::Ending);
-                    return self.end(processor, &checkpointer, &children).await;
-                }
-                Run::Interrupted(interrupt) => return Err(interrupt),
-                Run::Failed(failure) => {
-                    failures.checkpointed(&self.lease.checkpoint);
-                    in_a_row = if self.lease.checkpoint > before { 1 } else { in_a_row + 1 };
-                    if let Some(given_up) = self.judge(failure, in_a_row, &mut failures).await? {
-                        in_a_row = given_up;
+                    let ended = self.end(processor, &checkpointer, &children).await;
+                    self.remember(&checkpointer);
+                    match ended {
+                        Ok(()) => return Ok(()),
+                        Err(NoEnd::Interrupted(interrupt)) => return Err(interrupt),
+                        Err(NoEnd::Unconfirmed(error)) => error.into(),
                     }
                 }
+                Run::Interrupted(interrupt) => return Err(interrupt),
+                Run::Failed(failure) => failure,
+            };
+            failures.checkpointed(&self.lease.checkpoint);
+            in_a_row = if self.lease.checkpoint > before { 1 } else { in_a_row + 1 };
+            if let Some(given_up) = self.judge(failure, in_a_row, &mut failures).await? {
+                in_a_row = given_up;
             }
         }
     }
@@ -188,6 +194,12 @@ impl<F: ProcessorFactory> ShardTask<F> {
             }
             Err(error) => Run::Failed(error.into()),
         };
+        self.remember(&checkpointer);
+        run
+    }
+
+    /// What the next processor is to know of the last one's checkpoints.
+    fn remember(&mut self, checkpointer: &Checkpointer) {
         if checkpointer.last() != self.lease.checkpoint {
             self.lease.checkpoint = checkpointer.last();
             self.lease.pending = None;
@@ -195,6 +207,5 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if let Some(pending) = checkpointer.with_progress(|progress| progress.pending().cloned()) {
             self.lease.pending = Some(pending);
         }
-        run
     }
 }
