@@ -17,10 +17,13 @@ mod report;
 mod stream;
 mod table;
 
+mod consumers;
 mod dynamodb;
 mod errors;
+mod fan_out;
 mod iterators;
 mod leases;
+mod limits;
 mod records;
 mod resharding;
 mod retention;
@@ -42,6 +45,9 @@ pub fn checks() -> Vec<Check> {
         iterators::CHECKS,
         resharding::CHECKS,
         retention::CHECKS,
+        consumers::CHECKS,
+        fan_out::CHECKS,
+        limits::CHECKS,
         errors::CHECKS,
         dynamodb::CHECKS,
         leases::CHECKS,

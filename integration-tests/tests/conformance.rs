@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, S
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
@@ -22,7 +23,8 @@ use tower::ServiceExt;
 /// An embedded AWS of a check's own.
 async fn ours() -> Peer {
     let config = LocalAws::start().await.sdk_config();
-    Peer::new(&config).with_dynamodb(&config).with_virtual_time()
+    let limited = LocalAws::builder().enforce_limits().start().await.sdk_config();
+    Peer::new(&config).with_limits(&limited).with_dynamodb(&config).with_virtual_time()
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,7 +34,7 @@ async fn the_embedded_services_pass_every_check() {
     let report = conformance::run(&checks, ours, 1, &Divergences::default()).await;
 
     println!("{report}");
-    assert!(report.is_clean(), "{report}");
+    assert!(report.is_clean(), "see FAILED, VANISHED and UNKNOWN above");
     assert_eq!(report.passed(), checks.len());
 }
 
@@ -72,26 +74,32 @@ fn shareable(mut body: Body) -> StreamBody<mpsc::Receiver<Result<Frame<Bytes>, a
     StreamBody::new(receiver)
 }
 
-/// Its clock is the machine's, so this runs in real time; its limits on throughput are on, as the service's are.
-#[tokio::test]
-async fn ferrokinesis_diverges_as_listed() {
+/// Clients for a ferrokinesis of their own. Its limits are for writing only.
+fn ferrokinesis(enforce_limits: bool) -> SdkConfig {
     let options = StoreOptions {
         create_stream_ms: 0,
         delete_stream_ms: 0,
         update_stream_ms: 0,
         shard_limit: 10_000,
+        enforce_limits,
         ..StoreOptions::default()
     };
     let (router, _store) = ferrokinesis::create_app(options);
     // Else requests above 2 MB are refused by the router.
     let http_client = InProcess::http_client(router.layer(DefaultBodyLimit::max(64 << 20)));
-    let peer = Peer::new(&conformance::config("http://in-process", http_client));
+    conformance::config("http://in-process", http_client)
+}
+
+/// In real time: its clock is the machine's.
+#[tokio::test]
+async fn ferrokinesis_diverges_as_listed() {
+    let peer = Peer::new(&ferrokinesis(false)).with_limits(&ferrokinesis(true));
     let divergences = Divergences::parse(include_str!("../conformance/divergences/ferrokinesis-0.7.0.txt")).unwrap();
 
-    let report = conformance::run(&conformance::checks(), async || peer.clone(), 16, &divergences).await;
+    let report = conformance::run(&conformance::checks(), async || peer.clone(), 32, &divergences).await;
 
     println!("{report}");
-    assert!(report.is_clean(), "{report}");
+    assert!(report.is_clean(), "see FAILED, VANISHED and UNKNOWN above");
 }
 
 #[test]

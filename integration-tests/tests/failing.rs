@@ -334,6 +334,55 @@ async fn the_table_of_a_fleet_under_migration_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fleet_that_is_taken_back_to_2_x_is_left() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let mut worker = stream.run("w1", &journal);
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    let declare = |state: &str| {
+        let update = aws_sdk_dynamodb::Client::new(&stream.aws).update_item().table_name(APPLICATION);
+        let update = update.key("leaseKey", AttributeValue::S("Migration3.0".to_owned()));
+        let state = AttributeValue::S(format!("CLIENT_VERSION_{state}"));
+        update.update_expression("SET cv = :cv").expression_attribute_values(":cv", state).send()
+    };
+
+    declare("3X_WITH_ROLLBACK").await.unwrap();
+    sleep(Duration::from_secs(100)).await;
+    stream.put(10..20).await;
+    journal.processed(20).await;
+    declare("2X").await.unwrap();
+    let error = worker.ended().await.unwrap_err();
+
+    assert!(error.to_string().contains("CLIENT_VERSION_2X"), "{error}");
+    assert_eq!(journal.calls("shardId-000000000000").last(), Some(&Call::ShutdownRequested));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_of_the_layout_of_3_0_to_3_4_is_refused_until_its_migration_is_complete() {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType::S,
+    };
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let (dynamodb, legacy) = (aws_sdk_dynamodb::Client::new(&stream.aws), format!("{APPLICATION}-CoordinatorState"));
+    let create = dynamodb.create_table().table_name(&legacy).billing_mode(BillingMode::PayPerRequest);
+    let key = KeySchemaElement::builder().attribute_name("key").key_type(KeyType::Hash).build().unwrap();
+    let attribute = AttributeDefinition::builder().attribute_name("key").attribute_type(S).build().unwrap();
+    create.key_schema(key).attribute_definitions(attribute).send().await.unwrap();
+
+    let error = stream.run("w1", &journal).ended().await.unwrap_err();
+    assert!(error.to_string().contains(&legacy), "{error}");
+
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let put = dynamodb.put_item().table_name(&legacy).item("key", text("TableMigration3.5"));
+    put.item("tm", text("TABLE_MIGRATION_STATUS_COMPLETE")).send().await.unwrap();
+    let worker = stream.run("w1", &journal);
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_created_again_under_its_name_is_not_read_with_the_old_checkpoints() {
     let (stream, journal) = (TestStream::start(1).await, Journal::default());
     let worker = stream.run("w1", &journal);

@@ -258,7 +258,12 @@ impl WorkerBuilder {
         self.validate()?;
         let Self { aws, settings, events } = self;
         let kinesis: Arc<dyn Kinesis> = Arc::new(SdkKinesis::new(&aws, settings.stream.clone()));
-        let store = Arc::new(DynamoDbLeaseStore::new(&aws, settings.table.clone(), settings.create_table));
+        let store = Arc::new(DynamoDbLeaseStore::new(
+            &aws,
+            settings.application.clone(),
+            settings.table.clone(),
+            settings.create_table,
+        ));
         Ok(Worker::new(settings, events, kinesis, store, factory))
     }
 

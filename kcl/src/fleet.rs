@@ -68,12 +68,14 @@ impl FleetStatus {
     /// # Cancellation
     /// Safe at any time.
     pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, StoreError> {
-        let store = DynamoDbLeaseStore::new(aws, table.into(), false);
+        let table = table.into();
+        let store = DynamoDbLeaseStore::new(aws, table.clone(), table, false);
         let mut scan = store.scan().await?;
         let leader = store.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
         let version = match store.fleet_version().await? {
             FleetVersion::Unknown => None,
             FleetVersion::V3 => Some("CLIENT_VERSION_3X".to_owned()),
+            FleetVersion::V3WithRollback => Some("CLIENT_VERSION_3X_WITH_ROLLBACK".to_owned()),
             FleetVersion::Other(version) => Some(version),
         };
         scan.leases.sort_by(|a, b| a.key.cmp(&b.key));

@@ -12,7 +12,7 @@ use aws_types::SdkConfig;
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span};
@@ -35,6 +35,8 @@ use crate::{
 
 /// Found leases that wait to be taken; discovery waits when there are more.
 const FOUND: usize = 64;
+/// Between two looks at the fleet's migration state. Source: KCL's monitors of that item.
+const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 /// What leaving the fleet may take before the shards are stopped all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a stop may take beyond the time given to processors.
@@ -133,29 +135,53 @@ async fn enter(context: &Context) -> Result<(), WorkerError> {
     Ok(())
 }
 
-/// Makes sure that the table belongs to a fleet of KCL 3.x.
+/// Makes sure that the table belongs to a fleet of KCL 3.x in the layout of one table.
 async fn declare(context: &Context) -> Result<(), WorkerError> {
-    let foreign = |reason: String| WorkerError::ForeignFleet { table: context.settings.table.clone(), reason };
+    if let Some(table) = context.store.legacy_table().await? {
+        let reason = format!("workers of KCL 3.0 to 3.4 lead it through table {table}; migrate to one table first");
+        return Err(foreign(context, reason));
+    }
+    if check_version(context).await? {
+        return Ok(());
+    }
+    let me = &context.settings.worker_id;
+    let leases = context.store.scan().await?.leases;
+    if leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me)) {
+        let reason = "it has owned leases and no migration state, as KCL 2.x leaves it".to_owned();
+        return Err(foreign(context, reason));
+    }
+    // False: another worker declared it meanwhile; look what it declared.
+    if !context.store.declare_v3(me, context.clock.millis()).await? {
+        check_version(context).await?;
+    }
+    Ok(())
+}
+
+/// Whether the fleet is declared to be of KCL 3.x; an error if it is of something else.
+async fn check_version(context: &Context) -> Result<bool, WorkerError> {
     match context.store.fleet_version().await? {
-        FleetVersion::V3 => Ok(()),
+        FleetVersion::Unknown => Ok(false),
+        FleetVersion::V3 | FleetVersion::V3WithRollback => Ok(true),
         FleetVersion::Other(state) => {
-            Err(foreign(format!("its migration state is {state}, only KCL 3.x is supported")))
-        }
-        FleetVersion::Unknown => {
-            let me = &context.settings.worker_id;
-            let leases = context.store.scan().await?.leases;
-            if leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me)) {
-                return Err(foreign("it has owned leases and no migration state, as KCL 2.x leaves it".to_owned()));
-            }
-            // False: another worker declared it meanwhile; look again.
-            if !context.store.declare_v3(me, context.clock.millis()).await?
-                && context.store.fleet_version().await? != FleetVersion::V3
-            {
-                return Err(foreign("another worker declared it to be of another version".to_owned()));
-            }
-            Ok(())
+            Err(foreign(context, format!("its migration state is {state}, only KCL 3.x is supported")))
         }
     }
+}
+
+fn foreign(context: &Context, reason: String) -> WorkerError {
+    WorkerError::ForeignFleet { table: context.settings.table.clone(), reason }
+}
+
+/// Ends with an error if the operator takes the fleet back to KCL 2.x. Handles: time to look, cancellation.
+async fn watch_version(context: Arc<Context>, stop: CancellationToken) -> Result<(), WorkerError> {
+    while stop.run_until_cancelled(sleep(VERSION_INTERVAL)).await.is_some() {
+        match check_version(&context).await {
+            Err(WorkerError::LeaseTable(error)) => context.table_failed(&error),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The worker's tasks.
@@ -191,6 +217,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(leader.run(intake.clone()))));
         spawn(Box::pin(done(assigner.run(intake.clone()))));
         spawn(Box::pin(done(discovery.run(intake.clone()))));
+        spawn(Box::pin(watch_version(Arc::clone(&context), intake.clone())));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());
         Self { context, factory, intake, shards_stop, coordination, found, shards, by_task, held }

@@ -23,10 +23,21 @@ pub struct Check {
 pub enum Needs {
     /// A Kinesis.
     Kinesis,
+    /// A Kinesis that is busy with nothing else: megabytes keep some emulators from answering anyone else.
+    IdleKinesis,
     /// A Kinesis whose minutes and days pass at once.
     VirtualTime,
+    /// A Kinesis that enforces its limits on throughput and calls.
+    Limits,
     /// A DynamoDB.
     DynamoDb,
+}
+
+impl Needs {
+    /// Whether the check must not run beside others.
+    pub(super) fn is_alone(self) -> bool {
+        matches!(self, Needs::IdleKinesis | Needs::Limits)
+    }
 }
 
 /// The table of a theme. A line is a function of the file and its source, with what it needs before it.

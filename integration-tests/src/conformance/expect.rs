@@ -21,7 +21,7 @@ pub struct Failure {
 impl Failure {
     #[track_caller]
     pub(super) fn new(text: impl Into<String>) -> Self {
-        let mut text = text.into();
+        let mut text = text.into().replace(char::is_whitespace, " ");
         if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
             text.truncate(end);
             text.push('…');
@@ -69,7 +69,10 @@ pub(super) fn holds(holds: bool, what: impl Display) -> Outcome {
 /// What is there. `what` names it when it is not.
 #[track_caller]
 pub(super) fn present<T>(value: Option<T>, what: &str) -> Result<T, Failure> {
-    value.ok_or_else(|| Failure::new(format!("no {what}")))
+    match value {
+        Some(value) => Ok(value),
+        None => Err(Failure::new(format!("no {what}"))),
+    }
 }
 
 /// Passes when the service refused with the code.
@@ -78,10 +81,22 @@ pub(super) fn refused<T: Debug, E: ProvideErrorMetadata + Debug, R: Debug>(
     answer: Result<T, SdkError<E, R>>,
     code: &str,
 ) -> Outcome {
+    refused_with(answer, &[code])
+}
+
+/// Passes when the service refused with one of the codes, where the documentation does not say with which.
+#[track_caller]
+pub(super) fn refused_with<T: Debug, E: ProvideErrorMetadata + Debug, R: Debug>(
+    answer: Result<T, SdkError<E, R>>,
+    codes: &[&str],
+) -> Outcome {
+    let wanted = codes.join(" or ");
     match answer {
-        Ok(answer) => Err(Failure::new(format!("accepted, want {code}: {answer:?}"))),
-        Err(SdkError::ServiceError(refusal)) if refusal.err().code() == Some(code) => Ok(()),
-        Err(error) => Err(Failure::new(format!("refused with {}; want {code}", describe(&error)))),
+        Ok(answer) => Err(Failure::new(format!("accepted, want {wanted}: {answer:?}"))),
+        Err(SdkError::ServiceError(refusal)) if refusal.err().code().is_some_and(|code| codes.contains(&code)) => {
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(format!("refused with {}; want {wanted}", describe(&error)))),
     }
 }
 

@@ -12,21 +12,28 @@ use super::check::Needs;
 use super::expect::{Failure, Outcome};
 
 /// How long a peer may take to do what it does not do at once.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Clients of an emulator, and what it is capable of.
 #[derive(Clone, Debug)]
 pub struct Peer {
     kinesis: aws_sdk_kinesis::Client,
     dynamodb: Option<aws_sdk_dynamodb::Client>,
+    limited: Option<aws_sdk_kinesis::Client>,
     has_virtual_time: bool,
 }
 
 impl Peer {
     /// A peer with Kinesis alone. Its clients do not retry: a check wants to see what was answered.
     pub fn new(config: &SdkConfig) -> Self {
-        let kinesis = aws_sdk_kinesis::config::Builder::from(config).retry_config(RetryConfig::disabled());
-        Self { kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()), dynamodb: None, has_virtual_time: false }
+        Self { kinesis: kinesis(config), dynamodb: None, limited: None, has_virtual_time: false }
+    }
+
+    /// That enforces the service's limits on throughput and calls as well, when this configuration is used.
+    #[must_use]
+    pub fn with_limits(mut self, config: &SdkConfig) -> Self {
+        self.limited = Some(kinesis(config));
+        self
     }
 
     /// That has DynamoDB as well.
@@ -47,9 +54,10 @@ impl Peer {
     /// Whether the peer has what a check needs.
     pub fn offers(&self, needs: Needs) -> bool {
         match needs {
-            Needs::Kinesis => true,
+            Needs::Kinesis | Needs::IdleKinesis => true,
             Needs::VirtualTime => self.has_virtual_time,
             Needs::DynamoDb => self.dynamodb.is_some(),
+            Needs::Limits => self.limited.is_some(),
         }
     }
 
@@ -62,9 +70,20 @@ impl Peer {
         &self.kinesis
     }
 
+    /// The same peer where it enforces limits.
+    pub(super) fn limited(&self) -> Result<Self, Failure> {
+        let limited = self.limited.clone().ok_or_else(|| Failure::new("the peer has no limits"))?;
+        Ok(Self { kinesis: limited, ..self.clone() })
+    }
+
     pub(super) fn dynamodb(&self) -> Result<&aws_sdk_dynamodb::Client, Failure> {
         self.dynamodb.as_ref().ok_or_else(|| Failure::new("the peer has no DynamoDB"))
     }
+}
+
+fn kinesis(config: &SdkConfig) -> aws_sdk_kinesis::Client {
+    let config = aws_sdk_kinesis::config::Builder::from(config).retry_config(RetryConfig::disabled());
+    aws_sdk_kinesis::Client::from_conf(config.build())
 }
 
 /// The configuration of clients for an emulator that checks no signatures.

@@ -5,7 +5,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 
 use super::check::{api, checks};
-use super::expect::{Failure, Outcome, equal, holds, present, refused};
+use super::expect::{Failure, Outcome, equal, holds, present, refused, refused_with};
 use super::peer::Peer;
 use super::stream::{BELOW_HALF, HALF, LAST, Number, Stream, entry, entry_to, number, shard_id};
 
@@ -37,13 +37,13 @@ checks! {
     Kinesis a_request_of_501_records_is_refused: api!("PutRecords");
     Kinesis a_request_of_no_records_is_refused: api!("PutRecords");
     Kinesis an_entry_with_an_empty_key_fails_the_request: api!("PutRecordsRequestEntry");
-    Kinesis a_record_of_1_mib_with_its_key_is_accepted: RECORD_LIMIT;
-    Kinesis a_record_above_1_mib_is_refused: RECORD_LIMIT;
-    Kinesis the_key_counts_to_the_size_of_a_record: api!("PutRecords");
-    Kinesis an_entry_that_is_too_large_fails_the_request: api!("PutRecords");
-    Kinesis a_request_above_5_mib_is_accepted: REQUEST_LIMIT;
-    Kinesis a_request_above_10_mib_is_refused: REQUEST_LIMIT;
-    Kinesis a_larger_record_size_takes_effect: RECORD_LIMIT;
+    IdleKinesis a_record_of_1_mib_with_its_key_is_accepted: RECORD_LIMIT;
+    IdleKinesis a_record_above_1_mib_is_refused: RECORD_LIMIT;
+    IdleKinesis the_key_counts_to_the_size_of_a_record: api!("PutRecords");
+    IdleKinesis an_entry_that_is_too_large_fails_the_request: api!("PutRecords");
+    IdleKinesis a_request_above_5_mib_is_accepted: REQUEST_LIMIT;
+    IdleKinesis a_request_above_10_mib_is_refused: REQUEST_LIMIT;
+    IdleKinesis a_larger_record_size_takes_effect: RECORD_LIMIT;
     Kinesis a_record_size_above_10240_kib_is_refused: RECORD_LIMIT;
     Kinesis a_record_size_below_1024_kib_is_refused: RECORD_LIMIT;
 }
@@ -185,13 +185,7 @@ async fn a_request_of_500_records_is_accepted(peer: Peer) -> Outcome {
 async fn request_refused(peer: &Peer, entries: Vec<PutRecordsRequestEntry>, codes: &[&str]) -> Outcome {
     let stream = Stream::create(peer, 2).await?;
     let put = stream.kinesis.put_records().stream_name(&stream.name).set_records(Some(entries)).send().await;
-    match &put {
-        Err(error) => {
-            let code = error.as_service_error().and_then(aws_sdk_kinesis::error::ProvideErrorMetadata::code);
-            holds(code.is_some_and(|code| codes.contains(&code)), format!("{code:?} is one of {codes:?}"))?;
-        }
-        Ok(_) => return refused(put, codes[0]),
-    }
+    refused_with(put, codes)?;
     equal("records stored", (stream.read_all(0).await?.texts(), stream.read_all(1).await?.texts()), (vec![], vec![]))
 }
 

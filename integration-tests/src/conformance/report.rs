@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::check::Check;
 use super::divergences::Divergences;
@@ -20,7 +20,7 @@ const REAL_TIME: Duration = Duration::from_secs(45);
 const VIRTUAL_TIME: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// What a check came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     /// As the service.
     Passed,
@@ -50,8 +50,8 @@ pub struct Report {
     unknown: Vec<String>,
 }
 
-/// Runs the checks that the peer has what is needed for, `side_by_side` at a time, each on the peer that `peer` gives
-/// for it.
+/// Runs the checks that the peer has what is needed for, each on the peer that `peer` gives for it: `side_by_side` at a
+/// time, and those that need the peer for themselves one by one after them.
 ///
 /// # Cancellation
 /// Dropping the future leaves streams and tables behind at the peer.
@@ -62,11 +62,17 @@ pub async fn run(
     divergences: &Divergences,
 ) -> Report {
     let offered = peer().await;
-    let (runnable, left_out): (Vec<_>, Vec<_>) = checks.iter().partition(|check| offered.offers(check.needs));
-    let outcomes = stream::iter(&runnable).map(async |check| perform(check, peer().await).await);
-    let outcomes: Vec<_> = outcomes.buffered(side_by_side).collect().await;
+    let (runnable, left_out): (Vec<&Check>, Vec<_>) = checks.iter().partition(|check| offered.offers(check.needs));
+    let (alone, together): (Vec<_>, Vec<_>) =
+        runnable.iter().enumerate().partition(|(_, check)| check.needs.is_alone());
+    let mut outcomes = Vec::with_capacity(runnable.len());
+    for (checks, side_by_side) in [(together, side_by_side), (alone, 1)] {
+        let performed = stream::iter(checks).map(async |(n, check)| (n, perform(check, peer().await).await));
+        outcomes.extend(performed.buffer_unordered(side_by_side).collect::<Vec<_>>().await);
+    }
+    outcomes.sort_unstable_by_key(|(n, _)| *n);
     let lines = runnable.iter().zip(outcomes);
-    let lines = lines.map(|(check, outcome)| judge(check, outcome, divergences.reason(check.name))).collect();
+    let lines = lines.map(|(check, (_, outcome))| judge(check, outcome, divergences.reason(check.name))).collect();
     let names: BTreeSet<_> = runnable.iter().map(|check| check.name).collect();
     let unknown = divergences.names().filter(|name| !names.contains(name)).map(str::to_owned).collect();
     Report { lines, left_out: left_out.len(), unknown }
@@ -74,8 +80,13 @@ pub async fn run(
 
 async fn perform(check: &Check, peer: Peer) -> Outcome {
     let longest = if peer.has_virtual_time() { VIRTUAL_TIME } else { REAL_TIME };
+    let begun = Instant::now();
     let late = || Failure::new(format!("no result within {longest:?}"));
-    timeout(longest, (check.run)(peer)).await.unwrap_or_else(|_| Err(late()))
+    let outcome = timeout(longest, (check.run)(peer)).await.unwrap_or_else(|_| Err(late()));
+    if begun.elapsed() > Duration::from_secs(4) {
+        eprintln!("{} {:?}", check.name, begun.elapsed());
+    }
+    outcome
 }
 
 fn judge(check: &Check, outcome: Outcome, reason: Option<&str>) -> Line {
@@ -105,10 +116,12 @@ impl Report {
     }
 }
 
-/// Every check on a line, then what is wrong.
+/// Every check on a line, those that matter most at the end.
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.lines {
+        let mut lines: Vec<_> = self.lines.iter().collect();
+        lines.sort_by_key(|line| line.verdict);
+        for line in lines {
             let verdict = match line.verdict {
                 Verdict::Passed => "ok      ",
                 Verdict::Diverges => "diverges",

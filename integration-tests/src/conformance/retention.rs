@@ -6,11 +6,14 @@ use aws_sdk_kinesis::types::ShardIteratorType;
 use tokio::time::sleep;
 
 use super::check::{api, checks};
-use super::expect::{Outcome, equal, holds, refused};
+use super::expect::{Outcome, equal, holds, refused_with};
 use super::peer::Peer;
 use super::stream::{HALF, Stream};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// The limit of the field, or that of the operation.
+const OUT_OF_BOUNDS: [&str; 2] = ["InvalidArgumentException", "ValidationException"];
 
 checks! {
     Kinesis retention_can_be_increased: api!("IncreaseStreamRetentionPeriod");
@@ -47,34 +50,34 @@ async fn retention_can_be_decreased(peer: Peer) -> Outcome {
     equal("retention", stream.summary().await?.retention_period_hours(), 25)
 }
 
-async fn increase_refused(peer: &Peer, hours: i32) -> Outcome {
+async fn increase_refused(peer: &Peer, hours: i32, codes: &[&str]) -> Outcome {
     let stream = Stream::create(peer, 1).await?;
     set(&stream, 48).await?;
     let increase = stream.kinesis.increase_stream_retention_period().stream_name(&stream.name);
-    refused(increase.retention_period_hours(hours).send().await, "InvalidArgumentException")
+    refused_with(increase.retention_period_hours(hours).send().await, codes)
 }
 
-async fn decrease_refused(peer: &Peer, hours: i32) -> Outcome {
+async fn decrease_refused(peer: &Peer, hours: i32, codes: &[&str]) -> Outcome {
     let stream = Stream::create(peer, 1).await?;
     set(&stream, 48).await?;
     let decrease = stream.kinesis.decrease_stream_retention_period().stream_name(&stream.name);
-    refused(decrease.retention_period_hours(hours).send().await, "InvalidArgumentException")
+    refused_with(decrease.retention_period_hours(hours).send().await, codes)
 }
 
 async fn increasing_retention_to_less_is_refused(peer: Peer) -> Outcome {
-    increase_refused(&peer, 47).await
+    increase_refused(&peer, 47, &["InvalidArgumentException"]).await
 }
 
 async fn decreasing_retention_to_more_is_refused(peer: Peer) -> Outcome {
-    decrease_refused(&peer, 49).await
+    decrease_refused(&peer, 49, &["InvalidArgumentException"]).await
 }
 
 async fn retention_is_8760_hours_at_most(peer: Peer) -> Outcome {
-    increase_refused(&peer, 8761).await
+    increase_refused(&peer, 8761, &OUT_OF_BOUNDS).await
 }
 
 async fn retention_is_24_hours_at_least(peer: Peer) -> Outcome {
-    decrease_refused(&peer, 23).await
+    decrease_refused(&peer, 23, &OUT_OF_BOUNDS).await
 }
 
 async fn records_are_kept_for_the_retention_period(peer: Peer) -> Outcome {

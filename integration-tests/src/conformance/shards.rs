@@ -9,7 +9,9 @@ use tokio::time::sleep;
 use super::check::{api, checks};
 use super::expect::{Failure, Outcome, equal, holds, present, refused};
 use super::peer::Peer;
-use super::stream::{HALF, LAST, Stream, a_moment, ending, filter, filter_by_time, ids, range, shard_id};
+use super::stream::{HALF, LAST, Stream, ending, filter, filter_by_time, ids, range, shard_id};
+
+const OVER_A_SECOND: Duration = Duration::from_millis(1100);
 
 checks! {
     Kinesis ranges_of_shards_cover_the_hash_keys: api!("HashKeyRange");
@@ -143,18 +145,18 @@ async fn a_page_of_more_than_10000_shards_is_refused(peer: Peer) -> Outcome {
     refused(list.send().await, "ValidationException")
 }
 
-/// A stream whose one shard was split, and the times of a record before and of one after.
+/// A stream whose one shard was split, and the times of a record before and of one after: more than a second apart, so
+/// that times in whole seconds serve as well.
 async fn split(peer: &Peer) -> Result<(Stream, DateTime, DateTime), Failure> {
     let stream = Stream::create(peer, 1).await?;
-    a_moment().await;
+    sleep(OVER_A_SECOND).await;
     stream.put("k", "before").await?;
     let before = stream.arrival(0, 0).await?;
-    a_moment().await;
+    sleep(OVER_A_SECOND).await;
     stream.split(0, HALF).await?;
-    a_moment().await;
+    sleep(OVER_A_SECOND).await;
     stream.put_to("0", "after").await?;
     let after = stream.arrival(1, 0).await?;
-    a_moment().await;
     Ok((stream, before, after))
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::create_stream::CreateStreamError;
+use aws_sdk_kinesis::operation::create_stream::builders::CreateStreamFluentBuilder;
 use aws_sdk_kinesis::operation::get_records::{GetRecordsError, GetRecordsOutput};
 use aws_sdk_kinesis::operation::put_record::PutRecordOutput;
 use aws_sdk_kinesis::operation::put_records::PutRecordsOutput;
@@ -124,6 +126,19 @@ impl Reading {
     }
 }
 
+/// Creates a stream, and waits while too many others are being created.
+pub(super) async fn create(call: CreateStreamFluentBuilder) -> Result<(), SdkError<CreateStreamError>> {
+    let mut tries = 0..40;
+    loop {
+        match call.clone().send().await {
+            Err(error) if error.code() == Some("LimitExceededException") && tries.next().is_some() => {
+                sleep(WHEN_THROTTLED).await;
+            }
+            answer => return answer.map(|_| ()),
+        }
+    }
+}
+
 /// An active stream.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
@@ -136,7 +151,7 @@ impl Stream {
     /// Creates a stream and waits until it is active.
     pub(super) async fn create(peer: &Peer, shards: i32) -> Result<Self, Failure> {
         let name = unique("stream");
-        peer.kinesis().create_stream().stream_name(&name).shard_count(shards).send().await?;
+        create(peer.kinesis().create_stream().stream_name(&name).shard_count(shards)).await?;
         Self::created(peer, name).await
     }
 

@@ -5,7 +5,7 @@ use aws_sdk_kinesis::types::{EncryptionType, ScalingType, ShardIteratorType, Str
 use super::check::{api, checks};
 use super::expect::{Failure, Outcome, equal, holds, present, refused};
 use super::peer::{Peer, unique, until};
-use super::stream::{HALF, Stream, entry, ids, shard_id};
+use super::stream::{HALF, Stream, create, entry, ids, shard_id};
 
 checks! {
     Kinesis a_new_stream_becomes_active: api!("CreateStream");
@@ -41,7 +41,7 @@ checks! {
 
 async fn a_new_stream_becomes_active(peer: Peer) -> Outcome {
     let name = unique("stream");
-    peer.kinesis().create_stream().stream_name(&name).shard_count(1).send().await?;
+    create(peer.kinesis().create_stream().stream_name(&name).shard_count(1)).await?;
     let describe = || peer.kinesis().describe_stream_summary().stream_name(&name).send();
     until("the stream is ACTIVE", async || {
         let answer = describe().await?;
@@ -100,35 +100,35 @@ async fn a_stream_tells_when_it_was_created(peer: Peer) -> Outcome {
 
 async fn the_name_of_a_stream_is_taken(peer: Peer) -> Outcome {
     let stream = Stream::create(&peer, 1).await?;
-    let again = stream.kinesis.create_stream().stream_name(&stream.name).shard_count(1).send().await;
+    let again = create(stream.kinesis.create_stream().stream_name(&stream.name).shard_count(1)).await;
     refused(again, "ResourceInUseException")
 }
 
 async fn a_stream_is_created_with_a_record_size(peer: Peer) -> Outcome {
     let name = unique("stream");
-    let create = peer.kinesis().create_stream().stream_name(&name).shard_count(1);
-    create.max_record_size_in_kib(2048).send().await?;
+    let call = peer.kinesis().create_stream().stream_name(&name).shard_count(1);
+    create(call.max_record_size_in_kib(2048)).await?;
     let stream = Stream::created(&peer, name).await?;
     equal("MaxRecordSizeInKiB", stream.summary().await?.max_record_size_in_kib(), Some(2048))
 }
 
 async fn a_stream_has_one_shard_at_least(peer: Peer) -> Outcome {
-    let create = peer.kinesis().create_stream().stream_name(unique("stream")).shard_count(0);
-    refused(create.send().await, "ValidationException")
+    let call = peer.kinesis().create_stream().stream_name(unique("stream")).shard_count(0);
+    refused(call.send().await, "ValidationException")
 }
 
 async fn a_name_has_128_characters_at_most(peer: Peer) -> Outcome {
     let name = unique("stream");
     let longest = format!("{name}{}", "x".repeat(128 - name.len()));
-    peer.kinesis().create_stream().stream_name(&longest).shard_count(1).send().await?;
-    let longer = peer.kinesis().create_stream().stream_name(longest + "x").shard_count(1).send().await;
+    create(peer.kinesis().create_stream().stream_name(&longest).shard_count(1)).await?;
+    let longer = create(peer.kinesis().create_stream().stream_name(longest + "x").shard_count(1)).await;
     refused(longer, "ValidationException")
 }
 
 async fn a_name_is_of_letters_digits_and_three_signs(peer: Peer) -> Outcome {
     let name = unique("Stream_1.0");
-    peer.kinesis().create_stream().stream_name(&name).shard_count(1).send().await?;
-    let other = peer.kinesis().create_stream().stream_name(name + "/x").shard_count(1).send().await;
+    create(peer.kinesis().create_stream().stream_name(&name).shard_count(1)).await?;
+    let other = create(peer.kinesis().create_stream().stream_name(name + "/x").shard_count(1)).await;
     refused(other, "ValidationException")
 }
 
@@ -137,7 +137,7 @@ async fn neighbours(peer: &Peer) -> Result<[String; 2], Failure> {
     let name = unique("pair");
     let names = [format!("{name}-a"), format!("{name}-b")];
     for name in &names {
-        peer.kinesis().create_stream().stream_name(name).shard_count(1).send().await?;
+        create(peer.kinesis().create_stream().stream_name(name).shard_count(1)).await?;
         Stream::created(peer, name.clone()).await?;
     }
     Ok(names)
@@ -199,7 +199,7 @@ async fn a_stream_that_is_created_again_is_empty(peer: Peer) -> Outcome {
     stream.put("k", "x").await?;
     stream.kinesis.delete_stream().stream_name(&stream.name).send().await?;
     gone(&stream).await?;
-    stream.kinesis.create_stream().stream_name(&stream.name).shard_count(1).send().await?;
+    create(stream.kinesis.create_stream().stream_name(&stream.name).shard_count(1)).await?;
     stream.active().await?;
     equal("records", stream.read_all(0).await?.texts(), [""; 0])
 }

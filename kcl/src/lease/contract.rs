@@ -24,7 +24,7 @@ const TABLE: &str = "application";
 
 async fn stores() -> Vec<Arc<dyn LeaseStore>> {
     let aws = LocalAws::start().await.sdk_config();
-    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), true);
+    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
     dynamodb.prepare().await.unwrap();
     vec![Arc::new(dynamodb), Arc::new(MemoryLeaseStore::default())]
 }
@@ -322,7 +322,7 @@ async fn the_stream_that_was_noted_first_stays_noted() {
 #[tokio::test]
 async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), false);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), false);
 
     let error = store.prepare().await.unwrap_err();
 
@@ -334,7 +334,7 @@ async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named
 #[tokio::test]
 async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), true);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
     store.prepare().await.unwrap();
     let lease = owned_by(&store, "w1").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
@@ -371,7 +371,7 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
     let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
 
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), true);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
     store.prepare().await.unwrap();
 
     owned_by(&store, "w1").await;

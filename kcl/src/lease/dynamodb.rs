@@ -28,6 +28,7 @@ use crate::{
 use error::Call;
 
 mod error;
+mod legacy;
 mod table;
 
 /// Name of the index from owner to lease key, shared with Java KCL 3.x.
@@ -42,6 +43,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct DynamoDbLeaseStore {
     client: Client,
+    application: String,
     table: String,
     /// Whether table and index may be created.
     may_create: bool,
@@ -52,13 +54,20 @@ pub(crate) struct DynamoDbLeaseStore {
 
 impl DynamoDbLeaseStore {
     /// The application's own time-outs win over ours.
-    pub(crate) fn new(aws: &SdkConfig, table: String, may_create: bool) -> Self {
+    pub(crate) fn new(aws: &SdkConfig, application: String, table: String, may_create: bool) -> Self {
         let ours = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
         let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build()).build();
         let client = Client::from_conf(config);
-        Self { client, table, may_create, index_ready: AtomicBool::new(false), segments: AtomicI32::new(1) }
+        Self {
+            client,
+            application,
+            table,
+            may_create,
+            index_ready: AtomicBool::new(false),
+            segments: AtomicI32::new(1),
+        }
     }
 
     fn call(&self, action: &'static str) -> Call<'_> {
@@ -231,11 +240,16 @@ impl LeaseStore for DynamoDbLeaseStore {
                 None => FleetVersion::Unknown,
                 Some(found) => match item::client_version(&found) {
                     Some("CLIENT_VERSION_3X") => FleetVersion::V3,
+                    Some("CLIENT_VERSION_3X_WITH_ROLLBACK") => FleetVersion::V3WithRollback,
                     other => FleetVersion::Other(other.unwrap_or("(unreadable)").to_owned()),
                 },
             })
         }
         .boxed()
+    }
+
+    fn legacy_table(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        legacy::table_in_use(&self.client, &self.application).boxed()
     }
 
     fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>> {

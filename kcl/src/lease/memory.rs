@@ -78,6 +78,10 @@ impl LeaseStore for MemoryLeaseStore {
         ready(Ok(version)).boxed()
     }
 
+    fn legacy_table(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        ready(Ok(None)).boxed()
+    }
+
     fn declare_v3<'a>(&'a self, _me: &'a WorkerId, _now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
         let mut state = self.state();
         state.writes += 1;

@@ -36,6 +36,8 @@ pub(crate) enum FleetVersion {
     Unknown,
     /// KCL 3.x for good.
     V3,
+    /// KCL 3.x, and the operator may still go back to 2.x.
+    V3WithRollback,
     /// Any other state, with the text of attribute `cv`.
     Other(String),
 }
@@ -151,6 +153,9 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
 
     /// Which fleet the table belongs to.
     fn fleet_version(&self) -> BoxFuture<'_, Result<FleetVersion, StoreError>>;
+
+    /// A table of the layout of KCL 3.0 to 3.4 that the fleet's leader and metrics still live in, if there is one.
+    fn legacy_table(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
 
     /// Declares the application to be of KCL 3.x; false if somebody else declared something first.
     fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>>;
