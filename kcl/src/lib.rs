@@ -31,12 +31,25 @@
 //! # Guarantees
 //!
 //! - **At least once.** Every record of the stream is given to a processor, again after a crash, a lost lease or an error.
-//!   A batch that fails is never skipped: processing starts again after the last checkpoint.
+//!   A batch that fails is never skipped, unless the [`ErrorPolicy`] asks for it, and then with an [`Event`]: processing
+//!   starts again after the last checkpoint. At LATEST too: what it stands for is settled at the first start.
 //! - **Order.** The records of a shard come in order, and a shard's records come before those of the shards it was split
 //!   or merged into. So records of one partition key come in the order they have in the stream.
 //! - **One owner.** Only the worker that holds a shard's lease can checkpoint it. Two workers may process the same records
 //!   for a moment after a stall, never both move the checkpoint.
-//! - **Bounded memory.** A shard holds at most three answers of Kinesis, of up to 10 MiB each, and the user records of one.
+//! - **Bounded memory.** A shard holds one answer of Kinesis, of up to 10 MiB, that is being processed with its user records,
+//!   8 MiB (or one answer) that wait, and one answer that waits for room. See [`WorkerBuilder::prefetch_bytes`].
+//!
+//! # Three ways to consume
+//!
+//! | | what the application writes | who checkpoints |
+//! |---|---|---|
+//! | [`WorkerBuilder::build`] | a [`RecordProcessor`] per shard, with batches and the shard's life | it, or [the worker](WorkerBuilder::checkpoint_every) |
+//! | [`WorkerBuilder::build_for_each`] | a closure per record, if wanted [many at a time](WorkerBuilder::concurrency) | the worker |
+//! | [`WorkerBuilder::into_shard_streams`] | `while let Some(record) = shard.next().await` | it |
+//!
+//! The latter two are record processors themselves, so all guarantees hold for each. [`Worker::run_until`] runs a worker in
+//! place, [`Worker::start`] on a task of its own.
 //!
 //! # The way of the data
 //!
@@ -44,7 +57,8 @@
 //! worker => membership (I am here) + leader (who leads)
 //! leader => assigner: scan table -> missing leases, plan -> conditional writes
 //! every worker => discovery (which leases are mine) => per lease: keeper (renew, checkpoint, notice loss or handoff)
-//!     => shard task: parents -> initialize -> polling => bounded channel -> deaggregate -> process_records -> checkpoint
+//!     => shard task: parents -> initialize -> polling or fan-out => bounded buffer -> deaggregate -> process_records
+//!     -> checkpoint
 //!     -> end: leases for the children, shard_ended, SHARD_END
 //! ```
 //! `=>` crosses a task.
@@ -56,8 +70,10 @@
 //! | `worker`, `config` | a worker's life; its settings |
 //! | `processor`, `checkpointer`, `record` | what applications implement and are given |
 //! | `coordination/*` | one loop each: membership, leader, assigner, discovery, keeper; shard sync |
-//! | `shard`, `shard/*` | one task per lease: run a processor, end a shard, contain failures |
-//! | `retrieval/*` | reading a shard ahead of its processor |
+//! | `for_each`, `streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
+//! | `handle`, `shard_status` | a worker on a task of its own, and what its shards are doing |
+//! | `shard`, `shard/*` | one task per lease: run and feed processors, end a shard, contain failures |
+//! | `retrieval/*` | reading a shard ahead of its processor: polling, fan-out, the buffer between |
 //! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
 //! | `fleet` | a look at the fleet from outside |
 //! | `logic/*` | every decision, free of I/O |
@@ -89,6 +105,8 @@ mod shard_status;
 #[cfg(test)]
 mod simulation;
 mod streams;
+#[cfg(any(test, feature = "test-util"))]
+pub mod testing;
 mod utilization;
 mod worker;
 

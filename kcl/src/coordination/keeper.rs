@@ -30,6 +30,9 @@ use crate::{
     },
 };
 
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) mod detached;
+
 /// Renewals within one lease duration.
 const RENEWALS: u32 = 3;
 /// Pause after a failed renewal, as a part of the renewal interval.

@@ -60,6 +60,9 @@ pub(crate) enum Verdict {
 struct Suspect {
     range: Range,
     failures: u32,
+    /// Ends of the batches of which this is the first half, the smallest last: what passes is not looked at again, and
+    /// what follows is looked at half by half.
+    wider: Vec<Position>,
 }
 
 /// The failures of one shard, over all its processors on this worker.
@@ -117,10 +120,14 @@ impl Failures {
         let range = (batch.first.clone(), batch.last.clone());
         let failures = self.failures_of(&range).saturating_add(1);
         if self.isolate && batch.records > 1 {
-            self.suspect = Some(Suspect { range: (range.0, batch.middle.clone()), failures: 0 });
+            let mut wider = self.suspect.take().map(|suspect| suspect.wider).unwrap_or_default();
+            wider.retain(|end| *end > range.1);
+            wider.push(range.1);
+            self.suspect = Some(Suspect { range: (range.0, batch.middle.clone()), failures: 0, wider });
             return Verdict::Retry;
         }
-        self.suspect = Some(Suspect { range, failures });
+        let wider = self.suspect.take().map(|suspect| suspect.wider).unwrap_or_default();
+        self.suspect = Some(Suspect { range, failures, wider });
         // Beyond the bound it is tried for ever rather than forgotten.
         if failures >= attempts && self.left_out.len() < MAX_LEFT_OUT {
             return Verdict::GiveUp { attempts: failures };
@@ -131,13 +138,22 @@ impl Failures {
     /// Records up to this one were processed.
     pub(crate) fn processed(&mut self, last: &Position) {
         if self.suspect.as_ref().is_some_and(|suspect| suspect.range.1 <= *last) {
-            self.suspect = None;
+            self.widen(last);
+        }
+    }
+
+    /// Nothing is suspected up to here: the rest of the batch that failed before is.
+    fn widen(&mut self, last: &Position) {
+        let Some(Suspect { mut wider, .. }) = self.suspect.take() else { return };
+        wider.retain(|end| end > last);
+        if let Some(end) = wider.pop() {
+            self.suspect = Some(Suspect { range: (last.clone(), end), failures: 0, wider });
         }
     }
 
     /// These records are not to be delivered any more.
     pub(crate) fn leave_out(&mut self, range: Range) {
-        self.suspect = None;
+        self.widen(&range.1);
         let at = self.left_out.partition_point(|(first, _)| *first < range.0);
         self.left_out.insert(at, range);
     }
@@ -253,7 +269,7 @@ mod tests {
                 prop_assert_eq!(*times > 0, !poison[at], "record {}", at);
             }
             prop_assert_eq!(&given_up, &expected);
-            let halvings = 14 * u32::try_from(expected.len()).unwrap();
+            let halvings = 8 * u32::try_from(expected.len()).unwrap();
             prop_assert!(count <= halvings + attempts * u32::try_from(expected.len()).unwrap(), "{} failures", count);
         }
 

@@ -1,0 +1,299 @@
+//! For tests of record processors: no AWS, no worker, no waiting. With the feature `test-util`.
+
+use std::fmt;
+
+use bytes::Bytes;
+use kpl::{SequenceNumber, ShardId};
+
+use crate::{
+    checkpoint::{Checkpoint, PendingCheckpoint},
+    checkpointer::Checkpointer,
+    coordination::keeper::{LeaseHandle, detached::Detached},
+    lease::{Lease, WorkerId},
+    logic::progress::Progress,
+    processor::{RecordProcessor, ShardContext},
+    record::{Record, RecordBatch},
+};
+
+const SHARD: &str = "shardId-000000000000";
+const WORKER: &str = "test-worker";
+
+/// A shard that calls a processor as a worker does, when the test says so. Its checkpoints are real, but for the table.
+///
+/// ```
+/// use kcl::{BoxError, Checkpoint, Checkpointer, RecordBatch, RecordProcessor, testing::TestShard};
+///
+/// #[derive(Default)]
+/// struct Counter(usize);
+///
+/// impl RecordProcessor for Counter {
+///     type Error = BoxError;
+///
+///     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+///         self.0 += batch.records.len();
+///         Ok(checkpointer.checkpoint().await?)
+///     }
+/// }
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), BoxError> {
+///     let mut shard = TestShard::start(Counter::default()).await?;
+///
+///     shard.deliver([("AMZN", "buy"), ("AAPL", "sell")]).await?;
+///     assert_eq!(shard.processor().0, 2);
+///     assert_eq!(shard.unconfirmed(), 0);
+///
+///     shard.lose_lease();
+///     assert!(shard.deliver([("AMZN", "buy")]).await.is_err(), "checkpoints fail now");
+///     Ok(())
+/// }
+/// ```
+pub struct TestShard<P> {
+    processor: P,
+    checkpointer: Checkpointer,
+    lease: Detached,
+    delivered: Vec<Record>,
+}
+
+impl<P> fmt::Debug for TestShard<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestShard").field("checkpoint", &self.lease.lease().checkpoint).finish_non_exhaustive()
+    }
+}
+
+impl<P: RecordProcessor> TestShard<P> {
+    /// Initializes the processor on a shard that nobody has processed yet.
+    ///
+    /// # Errors
+    /// Those of `initialize`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn start(processor: P) -> Result<Self, P::Error> {
+        Self::resume(processor, Checkpoint::TrimHorizon, None).await
+    }
+
+    /// Initializes the processor on a shard that was processed up to `checkpoint`, perhaps with a pending checkpoint.
+    ///
+    /// # Errors
+    /// Those of `initialize`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn resume(
+        mut processor: P,
+        checkpoint: Checkpoint,
+        pending: Option<PendingCheckpoint>,
+    ) -> Result<Self, P::Error> {
+        let lease = Lease {
+            owner: Some(WorkerId::from(WORKER)),
+            pending: pending.clone(),
+            counter: 1,
+            ..Lease::unowned(ShardId::from(SHARD), checkpoint.clone())
+        };
+        let shard = ShardContext {
+            shard_id: lease.shard_id.clone(),
+            worker_id: WorkerId::from(WORKER),
+            checkpoint: checkpoint.clone(),
+            pending,
+            fencing_token: lease.counter,
+        };
+        let (handle, lease) = LeaseHandle::detached(lease);
+        processor.initialize(&shard).await?;
+        let checkpointer = Checkpointer::new(handle, shard.fencing_token, Progress::starting_at(checkpoint));
+        Ok(Self { processor, checkpointer, lease, delivered: Vec::new() })
+    }
+
+    /// Gives the processor a batch of records with these partition keys and data, after all before. An empty batch is not
+    /// delivered, as a worker does not deliver it.
+    ///
+    /// # Errors
+    /// Those of `process_records`. A worker would drop the processor now.
+    pub async fn deliver<K, D>(&mut self, records: impl IntoIterator<Item = (K, D)>) -> Result<(), P::Error>
+    where
+        K: Into<std::sync::Arc<str>>,
+        D: Into<Bytes>,
+    {
+        let mut number = self.last_number();
+        let batch = records.into_iter().map(|(key, data)| {
+            number += 1;
+            Record::new(key, data, sequence_number(number))
+        });
+        let records: Vec<Record> = batch.collect();
+        let Some(last) = records.last() else { return Ok(()) };
+        self.checkpointer.with_progress(|progress| progress.deliver(last.position()));
+        self.delivered.extend(records.iter().cloned());
+        let batch = RecordBatch { records, behind_latest: Some(std::time::Duration::ZERO) };
+        self.processor.process_records(batch, &self.checkpointer).await
+    }
+
+    /// Lets another worker have the lease: checkpoints fail from now on. The processor is not told yet.
+    pub fn lose_lease(&mut self) {
+        self.lease.lose();
+    }
+
+    /// Loses the lease and tells the processor. Returns it for inspection.
+    pub async fn end_with_lost_lease(mut self) -> P {
+        self.lose_lease();
+        self.processor.lease_lost().await;
+        self.processor
+    }
+
+    /// Ends as a worker's stop and a handoff do. Returns the processor for inspection, and the last checkpoint.
+    ///
+    /// # Errors
+    /// Those of `shutdown_requested`.
+    pub async fn end_with_shutdown(mut self) -> Result<(P, Checkpoint), P::Error> {
+        self.processor.shutdown_requested(&self.checkpointer).await?;
+        let checkpoint = self.checkpoint();
+        Ok((self.processor, checkpoint))
+    }
+
+    /// Ends as a closed shard of which everything is processed does. Returns the processor for inspection.
+    ///
+    /// # Errors
+    /// Those of `shard_ended`; a worker would call it again.
+    pub async fn end(mut self) -> Result<P, P::Error> {
+        self.processor.shard_ended().await?;
+        Ok(self.processor)
+    }
+
+    /// The checkpoint as the lease table would have it.
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.lease.lease().checkpoint
+    }
+
+    /// The pending checkpoint as the lease table would have it.
+    pub fn pending(&self) -> Option<PendingCheckpoint> {
+        self.lease.lease().pending
+    }
+
+    /// How many delivered records the checkpoint does not cover: they would be delivered again.
+    pub fn unconfirmed(&self) -> usize {
+        let checkpoint = self.checkpoint();
+        self.delivered.iter().filter(|record| Checkpoint::At(record.position()) > checkpoint).count()
+    }
+
+    /// All records delivered so far, to be used with a checkpointer, say.
+    pub fn delivered(&self) -> &[Record] {
+        &self.delivered
+    }
+
+    /// What the processor is given to checkpoint with.
+    pub fn checkpointer(&self) -> &Checkpointer {
+        &self.checkpointer
+    }
+
+    /// The processor.
+    pub fn processor(&self) -> &P {
+        &self.processor
+    }
+
+    /// The processor.
+    pub fn processor_mut(&mut self) -> &mut P {
+        &mut self.processor
+    }
+
+    fn last_number(&self) -> u128 {
+        let position = match (self.delivered.last(), self.checkpoint()) {
+            (Some(record), _) => record.position(),
+            (None, Checkpoint::At(position)) => position,
+            _ => return 0,
+        };
+        position.sequence_number.as_str().parse().unwrap_or(0)
+    }
+}
+
+fn sequence_number(number: u128) -> SequenceNumber {
+    number.to_string().parse().expect("a number has only digits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BoxError, CheckpointError};
+
+    /// Prepares each batch, commits when told to.
+    #[derive(Default)]
+    struct Prepares {
+        commit: bool,
+        ended: bool,
+    }
+
+    impl RecordProcessor for Prepares {
+        type Error = BoxError;
+
+        async fn process_records(&mut self, _: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+            let prepared = checkpointer.prepare(Some("state".into())).await?;
+            if self.commit {
+                prepared.commit().await?;
+            }
+            Ok(())
+        }
+
+        async fn shard_ended(&mut self) -> Result<(), BoxError> {
+            self.ended = true;
+            Ok(())
+        }
+
+        async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+            Ok(checkpointer.checkpoint().await?)
+        }
+    }
+
+    fn at(number: u128) -> Checkpoint {
+        Checkpoint::from_wire(&number.to_string(), 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn prepared_checkpoints_stand_until_they_are_committed() {
+        let mut shard = TestShard::start(Prepares::default()).await.unwrap();
+        shard.deliver([("a", "1"), ("b", "2")]).await.unwrap();
+        let pending = shard.pending().expect("prepared");
+        assert_eq!((pending.checkpoint, pending.state), (at(2), Some("state".into())));
+        assert_eq!((shard.checkpoint(), shard.unconfirmed()), (Checkpoint::TrimHorizon, 2));
+
+        shard.processor_mut().commit = true;
+        shard.deliver([("a", "3")]).await.unwrap();
+
+        assert_eq!((shard.checkpoint(), shard.pending(), shard.unconfirmed()), (at(3), None, 0));
+        assert!(shard.end().await.unwrap().ended);
+    }
+
+    #[tokio::test]
+    async fn several_prepared_checkpoints_succeed_in_order_and_not_backwards() {
+        let mut shard = TestShard::start(Prepares::default()).await.unwrap();
+        shard.deliver([("a", "1"), ("a", "2"), ("a", "3")]).await.unwrap();
+        let records = shard.delivered().to_vec();
+        let checkpointer = shard.checkpointer().clone();
+        let first = checkpointer.prepare_at(&records[0], None).await.unwrap();
+        let second = checkpointer.prepare_at(&records[1], None).await.unwrap();
+
+        second.commit().await.unwrap();
+
+        assert!(matches!(first.commit().await, Err(CheckpointError::OutOfRange { .. })));
+        second.commit().await.unwrap();
+        assert_eq!(shard.checkpoint(), at(2));
+        let beyond = Record::new("a", "", "4".parse().unwrap());
+        assert!(matches!(checkpointer.prepare_at(&beyond, None).await, Err(CheckpointError::OutOfRange { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_resumed_shard_goes_on_after_its_checkpoint_and_a_stopped_one_may_checkpoint() {
+        let mut shard = TestShard::resume(Prepares::default(), at(41), None).await.unwrap();
+        shard.deliver([("a", "1")]).await.unwrap();
+
+        assert_eq!(shard.end_with_shutdown().await.unwrap().1, at(42));
+    }
+
+    #[tokio::test]
+    async fn without_the_lease_nothing_is_stored() {
+        let mut shard = TestShard::start(Prepares::default()).await.unwrap();
+        shard.lose_lease();
+
+        let error = shard.deliver([("a", "1")]).await.unwrap_err();
+
+        assert!(error.is::<CheckpointError>(), "{error}");
+        shard.end_with_lost_lease().await;
+    }
+}
