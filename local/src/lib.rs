@@ -87,6 +87,8 @@ mod connector;
 mod dynamodb;
 mod event_stream;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod kinesis;
 mod local;
 mod refusal;
