@@ -118,6 +118,12 @@ impl Consumer {
         self.subscribed.insert(shard, Subscribed { id, since: now });
     }
 
+    /// Retention forgot the shard.
+    pub(super) fn forget(&mut self, shard: ShardId) {
+        self.subscribed.remove(&shard);
+        self.calls.remove(&shard);
+    }
+
     /// Whether the subscription is still the one that counts.
     pub(super) fn is_subscribed(&self, shard: ShardId, id: u64) -> bool {
         self.subscribed.get(&shard).is_some_and(|subscribed| subscribed.id == id)

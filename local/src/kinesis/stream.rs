@@ -155,6 +155,7 @@ impl Stream {
         let horizon = self.horizon(now);
         while let Some((_, id)) = self.closed.pop_front_if(|(at, _)| *at < horizon) {
             self.shards.remove(&id);
+            self.consumers.values_mut().for_each(|consumer| consumer.forget(id));
         }
         true
     }
