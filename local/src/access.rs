@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 
 use crate::services::Service;
+use crate::wire::Format;
 use crate::{ACCOUNT_ID, REGION, kinesis};
 
 /// The denied actions. Everything else is allowed.
@@ -29,7 +30,7 @@ impl Access {
     }
 
     /// The message of the refusal when the operation is denied.
-    pub(crate) fn refusal(&self, service: Service, operation: &str, body: &[u8]) -> Option<String> {
+    pub(crate) fn refusal(&self, service: Service, operation: &str, format: Format, body: &[u8]) -> Option<String> {
         let denied = self.lock();
         if denied.is_empty() {
             return None;
@@ -39,7 +40,7 @@ impl Access {
             format!(
                 "User: arn:aws:iam::{ACCOUNT_ID}:user/local is not authorized to perform: {action} on resource: {} \
                  because no identity-based policy allows the {action} action",
-                resource(service, body)
+                resource(service, format, body)
             )
         })
     }
@@ -61,8 +62,8 @@ struct Resource {
 }
 
 /// The ARN of what the request is about, or `*` when it names nothing.
-fn resource(service: Service, body: &[u8]) -> String {
-    let names: Resource = serde_json::from_slice(body).unwrap_or_default();
+fn resource(service: Service, format: Format, body: &[u8]) -> String {
+    let names: Resource = format.decode(body).unwrap_or_default();
     match service {
         Service::Kinesis => names.stream_arn.or_else(|| names.stream_name.as_deref().map(kinesis::arn)),
         Service::CloudWatch => None,
@@ -80,7 +81,8 @@ mod tests {
     #[test]
     fn a_denied_action_is_refused_in_the_words_of_the_service_until_allowed() {
         let access = Access::default();
-        let refusal = |access: &Access| access.refusal(Service::DynamoDb, "CreateTable", br#"{"TableName":"app"}"#);
+        let refusal =
+            |access: &Access| access.refusal(Service::DynamoDb, "CreateTable", Format::Json, br#"{"TableName":"app"}"#);
         assert_eq!(refusal(&access), None);
 
         access.deny("dynamodb:CreateTable");
@@ -93,7 +95,7 @@ mod tests {
             ),
             "{message}"
         );
-        assert_eq!(access.refusal(Service::Kinesis, "CreateTable", b""), None);
+        assert_eq!(access.refusal(Service::Kinesis, "CreateTable", Format::Json, b""), None);
 
         access.allow("dynamodb:CreateTable");
         assert_eq!(refusal(&access), None);
@@ -102,9 +104,9 @@ mod tests {
     #[test]
     fn the_resource_is_the_stream_by_either_name() {
         let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
-        assert_eq!(resource(Service::Kinesis, br#"{"StreamName":"s"}"#), arn);
-        assert_eq!(resource(Service::Kinesis, format!(r#"{{"StreamARN":"{arn}"}}"#).as_bytes()), arn);
-        assert_eq!(resource(Service::Kinesis, b"{}"), "*");
-        assert_eq!(resource(Service::Kinesis, b"garbage"), "*");
+        assert_eq!(resource(Service::Kinesis, Format::Json, br#"{"StreamName":"s"}"#), arn);
+        assert_eq!(resource(Service::Kinesis, Format::Json, format!(r#"{{"StreamARN":"{arn}"}}"#).as_bytes()), arn);
+        assert_eq!(resource(Service::Kinesis, Format::Json, b"{}"), "*");
+        assert_eq!(resource(Service::Kinesis, Format::Json, b"garbage"), "*");
     }
 }

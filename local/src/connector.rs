@@ -40,12 +40,25 @@ impl HttpConnector for Connector {
                     &collected
                 }
             };
-            let target = request.headers().get("x-amz-target").unwrap_or_default();
-            let answer = services.answer(Request { target, body: bytes }).await;
+            let uri: http::Uri = request.uri().parse().unwrap_or_default();
+            let header = |name| request.headers().get(name).unwrap_or_default();
+            let answer = services
+                .answer(Request {
+                    path: uri.path(),
+                    target: header("x-amz-target"),
+                    content_type: header("content-type"),
+                    content_encoding: header("content-encoding"),
+                    body: bytes,
+                })
+                .await;
             // As over a network, where this is not taken for an I/O error: the call may be tried again.
             let dropped = |dropped: Dropped| ConnectorError::other(dropped.into(), Some(ErrorKind::TransientError));
             let answer = answer.map_err(dropped)?;
-            let response = http::Response::builder()
+            let mut response = http::Response::builder();
+            if answer.is_rpc {
+                response = response.header("smithy-protocol", "rpc-v2-cbor");
+            }
+            let response = response
                 .status(answer.status)
                 .header("content-type", answer.content_type)
                 .header("x-amzn-requestid", answer.request_id)

@@ -23,6 +23,14 @@ impl EventStream {
     }
 }
 
+/// The end of a stream whose connection breaks, after what came before it went out.
+pub(crate) fn broken() -> impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static {
+    futures::stream::once(async {
+        tokio::task::yield_now().await;
+        Err(io::ErrorKind::ConnectionReset.into())
+    })
+}
+
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("EventStream")

@@ -148,7 +148,11 @@ impl FaultRule {
     }
 
     /// Refuses with this status, code and message.
+    ///
+    /// # Panics
+    /// When the status is not that of an error, from 400 to 599.
     pub fn refuse(self, status: u16, code: &str, message: &str) -> Fault {
+        assert!((400..=599).contains(&status), "{status} is not the status of an error");
         self.set(Kind::Refuse { status, code: code.to_owned(), message: message.to_owned() })
     }
 

@@ -1,4 +1,4 @@
-//! Amazon Kinesis Data Streams and DynamoDB in your process, for tests and for trying things out: no containers, no
+//! Amazon Kinesis Data Streams and DynamoDB, and CloudWatch as far as it takes metrics, in your process, for tests and for trying things out: no containers, no
 //! Java, no ports unless asked for.
 //!
 //! ```
@@ -17,12 +17,14 @@
 //! # }
 //! ```
 //!
-//! The clients are those of the AWS SDK, and the configuration serves for both services; only the HTTP client is
+//! The clients are those of the AWS SDK, and the configuration serves for all services; only the HTTP client is
 //! replaced, by one that answers in process. Nothing is shared between two [`LocalAws`], so every test starts its own
 //! in less than a millisecond.
 //!
 //! **Time is tokio's.** Under `#[tokio::test(start_paused = true)]` the services' timestamps, expiries and retention
 //! move with virtual time, a day passes in an instant, and calls take no time, so no timeout fires early.
+//!
+//! **Metrics** that clients put to CloudWatch are kept for tests to look at: [`LocalAws::metrics`].
 //!
 //! **Other processes and languages** reach the same over HTTP: [`LocalAws::serve`], or the binary `kinesis-local`, which
 //! prints the environment that SDKs and the AWS CLI need. In bash:
@@ -32,6 +34,9 @@
 //! aws kinesis create-stream --stream-name orders --shard-count 2
 //! kill $!
 //! ```
+//!
+//! It speaks HTTP/1.1 and HTTP/2, in clear text or over TLS with a certificate of its own, and besides JSON the CBOR that
+//! the Java SDK sends to Kinesis.
 //!
 //! **Faults** are set by rules, at any time: [`LocalAws::faults`]. What DynamoDB does late, eventually consistent reads
 //! and new indexes, is set by [`Builder::dynamodb_reads_lag`] and [`Builder::indexes_take`].
@@ -45,39 +50,45 @@
 //! iterators and tokens after five minutes; retention; limits of requests and records; sequence numbers that grow
 //! along the lineage; names and ARNs; error codes, and messages where they are known. Consumers with enhanced fan-out:
 //! events the moment records are put, an empty one every five seconds, sessions of five minutes, takeover after five
-//! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes.
+//! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes. Tags, capacity modes,
+//! automatic distribution of records, records of up to 10 MiB.
 //!
 //! # What is not here
-//! CBOR, TLS, tags and encryption of streams, changes of the
-//! capacity mode. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes with the process;
-//! signatures are not checked.
+//! Resource policies, channels, account settings, warm throughput, and on-demand streams that scale by themselves. Of
+//! encryption there are only the flags. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes
+//! with the process; signatures are not checked.
 //!
 //! # Where is the code
 //! | File | What |
 //! | --- | --- |
 //! | `local.rs` | [`LocalAws`] and its builder |
-//! | `services.rs` | both services behind one door: target and body in, answer out |
+//! | `services.rs` | the services behind one door: request in, answer out, faults in between |
+//! | `wire.rs` | the formats of requests and answers: JSON and CBOR |
 //! | `connector.rs` | the door as an HTTP client of the SDK |
 //! | `subscription.rs`, `event_stream.rs` | subscriptions as event streams; frames |
-//! | `serve.rs`, `main.rs` | the door on loopback ports; the binary |
+//! | `serve.rs` and below, `main.rs` | the door on loopback ports, TLS; the binary |
 //! | `access.rs`, `faults.rs` and below | denied actions; injected faults |
 //! | `refusal.rs` | refusals as they go over the wire |
 //! | `clock.rs`, `timestamp.rs` | the virtual clock; times on the wire |
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
 //! | `kinesis/limits.rs`, `meter.rs` | limits of the account and of shards |
-//! | `kinesis/consumer.rs` | registered consumers and their subscriptions |
+//! | `kinesis/consumer.rs`, `tags.rs` | registered consumers and their subscriptions; tags |
 //! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
 //! | `kinesis/operations.rs` and below | the operations, by theme |
-//! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: JSON in and out, checks, refusals |
+//! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: requests, answers, checks, refusals |
+//! | `cloudwatch.rs`, `cloudwatch/metric.rs` | the metrics that were put |
 //! | `dynamodb.rs` and below | DynamoDB by dynoxide, and what it lacks: backups, lagging reads, indexes that take time |
 
 mod access;
 mod clock;
+mod cloudwatch;
 mod connector;
 mod dynamodb;
 mod event_stream;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod kinesis;
 mod local;
 mod refusal;
@@ -85,7 +96,9 @@ mod serve;
 mod services;
 mod subscription;
 mod timestamp;
+mod wire;
 
+pub use self::cloudwatch::Metric;
 pub use self::faults::{Fault, FaultRule, Faults};
 pub use self::local::{Builder, LocalAws};
 pub use self::serve::{ServeError, ServeOptions, Server};

@@ -11,6 +11,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 
 use crate::clock::Clock;
+use crate::cloudwatch::Metric;
 use crate::faults::Faults;
 use crate::serve::{ServeError, ServeOptions, Server};
 use crate::services::{Services, Settings};
@@ -66,6 +67,16 @@ impl LocalAws {
     /// Faults that calls run into, to be set, counted and removed at any time.
     pub fn faults(&self) -> &Faults {
         &self.services.faults
+    }
+
+    /// The metrics that clients put to CloudWatch, the eldest first. The newest 100,000 are kept.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.services.cloudwatch.metrics()
+    }
+
+    /// Forgets the metrics that were put until now.
+    pub fn clear_metrics(&self) {
+        self.services.cloudwatch.clear();
     }
 
     /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`. Its calls

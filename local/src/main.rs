@@ -1,7 +1,8 @@
-//! `kinesis-local`: the embedded Kinesis and DynamoDB on loopback ports.
+//! `kinesis-local`: the embedded Kinesis, DynamoDB and CloudWatch on loopback ports.
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,7 +10,7 @@ use kinesis_local::{LocalAws, ServeError, ServeOptions, Server};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-/// A local Kinesis and DynamoDB, in memory, on loopback ports.
+/// A local Kinesis, DynamoDB and CloudWatch, in memory, on loopback ports.
 ///
 /// Prints the environment that AWS SDKs and the AWS CLI need as `export` lines, then the line `ready`, and serves until
 /// Ctrl-C or SIGTERM. Logs go to stderr; RUST_LOG sets what is logged (default: info).
@@ -23,6 +24,18 @@ struct Arguments {
     /// Port for DynamoDB; 0 for any free port.
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
+
+    /// Port for CloudWatch, which takes metrics and keeps them for no one to see; 0 for any free port.
+    #[arg(long, default_value_t = 0)]
+    cloudwatch_port: u16,
+
+    /// Serve over TLS, with a certificate that is made now and forgotten at the end.
+    #[arg(long)]
+    tls: bool,
+
+    /// Write the certificate that clients have to trust to this file, in PEM, and export AWS_CA_BUNDLE. Implies --tls.
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
 
     /// Enforce the limits on throughput and calls of the service.
     #[arg(long)]
@@ -56,7 +69,9 @@ async fn main() -> ExitCode {
             let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
             eprintln!("kinesis-local: {error}{cause}");
             if error.is::<ServeError>() {
-                eprintln!("--kinesis-port and --dynamodb-port choose other ports; 0 is any free one.");
+                eprintln!(
+                    "--kinesis-port, --dynamodb-port and --cloudwatch-port choose other ports; 0 is any free one."
+                );
             }
             ExitCode::FAILURE
         }
@@ -71,20 +86,34 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         builder = builder.enforce_limits();
     }
     let aws = builder.start().await;
-    let options = ServeOptions::default().kinesis_port(arguments.kinesis_port).dynamodb_port(arguments.dynamodb_port);
+    let options = ServeOptions::default()
+        .kinesis_port(arguments.kinesis_port)
+        .dynamodb_port(arguments.dynamodb_port)
+        .cloudwatch_port(arguments.cloudwatch_port)
+        .tls(arguments.tls || arguments.tls_certificate.is_some());
     let server = aws.serve(options).await?;
-    announce(&server)?;
-    info!(kinesis = %server.kinesis_address(), dynamodb = %server.dynamodb_address(), "serving");
+    if let (Some(path), Some(certificate)) = (&arguments.tls_certificate, server.certificate_pem()) {
+        std::fs::write(path, certificate)?;
+    }
+    announce(&server, arguments.tls_certificate.as_deref())?;
+    let (kinesis, dynamodb, cloudwatch) = (server.kinesis_url(), server.dynamodb_url(), server.cloudwatch_url());
+    info!(kinesis, dynamodb, cloudwatch, "serving");
     stopped.await;
     info!("stopping");
     server.stop().await;
     Ok(())
 }
 
-fn announce(server: &Server) -> io::Result<()> {
+fn announce(server: &Server, certificate: Option<&Path>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "export AWS_ENDPOINT_URL_KINESIS={}", server.kinesis_url())?;
     writeln!(out, "export AWS_ENDPOINT_URL_DYNAMODB={}", server.dynamodb_url())?;
+    writeln!(out, "export AWS_ENDPOINT_URL_CLOUDWATCH={}", server.cloudwatch_url())?;
+    if let Some(path) = certificate {
+        // Within single quotes a shell takes everything literally but them.
+        let quoted = std::path::absolute(path)?.display().to_string().replace('\'', r"'\''");
+        writeln!(out, "export AWS_CA_BUNDLE='{quoted}'")?;
+    }
     writeln!(out, "export AWS_REGION=us-east-1")?;
     writeln!(out, "export AWS_DEFAULT_REGION=us-east-1")?;
     writeln!(out, "export AWS_ACCESS_KEY_ID=local")?;

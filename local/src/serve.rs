@@ -1,41 +1,24 @@
 //! The services on loopback ports, for other processes and other languages.
 //!
-//! HTTP/1.1 and HTTP/2 in clear text, told apart by the first bytes. Either port answers for both services; there are
-//! two because tools want one endpoint each. There is no TLS, and signatures are not checked.
+//! HTTP/1.1 and HTTP/2, told apart by the first bytes, in clear text or over TLS, where ALPN settles it. Any port answers
+//! for all services; there are three because tools want one endpoint each. Signatures are not checked.
+//!
+//! `serve/connection.rs` accepts and answers; `serve/tls.rs` makes the certificate.
+
+mod connection;
+mod tls;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::resume_unwind;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, warn};
 
-use crate::event_stream::EventStream;
-use crate::services::{Body, Dropped, Request, Services};
-
-/// Largest body of a request. The largest that the services take is PutRecords: 10 MiB of data in base64, and JSON.
-const MAX_BODY_BYTES: usize = 64 << 20;
-
-/// What a client may have under way at once on an HTTP/2 connection without waiting for us, in bytes.
-const HTTP2_WINDOW: u32 = 16 << 20;
-
-/// How long a stopping server waits for requests that have begun.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// How long to wait before accepting again when the system refused, for lack of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use self::connection::{Door, accept};
+use crate::services::Services;
 
 /// Where to serve. By default on any free port of 127.0.0.1.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +26,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct ServeOptions {
     kinesis_port: u16,
     dynamodb_port: u16,
+    cloudwatch_port: u16,
+    tls: bool,
 }
 
 impl ServeOptions {
@@ -57,6 +42,21 @@ impl ServeOptions {
     #[must_use]
     pub fn dynamodb_port(mut self, port: u16) -> Self {
         self.dynamodb_port = port;
+        self
+    }
+
+    /// Port for CloudWatch. Default 0: any free one.
+    #[must_use]
+    pub fn cloudwatch_port(mut self, port: u16) -> Self {
+        self.cloudwatch_port = port;
+        self
+    }
+
+    /// Whether to serve over TLS, with a certificate that is made at the start; see [`Server::certificate_pem`]. Default
+    /// no: in clear text.
+    #[must_use]
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
         self
     }
 }
@@ -75,6 +75,12 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// No certificate could be made. Nothing is served.
+    #[error("cannot make a certificate for TLS")]
+    Certificate {
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Serves until it is stopped or dropped.
@@ -83,6 +89,8 @@ pub enum ServeError {
 pub struct Server {
     kinesis: SocketAddr,
     dynamodb: SocketAddr,
+    cloudwatch: SocketAddr,
+    certificate_pem: Option<String>,
     listeners: JoinSet<()>,
     stop: DropGuard,
 }
@@ -91,11 +99,19 @@ impl Server {
     pub(crate) async fn start(services: Arc<Services>, options: ServeOptions) -> Result<Self, ServeError> {
         let (kinesis_listener, kinesis) = bind("Kinesis", options.kinesis_port).await?;
         let (dynamodb_listener, dynamodb) = bind("DynamoDB", options.dynamodb_port).await?;
+        let (cloudwatch_listener, cloudwatch) = bind("CloudWatch", options.cloudwatch_port).await?;
+        let tls = options.tls.then(tls::generate).transpose();
+        let (acceptor, certificate_pem) = match tls.map_err(|source| ServeError::Certificate { source })? {
+            Some(tls) => (Some(tls.acceptor), Some(tls.authority_pem)),
+            None => (None, None),
+        };
         let stop = CancellationToken::new();
+        let door = Door { services, acceptor, stop: stop.clone() };
         let mut listeners = JoinSet::new();
-        listeners.spawn(accept(kinesis_listener, Arc::clone(&services), stop.clone()));
-        listeners.spawn(accept(dynamodb_listener, services, stop.clone()));
-        Ok(Self { kinesis, dynamodb, listeners, stop: stop.drop_guard() })
+        for listener in [kinesis_listener, dynamodb_listener, cloudwatch_listener] {
+            listeners.spawn(accept(listener, door.clone()));
+        }
+        Ok(Self { kinesis, dynamodb, cloudwatch, certificate_pem, listeners, stop: stop.drop_guard() })
     }
 
     /// Where Kinesis is served.
@@ -108,14 +124,35 @@ impl Server {
         self.dynamodb
     }
 
+    /// Where CloudWatch is served.
+    pub fn cloudwatch_address(&self) -> SocketAddr {
+        self.cloudwatch
+    }
+
     /// The endpoint URL of Kinesis, for `AWS_ENDPOINT_URL_KINESIS` and `endpoint_url` of clients.
     pub fn kinesis_url(&self) -> String {
-        format!("http://{}", self.kinesis)
+        self.url(self.kinesis)
     }
 
     /// The endpoint URL of DynamoDB, for `AWS_ENDPOINT_URL_DYNAMODB` and `endpoint_url` of clients.
     pub fn dynamodb_url(&self) -> String {
-        format!("http://{}", self.dynamodb)
+        self.url(self.dynamodb)
+    }
+
+    /// The endpoint URL of CloudWatch, for `AWS_ENDPOINT_URL_CLOUDWATCH` and `endpoint_url` of clients.
+    pub fn cloudwatch_url(&self) -> String {
+        self.url(self.cloudwatch)
+    }
+
+    /// The certificate that clients have to trust when this is served over TLS: that of an authority which exists only
+    /// for this server.
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.certificate_pem.as_deref()
+    }
+
+    fn url(&self, address: SocketAddr) -> String {
+        let scheme = if self.certificate_pem.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}")
     }
 
     /// Stops accepting, answers the requests that have begun (for at most a second), and closes all connections.
@@ -141,94 +178,10 @@ async fn bind(service: &'static str, port: u16) -> Result<(TcpListener, SocketAd
     Ok((listener, address))
 }
 
-/// Handles new connections and connections that ended. Ends, with all its connections, when `stop` is cancelled.
-async fn accept(listener: TcpListener, services: Arc<Services>, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => raise_panic(ended),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve_connection(stream, Arc::clone(&services), stop.clone()));
-                }
-                Err(error) => {
-                    warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    while let Some(ended) = connections.join_next().await {
-        raise_panic(ended);
-    }
-}
-
 fn raise_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
         resume_unwind(error.into_panic());
     }
-}
-
-async fn serve_connection(stream: TcpStream, services: Arc<Services>, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "TCP_NODELAY not set");
-    }
-    let service = service_fn(move |request| {
-        let services = Arc::clone(&services);
-        // An error makes hyper close the connection.
-        async move { respond(&services, request).await }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().initial_stream_window_size(HTTP2_WINDOW).initial_connection_window_size(HTTP2_WINDOW);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = stop.cancelled() => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            // A client that never finishes its request must not keep the server from stopping.
-            tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = ended {
-        debug!(error, "connection broke");
-    }
-}
-
-/// In memory, or as it comes.
-type ResponseBody = Either<Full<Bytes>, StreamBody<EventStream>>;
-
-async fn respond(
-    services: &Arc<Services>,
-    request: http::Request<Incoming>,
-) -> Result<Response<ResponseBody>, Dropped> {
-    let (head, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
-            debug!(error, "request body not read");
-            let mut response = Response::new(Either::Left(Full::default()));
-            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            return Ok(response);
-        }
-    };
-    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let answer = services.answer(Request { target, body: &body }).await?;
-    let response = Response::builder()
-        .status(answer.status)
-        .header(http::header::CONTENT_TYPE, answer.content_type)
-        .header("x-amzn-requestid", answer.request_id)
-        .body(match answer.body {
-            Body::Full(bytes) => Either::Left(Full::from(bytes)),
-            Body::Events(events) => Either::Right(StreamBody::new(events)),
-        })
-        .expect("status, header names and values are valid");
-    Ok(response)
 }

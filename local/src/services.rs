@@ -2,22 +2,28 @@
 //! `serve.rs`.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::StreamExt;
 use tracing::debug;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::cloudwatch::CloudWatch;
 use crate::dynamodb::{DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
-use crate::faults::{End, Faults, RefusalKind, Verdict};
-use crate::kinesis::{Call, Delays, Error, Kinesis, Limits, Reply, Step};
+use crate::faults::{End, Faults, RefusalKind};
+use crate::kinesis::{Call, Delays, Error, Kinesis, Limits, RecordFaults, Reply, Step};
 use crate::refusal::Refusal;
-use crate::subscription;
+use crate::subscription::{self, Framing};
 use crate::timestamp::Millis;
+use crate::wire::Format;
+
+/// Largest body of a request. The largest that the services take is PutRecords: 10 MiB of data in base64, and JSON.
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// One of the services, as `X-Amz-Target` and policies name them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,11 +49,13 @@ impl Service {
         Self::ALL.into_iter().find(|service| service.prefix() == prefix)
     }
 
-    fn content_type(self) -> &'static str {
-        match self {
-            Service::Kinesis => "application/x-amz-json-1.1",
-            Service::DynamoDb => "application/x-amz-json-1.0",
-            Service::CloudWatch => "application/cbor",
+    /// The content type of its answers.
+    pub(crate) fn content_type(self, format: Format) -> &'static str {
+        match (self, format) {
+            (Service::Kinesis, Format::Json) => "application/x-amz-json-1.1",
+            (Service::Kinesis, Format::Cbor) => "application/x-amz-cbor-1.1",
+            (Service::CloudWatch, Format::Cbor) => "application/cbor",
+            (Service::DynamoDb, _) | (Service::CloudWatch, Format::Json) => "application/x-amz-json-1.0",
         }
     }
 }
@@ -55,18 +63,33 @@ impl Service {
 /// A request as it came over HTTP, of any transport.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request<'a> {
+    /// The path of the URL, which names the operation in RPC v2.
+    pub(crate) path: &'a str,
     /// The header `X-Amz-Target`, or nothing.
     pub(crate) target: &'a str,
+    pub(crate) content_type: &'a str,
+    pub(crate) content_encoding: &'a str,
     pub(crate) body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    /// The service and the operation, as in `Kinesis_20131202.PutRecords`.
+    /// The service and the operation, as in the target `Kinesis_20131202.PutRecords`.
     fn route(self) -> Option<(Service, &'a str)> {
+        if let Some(operation) = self.path.strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
+            return Some((Service::CloudWatch, operation));
+        }
         match self.target.split_once('.')? {
             ("Kinesis_20131202", operation) => Some((Service::Kinesis, operation)),
             ("DynamoDB_20120810", operation) => Some((Service::DynamoDb, operation)),
+            ("GraniteServiceVersion20100801", operation) => Some((Service::CloudWatch, operation)),
             _ => None,
+        }
+    }
+
+    fn format(self, service: Service) -> Format {
+        match service {
+            Service::DynamoDb => Format::Json,
+            Service::Kinesis | Service::CloudWatch => Format::of(self.content_type),
         }
     }
 }
@@ -77,6 +100,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: &'static str,
     pub(crate) request_id: String,
+    /// Whether this is RPC v2, which says so in a header.
+    pub(crate) is_rpc: bool,
     pub(crate) body: Body,
 }
 
@@ -91,15 +116,15 @@ pub(crate) enum Body {
 impl Body {
     /// The first half, and then the connection breaks.
     fn truncated(self) -> Self {
-        let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-        let chunks = match self {
+        let half = match self {
             Body::Full(mut bytes) => {
                 bytes.truncate(bytes.len() / 2);
-                vec![Ok(bytes.into()), broken]
+                bytes.into()
             }
-            Body::Events(_) => vec![broken],
+            Body::Events(_) => Bytes::new(),
         };
-        Body::Events(EventStream::new(futures::stream::iter(chunks)))
+        let half = futures::stream::once(async move { Ok(half) });
+        Body::Events(EventStream::new(half.chain(event_stream::broken())))
     }
 }
 
@@ -122,9 +147,10 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Services {
     clock: Clock,
-    // Protects all streams for the length of one step of the core; JSON is read and written outside.
+    // Protects all streams for the length of one step of the core; bodies are read and written outside.
     kinesis: Mutex<Kinesis>,
     dynamodb: DynamoDb,
+    pub(crate) cloudwatch: CloudWatch,
     pub(crate) access: Access,
     pub(crate) faults: Faults,
     requests: AtomicU64,
@@ -137,6 +163,7 @@ impl Services {
             clock,
             kinesis: Mutex::new(Kinesis::new(delays, limits)),
             dynamodb: DynamoDb::new(clock, lags),
+            cloudwatch: CloudWatch::default(),
             access: Access::new(denied),
             faults: Faults::default(),
             requests: AtomicU64::new(0),
@@ -156,13 +183,19 @@ impl Services {
     /// The call takes effect in one step between two delays, or not at all.
     pub(crate) async fn answer(self: &Arc<Self>, request: Request<'_>) -> Result<Answer, Dropped> {
         let Some((service, operation)) = request.route() else {
-            return Ok(self.refuse(Service::Kinesis, Error::unknown_operation().into()));
+            return Ok(
+                self.refuse((Service::Kinesis, Format::of(request.content_type)), Error::unknown_operation().into())
+            );
         };
+        let format = request.format(service);
+        if request.body.len() > MAX_BODY_BYTES {
+            return Ok(self.refuse((service, format), too_large()));
+        }
         let verdict = self.faults.decide(service, operation);
         let refusal = |kind: &RefusalKind| kind.refusal(service, operation, request.body);
         pause(verdict.delay_before).await;
         let mut result = match &verdict.before {
-            None => self.perform(service, operation, request.body, &verdict),
+            None => self.perform((service, operation), request, verdict.records),
             Some(End::Refusal(kind)) => Err(refusal(kind)),
             Some(End::Drop | End::Truncate) => return Err(Dropped),
         };
@@ -173,14 +206,16 @@ impl Services {
             Some(End::Drop) => return Err(Dropped),
         }
         let mut answer = match result {
-            Ok(Reply::Body(body)) => self.reply(service.content_type(), Body::Full(body)),
+            Ok(Reply::Body(body)) => self.reply((service, format), Body::Full(body)),
             Ok(Reply::Events(subscription)) => {
-                let events = subscription::events(Arc::clone(self), *subscription, verdict.cut_events_after);
-                self.reply(event_stream::CONTENT_TYPE, Body::Events(events))
+                let framing = Framing { format, cut_after: verdict.cut_events_after };
+                let events = subscription::events(Arc::clone(self), *subscription, framing);
+                let answer = self.reply((service, format), Body::Events(events));
+                Answer { content_type: event_stream::CONTENT_TYPE, ..answer }
             }
             Err(refusal) => {
                 debug!(operation, body = %String::from_utf8_lossy(&refusal.body), "request refused");
-                self.refuse(service, refusal)
+                self.refuse((service, format), refusal)
             }
         };
         if matches!(verdict.after, Some(End::Truncate)) {
@@ -189,30 +224,48 @@ impl Services {
         Ok(answer)
     }
 
-    fn reply(&self, content_type: &'static str, body: Body) -> Answer {
-        // Unique is all a request id must be; counting keeps runs alike.
-        let request_id = format!("{:032x}", self.requests.fetch_add(1, Ordering::Relaxed));
-        Answer { status: 200, content_type, request_id, body }
+    /// The answer to a request whose body was not even read, because it is too large.
+    pub(crate) fn refuse_too_large(&self, request: Request<'_>) -> Answer {
+        let service = request.route().map_or(Service::Kinesis, |(service, _)| service);
+        self.refuse((service, request.format(service)), too_large())
     }
 
-    fn refuse(&self, service: Service, refusal: Refusal) -> Answer {
-        let answer = self.reply(service.content_type(), Body::Full(refusal.body));
+    fn reply(&self, (service, format): (Service, Format), body: Body) -> Answer {
+        // Unique is all a request id must be; counting keeps runs alike.
+        let request_id = format!("{:032x}", self.requests.fetch_add(1, Ordering::Relaxed));
+        let is_rpc = service == Service::CloudWatch && format == Format::Cbor;
+        Answer { status: 200, content_type: service.content_type(format), request_id, is_rpc, body }
+    }
+
+    fn refuse(&self, kind: (Service, Format), refusal: Refusal) -> Answer {
+        let answer = self.reply(kind, Body::Full(kind.1.transcode(refusal.body)));
         Answer { status: refusal.status, ..answer }
     }
 
-    fn perform(&self, service: Service, operation: &str, body: &[u8], verdict: &Verdict) -> Result<Reply, Refusal> {
-        if let Some(message) = self.access.refusal(service, operation, body) {
+    fn perform(
+        &self,
+        (service, operation): (Service, &str),
+        request: Request<'_>,
+        record_faults: Option<RecordFaults>,
+    ) -> Result<Reply, Refusal> {
+        let (format, body) = (request.format(service), request.body);
+        if let Some(message) = self.access.refusal(service, operation, format, body) {
             return Err(Error::access_denied(message).into());
         }
         match service {
-            Service::Kinesis => {
-                let record_faults = verdict.records;
-                Ok(Call { operation, body, record_faults }.perform(self)?)
-            }
+            Service::Kinesis => Ok(Call { operation, format, body, record_faults }.perform(self)?),
             Service::DynamoDb => self.dynamodb.perform(operation, body, self.clock.now()).map(Reply::Body),
-            Service::CloudWatch => Err(Error::unknown_operation().into()),
+            Service::CloudWatch => {
+                let now = aws_smithy_async::time::TimeSource::now(&self.clock);
+                self.cloudwatch.perform(operation, request, format, now).map(Reply::Body)
+            }
         }
     }
+}
+
+fn too_large() -> Refusal {
+    let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+    Refusal::new(413, "RequestEntityTooLargeException", &message)
 }
 
 async fn pause(delay: Duration) {

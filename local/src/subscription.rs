@@ -2,7 +2,7 @@
 //!
 //! It moves only while it is read, so a slow reader slows it down and nothing piles up.
 
-use std::io;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -11,13 +11,21 @@ use futures::StreamExt;
 
 use crate::event_stream::{self, EventStream};
 use crate::kinesis::{Next, Step, Subscription};
-use crate::services::Services;
+use crate::services::{Service, Services};
+use crate::wire::Format;
 
-const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+/// How the frames of a subscription are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Framing {
+    pub(crate) format: Format,
+    /// After so many events the connection breaks.
+    pub(crate) cut_after: Option<usize>,
+}
 
-/// The frames of a subscription that has begun. The connection breaks after `cut_after` events, if that is set.
-pub(crate) fn events(services: Arc<Services>, subscription: Subscription, cut_after: Option<usize>) -> EventStream {
-    let reader = Reader { services, subscription, has_begun: false, has_failed: false };
+/// The frames of a subscription that has begun.
+pub(crate) fn events(services: Arc<Services>, subscription: Subscription, framing: Framing) -> EventStream {
+    let Framing { format, cut_after } = framing;
+    let reader = Reader { services, subscription, format, has_begun: false, has_failed: false };
     let frames = futures::stream::unfold(reader, async |mut reader| {
         let frame = reader.next().await?;
         Some((Ok(frame), reader))
@@ -26,8 +34,7 @@ pub(crate) fn events(services: Arc<Services>, subscription: Subscription, cut_af
         None => EventStream::new(frames),
         Some(events) => {
             // The first frame is not an event.
-            let cut = futures::stream::once(async { Err(io::ErrorKind::ConnectionReset.into()) });
-            EventStream::new(frames.take(events.saturating_add(1)).chain(cut))
+            EventStream::new(frames.take(events.saturating_add(1)).chain(event_stream::broken()))
         }
     }
 }
@@ -36,6 +43,7 @@ pub(crate) fn events(services: Arc<Services>, subscription: Subscription, cut_af
 struct Reader {
     services: Arc<Services>,
     subscription: Subscription,
+    format: Format,
     has_begun: bool,
     has_failed: bool,
 }
@@ -43,9 +51,11 @@ struct Reader {
 impl Reader {
     /// The next frame, when there is one. `None` at the end of the session or of the shard, and after an exception.
     async fn next(&mut self) -> Option<Bytes> {
+        let content_type = Service::Kinesis.content_type(self.format);
         if !self.has_begun {
             self.has_begun = true;
-            return Some(event_stream::event("initial-response", CONTENT_TYPE, b"{}".to_vec()));
+            let fields = BTreeMap::<&str, &str>::new();
+            return Some(event_stream::event("initial-response", content_type, self.format.encode(&fields)));
         }
         if self.has_failed {
             return None;
@@ -59,8 +69,8 @@ impl Reader {
             changed.as_mut().enable();
             match (&*self.services).run(|kinesis, now| kinesis.next_event(&mut self.subscription, now)) {
                 Ok(Next::Event(event)) => {
-                    let payload = serde_json::to_vec(&event).expect("events are plain structs with string keys");
-                    return Some(event_stream::event("SubscribeToShardEvent", CONTENT_TYPE, payload));
+                    let payload = self.format.encode(&event);
+                    return Some(event_stream::event("SubscribeToShardEvent", content_type, payload));
                 }
                 Ok(Next::Idle { until }) => {
                     tokio::select! {
@@ -71,7 +81,7 @@ impl Reader {
                 Ok(Next::Ended) => return None,
                 Err(error) => {
                     self.has_failed = true;
-                    return Some(event_stream::exception(error.code(), CONTENT_TYPE, error.to_json()));
+                    return Some(event_stream::exception(error.code(), content_type, error.encode(self.format)));
                 }
             }
         }

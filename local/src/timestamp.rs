@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Milliseconds since the Unix epoch. On the wire: seconds, with the milliseconds as a fraction.
+/// Milliseconds since the Unix epoch. On the wire: in JSON seconds, with the milliseconds as a fraction; in CBOR
+/// milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub(crate) struct Millis(pub(crate) u64);
 
@@ -38,12 +39,20 @@ impl Millis {
 
 impl Serialize for Millis {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.as_seconds())
+        if serializer.is_human_readable() {
+            serializer.serialize_f64(self.as_seconds())
+        } else {
+            serializer.serialize_u64(self.0)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            let millis = i64::deserialize(deserializer)?;
+            return Ok(Millis(millis.try_into().unwrap_or_default()));
+        }
         let seconds = f64::deserialize(deserializer)?;
         // A float cast saturates: what is before the epoch counts as the epoch.
         Ok(Millis((seconds * 1000.0).round() as u64))

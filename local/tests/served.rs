@@ -130,6 +130,7 @@ async fn the_binary_prints_its_environment_serves_and_stops_cleanly() {
         lines.iter().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("no {name} in {lines:?}"))
     };
     assert_eq!((value("AWS_REGION"), value("AWS_DEFAULT_REGION")), ("us-east-1", "us-east-1"));
+    assert!(value("AWS_ENDPOINT_URL_CLOUDWATCH").starts_with("http://127.0.0.1:"));
     assert!(!value("AWS_ACCESS_KEY_ID").is_empty() && !value("AWS_SECRET_ACCESS_KEY").is_empty());
 
     let (kinesis, dynamodb) = clients(value("AWS_ENDPOINT_URL_KINESIS"), value("AWS_ENDPOINT_URL_DYNAMODB")).await;
@@ -139,6 +140,23 @@ async fn the_binary_prints_its_environment_serves_and_stops_cleanly() {
         Command::new("kill").arg(binary.0.id().to_string()).status().unwrap();
         assert!(binary.0.wait().unwrap().success());
     }
+}
+
+#[test]
+fn the_binary_writes_the_certificate_where_it_is_told_to() {
+    let directory = std::env::temp_dir().join(format!("kinesis-local-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("certificate.pem");
+
+    let mut binary =
+        Binary::start(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls-certificate", file.to_str().unwrap()]);
+
+    let out = BufReader::new(binary.0.stdout.take().unwrap());
+    let lines: Vec<_> = out.lines().map(Result::unwrap).take_while(|line| line != "ready").collect();
+    assert!(lines.contains(&format!("export AWS_CA_BUNDLE='{}'", file.display())), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("export AWS_ENDPOINT_URL_KINESIS=https://")), "{lines:?}");
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
+use crate::wire::Format;
 use crate::{ACCOUNT_ID, REGION};
 
 /// A refusal: the code that clients classify by, and the message.
@@ -27,7 +28,12 @@ impl Error {
         self.code
     }
 
-    /// The body of the answer.
+    /// The body of the answer in a format.
+    pub(crate) fn encode(&self, format: Format) -> Vec<u8> {
+        format.encode(self)
+    }
+
+    /// The body of the answer in JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("two strings always serialize")
     }
@@ -103,7 +109,7 @@ impl Error {
         )
     }
 
-    pub(super) fn too_many_shards(limit: u32, more: impl Display) -> Self {
+    pub(super) fn too_many_shards(limit: impl Display, more: impl Display) -> Self {
         Self::limit_exceeded(format!(
             "This request would exceed the shard limit of a stream of the account {ACCOUNT_ID} in {REGION}. \
              Limit: {limit}. Number of additional shards that would have resulted from this request: {more}."

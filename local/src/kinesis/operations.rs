@@ -6,8 +6,10 @@ mod listing;
 mod position;
 mod put;
 mod resharding;
+mod settings;
 mod streams;
 mod subscribe;
+mod tags;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +18,13 @@ pub(crate) use self::subscribe::Next;
 use super::consumer::Subscription;
 use super::{Error, Kinesis, request};
 use crate::timestamp::Millis;
+use crate::wire::Format;
 
 /// One request: the name of the operation, and the body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) operation: &'a str,
+    pub(crate) format: Format,
     pub(crate) body: &'a [u8],
     /// Records of PutRecords that are to fail.
     pub(crate) record_faults: Option<RecordFaults>,
@@ -34,11 +38,11 @@ pub(crate) enum Reply {
 }
 
 impl Call<'_> {
-    /// Performs the call. `step` runs one step of the state under its lock; reading and writing JSON, which is most of
-    /// the work, happens outside.
+    /// Performs the call. `step` runs one step of the state under its lock; reading and writing bodies, which is most
+    /// of the work, happens outside.
     pub(crate) fn perform<S: Step>(self, step: S) -> Result<Reply, Error> {
         if self.operation == "SubscribeToShard" {
-            let request = request::parse(self.body)?;
+            let request = request::parse(self.format, self.body)?;
             let subscription = step.run(|kinesis, now| kinesis.subscribe_to_shard(request, now))?;
             return Ok(Reply::Events(Box::new(subscription)));
         }
@@ -69,6 +73,19 @@ impl Call<'_> {
             "DescribeStreamConsumer" => self.run(step, Kinesis::describe_consumer),
             "ListStreamConsumers" => self.run(step, Kinesis::list_consumers),
             "DeregisterStreamConsumer" => self.run(step, Kinesis::deregister_consumer),
+            "AddTagsToStream" => self.run(step, Kinesis::add_tags),
+            "RemoveTagsFromStream" => self.run(step, Kinesis::remove_tags),
+            "ListTagsForStream" => self.run(step, Kinesis::list_tags),
+            "TagResource" => self.run(step, Kinesis::tag_resource),
+            "UntagResource" => self.run(step, Kinesis::untag_resource),
+            "ListTagsForResource" => self.run(step, Kinesis::list_resource_tags),
+            "StartStreamEncryption" => self.run(step, Kinesis::start_encryption),
+            "StopStreamEncryption" => self.run(step, Kinesis::stop_encryption),
+            "UpdateStreamMode" => self.run(step, Kinesis::update_stream_mode),
+            "UpdateStreamRecordDistributionStrategy" => self.run(step, Kinesis::update_distribution),
+            "EnableEnhancedMonitoring" => self.run(step, Kinesis::enable_monitoring),
+            "DisableEnhancedMonitoring" => self.run(step, Kinesis::disable_monitoring),
+            "DescribeLimits" => self.run(step, Kinesis::describe_limits),
             _ => Err(Error::unknown_operation()),
         }
     }
@@ -83,12 +100,12 @@ impl Call<'_> {
         Q: Deserialize<'a>,
         A: Serialize,
     {
-        let request = request::parse(self.body)?;
+        let request = request::parse(self.format, self.body)?;
         let answer = step.run(|kinesis, now| {
             kinesis.admit(self.operation, now)?;
             operation(kinesis, request, now)
         })?;
-        Ok(serde_json::to_vec(&answer).expect("answers are plain structs with string keys"))
+        Ok(self.format.encode(&answer))
     }
 }
 

@@ -1,10 +1,12 @@
-//! The requests as they come over the wire (AWS JSON 1.1), borrowed from the body where the text allows it.
+//! The requests as they come over the wire, borrowed from the body where the text allows it.
 //!
 //! Every field is optional here: `check.rs` and the operations say what the service requires, in its words.
 
 mod consumers;
+mod settings;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -12,7 +14,12 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
 pub(crate) use self::consumers::{ListStreamConsumers, RegisterStreamConsumer, StreamConsumer, SubscribeToShard};
+pub(crate) use self::settings::{
+    AddTags, Encryption, ListTags, Monitoring, Nothing, RemoveTags, TagKeys, TagResource, UpdateDistribution,
+    UpdateStreamMode,
+};
 use crate::timestamp::Millis;
+use crate::wire::Format;
 
 /// A string that is borrowed from the body unless it holds escapes. (A bare `Option<Cow<str>>` never borrows.)
 #[derive(Deserialize, Debug)]
@@ -27,19 +34,19 @@ impl Deref for Text<'_> {
     }
 }
 
-/// Bytes that travel as base64.
+/// Bytes, which travel as base64 in JSON.
 #[derive(Debug)]
 pub(crate) struct Blob(pub(super) Bytes);
 
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Base64;
+        struct Binary;
 
-        impl Visitor<'_> for Base64 {
+        impl Visitor<'_> for Binary {
             type Value = Blob;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a base64 string")
+                f.write_str("bytes, or base64 in JSON")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
@@ -48,19 +55,23 @@ impl<'de> Deserialize<'de> for Blob {
                     Err(_) => Err(E::custom("a blob is not valid base64")),
                 }
             }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(Bytes::copy_from_slice(bytes)))
+            }
         }
 
-        deserializer.deserialize_str(Base64)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Binary)
+        } else {
+            deserializer.deserialize_bytes(Binary)
+        }
     }
 }
 
-/// Reads a request. Malformed JSON and wrong types are the service's SerializationException.
-pub(super) fn parse<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<R, super::Error> {
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => super::Error::serialization(error.to_string()),
-        // The service says nothing more about what is not JSON.
-        _ => super::Error::serialization(""),
-    })
+/// Reads a request. What is malformed or of wrong types is the service's SerializationException.
+pub(super) fn parse<'a, R: Deserialize<'a>>(format: Format, body: &'a [u8]) -> Result<R, super::Error> {
+    format.decode(body).map_err(|unreadable| super::Error::serialization(unreadable.0))
 }
 
 /// Whole numbers; fractions and numbers beyond 64 bits are refused as wrong types.
@@ -181,6 +192,9 @@ pub(crate) struct CreateStream<'a> {
     pub(super) stream_mode_details: Option<StreamModeDetails>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     pub(super) max_record_size_in_kib: Option<Number>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    pub(super) record_distribution_strategy: Option<Text<'a>>,
 }
 
 /// ListStreams.
@@ -230,6 +244,7 @@ mod tests {
     #[test]
     fn borrows_plain_text_and_unescapes_the_rest() {
         let request: PutRecords<'_> = parse(
+            Format::Json,
             br#"{"StreamName":"s","Unknown":[1,{}],"Records":[
                 {"Data":"aGk=","PartitionKey":"a\"b"},{"Data":"aGk\u003d","PartitionKey":"plain","ExplicitHashKey":null}]}"#,
         )
@@ -255,7 +270,11 @@ mod tests {
             r#"{"Records":[{"Data":"***"}]}"#,
             r#"{"Records":[{"Data":5}]}"#,
         ] {
-            assert_eq!(parse::<PutRecords<'_>>(body.as_bytes()).unwrap_err().code, "SerializationException", "{body}");
+            assert_eq!(
+                parse::<PutRecords<'_>>(Format::Json, body.as_bytes()).unwrap_err().code,
+                "SerializationException",
+                "{body}"
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::operations::{Call, Reply, Step};
 use super::{Delays, Error, Kinesis, Limits};
 use crate::timestamp::Millis;
+use crate::wire::Format;
 
 const START: Millis = Millis(1_763_616_000_000);
 const HOUR: u64 = 3_600_000;
@@ -47,7 +48,9 @@ impl Service {
     }
 
     fn raw(&self, operation: &str, body: &[u8]) -> Result<Value, Error> {
-        let Reply::Body(answer) = (Call { operation, body, record_faults: None }).perform(self)? else {
+        let Reply::Body(answer) =
+            (Call { operation, format: Format::Json, body, record_faults: None }).perform(self)?
+        else {
             panic!("{operation} answers with events");
         };
         Ok(serde_json::from_slice(&answer).unwrap())
