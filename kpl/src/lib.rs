@@ -63,6 +63,7 @@
 //! | `id.rs`, `hash_key.rs`, `record.rs` | shard ids, sequence numbers, hash keys and ranges, user records |
 //! | `aggregated.rs`, `aggregated/{encode,decode}.rs` | the format of aggregated records |
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
+//! | `sink.rs`, `blocking.rs` | the same as a `Sink`, and for threads without a runtime |
 //! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |
 //! | `space.rs`, `streams.rs` | the bounds of the buffer; which streams there are, and when they have a task |
 //! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
@@ -82,6 +83,8 @@ pub mod id;
 mod record;
 
 #[cfg(feature = "producer")]
+mod blocking;
+#[cfg(feature = "producer")]
 mod builder;
 #[cfg(feature = "producer")]
 mod config;
@@ -100,6 +103,8 @@ mod pipeline;
 #[cfg(feature = "producer")]
 mod producer;
 #[cfg(feature = "producer")]
+mod sink;
+#[cfg(feature = "producer")]
 mod space;
 #[cfg(feature = "producer")]
 mod streams;
@@ -111,14 +116,16 @@ pub use id::{SequenceNumber, ShardId};
 pub use record::UserRecord;
 #[cfg(feature = "producer")]
 pub use {
+    blocking::BlockingProducer,
     builder::ProducerBuilder,
     config::{
         AggregateKey, Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS,
         RecordOrder,
     },
     delivery::{Delivered, Delivery},
-    error::{Attempt, DeliveryError, DeliveryErrorKind, PutError},
+    error::{Attempt, BoxError, DeliveryError, DeliveryErrorKind, PutError, RecordError, ShutdownError},
     event::Event,
     kinesis::Kinesis,
     producer::Producer,
+    sink::RecordSink,
 };

@@ -102,7 +102,8 @@ impl Pipeline {
     /// 2. answers of calls to Kinesis,
     /// 3. the engine's deadline; none while there is nothing to wait for,
     /// 4. the producer's shutdown,
-    /// 5. idleness.
+    /// 5. idleness,
+    /// 6. the end of the time for a shutdown.
     ///
     /// Ends when it was idle, or when the producer was shut down or all its handles are gone and every record is
     /// resolved. If it ends earlier with the runtime or by a panic, records resolve as they are dropped.
@@ -110,6 +111,7 @@ impl Pipeline {
         let mut commands = Vec::with_capacity(COMMANDS_AT_A_TIME);
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut closing = pin!(self.context.closing.clone().cancelled_owned());
+        let mut abandoning = pin!(self.context.abandoning.clone().cancelled_owned());
         loop {
             self.perform();
             if !self.open && self.engine.unresolved() == 0 {
@@ -131,6 +133,8 @@ impl Pipeline {
                         return;
                     }
                 }
+                // Records resolve as they are dropped.
+                () = abandoning.as_mut() => return,
                 // What is in the channel already still comes.
                 () = closing.as_mut(), if !self.commands.is_closed() => self.commands.close(),
             }
@@ -191,7 +195,7 @@ impl Pipeline {
         while let Some(action) = self.engine.next_action() {
             match action {
                 Action::Resolve { ticket, outcome } => {
-                    resolved.push(ticket.as_ref().size_bytes());
+                    resolved.push(ticket.space_bytes());
                     ticket.resolve(outcome);
                 }
                 Action::Send { id, entries, user_records } => self.put_records(id, entries, user_records),
