@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::{
-    AggregateKey, Aggregation, BlockingProducer, BoxError, ConfigError, Event, Producer, RecordOrder, UserRecord,
+    AggregateKey, Aggregation, BlockingProducer, BoxError, ConfigError, Event, MetricsGranularity, Producer,
+    RecordOrder, UserRecord,
     config::Config,
     kinesis::{Kinesis, SdkKinesis, Stream},
     streams::{Context, Encode, OnEvent, Streams},
@@ -147,6 +148,16 @@ impl ProducerBuilder {
     #[doc(alias = "FailIfThrottled")]
     pub fn fail_if_throttled(mut self, fail: bool) -> Self {
         self.config.fail_if_throttled = fail;
+        self
+    }
+
+    /// Dimensions of the metrics, which go to the recorder of the `metrics` crate that is installed when a stream's first
+    /// record is put. Default: by stream. See the [crate's documentation](crate#metrics) for what is counted.
+    ///
+    /// Source: KPL `MetricsGranularity`.
+    #[doc(alias = "MetricsGranularity")]
+    pub fn metrics_granularity(mut self, granularity: MetricsGranularity) -> Self {
+        self.config.metrics_granularity = granularity;
         self
     }
 

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     BlockingProducer, ConfigError, Delivered, Delivery, ProducerBuilder, PutError, RecordError, RecordSink,
-    ShutdownError, UserRecord,
+    ShutdownError, Snapshot, UserRecord,
     config::PARTITION_KEY_MAX_CHARS,
     delivery::{Prepared, Ticket},
     kinesis::Stream,
@@ -260,6 +260,17 @@ impl Producer {
         let (config, status) = (&self.streams.context.config, &self.intake.status);
         let stream = status.max_record_bytes.load(Relaxed);
         config.max_record_bytes.unwrap_or(stream).min(stream).min(config.max_outstanding_bytes)
+    }
+
+    /// What is going on just now, for all streams together.
+    #[doc(alias = "getOldestRecordTimeInMillis")]
+    pub fn snapshot(&self) -> Snapshot {
+        let oldest = self.streams.all().iter().filter_map(|intake| intake.status.oldest()).min();
+        Snapshot {
+            outstanding_records: self.outstanding_records(),
+            outstanding_bytes: self.outstanding_bytes(),
+            oldest_record_age: oldest.map(|arrived| arrived.elapsed()),
+        }
     }
 
     /// Encodes and checks a record.

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -130,6 +130,18 @@ impl Drop for Guard {
 pub(crate) struct Status {
     /// Most bytes of a record; the most that any stream takes before it is known.
     pub(crate) max_record_bytes: AtomicUsize,
+    /// When the oldest record arrived that is not resolved. Locked to copy it.
+    oldest: Mutex<Option<Instant>>,
+}
+
+impl Status {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        *locked(&self.oldest)
+    }
+
+    pub(crate) fn set_oldest(&self, oldest: Option<Instant>) {
+        *locked(&self.oldest) = oldest;
+    }
 }
 
 /// The way into one stream's pipeline, whether that is running or not.
@@ -146,7 +158,8 @@ pub(crate) struct Intake {
 impl Intake {
     fn new(stream: Stream) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let status = Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES) });
+        let status =
+            Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES), oldest: Mutex::new(None) });
         Self { stream, commands, sent: AtomicU64::new(0), status, parked: Mutex::new(Some(receiver)) }
     }
 

@@ -541,4 +541,5 @@ fn a_producer_needs_a_runtime_and_valid_settings() {
 mod described;
 mod ending;
 mod fronts;
+mod metering;
 mod streams;
