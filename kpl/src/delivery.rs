@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{Attempt, DeliveryError, DeliveryErrorKind, HashKey, SequenceNumber, ShardId, UserRecord, error::Failure};
+use crate::{Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure};
 
 /// Resolves when a record is stored, or is not going to be.
 ///
@@ -67,31 +67,29 @@ impl Future for Delivery {
 pub(crate) struct Prepared {
     /// As it is to be sent.
     pub(crate) record: UserRecord,
-    pub(crate) hash_key: HashKey,
-    /// The data as they were put, if they are sent encoded.
-    original: Option<Bytes>,
+    /// The data as they were put, if they are sent encoded. Boxed, because most are not.
+    original: Option<Box<Bytes>>,
 }
 
 impl Prepared {
-    /// Hashes the partition key, in the caller's thread rather than in the task, to spread that work.
     pub(crate) fn new(record: UserRecord) -> Self {
-        Self { hash_key: record.hash_key(), record, original: None }
+        Self { record, original: None }
     }
 
     pub(crate) fn encoded(mut record: UserRecord, data: Bytes) -> Self {
         let original = record.replace_data(data);
-        Self { hash_key: record.hash_key(), record, original: Some(original) }
+        Self { record, original: Some(Box::new(original)) }
     }
 
     /// What the record takes up in the buffer.
     pub(crate) fn space_bytes(&self) -> usize {
-        self.record.size_bytes() + self.original.as_ref().map_or(0, Bytes::len)
+        self.record.size_bytes() + self.original.as_ref().map_or(0, |original| original.len())
     }
 
     /// The record, as it was put.
     pub(crate) fn into_record(mut self) -> UserRecord {
         if let Some(original) = self.original {
-            self.record.replace_data(original);
+            self.record.replace_data(*original);
         }
         self.record
     }

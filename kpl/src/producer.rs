@@ -148,7 +148,8 @@ impl Producer {
     }
 
     fn send(&self, record: Prepared, space: Reserved<'_>, permit: Permit<'_, Command>) -> Delivery {
-        let hash_key = record.hash_key;
+        // Hashed here rather than in the task, to spread that work over the callers.
+        let hash_key = record.record.hash_key();
         let (ticket, delivery) = Ticket::new(record);
         space.keep();
         self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
