@@ -101,7 +101,8 @@ impl ProducerBuilder {
     }
 
     /// Most that goes to a shard, in percent of what the shard takes (1,000 records and 1 MiB each second). Default 150,
-    /// so that several producers can share a stream and throttling tells them how. Bursts are not scaled.
+    /// so that several producers can share a stream and throttling tells them how: a shard that throttles is sent down to a
+    /// sixteenth of it, and more again as it takes that. Bursts are not scaled.
     ///
     /// Source: KPL `RateLimit`.
     #[doc(alias = "RateLimit")]

@@ -76,7 +76,7 @@
 //! | File | What |
 //! | --- | --- |
 //! | `id.rs`, `hash_key.rs`, `record.rs` | shard ids, sequence numbers, hash keys and ranges, user records |
-//! | `aggregated.rs`, `aggregated/{encode,decode}.rs` | the format of aggregated records |
+//! | `aggregated.rs`, `aggregated/{encode,decode,deaggregator}.rs` | the format of aggregated records |
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
 //! | `sink.rs`, `blocking.rs` | the same as a `Sink`, and for threads without a runtime |
 //! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |

@@ -231,7 +231,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
                 Ok(stored) => {
-                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover());
+                    let now = self.now;
+                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
                     self.stored(sent, stored, flight);
                 }
                 Err(error) => {
@@ -315,7 +316,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         for lane in self.lanes.overlapping(range) {
             lane.hold(now, |failures| pause(failures, rng));
             if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
-                limiter.empty(now);
+                limiter.throttled(now);
             }
         }
     }
