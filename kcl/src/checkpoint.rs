@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use bytes::Bytes;
 use kpl::{SequenceNumber, id::ParseSequenceNumberError};
 
 /// Position of a user record in its shard.
@@ -76,6 +77,16 @@ impl fmt::Display for Checkpoint {
             sentinel => f.write_str(sentinel.as_wire()),
         }
     }
+}
+
+/// A checkpoint that was prepared and not committed, with what the application stored beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingCheckpoint {
+    /// Where the prepared checkpoint is.
+    pub checkpoint: Checkpoint,
+    /// The application's own bytes.
+    pub state: Option<Bytes>,
 }
 
 #[cfg(test)]

@@ -1,9 +1,15 @@
 //! How a processor stores its progress.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    checkpoint::{Checkpoint, Position},
+    checkpoint::{Checkpoint, PendingCheckpoint, Position},
     coordination::keeper::LeaseHandle,
     error::CheckpointError,
     lease::store::CheckpointWrite,
@@ -14,18 +20,102 @@ use crate::{
 /// Stores the progress of one shard in its lease. Cheap to clone; may be kept and used from other tasks, and fails with
 /// [`CheckpointError::LeaseLost`] once the lease is gone.
 ///
-/// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record.
+/// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
+/// [`WorkerBuilder::checkpoint_every`](crate::WorkerBuilder::checkpoint_every) do it.
 #[derive(Debug, Clone)]
 #[doc(alias = "RecordProcessorCheckpointer")]
 pub struct Checkpointer {
+    shared: Arc<Shared>,
+    /// None: everything delivered may be checkpointed.
+    view: Option<View>,
+}
+
+#[derive(Debug)]
+struct Shared {
     lease: LeaseHandle,
+    fencing_token: u64,
     /// Guards the shard's progress; locked for a few lines, never across an await.
-    progress: Arc<Mutex<Progress>>,
+    progress: Mutex<Progress>,
+    /// Wakes who waits for a checkpoint.
+    stored: Notify,
+    /// Whether a checkpoint was not stored since it was last asked.
+    failed: AtomicBool,
+}
+
+impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Progress is consistent between any two of its statements, so a panic elsewhere does not spoil it.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a checkpoint of all that the application was given writes.
+    fn everything_seen(&self, seen: &Mutex<Option<Position>>) -> Option<Position> {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        self.progress().everything(Some(&seen))
+    }
+}
+
+/// What is delivered record by record: how far that is.
+#[derive(Debug, Clone)]
+struct View {
+    /// The last record that the application was given; locked for a line.
+    seen: Arc<Mutex<Option<Position>>>,
+    /// Dropped with the last clone of the view.
+    _alive: mpsc::Sender<()>,
+}
+
+/// What became of records that were given one by one.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    shared: Arc<Shared>,
+    seen: Arc<Mutex<Option<Position>>>,
+    dropped: mpsc::Receiver<()>,
+}
+
+impl Seen {
+    /// Waits until everything that the application was given is checkpointed. False: it dropped its checkpointers before.
+    pub(crate) async fn settled(&mut self) -> bool {
+        loop {
+            let mut stored = std::pin::pin!(self.shared.stored.notified());
+            // From here on no checkpoint is missed.
+            stored.as_mut().enable();
+            if self.shared.everything_seen(&self.seen).is_none() {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                () = stored => {}
+                _ = self.dropped.recv() => return self.shared.everything_seen(&self.seen).is_none(),
+            }
+        }
+    }
 }
 
 impl Checkpointer {
-    pub(crate) fn new(lease: LeaseHandle, progress: Progress) -> Self {
-        Self { lease, progress: Arc::new(Mutex::new(progress)) }
+    pub(crate) fn new(lease: LeaseHandle, fencing_token: u64, progress: Progress) -> Self {
+        let shared = Shared {
+            lease,
+            fencing_token,
+            progress: Mutex::new(progress),
+            stored: Notify::new(),
+            failed: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared), view: None }
+    }
+
+    /// One for an application that is given records one by one, which [`saw`](Self::saw) notes; and what became of them.
+    pub(crate) fn record_by_record(&self) -> (Self, Seen) {
+        let (alive, dropped) = mpsc::channel(1);
+        let view = View { seen: Arc::default(), _alive: alive };
+        let seen = Seen { shared: Arc::clone(&self.shared), seen: Arc::clone(&view.seen), dropped };
+        (Self { shared: Arc::clone(&self.shared), view: Some(view) }, seen)
+    }
+
+    /// The application was given the record at this position.
+    pub(crate) fn saw(&self, position: Position) {
+        if let Some(view) = &self.view {
+            *view.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
+        }
     }
 
     /// Stores that all records delivered so far are processed. Does nothing if that is stored already.
@@ -36,8 +126,7 @@ impl Checkpointer {
     /// # Cancellation
     /// Dropping the future leaves open whether the checkpoint is stored; the lease is not harmed.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
-        let position = self.with_progress(|progress| progress.everything());
-        self.store(position).await
+        self.commit(self.everything()).await
     }
 
     /// Stores that all records up to and including `record` are processed.
@@ -48,11 +137,45 @@ impl Checkpointer {
     /// # Cancellation
     /// As for [`checkpoint`](Self::checkpoint).
     pub async fn checkpoint_at(&self, record: &Record) -> Result<(), CheckpointError> {
-        let attempted = record.position();
-        let position = self.with_progress(|progress| progress.at(&attempted)).map_err(|range| {
-            CheckpointError::OutOfRange { attempted, stored: range.stored, delivered: range.delivered }
-        })?;
-        self.store(position).await
+        self.checkpoint_position(record.position()).await
+    }
+
+    pub(crate) async fn checkpoint_position(&self, position: Position) -> Result<(), CheckpointError> {
+        self.commit(self.in_range(&position)?).await
+    }
+
+    /// First half of a checkpoint in two steps, of all records delivered so far: stores that it is about to be made, with
+    /// bytes of the application's own, for instance which transaction is to be committed. The second half is
+    /// [`PreparedCheckpoint::commit`].
+    ///
+    /// If the second half is never made, the shard's next processor starts from the checkpoint before, and finds this one
+    /// in [`ShardContext::pending`](crate::ShardContext::pending). A later `prepare` replaces an earlier one, and any
+    /// checkpoint ends it. Stores nothing where the checkpoint is already. DynamoDB limits a lease, state included, to
+    /// 400 KB.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]. Nothing is prepared.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves open whether it is stored.
+    #[doc(alias = "prepareCheckpoint")]
+    pub async fn prepare(&self, state: Option<Bytes>) -> Result<PreparedCheckpoint, CheckpointError> {
+        self.store_pending(self.everything(), state).await
+    }
+
+    /// As [`prepare`](Self::prepare), for all records up to and including `record`.
+    ///
+    /// # Errors
+    /// As for [`checkpoint_at`](Self::checkpoint_at).
+    ///
+    /// # Cancellation
+    /// As for [`prepare`](Self::prepare).
+    pub async fn prepare_at(
+        &self,
+        record: &Record,
+        state: Option<Bytes>,
+    ) -> Result<PreparedCheckpoint, CheckpointError> {
+        self.store_pending(self.in_range(&record.position())?, state).await
     }
 
     /// The checkpoint in the lease table, as far as this processor knows.
@@ -60,26 +183,112 @@ impl Checkpointer {
         self.with_progress(|progress| progress.stored().clone())
     }
 
+    /// A number that grows each time the shard changes hands, for writes to other systems: one that has seen a greater
+    /// token must refuse a smaller one, which comes from a worker that lost the shard and does not know yet.
+    ///
+    /// It is the lease's counter at the time when this worker took the lease, so it is only comparable within the shard
+    /// and while the lease exists.
+    pub fn fencing_token(&self) -> u64 {
+        self.shared.fencing_token
+    }
+
     /// Resolves when the lease is lost or given up.
     ///
     /// # Cancellation
     /// Safe at any time.
     pub async fn lease_lost(&self) {
-        self.lease.lost().await;
+        self.shared.lease.lost().await;
     }
 
     pub(crate) fn with_progress<T>(&self, look: impl FnOnce(&mut Progress) -> T) -> T {
-        // Progress is consistent between any two of its statements, so a panic elsewhere does not spoil it.
-        look(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.shared.progress())
     }
 
-    async fn store(&self, position: Option<Position>) -> Result<(), CheckpointError> {
-        let Some(position) = position else {
-            return if self.lease.is_lost() { Err(CheckpointError::LeaseLost) } else { Ok(()) };
-        };
+    /// Whether a checkpoint failed since this was last asked.
+    pub(crate) fn take_failed(&self) -> bool {
+        self.shared.failed.swap(false, Ordering::Relaxed)
+    }
+
+    fn everything(&self) -> Option<Position> {
+        match &self.view {
+            None => self.with_progress(|progress| progress.everything(None)),
+            Some(view) => self.shared.everything_seen(&view.seen),
+        }
+    }
+
+    fn in_range(&self, attempted: &Position) -> Result<Option<Position>, CheckpointError> {
+        self.with_progress(|progress| progress.at(attempted)).map_err(|range| CheckpointError::OutOfRange {
+            attempted: attempted.clone(),
+            stored: range.stored,
+            delivered: range.delivered,
+        })
+    }
+
+    async fn commit(&self, position: Option<Position>) -> Result<(), CheckpointError> {
+        let Some(position) = position else { return self.nothing_to_store() };
         let checkpoint = Checkpoint::At(position);
-        self.lease.checkpoint(CheckpointWrite { checkpoint: checkpoint.clone(), children: Vec::new() }).await?;
+        self.write(CheckpointWrite::commit(checkpoint.clone())).await?;
         self.with_progress(|progress| progress.stored_at(checkpoint));
+        self.shared.stored.notify_waiters();
         Ok(())
+    }
+
+    async fn store_pending(
+        &self,
+        position: Option<Position>,
+        state: Option<Bytes>,
+    ) -> Result<PreparedCheckpoint, CheckpointError> {
+        match &position {
+            None => self.nothing_to_store()?,
+            Some(position) => {
+                let pending = PendingCheckpoint { checkpoint: Checkpoint::At(position.clone()), state };
+                self.write(CheckpointWrite::Prepare(pending.clone())).await?;
+                self.with_progress(|progress| progress.prepared(pending));
+            }
+        }
+        Ok(PreparedCheckpoint { checkpointer: self.clone(), position })
+    }
+
+    fn nothing_to_store(&self) -> Result<(), CheckpointError> {
+        if self.shared.lease.is_lost() { Err(CheckpointError::LeaseLost) } else { Ok(()) }
+    }
+
+    async fn write(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        let written = self.shared.lease.checkpoint(write).await;
+        if written.is_err() {
+            self.shared.failed.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+}
+
+/// A checkpoint that is prepared: made by [`Checkpointer::prepare`], it is still to be committed. Dropping it leaves the
+/// prepared state in the lease until the next checkpoint.
+#[derive(Debug, Clone)]
+#[must_use = "a prepared checkpoint does not count before it is committed"]
+#[doc(alias = "PreparedCheckpointer")]
+pub struct PreparedCheckpoint {
+    checkpointer: Checkpointer,
+    position: Option<Position>,
+}
+
+impl PreparedCheckpoint {
+    /// Where the checkpoint is to be; None if it was there already when it was prepared.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// Stores that all records up to the prepared position are processed, and ends the prepared state.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]: among others, a later checkpoint was made meanwhile.
+    ///
+    /// # Cancellation
+    /// As for [`Checkpointer::checkpoint`].
+    pub async fn commit(&self) -> Result<(), CheckpointError> {
+        match &self.position {
+            Some(position) => self.checkpointer.checkpoint_position(position.clone()).await,
+            None => self.checkpointer.nothing_to_store(),
+        }
     }
 }

@@ -7,10 +7,20 @@ use std::{
 
 use aws_types::SdkConfig;
 
+mod checkpointing;
+mod error_policy;
+mod retrieval;
+
+pub use checkpointing::{CheckpointEvery, Deaggregation};
+pub(crate) use error_policy::GiveUp;
+pub use error_policy::{ErrorPolicy, FailedRecords};
+pub(crate) use retrieval::Prefetch;
+pub use retrieval::{FanOut, Retrieval};
+
 use crate::{
     error::ConfigError,
     event::{Event, Events},
-    kinesis::{Kinesis, SdkKinesis},
+    kinesis::{Kinesis, KinesisError, SdkKinesis},
     lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item},
     processor::ProcessorFactory,
     worker::Worker,
@@ -61,6 +71,14 @@ pub(crate) struct Settings {
     pub(crate) max_leases: usize,
     pub(crate) idle_between_reads: Duration,
     pub(crate) shutdown_grace: Duration,
+    pub(crate) retrieval: Retrieval,
+    pub(crate) prefetch: Prefetch,
+    pub(crate) error_policy: ErrorPolicy,
+    /// None: only the processor checkpoints.
+    pub(crate) checkpoint_every: Option<CheckpointEvery>,
+    pub(crate) deaggregation: Deaggregation,
+    /// Of `build_for_each`.
+    pub(crate) concurrency: usize,
 }
 
 /// Builds a [`Worker`]. Get one from [`Worker::builder`].
@@ -68,7 +86,7 @@ pub(crate) struct Settings {
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
     aws: SdkConfig,
-    settings: Settings,
+    pub(crate) settings: Settings,
     events: Events,
 }
 
@@ -89,6 +107,12 @@ impl WorkerBuilder {
             max_leases: usize::MAX,
             idle_between_reads: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(30),
+            retrieval: Retrieval::default(),
+            prefetch: Prefetch::default(),
+            error_policy: ErrorPolicy::default(),
+            checkpoint_every: None,
+            deaggregation: Deaggregation::default(),
+            concurrency: 1,
         };
         Self { aws: aws.clone(), settings, events: Events::default() }
     }
@@ -146,6 +170,58 @@ impl WorkerBuilder {
         self
     }
 
+    /// How shards are read. Default [`Retrieval::Polling`]; enhanced fan-out costs extra, so it is asked for.
+    pub fn retrieval(mut self, retrieval: Retrieval) -> Self {
+        self.settings.retrieval = retrieval;
+        self
+    }
+
+    /// Most Kinesis records, before deaggregation, that wait for a shard's processor. Default 30,000, at least 1. One
+    /// answer of Kinesis alone may exceed it. Source: KCL `maxRecordsCount`.
+    pub fn prefetch_records(mut self, records: u32) -> Self {
+        self.settings.prefetch.records = records;
+        self
+    }
+
+    /// Most bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of Kinesis, of
+    /// up to 10 MiB, may exceed it alone. Beside them a shard holds the answer that is being processed and the one that
+    /// was read and does not fit yet. Source: KCL `maxByteSize`.
+    pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
+        self.settings.prefetch.bytes = bytes;
+        self
+    }
+
+    /// What happens when a processor fails. Default [`ErrorPolicy::restart`].
+    pub fn on_processor_error(mut self, policy: ErrorPolicy) -> Self {
+        self.settings.error_policy = policy;
+        self
+    }
+
+    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and after
+    /// `shutdown_requested`. Default: only the processor checkpoints, by its [`Checkpointer`](crate::Checkpointer); it may
+    /// do so as well.
+    pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
+        self.settings.checkpoint_every = Some(every);
+        self
+    }
+
+    /// Records of one shard that [`build_for_each`](Self::build_for_each) handles at the same time. Default 1, at least 1.
+    /// Of no effect on other workers.
+    pub fn concurrency(mut self, records: usize) -> Self {
+        self.settings.concurrency = records;
+        self
+    }
+
+    pub(crate) fn concurrency_per_shard(&self) -> usize {
+        self.settings.concurrency
+    }
+
+    /// What is done with aggregates. Default [`Deaggregation::DropForeign`].
+    pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
+        self.settings.deaggregation = deaggregation;
+        self
+    }
+
     /// Pause between reads of a shard that has no more records. Default 1 s, at least 200 ms (a shard serves 5 reads a
     /// second to all its readers). While records are waiting, reads follow each other as fast as the shard's limits allow.
     #[doc(alias = "idleTimeBetweenReadsInMillis")]
@@ -191,6 +267,34 @@ impl WorkerBuilder {
         Ok(Worker::new(settings, events, kinesis, store, factory))
     }
 
+    /// Removes the registered consumer that [`Retrieval::FanOut`] made, so that it is billed no longer; false if there is
+    /// none. For when the application's last worker has stopped for good: a worker that runs registers it again.
+    ///
+    /// # Errors
+    /// Kinesis refused, or could not be reached; the consumer may still be there.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves open whether the consumer is removed.
+    pub async fn deregister_consumer(&self) -> Result<bool, KinesisError> {
+        let Retrieval::FanOut(fan_out) = &self.settings.retrieval else { return Ok(false) };
+        let kinesis = SdkKinesis::new(&self.aws, self.settings.stream.clone());
+        let arn = match &fan_out.consumer_arn {
+            Some(arn) => arn.to_string(),
+            None => {
+                let stream_arn = kinesis.describe().await?.identity.arn;
+                match kinesis.find_consumer(&stream_arn, fan_out.name(&self.settings.application)).await? {
+                    Some(found) => found.arn,
+                    None => return Ok(false),
+                }
+            }
+        };
+        match kinesis.deregister_consumer(&arn).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind == crate::KinesisErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn into_parts(self) -> (Settings, Events) {
         (self.settings, self.events)
@@ -226,8 +330,16 @@ impl WorkerBuilder {
         if let Some(error) = bounds.into_iter().flatten().next() {
             return Err(error);
         }
-        if settings.max_leases == 0 {
-            return Err(ConfigError::OutOfBounds { what: "max leases", value: "0".to_owned(), bounds: "at least 1" });
+        let counts = [
+            ("max leases", settings.max_leases),
+            ("prefetch records", settings.prefetch.records as usize),
+            ("prefetch bytes", settings.prefetch.bytes as usize),
+            ("concurrency", settings.concurrency),
+            ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
+            ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
+        ];
+        if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError::OutOfBounds { what, value: "0".to_owned(), bounds: "at least 1" });
         }
         Ok(())
     }

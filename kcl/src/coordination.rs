@@ -16,6 +16,8 @@ use crate::{
     kinesis::Kinesis,
     lease::store::{LeaseStore, StoreError},
     metrics::Recorder,
+    retrieval::registration::Registration,
+    shard_status::Board,
 };
 
 pub(crate) mod assigner;
@@ -34,6 +36,10 @@ pub(crate) struct Context {
     pub(crate) clock: WallClock,
     pub(crate) nudges: Nudges,
     pub(crate) metrics: Recorder,
+    /// The consumer that shards subscribe as, under enhanced fan-out.
+    pub(crate) registration: Registration,
+    /// What the worker's shards are doing.
+    pub(crate) board: Board,
 }
 
 /// Tells a loop of this worker that there is something to do before its time.
@@ -46,6 +52,18 @@ pub(crate) struct Nudges {
 }
 
 impl Context {
+    pub(crate) fn new(
+        settings: Settings,
+        events: Events,
+        kinesis: Arc<dyn Kinesis>,
+        store: Arc<dyn LeaseStore>,
+    ) -> Self {
+        let metrics = Recorder::new(settings.worker_id.as_str());
+        let (clock, nudges) = (WallClock::new(), Nudges::default());
+        let (registration, board) = (Registration::default(), Board::default());
+        Self { settings, events, kinesis, store, clock, nudges, metrics, registration, board }
+    }
+
     /// Reports a failed call to the lease table that is tried again.
     pub(crate) fn table_failed(&self, error: &StoreError) {
         self.events.emit(Event::LeaseTableFailed { error: chain(error) });

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use kpl::{SequenceNumber, ShardId};
 use tracing::{debug, error, info, warn};
 
-use crate::lease::WorkerId;
+use crate::{checkpoint::Position, lease::WorkerId};
 
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,32 @@ pub enum Event {
         /// When this worker tries again; None if the lease is given up, and the next owner goes on.
         retry_in: Option<Duration>,
     },
+    /// Records were left out because the processor kept failing at them, as the [`ErrorPolicy`](crate::ErrorPolicy)
+    /// demands. Until the next checkpoint covers them, another worker may come to them again.
+    RecordsSkipped {
+        /// The shard.
+        shard_id: ShardId,
+        /// How many.
+        records: usize,
+        /// The first of them.
+        first: Position,
+        /// The last of them.
+        last: Position,
+        /// Whether the application's dead-letter hook has taken them.
+        dead_lettered: bool,
+        /// What the processor said last.
+        error: String,
+    },
+    /// A shard is not processed any more because the processor kept failing, as the [`ErrorPolicy`](crate::ErrorPolicy)
+    /// demands. The lease is kept until this worker stops or is asked for it.
+    ShardStopped {
+        /// The shard.
+        shard_id: ShardId,
+        /// Where: the first record of the batch.
+        at: Position,
+        /// What the processor said last.
+        error: String,
+    },
     /// Reading a shard failed; it is tried again.
     ReadFailed {
         /// The shard.
@@ -74,6 +100,18 @@ pub enum Event {
         error: String,
         /// Whether the shard's limits were the reason.
         throttled: bool,
+    },
+    /// The application's consumer for enhanced fan-out did not exist and was registered.
+    ConsumerRegistered {
+        /// The consumer.
+        consumer_arn: String,
+    },
+    /// Enhanced fan-out was refused; the shard is read by polling for now.
+    FanOutRefused {
+        /// The shard.
+        shard_id: ShardId,
+        /// Why.
+        error: String,
     },
     /// An aggregate was dropped because it belongs to another shard: its producer sends the records there again.
     AggregateOfOtherShard {
@@ -129,8 +167,18 @@ impl Event {
             Self::ProcessorFailed { shard_id, error, retry_in } => {
                 error!(%shard_id, error, ?retry_in, "record processor failed, starting again from the last checkpoint");
             }
+            Self::RecordsSkipped { shard_id, records, first, last, dead_lettered, error } => {
+                error!(%shard_id, records, %first, %last, dead_lettered, error, "records skipped after failures");
+            }
+            Self::ShardStopped { shard_id, at, error } => {
+                error!(%shard_id, %at, error, "shard stopped after failures");
+            }
             Self::ReadFailed { shard_id, error, throttled: true } => debug!(%shard_id, error, "read throttled"),
             Self::ReadFailed { shard_id, error, .. } => warn!(%shard_id, error, "read failed"),
+            Self::ConsumerRegistered { consumer_arn } => {
+                info!(consumer_arn, "consumer registered for enhanced fan-out")
+            }
+            Self::FanOutRefused { shard_id, error } => warn!(%shard_id, error, "enhanced fan-out refused, polling"),
             Self::AggregateOfOtherShard { shard_id, sequence_number, records } => {
                 warn!(%shard_id, %sequence_number, records, "aggregate of another shard dropped");
             }

@@ -11,10 +11,15 @@ use aws_sdk_kinesis::{
 };
 use aws_types::SdkConfig;
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt as _};
+use futures::{
+    future::{BoxFuture, FutureExt as _},
+    stream::BoxStream,
+};
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
 use crate::{BoxError, config::InitialPosition};
+
+mod fan_out;
 
 /// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,6 +116,30 @@ pub(crate) struct Records {
     pub(crate) behind_latest: Option<Duration>,
 }
 
+/// A consumer registered for enhanced fan-out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FanOutConsumer {
+    pub(crate) arn: String,
+    /// Whether it can subscribe to shards; not while it is being created or deleted.
+    pub(crate) active: bool,
+}
+
+/// What a subscription tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SubscriptionEvent {
+    /// In order; none in a sign of life.
+    pub(crate) records: Vec<KinesisRecord>,
+    /// The next subscription starts after it; None at the end of a closed shard.
+    pub(crate) continuation: Option<SequenceNumber>,
+    /// The shards that follow; empty unless at the end of a closed shard.
+    pub(crate) children: Vec<ChildShard>,
+    /// Distance to the newest record of the shard.
+    pub(crate) behind_latest: Option<Duration>,
+}
+
+/// Events of one subscription. Ends without an error after 5 minutes, and nothing follows an error.
+pub(crate) type Subscription = BoxStream<'static, Result<SubscriptionEvent, KinesisError>>;
+
 /// Kinds of failure that a consumer tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -123,6 +152,8 @@ pub enum KinesisErrorKind {
     Throttled,
     /// The iterator is too old or not accepted; get a new one.
     IteratorInvalid,
+    /// Another subscription to the shard is active, or a consumer of this name exists or is not active.
+    InUse,
     /// Network, time-out, service failure and the rest.
     Other,
 }
@@ -141,7 +172,7 @@ pub struct KinesisError {
 
 /// Kinesis as a consumer of one stream sees it.
 ///
-/// Futures may be dropped at any time; all calls only read.
+/// Futures may be dropped at any time; all calls but those that register consumers only read.
 pub(crate) trait Kinesis: Send + Sync + 'static {
     /// What the service says of the stream.
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>>;
@@ -161,6 +192,31 @@ pub(crate) trait Kinesis: Send + Sync + 'static {
 
     /// Reads what lies at the iterator.
     fn get_records<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>>;
+
+    /// Looks a registered consumer up by its name; None if there is none.
+    fn find_consumer<'a>(
+        &'a self,
+        stream_arn: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>>;
+
+    /// Registers a consumer; [`KinesisErrorKind::InUse`] if one of this name exists.
+    fn register_consumer<'a>(
+        &'a self,
+        stream_arn: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>>;
+
+    /// Removes a consumer; its subscriptions end.
+    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>>;
+
+    /// Subscribes a consumer to a shard.
+    fn subscribe<'a>(
+        &'a self,
+        consumer_arn: &'a str,
+        shard: &'a ShardId,
+        start: &'a StartAt,
+    ) -> BoxFuture<'a, Result<Subscription, KinesisError>>;
 }
 
 /// The real service, or whatever the SDK's configuration points to.
@@ -204,6 +260,7 @@ where
     move |error| {
         let kind = match error.as_service_error().and_then(ProvideErrorMetadata::code) {
             Some("ResourceNotFoundException") => KinesisErrorKind::NotFound,
+            Some("ResourceInUseException") => KinesisErrorKind::InUse,
             Some("AccessDeniedException" | "UnrecognizedClientException") => KinesisErrorKind::AccessDenied,
             Some(
                 "ProvisionedThroughputExceededException"
@@ -359,5 +416,34 @@ impl Kinesis for SdkKinesis {
             Ok(Records { records, next_iterator, children, behind_latest: behind.map(Duration::from_millis) })
         }
         .boxed()
+    }
+
+    fn find_consumer<'a>(
+        &'a self,
+        stream_arn: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>> {
+        fan_out::find_consumer(&self.client, stream_arn, name).boxed()
+    }
+
+    fn register_consumer<'a>(
+        &'a self,
+        stream_arn: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>> {
+        fan_out::register_consumer(&self.client, stream_arn, name).boxed()
+    }
+
+    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>> {
+        fan_out::deregister_consumer(&self.client, consumer_arn).boxed()
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        consumer_arn: &'a str,
+        shard: &'a ShardId,
+        start: &'a StartAt,
+    ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
+        fan_out::subscribe(&self.client, consumer_arn, shard, start).boxed()
     }
 }

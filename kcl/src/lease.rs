@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use kpl::{HashKeyRange, ShardId};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 
 #[cfg(test)]
 mod contract;
@@ -76,6 +76,11 @@ pub(crate) struct Lease {
     pub(crate) owner_switches: u64,
     /// How far the shard is processed.
     pub(crate) checkpoint: Checkpoint,
+    /// A checkpoint that was prepared and not committed.
+    pub(crate) pending: Option<PendingCheckpoint>,
+    /// The time that the checkpoint LATEST stands for, from the first start on, in milliseconds since 1970. Ours: Java
+    /// resolves LATEST again at each start, and leaves this alone.
+    pub(crate) latest_as_of_millis: Option<u64>,
     /// The shards that must be processed to their end before this one, as far as they have leases.
     pub(crate) parents: Vec<ShardId>,
     /// The shards that follow this one; known once it has ended.
@@ -97,6 +102,8 @@ impl Lease {
             counter: 0,
             owner_switches: 0,
             checkpoint,
+            pending: None,
+            latest_as_of_millis: None,
             parents: Vec::new(),
             children: Vec::new(),
             hash_key_range: None,

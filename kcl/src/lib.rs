@@ -73,6 +73,8 @@ mod coordination;
 mod error;
 mod event;
 mod fleet;
+mod for_each;
+mod handle;
 mod kinesis;
 mod lease;
 mod logic;
@@ -83,22 +85,31 @@ mod processor;
 mod record;
 mod retrieval;
 mod shard;
+mod shard_status;
 #[cfg(test)]
 mod simulation;
+mod streams;
 mod utilization;
 mod worker;
 
-pub use checkpoint::{Checkpoint, Position};
-pub use checkpointer::Checkpointer;
-pub use config::{Assignment, InitialPosition, WorkerBuilder};
+pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
+pub use checkpointer::{Checkpointer, PreparedCheckpoint};
+pub use config::{
+    Assignment, CheckpointEvery, Deaggregation, ErrorPolicy, FailedRecords, FanOut, InitialPosition, Retrieval,
+    WorkerBuilder,
+};
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
 pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
+pub use for_each::{ForEach, ForEachProcessor};
+pub use handle::WorkerHandle;
 pub use kinesis::{KinesisError, KinesisErrorKind};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
+pub use shard_status::{ShardPhase, ShardStatus};
+pub use streams::{ShardStream, ShardStreams, Stopper};
 pub use worker::Worker;
 
 /// Any error of user code, of the SDK or of a service.

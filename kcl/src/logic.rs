@@ -4,16 +4,22 @@ pub(crate) mod assignment;
 pub(crate) mod cleanup;
 pub(crate) mod coverage;
 pub(crate) mod cpu;
+pub(crate) mod cursor;
 pub(crate) mod deaggregate;
+pub(crate) mod due;
+pub(crate) mod failures;
 pub(crate) mod fleet_view;
 pub(crate) mod leadership;
 pub(crate) mod membership;
 pub(crate) mod pacing;
 pub(crate) mod progress;
 pub(crate) mod renewal;
+pub(crate) mod resubscription;
 pub(crate) mod shard_sync;
 pub(crate) mod throughput;
 pub(crate) mod utilization;
+
+pub(crate) mod window;
 
 #[cfg(test)]
 mod purity;

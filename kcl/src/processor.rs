@@ -4,7 +4,13 @@ use std::future::Future;
 
 use kpl::ShardId;
 
-use crate::{BoxError, checkpoint::Checkpoint, checkpointer::Checkpointer, lease::WorkerId, record::RecordBatch};
+use crate::{
+    BoxError,
+    checkpoint::{Checkpoint, PendingCheckpoint},
+    checkpointer::Checkpointer,
+    lease::WorkerId,
+    record::RecordBatch,
+};
 
 /// The shard that a processor is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +22,11 @@ pub struct ShardContext {
     pub worker_id: WorkerId,
     /// Where processing starts: after this checkpoint.
     pub checkpoint: Checkpoint,
+    /// A checkpoint that was prepared and not committed. It is the application's to find out what became of the work that
+    /// it announced; processing starts after `checkpoint` either way.
+    pub pending: Option<PendingCheckpoint>,
+    /// See [`Checkpointer::fencing_token`].
+    pub fencing_token: u64,
 }
 
 /// Processes the records of one shard. The worker makes one processor for each shard it holds.
@@ -45,8 +56,8 @@ pub trait RecordProcessor: Send + 'static {
     /// Processes records. `batch` is never empty.
     ///
     /// # Errors
-    /// Nothing is skipped: the worker waits, makes a new processor and starts again after the last checkpoint. A panic
-    /// counts as an error.
+    /// Nothing is skipped, unless the [`ErrorPolicy`](crate::ErrorPolicy) says so: the worker waits, makes a new processor
+    /// and starts again after the last checkpoint. A panic counts as an error.
     fn process_records(
         &mut self,
         batch: RecordBatch,

@@ -1,8 +1,24 @@
-//! Reads a shard's records, ahead of its processor by a bounded amount.
+//! SHELL: reads a shard's records, ahead of its processor by a bounded amount. [`polling`] or [`fan_out`], as configured.
 
-use crate::kinesis::{ChildShard, KinesisRecord};
+use std::{sync::Arc, time::SystemTime};
 
+use kpl::ShardId;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    config::Retrieval,
+    coordination::Context,
+    event::{Event, chain},
+    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord, StartAt},
+    logic::cursor::Cursor,
+};
+
+pub(crate) mod buffer;
+pub(crate) mod fan_out;
 pub(crate) mod polling;
+pub(crate) mod registration;
+#[cfg(test)]
+mod tests;
 
 /// What a shard gives.
 #[derive(Debug)]
@@ -11,4 +27,86 @@ pub(crate) enum Fetched {
     Records { records: Vec<KinesisRecord>, behind_latest: Option<std::time::Duration> },
     /// The shard is closed and everything in it was fetched.
     End { children: Vec<ChildShard> },
+}
+
+/// Reads one shard on its own task; dropping it ends the reading.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    fetched: buffer::Receiver,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Reading {
+    /// Starts reading. `latest_as_of` is the time that [`StartAt::Latest`] stands for should it be needed again: asking
+    /// for the latest record twice would leave out what came between.
+    pub(crate) fn start(context: Arc<Context>, shard_id: ShardId, start: StartAt, latest_as_of: SystemTime) -> Self {
+        let (sender, fetched) = buffer::buffer(context.settings.prefetch);
+        let reader = Reader { context, shard_id, cursor: Cursor::new(start, latest_as_of), sender };
+        Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
+    }
+
+    /// What comes next. After [`Fetched::End`] nothing does.
+    ///
+    /// Cancellation: safe, nothing is lost.
+    pub(crate) async fn next(&mut self) -> Option<Fetched> {
+        self.fetched.next().await
+    }
+}
+
+/// What both ways of reading share: where the shard is read, and where its records go.
+struct Reader {
+    context: Arc<Context>,
+    shard_id: ShardId,
+    cursor: Cursor,
+    sender: buffer::Sender,
+}
+
+/// Nothing is left to read, or nobody listens.
+struct Done;
+
+impl Reader {
+    async fn run(mut self) {
+        if let Retrieval::FanOut(fan_out) = self.context.settings.retrieval.clone() {
+            match fan_out::read(&mut self, &fan_out).await {
+                fan_out::Ended::Done(Done) => return,
+                fan_out::Ended::Refused(error) => {
+                    let (shard_id, error) = (self.shard_id.clone(), chain(&error));
+                    self.context.events.emit(Event::FanOutRefused { shard_id, error });
+                }
+            }
+        }
+        let Done = polling::read(&mut self).await;
+    }
+
+    async fn deliver(&mut self, fetched: Fetched) -> Result<(), Done> {
+        self.sender.send(fetched).await.map_err(|buffer::Closed| Done)
+    }
+
+    async fn end(&mut self, children: Vec<ChildShard>) -> Done {
+        let _ = self.deliver(Fetched::End { children }).await; // nobody listens any more
+        Done
+    }
+
+    fn report(&self, error: &KinesisError) {
+        self.context.events.emit(Event::ReadFailed {
+            shard_id: self.shard_id.clone(),
+            error: chain(error),
+            throttled: error.kind == KinesisErrorKind::Throttled,
+        });
+    }
+
+    /// If the stream exists without this shard, the shard is past its retention: it has ended, and these follow it.
+    async fn children_of_trimmed_shard(&self) -> Option<Vec<ChildShard>> {
+        let shards = self.context.kinesis.list_shards(None).await.ok()?;
+        if shards.is_empty() || shards.iter().any(|shard| shard.id == self.shard_id) {
+            return None;
+        }
+        let follows = shards.into_iter().filter(|shard| shard.parents.contains(&self.shard_id));
+        let child = |shard: crate::kinesis::Shard| ChildShard {
+            id: shard.id,
+            parents: shard.parents,
+            hash_key_range: shard.hash_key_range,
+        };
+        Some(follows.map(child).collect())
+    }
 }

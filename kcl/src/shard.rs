@@ -16,10 +16,12 @@ use crate::{
     event::{Event, chain},
     lease::{Lease, LeaseKey},
     processor::ProcessorFactory,
+    shard_status::ShardPhase,
 };
 
 mod contained;
 mod end;
+mod feed;
 mod run;
 
 /// First and longest pause before a failed step is tried again.
@@ -43,6 +45,8 @@ pub(crate) struct ShardTask<F> {
     stop: CancellationToken,
     lease: Lease,
     handle: LeaseHandle,
+    /// The lease's counter when it was taken.
+    fencing_token: u64,
     _keeper: AbortOnDropHandle<()>,
 }
 
@@ -56,15 +60,24 @@ impl<F: ProcessorFactory> ShardTask<F> {
         };
         let lease = keeper.lease().clone();
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
-        let mut task = Self { context, factory, stop, lease, handle, _keeper: keeper };
+        let fencing_token = lease.counter;
+        context.board.add(shard_id.clone(), lease.checkpoint.clone());
+        let mut task = Self { context, factory, stop, lease, handle, fencing_token, _keeper: keeper };
         match task.process().await {
-            Ok(()) => task.rest().await,
+            Ok(()) => {
+                task.phase(ShardPhase::Ended);
+                task.rest().await;
+            }
             Err(Interrupt::GiveUp) => task.give_up().await,
             Err(Interrupt::Lost) => {
                 task.context.metrics.lease_lost();
                 task.context.events.emit(Event::LeaseLost { shard_id });
             }
         }
+    }
+
+    fn phase(&self, phase: ShardPhase) {
+        self.context.board.change(self.shard_id(), |status| status.phase = phase);
     }
 
     fn shard_id(&self) -> &ShardId {
@@ -145,6 +158,12 @@ impl<F: ProcessorFactory> ShardTask<F> {
     fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {
         let (shard_id, error) = (self.shard_id().clone(), chain(error.as_ref()));
         self.context.events.emit(Event::ProcessorFailed { shard_id, error, retry_in });
+    }
+}
+
+impl<F> Drop for ShardTask<F> {
+    fn drop(&mut self) {
+        self.context.board.remove(&self.lease.shard_id);
     }
 }
 

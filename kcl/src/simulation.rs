@@ -12,7 +12,9 @@ use tokio::{
 use crate::{
     BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker, WorkerError,
     config::WorkerBuilder,
-    kinesis::{Kinesis, KinesisError, Records, Shard, StartAt, StreamDescription, StreamIdentity},
+    kinesis::{
+        FanOutConsumer, Kinesis, KinesisError, Records, Shard, StartAt, StreamDescription, StreamIdentity, Subscription,
+    },
     lease::{Lease, memory::MemoryLeaseStore, store::LeaseStore as _},
 };
 
@@ -65,6 +67,35 @@ impl Kinesis for QuietStream {
         let next_iterator = Some(iterator.to_owned());
         let behind_latest = Some(Duration::ZERO);
         ready(Ok(Records { records: Vec::new(), next_iterator, children: Vec::new(), behind_latest })).boxed()
+    }
+
+    fn find_consumer<'a>(
+        &'a self,
+        _stream_arn: &'a str,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>> {
+        unreachable!("these fleets poll")
+    }
+
+    fn register_consumer<'a>(
+        &'a self,
+        _stream_arn: &'a str,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>> {
+        unreachable!("these fleets poll")
+    }
+
+    fn deregister_consumer<'a>(&'a self, _consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>> {
+        unreachable!("these fleets poll")
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        _consumer_arn: &'a str,
+        _shard: &'a ShardId,
+        _start: &'a StartAt,
+    ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
+        unreachable!("these fleets poll")
     }
 }
 

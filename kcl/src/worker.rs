@@ -18,10 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
-    clock::WallClock,
     config::{Settings, WorkerBuilder},
     coordination::{
-        Context, Nudges, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
+        Context, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
     },
     error::WorkerError,
     event::{Event, Events},
@@ -30,7 +29,6 @@ use crate::{
         Lease, LeaseKey,
         store::{FleetVersion, LeaseStore},
     },
-    metrics::Recorder,
     processor::ProcessorFactory,
     shard::ShardTask,
 };
@@ -74,10 +72,12 @@ impl<F: ProcessorFactory> Worker<F> {
         store: Arc<dyn LeaseStore>,
         factory: F,
     ) -> Self {
-        let metrics = Recorder::new(settings.worker_id.as_str());
-        let context =
-            Context { settings, events, kinesis, store, clock: WallClock::new(), nudges: Nudges::default(), metrics };
+        let context = Context::new(settings, events, kinesis, store);
         Self { context: Arc::new(context), factory: Arc::new(factory) }
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// Runs until something makes it impossible to go on.

@@ -217,13 +217,16 @@ impl Keeper {
 
     async fn checkpoint(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
         // The table may be further than the processor knows, by a checkpoint whose answer was lost.
-        if write.checkpoint <= self.lease.checkpoint {
+        if write.is_done_in(&self.lease) {
             return Ok(());
         }
         let (begun, result) = self.persist(&write).await;
         match &result {
             Ok(()) => {
-                self.lease.checkpoint = write.checkpoint;
+                // Not if the table turned out to be further: a checkpoint never moves back.
+                if !write.is_done_in(&self.lease) {
+                    write.apply(&mut self.lease);
+                }
                 // A heartbeat too, but no substitute for a renewal: only that notices a handoff.
                 self.confirmed = begun;
             }
@@ -289,7 +292,7 @@ impl Keeper {
             Refusal::Handoff(found) => (found, false),
         };
         // Beyond it: another checkpoint whose answer was lost. A checkpoint never moves back.
-        let done = own_write && write.is_none_or(|write| write.checkpoint <= found.checkpoint);
+        let done = own_write && write.is_none_or(|write| write.is_done_in(&found));
         let handoff_is_news = found.in_handoff() && !self.lease.in_handoff();
         self.lease = *found;
         if handoff_is_news {

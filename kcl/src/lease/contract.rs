@@ -12,7 +12,7 @@ use super::{
     store::{CheckpointWrite, FleetVersion, LeaseStore},
 };
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, PendingCheckpoint},
     coordination::{
         leader::LockItem,
         membership::{Metric, WorkerItem},
@@ -35,7 +35,7 @@ fn shard(index: u32) -> Lease {
 
 fn at(sequence_number: &str) -> CheckpointWrite {
     let checkpoint = Checkpoint::from_wire(sequence_number, 3).unwrap();
-    CheckpointWrite { checkpoint, children: Vec::new() }
+    CheckpointWrite::commit(checkpoint)
 }
 
 /// Creates the lease, gives it to `owner`, and reads it back.
@@ -107,9 +107,9 @@ async fn a_checkpoint_is_stored_during_a_handoff_too_and_refused_with_a_stale_co
         assert!(store.checkpoint(&lease, &at("100")).await.unwrap().is_applied());
 
         let stored = read(&*store).await;
-        assert_eq!((stored.checkpoint, stored.counter), (at("100").checkpoint, lease.counter + 1));
+        assert_eq!((stored.checkpoint, stored.counter), (Checkpoint::from_wire("100", 3).unwrap(), lease.counter + 1));
         refused(store.checkpoint(&lease, &at("200")).await.unwrap());
-        assert_eq!(read(&*store).await.checkpoint, at("100").checkpoint);
+        assert_eq!(read(&*store).await.checkpoint, Checkpoint::from_wire("100", 3).unwrap());
     }
 }
 
@@ -119,12 +119,53 @@ async fn the_end_of_a_shard_is_stored_with_its_children() {
         let lease = owned_by(&*store, "w1").await;
         let children = vec!["shardId-000000000001".into(), "shardId-000000000002".into()];
 
-        let end = CheckpointWrite { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
+        let end = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
         assert!(store.checkpoint(&lease, &end).await.unwrap().is_applied());
 
         let ended = read(&*store).await;
         assert!(ended.is_ended());
         assert_eq!(ended.children, children);
+    }
+}
+
+#[tokio::test]
+async fn a_prepared_checkpoint_stands_beside_the_stored_one_until_a_checkpoint_ends_it() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        let prepared = |number: &str, state: Option<&'static [u8]>| PendingCheckpoint {
+            checkpoint: Checkpoint::from_wire(number, 5).unwrap(),
+            state: state.map(bytes::Bytes::from_static),
+        };
+
+        let first = prepared("100", Some(b"state"));
+        assert!(store.checkpoint(&lease, &CheckpointWrite::Prepare(first.clone())).await.unwrap().is_applied());
+        let found = read(&*store).await;
+        assert_eq!((&found.checkpoint, &found.pending), (&lease.checkpoint, &Some(first)));
+        assert_eq!((found.counter, found.owner_switches), (lease.counter + 1, lease.owner_switches));
+
+        let second = prepared("200", None);
+        assert!(store.checkpoint(&found, &CheckpointWrite::Prepare(second.clone())).await.unwrap().is_applied());
+        let found = read(&*store).await;
+        assert_eq!(found.pending, Some(second), "a later one replaces the earlier one and its state");
+        assert!(store.checkpoint(&found, &at("100")).await.unwrap().is_applied());
+
+        assert_eq!(read(&*store).await.pending, None);
+        refused(store.checkpoint(&lease, &CheckpointWrite::Prepare(prepared("300", None))).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_latest_stands_for_is_stored_until_there_is_a_checkpoint() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+
+        let resolve = CheckpointWrite::ResolveLatest { as_of_millis: 7 };
+        assert!(store.checkpoint(&lease, &resolve).await.unwrap().is_applied());
+
+        let found = read(&*store).await;
+        assert_eq!((&found.checkpoint, found.latest_as_of_millis), (&lease.checkpoint, Some(7)));
+        assert!(store.checkpoint(&found, &at("100")).await.unwrap().is_applied());
+        assert_eq!(read(&*store).await.latest_as_of_millis, None);
     }
 }
 

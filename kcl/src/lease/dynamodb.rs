@@ -176,6 +176,53 @@ fn owner_unchanged(
     }
 }
 
+/// Adds what a checkpoint sets and removes.
+fn written(update: UpdateItemFluentBuilder, write: &CheckpointWrite) -> UpdateItemFluentBuilder {
+    let mut set = "SET leaseCounter = :next".to_owned();
+    let mut remove = Vec::new();
+    let update = match write {
+        CheckpointWrite::Commit { checkpoint, children } => {
+            set.push_str(", #cp = :cp, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero");
+            remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
+            let update = update
+                .expression_attribute_names("#cp", item::CHECKPOINT)
+                .expression_attribute_values(":cp", s(checkpoint.as_wire()))
+                .expression_attribute_values(":sub", n(checkpoint.sub_sequence_number()))
+                .expression_attribute_values(":zero", n(0));
+            if children.is_empty() {
+                update
+            } else {
+                set.push_str(", childShardIds = :children");
+                update.expression_attribute_values(":children", string_set(children))
+            }
+        }
+        CheckpointWrite::Prepare(pending) => {
+            set.push_str(", pendingCheckpoint = :pcp, pendingCheckpointSubSequenceNumber = :psub");
+            let update = update
+                .expression_attribute_values(":pcp", s(pending.checkpoint.as_wire()))
+                .expression_attribute_values(":psub", n(pending.checkpoint.sub_sequence_number()));
+            match &pending.state {
+                Some(state) => {
+                    set.push_str(", pendingCheckpointState = :state");
+                    update.expression_attribute_values(":state", AttributeValue::B(state.to_vec().into()))
+                }
+                None => {
+                    remove.push(item::PENDING_STATE);
+                    update
+                }
+            }
+        }
+        CheckpointWrite::ResolveLatest { as_of_millis } => {
+            set.push_str(", latestAsOfMillis = :as_of");
+            update.expression_attribute_values(":as_of", n(as_of_millis))
+        }
+    };
+    if !remove.is_empty() {
+        set = format!("{set} REMOVE {}", remove.join(", "));
+    }
+    update.update_expression(set)
+}
+
 impl LeaseStore for DynamoDbLeaseStore {
     fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
@@ -294,26 +341,12 @@ impl LeaseStore for DynamoDbLeaseStore {
         lease: &'a Lease,
         write: &'a CheckpointWrite,
     ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
-        let mut set = format!(
-            "SET leaseCounter = :next, #cp = :cp, {} = :sub, {} = :zero",
-            item::CHECKPOINT_SUB,
-            item::OWNER_SWITCHES
-        );
-        let mut update = self
+        let update = self
             .update(lease.key.as_str())
             .condition_expression("leaseCounter = :c")
-            .expression_attribute_names("#cp", item::CHECKPOINT)
             .expression_attribute_values(":c", n(lease.counter))
-            .expression_attribute_values(":next", n(lease.counter + 1))
-            .expression_attribute_values(":cp", s(write.checkpoint.as_wire()))
-            .expression_attribute_values(":sub", n(write.checkpoint.sub_sequence_number()))
-            .expression_attribute_values(":zero", n(0));
-        if !write.children.is_empty() {
-            set.push_str(", childShardIds = :children");
-            update = update.expression_attribute_values(":children", string_set(&write.children));
-        }
-        set.push_str(" REMOVE pendingCheckpoint, pendingCheckpointSubSequenceNumber, pendingCheckpointState");
-        self.conditional_update(update.update_expression(set)).boxed()
+            .expression_attribute_values(":next", n(lease.counter + 1));
+        self.conditional_update(written(update, write)).boxed()
     }
 
     fn assign<'a>(&'a self, lease: &'a Lease, to: &'a WorkerId) -> BoxFuture<'a, Result<Conditional, StoreError>> {

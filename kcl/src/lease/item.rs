@@ -7,10 +7,11 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use bytes::Bytes;
 use kpl::{HashKeyRange, ShardId};
 
 use crate::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, PendingCheckpoint},
     coordination::{
         leader::LockItem,
         membership::{Metric, WorkerItem},
@@ -27,6 +28,11 @@ pub(crate) const LEASE_COUNTER: &str = "leaseCounter";
 pub(crate) const OWNER_SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
+pub(crate) const PENDING: &str = "pendingCheckpoint";
+pub(crate) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
+pub(crate) const PENDING_STATE: &str = "pendingCheckpointState";
+/// Not one of Java's, which leaves alone what it does not know.
+pub(crate) const LATEST_AS_OF: &str = "latestAsOfMillis";
 pub(crate) const CHECKPOINT_OWNER: &str = "checkpointOwner";
 pub(crate) const PARENTS: &str = "parentShardId";
 pub(crate) const CHILDREN: &str = "childShardIds";
@@ -127,11 +133,21 @@ pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
         counter: number(item, LEASE_COUNTER)?,
         owner_switches: number(item, OWNER_SWITCHES)?,
         checkpoint,
+        pending: read_pending(item),
+        latest_as_of_millis: number(item, LATEST_AS_OF),
         parents: shard_ids(item, PARENTS),
         children: shard_ids(item, CHILDREN),
         hash_key_range: read_range(item),
         throughput_kbps: number(item, THROUGHPUT),
     })
+}
+
+/// One that cannot be read counts as none: processing starts from the checkpoint anyway.
+fn read_pending(item: &Item) -> Option<PendingCheckpoint> {
+    let sub_sequence_number = number(item, PENDING_SUB).unwrap_or(0);
+    let checkpoint = Checkpoint::from_wire(text(item, PENDING)?, sub_sequence_number).ok()?;
+    let state = item.get(PENDING_STATE).and_then(|value| value.as_b().ok());
+    Some(PendingCheckpoint { checkpoint, state: state.map(|state| Bytes::copy_from_slice(state.as_ref())) })
 }
 
 fn read_range(item: &Item) -> Option<HashKeyRange> {

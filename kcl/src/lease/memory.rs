@@ -138,11 +138,7 @@ impl LeaseStore for MemoryLeaseStore {
     ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
         let change = |found: &mut Lease| {
             found.counter += 1;
-            found.checkpoint = write.checkpoint.clone();
-            found.owner_switches = 0;
-            if !write.children.is_empty() {
-                found.children.clone_from(&write.children);
-            }
+            write.apply(found);
         };
         self.update(&lease.key, |found| found.counter == lease.counter, change)
     }

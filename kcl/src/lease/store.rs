@@ -12,7 +12,7 @@ use kpl::ShardId;
 
 use crate::{
     BoxError,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, PendingCheckpoint},
     coordination::{leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
     lease::{Conditional, Lease, LeaseKey, WorkerId},
@@ -101,11 +101,46 @@ impl StoreError {
 
 /// What a checkpoint writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CheckpointWrite {
-    /// The new checkpoint.
-    pub(crate) checkpoint: Checkpoint,
-    /// Child shards, learned at the end of the shard; written only when not empty.
-    pub(crate) children: Vec<ShardId>,
+pub(crate) enum CheckpointWrite {
+    /// A new checkpoint, at the end of a shard with its child shards. A pending one ends.
+    Commit { checkpoint: Checkpoint, children: Vec<ShardId> },
+    /// A pending checkpoint; the stored one stays.
+    Prepare(PendingCheckpoint),
+    /// What the checkpoint LATEST stands for, in milliseconds since 1970.
+    ResolveLatest { as_of_millis: u64 },
+}
+
+impl CheckpointWrite {
+    /// A checkpoint that is not the end of a shard.
+    pub(crate) fn commit(checkpoint: Checkpoint) -> Self {
+        Self::Commit { checkpoint, children: Vec::new() }
+    }
+
+    /// Changes a lease as the table does, but for the counter.
+    pub(crate) fn apply(&self, lease: &mut Lease) {
+        match self {
+            Self::Commit { checkpoint, children } => {
+                lease.checkpoint = checkpoint.clone();
+                lease.owner_switches = 0;
+                lease.pending = None;
+                lease.latest_as_of_millis = None;
+                if !children.is_empty() {
+                    lease.children.clone_from(children);
+                }
+            }
+            Self::Prepare(pending) => lease.pending = Some(pending.clone()),
+            Self::ResolveLatest { as_of_millis } => lease.latest_as_of_millis = Some(*as_of_millis),
+        }
+    }
+
+    /// Whether the lease holds this, or more: a checkpoint never moves back.
+    pub(crate) fn is_done_in(&self, lease: &Lease) -> bool {
+        match self {
+            Self::Commit { checkpoint, .. } => *checkpoint <= lease.checkpoint,
+            Self::Prepare(pending) => lease.pending.as_ref() == Some(pending),
+            Self::ResolveLatest { .. } => lease.latest_as_of_millis.is_some() || lease.checkpoint != Checkpoint::Latest,
+        }
+    }
 }
 
 /// The lease table. Calls may fail at any time, before or after their effect.

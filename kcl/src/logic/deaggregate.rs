@@ -31,7 +31,7 @@ pub(crate) fn deaggregate(
 ) -> Option<Finding> {
     match decode(&source.data) {
         Decoded::Plain => {
-            records.push(plain(source));
+            records.push(undivided(source));
             None
         }
         Decoded::Aggregate(inner) => {
@@ -66,7 +66,8 @@ fn under_outer_key(outer_key: &Arc<str>, unreadable: MalformedRecord) -> Aggrega
     AggregatedRecord { partition_key: Arc::clone(outer_key), explicit_hash_key: None, data: unreadable.data }
 }
 
-fn plain(source: KinesisRecord) -> Record {
+/// The record as it is stored, aggregate or not.
+pub(crate) fn undivided(source: KinesisRecord) -> Record {
     Record {
         partition_key: source.partition_key.into(),
         explicit_hash_key: None,

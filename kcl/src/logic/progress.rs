@@ -1,14 +1,16 @@
 //! How far a shard's processor may checkpoint. Pure.
 //!
 //! (A) A checkpoint never moves back. (B) It never goes beyond what was handed to the processor.
-//! (C) What is handed out lies after the checkpoint and after everything handed out before.
+//! (C) A prepared checkpoint leaves the stored one, and a checkpoint ends it.
+//! (D) What is handed out lies after the checkpoint and after everything handed out before.
 
-use crate::checkpoint::{Checkpoint, Position};
+use crate::checkpoint::{Checkpoint, PendingCheckpoint, Position};
 
 /// Progress within one run of a processor.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     stored: Checkpoint,
+    pending: Option<PendingCheckpoint>,
     delivered: Option<Position>,
 }
 
@@ -22,7 +24,12 @@ pub(crate) struct OutOfRange {
 impl Progress {
     /// A run that starts after `stored`.
     pub(crate) fn starting_at(stored: Checkpoint) -> Self {
-        Self { stored, delivered: None }
+        Self { stored, pending: None, delivered: None }
+    }
+
+    /// The checkpoint that is prepared and not committed.
+    pub(crate) fn pending(&self) -> Option<&PendingCheckpoint> {
+        self.pending.as_ref()
     }
 
     /// The checkpoint in the lease table.
@@ -46,9 +53,12 @@ impl Progress {
         self.delivered = Some(position);
     }
 
-    /// What a checkpoint of everything handed out writes; None if that is stored already.
-    pub(crate) fn everything(&self) -> Option<Position> {
-        self.delivered.clone().filter(|delivered| self.stored != Checkpoint::At(delivered.clone()))
+    /// What a checkpoint of everything handed out writes; None if that is stored already. A `limit` means less: the
+    /// application has seen no more of what was handed out.
+    pub(crate) fn everything(&self, limit: Option<&Position>) -> Option<Position> {
+        let position =
+            self.delivered.as_ref().map(|delivered| limit.map_or(delivered, |limit| limit.min(delivered)))?;
+        (Checkpoint::At(position.clone()) > self.stored).then(|| position.clone())
     }
 
     /// What a checkpoint at `position` writes; None if it is stored already.
@@ -67,9 +77,15 @@ impl Progress {
 
     /// The table now holds `checkpoint`.
     pub(crate) fn stored_at(&mut self, checkpoint: Checkpoint) {
+        self.pending = None;
         if checkpoint > self.stored {
             self.stored = checkpoint;
         }
+    }
+
+    /// The table now holds this pending checkpoint.
+    pub(crate) fn prepared(&mut self, pending: PendingCheckpoint) {
+        self.pending = Some(pending);
     }
 }
 
@@ -98,7 +114,7 @@ mod tests {
 
     #[test]
     fn nothing_is_written_before_anything_was_delivered() {
-        assert_eq!(Progress::starting_at(Checkpoint::TrimHorizon).everything(), None);
+        assert_eq!(Progress::starting_at(Checkpoint::TrimHorizon).everything(None), None);
     }
 
     #[test]
@@ -116,6 +132,15 @@ mod tests {
 
         assert!(progress.at(&at(49, 9)).is_err());
         assert_eq!(progress.at(&at(50, 0)), Ok(None));
+    }
+
+    #[test]
+    fn a_limit_holds_a_checkpoint_of_everything_back() {
+        let progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
+
+        assert_eq!(progress.everything(None), Some(at(100, 0)));
+        assert_eq!(progress.everything(Some(&at(70, 0))), Some(at(70, 0)));
+        assert_eq!(progress.everything(Some(&at(50, 0))), None, "stored already");
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use crate::{
     kinesis::ChildShard,
     lease::{Lease, LeaseKey, store::CheckpointWrite},
     processor::{ProcessorFactory, RecordProcessor},
+    streams::Unconfirmed,
 };
 
 /// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
@@ -26,6 +27,19 @@ struct SiblingMissing {
     sibling: ShardId,
 }
 
+/// Why a shard that has no more records is not ended yet.
+pub(super) enum NoEnd {
+    Interrupted(Interrupt),
+    /// Records were given to the application and will not be confirmed: they must be delivered again.
+    Unconfirmed(BoxError),
+}
+
+impl From<Interrupt> for NoEnd {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
+}
+
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Carries the end out, step by step; each is tried until it succeeds or the work has to stop.
     pub(super) async fn end(
@@ -33,14 +47,16 @@ impl<F: ProcessorFactory> ShardTask<F> {
         mut processor: F::Processor,
         checkpointer: &Checkpointer,
         children: &[ChildShard],
-    ) -> Result<(), Interrupt> {
+    ) -> Result<(), NoEnd> {
         match self.carry_out_end(&mut processor, children).await {
-            Ok(()) => Ok(()),
-            Err(interrupt) => Err(self.say_goodbye(interrupt, processor, checkpointer).await),
+            Err(NoEnd::Interrupted(interrupt)) => {
+                Err(NoEnd::Interrupted(self.say_goodbye(interrupt, processor, checkpointer).await))
+            }
+            other => other,
         }
     }
 
-    async fn carry_out_end(&mut self, processor: &mut F::Processor, children: &[ChildShard]) -> Result<(), Interrupt> {
+    async fn carry_out_end(&mut self, processor: &mut F::Processor, children: &[ChildShard]) -> Result<(), NoEnd> {
         let mut failures = 0;
         while let Err(error) = self.create_children(children).await {
             failures += 1;
@@ -86,13 +102,14 @@ impl<F: ProcessorFactory> ShardTask<F> {
         Ok(())
     }
 
-    async fn tell_processor(&self, processor: &mut F::Processor) -> Result<(), Interrupt> {
+    async fn tell_processor(&self, processor: &mut F::Processor) -> Result<(), NoEnd> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
             match contained(processor.shard_ended(), self.interrupted(), grace).await {
                 Outcome::Returned(()) => return Ok(()),
-                Outcome::Abandoned => return Err(self.interrupted().await),
+                Outcome::Abandoned => return Err(self.interrupted().await.into()),
+                Outcome::Failed(error) if error.is::<Unconfirmed>() => return Err(NoEnd::Unconfirmed(error)),
                 Outcome::Failed(error) => {
                     failures += 1;
                     let pause = backoff(failures);
@@ -107,7 +124,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
         let mut failures = 0;
         loop {
-            let write = CheckpointWrite { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
+            let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
             match self.handle.checkpoint(write).await {
                 Ok(()) => return Ok(()),
                 Err(CheckpointError::Table(error)) => {

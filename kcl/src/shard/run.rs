@@ -1,70 +1,171 @@
-//! Feeds a processor with records, and starts another one from the checkpoint when it fails.
+//! Runs one processor after the other from the checkpoint on, until the shard's end or an interrupt.
 
-use std::{mem, time::SystemTime};
+use std::{
+    mem,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Interrupt, ShardTask, backoff,
-    contained::{Outcome, contained, contained_now},
+    contained::contained_now,
+    end::NoEnd,
+    feed::{Feed, Run},
 };
 use crate::{
-    BoxError,
+    BoxError, FailedRecords,
     checkpoint::Checkpoint,
     checkpointer::Checkpointer,
-    config::InitialPosition,
-    event::Event,
-    kinesis::{ChildShard, KinesisRecord, StartAt},
+    config::{GiveUp, InitialPosition},
+    error::CheckpointError,
+    event::{Event, chain},
+    kinesis::StartAt,
+    lease::store::CheckpointWrite,
     logic::{
-        deaggregate::{Finding, deaggregate},
+        failures::{Failures, Verdict, range},
         progress::Progress,
     },
-    processor::{ProcessorFactory, RecordProcessor, ShardContext},
-    record::{Record, RecordBatch},
-    retrieval::{Fetched, polling::Polling},
+    processor::{ProcessorFactory, ShardContext},
+    record::Record,
+    retrieval::Reading,
+    shard_status::ShardPhase,
 };
 
-/// How one processor's run ended.
-pub(super) enum Run<P> {
-    /// All records are processed and the shard is closed.
-    AtEnd {
-        processor: P,
-        checkpointer: Checkpointer,
-        children: Vec<ChildShard>,
-    },
-    Failed(BoxError),
-    Interrupted(Interrupt),
+/// How far the clocks of this worker and of Kinesis may differ without records being lost at LATEST.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
+/// Why a processor was dropped.
+pub(super) struct Failure {
+    pub(super) error: BoxError,
+    /// The records it failed at, if it was at them that it failed; their data only if they may be given up now.
+    pub(super) records: Option<(Vec<Record>, Verdict)>,
+}
+
+impl From<BoxError> for Failure {
+    fn from(error: BoxError) -> Self {
+        Self { error, records: None }
+    }
 }
 
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Ok: the shard is processed to its end.
     pub(super) async fn run_processors(&mut self) -> Result<(), Interrupt> {
-        // What LATEST means for this lease, should it be needed more than once.
-        let latest_as_of = self.context.clock.now();
-        let mut first = true;
-        let mut failures = 0;
+        let policy = self.context.settings.error_policy.clone();
+        let mut failures = Failures::new(policy.limit.as_ref().map(|(attempts, _)| *attempts), policy.isolate);
+        // Whether LATEST may be asked for: once in the life of a lease, since asking again would leave out what came
+        // between.
+        let mut latest_is_new = self.resolve_latest().await?;
+        let mut in_a_row = 0;
         loop {
-            let start = self.start_at(mem::take(&mut first), latest_as_of);
+            let start = self.start_at(mem::take(&mut latest_is_new));
             let before = self.lease.checkpoint.clone();
-            match self.run_processor(start, latest_as_of).await {
+            let failure = match self.run_processor(start, &mut failures).await {
                 Run::AtEnd { processor, checkpointer, children } => {
-                    return self.end(processor, &checkpointer, &children).await;
+                    self.phase(ShardPhase::Ending);
+                    let ended = self.end(processor, &checkpointer, &children).await;
+                    self.remember(&checkpointer);
+                    match ended {
+                        Ok(()) => return Ok(()),
+                        Err(NoEnd::Interrupted(interrupt)) => return Err(interrupt),
+                        Err(NoEnd::Unconfirmed(error)) => error.into(),
+                    }
                 }
                 Run::Interrupted(interrupt) => return Err(interrupt),
-                Run::Failed(error) => {
-                    failures = if self.lease.checkpoint > before { 1 } else { failures + 1 };
-                    let pause = backoff(failures);
-                    self.report_failure(&error, Some(pause));
-                    self.pause(pause).await?;
-                }
+                Run::Failed(failure) => failure,
+            };
+            failures.checkpointed(&self.lease.checkpoint);
+            in_a_row = if self.lease.checkpoint > before { 1 } else { in_a_row + 1 };
+            if let Some(given_up) = self.judge(failure, in_a_row, &mut failures).await? {
+                in_a_row = given_up;
             }
         }
     }
 
-    fn start_at(&self, first: bool, latest_as_of: SystemTime) -> StartAt {
+    /// Takes a failure in, and waits. Some: failures in a row from now on.
+    async fn judge(
+        &mut self,
+        failure: Failure,
+        in_a_row: u32,
+        failures: &mut Failures,
+    ) -> Result<Option<u32>, Interrupt> {
+        let pause = backoff(in_a_row);
+        self.report_failure(&failure.error, Some(pause));
+        self.context.board.change(&self.lease.shard_id, |status| {
+            (status.phase, status.failures) = (ShardPhase::BackingOff, in_a_row);
+        });
+        let limit = self.context.settings.error_policy.limit.clone();
+        if let (Some((records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
+            let failed = FailedRecords { shard_id: self.shard_id().clone(), records, error: failure.error, attempts };
+            if self.give_records_up(failed, give_up, failures).await? {
+                return Ok(Some(0));
+            }
+        }
+        self.pause(pause).await?;
+        Ok(None)
+    }
+
+    /// Carries out what the error policy says of records whose attempts are used up. False: they are to be tried again.
+    async fn give_records_up(
+        &mut self,
+        failed: FailedRecords,
+        give_up: GiveUp,
+        failures: &mut Failures,
+    ) -> Result<bool, Interrupt> {
+        let Some((first, last)) = range(&failed.records) else { return Ok(false) };
+        let (shard_id, error, records) = (failed.shard_id.clone(), chain(failed.error.as_ref()), failed.records.len());
+        let dead_lettered = match give_up {
+            GiveUp::StopShard => {
+                self.phase(ShardPhase::Stopped);
+                self.context.events.emit(Event::ShardStopped { shard_id, at: first, error });
+                return Err(self.interrupted().await);
+            }
+            GiveUp::Skip => false,
+            GiveUp::DeadLetter(keep) => match self.contained(async move { keep(failed).await }).await? {
+                Ok(()) => true,
+                Err(error) => {
+                    self.report_failure(&error, None);
+                    return Ok(false);
+                }
+            },
+        };
+        failures.leave_out((first.clone(), last.clone()));
+        self.context.events.emit(Event::RecordsSkipped { shard_id, records, first, last, dead_lettered, error });
+        Ok(true)
+    }
+
+    /// For a lease at LATEST, makes sure that the lease says when that was. True: nobody has asked for LATEST yet.
+    async fn resolve_latest(&mut self) -> Result<bool, Interrupt> {
+        if self.lease.checkpoint != Checkpoint::Latest || self.lease.latest_as_of_millis.is_some() {
+            return Ok(false);
+        }
+        let differ = u64::try_from(CLOCKS_DIFFER.as_millis()).unwrap_or_default();
+        let write = CheckpointWrite::ResolveLatest { as_of_millis: self.context.clock.millis().saturating_sub(differ) };
+        let mut failures = 0;
+        loop {
+            match self.handle.checkpoint(write.clone()).await {
+                Ok(()) => {
+                    write.apply(&mut self.lease);
+                    return Ok(true);
+                }
+                Err(CheckpointError::Table(error)) => {
+                    failures += 1;
+                    self.context.table_failed(&error);
+                    self.pause(backoff(failures)).await?;
+                }
+                Err(_) => return Err(Interrupt::Lost),
+            }
+        }
+    }
+
+    fn latest_as_of(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.lease.latest_as_of_millis.unwrap_or_default())
+    }
+
+    fn start_at(&self, latest_is_new: bool) -> StartAt {
         match &self.lease.checkpoint {
             // Reads the checkpointed record again: user records of its aggregate may be left.
             Checkpoint::At(position) => StartAt::At(position.sequence_number.clone()),
-            Checkpoint::Latest if first => StartAt::Latest,
-            Checkpoint::Latest => StartAt::Timestamp(latest_as_of),
+            Checkpoint::Latest if latest_is_new => StartAt::Latest,
+            Checkpoint::Latest => StartAt::Timestamp(self.latest_as_of()),
             Checkpoint::AtTimestamp => match self.context.settings.initial_position {
                 InitialPosition::AtTimestamp(time) => StartAt::Timestamp(time),
                 // The application was configured otherwise when the lease was made; do not skip anything.
@@ -74,121 +175,37 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    async fn run_processor(&mut self, start: StartAt, latest_as_of: SystemTime) -> Run<F::Processor> {
-        let polling = Polling::start(self.context.clone(), self.shard_id().clone(), start, latest_as_of);
+    async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> Run<F::Processor> {
+        let reading = Reading::start(self.context.clone(), self.shard_id().clone(), start, self.latest_as_of());
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
-        let checkpointer = Checkpointer::new(self.handle.clone(), progress);
+        let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress);
         let shard = ShardContext {
             shard_id: self.shard_id().clone(),
             worker_id: self.context.settings.worker_id.clone(),
             checkpoint: self.lease.checkpoint.clone(),
+            pending: self.lease.pending.clone(),
+            fencing_token: self.fencing_token,
         };
+        self.phase(ShardPhase::Initializing);
         let run = match contained_now(|| self.factory.create(&shard)) {
-            Ok(processor) => self.feed(processor, &shard, polling, &checkpointer).await,
-            Err(error) => Run::Failed(error),
+            Ok(processor) => {
+                let feed = Feed::new(self, processor, checkpointer.clone(), reading, failures);
+                feed.run(&shard).await
+            }
+            Err(error) => Run::Failed(error.into()),
         };
-        self.lease.checkpoint = checkpointer.last();
+        self.remember(&checkpointer);
         run
     }
 
-    async fn feed(
-        &self,
-        mut processor: F::Processor,
-        shard: &ShardContext,
-        mut polling: Polling,
-        checkpointer: &Checkpointer,
-    ) -> Run<F::Processor> {
-        let grace = self.context.settings.shutdown_grace;
-        match contained(processor.initialize(shard), self.interrupted(), grace).await {
-            Outcome::Returned(()) => {}
-            Outcome::Failed(error) => return Run::Failed(error),
-            Outcome::Abandoned => return Run::Interrupted(self.interrupted().await),
+    /// What the next processor is to know of the last one's checkpoints.
+    fn remember(&mut self, checkpointer: &Checkpointer) {
+        if checkpointer.last() != self.lease.checkpoint {
+            self.lease.checkpoint = checkpointer.last();
+            self.lease.pending = None;
         }
-        loop {
-            let fetched = tokio::select! {
-                // biased: a lost lease must win over a ready batch, or we deliver after fencing.
-                biased;
-                interrupt = self.interrupted() => {
-                    return Run::Interrupted(self.say_goodbye(interrupt, processor, checkpointer).await);
-                }
-                fetched = polling.next() => fetched,
-            };
-            match fetched {
-                Some(Fetched::Records { records, behind_latest }) => {
-                    let batch = RecordBatch { records: self.user_records(records, checkpointer), behind_latest };
-                    if batch.records.is_empty() {
-                        continue;
-                    }
-                    let call = processor.process_records(batch, checkpointer);
-                    match contained(call, self.interrupted(), grace).await {
-                        Outcome::Returned(()) => {}
-                        Outcome::Failed(error) => return Run::Failed(error),
-                        Outcome::Abandoned => return Run::Interrupted(self.interrupted().await),
-                    }
-                }
-                Some(Fetched::End { children }) => {
-                    return Run::AtEnd { processor, checkpointer: checkpointer.clone(), children };
-                }
-                None => return Run::Failed("reading the shard ended unexpectedly".into()),
-            }
+        if let Some(pending) = checkpointer.with_progress(|progress| progress.pending().cloned()) {
+            self.lease.pending = Some(pending);
         }
-    }
-
-    /// Takes user records out of their aggregates, and leaves out those at or before the checkpoint.
-    fn user_records(&self, source: Vec<KinesisRecord>, checkpointer: &Checkpointer) -> Vec<Record> {
-        let mut records = Vec::with_capacity(source.len());
-        for record in source {
-            if let Some(finding) = deaggregate(record, self.lease.hash_key_range.as_ref(), &mut records) {
-                self.report_finding(finding);
-            }
-        }
-        checkpointer.with_progress(|progress| {
-            let old = records.iter().take_while(|record| !progress.is_new(&record.position())).count();
-            records.drain(..old);
-            if let Some(last) = records.last() {
-                progress.deliver(last.position());
-            }
-        });
-        self.handle.count_delivered(records.iter().map(|record| record.data.len() as u64).sum());
-        records
-    }
-
-    fn report_finding(&self, finding: Finding) {
-        let shard_id = self.shard_id().clone();
-        self.context.events.emit(match finding {
-            Finding::OtherShard { sequence_number, records } => {
-                Event::AggregateOfOtherShard { shard_id, sequence_number, records }
-            }
-            Finding::Malformed { sequence_number, records, reason } => {
-                Event::AggregateMalformed { shard_id, sequence_number, records, reason }
-            }
-        });
-    }
-
-    /// The last call on a processor whose shard goes on elsewhere.
-    pub(super) async fn say_goodbye(
-        &self,
-        interrupt: Interrupt,
-        mut processor: F::Processor,
-        checkpointer: &Checkpointer,
-    ) -> Interrupt {
-        let grace = self.context.settings.shutdown_grace;
-        let outcome = match interrupt {
-            Interrupt::GiveUp => {
-                let call = processor.shutdown_requested(checkpointer);
-                contained(call, std::future::ready(()), grace).await
-            }
-            Interrupt::Lost => {
-                let call = async {
-                    processor.lease_lost().await;
-                    Ok::<(), BoxError>(())
-                };
-                contained(call, std::future::ready(()), grace).await
-            }
-        };
-        if let Outcome::Failed(error) = outcome {
-            self.report_failure(&error, None);
-        }
-        interrupt
     }
 }

@@ -1,0 +1,255 @@
+//! The closure, the streams and the handle: the same guarantees as those of a record processor.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use integration_tests::{Journal, TestStream, eventually, id_of};
+use kcl::{BoxError, CheckpointEvery, Record, ShardContext, ShardPhase, WorkerError};
+use tokio::time::{Instant, sleep};
+
+const EVERY: CheckpointEvery = CheckpointEvery { records: 100, interval: Duration::from_secs(2) };
+
+/// What a closure or a stream was given: partition key and number.
+#[derive(Debug, Clone, Default)]
+struct Seen(Arc<Mutex<Vec<(String, u64)>>>);
+
+impl Seen {
+    fn add(&self, record: &Record) {
+        self.0.lock().expect("no writer panics").push((record.partition_key.to_string(), id_of(record)));
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.0.lock().expect("no writer panics").iter().map(|(_, id)| *id).collect()
+    }
+
+    fn distinct(&self) -> usize {
+        self.ids().into_iter().collect::<BTreeSet<_>>().len()
+    }
+
+    /// The order of the first deliveries of each key's records.
+    fn keys_in_order(&self) -> bool {
+        let (mut last, mut known) = (std::collections::BTreeMap::new(), BTreeSet::new());
+        let seen = self.0.lock().expect("no writer panics");
+        seen.iter().filter(|(_, id)| known.insert(*id)).all(|(key, id)| {
+            let before = last.insert(key.clone(), *id);
+            before.is_none_or(|before| before < *id)
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_gets_every_record_once_and_is_checkpointed_when_idle_and_when_stopped() {
+    let (stream, seen) = (TestStream::start(3).await, Seen::default());
+    let start = |id: &str| {
+        let seen = seen.clone();
+        let handler = move |record: Record| {
+            seen.add(&record);
+            async { Ok::<(), BoxError>(()) }
+        };
+        stream.worker(id).build_for_each(EVERY, handler).unwrap().start()
+    };
+    let first = start("w1");
+    stream.put(0..1_000).await;
+    eventually("all is handled", || seen.distinct() == 1_000).await;
+    sleep(Duration::from_secs(3)).await;
+    drop(first);
+    sleep(Duration::from_secs(5)).await;
+
+    let second = start("w2");
+    stream.put(1_000..1_050).await;
+    eventually("all is handled", || seen.distinct() == 1_050).await;
+    second.stop().await.unwrap();
+    let third = start("w3");
+    stream.put(1_050..1_100).await;
+    eventually("all is handled", || seen.distinct() == 1_100).await;
+
+    assert_eq!(seen.ids().len(), 1_100, "no duplicates");
+    assert!(seen.keys_in_order());
+    third.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrent_calls_are_faster_and_keep_the_order_of_each_key() {
+    let (stream, seen, most, now) =
+        (TestStream::start(1).await, Seen::default(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    stream.put(0..2_000).await;
+    let handler = {
+        let (seen, most, now) = (seen.clone(), Arc::clone(&most), Arc::clone(&now));
+        move |record: Record| {
+            let (seen, most, now) = (seen.clone(), Arc::clone(&most), Arc::clone(&now));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                sleep(Duration::from_millis(id_of(&record) % 20 * 5)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                seen.add(&record);
+                Ok::<(), BoxError>(())
+            }
+        }
+    };
+    let begun = Instant::now();
+    let worker = stream.worker("w1").concurrency(16).build_for_each(EVERY, handler).unwrap().start();
+    eventually("all is handled", || seen.distinct() == 2_000).await;
+
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!((most.load(Ordering::SeqCst), seen.ids().len()), (16, 2_000));
+    assert!(seen.keys_in_order());
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failed_or_panicked_call_only_what_lies_behind_the_first_gap_comes_again() {
+    for panics in [false, true] {
+        let (stream, seen, failed) = (TestStream::start(1).await, Seen::default(), Arc::new(AtomicBool::new(false)));
+        stream.put(0..300).await;
+        let handler = {
+            let seen = seen.clone();
+            move |record: Record| {
+                let (seen, failed) = (seen.clone(), Arc::clone(&failed));
+                async move {
+                    sleep(Duration::from_millis(1)).await;
+                    if id_of(&record) == 150 && !failed.swap(true, Ordering::SeqCst) {
+                        assert!(!panics, "panics on purpose");
+                        return Err::<(), BoxError>("fails on purpose".into());
+                    }
+                    seen.add(&record);
+                    Ok(())
+                }
+            }
+        };
+        let worker = stream.worker("w1").concurrency(8).build_for_each(EVERY, handler).unwrap().start();
+        eventually("all is handled", || seen.distinct() == 300).await;
+
+        let ids = seen.ids();
+        assert!(ids.len() < 308, "at most what was under way comes twice: {}", ids.len());
+        assert!(seen.keys_in_order());
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shard_streams_give_every_record_once_across_a_split_and_a_takeover() {
+    let (stream, seen) = (TestStream::start(2).await, Seen::default());
+    let run = |id: &str| {
+        let (shards, seen) = (stream.worker(id).into_shard_streams().unwrap(), seen.clone());
+        let stopper = shards.stopper();
+        let task = tokio::spawn(shards.try_for_each_concurrent(None, move |mut shard| {
+            let seen = seen.clone();
+            async move {
+                while let Some(record) = shard.next().await {
+                    seen.add(&record);
+                    if shard.checkpointer().checkpoint().await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }));
+        (stopper, task)
+    };
+    let (stop_first, first) = run("w1");
+    stream.put(0..200).await;
+    eventually("all is given", || seen.distinct() == 200).await;
+    let open = stream.open_shards().await;
+    stream.split(&open[0]).await;
+    stream.put(200..400).await;
+    eventually("all is given", || seen.distinct() == 400).await;
+
+    stop_first.stop();
+    first.await.unwrap().unwrap();
+    let (stop_second, second) = run("w2");
+    stream.put(400..600).await;
+    eventually("all is given", || seen.distinct() == 600).await;
+
+    assert_eq!(seen.ids().len(), 600, "no duplicates");
+    assert!(seen.keys_in_order());
+    stop_second.stop();
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_dropped_with_unconfirmed_records_gives_them_again_before_the_shard_ends() {
+    let stream = TestStream::start(1).await;
+    stream.put(0..10).await;
+    stream.split("shardId-000000000000").await;
+    stream.put(10..20).await;
+    let mut shards = stream.worker("w1").into_shard_streams().unwrap();
+
+    // Confirms record 4 only, and reads to the end.
+    let mut shard = shards.next().await.unwrap().unwrap();
+    let mut ids = Vec::new();
+    while let Some(record) = shard.next().await {
+        ids.push(id_of(&record));
+        if id_of(&record) == 4 {
+            shard.checkpointer().checkpoint().await.unwrap();
+        }
+    }
+    assert_eq!(ids, (0..10).collect::<Vec<_>>());
+    drop(shard);
+
+    let mut shard = shards.next().await.unwrap().unwrap();
+    assert_eq!(shard.shard_id().as_str(), "shardId-000000000000");
+    let (mut ids, checkpointer) = (Vec::new(), shard.checkpointer());
+    while let Some(record) = shard.next().await {
+        ids.push(id_of(&record));
+    }
+    drop(shard);
+    assert_eq!(ids, (5..10).collect::<Vec<_>>());
+    checkpointer.checkpoint().await.unwrap();
+    drop(checkpointer);
+
+    let mut children = BTreeSet::new();
+    let mut ids = Vec::new();
+    while ids.len() < 10 {
+        let mut child = shards.next().await.unwrap().unwrap();
+        children.insert(child.shard_id().to_string());
+        while let Ok(Some(record)) = tokio::time::timeout(Duration::from_secs(5), child.next()).await {
+            ids.push(id_of(&record));
+        }
+        child.checkpointer().checkpoint().await.unwrap();
+    }
+    ids.sort_unstable();
+    assert_eq!((ids, children.len()), ((10..20).collect(), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_item_of_shard_streams_tells_why_the_worker_ended() {
+    let local = kinesis_local::LocalAws::start().await;
+    let shards = kcl::Worker::builder(&local.sdk_config(), "application", "NoSuchStream").into_shard_streams().unwrap();
+
+    let items: Vec<_> = shards.collect().await;
+
+    assert!(matches!(items.as_slice(), [Err(WorkerError::StreamNotFound { .. })]), "{items:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_shows_the_shards_waits_and_stops() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    let factory = {
+        let journal = journal.clone();
+        move |shard: &ShardContext| journal.processor(shard)
+    };
+    let mut worker = stream.worker("w1").build(factory).unwrap().start();
+    stream.put(0..100).await;
+    journal.processed(100).await;
+    sleep(Duration::from_secs(2)).await;
+
+    let shards = worker.shards();
+    assert_eq!((shards.len(), worker.worker_id().as_str()), (2, "w1"));
+    for shard in &shards {
+        assert_eq!(shard.phase, ShardPhase::Processing, "{shard:?}");
+        assert!(matches!(shard.checkpoint, kcl::Checkpoint::At(_)), "{shard:?}");
+        assert_eq!((shard.behind_latest, shard.failures), (Some(Duration::ZERO), 0));
+    }
+    assert!(tokio::time::timeout(Duration::from_secs(60), worker.wait()).await.is_err());
+    assert!(worker.is_running());
+    worker.request_stop();
+    worker.wait().await.unwrap();
+    assert!(!worker.is_running() && worker.shards().is_empty());
+}

@@ -1,0 +1,333 @@
+//! Error policies, prepared and automatic checkpoints, positions: what is delivered again, and what is not.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_kinesis::primitives::Blob;
+use integration_tests::{EventLog, Journal, JournalProcessor, Running, STREAM, TestStream, eventually, id_of};
+use kcl::{
+    BoxError, CheckpointError, CheckpointEvery, Checkpointer, Deaggregation, ErrorPolicy, Event, FailedRecords,
+    InitialPosition, PendingCheckpoint, RecordBatch, RecordProcessor, ShardContext, WorkerBuilder,
+};
+use tokio::time::sleep;
+
+/// Fails at every batch with one of these records.
+struct Poisoned(JournalProcessor, BTreeSet<u64>);
+
+impl RecordProcessor for Poisoned {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        if let Some(poison) = batch.records.iter().find(|record| self.1.contains(&id_of(record))) {
+            return Err(format!("record {} is poison", id_of(poison)).into());
+        }
+        self.0.process_records(batch, checkpointer).await
+    }
+}
+
+fn run(builder: WorkerBuilder, journal: &Journal, poison: &[u64]) -> Running {
+    let poison: BTreeSet<u64> = poison.iter().copied().collect();
+    Running::start(builder, journal, move |journal, shard| Poisoned(journal.processor(shard), poison.clone()))
+}
+
+fn skipped(events: &EventLog) -> Vec<(usize, bool)> {
+    let of = |event: &Event| match event {
+        Event::RecordsSkipped { records, dead_lettered, .. } => Some((*records, *dead_lettered)),
+        _ => None,
+    };
+    events.all().iter().filter_map(of).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn isolation_finds_the_poison_and_only_it_goes_to_the_dead_letters() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let letters = Arc::new(Mutex::new(Vec::new()));
+    let keep = {
+        let letters = Arc::clone(&letters);
+        move |failed: FailedRecords| {
+            let letter = (id_of(&failed.records[0]), failed.records.len(), failed.error.to_string(), failed.attempts);
+            letters.lock().expect("no writer panics").push(letter);
+            async { Ok::<(), BoxError>(()) }
+        }
+    };
+    let policy = ErrorPolicy::dead_letter_after(3, keep).isolate();
+    stream.put(0..500).await;
+    let worker = run(stream.worker("w1").on_processor_error(policy).on_event(events.handler()), &journal, &[77, 300]);
+    let give_time = || journal.distinct() == 498;
+    for _ in 0..10 {
+        sleep(Duration::from_secs(60)).await;
+    }
+    eventually("all but the poison is processed", give_time).await;
+    stream.put(500..600).await;
+    journal.processed(598).await;
+
+    let letter = |id: u64| (id, 1, format!("record {id} is poison"), 3);
+    assert_eq!(*letters.lock().unwrap(), [letter(77), letter(300)]);
+    assert_eq!(skipped(&events), [(1, true), (1, true)]);
+    assert_eq!(journal.ids().len(), 598, "no duplicates");
+    assert!(journal.keys_out_of_order().is_empty());
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_skipped_batch_is_reported_and_what_comes_later_is_processed() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let worker = run(
+        stream.worker("w1").on_processor_error(ErrorPolicy::skip_after(2)).on_event(events.handler()),
+        &journal,
+        &[50],
+    );
+    stream.put(0..40).await;
+    journal.processed(40).await;
+    stream.put(40..60).await;
+    eventually("the batch is skipped", || skipped(&events) == [(20, false)]).await;
+    stream.put(60..100).await;
+    journal.processed(80).await;
+
+    assert_eq!(journal.ids(), (0..40).chain(60..100).collect::<Vec<_>>());
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_dead_letter_hook_fails_nothing_is_skipped() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let calls = Arc::new(AtomicU32::new(0));
+    let keep = {
+        let calls = Arc::clone(&calls);
+        move |_failed| {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            async move { if call < 3 { Err::<(), BoxError>("queue is down".into()) } else { Ok(()) } }
+        }
+    };
+    stream.put(0..10).await;
+    let policy = ErrorPolicy::dead_letter_after(1, keep);
+    let worker = run(stream.worker("w1").on_processor_error(policy).on_event(events.handler()), &journal, &[5]);
+    eventually("the hook succeeds", || skipped(&events) == [(10, true)]).await;
+
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_shard_stays_stopped_and_the_next_worker_tries_again() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    stream.put(0..10).await;
+    let policy = ErrorPolicy::stop_shard_after(3);
+    let worker = run(stream.worker("w1").on_processor_error(policy).on_event(events.handler()), &journal, &[5]);
+    let stopped = |event: &Event| matches!(event, Event::ShardStopped { .. });
+    eventually("the shard stops", || events.count(stopped) == 1).await;
+
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(events.count(stopped), 1);
+    assert_eq!(events.count(|event| matches!(event, Event::ProcessorFailed { .. })), 3);
+    worker.stop().await.unwrap();
+    let next = stream.run("w2", &journal);
+    journal.processed(10).await;
+    next.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_fails_is_not_the_fault_of_the_records() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let worker = run(
+        stream.worker("w1").on_processor_error(ErrorPolicy::skip_after(1)).on_event(events.handler()),
+        &journal,
+        &[],
+    );
+    stream.put(0..10).await;
+    journal.processed(10).await;
+
+    stream.local.faults().on("dynamodb:UpdateItem").times(40).throttle();
+    stream.put(10..20).await;
+    sleep(Duration::from_secs(120)).await;
+    stream.local.faults().clear();
+    stream.put(20..30).await;
+    journal.processed(30).await;
+
+    assert!(skipped(&events).is_empty());
+    worker.stop().await.unwrap();
+}
+
+/// Prepares checkpoints and commits those before record 20 only.
+struct TwoPhase(JournalProcessor, Arc<Mutex<Vec<(Option<PendingCheckpoint>, u64)>>>);
+
+impl RecordProcessor for TwoPhase {
+    type Error = BoxError;
+
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+        self.1.lock().expect("no writer panics").push((shard.pending.clone(), shard.fencing_token));
+        Ok(())
+    }
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        self.0.checkpoint = false;
+        let last = batch.records.last().map(id_of).unwrap_or_default();
+        let prepared = checkpointer.prepare(Some(format!("transaction {last}").into())).await?;
+        self.0.process_records(batch, checkpointer).await?;
+        if last < 20 {
+            prepared.commit().await?;
+            assert_eq!(checkpointer.prepare(None).await?.position(), None, "it is there already");
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepared_checkpoint_reaches_the_next_processor_with_its_state() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let starts = Arc::new(Mutex::new(Vec::new()));
+    let run = |id: &str| {
+        let starts = Arc::clone(&starts);
+        Running::start(stream.worker(id), &journal, move |journal, shard| {
+            TwoPhase(journal.processor(shard), Arc::clone(&starts))
+        })
+    };
+    let first = run("w1");
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    stream.put(10..30).await;
+    journal.processed(30).await;
+    sleep(Duration::from_secs(1)).await;
+    first.kill();
+
+    let second = run("w2");
+    eventually("the shard is taken over", || starts.lock().unwrap().len() == 2).await;
+    let starts = starts.lock().unwrap().clone();
+    assert_eq!(starts[0].0, None);
+    let pending = starts[1].0.clone().expect("a checkpoint is pending");
+    assert_eq!(pending.state.as_deref(), Some("transaction 29".as_bytes()));
+    assert!(starts[0].1 < starts[1].1, "the fencing token grows: {starts:?}");
+    second.stop().await.unwrap();
+}
+
+/// Never checkpoints.
+struct Lazy(JournalProcessor);
+
+impl RecordProcessor for Lazy {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        self.0.checkpoint = false;
+        self.0.process_records(batch, checkpointer).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_latest_nothing_is_lost_when_a_worker_dies_before_its_first_checkpoint() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    stream.put(0..100).await;
+    sleep(Duration::from_secs(60)).await;
+    let run = |id: &str| {
+        let builder = stream.worker(id).initial_position(InitialPosition::Latest);
+        Running::start(builder, &journal, |journal, shard| Lazy(journal.processor(shard)))
+    };
+    let first = run("w1");
+    sleep(Duration::from_secs(5)).await;
+    stream.put(100..200).await;
+    first.kill();
+    stream.put(200..300).await;
+    sleep(Duration::from_secs(30)).await;
+    let second = run("w2");
+    stream.put(300..400).await;
+
+    eventually("all since the first start is processed", || {
+        journal.ids().into_iter().collect::<BTreeSet<_>>() == (100..400).collect()
+    })
+    .await;
+    second.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_worker_checkpoints_by_itself_when_asked_to() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    let run = |id: &str| {
+        let every = CheckpointEvery { records: 1_000, interval: Duration::from_secs(3) };
+        let builder = stream.worker(id).checkpoint_every(every);
+        Running::start(builder, &journal, |journal, shard| Lazy(journal.processor(shard)))
+    };
+    let writes = stream.local.faults().on("dynamodb:UpdateItem").delay(Duration::ZERO);
+    let first = run("w1");
+    stream.put(0..100).await;
+    journal.processed(100).await;
+    sleep(Duration::from_secs(4)).await;
+    assert!(writes.count() < 30, "{}", writes.count());
+    first.kill();
+    let second = run("w2");
+    sleep(Duration::from_secs(30)).await;
+    stream.put(100..200).await;
+    journal.processed(200).await;
+    second.stop().await.unwrap();
+    let third = run("w3");
+    stream.put(200..300).await;
+    journal.processed(300).await;
+
+    assert_eq!(journal.ids().len(), 300, "no duplicates");
+    third.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn aggregates_of_other_shards_are_dropped_kept_or_left_whole_as_configured() {
+    for (deaggregation, delivered, reported) in
+        [(Deaggregation::DropForeign, 0, 1), (Deaggregation::KeepForeign, 20, 0), (Deaggregation::Off, 1, 0)]
+    {
+        let (stream, events) = (TestStream::start(2).await, EventLog::default());
+        let mut aggregate = kpl::aggregated::Aggregate::new();
+        for id in 0..20 {
+            aggregate.push(kpl::UserRecord::new(format!("key-{id}"), id.to_string()));
+        }
+        let data = Blob::new(aggregate.encode());
+        stream.kinesis.put_record().stream_name(STREAM).partition_key("a").data(data).send().await.unwrap();
+        let count = Arc::new(AtomicU32::new(0));
+        let handler = {
+            let count = Arc::clone(&count);
+            move |_record| {
+                count.fetch_add(1, Ordering::SeqCst);
+                async { Ok::<(), BoxError>(()) }
+            }
+        };
+        let builder = stream.worker("w1").deaggregation(deaggregation).on_event(events.handler());
+        let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+        sleep(Duration::from_secs(10)).await;
+
+        assert_eq!(count.load(Ordering::SeqCst), delivered, "{deaggregation:?}");
+        let foreign = |event: &Event| matches!(event, Event::AggregateOfOtherShard { records: 20, .. });
+        assert_eq!(events.count(foreign), reported, "{deaggregation:?}");
+        worker.stop().await.unwrap();
+    }
+}
+
+/// Keeps its checkpointer beyond the loss of the lease.
+struct Hoarder(JournalProcessor, Arc<Mutex<Vec<Checkpointer>>>);
+
+impl RecordProcessor for Hoarder {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        self.1.lock().expect("no writer panics").push(checkpointer.clone());
+        self.0.checkpoint = false;
+        self.0.process_records(batch, checkpointer).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpointer_kept_after_the_lease_is_gone_fails_with_lease_lost() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let worker = Running::start(stream.worker("w1"), &journal, {
+        let kept = Arc::clone(&kept);
+        move |journal, shard| Hoarder(journal.processor(shard), Arc::clone(&kept))
+    });
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    worker.stop().await.unwrap();
+
+    let checkpointer = kept.lock().unwrap()[0].clone();
+    assert!(matches!(checkpointer.checkpoint().await, Err(CheckpointError::LeaseLost)));
+    checkpointer.lease_lost().await;
+}

@@ -1,0 +1,34 @@
+//! Checkpoints that the worker makes by itself; what is done with aggregates.
+
+use std::time::Duration;
+
+/// When the worker checkpoints by itself: after so many records or so much time, whatever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointEvery {
+    /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch.
+    pub records: u32,
+    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: after each batch.
+    pub interval: Duration,
+}
+
+impl Default for CheckpointEvery {
+    fn default() -> Self {
+        Self { records: 10_000, interval: Duration::from_secs(5) }
+    }
+}
+
+/// What is done with aggregates of the Kinesis Producer Library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Deaggregation {
+    /// Delivers their user records. An aggregate with a user record that does not belong to the shard by its hash key
+    /// is dropped whole, as Java does, with [`Event::AggregateOfOtherShard`](crate::Event::AggregateOfOtherShard): it was
+    /// written during a resharding, and the KPL sends its records again where they belong.
+    #[default]
+    DropForeign,
+    /// Delivers all user records, those of other shards too. For producers that aggregate without regard to shards; those
+    /// that do have regard may cause duplicates across a resharding.
+    KeepForeign,
+    /// Delivers aggregates as they are stored, one record each.
+    Off,
+}

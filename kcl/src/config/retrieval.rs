@@ -1,0 +1,82 @@
+//! How shards are read.
+
+use std::sync::Arc;
+
+/// How a worker reads its shards.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[doc(alias = "RetrievalConfig")]
+pub enum Retrieval {
+    /// By GetRecords. Costs nothing extra; all readers of a shard share its 5 reads and 2 MiB a second.
+    #[default]
+    Polling,
+    /// By SubscribeToShard: records arrive tens of milliseconds after they are put, and each consumer has 2 MiB a
+    /// second of each shard for itself. AWS bills for it, per consumer and shard and by volume.
+    ///
+    /// Needs the permissions `kinesis:SubscribeToShard` on the consumer, and on the stream
+    /// `kinesis:DescribeStreamConsumer` and `kinesis:RegisterStreamConsumer` unless an ARN is given.
+    FanOut(FanOut),
+}
+
+/// Settings of enhanced fan-out.
+///
+/// All workers of an application subscribe as one registered consumer. The first to need it registers it; a stream has
+/// room for 20. It stays registered, and billed, until
+/// [`deregister_consumer`](crate::WorkerBuilder::deregister_consumer) is called.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use = "it is to be given to WorkerBuilder::retrieval"]
+#[doc(alias = "FanOutConfig")]
+pub struct FanOut {
+    consumer_name: Option<Arc<str>>,
+    pub(crate) consumer_arn: Option<Arc<str>>,
+    pub(crate) or_polling: bool,
+}
+
+impl FanOut {
+    /// As a consumer that has the application's name.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As a consumer of another name: 1 to 128 letters, digits, `_`, `.` and `-`.
+    #[doc(alias = "consumerName")]
+    pub fn consumer_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.consumer_name = Some(name.into());
+        self
+    }
+
+    /// As a consumer that is registered already. The way to subscribe to a stream of another account; nothing is looked
+    /// up or registered then.
+    #[doc(alias = "consumerArn")]
+    pub fn consumer_arn(mut self, arn: impl Into<Arc<str>>) -> Self {
+        self.consumer_arn = Some(arn.into());
+        self
+    }
+
+    /// Reads a shard by polling when fan-out is refused: no permission, no room for another consumer, no consumer of the
+    /// given ARN. It is tried again when the shard's processor starts again. Default: wait until fan-out is to be had.
+    pub fn or_polling(mut self) -> Self {
+        self.or_polling = true;
+        self
+    }
+
+    pub(crate) fn name<'a>(&'a self, application: &'a str) -> &'a str {
+        self.consumer_name.as_deref().unwrap_or(application)
+    }
+}
+
+/// What may be read ahead of a shard's processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prefetch {
+    /// Kinesis records.
+    pub(crate) records: u32,
+    /// Bytes of their data and partition keys.
+    pub(crate) bytes: u32,
+}
+
+impl Default for Prefetch {
+    fn default() -> Self {
+        // Source: KCL `maxRecordsCount` and `maxByteSize` of its records fetcher factory.
+        Self { records: 30_000, bytes: 8 << 20 }
+    }
+}

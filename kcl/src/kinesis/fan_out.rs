@@ -1,0 +1,133 @@
+//! SHELL: the calls of enhanced fan-out. Translates; decides nothing.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::{
+    Client,
+    error::SdkError,
+    primitives::DateTime,
+    types::{
+        ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+        error::SubscribeToShardEventStreamError as StreamError,
+    },
+};
+use futures::{StreamExt as _, stream};
+use kpl::ShardId;
+
+use super::{
+    ChildShard, FanOutConsumer, KinesisError, KinesisErrorKind, KinesisRecord, StartAt, Subscription,
+    SubscriptionEvent, child, failed, malformed, record,
+};
+
+const SUBSCRIBE: &str = "kinesis:SubscribeToShard";
+
+pub(super) async fn find_consumer(
+    client: &Client,
+    stream_arn: &str,
+    name: &str,
+) -> Result<Option<FanOutConsumer>, KinesisError> {
+    const ACTION: &str = "kinesis:DescribeStreamConsumer";
+    let call = client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+    match call.send().await.map_err(failed(ACTION)) {
+        Ok(output) => {
+            let found = output.consumer_description().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+            let active = *found.consumer_status() == ConsumerStatus::Active;
+            Ok(Some(FanOutConsumer { arn: found.consumer_arn().to_owned(), active }))
+        }
+        Err(error) if error.kind == KinesisErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn register_consumer(
+    client: &Client,
+    stream_arn: &str,
+    name: &str,
+) -> Result<FanOutConsumer, KinesisError> {
+    const ACTION: &str = "kinesis:RegisterStreamConsumer";
+    let call = client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+    let output = call.send().await.map_err(failed(ACTION))?;
+    let registered = output.consumer().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+    let active = *registered.consumer_status() == ConsumerStatus::Active;
+    Ok(FanOutConsumer { arn: registered.consumer_arn().to_owned(), active })
+}
+
+pub(super) async fn deregister_consumer(client: &Client, consumer_arn: &str) -> Result<(), KinesisError> {
+    let call = client.deregister_stream_consumer().consumer_arn(consumer_arn);
+    call.send().await.map_err(failed("kinesis:DeregisterStreamConsumer"))?;
+    Ok(())
+}
+
+pub(super) async fn subscribe(
+    client: &Client,
+    consumer_arn: &str,
+    shard: &ShardId,
+    start: &StartAt,
+) -> Result<Subscription, KinesisError> {
+    let call = client.subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
+    let output = call.starting_position(starting_position(start)).send().await.map_err(failed(SUBSCRIBE))?;
+    // None: after an error nothing follows.
+    let events = stream::unfold(Some(output.event_stream), |receiver| async {
+        let mut receiver = receiver?;
+        loop {
+            return match receiver.recv().await {
+                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(told))) => {
+                    Some((event(told), Some(receiver)))
+                }
+                // A kind of event of the future.
+                Ok(Some(_)) => continue,
+                Ok(None) => None,
+                Err(error) => Some((Err(broken(error)), None)),
+            };
+        }
+    });
+    Ok(events.boxed())
+}
+
+fn starting_position(start: &StartAt) -> StartingPosition {
+    let (kind, number, time) = match start {
+        StartAt::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+        StartAt::Latest => (ShardIteratorType::Latest, None, None),
+        StartAt::Timestamp(time) => (ShardIteratorType::AtTimestamp, None, Some(*time)),
+        StartAt::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number), None),
+        StartAt::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number), None),
+    };
+    StartingPosition::builder()
+        .r#type(kind)
+        .set_sequence_number(number.map(ToString::to_string))
+        .set_timestamp(time.map(DateTime::from))
+        .build()
+        .expect("position has a type")
+}
+
+fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError> {
+    let behind = u64::try_from(told.millis_behind_latest).ok();
+    let children: Option<Vec<ChildShard>> = told.child_shards().iter().map(child).collect();
+    let children = children.ok_or_else(|| malformed(SUBSCRIBE, "a child shard that cannot be read"))?;
+    let continuation = match told.continuation_sequence_number.as_str() {
+        "" => None,
+        number => Some(number.parse().map_err(|error| malformed(SUBSCRIBE, Box::new(error) as crate::BoxError))?),
+    };
+    let records: Option<Vec<KinesisRecord>> = told.records.into_iter().map(record).collect();
+    let records = records.ok_or_else(|| malformed(SUBSCRIBE, "a record without a readable sequence number"))?;
+    // Either there is more to come, or the shard has ended and has children.
+    if continuation.is_some() != children.is_empty() {
+        return Err(malformed(SUBSCRIBE, "event with neither or both of a continuation and child shards"));
+    }
+    Ok(SubscriptionEvent { records, continuation, children, behind_latest: behind.map(Duration::from_millis) })
+}
+
+/// What ended a subscription. Its exceptions do not say their codes in their bodies, so the variant decides.
+fn broken<R>(error: SdkError<StreamError, R>) -> KinesisError
+where
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let kind = match error.as_service_error() {
+        Some(StreamError::ResourceNotFoundException(_)) => KinesisErrorKind::NotFound,
+        Some(StreamError::ResourceInUseException(_)) => KinesisErrorKind::InUse,
+        Some(StreamError::KmsAccessDeniedException(_)) => KinesisErrorKind::AccessDenied,
+        Some(StreamError::KmsThrottlingException(_)) => KinesisErrorKind::Throttled,
+        _ => return failed(SUBSCRIBE)(error),
+    };
+    KinesisError { kind, ..failed(SUBSCRIBE)(error) }
+}

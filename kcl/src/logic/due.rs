@@ -1,0 +1,74 @@
+//! When the worker's own checkpoint is due. Pure.
+//!
+//! (A) Due is only what was processed and is not covered. (B) Nothing waits longer than the interval, nor more records
+//! than the count, before it is due.
+
+use tokio::time::Instant;
+
+use crate::config::CheckpointEvery;
+
+/// What was processed since the last checkpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Due {
+    every: CheckpointEvery,
+    records: u64,
+    oldest: Option<Instant>,
+}
+
+impl Due {
+    /// Nothing processed yet.
+    pub(crate) fn new(every: CheckpointEvery) -> Self {
+        Self { every, records: 0, oldest: None }
+    }
+
+    /// So many records were processed.
+    pub(crate) fn processed(&mut self, records: usize, now: Instant) {
+        if records > 0 {
+            self.records += records as u64;
+            self.oldest.get_or_insert(now);
+        }
+    }
+
+    /// Everything processed is covered.
+    pub(crate) fn covered(&mut self) {
+        (self.records, self.oldest) = (0, None);
+    }
+
+    /// When a checkpoint is due; None as long as nothing was processed.
+    pub(crate) fn at(&self) -> Option<Instant> {
+        let oldest = self.oldest?;
+        Some(if self.records >= u64::from(self.every.records) { oldest } else { oldest + self.every.interval })
+    }
+
+    /// Whether it is due now.
+    pub(crate) fn is_now(&self, now: Instant) -> bool {
+        self.at().is_some_and(|at| at <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const EVERY: CheckpointEvery = CheckpointEvery { records: 10, interval: Duration::from_secs(5) };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_checkpoint_is_due_by_count_or_by_age_and_not_before_anything_was_processed() {
+        let (mut due, start) = (Due::new(EVERY), Instant::now());
+        due.processed(0, start);
+        assert_eq!(due.at(), None);
+
+        due.processed(4, start);
+        due.processed(5, start + Duration::from_secs(4));
+        assert_eq!(due.at(), Some(start + Duration::from_secs(5)));
+        assert!(!due.is_now(start + Duration::from_secs(4)) && due.is_now(start + Duration::from_secs(5)));
+
+        due.processed(1, start + Duration::from_secs(4));
+        assert!(due.is_now(start + Duration::from_secs(4)));
+
+        due.covered();
+        assert_eq!(due.at(), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Which records of a batch may be processed next, several at a time, and how far the batch is done. Pure.
+//!
+//! (A) Records of one partition key are processed one after the other, in order. (B) The watermark counts the records
+//! before the first one that is not done: a checkpoint there covers nothing unprocessed. (C) Older records come first.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
+
+/// The state of one batch; records are known by their place.
+#[derive(Debug)]
+pub(crate) struct Window {
+    /// For each record, the next one with the same partition key.
+    next_of_key: Vec<Option<usize>>,
+    done: Vec<bool>,
+    watermark: usize,
+    ready: BinaryHeap<Reverse<usize>>,
+}
+
+impl Window {
+    /// A batch of records with these partition keys.
+    pub(crate) fn new<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
+        let mut last_of_key = HashMap::new();
+        let (mut next_of_key, mut ready): (Vec<Option<usize>>, _) = (Vec::new(), BinaryHeap::new());
+        for (at, key) in keys.enumerate() {
+            next_of_key.push(None);
+            match last_of_key.insert(key, at) {
+                Some(before) => next_of_key[before] = Some(at),
+                None => ready.push(Reverse(at)),
+            }
+        }
+        let done = vec![false; next_of_key.len()];
+        Self { next_of_key, done, watermark: 0, ready }
+    }
+
+    /// A record that may be processed now; None if all that are left wait for others.
+    pub(crate) fn start(&mut self) -> Option<usize> {
+        self.ready.pop().map(|Reverse(at)| at)
+    }
+
+    /// The record is processed.
+    pub(crate) fn done(&mut self, at: usize) {
+        self.done[at] = true;
+        self.ready.extend(self.next_of_key[at].map(Reverse));
+        self.watermark += self.done[self.watermark..].iter().take_while(|done| **done).count();
+    }
+
+    /// How many records from the first on are processed.
+    pub(crate) fn watermark(&self) -> usize {
+        self.watermark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn records_of_a_key_keep_their_order_and_the_watermark_covers_only_what_is_done(
+            keys in prop::collection::vec("[a-d]", 0..40),
+            choices in prop::collection::vec(any::<prop::sample::Index>(), 40),
+            concurrency in 1_usize..6,
+        ) {
+            let mut window = Window::new(keys.iter().map(String::as_str));
+            let (mut running, mut done) = (Vec::new(), Vec::new());
+            for choice in &choices {
+                while running.len() < concurrency && let Some(at) = window.start() {
+                    prop_assert!(!running.iter().any(|other: &usize| keys[*other] == keys[at]), "same key twice");
+                    running.push(at);
+                }
+                if running.is_empty() {
+                    break;
+                }
+                let at = running.swap_remove(choice.index(running.len()));
+                window.done(at);
+                done.push(at);
+                prop_assert!((0..window.watermark()).all(|at| done.contains(&at)));
+                prop_assert!(!done.contains(&window.watermark()));
+            }
+
+            prop_assert_eq!(done.len(), keys.len());
+            prop_assert_eq!(window.watermark(), keys.len());
+            for key in ["a", "b", "c", "d"] {
+                let of_key: Vec<_> = done.iter().filter(|at| keys[**at] == key).collect();
+                prop_assert!(of_key.is_sorted());
+            }
+        }
+    }
+
+    #[test]
+    fn one_at_a_time_is_in_order() {
+        let mut window = Window::new(["a", "b", "a", "b"].into_iter());
+        let mut order = Vec::new();
+        while let Some(at) = window.start() {
+            order.push(at);
+            window.done(at);
+        }
+        assert_eq!(order, [0, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,156 @@
+//! SHELL: reads a shard by SubscribeToShard, subscribed again as [`logic::resubscription`](crate::logic::resubscription)
+//! says.
+//!
+//! Back-pressure: while the buffer is full the subscription is not read, and the service sends no more than the
+//! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Done, Fetched, Reader};
+use crate::{
+    config::FanOut,
+    kinesis::{KinesisError, KinesisErrorKind, Subscription, SubscriptionEvent},
+    logic::resubscription::{Last, is_news, pause},
+};
+
+/// Longest silence of a subscription: the service tells something every 5 s, records or not.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How reading by fan-out ended.
+pub(super) enum Ended {
+    Done(Done),
+    /// It is not to be had, and the application wants polling then.
+    Refused(KinesisError),
+}
+
+/// Reads until the shard's end, until nobody listens, or until fan-out is refused and polling is allowed instead.
+pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Ended {
+    let mut fan_out = Reading { reader, settings, called_at: None, succeeded_at: None, in_use: 0, failures: 0 };
+    loop {
+        let last = match fan_out.session().await {
+            Ok(()) => Last::Session,
+            Err(Stop::Done(done)) => return Ended::Done(done),
+            Err(Stop::Refused(error)) if settings.or_polling => return Ended::Refused(error),
+            Err(Stop::Refused(error) | Stop::Failed(error)) => fan_out.failed(&error),
+        };
+        let since = |at: Option<Instant>| at.map(|at| at.elapsed());
+        let since_call = since(fan_out.called_at).unwrap_or(Duration::MAX);
+        sleep(pause(last, since_call, since(fan_out.succeeded_at), fastrand::f64())).await;
+    }
+}
+
+enum Stop {
+    Done(Done),
+    /// Trying again is of little use.
+    Refused(KinesisError),
+    Failed(KinesisError),
+}
+
+impl From<Done> for Stop {
+    fn from(done: Done) -> Self {
+        Self::Done(done)
+    }
+}
+
+struct Reading<'a> {
+    reader: &'a mut Reader,
+    settings: &'a FanOut,
+    called_at: Option<Instant>,
+    succeeded_at: Option<Instant>,
+    in_use: u32,
+    failures: u32,
+}
+
+impl Reading<'_> {
+    /// One subscription from its call to its end. Ok: it ended as it should.
+    async fn session(&mut self) -> Result<(), Stop> {
+        if self.reader.sender.room().await.is_err() {
+            return Err(Done.into());
+        }
+        let context = &self.reader.context;
+        let arn = context.registration.arn(context, self.settings).await.map_err(|error| match error.kind {
+            // The registration has tried for long.
+            KinesisErrorKind::Other => Stop::Failed(error),
+            _ => Stop::Refused(error),
+        })?;
+        self.called_at = Some(Instant::now());
+        let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
+        let subscribed = context.kinesis.subscribe(&arn, shard_id, position).await;
+        let told = match subscribed {
+            Ok(subscription) => {
+                self.succeeded_at = Some(Instant::now());
+                self.reader.cursor.opened();
+                self.follow(subscription).await
+            }
+            Err(error) => Err(Stop::Failed(error)),
+        };
+        match told {
+            Err(Stop::Failed(error)) => Err(self.judge(error, &arn).await),
+            told => told,
+        }
+    }
+
+    /// Takes in what a subscription tells.
+    async fn follow(&mut self, mut subscription: Subscription) -> Result<(), Stop> {
+        loop {
+            let Ok(told) = timeout(SILENCE, subscription.next()).await else {
+                let source = format!("no event for {SILENCE:?}").into();
+                let action = "kinesis:SubscribeToShard";
+                return Err(Stop::Failed(KinesisError { kind: KinesisErrorKind::Other, action, source }));
+            };
+            let Some(told) = told else { return Ok(()) };
+            self.take(told.map_err(Stop::Failed)?).await?;
+        }
+    }
+
+    async fn take(&mut self, event: SubscriptionEvent) -> Result<(), Stop> {
+        (self.in_use, self.failures) = (0, 0);
+        let SubscriptionEvent { mut records, continuation, children, behind_latest } = event;
+        let cursor = &mut self.reader.cursor;
+        records.retain(|record| cursor.is_new(&record.sequence_number));
+        if let Some(last) = records.last() {
+            cursor.read_to(&last.sequence_number);
+            self.reader.deliver(Fetched::Records { records, behind_latest }).await?;
+        }
+        match continuation {
+            Some(continuation) => self.reader.cursor.told_to(&continuation),
+            None => return Err(self.reader.end(children).await.into()),
+        }
+        Ok(())
+    }
+
+    /// What an error of a subscription, or of the call for one, means.
+    async fn judge(&mut self, error: KinesisError, arn: &str) -> Stop {
+        match error.kind {
+            KinesisErrorKind::AccessDenied => Stop::Refused(error),
+            KinesisErrorKind::NotFound => {
+                if let Some(children) = self.reader.children_of_trimmed_shard().await {
+                    return self.reader.end(children).await.into();
+                }
+                if self.settings.consumer_arn.is_some() {
+                    return Stop::Refused(error);
+                }
+                self.reader.context.registration.forget(arn).await;
+                Stop::Failed(error)
+            }
+            _ => Stop::Failed(error),
+        }
+    }
+
+    fn failed(&mut self, error: &KinesisError) -> Last {
+        let last = if error.kind == KinesisErrorKind::InUse {
+            self.in_use += 1;
+            Last::InUse { in_a_row: self.in_use }
+        } else {
+            self.failures += 1;
+            Last::Failed { in_a_row: self.failures }
+        };
+        if is_news(last) {
+            self.reader.report(error);
+        }
+        last
+    }
+}

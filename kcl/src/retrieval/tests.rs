@@ -1,0 +1,145 @@
+//! Reading from a Kinesis that has records without end, while the processor does not take them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use futures::{
+    StreamExt as _,
+    future::{BoxFuture, FutureExt as _, ready},
+    stream,
+};
+use kpl::ShardId;
+use tokio::time::sleep;
+
+use super::*;
+use crate::{
+    FanOut, InitialPosition,
+    config::{Prefetch, WorkerBuilder},
+    kinesis::{FanOutConsumer, Kinesis, Records, Shard, StreamDescription, Subscription, SubscriptionEvent},
+    lease::memory::MemoryLeaseStore,
+};
+
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// Each answer has one record of 1 MiB.
+#[derive(Debug, Default)]
+struct Endless {
+    given: Arc<AtomicUsize>,
+    /// Subscriptions that fall silent after their first event, instead.
+    silent: Option<Arc<AtomicUsize>>,
+}
+
+fn record(number: usize) -> KinesisRecord {
+    KinesisRecord {
+        sequence_number: (number + 1).to_string().parse().unwrap(),
+        partition_key: "key".to_owned(),
+        data: vec![0; ANSWER_BYTES].into(),
+        approximate_arrival: None,
+    }
+}
+
+impl Kinesis for Endless {
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
+        unreachable!("the consumer is given")
+    }
+
+    fn list_shards<'a>(&'a self, _: Option<&'a InitialPosition>) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn shard_iterator<'a>(&'a self, _: &'a ShardId, _: &'a StartAt) -> BoxFuture<'a, Result<String, KinesisError>> {
+        ready(Ok("iterator".to_owned())).boxed()
+    }
+
+    fn get_records<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+        let records = vec![record(self.given.fetch_add(1, Ordering::SeqCst))];
+        let next_iterator = Some("iterator".to_owned());
+        let behind_latest = Some(Duration::from_secs(1));
+        ready(Ok(Records { records, next_iterator, children: Vec::new(), behind_latest })).boxed()
+    }
+
+    fn find_consumer<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>> {
+        unreachable!("the consumer is given")
+    }
+
+    fn register_consumer<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>> {
+        unreachable!("the consumer is given")
+    }
+
+    fn deregister_consumer<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), KinesisError>> {
+        unreachable!("the consumer is given")
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a ShardId,
+        _: &'a StartAt,
+    ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
+        let given = Arc::clone(&self.given);
+        let events = stream::repeat_with(move || {
+            let records = vec![record(given.fetch_add(1, Ordering::SeqCst))];
+            let continuation = Some(records[0].sequence_number.clone());
+            Ok(SubscriptionEvent { records, continuation, children: Vec::new(), behind_latest: None })
+        });
+        match &self.silent {
+            None => ready(Ok(events.boxed())).boxed(),
+            Some(subscriptions) => {
+                subscriptions.fetch_add(1, Ordering::SeqCst);
+                ready(Ok(events.take(1).chain(stream::pending()).boxed())).boxed()
+            }
+        }
+    }
+}
+
+fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
+    let aws = aws_types::SdkConfig::builder().build();
+    let builder = WorkerBuilder::new(&aws, "application".to_owned(), "stream".to_owned());
+    let (mut settings, events) = builder.retrieval(retrieval).into_parts();
+    settings.prefetch = Prefetch { records: 1000, bytes: 4 * 1_100_000 };
+    Arc::new(Context::new(settings, events, Arc::new(kinesis), Arc::new(MemoryLeaseStore::default())))
+}
+
+fn start(context: Arc<Context>) -> Reading {
+    Reading::start(context, "shardId-000000000000".into(), StartAt::TrimHorizon, SystemTime::UNIX_EPOCH)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_falls_silent_is_replaced() {
+    let subscriptions = Arc::new(AtomicUsize::new(0));
+    let kinesis = Endless { silent: Some(Arc::clone(&subscriptions)), ..Endless::default() };
+    let mut reading = start(context(kinesis, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))));
+
+    for _ in 0..5 {
+        assert!(reading.next().await.is_some());
+    }
+
+    assert_eq!(subscriptions.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_way_of_reading_runs_further_ahead_than_its_bounds() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let given = Arc::new(AtomicUsize::new(0));
+        let kinesis = Endless { given: Arc::clone(&given), silent: None };
+        let mut reading = start(context(kinesis, retrieval.clone()));
+        sleep(Duration::from_secs(600)).await;
+
+        // Four fit, and one more was read.
+        assert!(given.load(Ordering::SeqCst) <= 5, "{retrieval:?}: {given:?}");
+        for taken in 1..20 {
+            assert!(reading.next().await.is_some());
+            sleep(Duration::from_secs(10)).await;
+            assert!(given.load(Ordering::SeqCst) <= taken + 5, "{retrieval:?}: {given:?}");
+        }
+    }
+}

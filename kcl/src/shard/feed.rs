@@ -1,0 +1,311 @@
+//! One processor's life: initialize it, feed it with records, checkpoint for it if wanted, say goodbye.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Interrupt, ShardTask,
+    contained::{Outcome, contained},
+    run::Failure,
+};
+use crate::{
+    BoxError,
+    checkpointer::Checkpointer,
+    config::Deaggregation,
+    error::CheckpointError,
+    event::Event,
+    kinesis::{ChildShard, KinesisRecord},
+    logic::{
+        deaggregate::{Finding, deaggregate, undivided},
+        due::Due,
+        failures::{Batch, Failures, Piece},
+    },
+    processor::{ProcessorFactory, RecordProcessor, ShardContext},
+    record::{Record, RecordBatch},
+    retrieval::{Fetched, Reading},
+    shard_status::ShardPhase,
+};
+
+/// Pause after a checkpoint of the worker's own that was not stored; the next batch tries again at once.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
+
+/// How one processor's run ended.
+pub(super) enum Run<P> {
+    /// All records are processed and the shard is closed.
+    AtEnd {
+        processor: P,
+        checkpointer: Checkpointer,
+        children: Vec<ChildShard>,
+    },
+    Failed(Failure),
+    Interrupted(Interrupt),
+}
+
+/// Why feeding stopped before the shard's end.
+enum Stop {
+    Failed(Failure),
+    /// The processor is still to be told.
+    Interrupted(Interrupt),
+    /// The processor did not return in time and is dropped.
+    Abandoned(Interrupt),
+}
+
+/// A processor and what it is fed from.
+pub(super) struct Feed<'a, F: ProcessorFactory> {
+    task: &'a ShardTask<F>,
+    processor: F::Processor,
+    checkpointer: Checkpointer,
+    reading: Reading,
+    failures: &'a mut Failures,
+    /// None: only the processor checkpoints.
+    due: Option<Due>,
+    /// After a checkpoint of our own that failed.
+    not_before: Option<Instant>,
+}
+
+impl<'a, F: ProcessorFactory> Feed<'a, F> {
+    pub(super) fn new(
+        task: &'a ShardTask<F>,
+        processor: F::Processor,
+        checkpointer: Checkpointer,
+        reading: Reading,
+        failures: &'a mut Failures,
+    ) -> Self {
+        let due = task.context.settings.checkpoint_every.map(Due::new);
+        Self { task, processor, checkpointer, reading, failures, due, not_before: None }
+    }
+
+    /// Feeds the processor to the shard's end, to a failure, or to an interrupt.
+    pub(super) async fn run(mut self, shard: &ShardContext) -> Run<F::Processor> {
+        let stop = match self.initialize(shard).await {
+            Ok(()) => match self.feed().await {
+                Ok(children) => {
+                    return Run::AtEnd { processor: self.processor, checkpointer: self.checkpointer, children };
+                }
+                Err(stop) => stop,
+            },
+            Err(stop) => stop,
+        };
+        match stop {
+            Stop::Failed(failure) => Run::Failed(failure),
+            Stop::Abandoned(interrupt) => Run::Interrupted(interrupt),
+            Stop::Interrupted(interrupt) => {
+                Run::Interrupted(self.task.say_goodbye(interrupt, self.processor, &self.checkpointer).await)
+            }
+        }
+    }
+
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), Stop> {
+        match self.task.contained(self.processor.initialize(shard)).await {
+            Ok(Ok(())) => {
+                self.task.phase(ShardPhase::Processing);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Stop::Failed(error.into())),
+            Err(interrupt) => Err(Stop::Abandoned(interrupt)),
+        }
+    }
+
+    /// Handles: interrupts, checkpoints that are due, what was read. Ends with the shard's children.
+    async fn feed(&mut self) -> Result<Vec<ChildShard>, Stop> {
+        loop {
+            let due = self.due.as_ref().and_then(Due::at).map(|at| self.not_before.map_or(at, |not| at.max(not)));
+            let fetched = tokio::select! {
+                // biased: a lost lease must win over a ready batch, or we deliver after fencing.
+                biased;
+                interrupt = self.task.interrupted() => return Err(Stop::Interrupted(interrupt)),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.checkpoint().await;
+                    continue;
+                }
+                fetched = self.reading.next() => fetched,
+            };
+            match fetched {
+                Some(Fetched::Records { records, behind_latest }) => {
+                    let records = self.user_records(records);
+                    self.process(records, behind_latest).await?;
+                    let checkpoint = self.checkpointer.last();
+                    self.failures.checkpointed(&checkpoint);
+                    self.task.context.board.change(self.task.shard_id(), |status| {
+                        (status.behind_latest, status.failures) = (behind_latest, 0);
+                        status.checkpoint = checkpoint;
+                    });
+                }
+                Some(Fetched::End { children }) => return Ok(children),
+                None => {
+                    let error: BoxError = "reading the shard ended unexpectedly".into();
+                    return Err(Stop::Failed(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Delivers records, in pieces if something failed before.
+    async fn process(&mut self, mut records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
+        while !records.is_empty() {
+            match self.failures.next(&records) {
+                Piece::LeaveOut(count) => {
+                    self.delivered(&records[..count]);
+                    self.count(count);
+                    records.drain(..count);
+                }
+                Piece::Deliver(count) => {
+                    let rest = records.split_off(count);
+                    self.deliver(records, behind_latest).await?;
+                    records = rest;
+                }
+            }
+            if self.due.as_ref().is_some_and(|due| due.is_now(Instant::now())) {
+                self.checkpoint().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
+        self.delivered(&records);
+        let Some(batch) = Batch::of(&records) else { return Ok(()) };
+        let kept = self.failures.is_last_attempt(&records).then(|| records.clone());
+        self.task.handle.count_delivered(records.iter().map(|record| record.data.len() as u64).sum());
+        self.checkpointer.take_failed();
+        let call = self.processor.process_records(RecordBatch { records, behind_latest }, &self.checkpointer);
+        match self.task.contained(call).await {
+            Ok(Ok(())) => {
+                self.failures.processed(batch.last());
+                self.count(batch.records);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                // Not the records' fault if a checkpoint failed.
+                let counts = !self.checkpointer.take_failed();
+                let records = counts.then(|| (kept.unwrap_or_default(), self.failures.failed(&batch)));
+                Err(Stop::Failed(Failure { error, records }))
+            }
+            Err(interrupt) => Err(Stop::Abandoned(interrupt)),
+        }
+    }
+
+    fn delivered(&self, records: &[Record]) {
+        if let Some(last) = records.last() {
+            self.checkpointer.with_progress(|progress| progress.deliver(last.position()));
+        }
+    }
+
+    fn count(&mut self, records: usize) {
+        if let Some(due) = &mut self.due {
+            due.processed(records, Instant::now());
+        }
+    }
+
+    /// The worker's own checkpoint. If it is not stored, it is due again soon.
+    async fn checkpoint(&mut self) {
+        match self.checkpointer.checkpoint().await {
+            Ok(()) => {
+                if let Some(due) = &mut self.due {
+                    due.covered();
+                }
+                self.not_before = None;
+            }
+            Err(CheckpointError::Table(error)) => {
+                self.task.context.table_failed(&error);
+                self.not_before = Some(Instant::now() + CHECKPOINT_RETRY);
+            }
+            // The loss of the lease interrupts the feeding.
+            Err(_) => self.not_before = Some(Instant::now() + CHECKPOINT_RETRY),
+        }
+    }
+
+    /// Takes user records out of their aggregates, and leaves out those at or before the checkpoint.
+    fn user_records(&self, source: Vec<KinesisRecord>) -> Vec<Record> {
+        let mut records = Vec::with_capacity(source.len());
+        let range = match self.task.context.settings.deaggregation {
+            Deaggregation::DropForeign => self.task.lease.hash_key_range.as_ref(),
+            Deaggregation::KeepForeign => None,
+            Deaggregation::Off => {
+                records.extend(source.into_iter().map(undivided));
+                return self.new_records(records);
+            }
+        };
+        for record in source {
+            if let Some(finding) = deaggregate(record, range, &mut records) {
+                self.report_finding(finding);
+            }
+        }
+        self.new_records(records)
+    }
+
+    fn new_records(&self, mut records: Vec<Record>) -> Vec<Record> {
+        let is_old =
+            |record: &&Record| self.checkpointer.with_progress(|progress| !progress.is_new(&record.position()));
+        let old = records.iter().take_while(is_old).count();
+        records.drain(..old);
+        records
+    }
+
+    fn report_finding(&self, finding: Finding) {
+        let shard_id = self.task.shard_id().clone();
+        self.task.context.events.emit(match finding {
+            Finding::OtherShard { sequence_number, records } => {
+                Event::AggregateOfOtherShard { shard_id, sequence_number, records }
+            }
+            Finding::Malformed { sequence_number, records, reason } => {
+                Event::AggregateMalformed { shard_id, sequence_number, records, reason }
+            }
+        });
+    }
+}
+
+impl<F: ProcessorFactory> ShardTask<F> {
+    /// Runs a call into user code, unless it does not return in time once the work has to stop.
+    pub(super) async fn contained<T, E: Into<BoxError>>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<Result<T, BoxError>, Interrupt> {
+        match contained(call, self.interrupted(), self.context.settings.shutdown_grace).await {
+            Outcome::Returned(value) => Ok(Ok(value)),
+            Outcome::Failed(error) => Ok(Err(error)),
+            Outcome::Abandoned => Err(self.interrupted().await),
+        }
+    }
+
+    /// The last call on a processor whose shard goes on elsewhere.
+    pub(super) async fn say_goodbye(
+        &self,
+        interrupt: Interrupt,
+        mut processor: F::Processor,
+        checkpointer: &Checkpointer,
+    ) -> Interrupt {
+        self.phase(ShardPhase::Leaving);
+        let grace = self.context.settings.shutdown_grace;
+        let outcome = match interrupt {
+            Interrupt::GiveUp => {
+                let call = processor.shutdown_requested(checkpointer);
+                contained(call, std::future::ready(()), grace).await
+            }
+            Interrupt::Lost => {
+                let call = async {
+                    processor.lease_lost().await;
+                    Ok::<(), BoxError>(())
+                };
+                contained(call, std::future::ready(()), grace).await
+            }
+        };
+        match outcome {
+            Outcome::Failed(error) => self.report_failure(&error, None),
+            Outcome::Returned(()) if interrupt == Interrupt::GiveUp => self.checkpoint_at_goodbye(checkpointer).await,
+            _ => {}
+        }
+        interrupt
+    }
+
+    /// What was processed and is not covered, if the worker checkpoints by itself.
+    async fn checkpoint_at_goodbye(&self, checkpointer: &Checkpointer) {
+        if self.context.settings.checkpoint_every.is_none() {
+            return;
+        }
+        if let Err(CheckpointError::Table(error)) = checkpointer.checkpoint().await {
+            self.context.table_failed(&error);
+        }
+    }
+}
