@@ -16,10 +16,11 @@
 //! ```
 //!
 //! [`Aggregate`] writes it, byte for byte as the KPL does; [`decode`] reads it, with the KCL's rules for what is an
-//! aggregate and what is a plain record. Neither needs an async runtime or the AWS SDK.
+//! aggregate and what is a plain record, and [`Deaggregator`] makes user records of either. Neither needs an async runtime or the AWS SDK.
 //!
 //! Source: `aggregation-format.md` of `awslabs/amazon-kinesis-producer`.
 
+mod deaggregator;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod golden;
 #[cfg(test)]
 mod message;
 
+pub use deaggregator::{DeaggregateError, Deaggregated, DeaggregatedRecord, Deaggregator};
 pub use decode::{AggregatedRecord, Decoded, MalformedReason, MalformedRecord, decode};
 pub use encode::Aggregate;
 

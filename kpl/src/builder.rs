@@ -3,13 +3,15 @@
 use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
 use aws_types::SdkConfig;
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::{
-    AggregateKey, Aggregation, ConfigError, Event, Producer, RecordOrder,
+    AggregateKey, Aggregation, BlockingProducer, BoxError, ConfigError, Event, MetricsGranularity, Producer,
+    RecordOrder, UserRecord,
     config::Config,
     kinesis::{Kinesis, SdkKinesis, Stream},
-    streams::{Context, OnEvent, Streams},
+    streams::{Context, Encode, OnEvent, Streams},
 };
 
 /// Settings of a [`Producer`].
@@ -19,12 +21,13 @@ pub struct ProducerBuilder {
     stream: String,
     kinesis: Option<Arc<dyn Kinesis>>,
     on_event: Option<OnEvent>,
+    encode: Option<Encode>,
     config: Config,
 }
 
 impl ProducerBuilder {
     pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
-        Self { aws: aws.clone(), stream, kinesis: None, on_event: None, config: Config::default() }
+        Self { aws: aws.clone(), stream, kinesis: None, on_event: None, encode: None, config: Config::default() }
     }
 
     /// Longest time a record waits for company before it is sent. Default 100 ms, up to 24 hours, and below the
@@ -98,7 +101,8 @@ impl ProducerBuilder {
     }
 
     /// Most that goes to a shard, in percent of what the shard takes (1,000 records and 1 MiB each second). Default 150,
-    /// so that several producers can share a stream and throttling tells them how. Bursts are not scaled.
+    /// so that several producers can share a stream and throttling tells them how: a shard that throttles is sent down to a
+    /// sixteenth of it, and more again as it takes that. Bursts are not scaled.
     ///
     /// Source: KPL `RateLimit`.
     #[doc(alias = "RateLimit")]
@@ -148,9 +152,31 @@ impl ProducerBuilder {
         self
     }
 
+    /// Dimensions of the metrics, which go to the recorder of the `metrics` crate that is installed when a stream's first
+    /// record is put. Default: by stream. See the [crate's documentation](crate#metrics) for what is counted.
+    ///
+    /// Source: KPL `MetricsGranularity`.
+    #[doc(alias = "MetricsGranularity")]
+    pub fn metrics_granularity(mut self, granularity: MetricsGranularity) -> Self {
+        self.config.metrics_granularity = granularity;
+        self
+    }
+
     /// Called with everything that happens inside of the producer, on its tasks: it must not block or panic.
     pub fn on_event(mut self, callback: impl Fn(&Stream, &Event) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(callback));
+        self
+    }
+
+    /// Makes the data that are sent out of each record, for compression or a schema registry. Called by every put, before
+    /// the size is checked, in the caller's task or thread: what takes long, or waits, holds the caller up.
+    ///
+    /// A record that is not stored comes back as it was put. Until then both forms take up space in the buffer.
+    pub fn encode<E>(mut self, encode: impl Fn(&UserRecord) -> Result<Bytes, E> + Send + Sync + 'static) -> Self
+    where
+        E: Into<BoxError>,
+    {
+        self.encode = Some(Arc::new(move |record: &UserRecord| encode(record).map_err(Into::into)));
         self
     }
 
@@ -174,13 +200,29 @@ impl ProducerBuilder {
     /// If the `SdkConfig` has no behavior version and is what the client is made from; with the first record, if the
     /// runtime has no timers.
     pub fn build(self) -> Result<Producer, ConfigError> {
-        let Self { aws, stream, kinesis, on_event, config } = self;
+        let runtime = Handle::try_current();
+        self.build_on(|| runtime.map_err(|_| ConfigError::NoRuntime))
+    }
+
+    /// Makes a producer with a runtime on a thread of its own, for programs that have none. Dropping its last handle blocks
+    /// until everything is resolved.
+    ///
+    /// # Errors
+    /// If a setting is out of bounds, or the thread cannot be started.
+    ///
+    /// # Panics
+    /// If the `SdkConfig` has no behavior version and is what the client is made from.
+    pub fn build_blocking(self) -> Result<BlockingProducer, ConfigError> {
+        BlockingProducer::start(|runtime| self.build_on(|| Ok(runtime)))
+    }
+
+    fn build_on(self, runtime: impl FnOnce() -> Result<Handle, ConfigError>) -> Result<Producer, ConfigError> {
+        let Self { aws, stream, kinesis, on_event, encode, config } = self;
         let stream = Stream::parse(stream)?;
         config.validate()?;
-        let defeated = config.defeated();
-        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+        let (defeated, runtime) = (config.defeated(), runtime()?);
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
-        let context = Context::new(config, kinesis, on_event);
+        let context = Context::new(config, kinesis, on_event, encode);
         for (setting, reason) in defeated {
             context.notify(&stream, &Event::SettingDefeated { setting, reason });
         }

@@ -129,6 +129,18 @@ pub enum RecordOrder {
     BestEffort,
 }
 
+/// Which dimensions metrics have, besides the error code of `ErrorsByCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MetricsGranularity {
+    /// There are none.
+    Off,
+    /// `StreamName`.
+    #[default]
+    Stream,
+    /// `StreamName` and, where the KPL has it, `ShardId`. That is many metrics for a stream of many shards.
+    Shard,
+}
+
 /// Settings out of bounds, or no runtime to run on.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -194,6 +206,7 @@ pub(crate) struct Config {
     pub(crate) max_in_flight: u16,
     pub(crate) request_timeout: Duration,
     pub(crate) fail_if_throttled: bool,
+    pub(crate) metrics_granularity: MetricsGranularity,
 }
 
 impl Default for Config {
@@ -213,6 +226,7 @@ impl Default for Config {
             max_in_flight: 24,
             request_timeout: Duration::from_secs(6),
             fail_if_throttled: false,
+            metrics_granularity: MetricsGranularity::default(),
         }
     }
 }

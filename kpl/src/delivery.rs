@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure};
@@ -36,12 +37,61 @@ pub struct Delivered {
     pub failed_attempts: Vec<Attempt>,
 }
 
+impl Delivery {
+    /// Blocks until the record is stored or is not going to be.
+    ///
+    /// # Errors
+    /// If it is not stored.
+    ///
+    /// # Panics
+    /// Where blocking would stop an async runtime, in its tasks.
+    pub fn wait(self) -> Result<Delivered, DeliveryError> {
+        self.outcome.blocking_recv().expect(ALWAYS_RESOLVED)
+    }
+}
+
+/// Why an outcome is always there.
+const ALWAYS_RESOLVED: &str = "a ticket resolves its delivery at the latest when it is dropped";
+
 impl Future for Delivery {
     type Output = Result<Delivered, DeliveryError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = Pin::new(&mut self.outcome).poll(cx);
-        outcome.map(|sent| sent.expect("a ticket resolves its delivery at the latest when it is dropped"))
+        outcome.map(|sent| sent.expect(ALWAYS_RESOLVED))
+    }
+}
+
+/// A record that was checked and is about to be accepted.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// As it is to be sent.
+    pub(crate) record: UserRecord,
+    /// The data as they were put, if they are sent encoded. Boxed, because most are not.
+    original: Option<Box<Bytes>>,
+}
+
+impl Prepared {
+    pub(crate) fn new(record: UserRecord) -> Self {
+        Self { record, original: None }
+    }
+
+    pub(crate) fn encoded(mut record: UserRecord, data: Bytes) -> Self {
+        let original = record.replace_data(data);
+        Self { record, original: Some(Box::new(original)) }
+    }
+
+    /// What the record takes up in the buffer.
+    pub(crate) fn space_bytes(&self) -> usize {
+        self.record.size_bytes() + self.original.as_ref().map_or(0, |original| original.len())
+    }
+
+    /// The record, as it was put.
+    pub(crate) fn into_record(mut self) -> UserRecord {
+        if let Some(original) = self.original {
+            self.record.replace_data(*original);
+        }
+        self.record
     }
 }
 
@@ -52,30 +102,39 @@ pub(crate) struct Ticket(Option<Open>);
 
 #[derive(Debug)]
 struct Open {
-    record: UserRecord,
+    prepared: Prepared,
     reply: oneshot::Sender<Result<Delivered, DeliveryError>>,
 }
 
 impl Ticket {
-    pub(crate) fn new(record: UserRecord) -> (Self, Delivery) {
+    pub(crate) fn new(prepared: Prepared) -> (Self, Delivery) {
         let (reply, outcome) = oneshot::channel();
-        (Self(Some(Open { record, reply })), Delivery { outcome })
+        (Self(Some(Open { prepared, reply })), Delivery { outcome })
     }
 
     pub(crate) fn resolve(mut self, outcome: Result<Delivered, Failure>) {
         self.close(outcome);
     }
 
+    /// What the record takes up in the buffer.
+    pub(crate) fn space_bytes(&self) -> usize {
+        self.open().prepared.space_bytes()
+    }
+
+    fn open(&self) -> &Open {
+        self.0.as_ref().expect("a ticket holds its record until it is resolved")
+    }
+
     fn close(&mut self, outcome: Result<Delivered, Failure>) {
-        let Some(Open { record, reply }) = self.0.take() else { return };
+        let Some(Open { prepared, reply }) = self.0.take() else { return };
         // An error means that the caller dropped the Delivery.
-        let _ = reply.send(outcome.map_err(|failure| DeliveryError::new(failure, record)));
+        let _ = reply.send(outcome.map_err(|failure| DeliveryError::new(failure, prepared.into_record())));
     }
 }
 
 impl AsRef<UserRecord> for Ticket {
     fn as_ref(&self) -> &UserRecord {
-        &self.0.as_ref().expect("a ticket holds its record until it is resolved").record
+        &self.open().prepared.record
     }
 }
 
@@ -91,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
-        let (ticket, delivery) = Ticket::new(UserRecord::new("k", "v"));
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")));
 
         drop(ticket);
 

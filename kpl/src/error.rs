@@ -26,6 +26,14 @@ pub enum PutError {
         /// The record, as it was put.
         record: Box<UserRecord>,
     },
+    /// The hook that encodes records failed.
+    #[error("record cannot be encoded")]
+    Encode {
+        /// What the hook says.
+        source: BoxError,
+        /// The record, as it was put.
+        record: Box<UserRecord>,
+    },
     /// No space for the record just now. Only `try_put` says so, `put` waits.
     #[error("producer buffer is full")]
     BufferFull {
@@ -46,6 +54,7 @@ impl PutError {
         match self {
             Self::TooLarge { record, .. }
             | Self::InvalidPartitionKey { record, .. }
+            | Self::Encode { record, .. }
             | Self::BufferFull { record }
             | Self::ShutDown { record } => record,
         }
@@ -56,10 +65,57 @@ impl PutError {
         match self {
             Self::TooLarge { record, .. }
             | Self::InvalidPartitionKey { record, .. }
+            | Self::Encode { record, .. }
             | Self::BufferFull { record }
             | Self::ShutDown { record } => *record,
         }
     }
+}
+
+/// An error of the application's code.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A record was not accepted, or was and is not known to be stored: [`Producer::put_all`](crate::Producer::put_all) and
+/// [`RecordSink`](crate::RecordSink).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The record was not accepted.
+    #[error(transparent)]
+    Refused(#[from] PutError),
+    /// The record was accepted, but is not known to be stored.
+    #[error(transparent)]
+    Failed(#[from] DeliveryError),
+}
+
+impl RecordError {
+    /// The record, as it was put.
+    pub fn record(&self) -> &UserRecord {
+        match self {
+            Self::Refused(error) => error.record(),
+            Self::Failed(error) => error.record(),
+        }
+    }
+
+    /// The record, as it was put.
+    pub fn into_record(self) -> UserRecord {
+        match self {
+            Self::Refused(error) => error.into_record(),
+            Self::Failed(error) => error.into_record(),
+        }
+    }
+}
+
+/// What [`Producer::shutdown_within`](crate::Producer::shutdown_within) could not do in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// Records were not resolved in time and have failed as [abandoned](DeliveryErrorKind::Abandoned).
+    #[error("{records} records were not resolved in time")]
+    Abandoned {
+        /// Number of user records.
+        records: usize,
+    },
 }
 
 /// The record was accepted, but is not known to be stored.
@@ -127,7 +183,7 @@ pub enum DeliveryErrorKind {
         /// Entries of the response.
         answered: usize,
     },
-    /// The runtime stopped, or the producer's task panicked. The record may be stored if a request was under way.
+    /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked. The record may be stored if a request was under way.
     #[error("producer stopped before the record was stored")]
     Abandoned,
 }

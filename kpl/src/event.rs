@@ -4,6 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{Aggregation, ShardId};
 
+/// What a producer has to do, at some instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Number of records that were accepted and are not resolved.
+    pub outstanding_records: usize,
+    /// Bytes, data and partition keys, of these records.
+    pub outstanding_bytes: usize,
+    /// How long the oldest of them has been waiting, give or take ten milliseconds; longer ago, one part in 256. `None` if
+    /// there is none.
+    pub oldest_record_age: Option<Duration>,
+}
+
 /// Something worth knowing about the producer. The same is logged through `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

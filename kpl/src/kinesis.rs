@@ -66,6 +66,16 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// The stream's name, of an ARN the end.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::Arn(arn) => arn.rsplit('/').next().unwrap_or(arn),
+        }
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -271,6 +281,7 @@ mod tests {
 
         assert_eq!(Stream::parse("StockTradeStream".into()), Ok(Stream::Name("StockTradeStream".into())));
         assert_eq!(Stream::parse(arn.into()), Ok(Stream::Arn(arn.into())));
+        assert_eq!(Stream::Arn(arn.into()).name(), "StockTradeStream");
         assert_eq!(Stream::parse("x".repeat(128)), Ok(Stream::Name("x".repeat(128).into())));
         for text in ["", " ", "a b", &"x".repeat(129), "arn:aws:s3:::bucket", "arn:aws:kinesis:r:1:stream/", "é"] {
             let refused = Stream::parse(text.into()).expect_err("neither name nor ARN");

@@ -52,6 +52,21 @@
 //! Where that differs from the KPL: it has no limit to its buffer, retries everything until the time to live ends,
 //! forgets the cause, judges each user record of an aggregate for itself, and limits nothing without aggregation.
 //!
+//! # Metrics
+//! The KPL's, with its names, units and dimensions, through the `metrics` crate: install a recorder before the first record
+//! is put. Without one they cost next to nothing.
+//!
+//! - Counters: `UserRecordsReceived`, `UserRecordsPut`, `UserRecordsDataPut`, `UserRecordExpired`, `KinesisRecordsPut`,
+//!   `KinesisRecordsDataPut`, `ErrorsByCode` and `AllErrors` are the sums of the KPL's metrics. `UserRecordsFailed` is its
+//!   number of samples of `UserRecordsPut` less their sum. A request that fails as a whole is one error.
+//! - Histograms: `RetriesPerRecord`, `RequestTime`, `UserRecordsPerKinesisRecord`, `KinesisRecordsPerPutRecordsRequest`,
+//!   `UserRecordsPerPutRecordsRequest`; `BufferingTime` with one sample for each Kinesis record sent.
+//! - Gauge: `UserRecordsPending`.
+//!
+//! Dimensions: `StreamName`; `ErrorCode` of `ErrorsByCode`; `ShardId` if [asked for](MetricsGranularity::Shard), the actual
+//! shard for what concerns user records that are stored, else the predicted one. Programs that want to act on what happens
+//! take [`Event`]s and [`Producer::snapshot`].
+//!
 //! # Features
 //! - `producer` (default): the producer. Without it there are ids, hash keys and the format of aggregated records only,
 //!   which is what a consumer needs, with neither tokio nor the AWS SDK.
@@ -61,10 +76,12 @@
 //! | File | What |
 //! | --- | --- |
 //! | `id.rs`, `hash_key.rs`, `record.rs` | shard ids, sequence numbers, hash keys and ranges, user records |
-//! | `aggregated.rs`, `aggregated/{encode,decode}.rs` | the format of aggregated records |
+//! | `aggregated.rs`, `aggregated/{encode,decode,deaggregator}.rs` | the format of aggregated records |
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
+//! | `sink.rs`, `blocking.rs` | the same as a `Sink`, and for threads without a runtime |
 //! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |
 //! | `space.rs`, `streams.rs` | the bounds of the buffer; which streams there are, and when they have a task |
+//! | `pipeline/metering.rs` | what it counts |
 //! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
 //! | `kinesis.rs`, `kinesis/sdk.rs` | the seam to the service, and the AWS SDK behind it |
 //! | `logic.rs` | inputs and actions of the engine; all below it is pure |
@@ -73,7 +90,7 @@
 //! | `logic/limiter.rs`, `logic/collector.rs` | when a request goes out and with what |
 //! | `logic/retrier.rs` | what an answer means |
 //! | `logic/shard_map.rs`, `logic/description.rs` | which shard owns what; what is special about the stream |
-//! | `logic/barrier.rs` | when a flush is complete |
+//! | `logic/barrier.rs`, `logic/ages.rs` | when a flush is complete; how old the oldest record is |
 //! | `testing.rs`, `testing/stream.rs` | a Kinesis in memory |
 
 pub mod aggregated;
@@ -81,6 +98,8 @@ pub mod hash_key;
 pub mod id;
 mod record;
 
+#[cfg(feature = "producer")]
+mod blocking;
 #[cfg(feature = "producer")]
 mod builder;
 #[cfg(feature = "producer")]
@@ -100,6 +119,8 @@ mod pipeline;
 #[cfg(feature = "producer")]
 mod producer;
 #[cfg(feature = "producer")]
+mod sink;
+#[cfg(feature = "producer")]
 mod space;
 #[cfg(feature = "producer")]
 mod streams;
@@ -111,14 +132,16 @@ pub use id::{SequenceNumber, ShardId};
 pub use record::UserRecord;
 #[cfg(feature = "producer")]
 pub use {
+    blocking::BlockingProducer,
     builder::ProducerBuilder,
     config::{
-        AggregateKey, Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, PARTITION_KEY_MAX_CHARS,
-        RecordOrder,
+        AggregateKey, Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, MetricsGranularity,
+        PARTITION_KEY_MAX_CHARS, RecordOrder,
     },
     delivery::{Delivered, Delivery},
-    error::{Attempt, DeliveryError, DeliveryErrorKind, PutError},
-    event::Event,
+    error::{Attempt, BoxError, DeliveryError, DeliveryErrorKind, PutError, RecordError, ShutdownError},
+    event::{Event, Snapshot},
     kinesis::Kinesis,
     producer::Producer,
+    sink::RecordSink,
 };

@@ -9,6 +9,7 @@
 //! A *lane* is what waits for one shard. A lane whose records are in flight sends nothing more until the answer is
 //! there, which is what keeps the records of a partition key in order.
 
+pub(crate) mod ages;
 pub(crate) mod aggregator;
 pub(crate) mod barrier;
 pub(crate) mod collector;
@@ -20,8 +21,10 @@ pub(crate) mod pending;
 pub(crate) mod retrier;
 pub(crate) mod shard_map;
 
+use std::time::Duration;
+
 use crate::{
-    Delivered, Event, HashKey,
+    Delivered, Event, HashKey, ShardId,
     error::Failure,
     kinesis::{Entry, EntryResult, KinesisError, Shard, StreamSummary},
 };
@@ -47,7 +50,7 @@ pub(crate) enum Input<T> {
 #[derive(Debug)]
 pub(crate) enum Action<T> {
     /// Call PutRecords, answer with [`Input::Responded`].
-    Send { id: BatchId, entries: Vec<Entry>, user_records: usize },
+    Send { id: BatchId, entries: Vec<Entry>, shapes: Vec<Shape> },
     /// Call ListShards and, to `describe` the stream, DescribeStreamSummary; answer with [`Input::ShardsListed`].
     ListShards { describe: bool },
     /// Accept no records that are longer, data and partition key together.
@@ -58,6 +61,17 @@ pub(crate) enum Action<T> {
     Flushed,
     /// Tell the application.
     Notify(Event),
+}
+
+/// What an entry of a request is like, for metrics.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    /// The shard it is meant for, if known.
+    pub(crate) shard_id: Option<ShardId>,
+    pub(crate) user_records: usize,
+    pub(crate) bytes: usize,
+    /// How long its first record waited, since the put or since the attempt before.
+    pub(crate) buffered: Duration,
 }
 
 /// Tells requests in flight apart.

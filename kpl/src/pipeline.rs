@@ -1,5 +1,7 @@
 //! The task that feeds a stream's engine and performs what it decides. It decides nothing itself.
 
+mod metering;
+
 use std::{
     any::Any,
     collections::VecDeque,
@@ -19,12 +21,13 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+use self::metering::Metering;
 use crate::{
-    HashKey,
+    Event, HashKey,
     delivery::Ticket,
     kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stream},
-    logic::{Action, BatchId, Input, engine::Engine},
-    streams::{Context, Intake},
+    logic::{Action, BatchId, Input, Shape, engine::Engine},
+    streams::{Context, Intake, Status},
 };
 
 /// Commands that may be on their way to the task. Filled by puts that come faster than the task takes them; then puts
@@ -78,11 +81,15 @@ struct Pipeline {
     open: bool,
     /// When something happened last.
     active: Instant,
+    metering: Option<Metering>,
+    status: Option<Arc<Status>>,
 }
 
 impl Pipeline {
     fn new(intake: Weak<Intake>, stream: Stream, commands: mpsc::Receiver<Command>, context: Arc<Context>) -> Self {
         let active = Instant::now();
+        let metering = Metering::new(&stream, context.config.metrics_granularity);
+        let status = intake.upgrade().map(|intake| intake.status.clone());
         Self {
             intake,
             commands,
@@ -94,6 +101,8 @@ impl Pipeline {
             flushes: VecDeque::new(),
             open: true,
             active,
+            metering,
+            status,
         }
     }
 
@@ -102,7 +111,8 @@ impl Pipeline {
     /// 2. answers of calls to Kinesis,
     /// 3. the engine's deadline; none while there is nothing to wait for,
     /// 4. the producer's shutdown,
-    /// 5. idleness.
+    /// 5. idleness,
+    /// 6. the end of the time for a shutdown.
     ///
     /// Ends when it was idle, or when the producer was shut down or all its handles are gone and every record is
     /// resolved. If it ends earlier with the runtime or by a panic, records resolve as they are dropped.
@@ -110,6 +120,7 @@ impl Pipeline {
         let mut commands = Vec::with_capacity(COMMANDS_AT_A_TIME);
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut closing = pin!(self.context.closing.clone().cancelled_owned());
+        let mut abandoning = pin!(self.context.abandoning.clone().cancelled_owned());
         loop {
             self.perform();
             if !self.open && self.engine.unresolved() == 0 {
@@ -131,6 +142,8 @@ impl Pipeline {
                         return;
                     }
                 }
+                // Records resolve as they are dropped.
+                () = abandoning.as_mut() => return,
                 // What is in the channel already still comes.
                 () = closing.as_mut(), if !self.commands.is_closed() => self.commands.close(),
             }
@@ -162,6 +175,10 @@ impl Pipeline {
         self.active = Instant::now();
         let now = self.active.into_std();
         self.received += commands.len() as u64;
+        if let Some(metering) = &self.metering {
+            let puts = commands.iter().filter(|command| matches!(command, Command::Put { .. }));
+            metering.received(puts.count() as u64);
+        }
         if commands.is_empty() {
             self.open = false;
             self.engine.handle(Input::Drain, now);
@@ -179,6 +196,9 @@ impl Pipeline {
 
     fn answered(&mut self, answer: Result<Input<Ticket>, JoinError>) {
         self.active = Instant::now();
+        if let (Ok(Input::Responded { id, result }), Some(metering)) = (&answer, &mut self.metering) {
+            metering.answered(*id, result);
+        }
         match answer {
             Ok(input) => self.engine.handle(input, self.active.into_std()),
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
@@ -191,31 +211,50 @@ impl Pipeline {
         while let Some(action) = self.engine.next_action() {
             match action {
                 Action::Resolve { ticket, outcome } => {
-                    resolved.push(ticket.as_ref().size_bytes());
+                    if let Some(metering) = &mut self.metering {
+                        metering.resolved(&outcome, ticket.as_ref().data().len());
+                    }
+                    resolved.push(ticket.space_bytes());
                     ticket.resolve(outcome);
                 }
-                Action::Send { id, entries, user_records } => self.put_records(id, entries, user_records),
+                Action::Send { id, entries, shapes } => self.put_records(id, entries, shapes),
                 Action::ListShards { describe } => self.list_shards(describe),
                 Action::LimitRecords { max_bytes } => {
-                    if let Some(intake) = self.intake.upgrade() {
-                        intake.status.max_record_bytes.store(max_bytes, Relaxed);
+                    if let Some(status) = &self.status {
+                        status.max_record_bytes.store(max_bytes, Relaxed);
                     }
                 }
                 Action::Flushed => {
                     let done = self.flushes.pop_front().expect("flushes complete once, in order");
                     let _ = done.send(()); // the caller stopped waiting
                 }
-                Action::Notify(event) => self.context.notify(&self.stream, &event),
+                Action::Notify(event) => {
+                    if let (Event::ShardMapUpdated { .. }, Some(metering)) = (&event, &mut self.metering) {
+                        metering.forget_shards();
+                    }
+                    self.context.notify(&self.stream, &event);
+                }
             }
+        }
+        if let Some(metering) = &mut self.metering {
+            metering.settle(self.engine.unresolved());
+        }
+        if let Some(status) = &self.status {
+            status.set_oldest(self.engine.oldest().map(Instant::from_std));
         }
         self.context.space.give_back(resolved.into_iter());
     }
 
-    fn put_records(&mut self, id: BatchId, entries: Vec<Entry>, user_records: usize) {
+    fn put_records(&mut self, id: BatchId, entries: Vec<Entry>, shapes: Vec<Shape>) {
         let kinesis = self.context.kinesis.clone();
         let request = PutRecordsRequest { stream: self.stream.clone(), entries };
         let kinesis_records = request.entries.len();
-        let span = tracing::debug_span!("kpl.send", stream = %self.stream, kinesis_records, user_records);
+        let user_records: usize = shapes.iter().map(|shape| shape.user_records).sum();
+        let bytes: usize = shapes.iter().map(|shape| shape.bytes).sum();
+        let span = tracing::debug_span!("kpl.send", stream = %self.stream, kinesis_records, user_records, bytes);
+        if let Some(metering) = &mut self.metering {
+            metering.sent(id, shapes);
+        }
         let call = async move { kinesis.put_records(request).await };
         let call = guarded(call, self.context.config.request_timeout);
         self.calls.spawn(async move { Input::Responded { id, result: call.await } }.instrument(span));

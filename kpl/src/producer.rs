@@ -4,18 +4,24 @@ use std::{
     fmt,
     panic::resume_unwind,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use aws_types::SdkConfig;
 use futures::future::join_all;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{mpsc::Permit, oneshot},
+    time::timeout,
+};
 
 use crate::{
-    ConfigError, Delivery, HashKey, ProducerBuilder, PutError, UserRecord,
+    BlockingProducer, ConfigError, Delivered, Delivery, ProducerBuilder, PutError, RecordError, RecordSink,
+    ShutdownError, Snapshot, UserRecord,
     config::PARTITION_KEY_MAX_CHARS,
-    delivery::Ticket,
+    delivery::{Prepared, Ticket},
     kinesis::Stream,
     pipeline::Command,
+    space::Reserved,
     streams::{Intake, Streams},
 };
 
@@ -74,15 +80,8 @@ impl Producer {
     /// clone, or use [`try_put`](Self::try_put), where that matters.
     #[doc(alias = "addUserRecord")]
     pub async fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
-        let (record, hash_key) = self.check(record)?;
-        let Some(space) = self.streams.context.space.reserve(record.size_bytes()).await else {
-            return Err(shut_down(record));
-        };
-        let Ok(permit) = self.intake.commands.reserve().await else { return Err(shut_down(record)) };
-        let (ticket, delivery) = Ticket::new(record);
-        space.keep();
-        self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
-        Ok(delivery)
+        let prepared = self.prepare(record)?;
+        self.accept(prepared).await
     }
 
     /// Accepts a record to be sent, if there is space for it now.
@@ -91,18 +90,70 @@ impl Producer {
     /// [`PutError::BufferFull`] if there is no space; also if the record is not acceptable or the producer is shut
     /// down. The error hands the record back.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
-        let (record, hash_key) = self.check(record)?;
-        let space = &self.streams.context.space;
-        let full = |record| match space.is_closed() {
-            true => shut_down(record),
-            false => PutError::BufferFull { record: Box::new(record) },
+        let prepared = self.prepare(record)?;
+        self.try_accept(prepared).map_err(|prepared| match self.streams.context.space.is_closed() {
+            true => shut_down(*prepared),
+            false => PutError::BufferFull { record: Box::new(prepared.into_record()) },
+        })
+    }
+
+    /// Puts records one after the other, sends them without waiting for company, and waits until each is stored or not
+    /// going to be. The outcomes are in the order of the records.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the wait: records that were accepted are sent all the same, the others are dropped.
+    pub async fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {
+        let mut accepted = Vec::new();
+        for record in records {
+            accepted.push(self.put(record).await);
+        }
+        // The barrier also waits for what others have put before: it is not waited for.
+        drop(self.send_flush(&self.intake).await);
+        let mut outcomes = Vec::with_capacity(accepted.len());
+        for put in accepted {
+            outcomes.push(match put {
+                Ok(delivery) => delivery.await.map_err(RecordError::from),
+                Err(refused) => Err(refused.into()),
+            });
+        }
+        outcomes
+    }
+
+    /// This producer as a [`futures::Sink`] of user records.
+    pub fn sink(&self) -> RecordSink {
+        RecordSink::new(self.clone())
+    }
+
+    /// This producer for threads that have no async runtime. The work goes on in the runtime of this one.
+    pub fn blocking(&self) -> BlockingProducer {
+        BlockingProducer::of(self.clone())
+    }
+
+    /// Waits for space.
+    pub(crate) async fn accept(&self, record: Prepared) -> Result<Delivery, PutError> {
+        let Some(space) = self.streams.context.space.reserve(record.space_bytes()).await else {
+            return Err(shut_down(record));
         };
-        let Some(space) = space.try_reserve(record.size_bytes()) else { return Err(full(record)) };
-        let Ok(permit) = self.intake.commands.try_reserve() else { return Err(full(record)) };
+        let Ok(permit) = self.intake.commands.reserve().await else { return Err(shut_down(record)) };
+        Ok(self.send(record, space, permit))
+    }
+
+    /// Hands the record back if there is no space.
+    pub(crate) fn try_accept(&self, record: Prepared) -> Result<Delivery, Box<Prepared>> {
+        let Some(space) = self.streams.context.space.try_reserve(record.space_bytes()) else {
+            return Err(record.into());
+        };
+        let Ok(permit) = self.intake.commands.try_reserve() else { return Err(record.into()) };
+        Ok(self.send(record, space, permit))
+    }
+
+    fn send(&self, record: Prepared, space: Reserved<'_>, permit: Permit<'_, Command>) -> Delivery {
+        // Hashed here rather than in the task, to spread that work over the callers.
+        let hash_key = record.record.hash_key();
         let (ticket, delivery) = Ticket::new(record);
         space.keep();
         self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
-        Ok(delivery)
+        delivery
     }
 
     /// Sends what was put before, to any stream of the producer, without waiting for company, and waits until all of it
@@ -128,16 +179,25 @@ impl Producer {
     }
 
     async fn flush_intake(&self, intake: &Arc<Intake>) {
-        if !intake.is_running() {
-            return;
-        }
-        let Ok(permit) = intake.commands.reserve().await else {
+        match self.send_flush(intake).await {
+            Some(flushed) => {
+                let _ = flushed.await; // an error means that the task is gone, and nothing is left unresolved
+            }
             // Shut down: the tasks end when everything is resolved.
-            return self.streams.context.tasks.wait().await;
-        };
+            None if self.streams.context.closing.is_cancelled() => self.streams.context.tasks.wait().await,
+            None => {}
+        }
+    }
+
+    /// `None` if there is nothing to be flushed, or nobody to do it.
+    async fn send_flush(&self, intake: &Arc<Intake>) -> Option<oneshot::Receiver<()>> {
+        if !intake.is_running() {
+            return None;
+        }
+        let permit = intake.commands.reserve().await.ok()?;
         let (done, flushed) = oneshot::channel();
         self.streams.send(intake, permit, Command::Flush { done });
-        let _ = flushed.await; // an error means that the task is gone, and nothing is left unresolved
+        Some(flushed)
     }
 
     /// Accepts no more records, sends all that were accepted, and waits until every [`Delivery`] is resolved. That takes
@@ -156,6 +216,31 @@ impl Producer {
         self.streams.context.tasks.wait().await;
         if let Some(panic) = self.streams.context.take_panic() {
             resume_unwind(panic);
+        }
+    }
+
+    /// Shuts down as [`shutdown`](Self::shutdown) does, but for `limit` at the most: what is not resolved by then fails as
+    /// [abandoned](crate::DeliveryErrorKind::Abandoned), and may be stored if a request was under way.
+    ///
+    /// # Errors
+    /// If records were abandoned.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the wait and takes the limit back; the producer shuts down all the same, once the future was
+    /// polled.
+    ///
+    /// # Panics
+    /// As for [`shutdown`](Self::shutdown), and outside of a runtime with timers.
+    pub async fn shutdown_within(&self, limit: Duration) -> Result<(), ShutdownError> {
+        if timeout(limit, self.shutdown()).await.is_ok() {
+            return Ok(());
+        }
+        let records = self.outstanding_records();
+        self.streams.context.abandoning.cancel();
+        self.shutdown().await;
+        match records {
+            0 => Ok(()),
+            records => Err(ShutdownError::Abandoned { records }),
         }
     }
 
@@ -178,19 +263,37 @@ impl Producer {
         config.max_record_bytes.unwrap_or(stream).min(stream).min(config.max_outstanding_bytes)
     }
 
-    fn check(&self, record: UserRecord) -> Result<(UserRecord, HashKey), PutError> {
-        let (size_bytes, limit_bytes) = (record.size_bytes(), self.max_record_bytes());
-        if size_bytes > limit_bytes {
-            return Err(PutError::TooLarge { size_bytes, limit_bytes, record: Box::new(record) });
+    /// What is going on just now, for all streams together.
+    #[doc(alias = "getOldestRecordTimeInMillis")]
+    pub fn snapshot(&self) -> Snapshot {
+        let oldest = self.streams.all().iter().filter_map(|intake| intake.status.oldest()).min();
+        Snapshot {
+            outstanding_records: self.outstanding_records(),
+            outstanding_bytes: self.outstanding_bytes(),
+            oldest_record_age: oldest.map(|arrived| arrived.elapsed()),
         }
-        let key = record.partition_key();
+    }
+
+    /// Encodes and checks a record.
+    pub(crate) fn prepare(&self, record: UserRecord) -> Result<Prepared, PutError> {
+        let prepared = match &self.streams.context.encode {
+            None => Prepared::new(record),
+            Some(encode) => match encode(&record) {
+                Ok(data) => Prepared::encoded(record, data),
+                Err(source) => return Err(PutError::Encode { source, record: Box::new(record) }),
+            },
+        };
+        let (size_bytes, limit_bytes) = (prepared.record.size_bytes(), self.max_record_bytes());
+        if size_bytes > limit_bytes {
+            return Err(PutError::TooLarge { size_bytes, limit_bytes, record: Box::new(prepared.into_record()) });
+        }
+        let key = prepared.record.partition_key();
         // There are at most as many characters as bytes.
         if key.is_empty() || key.len() > PARTITION_KEY_MAX_CHARS && key.chars().count() > PARTITION_KEY_MAX_CHARS {
-            return Err(PutError::InvalidPartitionKey { chars: key.chars().count(), record: Box::new(record) });
+            let chars = key.chars().count();
+            return Err(PutError::InvalidPartitionKey { chars, record: Box::new(prepared.into_record()) });
         }
-        // Hashed here rather than in the task, to spread that work over the callers.
-        let hash_key = record.hash_key();
-        Ok((record, hash_key))
+        Ok(prepared)
     }
 }
 
@@ -200,6 +303,6 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn shut_down(record: UserRecord) -> PutError {
-    PutError::ShutDown { record: Box::new(record) }
+fn shut_down(record: Prepared) -> PutError {
+    PutError::ShutDown { record: Box::new(record.into_record()) }
 }

@@ -53,6 +53,12 @@ impl UserRecord {
         self.data
     }
 
+    /// Returns the data there were before.
+    #[cfg(feature = "producer")]
+    pub(crate) fn replace_data(&mut self, data: Bytes) -> Bytes {
+        std::mem::replace(&mut self.data, data)
+    }
+
     /// Where the record belongs: its explicit hash key, else the MD5 of its partition key.
     pub fn hash_key(&self) -> HashKey {
         self.explicit_hash_key.unwrap_or_else(|| HashKey::of_partition_key(&self.partition_key))

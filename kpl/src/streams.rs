@@ -16,12 +16,13 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use futures::FutureExt as _;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Aggregation, Event,
+    Aggregation, BoxError, Event, UserRecord,
     config::{Config, MAX_RECORD_BYTES},
     kinesis::{Kinesis, Stream},
     pipeline::{self, COMMANDS, Command},
@@ -31,6 +32,9 @@ use crate::{
 /// Told of every event.
 pub(crate) type OnEvent = Arc<dyn Fn(&Stream, &Event) + Send + Sync>;
 
+/// Makes the data that are sent out of a record.
+pub(crate) type Encode = Arc<dyn Fn(&UserRecord) -> Result<Bytes, BoxError> + Send + Sync>;
+
 /// Streams that are kept in mind before those without a handle and without a pipeline are forgotten.
 const FORGET_BEYOND: usize = 64;
 
@@ -39,19 +43,28 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) kinesis: Arc<dyn Kinesis>,
     pub(crate) on_event: Option<OnEvent>,
+    pub(crate) encode: Option<Encode>,
     pub(crate) space: Space,
     /// No more records will come: pipelines end when they have resolved what they have.
     pub(crate) closing: CancellationToken,
+    /// Pipelines end now.
+    pub(crate) abandoning: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// What a pipeline panicked with. Locked to put it in and to take it out.
     panicked: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Context {
-    pub(crate) fn new(config: Config, kinesis: Arc<dyn Kinesis>, on_event: Option<OnEvent>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        kinesis: Arc<dyn Kinesis>,
+        on_event: Option<OnEvent>,
+        encode: Option<Encode>,
+    ) -> Self {
         let space = Space::new(config.max_outstanding_records, config.max_outstanding_bytes);
-        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self { config, kinesis, on_event, space, closing, tasks, panicked: Mutex::new(None) }
+        let (closing, abandoning) = (CancellationToken::new(), CancellationToken::new());
+        let (tasks, panicked) = (TaskTracker::new(), Mutex::new(None));
+        Self { config, kinesis, on_event, encode, space, closing, abandoning, tasks, panicked }
     }
 
     pub(crate) fn close(&self) {
@@ -117,6 +130,18 @@ impl Drop for Guard {
 pub(crate) struct Status {
     /// Most bytes of a record; the most that any stream takes before it is known.
     pub(crate) max_record_bytes: AtomicUsize,
+    /// When the oldest record arrived that is not resolved. Locked to copy it.
+    oldest: Mutex<Option<Instant>>,
+}
+
+impl Status {
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        *locked(&self.oldest)
+    }
+
+    pub(crate) fn set_oldest(&self, oldest: Option<Instant>) {
+        *locked(&self.oldest) = oldest;
+    }
 }
 
 /// The way into one stream's pipeline, whether that is running or not.
@@ -133,7 +158,8 @@ pub(crate) struct Intake {
 impl Intake {
     fn new(stream: Stream) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let status = Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES) });
+        let status =
+            Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES), oldest: Mutex::new(None) });
         Self { stream, commands, sent: AtomicU64::new(0), status, parked: Mutex::new(Some(receiver)) }
     }
 

@@ -6,7 +6,6 @@
 //! `operations.rs` dispatches by name and holds the operations; `stream.rs`, `shard.rs`, `reshard.rs` the state;
 //! `request.rs` and `response.rs` the wire. `consumer.rs` the consumers with enhanced
 //! fan-out, whose events `next_event` tells one by one. `limits.rs` and `meter.rs` say what is too much.
-//! Tags and encryption are not here.
 
 mod check;
 mod consumer;
@@ -22,6 +21,7 @@ mod response;
 mod sequence;
 mod shard;
 mod stream;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +31,7 @@ use std::time::Duration;
 pub(crate) use self::consumer::Subscription;
 pub(crate) use self::error::Error;
 pub(crate) use self::limits::Limits;
-use self::limits::{CallMeters, Retained};
+use self::limits::{CallMeters, MAX_ACCOUNT_SHARDS, Retained};
 pub(crate) use self::operations::{Call, Next, RecordFaults, Reply, Step};
 use self::stream::Stream;
 pub(crate) use self::stream::arn;
@@ -62,6 +62,18 @@ pub(crate) struct Kinesis {
 impl Kinesis {
     pub(crate) fn new(delays: Delays, limits: Limits) -> Self {
         Self { delays, limits, ..Self::default() }
+    }
+
+    fn open_shards(&self) -> usize {
+        self.streams.values().map(Stream::shard_count).sum()
+    }
+
+    /// Passes when the account may have so many more open shards.
+    fn require_shards(&self, more: usize) -> Result<(), Error> {
+        if self.open_shards() + more <= MAX_ACCOUNT_SHARDS {
+            return Ok(());
+        }
+        Err(Error::too_many_shards(MAX_ACCOUNT_SHARDS, more))
     }
 
     /// Passes when the limits allow another call of the operation.

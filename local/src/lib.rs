@@ -50,11 +50,13 @@
 //! iterators and tokens after five minutes; retention; limits of requests and records; sequence numbers that grow
 //! along the lineage; names and ARNs; error codes, and messages where they are known. Consumers with enhanced fan-out:
 //! events the moment records are put, an empty one every five seconds, sessions of five minutes, takeover after five
-//! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes.
+//! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes. Tags, capacity modes,
+//! automatic distribution of records, records of up to 10 MiB.
 //!
 //! # What is not here
-//! Tags and encryption of streams, changes of the capacity mode. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes with the process;
-//! signatures are not checked.
+//! Resource policies, channels, account settings, warm throughput, and on-demand streams that scale by themselves. Of
+//! encryption there are only the flags. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes
+//! with the process; signatures are not checked.
 //!
 //! # Where is the code
 //! | File | What |
@@ -71,7 +73,7 @@
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
 //! | `kinesis/limits.rs`, `meter.rs` | limits of the account and of shards |
-//! | `kinesis/consumer.rs` | registered consumers and their subscriptions |
+//! | `kinesis/consumer.rs`, `tags.rs` | registered consumers and their subscriptions; tags |
 //! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
 //! | `kinesis/operations.rs` and below | the operations, by theme |
 //! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: requests, answers, checks, refusals |
@@ -85,6 +87,8 @@ mod connector;
 mod dynamodb;
 mod event_stream;
 mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod kinesis;
 mod local;
 mod refusal;

@@ -290,7 +290,7 @@ async fn an_answer_before_the_tip_tells_how_far_behind_it_is(peer: Peer) -> Outc
     stream.put("k", "a").await?;
     stream.put("k", "b").await?;
     let put = Instant::now();
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_secs(2)).await;
     let iterator = stream.iterator(0, TrimHorizon).await?;
     let least = put.elapsed().as_millis();
     let answer = stream.kinesis.get_records().shard_iterator(iterator).limit(1).send().await?;

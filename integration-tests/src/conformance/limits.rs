@@ -122,13 +122,13 @@ async fn a_shard_is_read_5_times_a_second(peer: Peer) -> Outcome {
 
 async fn a_shard_is_read_with_2_mib_a_second(peer: Peer) -> Outcome {
     let stream = limited(&peer, 1).await?;
-    for _ in 0..5 {
+    for _ in 0..3 {
         stream.fill(vec![7; 1000 * KIB]).await?;
     }
     sleep(Duration::from_millis(1100)).await;
     let iterator = stream.iterator(0, ShardIteratorType::TrimHorizon).await?;
     let read = || stream.kinesis.get_records().shard_iterator(&iterator).send();
-    equal("records", read().await?.records().len(), 5)?;
+    equal("records", read().await?.records().len(), 3)?;
     refused_as(read().await, GetRecordsError::is_provisioned_throughput_exceeded_exception)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::check::Check;
 use super::divergences::Divergences;
@@ -80,13 +80,8 @@ pub async fn run(
 
 async fn perform(check: &Check, peer: Peer) -> Outcome {
     let longest = if peer.has_virtual_time() { VIRTUAL_TIME } else { REAL_TIME };
-    let begun = Instant::now();
     let late = || Failure::new(format!("no result within {longest:?}"));
-    let outcome = timeout(longest, (check.run)(peer)).await.unwrap_or_else(|_| Err(late()));
-    if begun.elapsed() > Duration::from_secs(4) {
-        eprintln!("{} {:?}", check.name, begun.elapsed());
-    }
-    outcome
+    timeout(longest, (check.run)(peer)).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn judge(check: &Check, outcome: Outcome, reason: Option<&str>) -> Line {

@@ -14,7 +14,7 @@ use super::lanes::{Lane, Lanes};
 use crate::{
     Aggregation, HashKey, HashKeyRange, RecordOrder, ShardId, UserRecord,
     config::{Config, PUT_RECORDS_MAX_BYTES},
-    logic::pending::KinesisRecord,
+    logic::{Shape, pending::KinesisRecord},
 };
 
 /// Bytes for one shard that are worth a request of their own, and the most that go with one.
@@ -29,6 +29,17 @@ pub(crate) struct Sent<T> {
     pub(crate) range: HashKeyRange,
     /// `None` if the shards were unknown.
     pub(crate) predicted: Option<ShardId>,
+}
+
+impl<T: AsRef<UserRecord>> Sent<T> {
+    pub(crate) fn shape(&self, now: Instant) -> Shape {
+        Shape {
+            shard_id: self.predicted.clone(),
+            user_records: self.record.records().len(),
+            bytes: self.record.size_bytes(),
+            buffered: now.saturating_duration_since(self.record.first().waiting_since()),
+        }
+    }
 }
 
 /// Who may go now.

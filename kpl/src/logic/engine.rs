@@ -18,6 +18,7 @@ mod reshard;
 use self::reshard::Unjudged;
 use super::{
     Action, BatchId, Input,
+    ages::Ages,
     aggregator::Packing,
     barrier::Barrier,
     collector::{Collector, Sent, wake_at},
@@ -45,6 +46,7 @@ pub(crate) struct Engine<T> {
     in_flight: HashMap<BatchId, Flight<T>>,
     unjudged: Vec<Unjudged<T>>,
     barrier: Barrier,
+    ages: Ages,
     next_number: u64,
     next_batch: u64,
     rng: fastrand::Rng,
@@ -82,6 +84,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             in_flight: HashMap::new(),
             unjudged: Vec::new(),
             barrier: Barrier::new(),
+            ages: Ages::new(),
             next_number: 0,
             next_batch: 0,
             rng: fastrand::Rng::with_seed(seed),
@@ -136,10 +139,16 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         self.barrier.unresolved()
     }
 
+    /// When the oldest record arrived that is not resolved.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.ages.oldest()
+    }
+
     fn put(&mut self, ticket: T, hash_key: HashKey) {
         let number = self.next_number;
         self.next_number += 1;
         self.barrier.put();
+        self.ages.put(number, self.now);
         let lane = self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
         // Most records just join an open aggregate, and nothing follows from that.
         let may_go = lane.waiting.front().is_some() && !lane.is_busy();
@@ -178,10 +187,9 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         (flight.started, flight.listings) = (self.now, self.listing.started());
-        let entries = flight.sent.iter().map(|sent| sent.record.entry()).collect();
-        let user_records = flight.sent.iter().map(|sent| sent.record.records().len()).sum();
+        let (entries, shapes) = flight.sent.iter().map(|sent| (sent.record.entry(), sent.shape(self.now))).unzip();
         self.in_flight.insert(id, flight);
-        self.actions.push_back(Action::Send { id, entries, user_records });
+        self.actions.push_back(Action::Send { id, entries, shapes });
     }
 
     fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
@@ -223,7 +231,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
                 Ok(stored) => {
-                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover());
+                    let now = self.now;
+                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
                     self.stored(sent, stored, flight);
                 }
                 Err(error) => {
@@ -276,6 +285,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     fn deliver(&mut self, record: KinesisRecord<T>, stored: &Stored) {
         for pending in record.records() {
             self.barrier.resolved(pending.number);
+            self.ages.resolved(pending.number);
         }
         let resolve = |(ticket, outcome)| Action::Resolve { ticket, outcome };
         self.actions.extend(record.deliver(stored).map(resolve));
@@ -285,6 +295,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     fn fail(&mut self, records: Vec<Pending<T>>, kind: &DeliveryErrorKind) {
         for record in records {
             self.barrier.resolved(record.number);
+            self.ages.resolved(record.number);
             let (ticket, outcome) = record.fail(kind.clone());
             self.actions.push_back(Action::Resolve { ticket, outcome });
         }
@@ -305,7 +316,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         for lane in self.lanes.overlapping(range) {
             lane.hold(now, |failures| pause(failures, rng));
             if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
-                limiter.empty(now);
+                limiter.throttled(now);
             }
         }
     }

@@ -63,8 +63,11 @@ impl<T: AsRef<UserRecord>> Lane<T> {
     }
 
     /// An attempt succeeded.
-    pub(crate) fn recover(&mut self) {
+    pub(crate) fn recover(&mut self, now: Instant) {
         self.failures = 0;
+        if let Some(limiter) = &mut self.limiter {
+            limiter.stored(now);
+        }
     }
 
     /// When the limiter lets the first complete Kinesis record go.

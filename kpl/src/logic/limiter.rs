@@ -1,5 +1,9 @@
 //! Decides how soon a shard can take the next Kinesis record: token buckets for records and for bytes, both or neither.
 //!
+//! A shard that throttles is sent less: each time, the rate falls by a third, at most once in 100 ms and down to a
+//! sixteenth; it rises again by a twentieth of the full rate for each second in which something is stored. Several producers
+//! thus come to share a stream.
+//!
 //! A bucket is kept as the instant at which it will be full again, which is exact: what [`Limiter::available_at`] says
 //! comes true.
 
@@ -15,11 +19,24 @@ const RECORDS_BURST: u64 = 1000;
 /// Bytes that may go at once after a pause: a record of the greatest size. Source: KPL (aws/kinesis/core/limiter.h).
 const BYTES_BURST: u64 = 10 * 1024 * 1024;
 
+/// What a rate is multiplied with when the shard throttles.
+const SLOWER: f64 = 2.0 / 3.0;
+/// Least share of the full rate.
+const SLOWEST: f64 = 1.0 / 16.0;
+/// Share of the full rate that is won back each second.
+const RECOVERY_PER_SECOND: f64 = 0.05;
+/// Answers to what was under way at the same time say the same.
+const SLOWER_EVERY: Duration = Duration::from_millis(100);
+
 /// Limits what goes to one shard.
 #[derive(Debug, Clone)]
 pub(crate) struct Limiter {
     records: Bucket,
     bytes: Bucket,
+    /// Share of the full rate that goes at present.
+    share: f64,
+    /// When the share was changed last.
+    changed_at: Instant,
 }
 
 impl Limiter {
@@ -29,6 +46,8 @@ impl Limiter {
         Self {
             records: Bucket::new(scaled(SHARD_RECORDS_PER_SECOND), RECORDS_BURST, now),
             bytes: Bucket::new(scaled(SHARD_BYTES_PER_SECOND), BYTES_BURST, now),
+            share: 1.0,
+            changed_at: now,
         }
     }
 
@@ -43,16 +62,39 @@ impl Limiter {
         self.bytes.take(bytes as u64, now);
     }
 
-    /// The shard is full: what was saved up for a burst is void.
-    pub(crate) fn empty(&mut self, now: Instant) {
+    /// The shard is full: what was saved up for a burst is void, and less goes from now on.
+    pub(crate) fn throttled(&mut self, now: Instant) {
+        if self.share == 1.0 || now.saturating_duration_since(self.changed_at) >= SLOWER_EVERY {
+            self.set_share((self.share * SLOWER).max(SLOWEST), now);
+        }
         self.records.empty(now);
         self.bytes.empty(now);
+    }
+
+    /// The shard took a Kinesis record.
+    pub(crate) fn stored(&mut self, now: Instant) {
+        if self.share == 1.0 {
+            return;
+        }
+        // A pause counts as a second at the most: it says nothing about what the shard takes.
+        let since = now.saturating_duration_since(self.changed_at).min(Duration::from_secs(1));
+        if since >= SLOWER_EVERY {
+            self.set_share((self.share + RECOVERY_PER_SECOND * since.as_secs_f64()).min(1.0), now);
+        }
+    }
+
+    fn set_share(&mut self, share: f64, now: Instant) {
+        (self.share, self.changed_at) = (share, now);
+        self.records.set_share(share, now);
+        self.bytes.set_share(share, now);
     }
 }
 
 #[derive(Debug, Clone)]
 struct Bucket {
     per_second: u64,
+    amount: u64,
+    share: f64,
     /// How long an empty bucket takes to fill.
     capacity: Duration,
     full_at: Instant,
@@ -60,7 +102,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(per_second: u64, capacity: u64, now: Instant) -> Self {
-        Self { per_second, capacity: time_for(capacity, per_second), full_at: now }
+        Self { per_second, amount: capacity, share: 1.0, capacity: time_for(capacity, per_second), full_at: now }
     }
 
     fn available_at(&self, amount: u64, now: Instant) -> Instant {
@@ -78,7 +120,17 @@ impl Bucket {
 
     /// Time in which `amount` flows in; never more than a full bucket, or it could not be had at all.
     fn cost(&self, amount: u64) -> Duration {
-        time_for(amount, self.per_second).min(self.capacity)
+        let full_rate = time_for(amount, self.per_second);
+        let cost = if self.share == 1.0 { full_rate } else { full_rate.div_f64(self.share) };
+        cost.min(self.capacity)
+    }
+
+    /// Changes the rate; what is in the bucket stays.
+    fn set_share(&mut self, share: f64, now: Instant) {
+        let missing = self.full_at.saturating_duration_since(now).mul_f64(self.share / share);
+        self.share = share;
+        self.capacity = time_for(self.amount, self.per_second).div_f64(share);
+        self.full_at = now + missing.min(self.capacity);
     }
 }
 
@@ -138,17 +190,55 @@ mod tests {
         let now = start();
         let mut limiter = Limiter::new(100, now);
 
-        limiter.empty(now);
+        limiter.throttled(now);
 
-        assert_eq!(limiter.available_at(1, now), now + Duration::from_millis(1));
+        let next = limiter.available_at(1, now) - now;
+        assert!((next.as_secs_f64() - 0.0015).abs() < 1e-6, "{next:?}: a third slower");
+    }
+
+    #[test]
+    fn a_shard_that_throttles_is_sent_less_until_it_recovers() {
+        let mut now = start();
+        let mut limiter = Limiter::new(100, now);
+        let rate = |limiter: &mut Limiter, now| {
+            limiter.records.empty(now);
+            100.0 / time_to_take(&mut limiter.clone(), 100, 1, now).as_secs_f64()
+        };
+
+        limiter.throttled(now);
+        limiter.throttled(now);
+        assert!((rate(&mut limiter, now) - 667.0).abs() < 1.0, "at the same time counts once");
+        for _ in 0..20 {
+            now += SLOWER_EVERY;
+            limiter.throttled(now);
+        }
+        assert!((rate(&mut limiter, now) - 62.5).abs() < 1.0, "a sixteenth at the least");
+        for _ in 0..10 {
+            now += Duration::from_secs(1);
+            limiter.stored(now);
+        }
+        assert!((rate(&mut limiter, now) - 562.5).abs() < 1.0, "half of the rate in ten seconds");
+        for _ in 0..100 {
+            now += Duration::from_secs(60);
+            limiter.stored(now);
+        }
+        assert!((rate(&mut limiter, now) - 1000.0).abs() < 1.0, "all of it in the end");
     }
 
     proptest! {
         #[test]
-        fn what_is_announced_comes_true(percent in 1_u32..1000, sizes in prop::collection::vec(1_usize..2_000_000, 1..100)) {
+        fn what_is_announced_comes_true(
+            percent in 1_u32..1000,
+            takes in prop::collection::vec((1_usize..2_000_000, 0..10_u8), 1..100),
+        ) {
             let mut now = start();
             let mut limiter = Limiter::new(percent, now);
-            for bytes in sizes {
+            for (bytes, answer) in takes {
+                match answer {
+                    0 => limiter.throttled(now),
+                    1..4 => limiter.stored(now),
+                    _ => {}
+                }
                 now = limiter.available_at(bytes, now);
                 prop_assert_eq!(limiter.available_at(bytes, now), now);
                 limiter.take(bytes, now);

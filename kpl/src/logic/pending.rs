@@ -44,6 +44,11 @@ impl<T> Pending<T> {
         Self { ticket, hash_key, number, arrived, history: None }
     }
 
+    /// The end of the last attempt, else the arrival.
+    pub(crate) fn waiting_since(&self) -> Instant {
+        self.history.as_ref().map_or(self.arrived, |history| history.last_ended)
+    }
+
     /// Whether the record has to be a Kinesis record of its own.
     pub(crate) fn is_alone(&self) -> bool {
         self.history.as_ref().is_some_and(|history| history.alone)

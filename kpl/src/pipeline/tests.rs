@@ -539,4 +539,7 @@ fn a_producer_needs_a_runtime_and_valid_settings() {
 }
 
 mod described;
+mod ending;
+mod fronts;
+mod metering;
 mod streams;

@@ -14,6 +14,7 @@ use super::meter::Meter;
 use super::sequence::SequenceNumber;
 use super::shard::ShardId;
 use super::stream::arn;
+use super::tags::Tags;
 use crate::ACCOUNT_ID;
 use crate::timestamp::Millis;
 
@@ -40,6 +41,7 @@ pub(super) struct Consumer {
     pub(super) name: String,
     pub(super) created_at: Millis,
     pub(super) status: Status,
+    pub(super) tags: Tags,
     subscribed: BTreeMap<ShardId, Subscribed>,
     calls: BTreeMap<ShardId, Meter>,
 }
@@ -51,9 +53,16 @@ struct Subscribed {
 }
 
 impl Consumer {
-    pub(super) fn register(name: &str, now: Millis, until: Millis) -> Self {
+    pub(super) fn register(name: &str, tags: Tags, now: Millis, until: Millis) -> Self {
         let status = Status::Creating { until };
-        Self { name: name.to_owned(), created_at: now, status, subscribed: BTreeMap::new(), calls: BTreeMap::new() }
+        Self {
+            name: name.to_owned(),
+            created_at: now,
+            status,
+            tags,
+            subscribed: BTreeMap::new(),
+            calls: BTreeMap::new(),
+        }
     }
 
     /// Brings the consumer up to `now`. Returns whether it still exists.
@@ -107,6 +116,12 @@ impl Consumer {
 
     pub(super) fn subscribe(&mut self, shard: ShardId, id: u64, now: Millis) {
         self.subscribed.insert(shard, Subscribed { id, since: now });
+    }
+
+    /// Retention forgot the shard.
+    pub(super) fn forget(&mut self, shard: ShardId) {
+        self.subscribed.remove(&shard);
+        self.calls.remove(&shard);
     }
 
     /// Whether the subscription is still the one that counts.

@@ -109,7 +109,7 @@ impl Error {
         )
     }
 
-    pub(super) fn too_many_shards(limit: u32, more: impl Display) -> Self {
+    pub(super) fn too_many_shards(limit: impl Display, more: impl Display) -> Self {
         Self::limit_exceeded(format!(
             "This request would exceed the shard limit of a stream of the account {ACCOUNT_ID} in {REGION}. \
              Limit: {limit}. Number of additional shards that would have resulted from this request: {more}."

@@ -11,9 +11,15 @@ use crate::timestamp::Millis;
 /// Bytes that are kept at most, unless told otherwise: 4 GiB.
 pub(crate) const DEFAULT_RETAINED_BYTES: u64 = 4 << 30;
 
+/// Open shards of an account. docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html, for us-east-1.
+pub(super) const MAX_ACCOUNT_SHARDS: usize = 20_000;
+
+/// On-demand streams of an account; told but not enforced. Same source.
+pub(super) const MAX_ON_DEMAND_STREAMS: usize = 50;
+
 /// Calls of the control plane in a second, as their API references say. Those that are per stream at the service
 /// (ListShards, DescribeStreamConsumer, ListStreamConsumers, UpdateShardCount) are counted for the account here.
-const CALLS: [(&str, u64); 27] = [
+const CALLS: [(&str, u64); 29] = [
     ("AddTagsToStream", 5),
     ("CreateStream", 5),
     ("DecreaseStreamRetentionPeriod", 5),
@@ -29,6 +35,7 @@ const CALLS: [(&str, u64); 27] = [
     ("ListShards", 1000),
     ("ListStreamConsumers", 5),
     ("ListStreams", 5),
+    ("ListTagsForResource", 5),
     ("ListTagsForStream", 5),
     ("MergeShards", 5),
     ("RegisterStreamConsumer", 5),
@@ -36,11 +43,12 @@ const CALLS: [(&str, u64); 27] = [
     ("SplitShard", 5),
     ("StartStreamEncryption", 5),
     ("StopStreamEncryption", 5),
+    ("TagResource", 5),
+    ("UntagResource", 5),
     ("UpdateMaxRecordSize", 5),
     ("UpdateShardCount", 5),
     ("UpdateStreamMode", 5),
     ("UpdateStreamRecordDistributionStrategy", 5),
-    ("UpdateStreamWarmThroughput", 5),
 ];
 
 /// Which limits hold.

@@ -6,8 +6,10 @@ mod listing;
 mod position;
 mod put;
 mod resharding;
+mod settings;
 mod streams;
 mod subscribe;
+mod tags;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +73,19 @@ impl Call<'_> {
             "DescribeStreamConsumer" => self.run(step, Kinesis::describe_consumer),
             "ListStreamConsumers" => self.run(step, Kinesis::list_consumers),
             "DeregisterStreamConsumer" => self.run(step, Kinesis::deregister_consumer),
+            "AddTagsToStream" => self.run(step, Kinesis::add_tags),
+            "RemoveTagsFromStream" => self.run(step, Kinesis::remove_tags),
+            "ListTagsForStream" => self.run(step, Kinesis::list_tags),
+            "TagResource" => self.run(step, Kinesis::tag_resource),
+            "UntagResource" => self.run(step, Kinesis::untag_resource),
+            "ListTagsForResource" => self.run(step, Kinesis::list_resource_tags),
+            "StartStreamEncryption" => self.run(step, Kinesis::start_encryption),
+            "StopStreamEncryption" => self.run(step, Kinesis::stop_encryption),
+            "UpdateStreamMode" => self.run(step, Kinesis::update_stream_mode),
+            "UpdateStreamRecordDistributionStrategy" => self.run(step, Kinesis::update_distribution),
+            "EnableEnhancedMonitoring" => self.run(step, Kinesis::enable_monitoring),
+            "DisableEnhancedMonitoring" => self.run(step, Kinesis::disable_monitoring),
+            "DescribeLimits" => self.run(step, Kinesis::describe_limits),
             _ => Err(Error::unknown_operation()),
         }
     }

@@ -3,8 +3,10 @@
 //! Every field is optional here: `check.rs` and the operations say what the service requires, in its words.
 
 mod consumers;
+mod settings;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -12,6 +14,10 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
 pub(crate) use self::consumers::{ListStreamConsumers, RegisterStreamConsumer, StreamConsumer, SubscribeToShard};
+pub(crate) use self::settings::{
+    AddTags, Encryption, ListTags, Monitoring, Nothing, RemoveTags, TagKeys, TagResource, UpdateDistribution,
+    UpdateStreamMode,
+};
 use crate::timestamp::Millis;
 use crate::wire::Format;
 
@@ -186,6 +192,9 @@ pub(crate) struct CreateStream<'a> {
     pub(super) stream_mode_details: Option<StreamModeDetails>,
     #[serde(rename = "MaxRecordSizeInKiB")]
     pub(super) max_record_size_in_kib: Option<Number>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    pub(super) record_distribution_strategy: Option<Text<'a>>,
 }
 
 /// ListStreams.

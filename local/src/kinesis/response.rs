@@ -29,11 +29,15 @@ responses! {
     PutRecord {
         shard_id: ShardId,
         sequence_number: SequenceNumber,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_type: Option<&'static str>,
     }
     /// PutRecords: as many results as the request had records, in their order.
     PutRecords {
         failed_record_count: usize,
         records: Vec<PutResult>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encryption_type: Option<&'static str>,
     }
     /// GetShardIterator.
     GetShardIterator {
@@ -97,9 +101,38 @@ responses! {
     StreamModeDetails {
         stream_mode: &'static str,
     }
-    /// Which shard-level metrics are on: none.
+    /// Which shard-level metrics are on.
     EnhancedMetrics {
-        shard_level_metrics: [&'static str; 0],
+        shard_level_metrics: Vec<&'static str>,
+    }
+    /// EnableEnhancedMonitoring and DisableEnhancedMonitoring: before and after.
+    EnhancedMonitoring {
+        stream_name: String,
+        #[serde(rename = "StreamARN")]
+        stream_arn: String,
+        current_shard_level_metrics: Vec<&'static str>,
+        desired_shard_level_metrics: Vec<&'static str>,
+    }
+    /// ListTagsForStream.
+    ListTagsForStream {
+        tags: Vec<Tag>,
+        has_more_tags: bool,
+    }
+    /// ListTagsForResource.
+    ListTagsForResource {
+        tags: Vec<Tag>,
+    }
+    /// A tag.
+    Tag {
+        key: String,
+        value: String,
+    }
+    /// DescribeLimits.
+    DescribeLimits {
+        shard_limit: usize,
+        open_shard_count: usize,
+        on_demand_stream_count: usize,
+        on_demand_stream_count_limit: usize,
     }
     /// DescribeStream.
     DescribeStream {
@@ -114,6 +147,8 @@ responses! {
         retention_period_hours: u32,
         enhanced_monitoring: [EnhancedMetrics; 1],
         encryption_type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String>,
     }
     /// DescribeStreamSummary.
     DescribeStreamSummary {
@@ -127,10 +162,14 @@ responses! {
         retention_period_hours: u32,
         enhanced_monitoring: [EnhancedMetrics; 1],
         encryption_type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String>,
         open_shard_count: usize,
         consumer_count: usize,
         #[serde(rename = "MaxRecordSizeInKiB")]
         max_record_size_in_kib: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        record_distribution_strategy: Option<&'static str>,
     }
     /// RegisterStreamConsumer.
     RegisterStreamConsumer {
@@ -192,6 +231,15 @@ pub(crate) enum PutResult {
     },
 }
 
+/// The only encryption there is. What is not encrypted says nothing.
+pub(super) const KMS: &str = "KMS";
+
+impl From<(&String, &String)> for Tag {
+    fn from((key, value): (&String, &String)) -> Self {
+        Self { key: key.clone(), value: value.clone() }
+    }
+}
+
 impl From<Error> for PutResult {
     fn from(error: Error) -> Self {
         Self::Failed { error_code: error.code, error_message: error.message }
@@ -199,9 +247,9 @@ impl From<Error> for PutResult {
 }
 
 impl PutRecords {
-    pub(super) fn new(records: Vec<PutResult>) -> Self {
+    pub(super) fn new(records: Vec<PutResult>, encryption_type: Option<&'static str>) -> Self {
         let failed = records.iter().filter(|result| matches!(result, PutResult::Failed { .. }));
-        Self { failed_record_count: failed.count(), records }
+        Self { failed_record_count: failed.count(), records, encryption_type }
     }
 }
 
@@ -234,7 +282,10 @@ impl Serialize for Record {
             sequence_number: SequenceNumber,
             approximate_arrival_timestamp: Millis,
             data: Binary<'a>,
+            #[serde(skip_serializing_if = "str::is_empty")]
             partition_key: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            encryption_type: Option<&'static str>,
         }
 
         Wire {
@@ -242,6 +293,7 @@ impl Serialize for Record {
             approximate_arrival_timestamp: self.sequence_number.arrival(),
             data: Binary(&self.data),
             partition_key: &self.partition_key,
+            encryption_type: self.is_encrypted.then_some(KMS),
         }
         .serialize(serializer)
     }

@@ -65,6 +65,7 @@ pub(crate) struct Record {
     pub(super) sequence_number: SequenceNumber,
     pub(super) partition_key: Arc<str>,
     pub(super) data: Bytes,
+    pub(super) is_encrypted: bool,
 }
 
 impl Record {
@@ -77,6 +78,14 @@ impl Record {
     fn kept_bytes(&self) -> usize {
         self.size_bytes() + OVERHEAD
     }
+}
+
+/// A record that has no number yet.
+#[derive(Debug)]
+pub(super) struct NewRecord<'r> {
+    pub(super) partition_key: &'r str,
+    pub(super) data: Bytes,
+    pub(super) is_encrypted: bool,
 }
 
 /// When and where a shard ended.
@@ -139,10 +148,12 @@ impl Shard {
     }
 
     /// Stores a record at the tip.
-    pub(super) fn append(&mut self, partition_key: &str, data: Bytes, now: Millis) -> SequenceNumber {
+    pub(super) fn append(&mut self, record: NewRecord<'_>, now: Millis) -> SequenceNumber {
         debug_assert!(self.is_open(), "records go to open shards only");
         self.last = self.last.next(now);
-        let record = Record { sequence_number: self.last, partition_key: partition_key.into(), data };
+        let NewRecord { partition_key, data, is_encrypted } = record;
+        let partition_key = partition_key.into();
+        let record = Record { sequence_number: self.last, partition_key, data, is_encrypted };
         self.retained.add(record.kept_bytes());
         self.records.push_back(record);
         self.changed.notify_waiters();

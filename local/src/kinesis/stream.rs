@@ -16,6 +16,7 @@ use super::reshard::Reshard;
 use super::response;
 use super::sequence::Era;
 use super::shard::{Opening, Shard, ShardId};
+use super::tags::Tags;
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
 
@@ -32,12 +33,33 @@ pub(crate) enum Mode {
     OnDemand,
 }
 
+/// All shard-level metrics. docs.aws.amazon.com/kinesis/latest/APIReference/API_EnableEnhancedMonitoring.html
+pub(super) const METRICS: [&str; 7] = [
+    "IncomingBytes",
+    "IncomingRecords",
+    "IteratorAgeMilliseconds",
+    "OutgoingBytes",
+    "OutgoingRecords",
+    "ReadProvisionedThroughputExceeded",
+    "WriteProvisionedThroughputExceeded",
+];
+
+/// What decides which shard takes a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Distribution {
+    UserPartitionKey,
+    /// The open shards in turn; this one is next.
+    Auto {
+        next: usize,
+    },
+}
+
 /// Where the stream is in its life, and until when.
 #[derive(Debug)]
 pub(super) enum State {
     Creating { until: Millis, shards: u32 },
     Active,
-    Updating { until: Millis, change: Reshard },
+    Updating { until: Millis, change: Option<Reshard> },
     Deleting { until: Millis },
 }
 
@@ -51,6 +73,14 @@ pub(crate) struct Stream {
     pub(super) mode: Mode,
     pub(super) retention_hours: u32,
     pub(super) max_record_kib: u32,
+    pub(super) tags: Tags,
+    /// The key that records are encrypted with, if they are.
+    pub(super) key_id: Option<String>,
+    pub(super) distribution: Distribution,
+    /// Shard-level metrics that are on.
+    pub(super) metrics: Vec<&'static str>,
+    /// When UpdateShardCount began, in the last 24 hours.
+    pub(super) scalings: VecDeque<Millis>,
     pub(super) state: State,
     pub(super) consumers: BTreeMap<String, Consumer>,
     shards: BTreeMap<ShardId, Shard>,
@@ -70,13 +100,15 @@ pub(super) struct Creation {
     pub(super) incarnation: u64,
     pub(super) mode: Mode,
     pub(super) shards: u32,
+    pub(super) tags: Tags,
+    pub(super) distribution: Distribution,
     pub(super) retained: Retained,
 }
 
 impl Stream {
     /// A stream that becomes ACTIVE at `until`.
     pub(super) fn create(creation: Creation, now: Millis, until: Millis) -> Self {
-        let Creation { name, incarnation, mode, shards, retained } = creation;
+        let Creation { name, incarnation, mode, shards, tags, distribution, retained } = creation;
         Self {
             name,
             incarnation,
@@ -85,6 +117,11 @@ impl Stream {
             retention_hours: DEFAULT_RETENTION_HOURS,
             max_record_kib: DEFAULT_MAX_RECORD_KIB,
             state: State::Creating { until, shards },
+            tags,
+            key_id: None,
+            distribution,
+            metrics: Vec::new(),
+            scalings: VecDeque::new(),
             consumers: BTreeMap::new(),
             shards: BTreeMap::new(),
             open: Vec::new(),
@@ -107,7 +144,9 @@ impl Stream {
             }
             State::Updating { until, change } if until <= now => {
                 self.state = State::Active;
-                self.apply(change, until);
+                if let Some(change) = change {
+                    self.apply(change, until);
+                }
             }
             State::Deleting { until } if until <= now => return false,
             _ => {}
@@ -116,6 +155,7 @@ impl Stream {
         let horizon = self.horizon(now);
         while let Some((_, id)) = self.closed.pop_front_if(|(at, _)| *at < horizon) {
             self.shards.remove(&id);
+            self.consumers.values_mut().for_each(|consumer| consumer.forget(id));
         }
         true
     }
@@ -125,6 +165,14 @@ impl Stream {
         match self.state {
             State::Creating { until, .. } | State::Updating { until, .. } | State::Deleting { until } => Some(until),
             State::Active => None,
+        }
+    }
+
+    /// The open shards, those included that it will have when it is created.
+    pub(super) fn shard_count(&self) -> usize {
+        match self.state {
+            State::Creating { shards, .. } => shards as usize,
+            _ => self.open.len(),
         }
     }
 
@@ -185,6 +233,11 @@ impl Stream {
         }
     }
 
+    /// NONE or KMS.
+    pub(super) fn encryption_type(&self) -> &'static str {
+        if self.key_id.is_some() { "KMS" } else { "NONE" }
+    }
+
     /// The shards that are not forgotten, by id: all of them, or those after one.
     pub(super) fn shards_after(&self, id: Option<ShardId>) -> impl Iterator<Item = &Shard> {
         let start = id.map_or(Bound::Unbounded, Bound::Excluded);
@@ -214,10 +267,16 @@ impl Stream {
         &self.open
     }
 
-    /// The open shard that takes the records of this hash key, trimmed.
+    /// The open shard that takes a record of this hash key, trimmed.
     pub(super) fn shard_for(&mut self, key: HashKey, now: Millis) -> &mut Shard {
         let horizon = self.horizon(now);
-        let at = self.open.partition_point(|(start, _)| *start <= key) - 1;
+        let at = match &mut self.distribution {
+            Distribution::UserPartitionKey => self.open.partition_point(|(start, _)| *start <= key) - 1,
+            Distribution::Auto { next } => {
+                *next = (*next + 1) % self.open.len();
+                *next
+            }
+        };
         let id = self.open[at].1;
         let shard = self.shards.get_mut(&id).expect("every open shard is stored");
         shard.trim(horizon);

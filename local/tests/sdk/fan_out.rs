@@ -237,6 +237,21 @@ async fn a_subscription_fails_when_its_consumer_or_its_stream_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_subscription_fails_when_retention_forgets_its_shard() {
+    let (kinesis, arn, mut events) = subscribed().await;
+    put(&kinesis, "k", "x").await;
+    kinesis.split_shard().stream_name("s").shard_to_split(shard(0)).new_starting_hash_key(HALF).send().await.unwrap();
+    sleep(Duration::from_secs(86_300)).await;
+    drop(events);
+    events = subscribe(&kinesis, &arn, 0, from(ShardIteratorType::TrimHorizon)).await;
+    sleep(Duration::from_secs(101)).await;
+
+    let gone = events.recv().await.unwrap_err().into_service_error();
+
+    assert!(gone.is_resource_not_found_exception(), "{gone:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_subscribed_to_is_refused() {
     let kinesis = kinesis(1).await;
     let arn = register(&kinesis).await;

@@ -12,6 +12,7 @@ mod limits;
 mod metrics;
 mod records;
 mod resharding;
+mod settings;
 mod shards;
 mod streams;
 mod time;

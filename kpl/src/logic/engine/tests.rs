@@ -74,8 +74,8 @@ impl World {
     fn perform(&mut self) {
         while let Some(action) = self.engine.next_action() {
             match action {
-                Action::Send { id, entries, user_records } => {
-                    assert!((1..=500).contains(&entries.len()) && user_records >= entries.len());
+                Action::Send { id, entries, shapes } => {
+                    assert!((1..=500).contains(&entries.len()) && shapes.len() == entries.len());
                     let size = |entry: &Entry| entry.data.len() + entry.partition_key.len();
                     let bytes: usize = entries.iter().map(size).sum();
                     assert!(bytes <= self.config.collection_max_bytes || entries.len() == 1, "{bytes} bytes");
@@ -104,6 +104,7 @@ impl World {
         let deadline = self.engine.deadline();
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
+        assert_eq!(self.engine.oldest().is_some(), self.engine.unresolved() > 0);
         assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
     }
 

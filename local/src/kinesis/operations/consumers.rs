@@ -7,6 +7,7 @@ use crate::kinesis::check::{self, Check};
 use crate::kinesis::consumer::{Consumer, Status};
 use crate::kinesis::iterator::ConsumersToken;
 use crate::kinesis::stream::{State, Stream};
+use crate::kinesis::tags::Tags;
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
@@ -32,6 +33,7 @@ impl Kinesis {
         check.finish()?;
 
         let until = now.plus(self.delays.registering);
+        let tags = Tags::new(request.tags)?;
         let name = check::stream(None, request.stream_arn.as_ref())?;
         let consumer_name = request.consumer_name.as_deref().unwrap_or_default();
         let stream = self.stream(name, now)?;
@@ -45,7 +47,7 @@ impl Kinesis {
         }
         require_room(stream)?;
         // As at the service, the answer always says CREATING, however short that is.
-        let consumer = Consumer::register(consumer_name, now, until);
+        let consumer = Consumer::register(consumer_name, tags, now, until);
         let answer = describe(&consumer, name);
         stream.consumers.insert(consumer_name.to_owned(), consumer);
         info!(stream = name, consumer = consumer_name, "consumer registered");

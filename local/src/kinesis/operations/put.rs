@@ -6,7 +6,8 @@ use crate::kinesis::check::{self, Check};
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::request::Text;
 use crate::kinesis::sequence::SequenceNumber;
-use crate::kinesis::stream::Stream;
+use crate::kinesis::shard::NewRecord;
+use crate::kinesis::stream::{Distribution, Stream};
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
@@ -60,13 +61,16 @@ impl<'r> Entry<'r> {
 
     fn store(self, stream: &mut Stream, room: Room, now: Millis) -> Result<response::PutRecord, Error> {
         let size = self.size_bytes();
+        let is_encrypted = stream.key_id.is_some();
         let shard = stream.shard_for(self.hash_key, now);
         if room.is_full || (room.is_limited && !shard.meters.admit_write(size, now)) {
             let shard = shard.id;
             return Err(Error::rate_exceeded(shard, &stream.name));
         }
-        let sequence_number = shard.append(self.partition_key, self.data, now);
-        Ok(response::PutRecord { shard_id: shard.id, sequence_number })
+        let record = NewRecord { partition_key: self.partition_key, data: self.data, is_encrypted };
+        let sequence_number = shard.append(record, now);
+        let encryption_type = is_encrypted.then_some(response::KMS);
+        Ok(response::PutRecord { shard_id: shard.id, sequence_number, encryption_type })
     }
 
     /// As one of many: its refusal is a result as well.
@@ -101,6 +105,13 @@ impl Kinesis {
         Room { is_full: self.is_full(now), is_limited: self.limits.are_enforced }
     }
 
+    /// Whether the stream needs no partition keys, because it distributes records by itself.
+    fn has_optional_keys(&self, name: &Option<Text<'_>>, arn: &Option<Text<'_>>) -> bool {
+        let name = check::stream(name.as_ref(), arn.as_ref());
+        let stream = name.ok().and_then(|name| self.streams.get(name));
+        stream.is_some_and(|stream| stream.distribution != Distribution::UserPartitionKey)
+    }
+
     pub(super) fn put_record(
         &mut self,
         request: request::PutRecord<'_>,
@@ -108,7 +119,9 @@ impl Kinesis {
     ) -> Result<response::PutRecord, Error> {
         let mut check = Check::default();
         check.required(&request.data, "data");
-        check.partition_key(request.partition_key.as_ref(), "partitionKey");
+        if request.partition_key.is_some() || !self.has_optional_keys(&request.stream_name, &request.stream_arn) {
+            check.partition_key(request.partition_key.as_ref(), "partitionKey");
+        }
         check.hash_key(request.explicit_hash_key.as_ref(), "explicitHashKey");
         check.sequence_number(request.sequence_number_for_ordering.as_ref(), "sequenceNumberForOrdering");
         check.finish()?;
@@ -142,7 +155,7 @@ impl Kinesis {
         faults: Option<RecordFaults>,
         now: Millis,
     ) -> Result<response::PutRecords, Error> {
-        check_records(&request)?;
+        check_records(&request, self.has_optional_keys(&request.stream_name, &request.stream_arn))?;
         let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
         let records = request.records.as_deref().unwrap_or_default();
         let mut entries = Vec::with_capacity(records.len());
@@ -163,11 +176,11 @@ impl Kinesis {
         }
         let fault = |n: usize| faults.filter(|faults| n.is_multiple_of(faults.every));
         let records = (1..).zip(entries).map(|(n, entry)| entry.store_or_fail(stream, room, fault(n), now)).collect();
-        Ok(response::PutRecords::new(records))
+        Ok(response::PutRecords::new(records, stream.key_id.is_some().then_some(response::KMS)))
     }
 }
 
-fn check_records(request: &request::PutRecords<'_>) -> Result<(), Error> {
+fn check_records(request: &request::PutRecords<'_>, keys_are_optional: bool) -> Result<(), Error> {
     let mut check = Check::default();
     check.required(&request.records, "records");
     let records = request.records.as_deref().unwrap_or_default();
@@ -181,7 +194,9 @@ fn check_records(request: &request::PutRecords<'_>) -> Result<(), Error> {
     }
     for (n, record) in (1..).zip(records) {
         check.required(&record.data, format_args!("records.{n}.member.data"));
-        check.partition_key(record.partition_key.as_ref(), format_args!("records.{n}.member.partitionKey"));
+        if record.partition_key.is_some() || !keys_are_optional {
+            check.partition_key(record.partition_key.as_ref(), format_args!("records.{n}.member.partitionKey"));
+        }
         check.hash_key(record.explicit_hash_key.as_ref(), format_args!("records.{n}.member.explicitHashKey"));
     }
     check.finish()

@@ -1,6 +1,6 @@
 //! SplitShard, MergeShards and UpdateShardCount: what is allowed. What happens then is in `reshard.rs`.
-//!
-//! The service also allows only ten UpdateShardCount in 24 hours; this does not count them.
+
+use std::time::Duration;
 
 use tracing::info;
 
@@ -12,6 +12,12 @@ use crate::kinesis::shard::{Shard, ShardId};
 use crate::kinesis::stream::{Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
+
+/// UpdateShardCount of a stream in 24 hours, when limits are enforced.
+/// docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
+const MAX_SCALINGS: usize = 10;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Kinesis {
     pub(super) fn split_shard(
@@ -90,11 +96,15 @@ impl Kinesis {
 
         let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
         let target = request.target_shard_count.unwrap_or_default();
+        let is_limited = self.limits.are_enforced;
         let stream = self.stream(name, now)?;
         require_provisioned(stream)?;
         stream.require_active()?;
         let current = stream.open_shards().len();
         let target_shard_count = scaling_target(current, target)?;
+        if is_limited {
+            require_scaling(stream, now)?;
+        }
         let stream_arn = stream.arn();
         self.start(name, Reshard::Scale { target: target_shard_count }, now)?;
         let stream_name = name.to_owned();
@@ -104,8 +114,14 @@ impl Kinesis {
     /// Begins a change that was found to be allowed; it is done at once unless there is a delay.
     fn start(&mut self, name: &str, change: Reshard, now: Millis) -> Result<(), Error> {
         let until = now.plus(self.delays.updating);
+        let more = match change {
+            Reshard::Split { .. } => 1,
+            Reshard::Merge { .. } => 0,
+            Reshard::Scale { target } => (target as usize).saturating_sub(self.stream(name, now)?.open_shards().len()),
+        };
+        self.require_shards(more)?;
         let stream = self.stream(name, now)?;
-        stream.state = State::Updating { until, change };
+        stream.state = State::Updating { until, change: Some(change) };
         stream.advance(now);
         info!(stream = name, ?change, "reshard begun");
         Ok(())
@@ -129,6 +145,19 @@ fn scaling_target(current: usize, target: i64) -> Result<u32, Error> {
         "UpdateShardCount cannot {relation} your current open shard count. Current open shard count: {current}, Target \
          shard count: {target}"
     )))
+}
+
+/// Passes when the stream was scaled less than ten times in 24 hours, and counts this time.
+fn require_scaling(stream: &mut Stream, now: Millis) -> Result<(), Error> {
+    while stream.scalings.pop_front_if(|at| now.since(*at) >= DAY).is_some() {}
+    if stream.scalings.len() >= MAX_SCALINGS {
+        return Err(Error::limit_exceeded(format!(
+            "Stream {} under account {ACCOUNT_ID} was scaled {MAX_SCALINGS} times in the last 24 hours.",
+            stream.name
+        )));
+    }
+    stream.scalings.push_back(now);
+    Ok(())
 }
 
 fn require_provisioned(stream: &Stream) -> Result<(), Error> {

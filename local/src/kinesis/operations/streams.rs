@@ -2,10 +2,11 @@
 
 use tracing::info;
 
-use super::listing;
+use super::{listing, settings};
 use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
-use crate::kinesis::stream::{Creation, Mode, State, Stream};
+use crate::kinesis::stream::{Creation, Distribution, Mode, State, Stream};
+use crate::kinesis::tags::Tags;
 use crate::kinesis::{Error, Kinesis, iterator, request, response};
 use crate::timestamp::Millis;
 
@@ -24,8 +25,6 @@ const RETENTION_HOURS: (i64, i64) = (24, 8760);
 /// Streams of one page of ListStreams. docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreams.html
 const PAGE: i64 = 100;
 
-const NO_METRICS: [response::EnhancedMetrics; 1] = [response::EnhancedMetrics { shard_level_metrics: [] }];
-
 impl Kinesis {
     pub(super) fn create_stream(
         &mut self,
@@ -39,9 +38,11 @@ impl Kinesis {
         check.range(request.shard_count, "shardCount", 1, i64::MAX);
         check.one_of(mode.as_deref(), "streamModeDetails.streamMode", &["PROVISIONED", "ON_DEMAND"]);
         check.range(request.max_record_size_in_kib, "maxRecordSizeInKiB", RECORD_KIB.0, RECORD_KIB.1);
+        let distribution = settings::distribution(&mut check, request.record_distribution_strategy.as_deref());
         check.finish()?;
 
         let name = request.stream_name.as_deref().unwrap_or_default();
+        let tags = Tags::new(request.tags)?;
         let mode = if mode.as_deref() == Some("ON_DEMAND") { Mode::OnDemand } else { Mode::Provisioned };
         let shards = match (mode, request.shard_count) {
             (Mode::OnDemand, None) => i64::from(ON_DEMAND_SHARDS),
@@ -57,7 +58,9 @@ impl Kinesis {
             Ok(shards) if shards <= MAX_SHARDS => shards,
             _ => return Err(Error::too_many_shards(MAX_SHARDS, shards)),
         };
+        settings::require_distribution(distribution, mode)?;
         self.advance(name, now);
+        self.require_shards(shards as usize)?;
         if self.streams.contains_key(name) {
             let text = format!("Stream {name} under account {ACCOUNT_ID} already exists.");
             return Err(Error::resource_in_use(text));
@@ -65,7 +68,7 @@ impl Kinesis {
         self.incarnations += 1;
         let until = now.plus(self.delays.creating);
         let (incarnation, retained) = (self.incarnations, self.retained.clone());
-        let creation = Creation { name: name.to_owned(), incarnation, mode, shards, retained };
+        let creation = Creation { name: name.to_owned(), incarnation, mode, shards, tags, distribution, retained };
         let mut stream = Stream::create(creation, now, until);
         if let Some(kib) = request.max_record_size_in_kib {
             stream.max_record_kib = u32::try_from(kib).unwrap_or(stream.max_record_kib);
@@ -109,11 +112,16 @@ impl Kinesis {
                 stream: stream.summary(),
                 stream_id: format!("{:032x}", stream.incarnation),
                 retention_period_hours: stream.retention_hours,
-                enhanced_monitoring: NO_METRICS,
-                encryption_type: "NONE",
+                enhanced_monitoring: [response::EnhancedMetrics { shard_level_metrics: stream.metrics.clone() }],
+                encryption_type: stream.encryption_type(),
+                key_id: stream.key_id.clone(),
                 open_shard_count: stream.open_shards().len(),
                 consumer_count: stream.consumers.len(),
                 max_record_size_in_kib: stream.max_record_kib,
+                record_distribution_strategy: (stream.mode == Mode::OnDemand).then_some(match stream.distribution {
+                    Distribution::UserPartitionKey => "USER_PARTITION_KEY",
+                    Distribution::Auto { .. } => "AUTO",
+                }),
             },
         })
     }
@@ -139,8 +147,9 @@ impl Kinesis {
                 shards: shards.into_iter().map(Into::into).collect(),
                 has_more_shards,
                 retention_period_hours: stream.retention_hours,
-                enhanced_monitoring: NO_METRICS,
-                encryption_type: "NONE",
+                enhanced_monitoring: [response::EnhancedMetrics { shard_level_metrics: stream.metrics.clone() }],
+                encryption_type: stream.encryption_type(),
+                key_id: stream.key_id.clone(),
             },
         })
     }

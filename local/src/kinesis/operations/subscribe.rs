@@ -101,7 +101,6 @@ impl Subscription {
     fn step(&mut self, stream: &mut Stream, is_limited: bool, now: Millis) -> Next {
         let next_change = stream.next_change();
         let Some(shard) = stream.trimmed_shard(self.shard, now) else {
-            // Retention forgot the shard while it was being read.
             return Next::Ended;
         };
         let batch = shard.read(self.from, MAX_RECORDS, MAX_BYTES);
@@ -178,6 +177,10 @@ fn require_subscribed(stream: &Stream, subscription: &Subscription) -> Result<()
     let consumer = stream.consumers.get(&subscription.consumer).ok_or_else(missing)?;
     if matches!(consumer.status, Status::Deleting { .. }) {
         return Err(missing());
+    }
+    if stream.shard(subscription.shard).is_none() {
+        // Retention forgot it while it was being read.
+        return Err(Error::no_shard(subscription.shard, &stream.name));
     }
     if !consumer.is_subscribed(subscription.shard, subscription.id) {
         return Err(Error::resource_in_use(format!(

@@ -1,5 +1,7 @@
 //! Requests about consumers and subscriptions. Streams are named by their ARN here.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{Number, Text};
@@ -13,6 +15,7 @@ pub(crate) struct RegisterStreamConsumer<'a> {
     pub(in crate::kinesis) stream_arn: Option<Text<'a>>,
     #[serde(borrow)]
     pub(in crate::kinesis) consumer_name: Option<Text<'a>>,
+    pub(in crate::kinesis) tags: Option<BTreeMap<String, String>>,
 }
 
 /// DescribeStreamConsumer and DeregisterStreamConsumer: a consumer by its ARN, or by its name and its stream.

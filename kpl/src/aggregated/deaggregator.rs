@@ -1,0 +1,214 @@
+//! Takes Kinesis records apart for consumers that are no KCL: AWS Lambda functions, GetRecords loops, Firehose transforms.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{AggregatedRecord, Decoded, MAGIC, MalformedRecord, decode};
+use crate::{HashKey, HashKeyRange};
+
+/// Makes user records out of Kinesis records, whether they are aggregates or not.
+///
+/// ```
+/// use kpl::{UserRecord, aggregated::{Aggregate, Deaggregator}};
+///
+/// let mut aggregate = Aggregate::new();
+/// aggregate.push(UserRecord::new("AAPL", "bought"));
+/// aggregate.push(UserRecord::new("AMZN", "sold"));
+///
+/// let records = Deaggregator::new().deaggregate("a", &aggregate.encode()).records;
+/// assert_eq!((&*records[1].partition_key, &records[1].data[..]), ("AMZN", &b"sold"[..]));
+/// let plain = Deaggregator::new().deaggregate("AAPL", &"bought".into()).records;
+/// assert_eq!((plain.len(), plain[0].sub_sequence_number), (1, None));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deaggregator {
+    range: Option<HashKeyRange>,
+}
+
+/// The user records of a Kinesis record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Deaggregated {
+    /// In the order they were put.
+    pub records: Vec<DeaggregatedRecord>,
+    /// Number of user records that were left out because the shard does not own all of them.
+    pub discarded: usize,
+}
+
+/// A user record, as it was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeaggregatedRecord {
+    /// The user's partition key.
+    pub partition_key: Arc<str>,
+    /// The user's explicit hash key, which is known of a record from an aggregate only.
+    pub explicit_hash_key: Option<HashKey>,
+    /// The user's data, a slice of the Kinesis record's.
+    pub data: Bytes,
+    /// Place in the aggregate, from 0; `None` for a Kinesis record that is none.
+    pub sub_sequence_number: Option<u64>,
+}
+
+/// Why a Kinesis record cannot be taken apart, for who is strict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeaggregateError {
+    /// It begins as an aggregate does, but its digest or its body is wrong. Rarely, a user's data begin so.
+    #[error("{size_bytes} bytes begin as an aggregate does, but are none: their digest or body is wrong")]
+    Damaged {
+        /// Bytes of the Kinesis record's data.
+        size_bytes: usize,
+    },
+    /// A user record cannot be told whose it is.
+    #[error(transparent)]
+    Malformed(#[from] MalformedRecord),
+}
+
+impl Deaggregator {
+    /// Takes apart whatever is an aggregate, wherever it was found.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves out aggregates of which not all records belong into a shard that owns `range`, as a KCL does: they were
+    /// stored while the stream was resharded, and their producer stores all of their records again.
+    #[must_use = "the deaggregator is returned with the range set"]
+    pub fn within(self, range: HashKeyRange) -> Self {
+        Self { range: Some(range) }
+    }
+
+    /// Leniently: what is no sound aggregate is a plain record, and a user record whose keys cannot be read has the Kinesis
+    /// record's partition key. Nothing else is ever left out.
+    pub fn deaggregate(&self, partition_key: &str, data: &Bytes) -> Deaggregated {
+        let under_outer_key = |malformed: MalformedRecord| AggregatedRecord {
+            partition_key: partition_key.into(),
+            explicit_hash_key: None,
+            data: malformed.data,
+        };
+        match decode(data) {
+            Decoded::Plain => plain(partition_key, data),
+            Decoded::Aggregate(records) => self.aggregate(records),
+            Decoded::Malformed(records) => {
+                // A record without its keys belongs nowhere in particular.
+                let readable = records.iter().flatten();
+                if self.is_foreign(readable) {
+                    return Deaggregated { records: Vec::new(), discarded: records.len() };
+                }
+                numbered(records.into_iter().map(|record| record.unwrap_or_else(under_outer_key)))
+            }
+        }
+    }
+
+    /// Strictly: what looks like an aggregate has to be one.
+    ///
+    /// # Errors
+    /// If the Kinesis record begins as an aggregate and is none, or if a user record of it cannot be read.
+    pub fn deaggregate_strictly(&self, partition_key: &str, data: &Bytes) -> Result<Deaggregated, DeaggregateError> {
+        match decode(data) {
+            Decoded::Plain if data.starts_with(&MAGIC) => Err(DeaggregateError::Damaged { size_bytes: data.len() }),
+            Decoded::Plain => Ok(plain(partition_key, data)),
+            Decoded::Aggregate(records) => Ok(self.aggregate(records)),
+            Decoded::Malformed(records) => Ok(self.aggregate(records.into_iter().collect::<Result<_, _>>()?)),
+        }
+    }
+
+    fn aggregate(&self, records: Vec<AggregatedRecord>) -> Deaggregated {
+        match self.is_foreign(records.iter()) {
+            true => Deaggregated { records: Vec::new(), discarded: records.len() },
+            false => numbered(records.into_iter()),
+        }
+    }
+
+    fn is_foreign<'a>(&self, mut records: impl Iterator<Item = &'a AggregatedRecord>) -> bool {
+        self.range.is_some_and(|range| records.any(|record| !record.belongs_in(&range)))
+    }
+}
+
+fn plain(partition_key: &str, data: &Bytes) -> Deaggregated {
+    let record = DeaggregatedRecord {
+        partition_key: partition_key.into(),
+        explicit_hash_key: None,
+        data: data.clone(),
+        sub_sequence_number: None,
+    };
+    Deaggregated { records: vec![record], discarded: 0 }
+}
+
+fn numbered(records: impl Iterator<Item = AggregatedRecord>) -> Deaggregated {
+    let records = records.zip(0..).map(|(record, number)| DeaggregatedRecord {
+        partition_key: record.partition_key,
+        explicit_hash_key: record.explicit_hash_key,
+        data: record.data,
+        sub_sequence_number: Some(number),
+    });
+    Deaggregated { records: records.collect(), discarded: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use md5::{Digest as _, Md5};
+
+    use super::{super::Aggregate, *};
+    use crate::UserRecord;
+
+    /// `alpha` is in the lower half of the hash keys, `beta` in the upper one.
+    fn alpha_and_beta() -> Bytes {
+        let mut aggregate = Aggregate::new();
+        aggregate.push(UserRecord::new("alpha", "hello"));
+        aggregate.push(UserRecord::new("beta", "world"));
+        aggregate.encode()
+    }
+
+    fn half() -> HashKeyRange {
+        HashKeyRange { start: HashKey::MIN, end: HashKey(u128::MAX / 2) }
+    }
+
+    /// Two records, of which the second one points outside of the table of partition keys.
+    fn malformed() -> Bytes {
+        let body = b"\x0a\x05alpha\x1a\x06\x08\x00\x1a\x02ok\x1a\x07\x08\x05\x1a\x03bad";
+        [&MAGIC[..], body, &Md5::digest(body)].concat().into()
+    }
+
+    #[test]
+    fn an_aggregate_is_left_out_as_a_whole_where_a_record_does_not_belong() {
+        let (data, all) = (alpha_and_beta(), HashKeyRange::FULL);
+
+        assert_eq!(Deaggregator::new().within(all).deaggregate("a", &data).records.len(), 2);
+        let left_out = Deaggregated { records: Vec::new(), discarded: 2 };
+        assert_eq!(Deaggregator::new().within(half()).deaggregate("a", &data), left_out);
+        assert_eq!(Deaggregator::new().within(half()).deaggregate_strictly("a", &data), Ok(left_out));
+    }
+
+    #[test]
+    fn a_plain_record_is_never_left_out() {
+        let plain = Deaggregator::new().within(half()).deaggregate("beta", &"world".into());
+
+        assert_eq!((plain.records.len(), plain.discarded), (1, 0));
+        assert_eq!(&*plain.records[0].partition_key, "beta");
+    }
+
+    #[test]
+    fn what_is_damaged_is_plain_or_an_error() {
+        let mut damaged = alpha_and_beta().to_vec();
+        *damaged.last_mut().expect("not empty") ^= 1;
+        let damaged = Bytes::from(damaged);
+
+        assert_eq!(Deaggregator::new().deaggregate("k", &damaged).records[0].data, damaged);
+        let error = Deaggregator::new().deaggregate_strictly("k", &damaged).expect_err("damaged");
+        let text = "55 bytes begin as an aggregate does, but are none: their digest or body is wrong";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_goes_under_the_outer_key_or_is_an_error() {
+        let lenient = Deaggregator::new().within(half()).deaggregate("outer", &malformed());
+
+        let keys: Vec<_> = lenient.records.iter().map(|record| &*record.partition_key).collect();
+        assert_eq!(keys, ["alpha", "outer"]);
+        assert_eq!(lenient.records[1].sub_sequence_number, Some(1));
+        let error = Deaggregator::new().deaggregate_strictly("outer", &malformed()).expect_err("malformed");
+        let text = "user record 1 of the aggregate is malformed: partition key index 5 is outside of a table of 1";
+        assert_eq!(error.to_string(), text);
+    }
+}

@@ -1,0 +1,134 @@
+//! Knows how long the oldest record that is not resolved has been waiting.
+//!
+//! Records that arrive within ten milliseconds count as one, to keep this cheap. The number of such spans is bounded: when
+//! there are too many, neighbours become one, and spans are longer from then on. An age is thus rather too great than too
+//! small.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+const SHORTEST_SPAN: Duration = Duration::from_millis(10);
+const MOST_SPANS: usize = 512;
+
+/// Counts unresolved records by the time of their arrival.
+#[derive(Debug)]
+pub(crate) struct Ages {
+    spans: VecDeque<Span>,
+    /// Time that a span covers.
+    width: Duration,
+}
+
+#[derive(Debug)]
+struct Span {
+    /// Number of the first record that belongs here.
+    first: u64,
+    arrived: Instant,
+    unresolved: usize,
+}
+
+impl Ages {
+    pub(crate) fn new() -> Self {
+        Self { spans: VecDeque::new(), width: SHORTEST_SPAN }
+    }
+
+    /// Record `number` arrives. Numbers grow.
+    pub(crate) fn put(&mut self, number: u64, now: Instant) {
+        match self.spans.back_mut() {
+            Some(last) if now.saturating_duration_since(last.arrived) < self.width => last.unresolved += 1,
+            _ => {
+                if self.spans.len() == MOST_SPANS {
+                    self.merge_neighbours();
+                }
+                self.spans.push_back(Span { first: number, arrived: now, unresolved: 1 });
+            }
+        }
+    }
+
+    /// Record `number` is resolved.
+    pub(crate) fn resolved(&mut self, number: u64) {
+        let at = match self.spans.get(1) {
+            Some(second) if second.first <= number => self.spans.partition_point(|span| span.first <= number) - 1,
+            _ => 0,
+        };
+        self.spans[at].unresolved -= 1;
+        while self.spans.front().is_some_and(|front| front.unresolved == 0) {
+            self.spans.pop_front();
+        }
+        if self.spans.is_empty() {
+            self.width = SHORTEST_SPAN;
+        }
+    }
+
+    /// When the oldest record arrived that is not resolved.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.spans.front().map(|front| front.arrived)
+    }
+
+    fn merge_neighbours(&mut self) {
+        self.width *= 2;
+        let mut merged = VecDeque::with_capacity(MOST_SPANS);
+        while let Some(mut span) = self.spans.pop_front() {
+            span.unresolved += self.spans.pop_front().map_or(0, |next| next.unresolved);
+            merged.push_back(span);
+        }
+        self.spans = merged;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::start;
+
+    #[test]
+    fn the_oldest_unresolved_record_counts() {
+        let (mut ages, now) = (Ages::new(), start());
+        let at = |ms: u64| now + Duration::from_millis(ms);
+
+        assert_eq!(ages.oldest(), None);
+        (0..4).for_each(|n| ages.put(n, at(n * 20)));
+        ages.resolved(1);
+        assert_eq!(ages.oldest(), Some(at(0)));
+        ages.resolved(0);
+        assert_eq!(ages.oldest(), Some(at(40)));
+        ages.resolved(3);
+        ages.resolved(2);
+        assert_eq!(ages.oldest(), None);
+    }
+
+    #[test]
+    fn a_record_that_is_stuck_for_long_costs_no_more() {
+        let (mut ages, now) = (Ages::new(), start());
+        ages.put(0, now);
+
+        for n in 1..100_000 {
+            ages.put(n, now + Duration::from_millis(20 * n));
+            ages.resolved(n);
+        }
+
+        assert!(ages.spans.len() <= MOST_SPANS);
+        assert_eq!(ages.oldest(), Some(now));
+    }
+
+    proptest! {
+        #[test]
+        fn ages_are_never_too_small(order in Just((0..2000_u64).collect::<Vec<_>>()).prop_shuffle(), gap_ms in 0..50_u64) {
+            let (mut ages, now) = (Ages::new(), start());
+            let arrived = |number: u64| now + Duration::from_millis(number * gap_ms);
+            (0..2000).for_each(|number| ages.put(number, arrived(number)));
+
+            let mut left: std::collections::BTreeSet<_> = (0..2000).collect();
+            for number in order {
+                ages.resolved(number);
+                left.remove(&number);
+                let oldest = left.first().map(|number| arrived(*number));
+                prop_assert_eq!(ages.oldest().is_some(), oldest.is_some());
+                prop_assert!(ages.oldest() <= oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! How a producer ends, and what happens when time does odd things.
+
+use super::*;
+use crate::ShutdownError;
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_with_a_limit_resolves_everything_by_then() {
+    let kinesis = FakeKinesis::new(4);
+    kinesis.on_put(|_| Reaction::Hang);
+    let producer = builder(&kinesis).record_ttl(None).max_outstanding_records(1000).build().expect("valid settings");
+    let mut deliveries = Vec::new();
+    for n in 0..1000 {
+        deliveries.push(producer.put(record(n)).await.expect("accepted"));
+        sleep(MS).await;
+    }
+    let began = Instant::now();
+
+    let ended = producer.shutdown_within(Duration::from_secs(3)).await;
+
+    assert_eq!(ended, Err(ShutdownError::Abandoned { records: 1000 }));
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    for (n, delivery) in deliveries.into_iter().enumerate() {
+        let error = delivery.await.expect_err("abandoned");
+        assert_eq!((error.kind(), error.record()), (&DeliveryErrorKind::Abandoned, &record(n)));
+    }
+    producer.shutdown_within(Duration::MAX).await.expect("nothing is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_with_a_limit_ends_early_when_all_is_stored() {
+    let kinesis = FakeKinesis::new(4);
+    kinesis.set_latency(50 * MS);
+    let producer = producer(&kinesis);
+    let delivery = producer.put(record(0)).await.expect("accepted");
+    let began = Instant::now();
+
+    producer.shutdown_within(Duration::MAX).await.expect("all is stored");
+
+    delivery.await.expect("stored");
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_that_is_given_up_goes_on_without_its_limit() {
+    let kinesis = FakeKinesis::new(1);
+    kinesis.set_latency(Duration::from_secs(2));
+    let producer = producer(&kinesis);
+    let delivery = producer.put(record(0)).await.expect("accepted");
+
+    assert!(timeout(MS, producer.shutdown_within(Duration::from_secs(1))).await.is_err());
+
+    delivery.await.expect("stored");
+}
+
+/// A function instance that is frozen between its invocations: the clock leaps, and then everything is due at once.
+#[tokio::test(start_paused = true)]
+async fn after_a_leap_of_the_clock_late_records_expire_and_the_next_ones_are_stored() {
+    let kinesis = FakeKinesis::new(2);
+    let producer = builder(&kinesis).record_max_buffered_time(Duration::from_secs(20)).build().expect("valid settings");
+    let late = producer.put(record(0)).await.expect("accepted");
+    sleep(MS).await;
+
+    tokio::time::advance(Duration::from_secs(3600)).await;
+
+    assert_eq!(late.await.expect_err("an hour late").kind(), &DeliveryErrorKind::Expired);
+    let next = producer.put(record(1)).await.expect("accepted");
+    producer.flush().await;
+    next.await.expect("stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_at_the_end_of_each_invocation_leaves_nothing_to_the_next() {
+    let kinesis = FakeKinesis::new(2);
+    kinesis.set_latency(5 * MS);
+    let producer = producer(&kinesis);
+    let mut took = Vec::new();
+    for invocation in 0..10 {
+        let began = Instant::now();
+        for n in 0..20 {
+            drop(producer.put(record(invocation * 20 + n)).await.expect("accepted"));
+        }
+        producer.flush().await;
+        took.push(began.elapsed());
+        assert_eq!(kinesis.delivered().len(), (invocation + 1) * 20);
+        tokio::time::advance(Duration::from_secs(40)).await;
+    }
+
+    assert!(took[1..].iter().all(|took| *took == 5 * MS), "no longer than a request: {took:?}");
+}

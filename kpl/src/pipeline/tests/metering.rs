@@ -1,0 +1,129 @@
+//! What is counted, and the snapshot.
+
+use std::collections::BTreeMap;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+use super::*;
+use crate::MetricsGranularity;
+
+/// Runs `test` and returns what was counted, by name and labels.
+fn counted<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> BTreeMap<String, DebugValue> {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || paused_runtime().block_on(test()));
+    let shown = |key: &metrics::Key| {
+        let labels = key.labels().map(|label| format!("{}={}", label.key(), label.value()));
+        format!("{}{{{}}}", key.name(), labels.collect::<Vec<_>>().join(","))
+    };
+    let all = snapshotter.snapshot().into_vec().into_iter();
+    all.map(|(key, _, _, value)| (shown(key.key()), value)).collect()
+}
+
+#[track_caller]
+fn assert_counter(counted: &BTreeMap<String, DebugValue>, name: &str, value: u64) {
+    assert_eq!(counted.get(name), Some(&DebugValue::Counter(value)), "{name} of {:?}", counted.keys());
+}
+
+fn samples(counted: &BTreeMap<String, DebugValue>, name: &str) -> Vec<f64> {
+    match counted.get(name) {
+        Some(DebugValue::Histogram(samples)) => samples.iter().map(|sample| sample.into_inner()).collect(),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[test]
+fn metrics_have_the_names_of_the_kpl() {
+    let counted = counted(async || {
+        let kinesis = FakeKinesis::new(2);
+        kinesis.set_latency(30 * MS);
+        let calls = AtomicUsize::new(0);
+        kinesis.on_put(move |_| match calls.fetch_add(1, Relaxed) {
+            0 => Reaction::FailEntries(vec![(0, error("ProvisionedThroughputExceededException"))]),
+            _ => Reaction::Accept,
+        });
+        let producer = producer(&kinesis);
+        for n in 0..100 {
+            drop(producer.put(record(n)).await.expect("accepted"));
+        }
+        producer.flush().await;
+    });
+
+    let of_stream = |name: &str| format!("{name}{{StreamName=StockTradeStream}}");
+    assert_counter(&counted, &of_stream("UserRecordsReceived"), 100);
+    assert_counter(&counted, &of_stream("UserRecordsPut"), 100);
+    assert_counter(&counted, &of_stream("UserRecordsDataPut"), 190);
+    assert_counter(&counted, &of_stream("UserRecordsFailed"), 0);
+    assert_counter(&counted, &of_stream("KinesisRecordsPut"), 2);
+    assert_counter(&counted, &of_stream("AllErrors"), 1);
+    let by_code = "ErrorsByCode{StreamName=StockTradeStream,ErrorCode=ProvisionedThroughputExceededException}";
+    assert_counter(&counted, by_code, 1);
+    assert_eq!(samples(&counted, &of_stream("RequestTime")), [30.0, 30.0]);
+    assert_eq!(samples(&counted, &of_stream("KinesisRecordsPerPutRecordsRequest")), [2.0, 1.0]);
+    assert_eq!(samples(&counted, &of_stream("UserRecordsPerPutRecordsRequest"))[0], 100.0);
+    let retries = samples(&counted, &of_stream("RetriesPerRecord"));
+    assert_eq!((retries.len(), retries.iter().filter(|retries| **retries == 1.0).count() > 0), (100, true));
+    assert_eq!(samples(&counted, &of_stream("BufferingTime")).len(), 3);
+    assert_eq!(counted.get(&of_stream("UserRecordsPending")), Some(&DebugValue::Gauge(0.0.into())));
+}
+
+#[test]
+fn records_that_fail_are_counted_besides_those_that_expire() {
+    let counted = counted(async || {
+        let kinesis = FakeKinesis::new(1);
+        kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
+        let producer = builder(&kinesis).record_ttl(Duration::from_secs(1)).build().expect("valid settings");
+        producer.put(record(0)).await.expect("accepted").await.expect_err("expires");
+        kinesis.on_put(|_| Reaction::Fail(error("AccessDeniedException")));
+        producer.put(record(1)).await.expect("accepted").await.expect_err("denied");
+    });
+
+    assert_counter(&counted, "UserRecordsFailed{StreamName=StockTradeStream}", 2);
+    assert_counter(&counted, "UserRecordExpired{StreamName=StockTradeStream}", 1);
+    assert_counter(&counted, "ErrorsByCode{StreamName=StockTradeStream,ErrorCode=AccessDeniedException}", 1);
+}
+
+#[test]
+fn metrics_by_shard_name_the_shard_and_without_granularity_there_are_none() {
+    let run = async |granularity| {
+        let kinesis = FakeKinesis::new(2);
+        let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/Trades";
+        let builder = Producer::builder(&SdkConfig::builder().build(), arn).kinesis(kinesis);
+        let producer = builder.metrics_granularity(granularity).build().expect("valid settings");
+        for n in 0..100 {
+            drop(producer.put(record(n)).await.expect("accepted"));
+        }
+        producer.flush().await;
+    };
+
+    let by_shard = counted(async || run(MetricsGranularity::Shard).await);
+    let put = |shard: usize| match by_shard[&format!("UserRecordsPut{{StreamName=Trades,ShardId=shardId-{shard:012}}}")]
+    {
+        DebugValue::Counter(count) => count,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(put(0) + put(1), 100);
+    assert!(put(0) > 0 && put(1) > 0);
+    assert!(counted(async || run(MetricsGranularity::Off).await).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_tells_what_is_outstanding_and_since_when() {
+    let kinesis = FakeKinesis::new(1);
+    kinesis.on_put(|_| Reaction::Hang);
+    let producer = builder(&kinesis).record_ttl(None).build().expect("valid settings");
+    let other = producer.to_stream("other").expect("a name");
+    assert_eq!(producer.snapshot().oldest_record_age, None);
+
+    drop(other.put(UserRecord::new("k", "1234")).await.expect("accepted"));
+    sleep(Duration::from_secs(7)).await;
+    drop(producer.put(UserRecord::new("k", "1234")).await.expect("accepted"));
+    sleep(Duration::from_secs(2)).await;
+
+    let snapshot = producer.snapshot();
+    assert_eq!((snapshot.outstanding_records, snapshot.outstanding_bytes), (2, 10));
+    assert_eq!(snapshot.oldest_record_age, Some(Duration::from_secs(9)));
+    kinesis.on_put(|_| Reaction::Accept);
+    producer.flush().await;
+    assert_eq!(producer.snapshot().oldest_record_age, None);
+}
