@@ -23,6 +23,8 @@ mod contained;
 mod end;
 mod feed;
 mod run;
+#[cfg(test)]
+mod tests;
 
 /// First and longest pause before a failed step is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
