@@ -1,6 +1,7 @@
 //! The conformance suite against the embedded services, and against another emulator in process.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_sdk_kinesis::config::SharedHttpClient;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
@@ -18,7 +19,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use integration_tests::conformance::{self, Divergences, Peer};
 use kinesis_local::LocalAws;
-use tower::ServiceExt;
+use tokio::sync::Mutex;
+use tower::Service;
 
 /// An embedded AWS of a check's own.
 async fn ours() -> Peer {
@@ -38,23 +40,25 @@ async fn the_embedded_services_pass_every_check() {
     assert_eq!(report.passed(), checks.len());
 }
 
-/// Calls a router in process, as if it were the network.
+/// Calls a router in process, as if it were the network. One call at a time: ferrokinesis holds locks that block the
+/// thread while it waits for others.
 #[derive(Clone, Debug)]
-struct InProcess(axum::Router);
+struct InProcess(Arc<Mutex<axum::Router>>);
 
 impl InProcess {
     fn http_client(router: axum::Router) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(Self(router));
+        let connector = SharedHttpConnector::new(Self(Arc::new(Mutex::new(router))));
         http_client_fn(move |_settings, _components| connector.clone())
     }
 }
 
 impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let router = self.0.clone();
+        let router = Arc::clone(&self.0);
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let answer = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+            let mut router = router.lock().await;
+            let answer = router.call(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
             let answer = answer.map(|body| SdkBody::from_body_1_x(shareable(body)));
             HttpResponse::try_from(answer).map_err(|error| ConnectorError::other(error.into(), None))
         })

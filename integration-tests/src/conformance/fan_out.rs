@@ -112,7 +112,7 @@ impl Subscription {
     }
 
     /// The events to that with child shards.
-    async fn to_end(&mut self) -> Result<Vec<SubscribeToShardEvent>, Failure> {
+    async fn until_end(&mut self) -> Result<Vec<SubscribeToShardEvent>, Failure> {
         self.until("child shards", |event| !event.child_shards().is_empty()).await
     }
 
@@ -282,7 +282,7 @@ async fn split(peer: &Peer) -> Result<(Stream, Subscription), Failure> {
 
 async fn a_subscription_tells_the_children_of_a_split_shard(peer: Peer) -> Outcome {
     let (_stream, mut subscription) = split(&peer).await?;
-    let events = subscription.to_end().await?;
+    let events = subscription.until_end().await?;
     let children = events[events.len() - 1].child_shards();
     let ids: Vec<_> = children.iter().map(|child| child.shard_id()).collect();
     equal("children", ids, [shard_id(1), shard_id(2)])?;
@@ -294,7 +294,7 @@ async fn a_subscription_tells_the_child_of_merged_shards(peer: Peer) -> Outcome 
     let consumer = active(&stream, "app").await?;
     stream.merge(0, 1).await?;
     let mut subscription = subscribe(&stream, &consumer, 1, at(ShardIteratorType::TrimHorizon)).await?;
-    let events = subscription.to_end().await?;
+    let events = subscription.until_end().await?;
     let child = &events[events.len() - 1].child_shards()[0];
     let mut parents = child.parent_shards().to_vec();
     parents.sort_unstable();
@@ -303,21 +303,21 @@ async fn a_subscription_tells_the_child_of_merged_shards(peer: Peer) -> Outcome 
 
 async fn the_end_of_a_shard_has_no_continuation(peer: Peer) -> Outcome {
     let (_stream, mut subscription) = split(&peer).await?;
-    let events = subscription.to_end().await?;
+    let events = subscription.until_end().await?;
     // The client shows a missing number as an empty one.
     equal("ContinuationSequenceNumber", events[events.len() - 1].continuation_sequence_number(), "")
 }
 
 async fn all_records_are_told_before_the_end_of_a_shard(peer: Peer) -> Outcome {
     let (_stream, mut subscription) = split(&peer).await?;
-    let events = subscription.to_end().await?;
+    let events = subscription.until_end().await?;
     let told: Vec<_> = events.iter().flat_map(|event| texts(event.records())).collect();
     equal("records", told, ["0", "1", "2"])
 }
 
 async fn a_subscription_ends_with_its_shard(peer: Peer) -> Outcome {
     let (_stream, mut subscription) = split(&peer).await?;
-    subscription.to_end().await?;
+    subscription.until_end().await?;
     equal("further event", subscription.next().await?, None)
 }
 
@@ -325,7 +325,7 @@ async fn a_waiting_subscription_learns_that_its_shard_ended(peer: Peer) -> Outco
     let (stream, _, mut subscription) = subscribed(&peer).await?;
     subscription.records(3).await?;
     stream.split(0, HALF).await?;
-    let events = subscription.to_end().await?;
+    let events = subscription.until_end().await?;
     equal("children", events[events.len() - 1].child_shards().len(), 2)
 }
 

@@ -208,15 +208,13 @@ async fn records_after_a_split_go_to_the_children(peer: Peer) -> Outcome {
 }
 
 async fn a_closed_shard_ends_without_a_next_iterator(peer: Peer) -> Outcome {
-    let reading = split(&peer).await?.read_all(0).await?;
-    equal("records", reading.records.len(), 3)?;
-    holds(reading.is_at_end(), "the last answer has no NextShardIterator")
+    let reading = split(&peer).await?.read_closed(0).await?;
+    equal("records", reading.records.len(), 3)
 }
 
 /// Ids of the children that the end of a shard tells.
 async fn children(stream: &Stream, n: usize) -> Result<Vec<String>, Failure> {
-    let reading = stream.read_all(n).await?;
-    holds(reading.is_at_end(), "the shard ends")?;
+    let reading = stream.read_closed(n).await?;
     Ok(reading.last.child_shards().iter().map(|child| child.shard_id().to_owned()).collect())
 }
 
@@ -232,7 +230,7 @@ async fn the_end_of_a_merged_shard_tells_its_child(peer: Peer) -> Outcome {
 
 async fn children_are_told_with_parents_and_ranges(peer: Peer) -> Outcome {
     let stream = merged(&peer).await?;
-    let reading = stream.read_all(1).await?;
+    let reading = stream.read_closed(1).await?;
     let child = present(reading.last.child_shards().first(), "ChildShards")?;
     let parents: BTreeSet<_> = child.parent_shards().iter().cloned().collect();
     equal("parents", parents, BTreeSet::from([shard_id(0), shard_id(1)]))?;
@@ -253,9 +251,8 @@ async fn the_end_of_a_shard_can_be_read_again(peer: Peer) -> Outcome {
 
 async fn latest_of_a_closed_shard_is_its_end(peer: Peer) -> Outcome {
     let stream = split(&peer).await?;
-    let reading = stream.read(&stream.iterator(0, ShardIteratorType::Latest).await?).await?;
-    equal("records", reading.texts(), [""; 0])?;
-    holds(reading.is_at_end(), "the shard ends")
+    let reading = stream.read_to_end(&stream.iterator(0, ShardIteratorType::Latest).await?).await?;
+    equal("records", reading.texts(), [""; 0])
 }
 
 async fn an_iterator_from_before_a_split_reads_to_the_end(peer: Peer) -> Outcome {
@@ -264,9 +261,8 @@ async fn an_iterator_from_before_a_split_reads_to_the_end(peer: Peer) -> Outcome
     let answer = stream.get(&stream.iterator(0, ShardIteratorType::TrimHorizon).await?).await?;
     stream.put("k", "1").await?;
     stream.split(0, HALF).await?;
-    let reading = stream.read(present(answer.next_shard_iterator(), "NextShardIterator")?).await?;
-    equal("records", reading.texts(), ["1"])?;
-    holds(reading.is_at_end(), "the shard ends")
+    let reading = stream.read_to_end(present(answer.next_shard_iterator(), "NextShardIterator")?).await?;
+    equal("records", reading.texts(), ["1"])
 }
 
 async fn split_refused(stream: &Stream, n: usize, at: &str) -> Outcome {

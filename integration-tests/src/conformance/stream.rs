@@ -268,6 +268,25 @@ impl Stream {
         Err(Failure::new(format!("still records after {MAX_ANSWERS} answers")))
     }
 
+    /// Reads until there is no next iterator. The end may come a moment after the last record.
+    pub(super) async fn read_to_end(&self, iterator: &str) -> Result<Reading, Failure> {
+        let mut reading = self.read(iterator).await?;
+        for _ in 0..MAX_ANSWERS {
+            let Some(next) = reading.last.next_shard_iterator() else { return Ok(reading) };
+            a_moment().await;
+            let further = self.read(next).await?;
+            reading.records.extend(further.records);
+            reading.last = further.last;
+        }
+        Err(Failure::new(format!("still a NextShardIterator after {MAX_ANSWERS} answers without records")))
+    }
+
+    /// Reads a closed shard from its beginning to its end.
+    pub(super) async fn read_closed(&self, n: usize) -> Result<Reading, Failure> {
+        let iterator = self.iterator(n, ShardIteratorType::TrimHorizon).await?;
+        self.read_to_end(&iterator).await
+    }
+
     /// Reads a shard from its beginning.
     pub(super) async fn read_all(&self, n: usize) -> Result<Reading, Failure> {
         let iterator = self.iterator(n, ShardIteratorType::TrimHorizon).await?;
