@@ -16,7 +16,8 @@ use kpl::ShardId;
 
 use super::{
     ChildShard, FanOutConsumer, KinesisError, KinesisErrorKind, KinesisRecord, StartAt, Subscription,
-    SubscriptionEvent, child, failed, malformed, record,
+    SubscriptionEvent,
+    sdk::{child, failed, malformed, record},
 };
 
 const SUBSCRIBE: &str = "kinesis:SubscribeToShard";

@@ -1,0 +1,255 @@
+//! SHELL: the calls to Kinesis through the AWS SDK. Translates; decides nothing.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_kinesis::{
+    Client,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::DateTime,
+    types::{ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
+};
+use aws_types::SdkConfig;
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt as _};
+use kpl::{HashKeyRange, ShardId};
+
+use super::{
+    ChildShard, FanOutConsumer, Kinesis, KinesisError, KinesisErrorKind, KinesisRecord, Records, Shard, StartAt,
+    StreamDescription, StreamIdentity, Subscription, fan_out,
+};
+use crate::{BoxError, config::InitialPosition};
+
+/// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most records of one GetRecords call. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
+const GET_RECORDS_LIMIT: i32 = 10_000;
+
+/// The real service, or whatever the SDK's configuration points to.
+#[derive(Debug)]
+pub(crate) struct SdkKinesis {
+    client: Client,
+    stream: String,
+}
+
+impl SdkKinesis {
+    /// SDK retries are off: how and when to try again is this library's business. The application's own time-outs win.
+    pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
+        let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
+        let timeouts = timeouts.take_unset_from(TimeoutConfig::builder().operation_timeout(REQUEST_TIMEOUT));
+        let config = aws_sdk_kinesis::config::Builder::from(aws)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts.build())
+            .build();
+        Self { client: Client::from_conf(config), stream }
+    }
+
+    fn name(&self) -> Option<String> {
+        (!self.is_arn()).then(|| self.stream.clone())
+    }
+
+    fn arn(&self) -> Option<String> {
+        self.is_arn().then(|| self.stream.clone())
+    }
+
+    fn is_arn(&self) -> bool {
+        self.stream.starts_with("arn:")
+    }
+}
+
+/// For use in `map_err`.
+pub(super) fn failed<E, R>(action: &'static str) -> impl Fn(SdkError<E, R>) -> KinesisError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    move |error| {
+        let kind = match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+            Some("ResourceNotFoundException") => KinesisErrorKind::NotFound,
+            Some("ResourceInUseException") => KinesisErrorKind::InUse,
+            Some("AccessDeniedException" | "UnrecognizedClientException") => KinesisErrorKind::AccessDenied,
+            Some(
+                "ProvisionedThroughputExceededException"
+                | "LimitExceededException"
+                | "ThrottlingException"
+                | "KMSThrottlingException",
+            ) => KinesisErrorKind::Throttled,
+            Some("ExpiredIteratorException" | "InvalidArgumentException") => KinesisErrorKind::IteratorInvalid,
+            _ => KinesisErrorKind::Other,
+        };
+        let source: BoxError = match error {
+            SdkError::ServiceError(context) => Box::new(context.into_err()),
+            other => Box::new(other),
+        };
+        KinesisError { kind, action, source }
+    }
+}
+
+/// An answer that the service should not give.
+pub(super) fn malformed(action: &'static str, what: impl Into<BoxError>) -> KinesisError {
+    KinesisError { kind: KinesisErrorKind::Other, action, source: what.into() }
+}
+
+fn filter(position: &InitialPosition) -> SdkFilter {
+    let (kind, timestamp) = match position {
+        InitialPosition::Latest => (ShardFilterType::AtLatest, None),
+        InitialPosition::TrimHorizon => (ShardFilterType::AtTrimHorizon, None),
+        InitialPosition::AtTimestamp(time) => (ShardFilterType::AtTimestamp, Some(DateTime::from(*time))),
+    };
+    SdkFilter::builder().r#type(kind).set_timestamp(timestamp).build().expect("filter has a type")
+}
+
+fn range(range: Option<&aws_sdk_kinesis::types::HashKeyRange>) -> Option<HashKeyRange> {
+    let range = range?;
+    Some(HashKeyRange { start: range.starting_hash_key().parse().ok()?, end: range.ending_hash_key().parse().ok()? })
+}
+
+fn shard(shard: &aws_sdk_kinesis::types::Shard) -> Option<Shard> {
+    let sequence = shard.sequence_number_range()?;
+    let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
+    Some(Shard {
+        id: ShardId::from(shard.shard_id()),
+        parents: parents.into_iter().flatten().map(ShardId::from).collect(),
+        hash_key_range: range(shard.hash_key_range())?,
+        starting_sequence_number: sequence.starting_sequence_number().parse().ok()?,
+        ending_sequence_number: match sequence.ending_sequence_number() {
+            Some(number) => Some(number.parse().ok()?),
+            None => None,
+        },
+    })
+}
+
+pub(super) fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildShard> {
+    Some(ChildShard {
+        id: ShardId::from(child.shard_id()),
+        parents: child.parent_shards().iter().map(|id| ShardId::from(id.as_str())).collect(),
+        hash_key_range: range(child.hash_key_range())?,
+    })
+}
+
+pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Option<KinesisRecord> {
+    Some(KinesisRecord {
+        sequence_number: record.sequence_number.parse().ok()?,
+        // Streams that distribute records by themselves take records without a key.
+        partition_key: record.partition_key.unwrap_or_default(),
+        data: Bytes::from(record.data.into_inner()),
+        approximate_arrival: record.approximate_arrival_timestamp.and_then(|time| SystemTime::try_from(time).ok()),
+    })
+}
+
+impl Kinesis for SdkKinesis {
+    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
+        const ACTION: &str = "kinesis:DescribeStreamSummary";
+        let call = self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
+        async move {
+            let output = call.send().await.map_err(failed(ACTION))?;
+            let summary =
+                output.stream_description_summary().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+            let created = summary.stream_creation_timestamp().to_millis().ok().and_then(|ms| u64::try_from(ms).ok());
+            Ok(StreamDescription {
+                active: matches!(summary.stream_status(), StreamStatus::Active | StreamStatus::Updating),
+                identity: StreamIdentity {
+                    arn: summary.stream_arn().to_owned(),
+                    // The service's own resolution; emulators differ below it from call to call.
+                    created_seconds: created.map_or(0, |millis| millis / 1000),
+                },
+            })
+        }
+        .boxed()
+    }
+
+    fn list_shards<'a>(
+        &'a self,
+        position: Option<&'a InitialPosition>,
+    ) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>> {
+        const ACTION: &str = "kinesis:ListShards";
+        async move {
+            let mut shards = Vec::new();
+            let first = self.client.list_shards().set_stream_name(self.name()).set_stream_arn(self.arn());
+            let mut page = first.set_shard_filter(position.map(filter)).send().await.map_err(failed(ACTION))?;
+            loop {
+                for listed in page.shards() {
+                    shards.push(shard(listed).ok_or_else(|| malformed(ACTION, "a listed shard cannot be read"))?);
+                }
+                let Some(token) = page.next_token().map(str::to_owned) else { return Ok(shards) };
+                // With a token, the service accepts neither stream nor filter.
+                page = self.client.list_shards().next_token(token).send().await.map_err(failed(ACTION))?;
+            }
+        }
+        .boxed()
+    }
+
+    fn shard_iterator<'a>(
+        &'a self,
+        shard: &'a ShardId,
+        start: &'a StartAt,
+    ) -> BoxFuture<'a, Result<String, KinesisError>> {
+        const ACTION: &str = "kinesis:GetShardIterator";
+        let call = self.client.get_shard_iterator().set_stream_name(self.name()).set_stream_arn(self.arn());
+        let call = call.shard_id(shard.as_str());
+        let call = match start {
+            StartAt::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            StartAt::Latest => call.shard_iterator_type(ShardIteratorType::Latest),
+            StartAt::Timestamp(time) => {
+                call.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from(*time))
+            }
+            StartAt::At(number) => {
+                call.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(number.as_str())
+            }
+            StartAt::After(number) => call
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(number.as_str()),
+        };
+        async move {
+            let output = call.send().await.map_err(failed(ACTION))?;
+            output.shard_iterator.ok_or_else(|| malformed(ACTION, "answer without an iterator"))
+        }
+        .boxed()
+    }
+
+    fn get_records<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+        const ACTION: &str = "kinesis:GetRecords";
+        let call = self.client.get_records().shard_iterator(iterator).limit(GET_RECORDS_LIMIT);
+        let call = call.set_stream_arn(self.arn());
+        async move {
+            let output = call.send().await.map_err(failed(ACTION))?;
+            let behind = output.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
+            let children: Option<Vec<ChildShard>> = output.child_shards().iter().map(child).collect();
+            let next_iterator = output.next_shard_iterator;
+            let records: Option<Vec<KinesisRecord>> = output.records.into_iter().map(record).collect();
+            let records = records.ok_or_else(|| malformed(ACTION, "a record without a readable sequence number"))?;
+            let children = children.ok_or_else(|| malformed(ACTION, "a child shard that cannot be read"))?;
+            Ok(Records { records, next_iterator, children, behind_latest: behind.map(Duration::from_millis) })
+        }
+        .boxed()
+    }
+
+    fn find_consumer<'a>(
+        &'a self,
+        stream_arn: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>> {
+        fan_out::find_consumer(&self.client, stream_arn, name).boxed()
+    }
+
+    fn register_consumer<'a>(
+        &'a self,
+        stream_arn: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>> {
+        fan_out::register_consumer(&self.client, stream_arn, name).boxed()
+    }
+
+    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>> {
+        fan_out::deregister_consumer(&self.client, consumer_arn).boxed()
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        consumer_arn: &'a str,
+        shard: &'a ShardId,
+        start: &'a StartAt,
+    ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
+        fan_out::subscribe(&self.client, consumer_arn, shard, start).boxed()
+    }
+}
