@@ -12,8 +12,8 @@ use std::{
 use aws_sdk_kinesis::primitives::Blob;
 use integration_tests::{EventLog, Journal, JournalProcessor, Running, STREAM, TestStream, eventually, id_of};
 use kcl::{
-    BoxError, CheckpointError, CheckpointEvery, Checkpointer, Deaggregation, ErrorPolicy, Event, FailedRecords,
-    InitialPosition, PendingCheckpoint, RecordBatch, RecordProcessor, ShardContext, WorkerBuilder,
+    BoxError, CheckpointError, CheckpointEvery, Checkpointer, Deaggregation, ErrorPolicy, Event, FailedRecords, FanOut,
+    InitialPosition, PendingCheckpoint, RecordBatch, RecordProcessor, Retrieval, ShardContext, WorkerBuilder,
 };
 use tokio::time::sleep;
 
@@ -303,6 +303,52 @@ async fn aggregates_of_other_shards_are_dropped_kept_or_left_whole_as_configured
         assert_eq!(events.count(foreign), reported, "{deaggregation:?}");
         worker.stop().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_slower_than_iterators_and_sessions_live_gets_every_record_once() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+        let (stream, handled) = (TestStream::start(1).await, Arc::new(Mutex::new(Vec::new())));
+        let handler = {
+            let handled = Arc::clone(&handled);
+            move |record: kcl::Record| {
+                let handled = Arc::clone(&handled);
+                async move {
+                    if id_of(&record) == 10 {
+                        sleep(Duration::from_secs(400)).await;
+                    }
+                    handled.lock().expect("no writer panics").push(id_of(&record));
+                    Ok::<(), BoxError>(())
+                }
+            }
+        };
+        let builder = stream.worker("w1").retrieval(retrieval).prefetch_records(5);
+        let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+        for round in 0..3 {
+            stream.put(round * 10..round * 10 + 10).await;
+            sleep(Duration::from_secs(3)).await;
+        }
+        sleep(Duration::from_secs(420)).await;
+
+        assert_eq!(*handled.lock().unwrap(), (0..30).collect::<Vec<_>>());
+        worker.stop().await.unwrap();
+    }
+}
+
+#[test]
+fn settings_out_of_their_bounds_are_refused() {
+    let aws = aws_types::SdkConfig::builder().build();
+    let builder = || kcl::Worker::builder(&aws, "application", STREAM);
+    let refused = |builder: WorkerBuilder| builder.into_shard_streams().unwrap_err().to_string();
+
+    assert_eq!(refused(builder().prefetch_records(0)), "prefetch records is 0, it must be at least 1");
+    assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch bytes is 0, it must be at least 1");
+    assert_eq!(refused(builder().concurrency(0)), "concurrency is 0, it must be at least 1");
+    let never = builder().on_processor_error(ErrorPolicy::skip_after(0));
+    assert_eq!(refused(never), "attempts is 0, it must be at least 1");
+    let every = CheckpointEvery { records: 0, interval: Duration::ZERO };
+    let refused = builder().build_for_each(every, |_record| async { Ok::<(), BoxError>(()) }).unwrap_err();
+    assert_eq!(refused.to_string(), "checkpoint every records is 0, it must be at least 1");
 }
 
 /// Keeps its checkpointer beyond the loss of the lease.

@@ -33,6 +33,11 @@ pub enum InitialPosition {
     /// At the oldest record that the stream retains.
     TrimHorizon,
     /// After the newest record at the time of the first start.
+    ///
+    /// The time of that start is kept in the lease until there is a checkpoint, so nothing that comes after it is lost if
+    /// the first worker fails or dies before. Reading starts again from 5 s before it, as clocks differ: records that are
+    /// a little older may be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
+    /// does not heed it.)
     #[default]
     Latest,
     /// At the first record that arrived at this time or later.
