@@ -1,11 +1,12 @@
-//! User records per second through a producer on one core, over a Kinesis that answers at once:
+//! User records per second through a producer on one core, over a Kinesis that answers at once; then what order costs, over
+//! one that takes its time:
 //! `cargo bench -p kpl --bench throughput`.
 
 use std::{collections::VecDeque, num::NonZero, time::Duration};
 
 use aws_types::SdkConfig;
 use kpl::{
-    Aggregation, HashKey, HashKeyRange, Kinesis, Producer, UserRecord,
+    Aggregation, HashKey, HashKeyRange, Kinesis, Producer, RecordOrder, UserRecord,
     kinesis::{BoxFuture, EntryResult, KinesisError, PutRecordsRequest, Shard, Stored, Stream},
 };
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ const DATA: [u8; 100] = [b'x'; 100];
 /// Stores nothing.
 struct Canned {
     shards: Vec<Shard>,
+    latency: Duration,
 }
 
 impl Canned {
@@ -25,7 +27,7 @@ impl Canned {
             end: HashKey(if n + 1 == shards { u128::MAX } else { (n + 1) * width - 1 }),
         };
         let shard = |n| Shard { shard_id: format!("shardId-{n:012}").into(), hash_key_range: range(n) };
-        Self { shards: (0..shards).map(shard).collect() }
+        Self { shards: (0..shards).map(shard).collect(), latency: Duration::ZERO }
     }
 
     fn store(&self, key: HashKey) -> Stored {
@@ -37,9 +39,12 @@ impl Canned {
 
 impl Kinesis for Canned {
     fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>> {
-        Box::pin(
-            async move { Ok(request.entries.iter().map(|entry| Ok(self.store(entry.explicit_hash_key))).collect()) },
-        )
+        Box::pin(async move {
+            if !self.latency.is_zero() {
+                tokio::time::sleep(self.latency).await;
+            }
+            Ok(request.entries.iter().map(|entry| Ok(self.store(entry.explicit_hash_key))).collect())
+        })
     }
 
     fn list_shards(&self, _stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>> {
@@ -85,6 +90,27 @@ async fn run(name: &str, shards: u128, aggregation: Aggregation, records: usize,
     tokio::time::timeout(Duration::from_secs(1), producer.shutdown()).await.expect("nothing is left");
 }
 
+/// Records of 1,000 keys to four shards, with round trips of `latency`.
+async fn run_ordered(order: RecordOrder, aggregation: Aggregation, latency: Duration, records: usize) {
+    let keys: Vec<String> = (0..1000).map(|n| format!("key-{n}")).collect();
+    let producer = Producer::builder(&SdkConfig::builder().build(), "StockTradeStream")
+        .kinesis(Canned { latency, ..Canned::new(4) })
+        .aggregation(aggregation)
+        .record_order(order)
+        .rate_limit_percent(const { NonZero::new(1_000_000).expect("not zero") })
+        .build()
+        .expect("valid settings");
+    producer.put(UserRecord::new("warm", "up")).await.expect("accepted").await.expect("stored");
+    let began = Instant::now();
+    for n in 0..records {
+        drop(producer.put(UserRecord::new(keys[n % keys.len()].as_str(), &DATA[..])).await.expect("accepted"));
+    }
+    producer.flush().await;
+    let per_second = records as f64 / began.elapsed().as_secs_f64() / 4.0;
+    let on = if aggregation == Aggregation::Off { "not aggregated" } else { "aggregated" };
+    println!("{:<44} {per_second:>10.0} records/s and shard", format!("{order:?}, {on}, {latency:?}"));
+}
+
 fn main() {
     // `cargo bench -p kpl --bench throughput -- 100000` for fewer records.
     let records = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(3_000_000);
@@ -95,5 +121,10 @@ fn main() {
         }
         run("100 B, 16 shards, aggregated, awaited", 16, Aggregation::default(), records, true).await;
         run("100 B, 16 shards, not aggregated", 16, Aggregation::Off, records, false).await;
+        for aggregation in [Aggregation::default(), Aggregation::Off] {
+            for order in [RecordOrder::BestEffort, RecordOrder::PerPartitionKey, RecordOrder::Strict] {
+                run_ordered(order, aggregation, Duration::from_millis(20), records / 20).await;
+            }
+        }
     });
 }

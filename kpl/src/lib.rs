@@ -44,13 +44,27 @@
 //! - **Order.** Records of one partition key that are put one after the other are stored, and by a KCL delivered, in
 //!   that order as long as no attempt fails, also while shards are split or merged. An entry of a request that fails
 //!   can be overtaken by the entries behind it in the same request, never by a later request. See `RecordOrder` for
-//!   the price. A shard that opens and closes again between two listings can cause duplicates.
-//! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached.
+//!   the price, and for an order that holds whatever fails. A shard that opens and closes again between two listings can
+//!   cause duplicates.
+//! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached, over all streams.
+//! - **No surprise on special streams.** What a stream takes, and whether it heeds partition keys at all, is asked with
+//!   DescribeStreamSummary; without that permission it is taken for an ordinary one, with one warning.
 //! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What
 //!   cannot succeed (no such stream, access denied, a record that is not accepted) fails at once and alone.
 //!
 //! Where that differs from the KPL: it has no limit to its buffer, retries everything until the time to live ends,
 //! forgets the cause, judges each user record of an aggregate for itself, and limits nothing without aggregation.
+//!
+//! # Ways to put
+//! - [`Producer::put`] and [`Producer::try_put`]: a record; its [`Delivery`] tells what became of it.
+//! - [`Producer::put_all`]: a batch, and all outcomes. What AWS Lambda functions want, besides [`Producer::flush`] at the end
+//!   of an invocation, which returns as soon as everything is resolved.
+//! - [`Producer::sink`]: a `futures::Sink`.
+//! - [`ProducerBuilder::build_blocking`] and [`Producer::blocking`]: threads without a runtime.
+//! - [`Producer::to_stream`]: another stream, with the same client, settings and buffer.
+//!
+//! Consumers that are no KCL take aggregates apart with [`aggregated::Deaggregator`]. Those that route by the Kinesis record's
+//! partition key want [`Aggregation::ByPartitionKey`] or another [`AggregateKey`], or no aggregation.
 //!
 //! # Metrics
 //! The KPL's, with its names, units and dimensions, through the `metrics` crate: install a recorder before the first record
@@ -92,6 +106,9 @@
 //! | `logic/shard_map.rs`, `logic/description.rs` | which shard owns what; what is special about the stream |
 //! | `logic/barrier.rs`, `logic/ages.rs` | when a flush is complete; how old the oldest record is |
 //! | `testing.rs`, `testing/stream.rs` | a Kinesis in memory |
+
+// The crate's documentation is about the producer.
+#![cfg_attr(not(feature = "producer"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod aggregated;
 pub mod hash_key;

@@ -136,3 +136,21 @@ fn a_stream_that_is_made_anew_is_not_mistaken_for_the_one_before() {
     assert_eq!(world.consumed().len(), 4, "a KCL discards none");
     assert_eq!(world.count(|event| matches!(event, Event::WrongShard { .. })), 0);
 }
+
+#[test]
+fn a_stream_of_twelve_thousand_shards_is_written_to() {
+    let mut world = World::ready(12_000, |config| config.record_max_buffered_time = 10 * MS);
+    for n in 0..3000_usize {
+        let hash_key = HashKey((n as u128 * 7) << 112);
+        world.put(UserRecord::new(format!("key-{n}"), n.to_string()).with_explicit_hash_key(hash_key));
+    }
+    world.pass(20 * MS);
+    let first = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&first);
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+    world.finish();
+
+    assert_eq!((world.delivered().len(), world.consumed().len()), (3000, 3000));
+}

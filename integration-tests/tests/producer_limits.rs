@@ -1,0 +1,120 @@
+//! What a stream takes: large records, many streams, missing permissions to describe.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_kinesis::Client;
+use integration_tests::{Journal, STREAM, TestStream};
+use kpl::{Event, Producer, PutError, UserRecord};
+
+const MIB: usize = 1024 * 1024;
+
+fn record(id: u64) -> UserRecord {
+    UserRecord::new(format!("key-{}", id % 100), id.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_record_of_a_mebibyte_among_small_ones_is_no_obstacle() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+
+    let mut deliveries = Vec::new();
+    for id in 0..2_000 {
+        if id == 1_000 {
+            // Its data are a number, too, to the journal.
+            let large = format!("{:0>width$}", 2_000, width = 60_000);
+            let padded = UserRecord::new("large", [b"0".repeat(MIB - 5 - large.len()), large.into()].concat());
+            deliveries.push(producer.put(padded).await.expect("at the limit"));
+        }
+        deliveries.push(producer.put(record(id)).await.expect("record is fine"));
+    }
+    for delivery in deliveries {
+        delivery.await.expect("stored");
+    }
+
+    let worker = stream.run("w1", &journal);
+    journal.processed(2_001).await;
+    assert_eq!(journal.ids().len(), 2_001);
+    worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_ten_mebibytes_go_where_the_stream_takes_them() {
+    let stream = TestStream::start(1).await;
+    let arn = stream.kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("stream exists");
+    let arn = arn.stream_description_summary().expect("described").stream_arn().to_owned();
+    let update = stream.kinesis.update_max_record_size().stream_arn(&arn).max_record_size_in_kib(10_240);
+    update.send().await.expect("record size can be updated");
+    let producer = Producer::builder(&stream.aws, arn).build().expect("settings are right");
+
+    let first = producer.put(UserRecord::new("k", vec![1; 10 * MIB - 1])).await.expect("the limit is not known");
+    for id in 0..100 {
+        drop(producer.put(record(id)).await.expect("record is fine"));
+    }
+    first.await.expect("stored");
+    let refused = producer.put(UserRecord::new("k", vec![1; 10 * MIB])).await.expect_err("now it is");
+
+    assert_eq!(refused.to_string(), "record is 10485761 bytes, above the 10485760-byte limit");
+    producer.flush().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_beyond_what_the_stream_takes_fails_alone_even_before_that_is_known() {
+    let stream = TestStream::start(1).await;
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+
+    let mut deliveries = Vec::new();
+    for id in 0..100 {
+        let data = if id == 50 { vec![1; 2 * MIB] } else { vec![1; 10] };
+        deliveries.push(producer.put(UserRecord::new("k", data)).await.expect("the limit is not known"));
+    }
+
+    for (id, delivery) in deliveries.into_iter().enumerate() {
+        let outcome = delivery.await;
+        assert_eq!(outcome.is_err(), id == 50, "{outcome:?}");
+    }
+    let refused = producer.put(UserRecord::new("k", vec![1; 2 * MIB])).await.expect_err("now it is");
+    assert!(matches!(refused, PutError::TooLarge { limit_bytes: MIB, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_producer_writes_to_many_streams() {
+    let stream = TestStream::start(1).await;
+    let kinesis = Client::new(&stream.aws);
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+    for n in 0..20 {
+        let name = format!("stream-{n}");
+        kinesis.create_stream().stream_name(&name).shard_count(2).send().await.expect("stream is new");
+        let other = producer.to_stream(name).expect("a name");
+        for id in 0..50 {
+            drop(other.put(record(id)).await.expect("record is fine"));
+        }
+    }
+    let missing = producer.to_stream("missing").expect("a name").put(record(0)).await.expect("accepted");
+
+    producer.flush().await;
+
+    assert_eq!(producer.outstanding_records(), 0);
+    let error = missing.await.expect_err("there is no such stream");
+    assert!(error.to_string().contains("ResourceNotFoundException"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_permission_to_describe_there_is_one_warning() {
+    let stream = TestStream::start(1).await;
+    stream.local.deny("kinesis:DescribeStreamSummary");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let builder = Producer::builder(&stream.aws, STREAM);
+    let builder = builder.on_event(move |_, event| log.lock().expect("not poisoned").push(event.clone()));
+    let producer = builder.build().expect("settings are right");
+
+    let first = producer.put(record(0)).await.expect("record is fine");
+    let second = producer.put(record(1)).await.expect("record is fine");
+    assert_eq!(first.await.expect("stored").sequence_number, second.await.expect("stored").sequence_number);
+
+    let seen = seen.lock().expect("not poisoned");
+    assert!(
+        matches!(seen[..], [Event::StreamNotDescribed { .. }, Event::ShardMapUpdated { open_shards: 1 }]),
+        "{seen:?}"
+    );
+}

@@ -1,0 +1,176 @@
+//! The producer while a stream is resharded, deleted and made anew, as consumers see it: a KCL, which discards aggregates of
+//! other shards, and a reader that takes everything.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use aws_sdk_kinesis::{
+    Client,
+    types::{ScalingType, ShardIteratorType},
+};
+use bytes::Bytes;
+use integration_tests::{EventLog, Journal, Running, STREAM, TestStream};
+use kinesis_local::LocalAws;
+use kpl::{Aggregation, Producer, RecordOrder, UserRecord, aggregated::Deaggregator};
+use tokio::time::sleep;
+
+fn record(id: u64) -> UserRecord {
+    UserRecord::new(format!("key-{}", id % 100), id.to_string())
+}
+
+/// A stream whose changes take a while.
+async fn slow_stream(shards: i32) -> TestStream {
+    let builder = LocalAws::builder().updating_takes(Duration::from_secs(1)).deleting_takes(Duration::from_secs(5));
+    let local = builder.start().await;
+    let aws = local.sdk_config();
+    let kinesis = Client::new(&aws);
+    kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await.expect("stream is new");
+    TestStream { local, aws, kinesis }
+}
+
+async fn scale(stream: &TestStream, shards: i32) {
+    let scale = stream.kinesis.update_shard_count().stream_name(STREAM).target_shard_count(shards);
+    scale.scaling_type(ScalingType::UniformScaling).send().await.expect("stream can be scaled");
+}
+
+/// Puts records, some every few milliseconds; returns how many are not stored.
+async fn put_slowly(producer: &Producer, ids: std::ops::Range<u64>) -> usize {
+    let mut deliveries = Vec::new();
+    for id in ids {
+        deliveries.push(producer.put(record(id)).await.expect("record is fine"));
+        if id % 8 == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let mut failed = 0;
+    for delivery in deliveries {
+        failed += usize::from(delivery.await.is_err());
+    }
+    failed
+}
+
+/// Ids of all user records in all shards, as a reader finds them that leaves nothing out.
+async fn found(stream: &TestStream) -> Vec<u64> {
+    let mut found = Vec::new();
+    let shards = stream.kinesis.list_shards().stream_name(STREAM).send().await.expect("stream exists");
+    for shard in shards.shards() {
+        let iterator = stream.kinesis.get_shard_iterator().stream_name(STREAM).shard_id(shard.shard_id());
+        let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.expect("shard exists");
+        let mut next = iterator.shard_iterator;
+        while let Some(iterator) = next {
+            let page = stream.kinesis.get_records().shard_iterator(iterator).send().await.expect("iterator is new");
+            for record in page.records() {
+                let data = Bytes::copy_from_slice(record.data().as_ref());
+                let user_records = Deaggregator::new().deaggregate_strictly("", &data).expect("sound").records;
+                let id = |data: &[u8]| String::from_utf8_lossy(data).parse::<u64>().expect("an id");
+                found.extend(user_records.iter().map(|record| id(&record.data)));
+            }
+            let more = page.millis_behind_latest() != Some(0) || !page.records().is_empty();
+            next = page.next_shard_iterator.filter(|_| more);
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+    found
+}
+
+/// Reshards in every way while records flow, and checks what arrives.
+async fn reshard_under_load(settings: impl FnOnce(kpl::ProducerBuilder) -> kpl::ProducerBuilder) -> (usize, usize) {
+    let (stream, journal, events) = (slow_stream(4).await, Journal::default(), EventLog::default());
+    let builder = stream.worker("w1").on_event(events.handler());
+    let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    let producer = settings(Producer::builder(&stream.aws, STREAM)).build().expect("settings are right");
+
+    let (failed, ()) = tokio::join!(put_slowly(&producer, 0..16_000), async {
+        sleep(Duration::from_millis(500)).await;
+        stream.split(&stream.open_shards().await[1]).await;
+        sleep(Duration::from_millis(2000)).await;
+        stream.merge_neighbours().await;
+        sleep(Duration::from_millis(2000)).await;
+        scale(&stream, 8).await;
+        sleep(Duration::from_millis(2500)).await;
+        scale(&stream, 4).await;
+    });
+    producer.shutdown().await;
+    journal.processed(16_000).await;
+    sleep(Duration::from_secs(5)).await;
+
+    assert_eq!(failed, 0);
+    assert_eq!(journal.distinct(), 16_000, "what is reported as stored is delivered by a KCL");
+    let found = found(&stream).await;
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 16_000);
+    worker.stop().await.expect("worker stops");
+    (journal.ids().len() - 16_000, journal.keys_out_of_order().len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_in_every_way_under_load_loses_nothing() {
+    let (doubled, out_of_order) = reshard_under_load(|builder| builder).await;
+
+    assert_eq!((doubled, out_of_order), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_loses_nothing_in_strict_order() {
+    let (doubled, out_of_order) = reshard_under_load(|builder| builder.record_order(RecordOrder::Strict)).await;
+
+    assert_eq!((doubled, out_of_order), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_loses_nothing_with_an_aggregate_for_each_partition_key() {
+    let by_key = Aggregation::ByPartitionKey { max_bytes: 51_200, max_records: 1000 };
+    let (doubled, out_of_order) = reshard_under_load(|builder| builder.aggregation(by_key)).await;
+
+    assert_eq!((doubled, out_of_order), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_loses_nothing_in_no_particular_order() {
+    let (doubled, _) = reshard_under_load(|builder| builder.record_order(RecordOrder::BestEffort)).await;
+
+    assert_eq!(doubled, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn resharding_loses_nothing_while_shards_cannot_be_listed() {
+    let (stream, journal) = (slow_stream(2).await, Journal::default());
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+    assert_eq!(put_slowly(&producer, 0..100).await, 0, "the shards are known");
+
+    stream.local.deny("kinesis:ListShards");
+    let (failed, ()) = tokio::join!(put_slowly(&producer, 100..4_000), async {
+        sleep(Duration::from_millis(200)).await;
+        stream.local.allow("kinesis:ListShards");
+        stream.split("shardId-000000000000").await;
+        stream.local.deny("kinesis:ListShards");
+    });
+    producer.shutdown().await;
+    stream.local.allow("kinesis:ListShards");
+    let worker = stream.run("w1", &journal);
+    journal.processed(4_000).await;
+
+    assert_eq!(failed, 0);
+    worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_deleted_and_made_anew_gets_records_again() {
+    let stream = slow_stream(2).await;
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+    assert_eq!(put_slowly(&producer, 0..1_000).await, 0);
+
+    let (failed, ()) = tokio::join!(put_slowly(&producer, 1_000..30_000), async {
+        stream.kinesis.delete_stream().stream_name(STREAM).send().await.expect("stream exists");
+        sleep(Duration::from_secs(8)).await;
+        // Shards of the same ids with other ranges.
+        stream.kinesis.create_stream().stream_name(STREAM).shard_count(3).send().await.expect("stream is gone");
+    });
+    let journal = Journal::default();
+    let worker = stream.run("w1", &journal);
+    assert_eq!(put_slowly(&producer, 30_000..34_000).await, 0, "the stream is there again");
+    let stored = 33_000 - failed;
+    let in_the_old_one = stored - found(&stream).await.into_iter().collect::<BTreeSet<_>>().len();
+    journal.processed(stored - in_the_old_one).await;
+
+    assert!(failed > 0 && in_the_old_one < 10_000, "{failed} failed, {in_the_old_one} went into the old one");
+    worker.stop().await.expect("worker stops");
+}
