@@ -11,7 +11,7 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use integration_tests::{Journal, TestStream, eventually, id_of};
-use kcl::{BoxError, CheckpointEvery, Record, ShardContext, ShardPhase, WorkerError};
+use kcl::{BoxError, CheckpointEvery, ErrorPolicy, FailedRecords, Record, ShardContext, ShardPhase, WorkerError};
 use tokio::time::{Instant, sleep};
 
 const EVERY: CheckpointEvery = CheckpointEvery { records: 100, interval: Duration::from_secs(2) };
@@ -131,6 +131,37 @@ async fn after_a_failed_or_panicked_call_only_what_lies_behind_the_first_gap_com
         assert!(seen.keys_in_order());
         worker.stop().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_a_closure_keeps_failing_at_goes_to_the_dead_letters_alone() {
+    let (stream, seen, letters) = (TestStream::start(1).await, Seen::default(), Seen::default());
+    stream.put(0..300).await;
+    let handler = {
+        let seen = seen.clone();
+        move |record: Record| {
+            let poison = id_of(&record) == 150;
+            if !poison {
+                seen.add(&record);
+            }
+            async move { if poison { Err::<(), BoxError>("poison".into()) } else { Ok(()) } }
+        }
+    };
+    let keep = {
+        let letters = letters.clone();
+        move |failed: FailedRecords| {
+            failed.records.iter().for_each(|record| letters.add(record));
+            async { Ok::<(), BoxError>(()) }
+        }
+    };
+    let builder = stream.worker("w1").concurrency(4).on_processor_error(ErrorPolicy::dead_letter_after(2, keep));
+    let worker = builder.build_for_each(EVERY, handler).unwrap().start();
+    sleep(Duration::from_secs(120)).await;
+    eventually("all else is handled", || seen.distinct() == 299).await;
+
+    assert_eq!(letters.ids(), [150]);
+    assert!(seen.keys_in_order());
+    worker.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

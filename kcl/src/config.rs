@@ -217,10 +217,6 @@ impl WorkerBuilder {
         self
     }
 
-    pub(crate) fn concurrency_per_shard(&self) -> usize {
-        self.settings.concurrency
-    }
-
     /// What is done with aggregates. Default [`Deaggregation::DropForeign`].
     pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
         self.settings.deaggregation = deaggregation;

@@ -24,7 +24,8 @@ impl WorkerBuilder {
     /// Records of one shard are handled one after the other, or up to [`concurrency`](Self::concurrency) at a time: then
     /// those of one partition key still keep their order, and a checkpoint covers only what is handled without a gap.
     /// When a call fails or panics, those under way are waited for, everything before the first gap is checkpointed, and
-    /// the shard goes on behind that as [`on_processor_error`](Self::on_processor_error) says.
+    /// the shard goes on behind that as [`on_processor_error`](Self::on_processor_error) says, always with
+    /// [`isolate`](crate::ErrorPolicy::isolate): what is given up is the one record.
     ///
     /// ```no_run
     /// use kcl::{BoxError, CheckpointEvery, Worker};
@@ -44,7 +45,7 @@ impl WorkerBuilder {
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network yet.
     pub fn build_for_each<H, Fut, E>(
-        self,
+        mut self,
         every: CheckpointEvery,
         handler: H,
     ) -> Result<Worker<ForEach<H>>, ConfigError>
@@ -53,7 +54,8 @@ impl WorkerBuilder {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
-        let concurrency = self.concurrency_per_shard();
+        self.settings.error_policy.isolate = true;
+        let concurrency = self.settings.concurrency;
         self.checkpoint_every(every).build(ForEach { handler, every, concurrency })
     }
 }
