@@ -1,6 +1,6 @@
 //! `conformance`: the conformance suite against an emulator that listens somewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -22,9 +22,9 @@ struct Arguments {
     #[arg(long)]
     dynamodb: Option<String>,
 
-    /// Its known divergences: lines of `name of the check: reason`.
+    /// Its known divergences: lines of `name of the check: reason`. Without it, none is.
     #[arg(long)]
-    divergences: PathBuf,
+    divergences: Option<PathBuf>,
 
     /// Checks at a time.
     #[arg(long, default_value_t = 16)]
@@ -34,9 +34,10 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let path = &arguments.divergences;
-    let list = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let divergences = Divergences::parse(&list).with_context(|| format!("in {}", path.display()))?;
+    let divergences = match &arguments.divergences {
+        Some(path) => read(path).with_context(|| format!("cannot read {}", path.display()))?,
+        None => Divergences::default(),
+    };
     let config = |url: &str| conformance::config(url, aws_smithy_http_client::Builder::new().build_http());
     let mut peer = Peer::new(&config(&arguments.kinesis));
     if let Some(url) = &arguments.kinesis_with_limits {
@@ -51,4 +52,8 @@ async fn main() -> anyhow::Result<ExitCode> {
 
     println!("{report}");
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(path: &Path) -> anyhow::Result<Divergences> {
+    Ok(Divergences::parse(&std::fs::read_to_string(path)?)?)
 }
