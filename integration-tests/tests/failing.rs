@@ -481,7 +481,7 @@ async fn a_checkpoint_never_moves_back_even_if_the_answer_to_a_later_one_was_los
     let data = aws_sdk_kinesis::primitives::Blob::new(aggregate.encode());
     stream.kinesis.put_record().stream_name(STREAM).partition_key("a").data(data).send().await.unwrap();
 
-    let worker = Running::start(stream.worker("w1"), &Journal::default(), {
+    let worker = Running::start(stream.worker("w1").lease_duration(Duration::from_secs(120)), &Journal::default(), {
         let (stream, done) = (stream.clone(), Arc::clone(&done));
         move |_, _| GoesBack(stream.clone(), Arc::clone(&done))
     });
