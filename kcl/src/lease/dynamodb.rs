@@ -8,9 +8,8 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     config::timeout::TimeoutConfig,
-    error::SdkError,
     operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -18,17 +17,20 @@ use tracing::warn;
 
 use super::{
     Conditional, Lease, LeaseKey, WorkerId,
-    item::{self, Entity, Item, n, s, string_set},
+    item::{self, Entity, Item, n, s},
     store::{CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
 use crate::{
     coordination::{leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
 };
+use conditional::{owners_unchanged, written};
 use error::Call;
 
+mod conditional;
 mod error;
 mod legacy;
+mod read;
 mod table;
 
 /// Name of the index from owner to lease key, shared with Java KCL 3.x.
@@ -87,140 +89,6 @@ impl DynamoDbLeaseStore {
         let output = get.send().await.map_err(|error| self.call("dynamodb:GetItem").failed(error))?;
         Ok(output.item)
     }
-
-    async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, StoreError> {
-        match update.send().await {
-            Ok(_) => Ok(Conditional::Applied),
-            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
-                let aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(failed) =
-                    context.into_err()
-                else {
-                    return Ok(Conditional::Conflict(None));
-                };
-                Ok(Conditional::Conflict(failed.item().and_then(item::read_lease).map(Box::new)))
-            }
-            Err(error) => Err(self.call("dynamodb:UpdateItem").failed(error)),
-        }
-    }
-
-    /// A scan of the table or of one segment, page by page, optionally only of the leases of one owner.
-    async fn scan_items(&self, segment: Option<(i32, i32)>, owner: Option<&WorkerId>) -> Result<Vec<Item>, StoreError> {
-        let mut items = Vec::new();
-        let mut start = None;
-        loop {
-            let mut scan = self.client.scan().table_name(&self.table).set_exclusive_start_key(start);
-            if let Some((segment, total)) = segment {
-                scan = scan.segment(segment).total_segments(total);
-            }
-            if let Some(owner) = owner {
-                scan = scan.filter_expression("#o = :o").expression_attribute_names("#o", item::LEASE_OWNER);
-                scan = scan.expression_attribute_values(":o", s(owner.as_str()));
-            }
-            let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
-            items.extend(page.items.unwrap_or_default());
-            match page.last_evaluated_key {
-                Some(key) if !key.is_empty() => start = Some(key),
-                _ => return Ok(items),
-            }
-        }
-    }
-
-    async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
-        let mut items = Vec::new();
-        let mut start = None;
-        loop {
-            let query = self.client.query().table_name(&self.table).index_name(INDEX).set_exclusive_start_key(start);
-            let query = query
-                .key_condition_expression("#o = :o")
-                .expression_attribute_names("#o", item::LEASE_OWNER)
-                .expression_attribute_values(":o", s(owner.as_str()));
-            let page = query.send().await.map_err(|error| self.call("dynamodb:Query").failed(error))?;
-            items.extend(page.items.unwrap_or_default());
-            match page.last_evaluated_key {
-                Some(key) if !key.is_empty() => start = Some(key),
-                _ => return Ok(items),
-            }
-        }
-    }
-
-    async fn index_ready(&self) -> Result<bool, StoreError> {
-        if !self.index_ready.load(Ordering::Relaxed) {
-            let ready = table::index_is_ready(&self.client, &self.table).await?;
-            self.index_ready.store(ready, Ordering::Relaxed);
-        }
-        Ok(self.index_ready.load(Ordering::Relaxed))
-    }
-}
-
-/// Adds `AND` conditions that both owners are still those of `lease`.
-fn owners_unchanged(update: UpdateItemFluentBuilder, lease: &Lease) -> (UpdateItemFluentBuilder, String) {
-    let (update, owner) = owner_unchanged(update, item::LEASE_OWNER, "o", lease.owner.as_ref());
-    let (update, checkpoint_owner) =
-        owner_unchanged(update, item::CHECKPOINT_OWNER, "co", lease.checkpoint_owner.as_ref());
-    (update, format!("attribute_exists({}) AND {owner} AND {checkpoint_owner}", item::LEASE_KEY))
-}
-
-fn owner_unchanged(
-    update: UpdateItemFluentBuilder,
-    attribute: &str,
-    name: &str,
-    expected: Option<&WorkerId>,
-) -> (UpdateItemFluentBuilder, String) {
-    let (value, condition) = (format!(":{name}"), format!("attribute_not_exists({attribute})"));
-    match expected {
-        Some(owner) => {
-            let condition = format!("{attribute} = {value}");
-            (update.expression_attribute_values(value, s(owner.as_str())), condition)
-        }
-        None => (update, condition),
-    }
-}
-
-/// Adds what a checkpoint sets and removes.
-fn written(update: UpdateItemFluentBuilder, write: &CheckpointWrite) -> UpdateItemFluentBuilder {
-    let mut set = "SET leaseCounter = :next".to_owned();
-    let mut remove = Vec::new();
-    let update = match write {
-        CheckpointWrite::Commit { checkpoint, children } => {
-            set.push_str(", #cp = :cp, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero");
-            remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
-            let update = update
-                .expression_attribute_names("#cp", item::CHECKPOINT)
-                .expression_attribute_values(":cp", s(checkpoint.as_wire()))
-                .expression_attribute_values(":sub", n(checkpoint.sub_sequence_number()))
-                .expression_attribute_values(":zero", n(0));
-            if children.is_empty() {
-                update
-            } else {
-                set.push_str(", childShardIds = :children");
-                update.expression_attribute_values(":children", string_set(children))
-            }
-        }
-        CheckpointWrite::Prepare(pending) => {
-            set.push_str(", pendingCheckpoint = :pcp, pendingCheckpointSubSequenceNumber = :psub");
-            let update = update
-                .expression_attribute_values(":pcp", s(pending.checkpoint.as_wire()))
-                .expression_attribute_values(":psub", n(pending.checkpoint.sub_sequence_number()));
-            match &pending.state {
-                Some(state) => {
-                    set.push_str(", pendingCheckpointState = :state");
-                    update.expression_attribute_values(":state", AttributeValue::B(state.to_vec().into()))
-                }
-                None => {
-                    remove.push(item::PENDING_STATE);
-                    update
-                }
-            }
-        }
-        CheckpointWrite::ResolveLatest { as_of_millis } => {
-            set.push_str(", latestAsOfMillis = :as_of");
-            update.expression_attribute_values(":as_of", n(as_of_millis))
-        }
-    };
-    if !remove.is_empty() {
-        set = format!("{set} REMOVE {}", remove.join(", "));
-    }
-    update.update_expression(set)
 }
 
 impl LeaseStore for DynamoDbLeaseStore {
@@ -462,44 +330,5 @@ impl LeaseStore for DynamoDbLeaseStore {
         let condition = format!("{} = :v AND {} = :o", item::LOCK_VERSION, item::LOCK_OWNER);
         let values = vec![(":v", s(lock.version.as_str())), (":o", s(lock.owner.as_str()))];
         self.delete_if(item::LOCK_KEY, condition, values).boxed()
-    }
-}
-
-impl DynamoDbLeaseStore {
-    async fn put_if_absent(&self, item: Item) -> Result<bool, StoreError> {
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        self.conditional_put(put.condition_expression("attribute_not_exists(leaseKey)")).await
-    }
-
-    async fn conditional_put(
-        &self,
-        put: aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder,
-    ) -> Result<bool, StoreError> {
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(self.call("dynamodb:PutItem").failed(error)),
-        }
-    }
-
-    async fn delete_if(
-        &self,
-        key: &str,
-        condition: String,
-        values: Vec<(&'static str, AttributeValue)>,
-    ) -> Result<bool, StoreError> {
-        let mut delete = self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key));
-        for (name, value) in values {
-            delete = delete.expression_attribute_values(name, value);
-        }
-        match delete.condition_expression(condition).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(self.call("dynamodb:DeleteItem").failed(error)),
-        }
     }
 }

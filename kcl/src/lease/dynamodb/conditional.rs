@@ -1,0 +1,136 @@
+//! Conditional writes: their conditions, and what comes of them.
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::{put_item::builders::PutItemFluentBuilder, update_item::builders::UpdateItemFluentBuilder},
+    types::AttributeValue,
+};
+
+use super::{DynamoDbLeaseStore, item, n, s};
+use crate::lease::{
+    Conditional, Lease, WorkerId,
+    item::{Item, string_set},
+    store::{CheckpointWrite, StoreError},
+};
+
+impl DynamoDbLeaseStore {
+    pub(super) async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, StoreError> {
+        match update.send().await {
+            Ok(_) => Ok(Conditional::Applied),
+            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+                let aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(failed) =
+                    context.into_err()
+                else {
+                    return Ok(Conditional::Conflict(None));
+                };
+                Ok(Conditional::Conflict(failed.item().and_then(item::read_lease).map(Box::new)))
+            }
+            Err(error) => Err(self.call("dynamodb:UpdateItem").failed(error)),
+        }
+    }
+
+    pub(super) async fn put_if_absent(&self, item: Item) -> Result<bool, StoreError> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        self.conditional_put(put.condition_expression("attribute_not_exists(leaseKey)")).await
+    }
+
+    pub(super) async fn conditional_put(&self, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.call("dynamodb:PutItem").failed(error)),
+        }
+    }
+
+    pub(super) async fn delete_if(
+        &self,
+        key: &str,
+        condition: String,
+        values: Vec<(&'static str, AttributeValue)>,
+    ) -> Result<bool, StoreError> {
+        let mut delete = self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key));
+        for (name, value) in values {
+            delete = delete.expression_attribute_values(name, value);
+        }
+        match delete.condition_expression(condition).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.call("dynamodb:DeleteItem").failed(error)),
+        }
+    }
+}
+
+/// Adds `AND` conditions that both owners are still those of `lease`.
+pub(super) fn owners_unchanged(update: UpdateItemFluentBuilder, lease: &Lease) -> (UpdateItemFluentBuilder, String) {
+    let (update, owner) = owner_unchanged(update, item::LEASE_OWNER, "o", lease.owner.as_ref());
+    let (update, checkpoint_owner) =
+        owner_unchanged(update, item::CHECKPOINT_OWNER, "co", lease.checkpoint_owner.as_ref());
+    (update, format!("attribute_exists({}) AND {owner} AND {checkpoint_owner}", item::LEASE_KEY))
+}
+
+pub(super) fn owner_unchanged(
+    update: UpdateItemFluentBuilder,
+    attribute: &str,
+    name: &str,
+    expected: Option<&WorkerId>,
+) -> (UpdateItemFluentBuilder, String) {
+    let (value, condition) = (format!(":{name}"), format!("attribute_not_exists({attribute})"));
+    match expected {
+        Some(owner) => {
+            let condition = format!("{attribute} = {value}");
+            (update.expression_attribute_values(value, s(owner.as_str())), condition)
+        }
+        None => (update, condition),
+    }
+}
+
+/// Adds what a checkpoint sets and removes.
+pub(super) fn written(update: UpdateItemFluentBuilder, write: &CheckpointWrite) -> UpdateItemFluentBuilder {
+    let mut set = "SET leaseCounter = :next".to_owned();
+    let mut remove = Vec::new();
+    let update = match write {
+        CheckpointWrite::Commit { checkpoint, children } => {
+            set.push_str(", #cp = :cp, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero");
+            remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
+            let update = update
+                .expression_attribute_names("#cp", item::CHECKPOINT)
+                .expression_attribute_values(":cp", s(checkpoint.as_wire()))
+                .expression_attribute_values(":sub", n(checkpoint.sub_sequence_number()))
+                .expression_attribute_values(":zero", n(0));
+            if children.is_empty() {
+                update
+            } else {
+                set.push_str(", childShardIds = :children");
+                update.expression_attribute_values(":children", string_set(children))
+            }
+        }
+        CheckpointWrite::Prepare(pending) => {
+            set.push_str(", pendingCheckpoint = :pcp, pendingCheckpointSubSequenceNumber = :psub");
+            let update = update
+                .expression_attribute_values(":pcp", s(pending.checkpoint.as_wire()))
+                .expression_attribute_values(":psub", n(pending.checkpoint.sub_sequence_number()));
+            match &pending.state {
+                Some(state) => {
+                    set.push_str(", pendingCheckpointState = :state");
+                    update.expression_attribute_values(":state", AttributeValue::B(state.to_vec().into()))
+                }
+                None => {
+                    remove.push(item::PENDING_STATE);
+                    update
+                }
+            }
+        }
+        CheckpointWrite::ResolveLatest { as_of_millis } => {
+            set.push_str(", latestAsOfMillis = :as_of");
+            update.expression_attribute_values(":as_of", n(as_of_millis))
+        }
+    };
+    if !remove.is_empty() {
+        set = format!("{set} REMOVE {}", remove.join(", "));
+    }
+    update.update_expression(set)
+}

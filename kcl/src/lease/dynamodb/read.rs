@@ -1,0 +1,60 @@
+//! Reads of the lease table that take more than one call.
+
+use std::sync::atomic::Ordering;
+
+use super::{DynamoDbLeaseStore, INDEX, item, s, table};
+use crate::lease::{WorkerId, item::Item, store::StoreError};
+
+impl DynamoDbLeaseStore {
+    /// A scan of the table or of one segment, page by page, optionally only of the leases of one owner.
+    pub(super) async fn scan_items(
+        &self,
+        segment: Option<(i32, i32)>,
+        owner: Option<&WorkerId>,
+    ) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let mut scan = self.client.scan().table_name(&self.table).set_exclusive_start_key(start);
+            if let Some((segment, total)) = segment {
+                scan = scan.segment(segment).total_segments(total);
+            }
+            if let Some(owner) = owner {
+                scan = scan.filter_expression("#o = :o").expression_attribute_names("#o", item::LEASE_OWNER);
+                scan = scan.expression_attribute_values(":o", s(owner.as_str()));
+            }
+            let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
+            items.extend(page.items.unwrap_or_default());
+            match page.last_evaluated_key {
+                Some(key) if !key.is_empty() => start = Some(key),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    pub(super) async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let query = self.client.query().table_name(&self.table).index_name(INDEX).set_exclusive_start_key(start);
+            let query = query
+                .key_condition_expression("#o = :o")
+                .expression_attribute_names("#o", item::LEASE_OWNER)
+                .expression_attribute_values(":o", s(owner.as_str()));
+            let page = query.send().await.map_err(|error| self.call("dynamodb:Query").failed(error))?;
+            items.extend(page.items.unwrap_or_default());
+            match page.last_evaluated_key {
+                Some(key) if !key.is_empty() => start = Some(key),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    pub(super) async fn index_ready(&self) -> Result<bool, StoreError> {
+        if !self.index_ready.load(Ordering::Relaxed) {
+            let ready = table::index_is_ready(&self.client, &self.table).await?;
+            self.index_ready.store(ready, Ordering::Relaxed);
+        }
+        Ok(self.index_ready.load(Ordering::Relaxed))
+    }
+}
