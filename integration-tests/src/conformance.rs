@@ -27,6 +27,7 @@ mod limits;
 mod records;
 mod resharding;
 mod retention;
+mod settings;
 mod shards;
 mod streams;
 
@@ -45,6 +46,7 @@ pub fn checks() -> Vec<Check> {
         iterators::CHECKS,
         resharding::CHECKS,
         retention::CHECKS,
+        settings::CHECKS,
         consumers::CHECKS,
         fan_out::CHECKS,
         limits::CHECKS,
