@@ -15,6 +15,7 @@ mod expect;
 mod peer;
 mod report;
 mod stream;
+mod subscription;
 mod table;
 
 mod consumers;
