@@ -15,6 +15,7 @@ mod expect;
 mod peer;
 mod report;
 mod stream;
+mod subscription;
 mod table;
 
 mod consumers;
@@ -27,6 +28,7 @@ mod limits;
 mod records;
 mod resharding;
 mod retention;
+mod settings;
 mod shards;
 mod streams;
 
@@ -45,6 +47,7 @@ pub fn checks() -> Vec<Check> {
         iterators::CHECKS,
         resharding::CHECKS,
         retention::CHECKS,
+        settings::CHECKS,
         consumers::CHECKS,
         fan_out::CHECKS,
         limits::CHECKS,

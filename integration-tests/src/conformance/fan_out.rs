@@ -4,25 +4,16 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::operation::subscribe_to_shard::{SubscribeToShardError, SubscribeToShardOutput};
-use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
-use aws_sdk_kinesis::types::{
-    Record, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
-};
-use aws_smithy_types::event_stream::RawMessage;
-use tokio::time::{Instant, sleep, timeout};
+use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition};
+use tokio::time::{Instant, sleep};
 
 use super::check::{api, checks};
 use super::consumers::active;
 use super::expect::{Failure, Outcome, equal, holds, refused, refused_as};
 use super::peer::Peer;
 use super::stream::{HALF, Stream, a_moment, shard_id, texts};
-
-/// Longer than a subscription is ever silent.
-const SILENCE: Duration = Duration::from_secs(8);
-
-/// How long a check reads on for an event that it waits for.
-const PATIENCE: Duration = Duration::from_secs(12);
+use super::subscription::{SILENCE, Subscription};
 
 checks! {
     Kinesis a_subscription_at_trim_horizon_tells_all_records: api!("StartingPosition");
@@ -63,75 +54,6 @@ fn at(position_type: ShardIteratorType) -> StartingPosition {
 fn by_number(position_type: ShardIteratorType, number: &str) -> StartingPosition {
     StartingPosition::builder().r#type(position_type).sequence_number(number).build().expect("type is set")
 }
-
-/// A subscription that is going on.
-struct Subscription(EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>);
-
-impl Subscription {
-    /// The next event, if there is one.
-    async fn next(&mut self) -> Result<Option<SubscribeToShardEvent>, Failure> {
-        let Ok(event) = timeout(SILENCE, self.0.recv()).await else {
-            return Err(Failure::new(format!("no event within {SILENCE:?}")));
-        };
-        match event? {
-            None => Ok(None),
-            Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => Ok(Some(event)),
-            Some(other) => Err(Failure::new(format!("unknown event {other:?}"))),
-        }
-    }
-
-    /// The events until one satisfies.
-    async fn until(
-        &mut self,
-        what: &str,
-        satisfies: impl Fn(&SubscribeToShardEvent) -> bool,
-    ) -> Result<Vec<SubscribeToShardEvent>, Failure> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut events = Vec::new();
-        while let Some(event) = self.next().await? {
-            let is_last = satisfies(&event);
-            events.push(event);
-            if is_last {
-                return Ok(events);
-            }
-            if Instant::now() >= deadline {
-                return Err(Failure::new(format!("{} events without {what} within {PATIENCE:?}", events.len())));
-            }
-        }
-        Err(Failure::new(format!("ended without {what}")))
-    }
-
-    /// So many records.
-    async fn records(&mut self, count: usize) -> Result<Vec<Record>, Failure> {
-        let mut records = Vec::new();
-        while records.len() < count {
-            let events = self.until("records", |event| !event.records().is_empty()).await?;
-            records.extend(events.into_iter().flat_map(|event| event.records));
-        }
-        Ok(records)
-    }
-
-    /// The events to that with child shards.
-    async fn until_end(&mut self) -> Result<Vec<SubscribeToShardEvent>, Failure> {
-        self.until("child shards", |event| !event.child_shards().is_empty()).await
-    }
-
-    /// Reads until the subscription ends, and tells whether that was by an error.
-    async fn ending(&mut self, within: Duration) -> Result<Option<EventError>, Failure> {
-        let ending = async {
-            loop {
-                match self.0.recv().await {
-                    Ok(Some(_)) => {}
-                    Ok(None) => return None,
-                    Err(error) => return Some(error),
-                }
-            }
-        };
-        timeout(within, ending).await.map_err(|_| Failure::new(format!("not ended within {within:?}")))
-    }
-}
-
-type EventError = SdkError<SubscribeToShardEventStreamError, RawMessage>;
 
 type Answer = Result<SubscribeToShardOutput, SdkError<SubscribeToShardError>>;
 

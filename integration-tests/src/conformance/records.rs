@@ -39,7 +39,7 @@ checks! {
     Kinesis an_entry_with_an_empty_key_fails_the_request: api!("PutRecordsRequestEntry");
     IdleKinesis a_record_of_1_mib_with_its_key_is_accepted: RECORD_LIMIT;
     IdleKinesis a_record_above_1_mib_is_refused: RECORD_LIMIT;
-    IdleKinesis the_key_counts_to_the_size_of_a_record: api!("PutRecords");
+    IdleKinesis the_key_counts_to_the_size_of_a_record: api!("PutRecordsRequestEntry");
     IdleKinesis an_entry_that_is_too_large_fails_the_request: api!("PutRecords");
     IdleKinesis a_request_above_5_mib_is_accepted: REQUEST_LIMIT;
     IdleKinesis a_request_above_10_mib_is_refused: REQUEST_LIMIT;
