@@ -6,8 +6,6 @@ use kpl::{HashKeyRange, ShardId};
 
 use crate::checkpoint::{Checkpoint, PendingCheckpoint};
 
-#[cfg(test)]
-mod contract;
 pub(crate) mod dynamodb;
 pub(crate) mod item;
 #[cfg(test)]

@@ -95,18 +95,16 @@ mod kinesis;
 mod lease;
 mod logic;
 mod metrics;
-#[cfg(test)]
-mod model;
 mod processor;
 mod record;
 mod retrieval;
 mod shard;
 mod shard_status;
-#[cfg(test)]
-mod simulation;
 mod streams;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod utilization;
 mod worker;
 

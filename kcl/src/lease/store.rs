@@ -225,3 +225,6 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// Deletes the lock if it still has this version and owner. True: deleted.
     fn delete_lock<'a>(&'a self, lock: &'a LockItem) -> BoxFuture<'a, Result<bool, StoreError>>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aws_sdk_dynamodb::types::AttributeValue;
 use kinesis_local::LocalAws;
 
-use super::{
+use crate::lease::{
     Conditional, Lease, WorkerId,
     dynamodb::DynamoDbLeaseStore,
     memory::MemoryLeaseStore,
