@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Call, EventLog, Journal, Running, TestStream, eventually};
-use kcl::{Event, InitialPosition};
+use kcl::{BoxError, Checkpointer, Event, InitialPosition, RecordBatch, RecordProcessor};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
@@ -211,4 +211,44 @@ async fn with_latest_only_records_put_after_the_start_are_delivered() {
 
     assert!(journal.ids().iter().all(|id| *id >= 100));
     worker.stop().await.unwrap();
+}
+
+/// Checkpoints every record from four tasks at once, so that a checkpoint is always waiting.
+struct Restless;
+
+impl RecordProcessor for Restless {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        let records = std::sync::Arc::new(batch.records);
+        let tasks = (0..4).map(|first| {
+            let (records, checkpointer) = (records.clone(), checkpointer.clone());
+            tokio::spawn(async move {
+                for record in records.iter().skip(first).step_by(4) {
+                    // Out of range if another task was faster.
+                    let _ = checkpointer.checkpoint_at(record).await;
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_checkpoints_without_pause_still_learns_of_a_handoff() {
+    let (stream, journal, events) = (TestStream::start(2).await, Journal::default(), EventLog::default());
+    stream.put(0..20_000).await;
+    stream.local.faults().on("dynamodb:UpdateItem").delay(Duration::from_millis(10));
+    let builder = stream.worker("w1").on_event(events.handler());
+    let _first = Running::start(builder, &journal, |_, _| Restless);
+    sleep(Duration::from_secs(5)).await;
+
+    let _second = stream.run("w2", &journal);
+    sleep(Duration::from_secs(15)).await;
+
+    let requested = events.count(|event| matches!(event, Event::HandoffRequested { .. }));
+    assert_eq!(requested, 1, "{:?}", events.all());
 }

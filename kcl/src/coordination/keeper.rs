@@ -161,10 +161,12 @@ impl Keeper {
             let expiry = self.expiry();
             let handoff_deadline = self.handoff_deadline.unwrap_or(expiry);
             tokio::select! {
-                // biased: a lease that has expired must not be used for a queued checkpoint.
+                // biased: a lease that has expired must not be used for a queued checkpoint, and checkpoints that follow
+                // each other without pause must not keep a renewal from noticing a handoff.
                 biased;
                 () = sleep_until(expiry) => self.lose(),
                 () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => self.give_up().await,
+                () = sleep_until(self.renew_at) => self.renew().await,
                 command = self.commands.recv() => match command {
                     Some(Command::Checkpoint { write, reply }) => {
                         let _ = reply.send(self.checkpoint(write).await); // caller stopped waiting
@@ -175,7 +177,6 @@ impl Keeper {
                     }
                     None => return,
                 },
-                () = sleep_until(self.renew_at) => self.renew().await,
             }
         }
     }
