@@ -103,3 +103,17 @@ async fn a_fleet_balanced_by_utilization_shares_idle_shards_too() {
         worker.stop().await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_stopped_while_it_joins_is_not_left_in_the_fleet() {
+    let stream = TestStream::start(1).await;
+    stream.local.faults().on("dynamodb:UpdateItem").after_effect().delay(Duration::from_secs(1));
+    let worker = stream.run("w1", &Journal::default());
+    let reads_table =
+        async || FleetStatus::read(&stream.aws, APPLICATION).await.is_ok_and(|fleet| !fleet.workers.is_empty());
+    sleep(Duration::from_millis(1_500)).await;
+    worker.stop().await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+
+    assert!(!reads_table().await, "the worker's item is gone");
+}

@@ -111,10 +111,8 @@ impl<F: ProcessorFactory> Worker<F> {
             () = &mut stop => return Ok(()),
             entered = enter(&self.context) => entered?,
         }
-        let membership = tokio::select! {
-            () = &mut stop => return Ok(()),
-            joined = Membership::join(Arc::clone(&self.context)) => joined?,
-        };
+        // Not dropped half-way by a stop: who has reported must leave, or the leader gives leases to nobody.
+        let membership = Membership::join(Arc::clone(&self.context)).await?;
         self.context.events.emit(Event::Started { worker_id: self.context.settings.worker_id.clone() });
         let mut running = Running::start(self.context, self.factory, membership);
         let outcome = running.until(stop).await;

@@ -59,7 +59,12 @@ impl Discovery {
         let mut ours = Vec::new();
         for lease in leases {
             // A lease in handoff is not ours until its old owner lets go.
-            ours.extend(lease?.filter(|lease| lease.owner.as_ref() == Some(me) && !lease.in_handoff()));
+            // One lease that cannot be read must not hide the others.
+            let lease = lease.unwrap_or_else(|error| {
+                self.context.table_failed(&error);
+                None
+            });
+            ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me) && !lease.in_handoff()));
         }
         Ok(ours)
     }

@@ -163,7 +163,12 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Lease>, StoreError>> {
-        async move { Ok(self.get_item(key.as_str()).await?.as_ref().and_then(item::read_lease)) }.boxed()
+        async move {
+            let Some(found) = self.get_item(key.as_str()).await? else { return Ok(None) };
+            let unreadable = || StoreError::Unreadable { table: self.table.clone(), key: key.as_str().to_owned() };
+            item::read_lease(&found).map(Some).ok_or_else(unreadable)
+        }
+        .boxed()
     }
 
     fn keys_owned_by<'a>(&'a self, owner: &'a WorkerId) -> BoxFuture<'a, Result<Vec<LeaseKey>, StoreError>> {

@@ -80,6 +80,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The item of a lease exists and cannot be read; it is left alone.
+    #[error("lease {key} in table {table} cannot be read")]
+    Unreadable {
+        /// The table.
+        table: String,
+        /// The item's key.
+        key: String,
+    },
     /// Anything else: network, time-out, service failure.
     #[error("{action} on table {table} failed")]
     Call {

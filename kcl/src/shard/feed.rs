@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
+use futures::FutureExt as _;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -151,6 +152,10 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     records.drain(..count);
                 }
                 Piece::Deliver(count) => {
+                    // Between pieces, too, a lost lease must win, or we deliver after fencing.
+                    if let Some(interrupt) = self.task.interrupted().now_or_never() {
+                        return Err(Stop::Interrupted(interrupt));
+                    }
                     let rest = records.split_off(count);
                     self.deliver(records, behind_latest).await?;
                     records = rest;

@@ -379,3 +379,18 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
     let table = dynamodb.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
     assert_eq!(table.global_secondary_indexes()[0].index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
 }
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() {
+    let aws = LocalAws::start().await.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
+    store.prepare().await.unwrap();
+    let lease = owned_by(&store, "w1").await;
+    let update = aws_sdk_dynamodb::Client::new(&aws).update_item().table_name(TABLE);
+    let update = update.key("leaseKey", AttributeValue::S(lease.key.as_str().to_owned()));
+    update.update_expression("REMOVE leaseCounter").send().await.unwrap();
+
+    let error = store.get(&lease.key).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "lease shardId-000000000000 in table application cannot be read");
+}
