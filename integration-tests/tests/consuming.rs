@@ -252,3 +252,24 @@ async fn a_processor_that_checkpoints_without_pause_still_learns_of_a_handoff() 
     let requested = events.count(|event| matches!(event, Event::HandoffRequested { .. }));
     assert_eq!(requested, 1, "{:?}", events.all());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_retention_forgot_is_reported_and_its_children_are_read() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let worker = stream.run("w1", &journal);
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    worker.stop().await.unwrap();
+    stream.put(10..20).await;
+    stream.split("shardId-000000000000").await;
+    sleep(Duration::from_secs(30 * 60 * 60)).await;
+    stream.put(20..40).await;
+
+    let builder = stream.worker("w1").on_event(events.handler());
+    let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    journal.processed(30).await;
+
+    let trimmed = Event::ShardTrimmed { shard_id: "shardId-000000000000".into() };
+    assert_eq!(events.count(|event| *event == trimmed), 1, "{:?}", events.all());
+    worker.stop().await.unwrap();
+}

@@ -113,6 +113,12 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// The stream forgot a closed shard, by its retention, before it was read to its end. What was not read is lost; the
+    /// shards that follow are read.
+    ShardTrimmed {
+        /// The shard.
+        shard_id: ShardId,
+    },
     /// An aggregate was dropped because it belongs to another shard: its producer sends the records there again.
     AggregateOfOtherShard {
         /// The shard it was read from.
@@ -179,6 +185,9 @@ impl Event {
                 info!(consumer_arn, "consumer registered for enhanced fan-out")
             }
             Self::FanOutRefused { shard_id, error } => warn!(%shard_id, error, "enhanced fan-out refused, polling"),
+            Self::ShardTrimmed { shard_id } => {
+                error!(%shard_id, "shard left the stream's retention before it was read to its end");
+            }
             Self::AggregateOfOtherShard { shard_id, sequence_number, records } => {
                 warn!(%shard_id, %sequence_number, records, "aggregate of another shard dropped");
             }

@@ -101,6 +101,7 @@ impl Reader {
         if shards.is_empty() || shards.iter().any(|shard| shard.id == self.shard_id) {
             return None;
         }
+        self.context.events.emit(Event::ShardTrimmed { shard_id: self.shard_id.clone() });
         let follows = shards.into_iter().filter(|shard| shard.parents.contains(&self.shard_id));
         let child = |shard: crate::kinesis::Shard| ChildShard {
             id: shard.id,
