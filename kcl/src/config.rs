@@ -10,19 +10,24 @@ use aws_types::SdkConfig;
 mod checkpointing;
 mod error_policy;
 mod retrieval;
+mod streams;
 
 pub use checkpointing::{CheckpointEvery, Deaggregation};
 pub(crate) use error_policy::GiveUp;
 pub use error_policy::{ErrorPolicy, FailedRecords};
 pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Retrieval};
+pub(crate) use streams::Source;
+pub use streams::{FormerStreams, StreamConfig, StreamSource, Streams};
 
 use crate::{
+    coordination::catalog::{Catalog, Several},
     error::ConfigError,
     event::{Event, Events},
-    kinesis::{Kinesis, KinesisError, SdkKinesis},
+    kinesis::{Kinesis, KinesisError, KinesisErrorKind, SdkKinesis},
     lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item},
     processor::ProcessorFactory,
+    stream::Stream,
     worker::Worker,
 };
 
@@ -63,11 +68,9 @@ pub enum Assignment {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) application: String,
-    pub(crate) stream: String,
     pub(crate) table: String,
     pub(crate) create_table: bool,
     pub(crate) worker_id: WorkerId,
-    pub(crate) initial_position: InitialPosition,
     pub(crate) lease_duration: Duration,
     pub(crate) assignment: Assignment,
     pub(crate) assignment_interval: Duration,
@@ -91,19 +94,19 @@ pub(crate) struct Settings {
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
     aws: SdkConfig,
+    source: Source,
+    initial_position: InitialPosition,
     pub(crate) settings: Settings,
     events: Events,
 }
 
 impl WorkerBuilder {
-    pub(crate) fn new(aws: &SdkConfig, application: String, stream: String) -> Self {
+    pub(crate) fn new(aws: &SdkConfig, application: String, source: Source) -> Self {
         let settings = Settings {
             table: application.clone(),
             create_table: true,
             application,
-            stream,
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
-            initial_position: InitialPosition::default(),
             lease_duration: Duration::from_secs(10),
             assignment: Assignment::default(),
             assignment_interval: Duration::from_secs(1),
@@ -119,7 +122,8 @@ impl WorkerBuilder {
             deaggregation: Deaggregation::default(),
             concurrency: 1,
         };
-        Self { aws: aws.clone(), settings, events: Events::default() }
+        let initial_position = InitialPosition::default();
+        Self { aws: aws.clone(), source, initial_position, settings, events: Events::default() }
     }
 
     /// Identifies this worker in its fleet. Default: a random UUID.
@@ -132,10 +136,11 @@ impl WorkerBuilder {
         self
     }
 
-    /// Where to start in shards without a checkpoint. Default [`InitialPosition::Latest`].
+    /// Where to start in shards without a checkpoint. Default [`InitialPosition::Latest`]. Of several streams each may have
+    /// its own.
     #[doc(alias = "initialPositionInStreamExtended")]
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
-        self.settings.initial_position = position;
+        self.initial_position = position;
         self
     }
 
@@ -257,55 +262,85 @@ impl WorkerBuilder {
     /// A setting is out of its bounds. Nothing is called over the network yet.
     pub fn build<F: ProcessorFactory>(self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
-        let Self { aws, settings, events } = self;
-        let kinesis: Arc<dyn Kinesis> = Arc::new(SdkKinesis::new(&aws, settings.stream.clone()));
+        let catalog = self.catalog();
+        let Self { aws, settings, events, .. } = self;
         let store = Arc::new(DynamoDbLeaseStore::new(
             &aws,
             settings.application.clone(),
             settings.table.clone(),
             settings.create_table,
         ));
-        Ok(Worker::new(settings, events, kinesis, store, factory))
+        Ok(Worker::new(settings, events, catalog, store, factory))
     }
 
-    /// Removes the registered consumer that [`Retrieval::FanOut`] made, so that it is billed no longer; false if there is
-    /// none. For when the application's last worker has stopped for good: a worker that runs registers it again.
-    ///
-    /// # Errors
-    /// Kinesis refused, or could not be reached; the consumer may still be there.
-    ///
-    /// # Cancellation
-    /// Dropping the future leaves open whether the consumer is removed.
-    pub async fn deregister_consumer(&self) -> Result<bool, KinesisError> {
-        let Retrieval::FanOut(fan_out) = &self.settings.retrieval else { return Ok(false) };
-        let kinesis = SdkKinesis::new(&self.aws, self.settings.stream.clone());
-        let arn = match &fan_out.consumer_arn {
-            Some(arn) => arn.to_string(),
-            None => {
-                let stream_arn = kinesis.describe().await?.identity.arn;
-                match kinesis.find_consumer(&stream_arn, fan_out.name(&self.settings.application)).await? {
-                    Some(found) => found.arn,
-                    None => return Ok(false),
-                }
+    /// The streams to read, none of them asked for yet.
+    fn catalog(&self) -> Catalog {
+        let client = SdkKinesis::client(&self.aws);
+        let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
+        match &self.source {
+            Source::One(config) => self.only(config, open(&config.stream)),
+            Source::Several(streams) => {
+                let region = self.aws.region().map_or("", |region| region.as_ref());
+                Catalog::Several(Several::new(streams.clone(), self.initial_position, region, Arc::new(open)))
             }
-        };
-        match kinesis.deregister_consumer(&arn).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind == crate::KinesisErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
         }
     }
 
+    fn only(&self, config: &StreamConfig, kinesis: Arc<dyn Kinesis>) -> Catalog {
+        let mut config = config.clone();
+        if let Retrieval::FanOut(fan_out) = &self.settings.retrieval {
+            config.consumer_arn.clone_from(&fan_out.consumer_arn);
+        }
+        Catalog::One(Arc::new(Stream::only(&config, self.initial_position, kinesis)))
+    }
+
+    /// Removes the registered consumers that [`Retrieval::FanOut`] made, one for each stream, so that they are billed no
+    /// longer; false if there is none. For when the application's last worker has stopped for good: a worker that runs
+    /// registers them again.
+    ///
+    /// # Errors
+    /// Kinesis refused, or could not be reached; consumers may still be there.
+    ///
+    /// # Cancellation
+    /// Dropping the future leaves open whether the consumers are removed.
+    pub async fn deregister_consumer(&self) -> Result<bool, KinesisError> {
+        let Retrieval::FanOut(fan_out) = &self.settings.retrieval else { return Ok(false) };
+        let mut any = false;
+        for stream in self.catalog().listed(&self.events).await {
+            any |= deregister(&stream, fan_out.name(&self.settings.application)).await?;
+        }
+        Ok(any)
+    }
+
     #[cfg(test)]
-    pub(crate) fn into_parts(self) -> (Settings, Events) {
-        (self.settings, self.events)
+    pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
+        let catalog = self.catalog();
+        (self.settings, self.events, catalog)
+    }
+
+    /// With the streams of a test.
+    #[cfg(test)]
+    pub(crate) fn into_parts_on(self, kinesis: Arc<dyn Kinesis>) -> (Settings, Events, Catalog) {
+        let catalog = self.only(&StreamConfig::new("stream"), kinesis);
+        (self.settings, self.events, catalog)
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
+        if let (Source::Several(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
+            (&self.source, &settings.retrieval)
+        {
+            return Err(ConfigError::ConsumerOfSeveralStreams);
+        }
+        let streams = match &self.source {
+            Source::One(stream) => vec![stream.clone()],
+            Source::Several(streams) => streams.get(),
+        };
+        if streams.iter().any(|stream| stream.stream.trim().is_empty()) {
+            return Err(ConfigError::Empty { what: "stream" });
+        }
         let names = [
             ("application name", settings.application.as_str()),
-            ("stream", &settings.stream),
             ("lease table name", &settings.table),
             ("worker id", settings.worker_id.as_str()),
         ];
@@ -343,5 +378,24 @@ impl WorkerBuilder {
             return Err(ConfigError::OutOfBounds { what, value: "0".to_owned(), bounds: "at least 1" });
         }
         Ok(())
+    }
+}
+
+/// False: there is no such consumer.
+async fn deregister(stream: &Stream, name: &str) -> Result<bool, KinesisError> {
+    let arn = match &stream.consumer_arn {
+        Some(arn) => arn.to_string(),
+        None => {
+            let stream_arn = stream.kinesis.describe().await?.identity.arn;
+            match stream.kinesis.find_consumer(&stream_arn, name).await? {
+                Some(found) => found.arn,
+                None => return Ok(false),
+            }
+        }
+    };
+    match stream.kinesis.deregister_consumer(&arn).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind == KinesisErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -2,25 +2,27 @@
 //!
 //! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine), and per
 //! lease a [`keeper`] (renews it, writes its checkpoints, learns of its loss or handoff).
-//! On the leader only: [`assigner`], which scans the table, creates missing leases ([`shard_sync`]), gives leases to
-//! workers and deletes leases of ended shards.
+//! On the leader only: [`assigner`], which scans the table, has missing leases created ([`auditor`], [`shard_sync`]),
+//! gives leases to workers and deletes leases of ended shards.
+//! Which streams there are: [`catalog`].
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use self::catalog::Catalog;
 use crate::{
     clock::WallClock,
     config::Settings,
     event::{Event, Events, chain},
-    kinesis::Kinesis,
     lease::store::{LeaseStore, StoreError},
     metrics::Recorder,
-    retrieval::registration::Registration,
     shard_status::Board,
 };
 
 pub(crate) mod assigner;
+pub(crate) mod auditor;
+pub(crate) mod catalog;
 pub(crate) mod discovery;
 pub(crate) mod keeper;
 pub(crate) mod leader;
@@ -31,13 +33,11 @@ pub(crate) mod shard_sync;
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) events: Events,
-    pub(crate) kinesis: Arc<dyn Kinesis>,
+    pub(crate) catalog: Catalog,
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) clock: WallClock,
     pub(crate) nudges: Nudges,
     pub(crate) metrics: Recorder,
-    /// The consumer that shards subscribe as, under enhanced fan-out.
-    pub(crate) registration: Registration,
     /// What the worker's shards are doing.
     pub(crate) board: Board,
 }
@@ -52,16 +52,10 @@ pub(crate) struct Nudges {
 }
 
 impl Context {
-    pub(crate) fn new(
-        settings: Settings,
-        events: Events,
-        kinesis: Arc<dyn Kinesis>,
-        store: Arc<dyn LeaseStore>,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, store: Arc<dyn LeaseStore>) -> Self {
         let metrics = Recorder::new(settings.worker_id.as_str());
         let (clock, nudges) = (WallClock::new(), Nudges::default());
-        let (registration, board) = (Registration::default(), Board::default());
-        Self { settings, events, kinesis, store, clock, nudges, metrics, registration, board }
+        Self { settings, events, catalog, store, clock, nudges, metrics, board: Board::default() }
     }
 
     /// Reports a failed call to the lease table that is tried again.

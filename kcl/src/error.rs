@@ -27,6 +27,9 @@ pub enum ConfigError {
         /// What is allowed.
         bounds: &'static str,
     },
+    /// One registered consumer for enhanced fan-out was given to an application of several streams.
+    #[error("a consumer reads one stream: give each StreamConfig its consumer ARN, not FanOut")]
+    ConsumerOfSeveralStreams,
     /// A worker id that is also the key of another kind of item in the lease table.
     #[error("worker id {worker_id:?} is reserved in the lease table, choose another")]
     ReservedWorkerId {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use kpl::{SequenceNumber, ShardId};
 use tracing::{debug, error, info, warn};
 
-use crate::{checkpoint::Position, lease::WorkerId};
+use crate::{checkpoint::Position, lease::WorkerId, stream::StreamId};
 
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,36 +22,50 @@ pub enum Event {
     LeaderLost,
     /// As leader, the worker created leases for shards without.
     LeasesCreated {
+        /// The shards' stream.
+        stream_id: StreamId,
         /// Their shards.
         shards: Vec<ShardId>,
     },
     /// As leader, the worker deleted leases of shards that are processed to their end.
     LeasesCleanedUp {
+        /// The shards' stream.
+        stream_id: StreamId,
         /// Their shards.
         shards: Vec<ShardId>,
     },
     /// The worker holds a lease now and is about to process its shard.
     LeaseTaken {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
     },
     /// The leader asked the worker to hand a lease over.
     HandoffRequested {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
     },
     /// The worker gave a lease up of its own will: handed over, or released at its stop.
     LeaseReleased {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
     },
     /// The worker lost a lease to another worker, or could not renew it in time.
     LeaseLost {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
     },
     /// A shard was processed to its end, and its children have leases.
     ShardEnded {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
         /// The shards that follow it.
@@ -59,6 +73,8 @@ pub enum Event {
     },
     /// The record processor failed or panicked. Nothing is skipped: processing starts again from the last checkpoint.
     ProcessorFailed {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
         /// What it said.
@@ -69,6 +85,8 @@ pub enum Event {
     /// Records were left out because the processor kept failing at them, as the [`ErrorPolicy`](crate::ErrorPolicy)
     /// demands. Until the next checkpoint covers them, another worker may come to them again.
     RecordsSkipped {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
         /// How many.
@@ -85,6 +103,8 @@ pub enum Event {
     /// A shard is not processed any more because the processor kept failing, as the [`ErrorPolicy`](crate::ErrorPolicy)
     /// demands. The lease is kept until this worker stops or is asked for it.
     ShardStopped {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
         /// Where: the first record of the batch.
@@ -94,6 +114,8 @@ pub enum Event {
     },
     /// Reading a shard failed; it is tried again.
     ReadFailed {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
         /// What failed.
@@ -103,11 +125,15 @@ pub enum Event {
     },
     /// The application's consumer for enhanced fan-out did not exist and was registered.
     ConsumerRegistered {
+        /// The stream that it reads.
+        stream_id: StreamId,
         /// The consumer.
         consumer_arn: String,
     },
     /// Enhanced fan-out was refused; the shard is read by polling for now.
     FanOutRefused {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
         /// Why.
@@ -116,11 +142,15 @@ pub enum Event {
     /// The stream forgot a closed shard, by its retention, before it was read to its end. What was not read is lost; the
     /// shards that follow are read.
     ShardTrimmed {
+        /// The shard's stream.
+        stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
     },
     /// An aggregate was dropped because it belongs to another shard: its producer sends the records there again.
     AggregateOfOtherShard {
+        /// The stream it was read from.
+        stream_id: StreamId,
         /// The shard it was read from.
         shard_id: ShardId,
         /// The aggregate.
@@ -131,6 +161,8 @@ pub enum Event {
     /// An aggregate is damaged: the keys of some user records cannot be read. These were delivered with the partition key
     /// of the aggregate itself; no data is lost.
     AggregateMalformed {
+        /// The stream it was read from.
+        stream_id: StreamId,
         /// The shard it was read from.
         shard_id: ShardId,
         /// The aggregate.
@@ -147,10 +179,33 @@ pub enum Event {
     },
     /// Shards could not be listed, or the listing contradicts itself; it is tried again.
     ShardSyncFailed {
+        /// The stream.
+        stream_id: StreamId,
         /// What failed.
         error: String,
     },
-    /// Items of the lease table that claim to be leases and cannot be read; they are left alone.
+    /// A listed stream is not there, or was refused; it is tried again, and the others are read. With several streams
+    /// only: a worker whose only stream cannot be read ends.
+    StreamUnavailable {
+        /// The name or ARN by which it is listed.
+        stream: String,
+        /// What failed.
+        error: String,
+    },
+    /// There are leases of a stream that this worker's list lacks; its shards are processed all the same.
+    StreamNotListed {
+        /// The stream.
+        stream_id: StreamId,
+    },
+    /// As leader, the worker deleted the leases of a stream that is no longer listed, as
+    /// [`FormerStreams`](crate::FormerStreams) demands.
+    FormerStreamDeleted {
+        /// The stream.
+        stream_id: StreamId,
+        /// The shards that had leases.
+        shards: Vec<ShardId>,
+    },
+    /// Items of the lease table that claim to be leases of this application and cannot be read; they are left alone.
     LeasesMalformed {
         /// Their keys.
         keys: Vec<String>,
@@ -163,39 +218,46 @@ impl Event {
             Self::Started { worker_id } => info!(%worker_id, "worker started"),
             Self::LeaderGained => info!("worker leads the fleet"),
             Self::LeaderLost => info!("worker no longer leads the fleet"),
-            Self::LeasesCreated { shards } => info!(?shards, "leases created"),
-            Self::LeasesCleanedUp { shards } => info!(?shards, "leases of ended shards deleted"),
-            Self::LeaseTaken { shard_id } => info!(%shard_id, "lease taken"),
-            Self::HandoffRequested { shard_id } => info!(%shard_id, "handing lease over"),
-            Self::LeaseReleased { shard_id } => info!(%shard_id, "lease released"),
-            Self::LeaseLost { shard_id } => warn!(%shard_id, "lease lost"),
-            Self::ShardEnded { shard_id, children } => info!(%shard_id, ?children, "shard ended"),
-            Self::ProcessorFailed { shard_id, error, retry_in } => {
+            Self::LeasesCreated { stream_id, shards } => info!(%stream_id, ?shards, "leases created"),
+            Self::LeasesCleanedUp { stream_id, shards } => {
+                info!(%stream_id, ?shards, "leases of ended shards deleted");
+            }
+            Self::LeaseTaken { shard_id, .. } => info!(%shard_id, "lease taken"),
+            Self::HandoffRequested { shard_id, .. } => info!(%shard_id, "handing lease over"),
+            Self::LeaseReleased { shard_id, .. } => info!(%shard_id, "lease released"),
+            Self::LeaseLost { shard_id, .. } => warn!(%shard_id, "lease lost"),
+            Self::ShardEnded { shard_id, children, .. } => info!(%shard_id, ?children, "shard ended"),
+            Self::ProcessorFailed { shard_id, error, retry_in, .. } => {
                 error!(%shard_id, error, ?retry_in, "record processor failed, starting again from the last checkpoint");
             }
-            Self::RecordsSkipped { shard_id, records, first, last, dead_lettered, error } => {
+            Self::RecordsSkipped { shard_id, records, first, last, dead_lettered, error, .. } => {
                 error!(%shard_id, records, %first, %last, dead_lettered, error, "records skipped after failures");
             }
-            Self::ShardStopped { shard_id, at, error } => {
+            Self::ShardStopped { shard_id, at, error, .. } => {
                 error!(%shard_id, %at, error, "shard stopped after failures");
             }
-            Self::ReadFailed { shard_id, error, throttled: true } => debug!(%shard_id, error, "read throttled"),
+            Self::ReadFailed { shard_id, error, throttled: true, .. } => debug!(%shard_id, error, "read throttled"),
             Self::ReadFailed { shard_id, error, .. } => warn!(%shard_id, error, "read failed"),
-            Self::ConsumerRegistered { consumer_arn } => {
+            Self::ConsumerRegistered { consumer_arn, .. } => {
                 info!(consumer_arn, "consumer registered for enhanced fan-out")
             }
-            Self::FanOutRefused { shard_id, error } => warn!(%shard_id, error, "enhanced fan-out refused, polling"),
-            Self::ShardTrimmed { shard_id } => {
+            Self::FanOutRefused { shard_id, error, .. } => warn!(%shard_id, error, "enhanced fan-out refused, polling"),
+            Self::ShardTrimmed { shard_id, .. } => {
                 error!(%shard_id, "shard left the stream's retention before it was read to its end");
             }
-            Self::AggregateOfOtherShard { shard_id, sequence_number, records } => {
+            Self::AggregateOfOtherShard { shard_id, sequence_number, records, .. } => {
                 warn!(%shard_id, %sequence_number, records, "aggregate of another shard dropped");
             }
-            Self::AggregateMalformed { shard_id, sequence_number, records, reason } => {
+            Self::AggregateMalformed { shard_id, sequence_number, records, reason, .. } => {
                 error!(%shard_id, %sequence_number, records, reason, "damaged aggregate: records delivered under its own key");
             }
             Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
-            Self::ShardSyncFailed { error } => warn!(error, "shard sync failed"),
+            Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, "shard sync failed"),
+            Self::StreamUnavailable { stream, error } => warn!(stream, error, "stream cannot be read now"),
+            Self::StreamNotListed { stream_id } => warn!(%stream_id, "leases of a stream that is not listed"),
+            Self::FormerStreamDeleted { stream_id, shards } => {
+                info!(%stream_id, ?shards, "leases of a stream that is no longer listed deleted");
+            }
             Self::LeasesMalformed { keys } => error!(?keys, "items of the lease table cannot be read"),
         }
     }

@@ -12,6 +12,7 @@ use crate::{
         dynamodb::DynamoDbLeaseStore,
         store::{FleetVersion, LeaseStore as _, StoreError},
     },
+    stream::StreamId,
 };
 
 /// What the lease table of an application says. Prints as a table.
@@ -24,7 +25,7 @@ pub struct FleetStatus {
     pub version: Option<String>,
     /// Workers that have reported and not left, by id.
     pub workers: Vec<WorkerStatus>,
-    /// Leases by shard.
+    /// Leases by stream and shard.
     pub leases: Vec<LeaseStatus>,
 }
 
@@ -44,6 +45,8 @@ pub struct WorkerStatus {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseStatus {
+    /// The shard's stream, in applications of several streams.
+    pub stream_id: Option<StreamId>,
     /// The shard.
     pub shard_id: ShardId,
     /// The worker that processes it.
@@ -90,6 +93,7 @@ impl FleetStatus {
         };
         let workers = scan.workers.iter().map(worker).collect();
         let leases = scan.leases.iter().map(|lease| LeaseStatus {
+            stream_id: lease.stream.clone(),
             shard_id: lease.shard_id.clone(),
             owner: lease.actual_owner().cloned(),
             next_owner: lease.owner.clone().filter(|_| lease.in_handoff()),
@@ -113,11 +117,12 @@ impl fmt::Display for FleetStatus {
         for lease in &self.leases {
             let owner = lease.owner.as_ref().map_or_else(none, ToString::to_string);
             let next = lease.next_owner.as_ref().map(|next| format!(" -> {next}")).unwrap_or_default();
-            let LeaseStatus { shard_id, checkpoint, counter, .. } = lease;
+            let LeaseStatus { stream_id, shard_id, checkpoint, counter, .. } = lease;
+            let stream = stream_id.as_ref().map(|stream| format!("{stream}:")).unwrap_or_default();
             let throughput = lease.throughput_kbps.unwrap_or(0.0);
             writeln!(
                 f,
-                "lease    {shard_id}  {owner}{next}  at {checkpoint}  counter {counter}  {throughput:.1} KiB/s"
+                "lease    {stream}{shard_id}  {owner}{next}  at {checkpoint}  counter {counter}  {throughput:.1} KiB/s"
             )?;
         }
         Ok(())

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use kpl::{HashKeyRange, ShardId};
 
-use crate::checkpoint::{Checkpoint, PendingCheckpoint};
+use crate::{
+    checkpoint::{Checkpoint, PendingCheckpoint},
+    stream::StreamId,
+};
 
 pub(crate) mod dynamodb;
 pub(crate) mod item;
@@ -12,7 +15,7 @@ pub(crate) mod item;
 pub(crate) mod memory;
 pub(crate) mod store;
 
-/// Key of a lease in its table. For an application with one stream it is the shard id.
+/// Key of a lease in its table: the shard id, in applications of several streams after the stream's id and a colon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LeaseKey(Arc<str>);
 
@@ -51,9 +54,13 @@ macro_rules! text_id {
 text_id!(pub(crate) LeaseKey);
 text_id!(pub WorkerId);
 
-impl From<&ShardId> for LeaseKey {
-    fn from(shard_id: &ShardId) -> Self {
-        Self::new(shard_id.as_str())
+impl LeaseKey {
+    /// Key of the lease for a shard of this stream, or of the only one.
+    pub(crate) fn of(stream: Option<&StreamId>, shard_id: &ShardId) -> Self {
+        match stream {
+            Some(stream) => Self::new(format!("{stream}:{shard_id}")),
+            None => Self::new(shard_id.as_str()),
+        }
     }
 }
 
@@ -62,6 +69,8 @@ impl From<&ShardId> for LeaseKey {
 pub(crate) struct Lease {
     /// Key of the item.
     pub(crate) key: LeaseKey,
+    /// The stream of the shard, in applications of several streams.
+    pub(crate) stream: Option<StreamId>,
     /// The shard that this lease is for.
     pub(crate) shard_id: ShardId,
     /// The worker that owns the lease or, during a handoff, is about to. None: unassigned.
@@ -90,10 +99,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A new lease without owner, for a shard that nobody has processed yet.
+    /// A new lease without owner, for a shard that nobody has processed yet, of an application's only stream.
     pub(crate) fn unowned(shard_id: ShardId, checkpoint: Checkpoint) -> Self {
         Self {
-            key: LeaseKey::from(&shard_id),
+            key: LeaseKey::of(None, &shard_id),
+            stream: None,
             shard_id,
             owner: None,
             checkpoint_owner: None,
@@ -107,6 +117,11 @@ impl Lease {
             hash_key_range: None,
             throughput_kbps: None,
         }
+    }
+
+    /// Key of the lease of another shard of the same stream.
+    pub(crate) fn sibling_key(&self, shard_id: &ShardId) -> LeaseKey {
+        LeaseKey::of(self.stream.as_ref(), shard_id)
     }
 
     /// The worker that processes the shard now: during a handoff the old owner, otherwise the owner.

@@ -68,9 +68,10 @@
 //! | file | what |
 //! |---|---|
 //! | `worker`, `config` | a worker's life; its settings |
+//! | `stream` | a stream that the worker reads |
 //! | `processor`, `checkpointer`, `record` | what applications implement and are given |
-//! | `coordination/*` | one loop each: membership, leader, assigner, discovery, keeper; shard sync |
-//! | `for_each`, `streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
+//! | `coordination/*` | one loop each: membership, leader, assigner, auditor, discovery, keeper; catalog of streams |
+//! | `for_each`, `shard_streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
 //! | `handle`, `shard_status` | a worker on a task of its own, and what its shards are doing |
 //! | `shard`, `shard/*` | one task per lease: run and feed processors, end a shard, contain failures |
 //! | `retrieval/*` | reading a shard ahead of its processor: polling, fan-out, the buffer between |
@@ -100,7 +101,8 @@ mod record;
 mod retrieval;
 mod shard;
 mod shard_status;
-mod streams;
+mod shard_streams;
+mod stream;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 #[cfg(test)]
@@ -111,8 +113,8 @@ mod worker;
 pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
 pub use checkpointer::{Checkpointer, PreparedCheckpoint};
 pub use config::{
-    Assignment, CheckpointEvery, Deaggregation, ErrorPolicy, FailedRecords, FanOut, InitialPosition, Retrieval,
-    WorkerBuilder,
+    Assignment, CheckpointEvery, Deaggregation, ErrorPolicy, FailedRecords, FanOut, FormerStreams, InitialPosition,
+    Retrieval, StreamConfig, StreamSource, Streams, WorkerBuilder,
 };
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
@@ -125,7 +127,8 @@ pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
 pub use shard_status::{ShardPhase, ShardStatus};
-pub use streams::{ShardStream, ShardStreams, Stopper};
+pub use shard_streams::{ShardStream, ShardStreams, Stopper};
+pub use stream::StreamId;
 pub use worker::Worker;
 
 /// Any error of user code, of the SDK or of a service.

@@ -1,6 +1,7 @@
 //! The decisions, free of I/O: no `async`, no clock, no SDK. Each takes what was seen and when, and says what to do.
 
 pub(crate) mod assignment;
+pub(crate) mod audit;
 pub(crate) mod cleanup;
 pub(crate) mod coverage;
 pub(crate) mod cpu;
@@ -9,6 +10,7 @@ pub(crate) mod deaggregate;
 pub(crate) mod due;
 pub(crate) mod failures;
 pub(crate) mod fleet_view;
+pub(crate) mod former_streams;
 pub(crate) mod leadership;
 pub(crate) mod membership;
 pub(crate) mod pacing;

@@ -8,7 +8,8 @@
 //! | LeaseAssignmentManager | TotalLeases, NumWorkers, ExpiredLeases, LeaseSpillover (gauges), NumOfLeasesReassignment, FailedAssignmentCount, Success, Time |
 //! | WorkerMetricStatsReporter | Success, Time |
 //! | LeaderDecider | LeaderDecider:IsLeader (gauge) |
-//! | PeriodicShardSyncManager | NumStreamsWithPartialLeases (gauge), Success |
+//! | PeriodicShardSyncManager | NumStreamsWithPartialLeases, NumStreamsToSync (gauges), Success |
+//! | MultiStreamTracker | ActiveStreams.Count, StreamsPendingDeletion.Count (gauges), DeletedStreams.Count |
 //!
 //! Those without "gauge" are counters, or histograms in milliseconds where the name ends in Time.
 
@@ -71,9 +72,22 @@ impl Recorder {
             .set(f64::from(u8::from(leader)));
     }
 
-    pub(crate) fn hole(&self, found: bool) {
-        gauge!("NumStreamsWithPartialLeases", "Operation" => "PeriodicShardSyncManager")
-            .set(f64::from(u8::from(found)));
+    /// Of all streams: how many have leases with a hole, and how many are being synced.
+    pub(crate) fn audited(&self, holes: usize, syncs: usize) {
+        const OPERATION: &str = "PeriodicShardSyncManager";
+        gauge!("NumStreamsWithPartialLeases", "Operation" => OPERATION).set(holes as f64);
+        gauge!("NumStreamsToSync", "Operation" => OPERATION).set(syncs as f64);
+    }
+
+    /// How many streams are read, and how many have leases and are not listed any more.
+    pub(crate) fn streams(&self, active: usize, missing: usize) {
+        const OPERATION: &str = "MultiStreamTracker";
+        gauge!("ActiveStreams.Count", "Operation" => OPERATION).set(active as f64);
+        gauge!("StreamsPendingDeletion.Count", "Operation" => OPERATION).set(missing as f64);
+    }
+
+    pub(crate) fn former_stream_deleted(&self) {
+        counter!("DeletedStreams.Count", "Operation" => "MultiStreamTracker").increment(1);
     }
 
     pub(crate) fn synced(&self, success: bool) {

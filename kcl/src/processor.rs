@@ -10,12 +10,15 @@ use crate::{
     checkpointer::Checkpointer,
     lease::WorkerId,
     record::RecordBatch,
+    stream::StreamId,
 };
 
 /// The shard that a processor is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardContext {
+    /// The stream of the shard.
+    pub stream_id: StreamId,
     /// The shard.
     pub shard_id: ShardId,
     /// The worker that runs the processor.

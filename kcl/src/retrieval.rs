@@ -11,6 +11,7 @@ use crate::{
     event::{Event, chain},
     kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord, StartAt},
     logic::cursor::Cursor,
+    stream::{Stream, StreamId},
 };
 
 pub(crate) mod buffer;
@@ -39,9 +40,15 @@ pub(crate) struct Reading {
 impl Reading {
     /// Starts reading. `latest_as_of` is the time that [`StartAt::Latest`] stands for should it be needed again: asking
     /// for the latest record twice would leave out what came between.
-    pub(crate) fn start(context: Arc<Context>, shard_id: ShardId, start: StartAt, latest_as_of: SystemTime) -> Self {
+    pub(crate) fn start(
+        context: Arc<Context>,
+        stream: Arc<Stream>,
+        shard_id: ShardId,
+        start: StartAt,
+        latest_as_of: SystemTime,
+    ) -> Self {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
-        let reader = Reader { context, shard_id, cursor: Cursor::new(start, latest_as_of), sender };
+        let reader = Reader { context, stream, shard_id, cursor: Cursor::new(start, latest_as_of), sender };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
@@ -56,6 +63,7 @@ impl Reading {
 /// What both ways of reading share: where the shard is read, and where its records go.
 struct Reader {
     context: Arc<Context>,
+    stream: Arc<Stream>,
     shard_id: ShardId,
     cursor: Cursor,
     sender: buffer::Sender,
@@ -70,8 +78,8 @@ impl Reader {
             match fan_out::read(&mut self, &fan_out).await {
                 fan_out::Ended::Done(Done) => return,
                 fan_out::Ended::Refused(error) => {
-                    let (shard_id, error) = (self.shard_id.clone(), chain(&error));
-                    self.context.events.emit(Event::FanOutRefused { shard_id, error });
+                    let (stream_id, shard_id) = self.ids();
+                    self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
                 }
             }
         }
@@ -87,9 +95,16 @@ impl Reader {
         Done
     }
 
+    /// For events.
+    fn ids(&self) -> (StreamId, ShardId) {
+        (self.stream.id.clone(), self.shard_id.clone())
+    }
+
     fn report(&self, error: &KinesisError) {
+        let (stream_id, shard_id) = self.ids();
         self.context.events.emit(Event::ReadFailed {
-            shard_id: self.shard_id.clone(),
+            stream_id,
+            shard_id,
             error: chain(error),
             throttled: error.kind == KinesisErrorKind::Throttled,
         });
@@ -97,11 +112,12 @@ impl Reader {
 
     /// If the stream exists without this shard, the shard is past its retention: it has ended, and these follow it.
     async fn children_of_trimmed_shard(&self) -> Option<Vec<ChildShard>> {
-        let shards = self.context.kinesis.list_shards(None).await.ok()?;
+        let shards = self.stream.kinesis.list_shards(None).await.ok()?;
         if shards.is_empty() || shards.iter().any(|shard| shard.id == self.shard_id) {
             return None;
         }
-        self.context.events.emit(Event::ShardTrimmed { shard_id: self.shard_id.clone() });
+        let (stream_id, shard_id) = self.ids();
+        self.context.events.emit(Event::ShardTrimmed { stream_id, shard_id });
         let follows = shards.into_iter().filter(|shard| shard.parents.contains(&self.shard_id));
         let child = |shard: crate::kinesis::Shard| ChildShard {
             id: shard.id,

@@ -14,9 +14,10 @@ use crate::{
         keeper::{Keeper, LeaseHandle, LeaseState},
     },
     event::{Event, chain},
-    lease::{Lease, LeaseKey},
+    lease::Lease,
     processor::ProcessorFactory,
     shard_status::ShardPhase,
+    stream::{Stream, StreamId},
 };
 
 mod contained;
@@ -43,6 +44,7 @@ enum Interrupt {
 /// Processes the shard of one lease.
 pub(crate) struct ShardTask<F> {
     context: Arc<Context>,
+    stream: Arc<Stream>,
     factory: Arc<F>,
     stop: CancellationToken,
     lease: Lease,
@@ -55,16 +57,21 @@ pub(crate) struct ShardTask<F> {
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Takes the lease and processes its shard until the shard's end, the lease's loss, or `stop`.
     pub(crate) async fn run(context: Arc<Context>, factory: Arc<F>, lease: Lease, stop: CancellationToken) {
-        let shard_id = lease.shard_id.clone();
-        let Some((keeper, handle)) = Keeper::take(Arc::clone(&context), lease).await else {
+        let (shard_id, key) = (lease.shard_id.clone(), lease.key.clone());
+        let Some(stream) = context.catalog.stream_of(&lease, &context.events).await else {
+            debug!(%key, "stream of the lease is not known");
+            return;
+        };
+        let stream_id = stream.id.clone();
+        let Some((keeper, handle)) = Keeper::take(Arc::clone(&context), stream_id.clone(), lease).await else {
             debug!(%shard_id, "lease is not ours after all");
             return;
         };
         let lease = keeper.lease().clone();
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
         let fencing_token = lease.counter;
-        context.board.add(shard_id.clone(), lease.checkpoint.clone());
-        let mut task = Self { context, factory, stop, lease, handle, fencing_token, _keeper: keeper };
+        context.board.add(key, stream_id.clone(), shard_id.clone(), lease.checkpoint.clone());
+        let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, _keeper: keeper };
         match task.process().await {
             Ok(()) => {
                 task.phase(ShardPhase::Ended);
@@ -73,17 +80,22 @@ impl<F: ProcessorFactory> ShardTask<F> {
             Err(Interrupt::GiveUp) => task.give_up().await,
             Err(Interrupt::Lost) => {
                 task.context.metrics.lease_lost();
-                task.context.events.emit(Event::LeaseLost { shard_id });
+                task.context.events.emit(Event::LeaseLost { stream_id, shard_id });
             }
         }
     }
 
     fn phase(&self, phase: ShardPhase) {
-        self.context.board.change(self.shard_id(), |status| status.phase = phase);
+        self.context.board.change(&self.lease.key, |status| status.phase = phase);
     }
 
     fn shard_id(&self) -> &ShardId {
         &self.lease.shard_id
+    }
+
+    /// For events.
+    fn ids(&self) -> (StreamId, ShardId) {
+        (self.stream.id.clone(), self.lease.shard_id.clone())
     }
 
     /// Ok: the shard is processed to its end.
@@ -91,7 +103,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if self.lease.is_ended() {
             return Ok(());
         }
-        self.context.events.emit(Event::LeaseTaken { shard_id: self.shard_id().clone() });
+        let (stream_id, shard_id) = self.ids();
+        self.context.events.emit(Event::LeaseTaken { stream_id, shard_id });
         self.wait_for_parents().await?;
         self.run_processors().await
     }
@@ -131,7 +144,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn is_done_with(&self, parent: &ShardId) -> bool {
-        match self.context.store.get(&LeaseKey::from(parent)).await {
+        match self.context.store.get(&self.lease.sibling_key(parent)).await {
             Ok(lease) => lease.is_none_or(|lease| lease.checkpoint == Checkpoint::ShardEnd),
             Err(error) => {
                 self.context.table_failed(&error);
@@ -148,24 +161,24 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn give_up(&self) {
-        let shard_id = self.shard_id().clone();
+        let (stream_id, shard_id) = self.ids();
         let lost_before = self.handle.is_lost();
         if timeout(self.context.settings.lease_duration, self.handle.give_up()).await.is_err() || lost_before {
-            self.context.events.emit(Event::LeaseLost { shard_id });
+            self.context.events.emit(Event::LeaseLost { stream_id, shard_id });
         } else {
-            self.context.events.emit(Event::LeaseReleased { shard_id });
+            self.context.events.emit(Event::LeaseReleased { stream_id, shard_id });
         }
     }
 
     fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {
-        let (shard_id, error) = (self.shard_id().clone(), chain(error.as_ref()));
-        self.context.events.emit(Event::ProcessorFailed { shard_id, error, retry_in });
+        let ((stream_id, shard_id), error) = (self.ids(), chain(error.as_ref()));
+        self.context.events.emit(Event::ProcessorFailed { stream_id, shard_id, error, retry_in });
     }
 }
 
 impl<F> Drop for ShardTask<F> {
     fn drop(&mut self) {
-        self.context.board.remove(&self.lease.shard_id);
+        self.context.board.remove(&self.lease.key);
     }
 }
 

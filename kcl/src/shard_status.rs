@@ -8,7 +8,7 @@ use std::{
 
 use kpl::ShardId;
 
-use crate::checkpoint::Checkpoint;
+use crate::{checkpoint::Checkpoint, lease::LeaseKey, stream::StreamId};
 
 /// Where a shard is in its life on a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub enum ShardPhase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardStatus {
+    /// The stream of the shard.
+    pub stream_id: StreamId,
     /// The shard.
     pub shard_id: ShardId,
     /// Where it is in its life.
@@ -52,32 +54,32 @@ pub struct ShardStatus {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     /// Changed by each shard's task, a line at a time.
-    shards: Mutex<BTreeMap<ShardId, ShardStatus>>,
+    shards: Mutex<BTreeMap<LeaseKey, ShardStatus>>,
 }
 
 impl Board {
-    fn shards(&self) -> MutexGuard<'_, BTreeMap<ShardId, ShardStatus>> {
+    fn shards(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, ShardStatus>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All shards, by id.
+    /// All shards, by stream and id.
     pub(crate) fn all(&self) -> Vec<ShardStatus> {
         self.shards().values().cloned().collect()
     }
 
-    pub(crate) fn add(&self, shard_id: ShardId, checkpoint: Checkpoint) {
+    pub(crate) fn add(&self, key: LeaseKey, stream_id: StreamId, shard_id: ShardId, checkpoint: Checkpoint) {
         let phase = ShardPhase::WaitingForParents;
-        let status = ShardStatus { shard_id: shard_id.clone(), phase, checkpoint, behind_latest: None, failures: 0 };
-        self.shards().insert(shard_id, status);
+        let status = ShardStatus { stream_id, shard_id, phase, checkpoint, behind_latest: None, failures: 0 };
+        self.shards().insert(key, status);
     }
 
-    pub(crate) fn change(&self, shard_id: &ShardId, change: impl FnOnce(&mut ShardStatus)) {
-        if let Some(status) = self.shards().get_mut(shard_id) {
+    pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut ShardStatus)) {
+        if let Some(status) = self.shards().get_mut(key) {
             change(status);
         }
     }
 
-    pub(crate) fn remove(&self, shard_id: &ShardId) {
-        self.shards().remove(shard_id);
+    pub(crate) fn remove(&self, key: &LeaseKey) {
+        self.shards().remove(key);
     }
 }

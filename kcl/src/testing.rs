@@ -13,8 +13,10 @@ use crate::{
     logic::progress::Progress,
     processor::{RecordProcessor, ShardContext},
     record::{Record, RecordBatch},
+    stream::StreamId,
 };
 
+const STREAM: &str = "test-stream";
 const SHARD: &str = "shardId-000000000000";
 const WORKER: &str = "test-worker";
 
@@ -92,6 +94,7 @@ impl<P: RecordProcessor> TestShard<P> {
             ..Lease::unowned(ShardId::from(SHARD), checkpoint.clone())
         };
         let shard = ShardContext {
+            stream_id: StreamId::from(STREAM),
             shard_id: lease.shard_id.clone(),
             worker_id: WorkerId::from(WORKER),
             checkpoint: checkpoint.clone(),

@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
-    config::{Settings, WorkerBuilder},
+    config::{Settings, StreamSource, WorkerBuilder},
     coordination::{
-        Context, assigner::Assigner, discovery::Discovery, leader::Leader, membership::Membership, shard_sync,
+        Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, leader::Leader, membership::Membership,
+        shard_sync,
     },
     error::WorkerError,
     event::{Event, Events},
-    kinesis::Kinesis,
     lease::{
         Lease, LeaseKey,
         store::{FleetVersion, LeaseStore},
@@ -57,10 +57,11 @@ impl<F> fmt::Debug for Worker<F> {
 }
 
 impl Worker<()> {
-    /// Starts to build a worker of `application` for `stream`, which is a name or an ARN. Workers with the same
-    /// application name share the stream's shards; the name is also that of the lease table.
-    pub fn builder(aws: &SdkConfig, application: impl Into<String>, stream: impl Into<String>) -> WorkerBuilder {
-        WorkerBuilder::new(aws, application.into(), stream.into())
+    /// Starts to build a worker of `application` for `stream`, which is a name, an ARN, or several of them as
+    /// [`Streams`](crate::Streams). Workers with the same application name share the streams' shards; the name is also
+    /// that of the lease table.
+    pub fn builder(aws: &SdkConfig, application: impl Into<String>, stream: impl Into<StreamSource>) -> WorkerBuilder {
+        WorkerBuilder::new(aws, application.into(), stream.into().0)
     }
 }
 
@@ -68,11 +69,11 @@ impl<F: ProcessorFactory> Worker<F> {
     pub(crate) fn new(
         settings: Settings,
         events: Events,
-        kinesis: Arc<dyn Kinesis>,
+        catalog: Catalog,
         store: Arc<dyn LeaseStore>,
         factory: F,
     ) -> Self {
-        let context = Context::new(settings, events, kinesis, store);
+        let context = Context::new(settings, events, catalog, store);
         Self { context: Arc::new(context), factory: Arc::new(factory) }
     }
 
@@ -123,14 +124,39 @@ impl<F: ProcessorFactory> Worker<F> {
 
 /// Checks, before anything is changed, that stream and lease table can be used.
 async fn enter(context: &Context) -> Result<(), WorkerError> {
-    let stream = shard_sync::wait_until_active(context).await?;
+    match &context.catalog {
+        Catalog::One(stream) => {
+            let stream = shard_sync::wait_until_active(stream).await?;
+            enter_table(context).await?;
+            let noted = context.store.claim_stream(&stream).await?;
+            if noted != stream {
+                return Err(WorkerError::other_stream(&context.settings.table, &stream, &noted));
+            }
+            Ok(())
+        }
+        Catalog::Several(several) => {
+            let listing = several.resolve(&context.events).await;
+            // One that is missing must not keep the others waiting; if all are, it is the configuration that is wrong.
+            match listing.failed.into_iter().next() {
+                Some((stream, error)) if listing.streams.is_empty() => Err(WorkerError::of_stream(&stream, error)),
+                _ => enter_table(context).await,
+            }
+        }
+    }
+}
+
+async fn enter_table(context: &Context) -> Result<(), WorkerError> {
     context.store.prepare().await?;
     declare(context).await?;
-    let noted = context.store.claim_stream(&stream).await?;
-    if noted != stream {
-        return Err(WorkerError::other_stream(&context.settings.table, &stream, &noted));
+    if context.store.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
+        return Ok(());
     }
-    Ok(())
+    let (theirs, ours) = match &context.catalog {
+        Catalog::One(_) => ("several streams", "one"),
+        Catalog::Several(_) => ("one stream", "several"),
+    };
+    let reason = format!("its leases are of an application of {theirs}, and this one is of {ours}");
+    Err(foreign(context, reason))
 }
 
 /// Makes sure that the table belongs to a fleet of KCL 3.x in the layout of one table.
@@ -241,7 +267,10 @@ impl<F: ProcessorFactory> Running<F> {
             return;
         }
         let key = lease.key.clone();
-        let span = info_span!("kcl.shard", shard_id = %lease.shard_id);
+        let span = match &lease.stream {
+            Some(stream) => info_span!("kcl.shard", stream_id = %stream, shard_id = %lease.shard_id),
+            None => info_span!("kcl.shard", shard_id = %lease.shard_id),
+        };
         let (context, factory) = (Arc::clone(&self.context), Arc::clone(&self.factory));
         let task = ShardTask::run(context, factory, lease, self.shards_stop.clone());
         let id = self.shards.spawn(task.instrument(span)).id();

@@ -5,12 +5,14 @@ use std::{fmt, future::Future, sync::Arc};
 use futures::future::{BoxFuture, FutureExt as _};
 use kpl::ShardId;
 
-use crate::{BoxError, record::Record};
+use crate::{BoxError, record::Record, stream::StreamId};
 
 /// Records that a processor failed to process, for [`ErrorPolicy::dead_letter_after`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedRecords {
+    /// The stream of the shard.
+    pub stream_id: StreamId,
     /// Their shard.
     pub shard_id: ShardId,
     /// The batch that failed, or with [`ErrorPolicy::isolate`] the one record.

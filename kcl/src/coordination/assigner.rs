@@ -1,5 +1,5 @@
-//! SHELL: the leader's cycle. Scans the table, creates missing leases, gives leases to workers, deletes what is done with.
-//! Decided by [`logic`](crate::logic): `fleet_view`, `coverage`, `assignment`, `cleanup`. A worker that expects to lead
+//! SHELL: the leader's cycle. Scans the table, has missing leases created, gives leases to workers, deletes what is done
+//! with. Decided by [`logic`](crate::logic): `fleet_view`, `assignment`, `cleanup`. A worker that expects to lead
 //! soon only looks on.
 //!
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
@@ -14,17 +14,16 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use kpl::HashKeyRange;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, leader::Reign, membership::WorkerItem, shard_sync};
+use super::{Context, auditor::Auditor, leader::Reign, membership::WorkerItem};
 use crate::{
     config::Assignment,
-    event::{Event, chain},
+    event::Event,
     lease::{
         Conditional, Lease, WorkerId,
         store::{StoreError, TableScan},
@@ -32,7 +31,6 @@ use crate::{
     logic::{
         assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
         cleanup,
-        coverage::find_hole,
         fleet_view::FleetView,
         utilization,
     },
@@ -43,11 +41,6 @@ use crate::{
 const CONCURRENT_WRITES: usize = 16;
 /// Between two scans, for each lease of the table; bounded below by the assignment interval.
 const TIME_PER_LEASE: Duration = Duration::from_millis(1);
-/// Cycles in a row that must see the same hole in the hash key space before shards are synced.
-/// Source: KCL `leasesRecoveryAuditorInconsistencyConfidenceThreshold`.
-const HOLE_CONFIDENCE: u32 = 3;
-/// Least time between two syncs that are not asked for by an empty table.
-const SYNC_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two balancings by utilization, so that the workers' metrics can follow.
 /// Source: KCL `varianceBalancingFrequency` times `leaseAssignmentIntervalMillis`.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(60);
@@ -60,21 +53,21 @@ pub(crate) struct Assigner {
     reign: watch::Receiver<Reign>,
     /// Kept from when the leader is suspected to be gone, so that an heir knows which leases expire.
     view: FleetView,
+    auditor: Auditor,
     term: Term,
 }
 
 /// What is remembered while leading.
 #[derive(Default)]
 struct Term {
-    hole: Option<(HashKeyRange, u32)>,
-    synced: Option<Instant>,
     balanced: Option<Instant>,
     malformed: Vec<String>,
 }
 
 impl Assigner {
     pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> Self {
-        Self { context, reign, view: FleetView::default(), term: Term::default() }
+        let auditor = Auditor::new(Arc::clone(&context));
+        Self { context, reign, view: FleetView::default(), auditor, term: Term::default() }
     }
 
     /// Handles: changes of leadership, time for a cycle, a nudge, cancellation.
@@ -120,30 +113,35 @@ impl Assigner {
 
     fn forget(&mut self) {
         self.view = FleetView::default();
+        self.end_term();
+    }
+
+    fn end_term(&mut self) {
+        self.auditor.forget();
         self.term = Term::default();
+    }
+
+    async fn scan(&self) -> Result<TableScan, StoreError> {
+        let mut scan = self.context.store.scan().await?;
+        let foreign = scan.leases.extract_if(.., |lease| !self.context.catalog.fits(lease));
+        scan.malformed.extend(foreign.map(|lease| lease.key.as_str().to_owned()));
+        Ok(scan)
     }
 
     /// Only looks, so as to know the leases' ages when it comes to leading.
     async fn watch(&mut self) -> Result<(), StoreError> {
-        self.term = Term::default();
-        let scan = self.context.store.scan().await?;
+        self.end_term();
+        let scan = self.scan().await?;
         self.view.observe(&scan, Instant::now(), self.context.clock.seconds());
         Ok(())
     }
 
     async fn cycle(&mut self) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let mut scan = self.context.store.scan().await?;
+        let mut scan = self.scan().await?;
         self.report_malformed(&scan);
-        if self.needs_sync(&scan.leases) {
-            self.term.synced = Some(Instant::now());
-            let synced = shard_sync::sync(&self.context, &scan.leases).await;
-            self.context.metrics.synced(synced.is_ok());
-            match synced {
-                Ok(0) => {}
-                Ok(_) => scan = self.context.store.scan().await?,
-                Err(error) => self.context.events.emit(Event::ShardSyncFailed { error: chain(&error) }),
-            }
+        if self.auditor.run(&scan.leases).await {
+            scan = self.scan().await?;
         }
         let now = Instant::now();
         self.view.observe(&scan, now, self.context.clock.seconds());
@@ -172,23 +170,6 @@ impl Assigner {
                 self.context.events.emit(Event::LeasesMalformed { keys: scan.malformed.clone() });
             }
         }
-    }
-
-    /// On an empty table at once; otherwise once per term, and when leases leave the same hole again and again.
-    fn needs_sync(&mut self, leases: &[Lease]) -> bool {
-        if leases.is_empty() || self.term.synced.is_none() {
-            return true;
-        }
-        let live = leases.iter().filter(|lease| !lease.is_ended());
-        let hole = find_hole(live.filter_map(|lease| lease.hash_key_range));
-        self.term.hole = match (hole, self.term.hole.take()) {
-            (Some(hole), Some((known, seen))) if hole == known => Some((hole, seen + 1)),
-            (Some(hole), _) => Some((hole, 1)),
-            (None, _) => None,
-        };
-        self.context.metrics.hole(self.term.hole.is_some());
-        let rested = self.term.synced.is_none_or(|synced| synced.elapsed() >= SYNC_INTERVAL);
-        rested && self.term.hole.is_some_and(|(_, seen)| seen >= HOLE_CONFIDENCE)
     }
 
     fn candidates(&self, scan: &TableScan, now: Instant) -> Vec<Candidate> {
@@ -259,13 +240,16 @@ impl Assigner {
     }
 
     async fn clean_up(&self, scan: &TableScan, now: Instant) -> Result<(), StoreError> {
-        let mut deleted = Vec::new();
-        for key in cleanup::plan(&scan.leases) {
-            self.context.store.delete(&key).await?;
-            deleted.extend(scan.leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));
-        }
-        if !deleted.is_empty() {
-            self.context.events.emit(Event::LeasesCleanedUp { shards: deleted });
+        for (stream_id, leases) in self.context.catalog.by_stream(&scan.leases) {
+            let keys = cleanup::plan(&leases);
+            for key in &keys {
+                self.context.store.delete(key).await?;
+            }
+            if !keys.is_empty() {
+                let deleted = leases.iter().filter(|lease| keys.contains(&lease.key));
+                let shards = deleted.map(|lease| lease.shard_id.clone()).collect();
+                self.context.events.emit(Event::LeasesCleanedUp { stream_id, shards });
+            }
         }
         for worker in self.view.stale_workers(STALE_WORKER_AGE, now) {
             self.context.store.delete_worker(&worker).await?;

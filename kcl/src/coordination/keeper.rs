@@ -28,6 +28,7 @@ use crate::{
         renewal::{Refusal, judge},
         throughput,
     },
+    stream::StreamId,
 };
 
 #[cfg(any(test, feature = "test-util"))]
@@ -107,6 +108,7 @@ impl LeaseHandle {
 /// Owns one lease.
 pub(crate) struct Keeper {
     context: Arc<Context>,
+    stream_id: StreamId,
     lease: Lease,
     /// When the last successful write began: from then on others count the lease's age.
     confirmed: Instant,
@@ -122,12 +124,13 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Takes charge of a lease that the table says is ours. Writes once, to be sure; None if it is not ours.
-    pub(crate) async fn take(context: Arc<Context>, lease: Lease) -> Option<(Self, LeaseHandle)> {
+    pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (state, observer) = watch::channel(LeaseState::Held);
         let (now, delivered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let mut keeper = Self {
             context,
+            stream_id,
             lease,
             confirmed: now,
             renew_at: now,
@@ -302,8 +305,8 @@ impl Keeper {
         if handoff_is_news {
             self.handoff_deadline = Some(Instant::now() + self.context.settings.handoff_timeout);
             self.state.send_replace(LeaseState::HandoffRequested);
-            let shard_id = self.lease.shard_id.clone();
-            self.context.events.emit(Event::HandoffRequested { shard_id });
+            let (stream_id, shard_id) = (self.stream_id.clone(), self.lease.shard_id.clone());
+            self.context.events.emit(Event::HandoffRequested { stream_id, shard_id });
         }
         Ok(done)
     }

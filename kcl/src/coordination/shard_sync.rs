@@ -1,16 +1,25 @@
-//! SHELL: creates the leases that the stream's shards need. Planned by [`logic::shard_sync`](crate::logic::shard_sync).
+//! SHELL: creates the leases that a stream's shards need, and completes those that lack something. Planned by
+//! [`logic`](crate::logic): `shard_sync`, `audit`.
 
 use std::{collections::HashSet, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
+use kpl::ShardId;
 
 use super::Context;
 use crate::{
     error::WorkerError,
     event::Event,
     kinesis::{KinesisError, KinesisErrorKind, Shard, StreamIdentity},
-    lease::{Conditional, Lease, LeaseKey},
-    logic::shard_sync::{Inconsistent, plan_first, plan_missing},
+    lease::{
+        Conditional, Lease,
+        store::{Addition, StoreError},
+    },
+    logic::{
+        audit::{Completion, complete},
+        shard_sync::{Inconsistent, plan_first, plan_missing},
+    },
+    stream::Stream,
 };
 
 /// Why shards could not be synced; the next cycle tries again.
@@ -20,52 +29,83 @@ pub(crate) enum SyncError {
     List(#[from] KinesisError),
     #[error("the listed shards contradict each other, a resharding may be under way: {0:?}")]
     Inconsistent(Inconsistent),
-    #[error("leases cannot be created")]
-    Create(#[from] crate::lease::store::StoreError),
+    #[error("leases cannot be written")]
+    Write(#[from] StoreError),
 }
 
-/// Creates what is missing beside the leases that exist, and returns how many leases were created.
-pub(crate) async fn sync(context: &Context, leases: &[Lease]) -> Result<usize, SyncError> {
-    let position = &context.settings.initial_position;
-    let plan = if leases.is_empty() {
-        let shards = list(context, true).await?;
-        plan_first(&shards, position)
-    } else {
-        let leased: HashSet<LeaseKey> = leases.iter().map(|lease| lease.key.clone()).collect();
-        plan_missing(&list(context, false).await?, &leased, position)
-    };
+/// Creates what is missing beside the stream's leases that exist. True: leases were created or deleted.
+pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) -> Result<bool, SyncError> {
+    let position = &stream.initial_position;
+    if leases.is_empty() {
+        let plan = plan_first(&list(stream, true).await?, position);
+        return create(context, stream, plan).await;
+    }
+    let shards = list(stream, false).await?;
+    let leased: HashSet<ShardId> = leases.iter().map(|lease| lease.shard_id.clone()).collect();
+    let created = create(context, stream, plan_missing(&shards, &leased, position)).await?;
+    let deleted = complete_leases(context, stream, leases, &shards).await?;
+    Ok(created || deleted)
+}
+
+async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inconsistent>) -> Result<bool, SyncError> {
     let mut created = Vec::new();
     for lease in plan.map_err(SyncError::Inconsistent)? {
+        let lease = stream.lease(lease);
         // In order, oldest first: an interruption must not leave a child without its ancestors.
         match context.store.create(&lease).await? {
             Conditional::Applied => created.push(lease.shard_id),
             Conditional::Conflict(_) => {}
         }
     }
-    let count = created.len();
-    if count > 0 {
-        context.events.emit(Event::LeasesCreated { shards: created });
+    let any = !created.is_empty();
+    if any {
+        context.events.emit(Event::LeasesCreated { stream_id: stream.id.clone(), shards: created });
     }
-    Ok(count)
+    Ok(any)
+}
+
+/// True: leases were deleted.
+async fn complete_leases(
+    context: &Context,
+    stream: &Stream,
+    leases: &[&Lease],
+    shards: &[Shard],
+) -> Result<bool, StoreError> {
+    let mut deleted = Vec::new();
+    for (key, completion) in complete(leases, shards) {
+        match completion {
+            Completion::Range(range) => context.store.add_to(&key, &Addition::HashKeyRange(range)).await?,
+            Completion::Children(children) => context.store.add_to(&key, &Addition::Children(children)).await?,
+            Completion::Garbage => {
+                context.store.delete(&key).await?;
+                deleted.extend(leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));
+            }
+        }
+    }
+    let any = !deleted.is_empty();
+    if any {
+        context.events.emit(Event::LeasesCleanedUp { stream_id: stream.id.clone(), shards: deleted });
+    }
+    Ok(any)
 }
 
 /// Lists shards, again and again while throttled.
-pub(crate) async fn list(context: &Context, for_initial_position: bool) -> Result<Vec<Shard>, KinesisError> {
-    let position = for_initial_position.then_some(&context.settings.initial_position);
-    (|| context.kinesis.list_shards(position)).retry(backoff()).when(is_transient).await
+pub(crate) async fn list(stream: &Stream, for_initial_position: bool) -> Result<Vec<Shard>, KinesisError> {
+    let position = for_initial_position.then_some(&stream.initial_position);
+    (|| stream.kinesis.list_shards(position)).retry(backoff()).when(is_transient).await
 }
 
 /// Waits while the stream is being created.
-pub(crate) async fn wait_until_active(context: &Context) -> Result<StreamIdentity, WorkerError> {
+pub(crate) async fn wait_until_active(stream: &Stream) -> Result<StreamIdentity, WorkerError> {
     /// Between looks at a stream that is being created.
     const POLL: Duration = Duration::from_secs(1);
     loop {
-        let described = (|| context.kinesis.describe()).retry(backoff()).when(is_transient).await;
-        let stream = described.map_err(|error| WorkerError::of_stream(&context.settings.stream, error))?;
-        if stream.active {
-            return Ok(stream.identity);
+        let described = (|| stream.kinesis.describe()).retry(backoff()).when(is_transient).await;
+        let found = described.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
+        if found.active {
+            return Ok(found.identity);
         }
-        tracing::info!(stream = context.settings.stream, "waiting for the stream to become active");
+        tracing::info!(stream = stream.given, "waiting for the stream to become active");
         tokio::time::sleep(POLL).await;
     }
 }

@@ -34,14 +34,19 @@ pub(crate) struct SdkKinesis {
 
 impl SdkKinesis {
     /// SDK retries are off: how and when to try again is this library's business. The application's own time-outs win.
-    pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
+    pub(crate) fn client(aws: &SdkConfig) -> Client {
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(TimeoutConfig::builder().operation_timeout(REQUEST_TIMEOUT));
         let config = aws_sdk_kinesis::config::Builder::from(aws)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts.build())
             .build();
-        Self { client: Client::from_conf(config), stream }
+        Client::from_conf(config)
+    }
+
+    /// A stream by its name or ARN. All streams of a worker share one client.
+    pub(crate) fn new(client: Client, stream: String) -> Self {
+        Self { client, stream }
     }
 
     fn name(&self) -> Option<String> {

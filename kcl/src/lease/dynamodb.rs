@@ -18,13 +18,13 @@ use tracing::warn;
 use super::{
     Conditional, Lease, LeaseKey, WorkerId,
     item::{self, Entity, Item, n, s},
-    store::{CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
+    store::{Addition, CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
 use crate::{
     coordination::{leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
 };
-use conditional::{owners_unchanged, written};
+use conditional::{added, owners_unchanged, written};
 use error::Call;
 
 mod conditional;
@@ -144,6 +144,10 @@ impl LeaseStore for DynamoDbLeaseStore {
         .boxed()
     }
 
+    fn sample(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        async move { Ok(self.first_items().await?.iter().filter_map(item::read_lease).collect()) }.boxed()
+    }
+
     fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>> {
         async move {
             let mut scan = TableScan::default();
@@ -261,6 +265,12 @@ impl LeaseStore for DynamoDbLeaseStore {
             .condition_expression(condition)
             .expression_attribute_values(":one", n(1));
         self.conditional_update(update).boxed()
+    }
+
+    fn add_to<'a>(&'a self, key: &'a LeaseKey, addition: &'a Addition) -> BoxFuture<'a, Result<(), StoreError>> {
+        let update = added(self.update(key.as_str()), addition).condition_expression("attribute_exists(leaseKey)");
+        // A lease that is gone needs nothing more.
+        async move { self.conditional_update(update).await.map(|_| ()) }.boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -18,6 +18,7 @@ use crate::{
     },
     kinesis::StreamIdentity,
     lease::{Lease, LeaseKey, WorkerId},
+    stream::StreamId,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -78,7 +79,8 @@ pub(crate) enum Entity {
 
 /// Whether a worker with this id would collide with another kind of item.
 pub(crate) fn is_reserved_key(key: &str) -> bool {
-    [LOCK_KEY, MIGRATION_KEY, "TableMigration3.5"].contains(&key) || key.starts_with("shardId-")
+    let of_stream = StreamId::from(key).account().is_some() || key.contains(":shardId-");
+    [LOCK_KEY, MIGRATION_KEY, "TableMigration3.5"].contains(&key) || key.starts_with("shardId-") || of_stream
 }
 
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
@@ -118,16 +120,22 @@ pub(crate) fn classify(item: &Item) -> Entity {
     }
 }
 
-/// Reads a lease of a single-stream application; None if the item is no such thing.
+/// Reads a lease; None if the item is no such thing.
 pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
-    if !matches!(text(item, ENTITY_TYPE), None | Some("LEASE")) || item.contains_key(STREAM_NAME) {
+    if !matches!(text(item, ENTITY_TYPE), None | Some("LEASE")) {
         return None;
     }
     let key = text(item, LEASE_KEY)?;
+    let stream = text(item, STREAM_NAME).map(StreamId::from);
+    let shard_id = match &stream {
+        Some(_) => text(item, SHARD_ID)?,
+        None => key,
+    };
     let checkpoint = Checkpoint::from_wire(text(item, CHECKPOINT)?, number(item, CHECKPOINT_SUB).unwrap_or(0)).ok()?;
     Some(Lease {
         key: LeaseKey::from(key),
-        shard_id: ShardId::from(text(item, SHARD_ID).unwrap_or(key)),
+        stream,
+        shard_id: ShardId::from(shard_id),
         owner: text(item, LEASE_OWNER).map(WorkerId::from),
         checkpoint_owner: text(item, CHECKPOINT_OWNER).map(WorkerId::from),
         counter: number(item, LEASE_COUNTER)?,
@@ -166,6 +174,10 @@ pub(crate) fn new_lease_item(lease: &Lease) -> Item {
         (CHECKPOINT_SUB.to_owned(), n(lease.checkpoint.sub_sequence_number())),
         (ENTITY_TYPE.to_owned(), s("LEASE")),
     ]);
+    if let Some(stream) = &lease.stream {
+        item.insert(STREAM_NAME.to_owned(), s(stream.as_str()));
+        item.insert(SHARD_ID.to_owned(), s(lease.shard_id.as_str()));
+    }
     if let Some(owner) = &lease.owner {
         item.insert(LEASE_OWNER.to_owned(), s(owner.as_str()));
     }

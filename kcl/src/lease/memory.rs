@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 
 use super::{
     Conditional, Lease, LeaseKey, WorkerId,
-    store::{CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
+    store::{Addition, CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
 use crate::{
     coordination::{leader::LockItem, membership::WorkerItem},
@@ -93,6 +93,10 @@ impl LeaseStore for MemoryLeaseStore {
         ready(Ok(noted)).boxed()
     }
 
+    fn sample(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        ready(Ok(self.state().leases.values().take(1).cloned().collect())).boxed()
+    }
+
     fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>> {
         let state = self.state();
         let leases = state.leases.values().cloned().collect();
@@ -171,6 +175,18 @@ impl LeaseStore for MemoryLeaseStore {
             found.counter += 1;
         };
         self.update(&lease.key, |found| same_owners(found, lease), change)
+    }
+
+    fn add_to<'a>(&'a self, key: &'a LeaseKey, addition: &'a Addition) -> BoxFuture<'a, Result<(), StoreError>> {
+        let mut state = self.state();
+        state.writes += 1;
+        if let Some(lease) = state.leases.get_mut(key) {
+            match addition {
+                Addition::HashKeyRange(range) => lease.hash_key_range = Some(*range),
+                Addition::Children(children) => lease.children.clone_from(children),
+            }
+        }
+        ready(Ok(())).boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -8,7 +8,7 @@
 //! (D) a condition that does not hold is [`Conditional::Conflict`], never an error.
 
 use futures::future::BoxFuture;
-use kpl::ShardId;
+use kpl::{HashKeyRange, ShardId};
 
 use crate::{
     BoxError,
@@ -107,6 +107,15 @@ impl StoreError {
     }
 }
 
+/// What is learned of a lease's shard from a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Addition {
+    /// Its part of the hash key space.
+    HashKeyRange(HashKeyRange),
+    /// The shards that follow it.
+    Children(Vec<ShardId>),
+}
+
 /// What a checkpoint writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CheckpointWrite {
@@ -172,6 +181,9 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// must be declared.
     fn claim_stream<'a>(&'a self, stream: &'a StreamIdentity) -> BoxFuture<'a, Result<StreamIdentity, StoreError>>;
 
+    /// Some leases of the table, if it has any: enough to see what kind of application it belongs to.
+    fn sample(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>>;
+
     /// Reads all leases and worker items. Eventually consistent.
     fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>>;
 
@@ -207,6 +219,9 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
 
     /// Takes the owner away if both owners are still those of `lease`. Raises the counter.
     fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
+    /// Adds something to a lease if it exists, whoever owns it. Leaves the counter.
+    fn add_to<'a>(&'a self, key: &'a LeaseKey, addition: &'a Addition) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Deletes the lease, whoever owns it.
     fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>>;

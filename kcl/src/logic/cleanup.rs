@@ -10,11 +10,11 @@ use crate::{
     lease::{Lease, LeaseKey},
 };
 
-/// Keys of the leases to delete.
-pub(crate) fn plan(leases: &[Lease]) -> Vec<LeaseKey> {
-    let by_shard: HashMap<_, &Lease> = leases.iter().map(|lease| (&lease.shard_id, lease)).collect();
+/// Keys of the leases to delete, of all that one stream has.
+pub(crate) fn plan(leases: &[&Lease]) -> Vec<LeaseKey> {
+    let by_shard: HashMap<_, &Lease> = leases.iter().map(|lease| (&lease.shard_id, *lease)).collect();
     let started = |lease: &&Lease| !matches!(lease.checkpoint, Checkpoint::TrimHorizon | Checkpoint::AtTimestamp);
-    let deletable = |lease: &&Lease| {
+    let deletable = |lease: &&&Lease| {
         lease.is_ended()
             && !lease.children.is_empty()
             && lease.children.iter().all(|child| by_shard.get(child).is_some_and(started))
@@ -32,6 +32,10 @@ mod tests {
         Lease { parents: ids(parents), children: ids(children), ..Lease::unowned(shard.into(), checkpoint) }
     }
 
+    fn planned(leases: &[Lease]) -> Vec<LeaseKey> {
+        plan(&leases.iter().collect::<Vec<_>>())
+    }
+
     fn at_5() -> Checkpoint {
         Checkpoint::from_wire("5", 0).unwrap()
     }
@@ -41,10 +45,10 @@ mod tests {
         let parent = lease("p", Checkpoint::ShardEnd, &[], &["a", "b"]);
         let (a, b) = (lease("a", at_5(), &["p"], &[]), lease("b", at_5(), &["p"], &[]));
 
-        assert_eq!(plan(&[parent.clone(), a.clone(), b]), ["p".into()]);
+        assert_eq!(planned(&[parent.clone(), a.clone(), b]), ["p".into()]);
         let idle = lease("b", Checkpoint::TrimHorizon, &["p"], &[]);
-        assert_eq!(plan(&[parent.clone(), a.clone(), idle]), []);
-        assert_eq!(plan(&[parent, a]), [], "a child without a lease keeps its parent");
+        assert_eq!(planned(&[parent.clone(), a.clone(), idle]), []);
+        assert_eq!(planned(&[parent, a]), [], "a child without a lease keeps its parent");
     }
 
     #[test]
@@ -53,12 +57,12 @@ mod tests {
         let parent = lease("p", Checkpoint::ShardEnd, &["g"], &["c"]);
         let child = lease("c", at_5(), &["p"], &[]);
 
-        assert_eq!(plan(&[parent.clone(), child.clone(), grandparent]), ["g".into()]);
-        assert_eq!(plan(&[parent, child]), ["p".into()]);
+        assert_eq!(planned(&[parent.clone(), child.clone(), grandparent]), ["g".into()]);
+        assert_eq!(planned(&[parent, child]), ["p".into()]);
     }
 
     #[test]
     fn leases_of_open_shards_and_ended_ones_without_known_children_stay() {
-        assert_eq!(plan(&[lease("a", at_5(), &[], &[]), lease("b", Checkpoint::ShardEnd, &[], &[])]), []);
+        assert_eq!(planned(&[lease("a", at_5(), &[], &[]), lease("b", Checkpoint::ShardEnd, &[], &[])]), []);
     }
 }

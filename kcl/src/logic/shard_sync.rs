@@ -12,12 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use kpl::{HashKeyRange, ShardId};
 
 use super::coverage::find_hole;
-use crate::{
-    checkpoint::Checkpoint,
-    config::InitialPosition,
-    kinesis::Shard,
-    lease::{Lease, LeaseKey},
-};
+use crate::{checkpoint::Checkpoint, config::InitialPosition, kinesis::Shard, lease::Lease};
 
 /// Why no plan could be made; the listing is at odds with itself and will be right later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +55,13 @@ pub(crate) fn plan_first(shards: &[Shard], position: &InitialPosition) -> Result
 /// Plans the leases that a table with leases lacks, from all shards of the stream.
 pub(crate) fn plan_missing(
     shards: &[Shard],
-    leased: &HashSet<LeaseKey>,
+    leased: &HashSet<ShardId>,
     position: &InitialPosition,
 ) -> Result<Vec<Lease>, Inconsistent> {
     let listed: HashMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
     check_parents_closed(shards, &listed)?;
     let mut lineage = Lineage { listed: &listed, leased, position, descends: HashMap::new(), create: BTreeMap::new() };
-    for shard in shards.iter().filter(|shard| shard.is_open() && !leased.contains(&LeaseKey::from(&shard.id))) {
+    for shard in shards.iter().filter(|shard| shard.is_open() && !leased.contains(&shard.id)) {
         if !lineage.descends_from_lease(&shard.id) {
             lineage.create.insert(&shard.id, Checkpoint::initial(position));
         } else {
@@ -97,7 +92,7 @@ fn oldest_first<'a>(shards: impl Iterator<Item = &'a Shard>) -> impl Iterator<It
 /// Walks from open shards to their ancestors.
 struct Lineage<'a> {
     listed: &'a HashMap<&'a ShardId, &'a Shard>,
-    leased: &'a HashSet<LeaseKey>,
+    leased: &'a HashSet<ShardId>,
     position: &'a InitialPosition,
     /// Whether a shard will be reached from a lease that exists or is to be created.
     descends: HashMap<&'a ShardId, bool>,
@@ -130,7 +125,7 @@ impl<'a> Lineage<'a> {
     }
 
     fn has_lease(&self, shard: &ShardId) -> bool {
-        self.leased.contains(&LeaseKey::from(shard))
+        self.leased.contains(shard)
     }
 
     /// Decides for one shard whose parents are decided.

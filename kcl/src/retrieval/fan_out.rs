@@ -70,15 +70,15 @@ impl Reading<'_> {
         if self.reader.sender.room().await.is_err() {
             return Err(Done.into());
         }
-        let context = &self.reader.context;
-        let arn = context.registration.arn(context, self.settings).await.map_err(|error| match error.kind {
+        let (context, stream) = (&self.reader.context, &self.reader.stream);
+        let arn = stream.registration.arn(context, stream, self.settings).await.map_err(|error| match error.kind {
             // The registration has tried for long.
             KinesisErrorKind::Other => Stop::Failed(error),
             _ => Stop::Refused(error),
         })?;
         self.called_at = Some(Instant::now());
         let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
-        let subscribed = context.kinesis.subscribe(&arn, shard_id, position).await;
+        let subscribed = stream.kinesis.subscribe(&arn, shard_id, position).await;
         let told = match subscribed {
             Ok(subscription) => {
                 self.succeeded_at = Some(Instant::now());
@@ -130,10 +130,10 @@ impl Reading<'_> {
                 if let Some(children) = self.reader.children_of_trimmed_shard().await {
                     return self.reader.end(children).await.into();
                 }
-                if self.settings.consumer_arn.is_some() {
+                if self.reader.stream.consumer_arn.is_some() {
                     return Stop::Refused(error);
                 }
-                self.reader.context.registration.forget(arn).await;
+                self.reader.stream.registration.forget(arn).await;
                 Stop::Failed(error)
             }
             _ => Stop::Failed(error),

@@ -43,7 +43,7 @@ impl Polling<'_> {
     }
 
     async fn get(&mut self) -> Result<Records, KinesisError> {
-        let kinesis = &self.reader.context.kinesis;
+        let kinesis = &self.reader.stream.kinesis;
         let iterator = match self.iterator.clone() {
             Some(iterator) => iterator,
             None => {

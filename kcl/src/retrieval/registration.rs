@@ -10,6 +10,7 @@ use crate::{
     coordination::Context,
     event::Event,
     kinesis::{KinesisError, KinesisErrorKind},
+    stream::Stream,
 };
 
 /// Looks at a consumer that is being created or deleted, and the pause between them: it takes seconds.
@@ -27,8 +28,13 @@ impl Registration {
     /// The ARN of an active consumer; registers it if need be.
     ///
     /// Cancellation: safe, the next to ask goes on.
-    pub(super) async fn arn(&self, context: &Context, fan_out: &FanOut) -> Result<Arc<str>, KinesisError> {
-        if let Some(given) = &fan_out.consumer_arn {
+    pub(super) async fn arn(
+        &self,
+        context: &Context,
+        stream: &Stream,
+        fan_out: &FanOut,
+    ) -> Result<Arc<str>, KinesisError> {
+        if let Some(given) = &stream.consumer_arn {
             return Ok(Arc::clone(given));
         }
         let mut known = self.arn.lock().await;
@@ -36,7 +42,7 @@ impl Registration {
             return Ok(Arc::clone(arn));
         }
         let name = fan_out.name(&context.settings.application);
-        let arn = (|| establish(context, name)).retry(backoff()).when(is_transient).await?;
+        let arn = (|| establish(context, stream, name)).retry(backoff()).when(is_transient).await?;
         Ok(Arc::clone(known.insert(arn)))
     }
 
@@ -49,8 +55,8 @@ impl Registration {
     }
 }
 
-async fn establish(context: &Context, name: &str) -> Result<Arc<str>, KinesisError> {
-    let kinesis = &context.kinesis;
+async fn establish(context: &Context, stream: &Stream, name: &str) -> Result<Arc<str>, KinesisError> {
+    let kinesis = &stream.kinesis;
     let stream_arn = kinesis.describe().await?.identity.arn;
     for _ in 0..LOOKS {
         match kinesis.find_consumer(&stream_arn, name).await? {
@@ -58,7 +64,8 @@ async fn establish(context: &Context, name: &str) -> Result<Arc<str>, KinesisErr
             Some(_) => {}
             None => match kinesis.register_consumer(&stream_arn, name).await {
                 Ok(registered) => {
-                    context.events.emit(Event::ConsumerRegistered { consumer_arn: registered.arn.clone() });
+                    let (stream_id, consumer_arn) = (stream.id.clone(), registered.arn.clone());
+                    context.events.emit(Event::ConsumerRegistered { stream_id, consumer_arn });
                     if registered.active {
                         return Ok(registered.arn.into());
                     }

@@ -18,8 +18,9 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    FanOut, InitialPosition,
-    config::{Prefetch, WorkerBuilder},
+    FanOut, InitialPosition, Worker,
+    config::Prefetch,
+    coordination::catalog::Catalog,
     kinesis::{FanOutConsumer, Kinesis, Records, Shard, StreamDescription, Subscription, SubscriptionEvent},
     lease::memory::MemoryLeaseStore,
 };
@@ -103,14 +104,16 @@ impl Kinesis for Endless {
 
 fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
     let aws = aws_types::SdkConfig::builder().build();
-    let builder = WorkerBuilder::new(&aws, "application".to_owned(), "stream".to_owned());
-    let (mut settings, events) = builder.retrieval(retrieval).into_parts();
+    let builder = Worker::builder(&aws, "application", "stream");
+    let (mut settings, events, catalog) = builder.retrieval(retrieval).into_parts_on(Arc::new(kinesis));
     settings.prefetch = Prefetch { records: 1000, bytes: 4 * 1_100_000 };
-    Arc::new(Context::new(settings, events, Arc::new(kinesis), Arc::new(MemoryLeaseStore::default())))
+    Arc::new(Context::new(settings, events, catalog, Arc::new(MemoryLeaseStore::default())))
 }
 
 fn start(context: Arc<Context>) -> Reading {
-    Reading::start(context, "shardId-000000000000".into(), StartAt::TrimHorizon, SystemTime::UNIX_EPOCH)
+    let Catalog::One(stream) = &context.catalog else { unreachable!("one stream is configured") };
+    let (stream, shard) = (Arc::clone(stream), "shardId-000000000000".into());
+    Reading::start(context, stream, shard, StartAt::TrimHorizon, SystemTime::UNIX_EPOCH)
 }
 
 #[tokio::test(start_paused = true)]

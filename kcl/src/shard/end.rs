@@ -14,9 +14,9 @@ use crate::{
     error::CheckpointError,
     event::Event,
     kinesis::ChildShard,
-    lease::{Lease, LeaseKey, store::CheckpointWrite},
+    lease::{Lease, store::CheckpointWrite},
     processor::{ProcessorFactory, RecordProcessor},
-    streams::Unconfirmed,
+    shard_streams::Unconfirmed,
 };
 
 /// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
@@ -60,28 +60,30 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let mut failures = 0;
         while let Err(error) = self.create_children(children).await {
             failures += 1;
-            self.context.events.emit(Event::ShardSyncFailed { error: crate::event::chain(error.as_ref()) });
+            let (stream_id, error) = (self.stream.id.clone(), crate::event::chain(error.as_ref()));
+            self.context.events.emit(Event::ShardSyncFailed { stream_id, error });
             self.pause(backoff(failures)).await?;
         }
         self.tell_processor(processor).await?;
         self.store_end(children).await?;
         self.context.nudges.assign.notify_one();
         let children = children.iter().map(|child| child.id.clone()).collect();
-        self.context.events.emit(Event::ShardEnded { shard_id: self.shard_id().clone(), children });
+        let (stream_id, shard_id) = self.ids();
+        self.context.events.emit(Event::ShardEnded { stream_id, shard_id, children });
         Ok(())
     }
 
     async fn create_children(&self, children: &[ChildShard]) -> Result<(), BoxError> {
         for child in children {
-            if self.context.store.get(&LeaseKey::from(&child.id)).await?.is_some() {
+            if self.context.store.get(&self.lease.sibling_key(&child.id)).await?.is_some() {
                 continue;
             }
             self.check_sibling(child).await?;
-            let lease = Lease {
+            let lease = self.stream.lease(Lease {
                 parents: child.parents.clone(),
                 hash_key_range: Some(child.hash_key_range),
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
-            };
+            });
             // A conflict: the other parent of a merge was faster.
             let _ = self.context.store.create(&lease).await?;
         }
@@ -91,10 +93,10 @@ impl<F: ProcessorFactory> ShardTask<F> {
     /// A merged child waits for those parents that have leases, so the other parent must have one, unless it is trimmed.
     async fn check_sibling(&self, child: &ChildShard) -> Result<(), BoxError> {
         for sibling in child.parents.iter().filter(|parent| *parent != self.shard_id()) {
-            if self.context.store.get(&LeaseKey::from(sibling)).await?.is_some() {
+            if self.context.store.get(&self.lease.sibling_key(sibling)).await?.is_some() {
                 continue;
             }
-            let listed = shard_sync::list(&self.context, false).await?;
+            let listed = shard_sync::list(&self.stream, false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
             }

@@ -128,7 +128,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     self.process(records, behind_latest).await?;
                     let checkpoint = self.checkpointer.last();
                     self.failures.checkpointed(&checkpoint);
-                    self.task.context.board.change(self.task.shard_id(), |status| {
+                    self.task.context.board.change(&self.task.lease.key, |status| {
                         (status.behind_latest, status.failures) = (behind_latest, 0);
                         status.checkpoint = checkpoint;
                     });
@@ -249,13 +249,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     fn report_finding(&self, finding: Finding) {
-        let shard_id = self.task.shard_id().clone();
+        let (stream_id, shard_id) = self.task.ids();
         self.task.context.events.emit(match finding {
             Finding::OtherShard { sequence_number, records } => {
-                Event::AggregateOfOtherShard { shard_id, sequence_number, records }
+                Event::AggregateOfOtherShard { stream_id, shard_id, sequence_number, records }
             }
             Finding::Malformed { sequence_number, records, reason } => {
-                Event::AggregateMalformed { shard_id, sequence_number, records, reason }
+                Event::AggregateMalformed { stream_id, shard_id, sequence_number, records, reason }
             }
         });
     }

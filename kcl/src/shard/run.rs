@@ -89,12 +89,13 @@ impl<F: ProcessorFactory> ShardTask<F> {
     ) -> Result<Option<u32>, Interrupt> {
         let pause = backoff(in_a_row);
         self.report_failure(&failure.error, Some(pause));
-        self.context.board.change(&self.lease.shard_id, |status| {
+        self.context.board.change(&self.lease.key, |status| {
             (status.phase, status.failures) = (ShardPhase::BackingOff, in_a_row);
         });
         let limit = self.context.settings.error_policy.limit.clone();
         if let (Some((records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
-            let failed = FailedRecords { shard_id: self.shard_id().clone(), records, error: failure.error, attempts };
+            let (stream_id, shard_id) = self.ids();
+            let failed = FailedRecords { stream_id, shard_id, records, error: failure.error, attempts };
             if self.give_records_up(failed, give_up, failures).await? {
                 return Ok(Some(0));
             }
@@ -111,11 +112,12 @@ impl<F: ProcessorFactory> ShardTask<F> {
         failures: &mut Failures,
     ) -> Result<bool, Interrupt> {
         let Some((first, last)) = range(&failed.records) else { return Ok(false) };
-        let (shard_id, error, records) = (failed.shard_id.clone(), chain(failed.error.as_ref()), failed.records.len());
+        let ((stream_id, shard_id), records) = (self.ids(), failed.records.len());
+        let error = chain(failed.error.as_ref());
         let dead_lettered = match give_up {
             GiveUp::StopShard => {
                 self.phase(ShardPhase::Stopped);
-                self.context.events.emit(Event::ShardStopped { shard_id, at: first, error });
+                self.context.events.emit(Event::ShardStopped { stream_id, shard_id, at: first, error });
                 return Err(self.interrupted().await);
             }
             GiveUp::Skip => false,
@@ -128,7 +130,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
             },
         };
         failures.leave_out((first.clone(), last.clone()));
-        self.context.events.emit(Event::RecordsSkipped { shard_id, records, first, last, dead_lettered, error });
+        let skipped = Event::RecordsSkipped { stream_id, shard_id, records, first, last, dead_lettered, error };
+        self.context.events.emit(skipped);
         Ok(true)
     }
 
@@ -166,7 +169,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             Checkpoint::At(position) => StartAt::At(position.sequence_number.clone()),
             Checkpoint::Latest if latest_is_new => StartAt::Latest,
             Checkpoint::Latest => StartAt::Timestamp(self.latest_as_of()),
-            Checkpoint::AtTimestamp => match self.context.settings.initial_position {
+            Checkpoint::AtTimestamp => match self.stream.initial_position {
                 InitialPosition::AtTimestamp(time) => StartAt::Timestamp(time),
                 // The application was configured otherwise when the lease was made; do not skip anything.
                 _ => StartAt::TrimHorizon,
@@ -176,10 +179,12 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> Run<F::Processor> {
-        let reading = Reading::start(self.context.clone(), self.shard_id().clone(), start, self.latest_as_of());
+        let (context, stream) = (self.context.clone(), self.stream.clone());
+        let reading = Reading::start(context, stream, self.shard_id().clone(), start, self.latest_as_of());
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
         let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress);
         let shard = ShardContext {
+            stream_id: self.stream.id.clone(),
             shard_id: self.shard_id().clone(),
             worker_id: self.context.settings.worker_id.clone(),
             checkpoint: self.lease.checkpoint.clone(),

@@ -13,9 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    BoxError, Checkpointer, ErrorPolicy, RecordBatch, RecordProcessor, ShardContext,
-    config::WorkerBuilder,
-    kinesis::SdkKinesis,
+    BoxError, Checkpointer, ErrorPolicy, RecordBatch, RecordProcessor, ShardContext, Worker,
     lease::{WorkerId, memory::MemoryLeaseStore, store::LeaseStore as _},
 };
 
@@ -103,10 +101,9 @@ impl Scene {
         self.put_record(&aws).await;
         let store = Arc::new(MemoryLeaseStore::default());
         let lease = self.lease(&store).await;
-        let builder = WorkerBuilder::new(&aws, "application".to_owned(), "stream".to_owned());
-        let (settings, events) = builder.worker_id("w1").on_processor_error(self.policy.clone()).into_parts();
-        let kinesis = Arc::new(SdkKinesis::new(&aws, "stream".to_owned()));
-        let context = Arc::new(Context::new(settings, events, kinesis, Arc::clone(&store) as _));
+        let builder = Worker::builder(&aws, "application", "stream");
+        let (settings, events, catalog) = builder.worker_id("w1").on_processor_error(self.policy.clone()).into_parts();
+        let context = Arc::new(Context::new(settings, events, catalog, Arc::clone(&store) as _));
         let (calls, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
         let factory = {
             let (fault, calls) = (self.fault, Arc::clone(&calls));

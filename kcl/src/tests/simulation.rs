@@ -11,7 +11,6 @@ use tokio::{
 
 use crate::{
     BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker, WorkerError,
-    config::WorkerBuilder,
     kinesis::{
         FanOutConsumer, Kinesis, KinesisError, Records, Shard, StartAt, StreamDescription, StreamIdentity, Subscription,
     },
@@ -126,11 +125,11 @@ impl Fleet {
         let aws = aws_types::SdkConfig::builder().build();
         for number in numbers {
             let id = format!("worker-{number:03}");
-            let builder = WorkerBuilder::new(&aws, "application".to_owned(), "stream".to_owned());
+            let builder = Worker::builder(&aws, "application", "stream");
             let builder = builder.worker_id(&id).idle_between_reads(Duration::from_secs(60));
-            let (settings, events) = builder.into_parts();
+            let (settings, events, catalog) = builder.into_parts_on(self.stream.clone());
             let factory = |_: &ShardContext| Idle;
-            let worker = Worker::new(settings, events, self.stream.clone(), self.table.clone(), factory);
+            let worker = Worker::new(settings, events, catalog, self.table.clone(), factory);
             self.workers.insert(id, tokio::spawn(worker.run()));
         }
     }

@@ -10,7 +10,7 @@ use super::{DynamoDbLeaseStore, item, n, s};
 use crate::lease::{
     Conditional, Lease, WorkerId,
     item::{Item, string_set},
-    store::{CheckpointWrite, StoreError},
+    store::{Addition, CheckpointWrite, StoreError},
 };
 
 impl DynamoDbLeaseStore {
@@ -85,6 +85,19 @@ pub(super) fn owner_unchanged(
             (update.expression_attribute_values(value, s(owner.as_str())), condition)
         }
         None => (update, condition),
+    }
+}
+
+/// Sets what was learned of a lease's shard.
+pub(super) fn added(update: UpdateItemFluentBuilder, addition: &Addition) -> UpdateItemFluentBuilder {
+    match addition {
+        Addition::HashKeyRange(range) => update
+            .update_expression("SET startingHashKey = :start, endingHashKey = :end")
+            .expression_attribute_values(":start", s(range.start.to_string()))
+            .expression_attribute_values(":end", s(range.end.to_string())),
+        Addition::Children(children) => update
+            .update_expression("SET childShardIds = :children")
+            .expression_attribute_values(":children", string_set(children)),
     }
 }
 

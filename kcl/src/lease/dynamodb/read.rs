@@ -32,6 +32,13 @@ impl DynamoDbLeaseStore {
         }
     }
 
+    /// One page of the table, of 100 items at most.
+    pub(super) async fn first_items(&self) -> Result<Vec<Item>, StoreError> {
+        let scan = self.client.scan().table_name(&self.table).limit(100);
+        let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
+        Ok(page.items.unwrap_or_default())
+    }
+
     pub(super) async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut start = None;

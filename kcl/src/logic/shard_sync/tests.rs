@@ -21,8 +21,8 @@ fn id(index: u32) -> ShardId {
     format!("shardId-{index:012}").into()
 }
 
-fn leased(indexes: &[u32]) -> HashSet<LeaseKey> {
-    indexes.iter().map(|index| LeaseKey::from(&id(*index))).collect()
+fn leased(indexes: &[u32]) -> HashSet<ShardId> {
+    indexes.iter().map(|index| id(*index)).collect()
 }
 
 fn created(plan: &[Lease]) -> Vec<(u32, Checkpoint)> {
@@ -168,8 +168,8 @@ fn close(shards: &mut [Shard], indexes: &[u32]) {
 }
 
 /// Every open shard has a lease, or all its listed parents are reached.
-fn reached(shards: &[Shard], leases: &HashSet<LeaseKey>, shard: &ShardId) -> bool {
-    if leases.contains(&LeaseKey::from(shard)) {
+fn reached(shards: &[Shard], leases: &HashSet<ShardId>, shard: &ShardId) -> bool {
+    if leases.contains(shard) {
         return true;
     }
     let found = shards.iter().find(|candidate| candidate.id == *shard).unwrap();
@@ -184,10 +184,10 @@ proptest! {
         position in prop_oneof![Just(InitialPosition::TrimHorizon), Just(InitialPosition::Latest), Just(AT_TIMESTAMP)],
     ) {
         let shards = history(&steps);
-        let mut leases: HashSet<LeaseKey> = kept.iter().map(|pick| LeaseKey::from(&shards[pick.index(shards.len())].id)).collect();
+        let mut leases: HashSet<ShardId> = kept.iter().map(|pick| shards[pick.index(shards.len())].id.clone()).collect();
 
         let plan = plan_missing(&shards, &leases, &position).unwrap();
-        leases.extend(plan.iter().map(|lease| lease.key.clone()));
+        leases.extend(plan.iter().map(|lease| lease.shard_id.clone()));
 
         for shard in shards.iter().filter(|shard| shard.is_open()) {
             prop_assert!(reached(&shards, &leases, &shard.id), "{} is not reached by {leases:?}", shard.id);
