@@ -8,7 +8,9 @@ use std::{
 
 use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
 use aws_types::SdkConfig;
-use kcl::{BoxError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext, ShardId, WorkerBuilder};
+use kcl::{
+    BoxError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext, ShardId, StreamId, WorkerBuilder,
+};
 use kinesis_local::LocalAws;
 use tokio::time::{Instant, sleep};
 
@@ -145,6 +147,8 @@ pub struct Journal {
 pub struct Entry {
     /// The worker.
     pub worker: String,
+    /// The stream.
+    pub stream_id: StreamId,
     /// The shard.
     pub shard_id: ShardId,
     /// Partition key and number of each record given.
@@ -161,6 +165,7 @@ impl Journal {
         JournalProcessor {
             journal: self.clone(),
             worker: shard.worker_id.to_string(),
+            stream_id: shard.stream_id.clone(),
             shard_id: shard.shard_id.clone(),
             checkpoint: true,
         }
@@ -223,6 +228,7 @@ impl Journal {
 pub struct JournalProcessor {
     journal: Journal,
     worker: String,
+    stream_id: StreamId,
     shard_id: ShardId,
     /// Whether to checkpoint after each batch.
     pub checkpoint: bool,
@@ -230,8 +236,8 @@ pub struct JournalProcessor {
 
 impl JournalProcessor {
     fn note(&self, call: Call, keys: Vec<(String, u64)>) {
-        let (worker, shard_id) = (self.worker.clone(), self.shard_id.clone());
-        self.journal.write(Entry { worker, shard_id, keys, call, at: Instant::now() });
+        let (stream_id, shard_id) = (self.stream_id.clone(), self.shard_id.clone());
+        self.journal.write(Entry { worker: self.worker.clone(), stream_id, shard_id, keys, call, at: Instant::now() });
     }
 }
 

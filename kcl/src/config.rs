@@ -281,7 +281,7 @@ impl WorkerBuilder {
             Source::One(config) => self.only(config, open(&config.stream)),
             Source::Several(streams) => {
                 let region = self.aws.region().map_or("", |region| region.as_ref());
-                Catalog::Several(Several::new(streams.clone(), self.initial_position, region, Arc::new(open)))
+                Catalog::Several(Box::new(Several::new(streams.clone(), self.initial_position, region, Arc::new(open))))
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) enum Catalog {
     /// The application reads one stream, and lease keys are shard ids.
     One(Arc<Stream>),
     /// It reads several, and lease keys begin with the stream's id.
-    Several(Several),
+    Several(Box<Several>),
 }
 
 /// The listed streams.
