@@ -359,30 +359,6 @@ async fn a_fleet_that_is_taken_back_to_2_x_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fleet_of_the_layout_of_3_0_to_3_4_is_refused_until_its_migration_is_complete() {
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType::S,
-    };
-    let (stream, journal) = (TestStream::start(1).await, Journal::default());
-    let (dynamodb, legacy) = (aws_sdk_dynamodb::Client::new(&stream.aws), format!("{APPLICATION}-CoordinatorState"));
-    let create = dynamodb.create_table().table_name(&legacy).billing_mode(BillingMode::PayPerRequest);
-    let key = KeySchemaElement::builder().attribute_name("key").key_type(KeyType::Hash).build().unwrap();
-    let attribute = AttributeDefinition::builder().attribute_name("key").attribute_type(S).build().unwrap();
-    create.key_schema(key).attribute_definitions(attribute).send().await.unwrap();
-
-    let error = stream.run("w1", &journal).ended().await.unwrap_err();
-    assert!(error.to_string().contains(&legacy), "{error}");
-
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let put = dynamodb.put_item().table_name(&legacy).item("key", text("TableMigration3.5"));
-    put.item("tm", text("TABLE_MIGRATION_STATUS_COMPLETE")).send().await.unwrap();
-    let worker = stream.run("w1", &journal);
-    stream.put(0..10).await;
-    journal.processed(10).await;
-    worker.stop().await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_stream_created_again_under_its_name_is_not_read_with_the_old_checkpoints() {
     let (stream, journal) = (TestStream::start(1).await, Journal::default());
     let worker = stream.run("w1", &journal);

@@ -9,12 +9,14 @@ use aws_types::SdkConfig;
 
 mod checkpointing;
 mod error_policy;
+mod legacy_tables;
 mod retrieval;
 mod streams;
 
 pub use checkpointing::{CheckpointEvery, Deaggregation};
 pub(crate) use error_policy::GiveUp;
 pub use error_policy::{ErrorPolicy, FailedRecords};
+pub(crate) use legacy_tables::LegacyTables;
 pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Retrieval};
 pub(crate) use streams::Source;
@@ -70,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) application: String,
     pub(crate) table: String,
     pub(crate) create_table: bool,
+    pub(crate) legacy_tables: LegacyTables,
     pub(crate) worker_id: WorkerId,
     pub(crate) lease_duration: Duration,
     pub(crate) assignment: Assignment,
@@ -105,6 +108,7 @@ impl WorkerBuilder {
         let settings = Settings {
             table: application.clone(),
             create_table: true,
+            legacy_tables: LegacyTables::of(&application),
             application,
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
             lease_duration: Duration::from_secs(10),
@@ -156,6 +160,27 @@ impl WorkerBuilder {
     /// `dynamodb:UpdateTable` are not needed.
     pub fn create_lease_table(mut self, create: bool) -> Self {
         self.settings.create_table = create;
+        self
+    }
+
+    /// Names of the two tables in which workers of KCL 3.0 to 3.4 keep leader and metrics. Default: the application's name with
+    /// `-CoordinatorState` and `-WorkerMetricStats`. Where the first exists, and its migration to the lease table is not
+    /// complete, this worker lives in these tables too; it never creates them.
+    #[doc(alias = "coordinatorStateTableConfig")]
+    #[doc(alias = "workerMetricsTableConfig")]
+    pub fn legacy_tables(mut self, coordinator_state: impl Into<String>, worker_metrics: impl Into<String>) -> Self {
+        self.settings.legacy_tables.coordinator_state = coordinator_state.into();
+        self.settings.legacy_tables.worker_metrics = worker_metrics.into();
+        self
+    }
+
+    /// Takes part in the migration of a fleet from the tables of KCL 3.0 to 3.4 to the lease table alone. Default false.
+    /// To be set on all workers once all of them run KCL 3.5 or this library for an hour; before, the worker ends with an
+    /// error. Of no effect on fleets without these tables. Java's leaders drive the migration, so the fleet needs a
+    /// Java worker of 3.5 until it is complete.
+    #[doc(alias = "migrateAllEntitiesToLeaseTable")]
+    pub fn migrate_to_one_table(mut self, migrate: bool) -> Self {
+        self.settings.legacy_tables.migrate = migrate;
         self
     }
 
@@ -264,12 +289,8 @@ impl WorkerBuilder {
         self.validate()?;
         let catalog = self.catalog();
         let Self { aws, settings, events, .. } = self;
-        let store = Arc::new(DynamoDbLeaseStore::new(
-            &aws,
-            settings.application.clone(),
-            settings.table.clone(),
-            settings.create_table,
-        ));
+        let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
+        let store = Arc::new(DynamoDbLeaseStore::new(&aws, table, legacy, settings.create_table));
         Ok(Worker::new(settings, events, catalog, store, factory))
     }
 

@@ -205,6 +205,8 @@ pub enum Event {
         /// The shards that had leases.
         shards: Vec<ShardId>,
     },
+    /// The fleet has left the tables of KCL 3.0 to 3.4: leader and workers are in the lease table now.
+    MigratedToOneTable,
     /// Items of the lease table that claim to be leases of this application and cannot be read; they are left alone.
     LeasesMalformed {
         /// Their keys.
@@ -258,6 +260,7 @@ impl Event {
             Self::FormerStreamDeleted { stream_id, shards } => {
                 info!(%stream_id, ?shards, "leases of a stream that is no longer listed deleted");
             }
+            Self::MigratedToOneTable => info!("the fleet keeps everything in the lease table now"),
             Self::LeasesMalformed { keys } => error!(?keys, "items of the lease table cannot be read"),
         }
     }

@@ -7,10 +7,11 @@ use kpl::ShardId;
 
 use crate::{
     checkpoint::Checkpoint,
+    config::LegacyTables,
     lease::{
         WorkerId,
         dynamodb::DynamoDbLeaseStore,
-        store::{FleetVersion, LeaseStore as _, StoreError},
+        store::{FleetVersion, LeaseStore, StoreError},
     },
     stream::StreamId,
 };
@@ -72,7 +73,9 @@ impl FleetStatus {
     /// Safe at any time.
     pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, StoreError> {
         let table = table.into();
-        let store = DynamoDbLeaseStore::new(aws, table.clone(), table, false);
+        let legacy = LegacyTables::of(&table);
+        let store = DynamoDbLeaseStore::new(aws, table, legacy, false);
+        LeaseStore::find_layout(&store).await?;
         let mut scan = store.scan().await?;
         let leader = store.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
         let version = match store.fleet_version().await? {

@@ -18,9 +18,9 @@ pub(crate) mod progress;
 pub(crate) mod renewal;
 pub(crate) mod resubscription;
 pub(crate) mod shard_sync;
+pub(crate) mod table_migration;
 pub(crate) mod throughput;
 pub(crate) mod utilization;
-
 pub(crate) mod window;
 
 #[cfg(test)]

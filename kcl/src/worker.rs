@@ -146,6 +146,7 @@ async fn enter(context: &Context) -> Result<(), WorkerError> {
 }
 
 async fn enter_table(context: &Context) -> Result<(), WorkerError> {
+    context.store.find_layout().await?;
     context.store.prepare().await?;
     declare(context).await?;
     if context.store.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
@@ -159,12 +160,8 @@ async fn enter_table(context: &Context) -> Result<(), WorkerError> {
     Err(foreign(context, reason))
 }
 
-/// Makes sure that the table belongs to a fleet of KCL 3.x in the layout of one table.
+/// Makes sure that the table belongs to a fleet of KCL 3.x.
 async fn declare(context: &Context) -> Result<(), WorkerError> {
-    if let Some(table) = context.store.legacy_table().await? {
-        let reason = format!("workers of KCL 3.0 to 3.4 lead it through table {table}; migrate to one table first");
-        return Err(foreign(context, reason));
-    }
     if check_version(context).await? {
         return Ok(());
     }
@@ -196,9 +193,15 @@ fn foreign(context: &Context, reason: String) -> WorkerError {
     WorkerError::ForeignFleet { table: context.settings.table.clone(), reason }
 }
 
-/// Ends with an error if the operator takes the fleet back to KCL 2.x. Handles: time to look, cancellation.
+/// Follows the fleet to one table. Ends with an error if the operator takes it back to KCL 2.x. Handles: time to look,
+/// cancellation.
 async fn watch_version(context: Arc<Context>, stop: CancellationToken) -> Result<(), WorkerError> {
     while stop.run_until_cancelled(sleep(VERSION_INTERVAL)).await.is_some() {
+        match context.store.follow_migration().await {
+            Ok(true) => context.events.emit(Event::MigratedToOneTable),
+            Ok(false) => {}
+            Err(error) => context.table_failed(&error),
+        }
         match check_version(&context).await {
             Err(WorkerError::LeaseTable(error)) => context.table_failed(&error),
             Err(error) => return Err(error),

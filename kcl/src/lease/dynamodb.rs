@@ -1,19 +1,19 @@
 //! SHELL: the lease table in DynamoDB. Translates the contract of [`store`](super::store) into calls; decides nothing.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+    },
     time::Duration,
 };
 
 use aws_sdk_dynamodb::{
-    Client,
-    config::timeout::TimeoutConfig,
-    operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+    Client, config::timeout::TimeoutConfig, operation::update_item::builders::UpdateItemFluentBuilder,
+    types::ReturnValuesOnConditionCheckFailure,
 };
 use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _};
-use tracing::warn;
 
 use super::{
     Conditional, Lease, LeaseKey, WorkerId,
@@ -21,15 +21,19 @@ use super::{
     store::{Addition, CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
 use crate::{
+    config::LegacyTables,
     coordination::{leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
+    logic::table_migration::Layout,
 };
 use conditional::{added, owners_unchanged, written};
 use error::Call;
+use layout::{Place, Places};
 
 mod conditional;
 mod error;
-mod legacy;
+mod fleet;
+mod layout;
 mod read;
 mod table;
 
@@ -45,8 +49,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct DynamoDbLeaseStore {
     client: Client,
-    application: String,
     table: String,
+    legacy: LegacyTables,
+    places: Mutex<Places>,
     /// Whether table and index may be created.
     may_create: bool,
     index_ready: AtomicBool,
@@ -56,7 +61,7 @@ pub(crate) struct DynamoDbLeaseStore {
 
 impl DynamoDbLeaseStore {
     /// The application's own time-outs win over ours.
-    pub(crate) fn new(aws: &SdkConfig, application: String, table: String, may_create: bool) -> Self {
+    pub(crate) fn new(aws: &SdkConfig, table: String, legacy: LegacyTables, may_create: bool) -> Self {
         let ours = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
@@ -64,8 +69,9 @@ impl DynamoDbLeaseStore {
         let client = Client::from_conf(config);
         Self {
             client,
-            application,
+            places: Mutex::new(Places::new(Layout::OneTable, &table, &legacy)),
             table,
+            legacy,
             may_create,
             index_ready: AtomicBool::new(false),
             segments: AtomicI32::new(1),
@@ -103,45 +109,23 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     fn fleet_version(&self) -> BoxFuture<'_, Result<FleetVersion, StoreError>> {
-        async move {
-            Ok(match self.get_item(item::MIGRATION_KEY).await? {
-                None => FleetVersion::Unknown,
-                Some(found) => match item::client_version(&found) {
-                    Some("CLIENT_VERSION_3X") => FleetVersion::V3,
-                    Some("CLIENT_VERSION_3X_WITH_ROLLBACK") => FleetVersion::V3WithRollback,
-                    other => FleetVersion::Other(other.unwrap_or("(unreadable)").to_owned()),
-                },
-            })
-        }
-        .boxed()
+        self.read_version().boxed()
     }
 
-    fn legacy_table(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
-        legacy::table_in_use(&self.client, &self.application).boxed()
+    fn find_layout(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.find_layout().boxed()
+    }
+
+    fn follow_migration(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.follow_migration().boxed()
     }
 
     fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.put_if_absent(item::v3_item(me, now_millis)).boxed()
+        self.put_version(item::v3_item(me, now_millis)).boxed()
     }
 
     fn claim_stream<'a>(&'a self, stream: &'a StreamIdentity) -> BoxFuture<'a, Result<StreamIdentity, StoreError>> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(item::LEASE_KEY, s(item::MIGRATION_KEY))
-            .update_expression("SET #a = if_not_exists(#a, :a), #c = if_not_exists(#c, :c)")
-            .condition_expression("attribute_exists(leaseKey)")
-            .expression_attribute_names("#a", item::STREAM_ARN)
-            .expression_attribute_names("#c", item::STREAM_CREATED)
-            .expression_attribute_values(":a", s(stream.arn.as_str()))
-            .expression_attribute_values(":c", n(stream.created_seconds))
-            .return_values(ReturnValue::AllNew);
-        async move {
-            let output = update.send().await.map_err(|error| self.call("dynamodb:UpdateItem").failed(error))?;
-            Ok(output.attributes.as_ref().and_then(item::read_stream).unwrap_or_else(|| stream.clone()))
-        }
-        .boxed()
+        self.note_stream(stream).boxed()
     }
 
     fn sample(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
@@ -161,6 +145,8 @@ impl LeaseStore for DynamoDbLeaseStore {
                     Entity::Other => {}
                 }
             }
+            scan.workers.extend(self.workers_elsewhere().await?);
+            scan.workers = fleet::freshest(scan.workers);
             Ok(scan)
         }
         .boxed()
@@ -189,7 +175,8 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
         async move {
-            let created = self.put_if_absent(item::new_lease_item(lease)).await?;
+            let place = Place { table: self.table.clone(), key: item::LEASE_KEY };
+            let created = self.put_if_absent(&place, lease.key.as_str(), item::new_lease_item(lease)).await?;
             Ok(if created { Conditional::Applied } else { Conditional::Conflict(None) })
         }
         .boxed()
@@ -283,45 +270,19 @@ impl LeaseStore for DynamoDbLeaseStore {
     }
 
     fn report_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
-        let (metrics, limits) = item::worker_metrics(worker);
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(item::LEASE_KEY, s(worker.id.as_str()))
-            .update_expression("SET lut = :lut, sts = :sts, opr = :opr, properties = :p, entityType = :type")
-            .expression_attribute_values(":lut", n(worker.last_update_seconds))
-            .expression_attribute_values(":sts", metrics)
-            .expression_attribute_values(":opr", limits)
-            .expression_attribute_values(":p", item::worker_properties(worker))
-            .expression_attribute_values(":type", s("WORKER_METRIC_STATS"))
-            .return_values(ReturnValue::AllOld);
-        async move {
-            let output = update.send().await.map_err(|error| self.call("dynamodb:UpdateItem").failed(error))?;
-            Ok(output.attributes.as_ref().and_then(item::read_worker))
-        }
-        .boxed()
+        self.write_worker(worker).boxed()
     }
 
     fn get_worker<'a>(&'a self, id: &'a WorkerId) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
-        async move { Ok(self.get_item(id.as_str()).await?.as_ref().and_then(item::read_worker)) }.boxed()
+        self.read_worker(id).boxed()
     }
 
     fn delete_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let condition = format!("{} = :lut", item::WORKER_LAST_UPDATE);
-        self.delete_if(worker.id.as_str(), condition, vec![(":lut", n(worker.last_update_seconds))]).boxed()
+        self.remove_worker(worker).boxed()
     }
 
     fn get_lock(&self) -> BoxFuture<'_, Result<Option<LockItem>, StoreError>> {
-        async move {
-            let found = self.get_item(item::LOCK_KEY).await?;
-            let lock = found.as_ref().and_then(item::read_lock);
-            if found.is_some() && lock.is_none() {
-                warn!(table = self.table, "the leader's lock item cannot be read, nobody can lead; delete it");
-            }
-            Ok(lock)
-        }
-        .boxed()
+        self.read_lock().boxed()
     }
 
     fn put_lock<'a>(
@@ -329,21 +290,10 @@ impl LeaseStore for DynamoDbLeaseStore {
         lock: &'a LockItem,
         seen: Option<&'a LockItem>,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let item = item::lock_item(lock);
-        let Some(seen) = seen else { return self.put_if_absent(item).boxed() };
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression(format!("{} = :v", item::LOCK_VERSION))
-            .expression_attribute_values(":v", s(seen.version.as_str()));
-        self.conditional_put(put).boxed()
+        self.write_lock(lock, seen).boxed()
     }
 
     fn delete_lock<'a>(&'a self, lock: &'a LockItem) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let condition = format!("{} = :v AND {} = :o", item::LOCK_VERSION, item::LOCK_OWNER);
-        let values = vec![(":v", s(lock.version.as_str())), (":o", s(lock.owner.as_str()))];
-        self.delete_if(item::LOCK_KEY, condition, values).boxed()
+        self.remove_lock(lock).boxed()
     }
 }

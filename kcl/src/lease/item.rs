@@ -59,6 +59,8 @@ pub(crate) const CLIENT_VERSION: &str = "cv";
 pub(crate) const STREAM_ARN: &str = "streamArn";
 pub(crate) const STREAM_CREATED: &str = "streamCreatedSeconds";
 
+/// Key of a worker's item in the metrics table of KCL 3.0 to 3.4.
+pub(crate) const WORKER_ID: &str = "wid";
 pub(crate) const WORKER_LAST_UPDATE: &str = "lut";
 pub(crate) const WORKER_PROPERTIES: &str = "properties";
 const WORKER_METRICS: &str = "sts";
@@ -198,7 +200,7 @@ pub(crate) fn new_lease_item(lease: &Lease) -> Item {
 pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
     let properties = item.get(WORKER_PROPERTIES).and_then(|value| value.as_m().ok());
     Some(WorkerItem {
-        id: WorkerId::from(text(item, LEASE_KEY)?),
+        id: WorkerId::from(text(item, LEASE_KEY).or_else(|| text(item, WORKER_ID))?),
         last_update_seconds: number(item, WORKER_LAST_UPDATE)?,
         instance: properties.and_then(|map| text(map, WORKER_INSTANCE)).map(str::to_owned),
         started_at_millis: properties
@@ -252,10 +254,9 @@ pub(crate) fn read_lock(item: &Item) -> Option<LockItem> {
     })
 }
 
-/// The lock's item; the duration is a decimal string.
+/// The lock's item but for its key; the duration is a decimal string.
 pub(crate) fn lock_item(lock: &LockItem) -> Item {
     Item::from([
-        (LEASE_KEY.to_owned(), s(LOCK_KEY)),
         (LOCK_OWNER.to_owned(), s(lock.owner.as_str())),
         (LOCK_VERSION.to_owned(), s(lock.version.as_str())),
         (LOCK_DURATION.to_owned(), s(lock.duration.as_millis().to_string())),
@@ -263,7 +264,7 @@ pub(crate) fn lock_item(lock: &LockItem) -> Item {
     ])
 }
 
-/// The item that declares an application to be of KCL 3.x, as Java writes it for a new application.
+/// The item, but for its key, that declares an application to be of KCL 3.x, as Java writes it for a new application.
 pub(crate) fn v3_item(me: &WorkerId, now_millis: u64) -> Item {
     let state = |version: &str| {
         Item::from([
@@ -273,7 +274,6 @@ pub(crate) fn v3_item(me: &WorkerId, now_millis: u64) -> Item {
         ])
     };
     let mut item = state("CLIENT_VERSION_3X");
-    item.insert(LEASE_KEY.to_owned(), s(MIGRATION_KEY));
     item.insert(ENTITY_TYPE.to_owned(), s("CLIENT_VERSION_MIGRATION"));
     item.insert("h".to_owned(), AttributeValue::L(vec![AttributeValue::M(state("CLIENT_VERSION_INIT"))]));
     item

@@ -78,8 +78,12 @@ impl LeaseStore for MemoryLeaseStore {
         ready(Ok(version)).boxed()
     }
 
-    fn legacy_table(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
-        ready(Ok(None)).boxed()
+    fn find_layout(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn follow_migration(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
+        ready(Ok(false)).boxed()
     }
 
     fn declare_v3<'a>(&'a self, _me: &'a WorkerId, _now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>> {

@@ -72,8 +72,8 @@ pub enum StoreError {
         /// The table.
         table: String,
     },
-    /// The table exists and cannot serve as a lease table.
-    #[error("table {table} cannot be a lease table: {reason}")]
+    /// The table exists and cannot be used for what it should be.
+    #[error("table {table} cannot be used: {reason}")]
     WrongTable {
         /// The table.
         table: String,
@@ -171,8 +171,11 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// Which fleet the table belongs to.
     fn fleet_version(&self) -> BoxFuture<'_, Result<FleetVersion, StoreError>>;
 
-    /// A table of the layout of KCL 3.0 to 3.4 that the fleet's leader and metrics still live in, if there is one.
-    fn legacy_table(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+    /// Finds out in which tables the fleet keeps leader, workers and migration state. To be called first.
+    fn find_layout(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Goes over to one table when the fleet's migration is complete. True: it is, since this call.
+    fn follow_migration(&self) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Declares the application to be of KCL 3.x; false if somebody else declared something first.
     fn declare_v3<'a>(&'a self, me: &'a WorkerId, now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>>;

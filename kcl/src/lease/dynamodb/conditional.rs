@@ -1,15 +1,13 @@
 //! Conditional writes: their conditions, and what comes of them.
 
 use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::{put_item::builders::PutItemFluentBuilder, update_item::builders::UpdateItemFluentBuilder},
-    types::AttributeValue,
+    error::SdkError, operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue,
 };
 
 use super::{DynamoDbLeaseStore, item, n, s};
 use crate::lease::{
     Conditional, Lease, WorkerId,
-    item::{Item, string_set},
+    item::string_set,
     store::{Addition, CheckpointWrite, StoreError},
 };
 
@@ -26,40 +24,6 @@ impl DynamoDbLeaseStore {
                 Ok(Conditional::Conflict(failed.item().and_then(item::read_lease).map(Box::new)))
             }
             Err(error) => Err(self.call("dynamodb:UpdateItem").failed(error)),
-        }
-    }
-
-    pub(super) async fn put_if_absent(&self, item: Item) -> Result<bool, StoreError> {
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        self.conditional_put(put.condition_expression("attribute_not_exists(leaseKey)")).await
-    }
-
-    pub(super) async fn conditional_put(&self, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(self.call("dynamodb:PutItem").failed(error)),
-        }
-    }
-
-    pub(super) async fn delete_if(
-        &self,
-        key: &str,
-        condition: String,
-        values: Vec<(&'static str, AttributeValue)>,
-    ) -> Result<bool, StoreError> {
-        let mut delete = self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key));
-        for (name, value) in values {
-            delete = delete.expression_attribute_values(name, value);
-        }
-        match delete.condition_expression(condition).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(self.call("dynamodb:DeleteItem").failed(error)),
         }
     }
 }

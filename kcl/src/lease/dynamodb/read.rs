@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{DynamoDbLeaseStore, INDEX, item, s, table};
+use super::{Call, DynamoDbLeaseStore, INDEX, item, s, table};
 use crate::lease::{WorkerId, item::Item, store::StoreError};
 
 impl DynamoDbLeaseStore {
@@ -30,6 +30,13 @@ impl DynamoDbLeaseStore {
                 _ => return Ok(items),
             }
         }
+    }
+
+    /// A whole other table, which is small.
+    pub(super) async fn scan_table(&self, table: &str) -> Result<Vec<Item>, StoreError> {
+        let scan = self.client.scan().table_name(table).into_paginator().items().send();
+        let items: Result<Vec<Item>, _> = scan.collect().await;
+        items.map_err(|error| Call { action: "dynamodb:Scan", table }.failed(error))
     }
 
     /// One page of the table, of 100 items at most.

@@ -103,7 +103,6 @@ fn the_lock_carries_its_duration_as_a_decimal_string_of_milliseconds() {
     let item = lock_item(&lock);
 
     assert_eq!(item.get("leaseDuration"), Some(&s("10000")));
-    assert_eq!(item.get("leaseKey"), Some(&s("Leader")));
     assert_eq!(read_lock(&item), Some(lock));
 }
 
@@ -143,4 +142,26 @@ fn the_declaration_of_a_3x_application_has_its_history() {
     let history = item["h"].as_l().unwrap();
     assert_eq!(history[0].as_m().unwrap()["cv"], s("CLIENT_VERSION_INIT"));
     assert_eq!(item["mts"], n(1_790_000_000_000_u64));
+}
+
+#[test]
+fn a_lease_of_several_streams_is_read_as_it_was_written() {
+    let (stream, shard_id) = (StreamId::from("123456789012:orders:1700000000"), ShardId::from("shardId-000000000000"));
+    let key = LeaseKey::of(Some(&stream), &shard_id);
+    let lease = Lease { key, stream: Some(stream), parents: vec!["shardId-000000000007".into()], ..fresh_lease() };
+
+    let mut item = new_lease_item(&lease);
+
+    assert_eq!(item["leaseKey"], s("123456789012:orders:1700000000:shardId-000000000000"));
+    assert_eq!(item["streamName"], s("123456789012:orders:1700000000"));
+    assert_eq!(item["shardId"], s("shardId-000000000000"));
+    assert_eq!(read_lease(&item), Some(lease));
+    item.remove("shardId");
+    assert_eq!(read_lease(&item), None, "both attributes are needed");
+}
+
+#[test]
+fn a_worker_of_the_old_metrics_table_is_read_by_its_key_there() {
+    let item = Item::from([("wid".to_owned(), s("java-1")), ("lut".to_owned(), n(1_700_000_000))]);
+    assert_eq!(read_worker(&item).unwrap().id, WorkerId::from("java-1"));
 }

@@ -13,6 +13,7 @@ use crate::lease::{
 };
 use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint},
+    config::LegacyTables,
     coordination::{
         leader::LockItem,
         membership::{Metric, WorkerItem},
@@ -24,7 +25,7 @@ const TABLE: &str = "application";
 
 async fn stores() -> Vec<Arc<dyn LeaseStore>> {
     let aws = LocalAws::start().await.sdk_config();
-    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
+    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
     dynamodb.prepare().await.unwrap();
     vec![Arc::new(dynamodb), Arc::new(MemoryLeaseStore::default())]
 }
@@ -322,7 +323,7 @@ async fn the_stream_that_was_noted_first_stays_noted() {
 #[tokio::test]
 async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), false);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), false);
 
     let error = store.prepare().await.unwrap_err();
 
@@ -334,7 +335,7 @@ async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named
 #[tokio::test]
 async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
     let lease = owned_by(&store, "w1").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
@@ -371,7 +372,7 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
     let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
 
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
 
     owned_by(&store, "w1").await;
@@ -383,7 +384,7 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
 #[tokio::test]
 async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), TABLE.to_owned(), true);
+    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
     let lease = owned_by(&store, "w1").await;
     let update = aws_sdk_dynamodb::Client::new(&aws).update_item().table_name(TABLE);
