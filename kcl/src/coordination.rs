@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use self::catalog::Catalog;
 use crate::{
@@ -29,6 +29,9 @@ pub(crate) mod leader;
 pub(crate) mod membership;
 pub(crate) mod shard_sync;
 
+/// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
+const CONCURRENT_RENEWALS: usize = 64;
+
 /// What all parts of a worker share.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -37,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) store: Arc<dyn LeaseStore>,
     pub(crate) clock: WallClock,
     pub(crate) nudges: Nudges,
+    /// Renewals that may be under way at the same time, of all leases of this worker.
+    pub(crate) renewals: Semaphore,
     pub(crate) metrics: Recorder,
     /// What the worker's shards are doing.
     pub(crate) board: Board,
@@ -55,7 +60,8 @@ impl Context {
     pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, store: Arc<dyn LeaseStore>) -> Self {
         let metrics = Recorder::new(settings.worker_id.as_str());
         let (clock, nudges) = (WallClock::new(), Nudges::default());
-        Self { settings, events, catalog, store, clock, nudges, metrics, board: Board::default() }
+        let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
+        Self { settings, events, catalog, store, clock, nudges, renewals, metrics, board }
     }
 
     /// Reports a failed call to the lease table that is tried again.

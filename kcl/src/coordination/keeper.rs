@@ -262,9 +262,14 @@ impl Keeper {
     async fn write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
         // One round for the write, one after learning of a handoff, one after an own write whose answer was lost.
         for _ in 0..3 {
-            let attempt = match write {
-                Some(write) => self.context.store.checkpoint(&self.lease, write),
-                None => self.context.store.renew(&self.lease),
+            let attempt = async {
+                match write {
+                    Some(write) => self.context.store.checkpoint(&self.lease, write).await,
+                    None => {
+                        let _turn = self.context.renewals.acquire().await; // it is never closed
+                        self.context.store.renew(&self.lease).await
+                    }
+                }
             };
             // The lease must not be written after its expiry, when another worker may count on its silence.
             let outcome = timeout_at(self.expiry(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;

@@ -102,7 +102,7 @@ impl Membership {
                     self.report().await;
                 }
                 () = sleep(CHECK_INTERVAL) => {
-                    self.sample();
+                    self.sample().await;
                     self.check().await?;
                 }
             }
@@ -133,9 +133,9 @@ impl Membership {
         }
     }
 
-    fn sample(&mut self) {
+    async fn sample(&mut self) {
         if let Some(meter) = &mut self.meter {
-            self.samples.extend(meter.sample());
+            self.samples.extend(meter.sample().await);
         }
     }
 

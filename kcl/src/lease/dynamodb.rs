@@ -55,6 +55,8 @@ pub(crate) struct DynamoDbLeaseStore {
     /// Whether table and index may be created.
     may_create: bool,
     index_ready: AtomicBool,
+    /// The credentials do not allow to query the index.
+    query_denied: AtomicBool,
     /// Parts in which the table is scanned at the same time.
     segments: AtomicI32,
 }
@@ -74,6 +76,7 @@ impl DynamoDbLeaseStore {
             legacy,
             may_create,
             index_ready: AtomicBool::new(false),
+            query_denied: AtomicBool::new(false),
             segments: AtomicI32::new(1),
         }
     }
@@ -163,10 +166,7 @@ impl LeaseStore for DynamoDbLeaseStore {
 
     fn keys_owned_by<'a>(&'a self, owner: &'a WorkerId) -> BoxFuture<'a, Result<Vec<LeaseKey>, StoreError>> {
         async move {
-            let items = match self.index_ready().await? {
-                true => self.query_index(owner).await?,
-                false => self.scan_items(None, Some(owner)).await?,
-            };
+            let items = self.items_owned_by(owner).await?;
             let key = |item: &Item| Some(LeaseKey::from(item.get(item::LEASE_KEY)?.as_s().ok()?.as_str()));
             Ok(items.iter().filter_map(key).collect())
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Time that a group of processes has used, and how many cores it may use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct CgroupUse {
@@ -50,6 +52,68 @@ pub(crate) fn host(stat: &str) -> Option<HostUse> {
     let ticks: Vec<u64> = line.split_whitespace().take(5).map(str::parse).collect::<Result<_, _>>().ok()?;
     let [user, nice, system, idle, iowait] = ticks.try_into().ok()?;
     Some(HostUse { total: user + nice + system + idle + iowait, idle })
+}
+
+/// What the agent of Amazon ECS says of a container.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct EcsUse {
+    /// CPU time of the container and of the whole system, in nanoseconds.
+    pub(crate) used: u64,
+    pub(crate) system: u64,
+    /// Cores of the system.
+    pub(crate) online: f64,
+    /// Cores that the container may use.
+    pub(crate) cores: f64,
+}
+
+/// The stats of a container that has `share` of its task's cores, or of all.
+pub(crate) fn ecs_use(stats: &str, share: EcsShare) -> Option<EcsUse> {
+    let stats: Value = serde_json::from_str(stats).ok()?;
+    let cpu = stats.get("cpu_stats")?;
+    let online = cpu.get("online_cpus")?.as_f64()?;
+    Some(EcsUse {
+        used: cpu.get("cpu_usage")?.get("total_usage")?.as_u64()?,
+        system: cpu.get("system_cpu_usage")?.as_u64()?,
+        online,
+        cores: share.task_cores.unwrap_or(online) * share.part,
+    })
+}
+
+/// What a container may use of its task's cores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct EcsShare {
+    /// None: all there are.
+    task_cores: Option<f64>,
+    part: f64,
+}
+
+/// From the metadata of a task and of one of its containers.
+pub(crate) fn ecs_share(task: &str, container: &str) -> Option<EcsShare> {
+    /// CPU shares of a container of which the agent says nothing.
+    const UNLISTED: f64 = 2.0;
+    let (task, container): (Value, Value) = (serde_json::from_str(task).ok()?, serde_json::from_str(container).ok()?);
+    let limit = |of: &Value| of.get("Limits").and_then(|limits| limits.get("CPU")).and_then(Value::as_f64);
+    let me = container.get("DockerId")?;
+    let containers = task.get("Containers")?.as_array()?;
+    let own = containers.iter().find(|listed| listed.get("DockerId") == Some(me));
+    let own = own.map_or(UNLISTED, |own| limit(own).unwrap_or(0.0));
+    let all: f64 = containers.iter().filter_map(limit).sum();
+    // Without limits of their own, each may use all that the task has.
+    let part = if own > 0.0 && all > 0.0 { (own / all).min(1.0) } else { 1.0 };
+    Some(EcsShare { task_cores: limit(&task), part })
+}
+
+impl EcsUse {
+    /// Use since `before`.
+    pub(crate) fn percent_since(&self, before: &Self) -> f64 {
+        let (used, system) = (self.used.saturating_sub(before.used), self.system.saturating_sub(before.system));
+        if system == 0 || self.cores <= 0.0 {
+            return 100.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second")]
+        let cores = used as f64 / system as f64 * self.online;
+        (cores / self.cores * 100.0).min(100.0)
+    }
 }
 
 impl CgroupUse {
@@ -104,6 +168,34 @@ mod tests {
 
         assert!((after.percent_since(&before) - 80.0).abs() < 1e-9);
         assert!((before.percent_since(&after) - 0.0).abs() < 1e-9, "a clock that runs backwards is no use");
+    }
+
+    #[test]
+    fn a_container_of_ecs_is_measured_against_its_share_of_the_task() {
+        let container = |id: &str, limits: &str| format!(r#"{{"DockerId": "{id}", "Limits": {limits}}}"#);
+        let task = |limits: &str, containers: &[String]| {
+            format!(r#"{{"Limits": {limits}, "Containers": [{}]}}"#, containers.join(","))
+        };
+        let stats = |used: u64, system: u64| {
+            let text = format!(
+                r#"{{"cpu_stats": {{"cpu_usage": {{"total_usage": {used}}}, "system_cpu_usage": {system}, "online_cpus": 4}}}}"#
+            );
+            move |share| ecs_use(&text, share).unwrap()
+        };
+        let me = r#"{"DockerId": "me"}"#;
+        let both = [container("me", r#"{"CPU": 512}"#), container("sidecar", r#"{"CPU": 512}"#)];
+        let share = ecs_share(&task(r#"{"CPU": 2}"#, &both), me).unwrap();
+        // Half a core of the one that is ours.
+        assert!((stats(125, 1000)(share).percent_since(&stats(0, 0)(share)) - 50.0).abs() < 1e-9);
+        assert!((stats(1000, 1000)(share).percent_since(&stats(0, 0)(share)) - 100.0).abs() < 1e-9, "never more");
+        assert!((stats(9, 5)(share).percent_since(&stats(9, 5)(share)) - 100.0).abs() < 1e-9, "no time has passed");
+
+        let free = ecs_share(&task("{}", &[container("me", "{}")]), me).unwrap();
+        assert!((stats(0, 0)(free).cores - 4.0).abs() < 1e-9, "no limit: all cores");
+        let unlisted = ecs_share(&task(r#"{"CPU": 1}"#, &[container("x", r#"{"CPU": 8}"#)]), me).unwrap();
+        assert!((stats(0, 0)(unlisted).cores - 0.25).abs() < 1e-9);
+        assert_eq!(ecs_share("{}", me), None);
+        assert_eq!(ecs_use("{}", share), None, "a container that has just started has no stats");
     }
 
     #[test]

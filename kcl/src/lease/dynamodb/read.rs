@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use tracing::warn;
+
 use super::{Call, DynamoDbLeaseStore, INDEX, item, s, table};
 use crate::lease::{WorkerId, item::Item, store::StoreError};
 
@@ -44,6 +46,26 @@ impl DynamoDbLeaseStore {
         let scan = self.client.scan().table_name(&self.table).limit(100);
         let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
         Ok(page.items.unwrap_or_default())
+    }
+
+    /// From the index if it can be used, else from the table.
+    pub(super) async fn items_owned_by(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
+        if !self.query_denied.load(Ordering::Relaxed) && self.index_ready().await? {
+            match self.query_index(owner).await {
+                Err(StoreError::AccessDenied { action, .. }) => {
+                    // Slower and dearer, but a worker that cannot find its leases is of no use.
+                    warn!(
+                        table = self.table,
+                        index = INDEX,
+                        action,
+                        "permission is missing, scanning the table instead"
+                    );
+                    self.query_denied.store(true, Ordering::Relaxed);
+                }
+                other => return other,
+            }
+        }
+        self.scan_items(None, Some(owner)).await
     }
 
     pub(super) async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
