@@ -334,6 +334,18 @@ async fn the_table_of_a_fleet_under_migration_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_the_right_to_query_the_index_leases_are_found_by_scans() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    stream.local.deny("dynamodb:Query");
+    let workers = ["w1", "w2"].map(|id| stream.run(id, &journal));
+    stream.put(0..100).await;
+    journal.processed(100).await;
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fleet_that_is_taken_back_to_2_x_is_left() {
     use aws_sdk_dynamodb::types::AttributeValue;
     let (stream, journal) = (TestStream::start(1).await, Journal::default());

@@ -134,6 +134,12 @@ impl Fleet {
         }
     }
 
+    /// A random worker's id.
+    fn anyone(&self, random: &mut fastrand::Rng) -> Option<String> {
+        let at = random.usize(..self.workers.len().max(1));
+        self.workers.keys().nth(at).cloned()
+    }
+
     fn kill(&mut self, id: &str) {
         self.workers.remove(id).expect("worker runs").abort();
     }
@@ -218,4 +224,28 @@ async fn a_quiet_fleet_writes_no_more_per_lease_than_javas() {
     let java = f64::from(leases) / JAVA_RENEWAL + workers as f64 / JAVA_REPORT + 1.0 / JAVA_REPORT;
     println!("{per_second:.2} writes a second for {leases} leases of {workers} workers; Java {java:.2}");
     assert!(per_second <= java, "{per_second} writes a second, Java {java}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fleets_whose_workers_come_and_die_at_random_end_up_balanced() {
+    for seed in 0..10 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut fleet = Fleet::new(random.u32(1..40));
+        let mut next = 0;
+        for _ in 0..random.usize(1..12) {
+            if random.u32(..3) == 0 {
+                if let Some(id) = fleet.anyone(&mut random) {
+                    fleet.kill(&id);
+                }
+            } else {
+                let count = random.usize(1..4);
+                fleet.start(next..next + count);
+                next += count;
+            }
+            sleep(Duration::from_millis(random.u64(0..30_000))).await;
+        }
+        fleet.start(next..next + 1); // somebody lives
+        fleet.balanced(Duration::from_secs(120)).await;
+        println!("seed {seed}: {} leases, {} workers", fleet.leases().await.len(), fleet.workers.len());
+    }
 }

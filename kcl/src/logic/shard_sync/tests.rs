@@ -93,6 +93,60 @@ fn an_unreached_lineage_starts_at_its_oldest_listed_shards_or_with_latest_at_its
     assert_eq!(created(&latest).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [8, 9, 10]);
 }
 
+/// What is planned for shards of which these have leases, at LATEST and at TRIM_HORIZON. AT_TIMESTAMP starts where
+/// TRIM_HORIZON does.
+fn assert_planned(shards: &[Shard], leases: &[u32], latest: &[u32], trim_horizon: &[u32]) {
+    let planned = |position| created(&plan_missing(shards, &leased(leases), position).unwrap());
+    let at = |shards: &[u32], checkpoint: Checkpoint| -> Vec<(u32, Checkpoint)> {
+        shards.iter().map(|shard| (*shard, checkpoint.clone())).collect()
+    };
+    let horizon = InitialPosition::TrimHorizon;
+    assert_eq!(planned(&InitialPosition::Latest), at(latest, Checkpoint::Latest), "{leases:?} LATEST");
+    assert_eq!(planned(&horizon), at(trim_horizon, Checkpoint::TrimHorizon), "{leases:?} TRIM_HORIZON");
+    assert_eq!(planned(&AT_TIMESTAMP), at(trim_horizon, Checkpoint::AtTimestamp), "{leases:?} AT_TIMESTAMP");
+}
+
+#[test]
+fn splits_and_merges_are_planned_for_by_what_has_leases() {
+    let all = tree();
+    assert_planned(&all, &[0, 1, 2, 3, 4, 5], &[], &[]); // the first generation
+    assert_planned(&all, &[4, 8, 9, 10], &[], &[]); // the last
+    assert_planned(&all, &[4, 5, 6, 7], &[], &[]); // one between
+    assert_planned(&all, &[4], &[8, 9, 10], &[0, 1, 2, 3, 5]);
+    assert_planned(&all, &[6], &[4, 7, 9, 10], &[2, 3, 4, 5]); // half of a merge
+    assert_planned(&all, &[8], &[4, 9, 10], &[4, 5]);
+    assert_planned(&all, &[9], &[4, 8, 10], &[0, 1, 2, 3, 4, 5]); // half of a split
+    assert_planned(&all, &[5, 9], &[4, 8], &[0, 1, 2, 3, 4]); // a split whose parent is still there
+    assert_planned(&all, &[0, 8], &[4, 9, 10], &[4, 5]); // leases of several generations
+}
+
+#[test]
+fn what_retention_has_forgotten_is_planned_for_from_the_oldest_that_is_left() {
+    let left: Vec<Shard> = tree().into_iter().skip(4).collect();
+    assert_planned(&left, &[4], &[8, 9, 10], &[5, 6, 7]);
+    assert_planned(&left, &[6], &[4, 7, 9, 10], &[4, 5, 7]);
+    assert_planned(&left, &[0, 1, 2, 3], &[4, 8, 9, 10], &[4, 5, 6, 7]); // leases of shards that are gone
+    let tips: Vec<Shard> = tree().into_iter().filter(Shard::is_open).collect();
+    assert_planned(&tips, &[9], &[4, 8, 10], &[4, 8, 10]);
+}
+
+#[test]
+fn a_merge_of_sides_of_different_depth_waits_for_both() {
+    // 0 became 2 and 3; 3 and 1 became 4.
+    let any = HashKeyRange::FULL;
+    let shards = vec![
+        shard(0, &[], false, any),
+        shard(1, &[], false, any),
+        shard(2, &[0], true, any),
+        shard(3, &[0], false, any),
+        shard(4, &[3, 1], true, any),
+    ];
+    assert_planned(&shards, &[0], &[1], &[1]);
+    assert_planned(&shards, &[1], &[2, 3], &[0]);
+    assert_planned(&shards, &[2], &[4], &[0, 1]);
+    assert_planned(&shards, &[2, 4], &[], &[]);
+}
+
 #[test]
 fn descendants_of_leased_shards_wait_for_their_parents_to_end() {
     assert_eq!(plan_missing(&tree(), &leased(&[0, 1, 2, 3, 4, 5]), &InitialPosition::Latest), Ok(Vec::new()));
