@@ -274,3 +274,53 @@ async fn a_shard_that_retention_forgot_is_reported_and_its_children_are_read() {
     assert_eq!(events.count(|event| *event == trimmed), 1, "{:?}", events.all());
     worker.stop().await.unwrap();
 }
+
+/// Takes its time with each batch.
+struct Slow(integration_tests::JournalProcessor);
+
+impl RecordProcessor for Slow {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        sleep(Duration::from_secs(20)).await;
+        self.0.process_records(batch, checkpointer).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_to_a_shard_at_latest_while_it_waits_for_its_parent_is_delivered() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    stream.put(0..10).await;
+    let parent = stream.open_shards().await.remove(0);
+    // Somebody has made the table, and leases of which the children's are at LATEST.
+    let other = kcl::Worker::builder(&stream.aws, integration_tests::APPLICATION, integration_tests::STREAM);
+    let other = Running::start(other, &Journal::default(), |journal, shard| journal.processor(shard));
+    sleep(Duration::from_secs(2)).await;
+    other.stop().await.unwrap();
+    stream.split(&parent).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&stream.aws);
+    let lease = |shard: &str, checkpoint: &str, parents: Option<&str>| {
+        let number = AttributeValue::N("0".to_owned());
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let put = dynamodb.put_item().table_name(integration_tests::APPLICATION);
+        let put = put.item("leaseKey", text(shard)).item("checkpoint", text(checkpoint));
+        let put = put.item("leaseCounter", number.clone()).item("ownerSwitchesSinceCheckpoint", number.clone());
+        let put = put.item("checkpointSubSequenceNumber", number);
+        match parents {
+            Some(parent) => put.item("parentShardId", AttributeValue::Ss(vec![parent.to_owned()])),
+            None => put,
+        }
+    };
+    lease(&parent, "TRIM_HORIZON", None).send().await.unwrap();
+    for child in stream.open_shards().await {
+        lease(&child, "LATEST", Some(&parent)).send().await.unwrap();
+    }
+
+    let worker = Running::start(stream.worker("w1"), &journal, |journal, shard| Slow(journal.processor(shard)));
+    sleep(Duration::from_secs(10)).await;
+    assert!(journal.ids().is_empty(), "the parent is still being processed");
+    stream.put(10..30).await;
+    journal.processed(30).await;
+    worker.stop().await.unwrap();
+}

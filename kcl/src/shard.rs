@@ -105,8 +105,10 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
         let (stream_id, shard_id) = self.ids();
         self.context.events.emit(Event::LeaseTaken { stream_id, shard_id });
-        self.wait_for_parents().await?;
-        self.run_processors().await
+        // Before the wait: what comes during it comes after LATEST.
+        let latest_is_new = self.resolve_latest().await?;
+        let waited = self.wait_for_parents().await?;
+        self.run_processors(latest_is_new && !waited).await
     }
 
     /// Resolves when the work has to stop.
@@ -132,15 +134,18 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     /// Until each parent that has a lease is processed to its end; one without a lease has been cleaned up long ago.
-    async fn wait_for_parents(&self) -> Result<(), Interrupt> {
+    /// False: there was nothing to wait for.
+    async fn wait_for_parents(&self) -> Result<bool, Interrupt> {
         let (mut poll, longest) = PARENT_POLL;
+        let mut waited = false;
         for parent in &self.lease.parents {
             while !self.is_done_with(parent).await {
                 self.pause(poll).await?;
                 poll = (poll * 2).min(longest);
+                waited = true;
             }
         }
-        Ok(())
+        Ok(waited)
     }
 
     async fn is_done_with(&self, parent: &ShardId) -> bool {

@@ -47,13 +47,11 @@ impl From<BoxError> for Failure {
 }
 
 impl<F: ProcessorFactory> ShardTask<F> {
-    /// Ok: the shard is processed to its end.
-    pub(super) async fn run_processors(&mut self) -> Result<(), Interrupt> {
+    /// Ok: the shard is processed to its end. `latest_is_new`: LATEST may be asked for; once in the life of a lease, since
+    /// asking again would leave out what came between.
+    pub(super) async fn run_processors(&mut self, mut latest_is_new: bool) -> Result<(), Interrupt> {
         let policy = self.context.settings.error_policy.clone();
         let mut failures = Failures::new(policy.limit.as_ref().map(|(attempts, _)| *attempts), policy.isolate);
-        // Whether LATEST may be asked for: once in the life of a lease, since asking again would leave out what came
-        // between.
-        let mut latest_is_new = self.resolve_latest().await?;
         let mut in_a_row = 0;
         loop {
             let start = self.start_at(mem::take(&mut latest_is_new));
@@ -136,7 +134,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     /// For a lease at LATEST, makes sure that the lease says when that was. True: nobody has asked for LATEST yet.
-    async fn resolve_latest(&mut self) -> Result<bool, Interrupt> {
+    pub(super) async fn resolve_latest(&mut self) -> Result<bool, Interrupt> {
         if self.lease.checkpoint != Checkpoint::Latest || self.lease.latest_as_of_millis.is_some() {
             return Ok(false);
         }
