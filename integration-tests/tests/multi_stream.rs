@@ -331,6 +331,32 @@ async fn a_stream_that_is_created_again_starts_anew_under_another_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_closure_for_each_shard_knows_its_stream() {
+    let world = World::with(&["orders", "payments"]).await;
+    world.put("orders", 0..10).await;
+    world.put("payments", 10..20).await;
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let worker = world.worker("w1", &Streams::new(["orders", "payments"])).build_for_each_shard(
+        kcl::CheckpointEvery::default(),
+        {
+            let seen = seen.clone();
+            move |shard: &kcl::ShardContext| {
+                let (stream, seen) = (shard.stream_id.name().to_owned(), seen.clone());
+                move |record: kcl::Record| {
+                    seen.lock().expect("nobody panics").insert((stream.clone(), integration_tests::id_of(&record)));
+                    async { Ok::<(), kcl::BoxError>(()) }
+                }
+            }
+        },
+    );
+    let running = worker.unwrap().start();
+    eventually("all are seen", || seen.lock().unwrap().len() == 20).await;
+    running.stop().await.unwrap();
+    let expected = (0..20).map(|id| (if id < 10 { "orders" } else { "payments" }.to_owned(), id)).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_stream_has_its_own_consumer_under_fan_out() {
     let world = World::with(&["orders", "payments"]).await;
     world.put("orders", 0..10).await;

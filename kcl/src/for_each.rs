@@ -60,6 +60,75 @@ impl WorkerBuilder {
     }
 }
 
+impl WorkerBuilder {
+    /// Like [`build_for_each`](Self::build_for_each), with a closure of its own for each shard: for handlers that must know
+    /// the stream or the shard, or that keep something for it. `make` is called again after each failure.
+    ///
+    /// ```no_run
+    /// use kcl::{BoxError, CheckpointEvery, Record, ShardContext, Streams, Worker};
+    ///
+    /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+    /// Worker::builder(&aws, "auditor", Streams::new(["orders", "payments"]))
+    ///     .build_for_each_shard(CheckpointEvery::default(), |shard: &ShardContext| {
+    ///         let stream = shard.stream_id.clone();
+    ///         move |record: Record| {
+    ///             println!("{}: {}", stream.name(), String::from_utf8_lossy(&record.data));
+    ///             async { Ok::<(), BoxError>(()) }
+    ///         }
+    ///     })?
+    ///     .run()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A setting is out of its bounds. Nothing is called over the network yet.
+    pub fn build_for_each_shard<M, H, Fut, E>(
+        mut self,
+        every: CheckpointEvery,
+        make: M,
+    ) -> Result<Worker<ForEachShard<M>>, ConfigError>
+    where
+        M: Fn(&ShardContext) -> H + Send + Sync + 'static,
+        H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.settings.error_policy.isolate = true;
+        let concurrency = self.settings.concurrency;
+        self.checkpoint_every(every).build(ForEachShard { make, every, concurrency })
+    }
+}
+
+/// Makes the processors of a worker that [`WorkerBuilder::build_for_each_shard`] built.
+pub struct ForEachShard<M> {
+    make: M,
+    every: CheckpointEvery,
+    concurrency: usize,
+}
+
+impl<M> fmt::Debug for ForEachShard<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForEachShard").field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+impl<M, H, Fut, E> ProcessorFactory for ForEachShard<M>
+where
+    M: Fn(&ShardContext) -> H + Send + Sync + 'static,
+    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    type Processor = ForEachProcessor<H>;
+
+    fn create(&self, shard: &ShardContext) -> ForEachProcessor<H> {
+        let Self { every, concurrency, .. } = *self;
+        ForEachProcessor(ForEach { handler: (self.make)(shard), every, concurrency })
+    }
+}
+
 /// Makes the processors of a worker that [`WorkerBuilder::build_for_each`] built.
 #[derive(Clone)]
 pub struct ForEach<H> {

@@ -119,7 +119,7 @@ pub use config::{
 pub use error::{CheckpointError, ConfigError, WorkerError};
 pub use event::Event;
 pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
-pub use for_each::{ForEach, ForEachProcessor};
+pub use for_each::{ForEach, ForEachProcessor, ForEachShard};
 pub use handle::WorkerHandle;
 pub use kinesis::{KinesisError, KinesisErrorKind};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use kinesis_local::LocalAws;
+use kpl::{HashKeyRange, ShardId};
 
 use crate::lease::{
-    Conditional, Lease, WorkerId,
+    Conditional, Lease, LeaseKey, WorkerId,
     dynamodb::DynamoDbLeaseStore,
     memory::MemoryLeaseStore,
-    store::{CheckpointWrite, FleetVersion, LeaseStore},
+    store::{Addition, CheckpointWrite, FleetVersion, LeaseStore},
 };
 use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint},
@@ -19,6 +20,7 @@ use crate::{
         membership::{Metric, WorkerItem},
     },
     kinesis::StreamIdentity,
+    stream::StreamId,
 };
 
 const TABLE: &str = "application";
@@ -360,6 +362,33 @@ async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkp
     let item = item().await;
     assert_eq!(item.get("newAttribute"), Some(&text()));
     assert!(!item.contains_key("pendingCheckpoint"));
+}
+
+#[tokio::test]
+async fn what_a_listing_tells_is_added_to_a_lease_without_touching_its_counter() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        let children = vec![ShardId::from("shardId-000000000005")];
+
+        store.add_to(&lease.key, &Addition::HashKeyRange(HashKeyRange::FULL)).await.unwrap();
+        store.add_to(&lease.key, &Addition::Children(children.clone())).await.unwrap();
+        store.add_to(&shard(9).key, &Addition::Children(children.clone())).await.unwrap();
+
+        assert_eq!(read(&*store).await, Lease { hash_key_range: Some(HashKeyRange::FULL), children, ..lease });
+        assert_eq!(store.get(&shard(9).key).await.unwrap(), None, "nothing comes into being");
+    }
+}
+
+#[tokio::test]
+async fn a_sample_shows_what_kind_of_leases_a_table_holds() {
+    for store in stores().await {
+        assert_eq!(store.sample().await.unwrap(), []);
+        let stream = StreamId::from("1:orders:7");
+        let key = LeaseKey::of(Some(&stream), &shard(0).shard_id);
+        let lease = Lease { key, stream: Some(stream), ..shard(0) };
+        assert!(store.create(&lease).await.unwrap().is_applied());
+        assert_eq!(store.sample().await.unwrap(), [lease]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
