@@ -14,6 +14,7 @@ use kcl::{
 use kinesis_local::LocalAws;
 use tokio::time::{Instant, sleep};
 
+pub mod bench;
 pub mod conformance;
 mod fleet;
 

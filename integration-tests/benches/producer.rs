@@ -1,0 +1,128 @@
+//! `kpl` against the floor: a hand-written loop that only hashes, encodes and sends the same records through the same SDK.
+//! `cargo bench -p integration-tests --bench producer`, with a number of records of 100 B for another length.
+
+use std::{alloc::System, collections::VecDeque, num::NonZero, sync::atomic::Ordering};
+
+use bytes::Bytes;
+use integration_tests::bench::{argument, canned::Canned, compare, cpu_nanos, floor::Floor, report, size};
+use kpl::{Aggregation, Producer, UserRecord};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Deliveries that are awaited together: about what a service keeps open.
+const WINDOW: usize = 20_000;
+const ROUNDS: usize = 5;
+
+fn keys() -> Vec<String> {
+    (0..10_000).map(|n| format!("key-{n}")).collect()
+}
+
+fn producer(canned: &Canned, aggregation: Aggregation) -> Producer {
+    Producer::builder(&canned.config(), "StockTradeStream")
+        .aggregation(aggregation)
+        .rate_limit_percent(const { NonZero::new(1_000_000).expect("not zero") })
+        .build()
+        .expect("valid settings")
+}
+
+/// Puts records and waits until all are stored, with or without awaiting each.
+async fn put(producer: &Producer, keys: &[String], data: &Bytes, records: usize, awaited: bool) {
+    let mut deliveries = VecDeque::with_capacity(WINDOW);
+    for n in 0..records {
+        let record = UserRecord::new(keys[n % keys.len()].as_str(), data.clone());
+        let delivery = producer.put(record).await.expect("accepted");
+        if awaited {
+            deliveries.push_back(delivery);
+            if deliveries.len() == WINDOW {
+                for delivery in deliveries.drain(..WINDOW / 2) {
+                    delivery.await.expect("stored");
+                }
+            }
+        }
+    }
+    producer.flush().await;
+    for delivery in deliveries {
+        delivery.await.expect("stored");
+    }
+}
+
+async fn against_the_floor(bytes: usize, shards: usize, records: usize, awaited: bool) {
+    let canned = Canned::new(shards as u128);
+    let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
+    let producer = producer(&canned, Aggregation::default());
+    put(&producer, &keys, &data, 1000, false).await; // shards are known now
+    let mut floor = Floor::new(&canned, shards);
+    let ours = async || put(&producer, &keys, &data, records, awaited).await;
+    let by_hand = async || {
+        for n in 0..records {
+            floor.put(&keys[n % keys.len()], &data).await;
+        }
+        floor.flush().await;
+    };
+    let (ours, floor) = compare(ROUNDS, records, ours, by_hand).await;
+    let what = format!("producer, {}, {shards} shards{}", size(bytes), if awaited { ", awaited" } else { "" });
+    report(&format!("{what}: CPU per record"), ours, "ns");
+    report(&format!("{what}: floor"), floor, "ns");
+    report(&format!("{what}: CPU over floor"), ours / floor, "ratio");
+    producer.shutdown().await;
+}
+
+/// Records per second of one producer that has one core, and allocations per record.
+async fn throughput(records: usize) {
+    let canned = Canned::new(16);
+    let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
+    let producer = producer(&canned, Aggregation::default());
+    put(&producer, &keys, &data, records / 10, true).await;
+    let (mut best, mut allocations) = (0.0_f64, f64::MAX);
+    for _ in 0..ROUNDS {
+        let (begun, region) = (cpu_nanos(), Region::new(ALLOCATOR));
+        put(&producer, &keys, &data, records, true).await;
+        best = best.max(records as f64 / ((cpu_nanos() - begun) as f64 / 1e9));
+        allocations = allocations.min(region.change().allocations as f64 / records as f64);
+    }
+    report("producer, 100 B: user records per second of CPU", best, "records/s");
+    report("producer, 100 B: heap allocations per user record, the caller's key included", allocations, "allocations");
+    producer.shutdown().await;
+}
+
+/// What is saved against one PutRecords entry for each user record.
+async fn against_plain_puts(records: usize) {
+    let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
+    let mut used = Vec::new();
+    for aggregation in [Aggregation::default(), Aggregation::Off] {
+        let canned = Canned::new(16);
+        let producer = producer(&canned, aggregation);
+        put(&producer, &keys, &data, 1000, true).await;
+        let begun = cpu_nanos();
+        let before = canned.counts().requests.load(Ordering::Relaxed);
+        let bytes = canned.counts().bytes.load(Ordering::Relaxed);
+        put(&producer, &keys, &data, records, true).await;
+        let counts = canned.counts();
+        used.push((
+            (counts.requests.load(Ordering::Relaxed) - before) as f64,
+            (counts.bytes.load(Ordering::Relaxed) - bytes) as f64,
+            (cpu_nanos() - begun) as f64,
+        ));
+        producer.shutdown().await;
+    }
+    report("producer, 100 B: requests, plain over aggregated", used[1].0 / used[0].0, "ratio");
+    report("producer, 100 B: bytes sent, plain over aggregated", used[1].1 / used[0].1, "ratio");
+    report("producer, 100 B: CPU, plain over aggregated", used[1].2 / used[0].2, "ratio");
+}
+
+fn main() {
+    let records = argument(500_000);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        for shards in [1, 16, 1024] {
+            against_the_floor(100, shards, records, true).await;
+            against_the_floor(100, shards, records, false).await;
+        }
+        against_the_floor(1024, 16, records / 5, true).await;
+        against_the_floor(10 * 1024, 16, records / 50, true).await;
+        throughput(records).await;
+        against_plain_puts(records / 5).await;
+    });
+}

@@ -1,0 +1,58 @@
+//! What the benches share: a clock of CPU time, a canned Kinesis, and how results are printed.
+//!
+//! Machines are shared and noisy, so each bench runs what is measured and what it is measured against in turn, in one
+//! process and thread, and takes the cheapest round of each.
+
+use std::fmt::Write as _;
+
+use rustix::time::{ClockId, clock_gettime};
+
+pub mod canned;
+pub mod floor;
+
+/// CPU time that this process has used.
+pub fn cpu_nanos() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Prints one measure as a line of JSON.
+pub fn report(measure: &str, value: f64, unit: &str) {
+    println!("{{\"measure\":\"{measure}\",\"value\":{value:.3},\"unit\":\"{unit}\"}}");
+}
+
+/// CPU nanoseconds per record of two ways to do the same, in the cheapest of `rounds` rounds each.
+pub async fn compare(
+    rounds: usize,
+    records: usize,
+    mut ours: impl AsyncFnMut(),
+    mut floor: impl AsyncFnMut(),
+) -> (f64, f64) {
+    let (mut best_ours, mut best_floor) = (f64::MAX, f64::MAX);
+    for _ in 0..rounds {
+        best_floor = best_floor.min(per_record(records, &mut floor).await);
+        best_ours = best_ours.min(per_record(records, &mut ours).await);
+    }
+    (best_ours, best_floor)
+}
+
+async fn per_record(records: usize, work: &mut impl AsyncFnMut()) -> f64 {
+    let begun = cpu_nanos();
+    work().await;
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of seconds")]
+    let each = (cpu_nanos() - begun) as f64 / records as f64;
+    each
+}
+
+/// `100 B`, `1 KiB`, …
+pub fn size(bytes: usize) -> String {
+    let mut text = String::new();
+    let written = if bytes % 1024 == 0 { write!(text, "{} KiB", bytes / 1024) } else { write!(text, "{bytes} B") };
+    written.expect("text takes everything");
+    text
+}
+
+/// A number given on the command line, for shorter or longer runs.
+pub fn argument(default: usize) -> usize {
+    std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(default)
+}
