@@ -1,15 +1,11 @@
 //! `kpl` against the floor: a hand-written loop that only hashes, encodes and sends the same records through the same SDK.
 //! `cargo bench -p integration-tests --bench producer`, with a number of records of 100 B for another length.
 
-use std::{alloc::System, collections::VecDeque, num::NonZero, sync::atomic::Ordering};
+use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use integration_tests::bench::{argument, canned::Canned, compare, cpu_nanos, floor::Floor, report, size};
 use kpl::{Aggregation, Producer, UserRecord};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Deliveries that are awaited together: about what a service keeps open.
 const WINDOW: usize = 20_000;
@@ -69,21 +65,19 @@ async fn against_the_floor(bytes: usize, shards: usize, records: usize, awaited:
     producer.shutdown().await;
 }
 
-/// Records per second of one producer that has one core, and allocations per record.
+/// Records per second of one producer that has one core.
 async fn throughput(records: usize) {
     let canned = Canned::new(16);
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
     let producer = producer(&canned, Aggregation::default());
     put(&producer, &keys, &data, records / 10, true).await;
-    let (mut best, mut allocations) = (0.0_f64, f64::MAX);
+    let mut best = 0.0_f64;
     for _ in 0..ROUNDS {
-        let (begun, region) = (cpu_nanos(), Region::new(ALLOCATOR));
+        let begun = cpu_nanos();
         put(&producer, &keys, &data, records, true).await;
         best = best.max(records as f64 / ((cpu_nanos() - begun) as f64 / 1e9));
-        allocations = allocations.min(region.change().allocations as f64 / records as f64);
     }
     report("producer, 100 B: user records per second of CPU", best, "records/s");
-    report("producer, 100 B: heap allocations per user record, the caller's key included", allocations, "allocations");
     producer.shutdown().await;
 }
 
@@ -115,6 +109,10 @@ async fn against_plain_puts(records: usize) {
 fn main() {
     let records = argument(500_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    if std::env::args().any(|argument| argument == "profile") {
+        // The producer alone, for a profiler.
+        return runtime.block_on(throughput(records));
+    }
     runtime.block_on(async {
         for shards in [1, 16, 1024] {
             against_the_floor(100, shards, records, true).await;

@@ -47,7 +47,8 @@ async fn per_record(records: usize, work: &mut impl AsyncFnMut()) -> f64 {
 /// `100 B`, `1 KiB`, …
 pub fn size(bytes: usize) -> String {
     let mut text = String::new();
-    let written = if bytes % 1024 == 0 { write!(text, "{} KiB", bytes / 1024) } else { write!(text, "{bytes} B") };
+    let written =
+        if bytes.is_multiple_of(1024) { write!(text, "{} KiB", bytes / 1024) } else { write!(text, "{bytes} B") };
     written.expect("text takes everything");
     text
 }

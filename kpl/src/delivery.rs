@@ -3,13 +3,20 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake},
 };
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::{Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure};
+pub(crate) use self::slots::Slots;
+use self::slots::{Resolver, Waiter};
+use crate::{
+    Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure, kinesis::Stored,
+};
+
+mod slots;
 
 /// Resolves when a record is stored, or is not going to be.
 ///
@@ -18,8 +25,12 @@ use crate::{Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, 
 #[must_use = "dropping a Delivery hides whether the record was stored"]
 #[derive(Debug)]
 pub struct Delivery {
-    outcome: oneshot::Receiver<Result<Delivered, DeliveryError>>,
+    /// None once resolved.
+    waiter: Option<Waiter>,
 }
+
+/// What is left for a [`Delivery`].
+pub(crate) type Outcome = Result<Receipt, DeliveryError>;
 
 /// A record is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +48,40 @@ pub struct Delivered {
     pub failed_attempts: Vec<Attempt>,
 }
 
+/// A [`Delivered`] in small: there is one for each record that is not awaited yet.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    /// Shared by the user records of an aggregate.
+    pub(crate) stored: Arc<Stored>,
+    pub(crate) sub_sequence_number: Option<u32>,
+    /// `None`: the first attempt succeeded.
+    pub(crate) retried: Option<Box<Retried>>,
+}
+
+/// How a record fared before it was stored.
+#[derive(Debug)]
+pub(crate) struct Retried {
+    pub(crate) attempts: u32,
+    pub(crate) failed: Vec<Attempt>,
+}
+
+impl Receipt {
+    /// How often the record was sent.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.retried.as_ref().map_or(1, |retried| retried.attempts)
+    }
+}
+
+impl From<Receipt> for Delivered {
+    fn from(receipt: Receipt) -> Self {
+        let attempts = receipt.attempts();
+        let Stored { shard_id, sequence_number } = Arc::unwrap_or_clone(receipt.stored);
+        let sub_sequence_number = receipt.sub_sequence_number.map(u64::from);
+        let failed_attempts = receipt.retried.map_or_else(Vec::new, |retried| retried.failed);
+        Self { shard_id, sequence_number, sub_sequence_number, attempts, failed_attempts }
+    }
+}
+
 impl Delivery {
     /// Blocks until the record is stored or is not going to be.
     ///
@@ -45,20 +90,46 @@ impl Delivery {
     ///
     /// # Panics
     /// Where blocking would stop an async runtime, in its tasks.
-    pub fn wait(self) -> Result<Delivered, DeliveryError> {
-        self.outcome.blocking_recv().expect(ALWAYS_RESOLVED)
+    pub fn wait(mut self) -> Result<Delivered, DeliveryError> {
+        loop {
+            let (sender, woken) = oneshot::channel();
+            let waker = Arc::new(Signal(Mutex::new(Some(sender)))).into();
+            if let Poll::Ready(outcome) = Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
+                return outcome;
+            }
+            // A ticket resolves its delivery at the latest when it is dropped.
+            let _ = woken.blocking_recv();
+        }
     }
 }
 
-/// Why an outcome is always there.
-const ALWAYS_RESOLVED: &str = "a ticket resolves its delivery at the latest when it is dropped";
+/// Wakes a thread.
+struct Signal(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = sender.send(()); // nobody waits any more
+        }
+    }
+}
 
 impl Future for Delivery {
     type Output = Result<Delivered, DeliveryError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = Pin::new(&mut self.outcome).poll(cx);
-        outcome.map(|sent| sent.expect(ALWAYS_RESOLVED))
+        let Some(waiter) = &self.waiter else { panic!("a Delivery was polled after it had resolved") };
+        let outcome = std::task::ready!(waiter.poll(cx.waker()));
+        self.waiter = None;
+        Poll::Ready(outcome.map(Delivered::from))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            waiter.abandon();
+        }
     }
 }
 
@@ -103,16 +174,16 @@ pub(crate) struct Ticket(Option<Open>);
 #[derive(Debug)]
 struct Open {
     prepared: Prepared,
-    reply: oneshot::Sender<Result<Delivered, DeliveryError>>,
+    resolver: Resolver,
 }
 
 impl Ticket {
-    pub(crate) fn new(prepared: Prepared) -> (Self, Delivery) {
-        let (reply, outcome) = oneshot::channel();
-        (Self(Some(Open { prepared, reply })), Delivery { outcome })
+    pub(crate) fn new(prepared: Prepared, slots: &Slots) -> (Self, Delivery) {
+        let (resolver, waiter) = slots.take();
+        (Self(Some(Open { prepared, resolver })), Delivery { waiter: Some(waiter) })
     }
 
-    pub(crate) fn resolve(mut self, outcome: Result<Delivered, Failure>) {
+    pub(crate) fn resolve(mut self, outcome: Result<Receipt, Box<Failure>>) {
         self.close(outcome);
     }
 
@@ -125,10 +196,9 @@ impl Ticket {
         self.0.as_ref().expect("a ticket holds its record until it is resolved")
     }
 
-    fn close(&mut self, outcome: Result<Delivered, Failure>) {
-        let Some(Open { prepared, reply }) = self.0.take() else { return };
-        // An error means that the caller dropped the Delivery.
-        let _ = reply.send(outcome.map_err(|failure| DeliveryError::new(failure, prepared.into_record())));
+    fn close(&mut self, outcome: Result<Receipt, Box<Failure>>) {
+        let Some(Open { prepared, resolver }) = self.0.take() else { return };
+        resolver.resolve(outcome.map_err(|failure| DeliveryError::new(*failure, prepared.into_record())));
     }
 }
 
@@ -140,7 +210,9 @@ impl AsRef<UserRecord> for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.close(Err(Failure::unattempted(DeliveryErrorKind::Abandoned)));
+        if self.0.is_some() {
+            self.close(Err(Failure::unattempted(DeliveryErrorKind::Abandoned).into()));
+        }
     }
 }
 
@@ -150,7 +222,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
-        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")));
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &Slots::new());
 
         drop(ticket);
 

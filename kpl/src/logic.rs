@@ -24,7 +24,8 @@ pub(crate) mod shard_map;
 use std::time::Duration;
 
 use crate::{
-    Delivered, Event, HashKey, ShardId,
+    Event, HashKey, ShardId,
+    delivery::Receipt,
     error::Failure,
     kinesis::{Entry, EntryResult, KinesisError, Shard, StreamSummary},
 };
@@ -56,7 +57,7 @@ pub(crate) enum Action<T> {
     /// Accept no records that are longer, data and partition key together.
     LimitRecords { max_bytes: usize },
     /// Tell the caller what became of a record.
-    Resolve { ticket: T, outcome: Result<Delivered, Failure> },
+    Resolve { ticket: T, outcome: Result<Receipt, Box<Failure>> },
     /// Everything that was put before a flush is resolved. Flushes complete in the order they came.
     Flushed,
     /// Tell the application.

@@ -131,6 +131,12 @@ impl Producer {
 
     /// Waits for space.
     pub(crate) async fn accept(&self, record: Prepared) -> Result<Delivery, PutError> {
+        // Most puts need not wait. They must still let other tasks have their turn: the one that sends, for instance.
+        tokio::task::coop::consume_budget().await;
+        let record = match self.try_accept(record) {
+            Ok(delivery) => return Ok(delivery),
+            Err(record) => *record,
+        };
         let Some(space) = self.streams.context.space.reserve(record.space_bytes()).await else {
             return Err(shut_down(record));
         };
@@ -150,7 +156,7 @@ impl Producer {
     fn send(&self, record: Prepared, space: Reserved<'_>, permit: Permit<'_, Command>) -> Delivery {
         // Hashed here rather than in the task, to spread that work over the callers.
         let hash_key = record.record.hash_key();
-        let (ticket, delivery) = Ticket::new(record);
+        let (ticket, delivery) = Ticket::new(record, &self.intake.slots);
         space.keep();
         self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
         delivery

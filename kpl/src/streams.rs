@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Aggregation, BoxError, Event, UserRecord,
     config::{Config, MAX_RECORD_BYTES},
+    delivery::Slots,
     kinesis::{Kinesis, Stream},
     pipeline::{self, COMMANDS, Command},
     space::Space,
@@ -148,6 +149,7 @@ impl Status {
 pub(crate) struct Intake {
     pub(crate) stream: Stream,
     pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) slots: Slots,
     /// Commands sent since the pipeline was started; 0 while there is none.
     sent: AtomicU64,
     pub(crate) status: Arc<Status>,
@@ -160,7 +162,14 @@ impl Intake {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let status =
             Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES), oldest: Mutex::new(None) });
-        Self { stream, commands, sent: AtomicU64::new(0), status, parked: Mutex::new(Some(receiver)) }
+        Self {
+            stream,
+            commands,
+            slots: Slots::new(),
+            sent: AtomicU64::new(0),
+            status,
+            parked: Mutex::new(Some(receiver)),
+        }
     }
 
     /// Whether there is a pipeline.

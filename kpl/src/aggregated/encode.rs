@@ -1,12 +1,10 @@
 //! Writes aggregated records. The size of the result is known exactly before and after each record is added, and each
 //! record's data is copied once, into the finished buffer.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-};
+use std::{collections::HashMap, hash::BuildHasher as _};
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use md5::{Digest as _, Md5};
 
 use super::{ENVELOPE_LEN, MAGIC, tag};
@@ -54,6 +52,13 @@ impl<R: AsRef<UserRecord>> Aggregate<R> {
             hash_keys: HashMap::new(),
             body_len: 0,
         }
+    }
+
+    /// Makes room for as many more records.
+    #[cfg(feature = "producer")]
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.records.reserve(records);
+        self.indexes.reserve(records);
     }
 
     /// Number of records.

@@ -282,7 +282,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
     }
 
-    fn deliver(&mut self, record: KinesisRecord<T>, stored: &Stored) {
+    fn deliver(&mut self, record: KinesisRecord<T>, stored: Stored) {
         for pending in record.records() {
             self.barrier.resolved(pending.number);
             self.ages.resolved(pending.number);

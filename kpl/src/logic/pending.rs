@@ -1,10 +1,11 @@
 //! A user record on its way, and the Kinesis record that it travels in.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
-    AggregateKey, Attempt, Delivered, DeliveryErrorKind, HashKey, UserRecord,
+    AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
     aggregated::{AGGREGATE_PARTITION_KEY, Aggregate},
+    delivery::{Receipt, Retried},
     error::Failure,
     kinesis::{Entry, KinesisError, Stored},
 };
@@ -82,21 +83,18 @@ impl<T> Pending<T> {
         history.last_ended = now;
     }
 
-    pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Result<Delivered, Failure>) {
+    pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Result<Receipt, Box<Failure>>) {
         let failure = match self.history {
             Some(history) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
             None => Failure::unattempted(kind),
         };
-        (self.ticket, Err(failure))
+        (self.ticket, Err(failure.into()))
     }
 
-    fn deliver(self, stored: Stored, sub_sequence_number: Option<u64>) -> (T, Result<Delivered, Failure>) {
-        let (attempts, failed_attempts) = match self.history {
-            Some(history) => (history.made + 1, history.attempts),
-            None => (1, Vec::new()),
-        };
-        let Stored { shard_id, sequence_number } = stored;
-        (self.ticket, Ok(Delivered { shard_id, sequence_number, sub_sequence_number, attempts, failed_attempts }))
+    fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> (T, Result<Receipt, Box<Failure>>) {
+        let retried =
+            self.history.map(|history| Retried { attempts: history.made + 1, failed: history.attempts }.into());
+        (self.ticket, Ok(Receipt { stored, sub_sequence_number, retried }))
     }
 
     fn history(&mut self) -> &mut History {
@@ -213,9 +211,9 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
     }
 
     /// Outcomes of all records, in order.
-    pub(crate) fn deliver(self, stored: &Stored) -> impl Iterator<Item = (T, Result<Delivered, Failure>)> {
-        let aggregate = self.is_aggregate();
-        let records = self.into_records().into_iter().enumerate();
-        records.map(move |(position, record)| record.deliver(stored.clone(), aggregate.then_some(position as u64)))
+    pub(crate) fn deliver(self, stored: Stored) -> impl Iterator<Item = (T, Result<Receipt, Box<Failure>>)> {
+        let (aggregate, stored) = (self.is_aggregate(), Arc::new(stored));
+        let records = (0..).zip(self.into_records());
+        records.map(move |(position, record)| record.deliver(stored.clone(), aggregate.then_some(position)))
     }
 }

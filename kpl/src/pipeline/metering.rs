@@ -8,7 +8,8 @@ use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram}
 use tokio::time::Instant;
 
 use crate::{
-    Delivered, DeliveryErrorKind, MetricsGranularity, ShardId,
+    DeliveryErrorKind, MetricsGranularity, ShardId,
+    delivery::Receipt,
     error::Failure,
     kinesis::{EntryResult, KinesisError, Stream},
     logic::{BatchId, Shape},
@@ -156,9 +157,9 @@ impl Metering {
     }
 
     /// A user record of `data_bytes` is resolved.
-    pub(super) fn resolved(&mut self, outcome: &Result<Delivered, Failure>, data_bytes: usize) {
+    pub(super) fn resolved(&mut self, outcome: &Result<Receipt, Box<Failure>>, data_bytes: usize) {
         let (shard_id, retries) = match outcome {
-            Ok(delivered) => (Some(&delivered.shard_id), delivered.attempts - 1),
+            Ok(receipt) => (Some(&receipt.stored.shard_id), receipt.attempts() - 1),
             Err(failure) => (None, failure.attempts_made.saturating_sub(1)),
         };
         let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);

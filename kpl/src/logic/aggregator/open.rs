@@ -7,8 +7,31 @@ use crate::{HashKey, UserRecord, aggregated::Aggregate, logic::pending::Pending}
 
 #[derive(Debug)]
 pub(super) enum Open<T> {
-    One(Aggregate<Pending<T>>),
+    One(One<T>),
     ByKey(ByKey<T>),
+}
+
+/// One aggregate after the other.
+#[derive(Debug)]
+pub(super) struct One<T> {
+    aggregate: Aggregate<Pending<T>>,
+    /// Records of the last one: the next will have as many, so there is room for them from the beginning.
+    expected: usize,
+}
+
+impl<T: AsRef<UserRecord>> One<T> {
+    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
+        if self.aggregate.is_empty() {
+            self.aggregate.reserve(self.expected);
+        }
+        self.aggregate.try_push(record, limits.max_bytes)?;
+        Ok(limits.are_reached(&self.aggregate).then(|| self.take()))
+    }
+
+    fn take(&mut self) -> Aggregate<Pending<T>> {
+        self.expected = self.aggregate.len();
+        std::mem::take(&mut self.aggregate)
+    }
 }
 
 /// Aggregates whose records have the same partition key and the same hash key.
@@ -24,7 +47,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
     pub(super) fn new(by_key: bool) -> Self {
         match by_key {
             true => Self::ByKey(ByKey { groups: BTreeMap::new(), numbers: HashMap::new() }),
-            false => Self::One(Aggregate::new()),
+            false => Self::One(One { aggregate: Aggregate::new(), expected: 0 }),
         }
     }
 
@@ -35,7 +58,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
     /// Whether there is but one record.
     pub(super) fn is_single(&self) -> bool {
         match self {
-            Self::One(aggregate) => aggregate.len() == 1,
+            Self::One(one) => one.aggregate.len() == 1,
             Self::ByKey(ByKey { groups, .. }) => groups.len() == 1 && groups.values().all(|group| group.len() == 1),
         }
     }
@@ -43,7 +66,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
     /// The record that was put first.
     pub(super) fn first(&self) -> Option<&Pending<T>> {
         match self {
-            Self::One(aggregate) => aggregate.records().first(),
+            Self::One(one) => one.aggregate.records().first(),
             Self::ByKey(ByKey { groups, .. }) => groups.first_key_value()?.1.records().first(),
         }
     }
@@ -55,10 +78,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
         limits: Limits,
     ) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
         match self {
-            Self::One(aggregate) => {
-                aggregate.try_push(record, limits.max_bytes)?;
-                Ok(limits.are_reached(aggregate).then(|| std::mem::take(aggregate)))
-            }
+            Self::One(one) => one.try_push(record, limits),
             Self::ByKey(by_key) => by_key.try_push(record, limits),
         }
     }
@@ -66,7 +86,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
     /// Takes the aggregate out that `record` would join.
     pub(super) fn take_for(&mut self, record: &Pending<T>) -> Option<Aggregate<Pending<T>>> {
         match self {
-            Self::One(aggregate) => Some(std::mem::take(aggregate)),
+            Self::One(one) => Some(one.take()),
             Self::ByKey(by_key) => by_key.group_of(record).map(|number| by_key.take(number)),
         }
     }
@@ -76,7 +96,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
         let mut taken = Vec::new();
         while self.first().is_some_and(&wanted) {
             match self {
-                Self::One(aggregate) => taken.push(std::mem::take(aggregate)),
+                Self::One(one) => taken.push(one.take()),
                 Self::ByKey(by_key) => {
                     let Some((&number, _)) = by_key.groups.first_key_value() else { break };
                     taken.push(by_key.take(number));

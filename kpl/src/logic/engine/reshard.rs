@@ -37,7 +37,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             self.listing.want_after(flight.listings);
         }
         match place(&sent, &stored, &self.map) {
-            Place::Right => self.deliver(sent.record, &stored),
+            Place::Right => self.deliver(sent.record, stored),
             Place::Wrong => self.resend(sent, &stored, flight.started, false),
             Place::Unknown if self.listing.is_hopeless() => self.resend(sent, &stored, flight.started, true),
             Place::Unknown => {
@@ -146,7 +146,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             let Unjudged { sent, stored, started, listings } = unjudged;
             let range = sent.range;
             match place(&sent, &stored, &self.map) {
-                Place::Right => self.deliver(sent.record, &stored),
+                Place::Right => self.deliver(sent.record, stored),
                 Place::Wrong => self.resend(sent, &stored, started, false),
                 // The shard is closed already: its records may belong to several others by now.
                 Place::Unknown if self.listing.failures() == 0 && self.listing.is_after(listings) => {

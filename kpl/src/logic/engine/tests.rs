@@ -90,7 +90,9 @@ impl World {
                     self.listing = true;
                 }
                 Action::LimitRecords { max_bytes } => self.max_record_bytes = Some(max_bytes),
-                Action::Resolve { ticket, outcome } => self.resolved.push((ticket, outcome)),
+                Action::Resolve { ticket, outcome } => {
+                    self.resolved.push((ticket, outcome.map(Delivered::from).map_err(|failure| *failure)));
+                }
                 Action::Flushed => {
                     self.flushed += 1;
                     let before = self.flushing.pop_front().unwrap_or_default();
