@@ -82,6 +82,9 @@
 
 use std::error::Error;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod checkpoint;
 mod checkpointer;
 mod clock;
