@@ -27,7 +27,8 @@ use crate::{
     error::ConfigError,
     event::{Event, Events},
     kinesis::{Kinesis, KinesisError, KinesisErrorKind, SdkKinesis},
-    lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item},
+    lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item, memory::MemoryLeaseStore},
+    logic::replay::Window,
     processor::ProcessorFactory,
     stream::Stream,
     worker::Worker,
@@ -90,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) deaggregation: Deaggregation,
     /// Of `build_for_each`.
     pub(crate) concurrency: usize,
+    /// What is processed, if it is not the live stream.
+    pub(crate) replay: Option<Window>,
 }
 
 /// Builds a [`Worker`]. Get one from [`Worker::builder`].
@@ -97,6 +100,8 @@ pub(crate) struct Settings {
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
     aws: SdkConfig,
+    /// None: as for Kinesis.
+    lease_table_aws: Option<SdkConfig>,
     source: Source,
     initial_position: InitialPosition,
     pub(crate) settings: Settings,
@@ -125,9 +130,10 @@ impl WorkerBuilder {
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
             concurrency: 1,
+            replay: None,
         };
         let initial_position = InitialPosition::default();
-        Self { aws: aws.clone(), source, initial_position, settings, events: Events::default() }
+        Self { aws: aws.clone(), lease_table_aws: None, source, initial_position, settings, events: Events::default() }
     }
 
     /// Identifies this worker in its fleet. Default: a random UUID.
@@ -152,6 +158,13 @@ impl WorkerBuilder {
     #[doc(alias = "tableName")]
     pub fn lease_table(mut self, table: impl Into<String>) -> Self {
         self.settings.table = table.into();
+        self
+    }
+
+    /// Keeps the lease table elsewhere than the stream: with other credentials, in another account or region, or by another
+    /// client. Default: the configuration given to [`Worker::builder`](crate::Worker::builder) serves both.
+    pub fn lease_table_config(mut self, aws: &SdkConfig) -> Self {
+        self.lease_table_aws = Some(aws.clone());
         self
     }
 
@@ -285,17 +298,35 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network yet.
-    pub fn build<F: ProcessorFactory>(self, factory: F) -> Result<Worker<F>, ConfigError> {
+    pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
+        if let Some(window) = self.settings.replay {
+            self.everywhere(InitialPosition::AtTimestamp(window.from));
+            let (store, catalog) = (Arc::new(MemoryLeaseStore::default()), self.catalog());
+            return Ok(Worker::new(self.settings, self.events, catalog, store, factory));
+        }
         let catalog = self.catalog();
-        let Self { aws, settings, events, .. } = self;
+        let Self { aws, lease_table_aws, settings, events, .. } = self;
         let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
-        let store = Arc::new(DynamoDbLeaseStore::new(&aws, table, legacy, settings.create_table));
+        let aws = lease_table_aws.as_ref().unwrap_or(&aws);
+        let store = Arc::new(DynamoDbLeaseStore::new(aws, table, legacy, settings.create_table));
         Ok(Worker::new(settings, events, catalog, store, factory))
     }
 
+    /// Starts all streams that are listed now there, whatever is said of one of them.
+    pub(crate) fn everywhere(&mut self, position: InitialPosition) {
+        self.initial_position = position;
+        match &mut self.source {
+            Source::One(stream) => stream.initial_position = None,
+            Source::Several(streams) => {
+                let listed = streams.get().into_iter();
+                *streams = Streams::new(listed.map(|stream| StreamConfig { initial_position: None, ..stream }));
+            }
+        }
+    }
+
     /// The streams to read, none of them asked for yet.
-    fn catalog(&self) -> Catalog {
+    pub(crate) fn catalog(&self) -> Catalog {
         let client = SdkKinesis::client(&self.aws);
         let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
         match &self.source {
@@ -333,6 +364,10 @@ impl WorkerBuilder {
         Ok(any)
     }
 
+    pub(crate) fn lease_table_aws(&self) -> &SdkConfig {
+        self.lease_table_aws.as_ref().unwrap_or(&self.aws)
+    }
+
     #[cfg(test)]
     pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
         let catalog = self.catalog();
@@ -346,7 +381,7 @@ impl WorkerBuilder {
         (self.settings, self.events, catalog)
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
         if let (Source::Several(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
             (&self.source, &settings.retrieval)
@@ -386,6 +421,10 @@ impl WorkerBuilder {
         ];
         if let Some(error) = bounds.into_iter().flatten().next() {
             return Err(error);
+        }
+        if settings.replay.is_some_and(|window| window.from >= window.to) {
+            let (what, bounds) = ("replay", "a window that ends after its start");
+            return Err(ConfigError::OutOfBounds { what, value: format!("{:?}", settings.replay), bounds });
         }
         let counts = [
             ("max leases", settings.max_leases),

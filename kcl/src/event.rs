@@ -62,7 +62,8 @@ pub enum Event {
         /// The shard.
         shard_id: ShardId,
     },
-    /// A shard was processed to its end, and its children have leases.
+    /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also
+    /// one that is past the window, without children.
     ShardEnded {
         /// The shard's stream.
         stream_id: StreamId,

@@ -77,6 +77,8 @@
 //! | `retrieval/*` | reading a shard ahead of its processor: polling, fan-out, the buffer between |
 //! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
 //! | `fleet` | a look at the fleet from outside |
+//! | `reset`, `reset/*` | checkpoints set to a position |
+//! | `replay` | a part of the stream's past, processed again beside the live application |
 //! | `logic/*` | every decision, free of I/O |
 //! | `kinesis` | the calls to Kinesis |
 
@@ -98,6 +100,8 @@ mod logic;
 mod metrics;
 mod processor;
 mod record;
+mod replay;
+mod reset;
 mod retrieval;
 mod shard;
 mod shard_status;
@@ -126,6 +130,7 @@ pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
+pub use reset::{Reset, ResetError, ResetReport, ShardReset};
 pub use shard_status::{ShardPhase, ShardStatus};
 pub use shard_streams::{ShardStream, ShardStreams, Stopper};
 pub use stream::StreamId;

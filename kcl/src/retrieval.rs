@@ -86,6 +86,26 @@ impl Reader {
         let Done = polling::read(&mut self).await;
     }
 
+    /// Hands over what an answer to a question of `asked_at` tells; in a replay only what belongs to its window. True: what
+    /// follows does not.
+    async fn deliver_records(
+        &mut self,
+        mut records: Vec<KinesisRecord>,
+        behind_latest: Option<std::time::Duration>,
+        asked_at: SystemTime,
+    ) -> Result<bool, Done> {
+        let mut passed = false;
+        if let Some(window) = &self.context.settings.replay {
+            let (is_passed, is_reached) = (window.is_passed(&records), window.is_reached(behind_latest, asked_at));
+            window.clip(&mut records);
+            passed = is_passed || is_reached && self.is_open().await;
+        }
+        if !records.is_empty() {
+            self.deliver(Fetched::Records { records, behind_latest }).await?;
+        }
+        Ok(passed)
+    }
+
     async fn deliver(&mut self, fetched: Fetched) -> Result<(), Done> {
         self.sender.send(fetched).await.map_err(|buffer::Closed| Done)
     }
@@ -108,6 +128,12 @@ impl Reader {
             error: chain(error),
             throttled: error.kind == KinesisErrorKind::Throttled,
         });
+    }
+
+    /// Whether the shard takes records, as far as that is known.
+    async fn is_open(&self) -> bool {
+        let listed = self.stream.kinesis.list_shards(None).await.unwrap_or_default();
+        listed.iter().any(|shard| shard.id == self.shard_id && shard.is_open())
     }
 
     /// If the stream exists without this shard, the shard is past its retention: it has ended, and these follow it.

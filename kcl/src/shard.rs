@@ -158,8 +158,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops.
+    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops. A replay has no leader.
     async fn rest(&self) {
+        if self.context.settings.replay.is_some() {
+            return;
+        }
         if self.interrupted().await == Interrupt::GiveUp {
             self.handle.give_up().await;
         }

@@ -30,6 +30,7 @@ use crate::{
         store::{FleetVersion, LeaseStore},
     },
     processor::ProcessorFactory,
+    replay,
     shard::ShardTask,
 };
 
@@ -81,7 +82,7 @@ impl<F: ProcessorFactory> Worker<F> {
         &self.context
     }
 
-    /// Runs until something makes it impossible to go on.
+    /// Runs until something makes it impossible to go on; a [replay](WorkerBuilder::replay) until it is done.
     ///
     /// # Errors
     /// See [`WorkerError`].
@@ -107,6 +108,9 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 
     async fn run_in_span(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
+        if self.context.settings.replay.is_some() {
+            return replay::run(self.context, self.factory, stop).await;
+        }
         tokio::pin!(stop);
         tokio::select! {
             () = &mut stop => return Ok(()),

@@ -1,10 +1,12 @@
 //! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::pacing).
 
+use std::time::SystemTime;
+
 use tokio::time::{Instant, sleep_until};
 
-use super::{Done, Fetched, Reader};
+use super::{Done, Reader};
 use crate::{
-    kinesis::{KinesisError, KinesisErrorKind, Records},
+    kinesis::{GET_RECORDS_LIMIT, KinesisError, KinesisErrorKind, Records},
     logic::pacing::{Last, interval},
 };
 
@@ -33,10 +35,11 @@ struct Polling<'a> {
 
 impl Polling<'_> {
     async fn turn(&mut self) -> Result<Last, Done> {
+        let asked_at = self.reader.context.clock.now();
         match self.get().await {
             Ok(records) => {
                 self.failures = 0;
-                self.take(records).await
+                self.take(records, asked_at).await
             }
             Err(error) => self.failed(error).await,
         }
@@ -52,7 +55,7 @@ impl Polling<'_> {
                 self.iterator.insert(iterator).clone()
             }
         };
-        let records = kinesis.get_records(&iterator).await?;
+        let records = kinesis.get_records(&iterator, GET_RECORDS_LIMIT).await?;
         // Either there is more to read, or the shard has ended and has children.
         if records.next_iterator.is_some() == records.children.is_empty() {
             return Ok(records);
@@ -61,12 +64,14 @@ impl Polling<'_> {
         Err(KinesisError { kind: KinesisErrorKind::Other, action: "kinesis:GetRecords", source })
     }
 
-    async fn take(&mut self, answer: Records) -> Result<Last, Done> {
+    async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<Last, Done> {
         let Records { records, next_iterator, children, behind_latest } = answer;
         let bytes = records.iter().map(|record| record.data.len()).sum();
         if let Some(last) = records.last() {
             self.reader.cursor.read_to(&last.sequence_number);
-            self.reader.deliver(Fetched::Records { records, behind_latest }).await?;
+        }
+        if self.reader.deliver_records(records, behind_latest, asked_at).await? {
+            return Err(self.reader.end(Vec::new()).await);
         }
         self.iterator = next_iterator;
         if self.iterator.is_none() {

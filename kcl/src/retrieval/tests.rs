@@ -57,7 +57,7 @@ impl Kinesis for Endless {
         ready(Ok("iterator".to_owned())).boxed()
     }
 
-    fn get_records<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+    fn get_records<'a>(&'a self, _: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
         let records = vec![record(self.given.fetch_add(1, Ordering::SeqCst))];
         let next_iterator = Some("iterator".to_owned());
         let behind_latest = Some(Duration::from_secs(1));

@@ -116,6 +116,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
             GiveUp::StopShard => {
                 self.phase(ShardPhase::Stopped);
                 self.context.events.emit(Event::ShardStopped { stream_id, shard_id, at: first, error });
+                if self.context.settings.replay.is_some() {
+                    return Err(Interrupt::GiveUp);
+                }
                 return Err(self.interrupted().await);
             }
             GiveUp::Skip => false,
