@@ -83,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) max_leases: usize,
     pub(crate) idle_between_reads: Duration,
     pub(crate) shutdown_grace: Duration,
+    pub(crate) warn_after: Duration,
     pub(crate) retrieval: Retrieval,
     pub(crate) prefetch: Prefetch,
     pub(crate) error_policy: ErrorPolicy,
@@ -124,6 +125,7 @@ impl WorkerBuilder {
             max_leases: usize::MAX,
             idle_between_reads: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(30),
+            warn_after: Duration::from_secs(60),
             retrieval: Retrieval::default(),
             prefetch: Prefetch::default(),
             error_policy: ErrorPolicy::default(),
@@ -288,6 +290,15 @@ impl WorkerBuilder {
         self
     }
 
+    /// When to warn: of a call into a processor that has not returned, by [`Event::ProcessorSlow`], and of a shard that makes
+    /// no progress, by [`Event::ShardStalled`], which says why. Default 60 s, at least 1 s. It only warns: a processor may
+    /// take any time, and its lease is kept meanwhile.
+    #[doc(alias = "logWarningForTaskAfterMillis")]
+    pub fn warn_after(mut self, patience: Duration) -> Self {
+        self.settings.warn_after = patience;
+        self
+    }
+
     /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once.
     pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(handler);
@@ -412,6 +423,7 @@ impl WorkerBuilder {
         };
         let bounds = [
             least("lease duration", settings.lease_duration, Duration::from_secs(1), "at least 1 s"),
+            least("time to warn after", settings.warn_after, Duration::from_secs(1), "at least 1 s"),
             least(
                 "idle time between reads",
                 settings.idle_between_reads,

@@ -70,6 +70,7 @@
 //! | `worker`, `config` | a worker's life; its settings |
 //! | `stream` | a stream that the worker reads |
 //! | `processor`, `checkpointer`, `record` | what applications implement and are given |
+//! | `metrics`, `metrics/*` | what is recorded of coordination and consumption |
 //! | `coordination/*` | one loop each: membership, leader, assigner, auditor, discovery, keeper; catalog of streams |
 //! | `for_each`, `shard_streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
 //! | `handle`, `shard_status` | a worker on a task of its own, and what its shards are doing |
@@ -131,7 +132,7 @@ pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
 pub use reset::{Reset, ResetError, ResetReport, ShardReset};
-pub use shard_status::{ShardPhase, ShardStatus};
+pub use shard_status::{ShardPhase, ShardStatus, Stall};
 pub use shard_streams::{ShardStream, ShardStreams, Stopper};
 pub use stream::StreamId;
 pub use worker::Worker;

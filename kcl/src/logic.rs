@@ -21,6 +21,7 @@ pub(crate) mod reset;
 pub(crate) mod resubscription;
 pub(crate) mod seek;
 pub(crate) mod shard_sync;
+pub(crate) mod stall;
 pub(crate) mod table_migration;
 pub(crate) mod throughput;
 pub(crate) mod utilization;

@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::SystemTime};
 
 use kpl::ShardId;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::Retrieval,
     coordination::Context,
     event::{Event, chain},
-    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord, StartAt},
+    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord},
+    lease::LeaseKey,
     logic::cursor::Cursor,
+    metrics::shard::ShardRecorder,
     stream::{Stream, StreamId},
 };
 
@@ -38,17 +41,17 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Starts reading. `latest_as_of` is the time that [`StartAt::Latest`] stands for should it be needed again: asking
-    /// for the latest record twice would leave out what came between.
+    /// Starts reading at the cursor.
     pub(crate) fn start(
         context: Arc<Context>,
         stream: Arc<Stream>,
         shard_id: ShardId,
-        start: StartAt,
-        latest_as_of: SystemTime,
+        cursor: Cursor,
+        metrics: Arc<ShardRecorder>,
     ) -> Self {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
-        let reader = Reader { context, stream, shard_id, cursor: Cursor::new(start, latest_as_of), sender };
+        let lease_key = stream.lease_key(&shard_id);
+        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
@@ -65,8 +68,10 @@ struct Reader {
     context: Arc<Context>,
     stream: Arc<Stream>,
     shard_id: ShardId,
+    lease_key: LeaseKey,
     cursor: Cursor,
     sender: buffer::Sender,
+    metrics: Arc<ShardRecorder>,
 }
 
 /// Nothing is left to read, or nobody listens.
@@ -94,6 +99,9 @@ impl Reader {
         behind_latest: Option<std::time::Duration>,
         asked_at: SystemTime,
     ) -> Result<bool, Done> {
+        self.context.board.note(&self.lease_key, |activity| {
+            (activity.moved, activity.read_failure) = (Instant::now(), None);
+        });
         let mut passed = false;
         if let Some(window) = &self.context.settings.replay {
             let (is_passed, is_reached) = (window.is_passed(&records), window.is_reached(behind_latest, asked_at));
@@ -120,7 +128,13 @@ impl Reader {
         (self.stream.id.clone(), self.shard_id.clone())
     }
 
+    fn note_failure(&self, error: &KinesisError) {
+        let failure = (chain(error), error.kind == KinesisErrorKind::Throttled);
+        self.context.board.note(&self.lease_key, |activity| activity.read_failure = Some(failure));
+    }
+
     fn report(&self, error: &KinesisError) {
+        self.note_failure(error);
         let (stream_id, shard_id) = self.ids();
         self.context.events.emit(Event::ReadFailed {
             stream_id,

@@ -21,7 +21,7 @@ use crate::{
     config::{Settings, StreamSource, WorkerBuilder},
     coordination::{
         Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, leader::Leader, membership::Membership,
-        shard_sync,
+        shard_sync, watchdog,
     },
     error::WorkerError,
     event::{Event, Events},
@@ -114,7 +114,10 @@ impl<F: ProcessorFactory> Worker<F> {
         tokio::pin!(stop);
         tokio::select! {
             () = &mut stop => return Ok(()),
-            entered = enter(&self.context) => entered?,
+            entered = enter(&self.context) => {
+                self.context.metrics.initialized(entered.is_ok());
+                entered?;
+            }
         }
         // Not dropped half-way by a stop: who has reported must leave, or the leader gives leases to nobody.
         let membership = Membership::join(Arc::clone(&self.context)).await?;
@@ -248,6 +251,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(leader.run(intake.clone()))));
         spawn(Box::pin(done(assigner.run(intake.clone()))));
         spawn(Box::pin(done(discovery.run(intake.clone()))));
+        spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(watch_version(Arc::clone(&context), intake.clone())));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());

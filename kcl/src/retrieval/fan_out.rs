@@ -154,6 +154,8 @@ impl Reading<'_> {
         };
         if is_news(last) {
             self.reader.report(error);
+        } else {
+            self.reader.note_failure(error);
         }
         last
     }

@@ -8,6 +8,7 @@ use super::{Done, Reader};
 use crate::{
     kinesis::{GET_RECORDS_LIMIT, KinesisError, KinesisErrorKind, Records},
     logic::pacing::{Last, interval},
+    metrics::shard::Fetch,
 };
 
 /// Reads until the shard's end, or until nobody listens.
@@ -50,12 +51,14 @@ impl Polling<'_> {
         let iterator = match self.iterator.clone() {
             Some(iterator) => iterator,
             None => {
-                let iterator = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position()).await?;
+                let call = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position());
+                let iterator = self.reader.metrics.fetch(Fetch::Iterator, call).await?;
                 self.reader.cursor.opened();
                 self.iterator.insert(iterator).clone()
             }
         };
-        let records = kinesis.get_records(&iterator, GET_RECORDS_LIMIT).await?;
+        let call = kinesis.get_records(&iterator, GET_RECORDS_LIMIT);
+        let records = self.reader.metrics.fetch(Fetch::Records, call).await?;
         // Either there is more to read, or the shard has ended and has children.
         if records.next_iterator.is_some() == records.children.is_empty() {
             return Ok(records);
@@ -84,6 +87,7 @@ impl Polling<'_> {
         self.failures += 1;
         if error.kind == KinesisErrorKind::IteratorInvalid {
             self.iterator = None;
+            self.reader.metrics.iterator_expired();
         }
         if error.kind == KinesisErrorKind::NotFound
             && let Some(children) = self.reader.children_of_trimmed_shard().await

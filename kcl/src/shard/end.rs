@@ -88,7 +88,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
             });
             // A conflict: the other parent of a merge was faster.
-            let _ = self.context.store.create(&lease).await?;
+            let _ = self.metrics.create_lease(self.context.store.create(&lease)).await?;
         }
         Ok(())
     }
@@ -101,6 +101,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             }
             let listed = shard_sync::list(&self.stream, false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
+                self.metrics.missing_merge_parent();
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
             }
         }
@@ -111,7 +112,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
-            match contained(processor.shard_ended(), self.interrupted(), grace).await {
+            match contained(self.metrics.shutdown(processor.shard_ended()), self.interrupted(), grace).await {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
                 Outcome::Failed(error) if error.is::<Unconfirmed>() => return Err(NoEnd::Unconfirmed(error)),
@@ -130,7 +131,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let mut failures = 0;
         loop {
             let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
-            match self.handle.checkpoint(write).await {
+            match self.metrics.end(self.handle.checkpoint(write)).await {
                 Ok(()) => return Ok(()),
                 Err(CheckpointError::Table(error)) => {
                     failures += 1;

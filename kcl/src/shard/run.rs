@@ -2,8 +2,11 @@
 
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
+
+use tokio::time::Instant;
 
 use super::{
     Interrupt, ShardTask, backoff,
@@ -21,6 +24,7 @@ use crate::{
     kinesis::StartAt,
     lease::store::CheckpointWrite,
     logic::{
+        cursor::Cursor,
         failures::{Failures, Verdict, range},
         progress::Progress,
     },
@@ -89,6 +93,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.report_failure(&failure.error, Some(pause));
         self.context.board.change(&self.lease.key, |status| {
             (status.phase, status.failures) = (ShardPhase::BackingOff, in_a_row);
+        });
+        self.context.board.note(&self.lease.key, |activity| {
+            activity.failing_since.get_or_insert_with(Instant::now);
+            // A call that panicked has not said so.
+            (activity.busy_since, activity.moved) = (None, Instant::now());
         });
         let limit = self.context.settings.error_policy.limit.clone();
         if let (Some((records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
@@ -181,9 +190,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> Run<F::Processor> {
         let (context, stream) = (self.context.clone(), self.stream.clone());
-        let reading = Reading::start(context, stream, self.shard_id().clone(), start, self.latest_as_of());
+        let cursor = Cursor::new(start, self.latest_as_of());
+        let (shard_id, metrics) = (self.shard_id().clone(), Arc::clone(&self.metrics));
+        let reading = Reading::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
-        let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress);
+        let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress, metrics);
         let shard = ShardContext {
             stream_id: self.stream.id.clone(),
             shard_id: self.shard_id().clone(),
