@@ -1,6 +1,6 @@
 //! SHELL: reads a shard's records, ahead of its processor by a bounded amount. [`polling`] or [`fan_out`], as configured.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{future::pending, sync::Arc, time::SystemTime};
 
 use kpl::ShardId;
 use tokio::time::Instant;
@@ -79,16 +79,22 @@ struct Done;
 
 impl Reader {
     async fn run(mut self) {
-        if let Retrieval::FanOut(fan_out) = self.context.settings.retrieval.clone() {
-            match fan_out::read(&mut self, &fan_out).await {
-                fan_out::Ended::Done(Done) => return,
-                fan_out::Ended::Refused(error) => {
-                    let (stream_id, shard_id) = self.ids();
-                    self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
-                }
+        let Retrieval::FanOut(settings) = self.context.settings.retrieval.clone() else {
+            polling::read(&mut self, pending()).await;
+            return;
+        };
+        let mut told = false;
+        while let fan_out::Ended::Refused(error) = fan_out::read(&mut self, &settings).await {
+            let (stream_id, shard_id) = self.ids();
+            if !std::mem::replace(&mut told, true) {
+                self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
+            }
+            let (context, stream) = (Arc::clone(&self.context), Arc::clone(&self.stream));
+            let again = registration::wait_until_possible(&context, &stream, &settings);
+            if let polling::Ended::Done(Done) = polling::read(&mut self, again).await {
+                return;
             }
         }
-        let Done = polling::read(&mut self).await;
     }
 
     /// Hands over what an answer to a question of `asked_at` tells; in a replay only what belongs to its window. True: what

@@ -1,6 +1,6 @@
 //! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::pacing).
 
-use std::time::SystemTime;
+use std::{future::Future, time::SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -11,20 +11,32 @@ use crate::{
     metrics::shard::Fetch,
 };
 
-/// Reads until the shard's end, or until nobody listens.
-pub(super) async fn read(reader: &mut Reader) -> Done {
+/// How reading by polling ended.
+pub(super) enum Ended {
+    Done(Done),
+    /// There is another way now.
+    Enough,
+}
+
+/// Reads until the shard's end, until nobody listens, or until `enough` resolves.
+pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) -> Ended {
+    let mut enough = std::pin::pin!(enough);
     let mut polling = Polling { reader, iterator: None, failures: 0 };
     loop {
         if polling.reader.sender.room().await.is_err() {
-            return Done;
+            return Ended::Done(Done);
         }
         let begun = Instant::now();
         let last = match polling.turn().await {
             Ok(last) => last,
-            Err(done) => return done,
+            Err(done) => return Ended::Done(done),
         };
         let pause = interval(last, polling.reader.context.settings.idle_between_reads, fastrand::f64());
-        sleep_until(begun + pause).await;
+        // Only here, where nothing is under way.
+        tokio::select! {
+            () = sleep_until(begun + pause) => {}
+            () = &mut enough => return Ended::Enough,
+        }
     }
 }
 
