@@ -240,7 +240,8 @@ async fn a_stream_without_room_for_a_consumer_is_polled_if_that_is_wanted() {
 #[tokio::test(start_paused = true)]
 async fn many_shards_learn_at_once_that_there_is_no_room_for_a_consumer() {
     let (stream, journal, events) = (TestStream::start(20).await, Journal::default(), EventLog::default());
-    stream.local.faults().on("kinesis:RegisterStreamConsumer").refuse(400, "LimitExceededException", "no room");
+    let refused = stream.local.faults().on("kinesis:RegisterStreamConsumer");
+    let refused = refused.refuse(400, "LimitExceededException", "no room");
     let settings = Retrieval::FanOut(FanOut::new().or_polling());
     let worker = run(stream.worker("w1").retrieval(settings).on_event(events.handler()), &journal);
     let begun = Instant::now();
@@ -250,6 +251,7 @@ async fn many_shards_learn_at_once_that_there_is_no_room_for_a_consumer() {
 
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(events.count(|event| matches!(event, Event::FanOutRefused { .. })), 20);
+    assert!(refused.count() <= 10, "tried {} times, with pauses", refused.count());
     worker.stop().await.unwrap();
 }
 

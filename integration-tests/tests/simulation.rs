@@ -4,7 +4,7 @@
 //!
 //! (A) Every record is processed. (B) No checkpoint in the lease table is ever ahead of what is processed.
 //! (C) What one processor is given follows its checkpoint without a gap, in order. (D) Nothing of a shard is processed
-//! before all of its parents is.
+//! before all of its parents is. (E) No processor starts before a checkpoint that was reported as stored.
 //!
 //! `KCL_SIMULATION_SEEDS` says how many seeds to run, `KCL_SIMULATION_SEED` runs one of them.
 
@@ -89,6 +89,10 @@ struct Log {
     given: HashMap<u64, usize>,
     /// What each processor was told to start after, and what it was given.
     processors: Vec<(ShardContext, Vec<(Position, u64)>)>,
+    /// By shard, the furthest checkpoint of which a processor was told that it is stored.
+    stored: HashMap<String, Checkpoint>,
+    /// Processors that started before what was stored, which a panic of theirs would not tell.
+    forgetful: Vec<String>,
 }
 
 struct Shared {
@@ -114,6 +118,10 @@ impl Unruly {
         let mut log = shared.log();
         let number = log.processors.len();
         log.processors.push((shard.clone(), Vec::new()));
+        if let Some(stored) = log.stored.get(shard.shard_id.as_str()).filter(|stored| **stored > shard.checkpoint) {
+            let told = format!("{} starts after {}, {stored} was stored", shard.shard_id, shard.checkpoint);
+            log.forgetful.push(told);
+        }
         drop(log);
         Self { shared, number }
     }
@@ -170,6 +178,12 @@ impl RecordProcessor for Unruly {
             },
             _ => checkpointer.checkpoint().await,
         };
+        if stored.is_ok() {
+            let mut log = self.shared.log();
+            let shard = log.processors[self.number].0.shard_id.to_string();
+            let furthest = log.stored.entry(shard).or_insert(Checkpoint::AtTimestamp);
+            *furthest = checkpointer.last().max(furthest.clone());
+        }
         if self.roll(0.5) { Ok(stored?) } else { Ok(()) }
     }
 
@@ -364,6 +378,7 @@ impl World {
     async fn check_order(&self) {
         let listed = self.stream.kinesis.list_shards().stream_name(STREAM).send().await.expect("stream is there");
         let log = self.shared.log();
+        assert!(log.forgetful.is_empty(), "(E) {:?}", log.forgetful);
         let none = Vec::new();
         for (shard, given) in &log.processors {
             let put = log.put.get(shard.shard_id.as_str()).unwrap_or(&none);
