@@ -1,5 +1,6 @@
 //! What a worker with 1,000 idle shards costs: resident memory, and CPU as a part of one core, by polling and by enhanced
-//! fan-out: `cargo bench -p integration-tests --bench idle_shards`. One line of JSON for each measure.
+//! fan-out: `cargo bench -p integration-tests --bench idle_shards`. One line of JSON for each measure. `_seldom`: leases of
+//! 30 s and a read each 5 s, instead of 10 s and 1 s.
 //!
 //! The services run in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it
 //! reads /proc.
@@ -23,6 +24,9 @@ const SHARDS: usize = 1_000;
 const SERVES: &str = "IDLE_SHARDS_SERVES";
 /// How long the idle worker is measured.
 const MEASURED: Duration = Duration::from_secs(30);
+/// Lease duration and pause between reads by default, and where they are to cost less.
+const USUAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
+const SELDOM: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 /// Clock ticks in a second, as /proc counts them.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -32,19 +36,26 @@ fn main() -> Result<(), BoxError> {
         return runtime.block_on(serve());
     }
     let mode = env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let modes = [("polling", Retrieval::Polling), ("fan_out", Retrieval::FanOut(FanOut::new()))];
+    // With the defaults, and with longer leases and pauses, which cost less and take longer to notice things.
+    let fan_out = || Retrieval::FanOut(FanOut::new());
+    let modes = [
+        ("polling", Retrieval::Polling, false),
+        ("fan_out", fan_out(), false),
+        ("polling_seldom", Retrieval::Polling, true),
+        ("fan_out_seldom", fan_out(), true),
+    ];
     match mode {
         // Each in a process of its own, whose memory nothing else has used before.
         None => {
-            for (name, _) in modes {
+            for (name, ..) in modes {
                 let ended = Command::new(env::current_exe()?).arg(name).status()?;
                 assert!(ended.success(), "{name} failed");
             }
             Ok(())
         }
         Some(mode) => {
-            let (name, retrieval) = modes.into_iter().find(|(name, _)| *name == mode).ok_or("no such mode")?;
-            runtime.block_on(measure(name, retrieval))
+            let mode = modes.into_iter().find(|(name, ..)| *name == mode).ok_or("no such mode")?;
+            runtime.block_on(measure(mode))
         }
     }
 }
@@ -97,7 +108,7 @@ impl Drop for Services {
     }
 }
 
-async fn measure(name: &str, retrieval: Retrieval) -> Result<(), BoxError> {
+async fn measure((name, retrieval, seldom): (&str, Retrieval, bool)) -> Result<(), BoxError> {
     let services = Services::start()?;
     let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
     kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(SHARDS)?).send().await?;
@@ -106,10 +117,12 @@ async fn measure(name: &str, retrieval: Retrieval) -> Result<(), BoxError> {
         .lease_table_config(&services.dynamodb)
         .initial_position(InitialPosition::Latest)
         .retrieval(retrieval)
+        .lease_duration(if seldom { SELDOM.0 } else { USUAL.0 })
+        .idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 })
         .build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?
         .start();
-    until_all_are_read(&worker).await;
-    report(name, "seconds until all shards are read", begun.elapsed().as_secs_f64(), "s");
+    until_all_are_processed(&worker).await;
+    report(name, "time until all shards have a processor", begun.elapsed().as_secs_f64(), "s");
     sleep(Duration::from_secs(10)).await;
     let (before, begun) = (cpu_seconds()?, Instant::now());
     sleep(MEASURED).await;
@@ -120,7 +133,7 @@ async fn measure(name: &str, retrieval: Retrieval) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn until_all_are_read(worker: &WorkerHandle) {
+async fn until_all_are_processed(worker: &WorkerHandle) {
     let reads = || worker.shards().iter().filter(|shard| shard.phase == ShardPhase::Processing).count();
     while reads() < SHARDS {
         assert!(worker.is_running(), "worker ended");

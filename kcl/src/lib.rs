@@ -40,6 +40,8 @@
 //! - **Bounded memory.** A shard holds one answer of Kinesis, of up to 10 MiB, that is being processed with its user records,
 //!   8 MiB (or one answer) that wait, and one answer that waits for room. See [`WorkerBuilder::prefetch_bytes`].
 //!
+//! It runs on any tokio runtime with timers and I/O, of one thread too.
+//!
 //! # Three ways to consume
 //!
 //! | | what the application writes | who checkpoints |
