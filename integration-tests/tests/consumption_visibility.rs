@@ -203,6 +203,8 @@ async fn a_child_says_which_parent_it_waits_for() {
     let parents = Stall::WaitingForParents { parents: vec![SHARD.into()] };
     assert_eq!(told(&events, |stall| *stall == parents), 2, "{:?}", events.all());
     assert_eq!(stall(&worker, "shardId-000000000001"), Some(parents));
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ProcessorFailing { failures }) if failures > 3));
+    assert_eq!(told(&events, |stall| matches!(stall, Stall::ProcessorFailing { .. })), 1);
     drop(worker);
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kpl::ShardId;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::debug;
 
@@ -180,6 +180,17 @@ impl<F: ProcessorFactory> ShardTask<F> {
         } else {
             self.context.events.emit(Event::LeaseReleased { stream_id, shard_id });
         }
+    }
+
+    /// The processor has failed so often in a row.
+    fn note_failures(&self, failures: u32) {
+        let (board, key) = (&self.context.board, &self.lease.key);
+        board.change(key, |status| status.failures = failures);
+        board.note(key, |activity| {
+            activity.failing_since.get_or_insert_with(Instant::now);
+            // A call that panicked has not said so.
+            (activity.busy_since, activity.moved) = (None, Instant::now());
+        });
     }
 
     fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {

@@ -58,6 +58,8 @@ pub enum Stall {
     },
     /// Reads are not answered.
     ReadUnanswered,
+    /// All records are processed, and the lease table does not take in the shard's end, or its children.
+    EndNotStored,
     /// The [`ErrorPolicy`](crate::ErrorPolicy) said to stop.
     Stopped,
     /// No worker has the lease: there is none that may take it, by [`max_leases`](crate::WorkerBuilder::max_leases) perhaps.

@@ -44,6 +44,7 @@ impl Activity {
             }
             _ => match self.busy_since {
                 Some(since) => for_long(since).map(|()| Stall::ProcessorBusy),
+                None if phase == ShardPhase::Ending => for_long(self.moved).map(|()| Stall::EndNotStored),
                 None => for_long(self.moved).map(|()| match &self.read_failure {
                     Some((_, true)) => Stall::Throttled,
                     Some((error, false)) => Stall::ReadFailing { error: error.clone() },
@@ -88,6 +89,7 @@ mod tests {
             after(60, ShardPhase::Processing, |activity, _| activity.read_failure = Some(("no".to_owned(), false)));
         assert_eq!(failing, Some(Stall::ReadFailing { error: "no".to_owned() }));
         assert_eq!(after(60, ShardPhase::Processing, |_, _| {}), Some(Stall::ReadUnanswered));
+        assert_eq!(after(60, ShardPhase::Ending, |_, _| {}), Some(Stall::EndNotStored));
         assert_eq!(after(0, ShardPhase::Stopped, |_, _| {}), Some(Stall::Stopped));
         assert_eq!(after(999, ShardPhase::Ended, |_, _| {}), None);
     }

@@ -112,7 +112,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
-            match contained(self.metrics.shutdown(processor.shard_ended()), self.interrupted(), grace).await {
+            let call = self.noticed(self.metrics.shutdown(processor.shard_ended()));
+            match contained(call, self.interrupted(), grace).await {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
                 Outcome::Failed(error) if error.is::<Unconfirmed>() => return Err(NoEnd::Unconfirmed(error)),
@@ -120,6 +121,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                     failures += 1;
                     let pause = backoff(failures);
                     self.report_failure(&error, Some(pause));
+                    self.note_failures(failures);
                     self.pause(pause).await?;
                 }
             }

@@ -283,7 +283,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     /// Tells of a call that does not return for long.
-    async fn noticed<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(super) async fn noticed<T>(&self, call: impl Future<Output = T>) -> T {
         let (begun, patience) = (Instant::now(), self.context.settings.warn_after);
         let (mut warn_at, board, key) = (begun + patience, &self.context.board, &self.lease.key);
         board.note(key, |activity| activity.busy_since = Some(begun));

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::Instant;
-
 use super::{
     Interrupt, ShardTask, backoff,
     contained::contained_now,
@@ -91,14 +89,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     ) -> Result<Option<u32>, Interrupt> {
         let pause = backoff(in_a_row);
         self.report_failure(&failure.error, Some(pause));
-        self.context.board.change(&self.lease.key, |status| {
-            (status.phase, status.failures) = (ShardPhase::BackingOff, in_a_row);
-        });
-        self.context.board.note(&self.lease.key, |activity| {
-            activity.failing_since.get_or_insert_with(Instant::now);
-            // A call that panicked has not said so.
-            (activity.busy_since, activity.moved) = (None, Instant::now());
-        });
+        self.context.board.change(&self.lease.key, |status| status.phase = ShardPhase::BackingOff);
+        self.note_failures(in_a_row);
         let limit = self.context.settings.error_policy.limit.clone();
         if let (Some((records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
             let (stream_id, shard_id) = self.ids();
