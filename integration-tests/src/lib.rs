@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 pub mod bench;
 pub mod conformance;
 mod fleet;
+pub mod history;
 
 pub use fleet::Running;
 

@@ -238,6 +238,55 @@ async fn a_stream_without_room_for_a_consumer_is_polled_if_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_shards_learn_at_once_that_there_is_no_room_for_a_consumer() {
+    let (stream, journal, events) = (TestStream::start(20).await, Journal::default(), EventLog::default());
+    let refused = stream.local.faults().on("kinesis:RegisterStreamConsumer");
+    let refused = refused.refuse(400, "LimitExceededException", "no room");
+    let settings = Retrieval::FanOut(FanOut::new().or_polling());
+    let worker = run(stream.worker("w1").retrieval(settings).on_event(events.handler()), &journal);
+    let begun = Instant::now();
+
+    stream.put(0..400).await;
+    journal.processed(400).await;
+
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert_eq!(events.count(|event| matches!(event, Event::FanOutRefused { .. })), 20);
+    assert!(refused.count() <= 10, "tried {} times, with pauses", refused.count());
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_polling_it_goes_back_to_fan_out_without_loss_or_doubles() {
+    for denied in ["kinesis:RegisterStreamConsumer", "kinesis:SubscribeToShard"] {
+        let (stream, journal, events) = (TestStream::start(2).await, Journal::default(), EventLog::default());
+        stream.local.deny(denied);
+        let settings = Retrieval::FanOut(FanOut::new().or_polling());
+        let worker = run(stream.worker("w1").retrieval(settings).on_event(events.handler()), &journal);
+        let mut next = 0;
+        let mut go_on = async |seconds: u64| {
+            for _ in 0..seconds / 5 {
+                stream.put(next..next + 5).await;
+                next += 5;
+                sleep(Duration::from_secs(5)).await;
+            }
+        };
+        go_on(400).await;
+        stream.local.allow(denied);
+        go_on(500).await;
+        let reads = stream.local.faults().on("kinesis:GetRecords").delay(Duration::ZERO);
+        go_on(300).await;
+        journal.processed(1_200).await;
+        sleep(Duration::from_secs(5)).await;
+
+        assert_eq!(reads.count(), 0, "{denied}: nothing is polled any more");
+        assert_eq!(journal.ids().len(), 1_200, "{denied}: no duplicates, no gap");
+        assert!(journal.keys_out_of_order().is_empty());
+        assert_eq!(events.count(|event| matches!(event, Event::FanOutRefused { .. })), 2, "told once for each shard");
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_a_given_consumer_nothing_is_looked_up_or_registered() {
     let (stream, journal) = (TestStream::start(1).await, Journal::default());
     let register = stream.kinesis.register_stream_consumer().stream_arn(stream_arn(&stream).await);

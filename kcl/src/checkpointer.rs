@@ -14,6 +14,7 @@ use crate::{
     error::CheckpointError,
     lease::store::CheckpointWrite,
     logic::progress::Progress,
+    metrics::shard::ShardRecorder,
     record::Record,
 };
 
@@ -34,6 +35,7 @@ pub struct Checkpointer {
 struct Shared {
     lease: LeaseHandle,
     fencing_token: u64,
+    metrics: Arc<ShardRecorder>,
     /// Guards the shard's progress; locked for a few lines, never across an await.
     progress: Mutex<Progress>,
     /// Wakes who waits for a checkpoint.
@@ -92,10 +94,11 @@ impl Seen {
 }
 
 impl Checkpointer {
-    pub(crate) fn new(lease: LeaseHandle, fencing_token: u64, progress: Progress) -> Self {
+    pub(crate) fn new(lease: LeaseHandle, fencing_token: u64, progress: Progress, metrics: Arc<ShardRecorder>) -> Self {
         let shared = Shared {
             lease,
             fencing_token,
+            metrics,
             progress: Mutex::new(progress),
             stored: Notify::new(),
             failed: AtomicBool::new(false),
@@ -254,7 +257,7 @@ impl Checkpointer {
     }
 
     async fn write(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
-        let written = self.shared.lease.checkpoint(write).await;
+        let written = self.shared.metrics.checkpoint(self.shared.lease.checkpoint(write)).await;
         if written.is_err() {
             self.shared.failed.store(true, Ordering::Relaxed);
         }

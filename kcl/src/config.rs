@@ -27,7 +27,8 @@ use crate::{
     error::ConfigError,
     event::{Event, Events},
     kinesis::{Kinesis, KinesisError, KinesisErrorKind, SdkKinesis},
-    lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item},
+    lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item, memory::MemoryLeaseStore},
+    logic::replay::Window,
     processor::ProcessorFactory,
     stream::Stream,
     worker::Worker,
@@ -82,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) max_leases: usize,
     pub(crate) idle_between_reads: Duration,
     pub(crate) shutdown_grace: Duration,
+    pub(crate) warn_after: Duration,
     pub(crate) retrieval: Retrieval,
     pub(crate) prefetch: Prefetch,
     pub(crate) error_policy: ErrorPolicy,
@@ -90,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) deaggregation: Deaggregation,
     /// Of `build_for_each`.
     pub(crate) concurrency: usize,
+    /// What is processed, if it is not the live stream.
+    pub(crate) replay: Option<Window>,
 }
 
 /// Builds a [`Worker`]. Get one from [`Worker::builder`].
@@ -97,6 +101,8 @@ pub(crate) struct Settings {
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
     aws: SdkConfig,
+    /// None: as for Kinesis.
+    lease_table_aws: Option<SdkConfig>,
     source: Source,
     initial_position: InitialPosition,
     pub(crate) settings: Settings,
@@ -119,15 +125,17 @@ impl WorkerBuilder {
             max_leases: usize::MAX,
             idle_between_reads: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(30),
+            warn_after: Duration::from_secs(60),
             retrieval: Retrieval::default(),
             prefetch: Prefetch::default(),
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
             concurrency: 1,
+            replay: None,
         };
         let initial_position = InitialPosition::default();
-        Self { aws: aws.clone(), source, initial_position, settings, events: Events::default() }
+        Self { aws: aws.clone(), lease_table_aws: None, source, initial_position, settings, events: Events::default() }
     }
 
     /// Identifies this worker in its fleet. Default: a random UUID.
@@ -152,6 +160,13 @@ impl WorkerBuilder {
     #[doc(alias = "tableName")]
     pub fn lease_table(mut self, table: impl Into<String>) -> Self {
         self.settings.table = table.into();
+        self
+    }
+
+    /// Keeps the lease table elsewhere than the stream: with other credentials, in another account or region, or by another
+    /// client. Default: the configuration given to [`Worker::builder`](crate::Worker::builder) serves both.
+    pub fn lease_table_config(mut self, aws: &SdkConfig) -> Self {
+        self.lease_table_aws = Some(aws.clone());
         self
     }
 
@@ -275,6 +290,15 @@ impl WorkerBuilder {
         self
     }
 
+    /// When to warn: of a call into a processor that has not returned, by [`Event::ProcessorSlow`], and of a shard that makes
+    /// no progress, by [`Event::ShardStalled`], which says why. Default 60 s, at least 1 s. It only warns: a processor may
+    /// take any time, and its lease is kept meanwhile.
+    #[doc(alias = "logWarningForTaskAfterMillis")]
+    pub fn warn_after(mut self, patience: Duration) -> Self {
+        self.settings.warn_after = patience;
+        self
+    }
+
     /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once.
     pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(handler);
@@ -285,17 +309,35 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network yet.
-    pub fn build<F: ProcessorFactory>(self, factory: F) -> Result<Worker<F>, ConfigError> {
+    pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
+        if let Some(window) = self.settings.replay {
+            self.everywhere(InitialPosition::AtTimestamp(window.from));
+            let (store, catalog) = (Arc::new(MemoryLeaseStore::default()), self.catalog());
+            return Ok(Worker::new(self.settings, self.events, catalog, store, factory));
+        }
         let catalog = self.catalog();
-        let Self { aws, settings, events, .. } = self;
+        let Self { aws, lease_table_aws, settings, events, .. } = self;
         let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
-        let store = Arc::new(DynamoDbLeaseStore::new(&aws, table, legacy, settings.create_table));
+        let aws = lease_table_aws.as_ref().unwrap_or(&aws);
+        let store = Arc::new(DynamoDbLeaseStore::new(aws, table, legacy, settings.create_table));
         Ok(Worker::new(settings, events, catalog, store, factory))
     }
 
+    /// Starts all streams that are listed now there, whatever is said of one of them.
+    pub(crate) fn everywhere(&mut self, position: InitialPosition) {
+        self.initial_position = position;
+        match &mut self.source {
+            Source::One(stream) => stream.initial_position = None,
+            Source::Several(streams) => {
+                let listed = streams.get().into_iter();
+                *streams = Streams::new(listed.map(|stream| StreamConfig { initial_position: None, ..stream }));
+            }
+        }
+    }
+
     /// The streams to read, none of them asked for yet.
-    fn catalog(&self) -> Catalog {
+    pub(crate) fn catalog(&self) -> Catalog {
         let client = SdkKinesis::client(&self.aws);
         let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
         match &self.source {
@@ -333,6 +375,10 @@ impl WorkerBuilder {
         Ok(any)
     }
 
+    pub(crate) fn lease_table_aws(&self) -> &SdkConfig {
+        self.lease_table_aws.as_ref().unwrap_or(&self.aws)
+    }
+
     #[cfg(test)]
     pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
         let catalog = self.catalog();
@@ -346,7 +392,7 @@ impl WorkerBuilder {
         (self.settings, self.events, catalog)
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
         if let (Source::Several(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
             (&self.source, &settings.retrieval)
@@ -377,6 +423,7 @@ impl WorkerBuilder {
         };
         let bounds = [
             least("lease duration", settings.lease_duration, Duration::from_secs(1), "at least 1 s"),
+            least("time to warn after", settings.warn_after, Duration::from_secs(1), "at least 1 s"),
             least(
                 "idle time between reads",
                 settings.idle_between_reads,
@@ -386,6 +433,10 @@ impl WorkerBuilder {
         ];
         if let Some(error) = bounds.into_iter().flatten().next() {
             return Err(error);
+        }
+        if settings.replay.is_some_and(|window| window.from >= window.to) {
+            let (what, bounds) = ("replay", "a window that ends after its start");
+            return Err(ConfigError::OutOfBounds { what, value: format!("{:?}", settings.replay), bounds });
         }
         let counts = [
             ("max leases", settings.max_leases),

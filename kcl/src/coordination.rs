@@ -28,6 +28,7 @@ pub(crate) mod keeper;
 pub(crate) mod leader;
 pub(crate) mod membership;
 pub(crate) mod shard_sync;
+pub(crate) mod watchdog;
 
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;

@@ -97,6 +97,13 @@ pub enum WorkerError {
         /// What was found.
         reason: String,
     },
+    /// A replay gave shards up, as the [`ErrorPolicy`](crate::ErrorPolicy) says. The rest of these shards, and what follows
+    /// them, was not processed.
+    #[error("replay stopped in {} because the processor kept failing", shards.iter().map(|(stream, shard)| format!("{stream}:{shard}")).collect::<Vec<_>>().join(", "))]
+    ReplayIncomplete {
+        /// The shards with their streams.
+        shards: Vec<(crate::StreamId, kpl::ShardId)>,
+    },
 }
 
 impl WorkerError {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use kpl::{SequenceNumber, ShardId};
 use tracing::{debug, error, info, warn};
 
-use crate::{checkpoint::Position, lease::WorkerId, stream::StreamId};
+use crate::{checkpoint::Position, lease::WorkerId, shard_status::Stall, stream::StreamId};
 
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,8 @@ pub enum Event {
         /// The shard.
         shard_id: ShardId,
     },
-    /// A shard was processed to its end, and its children have leases.
+    /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also
+    /// one that is past the window, without children.
     ShardEnded {
         /// The shard's stream.
         stream_id: StreamId,
@@ -111,6 +112,28 @@ pub enum Event {
         at: Position,
         /// What the processor said last.
         error: String,
+    },
+    /// A call into a processor has not returned for long, see [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after).
+    /// Told again each time that the time doubles.
+    ProcessorSlow {
+        /// The stream.
+        stream_id: StreamId,
+        /// The shard.
+        shard_id: ShardId,
+        /// How long it has been running.
+        running_for: Duration,
+    },
+    /// A shard has made no progress for long, see [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Told once,
+    /// and again when the reason changes.
+    ShardStalled {
+        /// The stream.
+        stream_id: StreamId,
+        /// The shard.
+        shard_id: ShardId,
+        /// Why.
+        stall: Stall,
+        /// How long it has lasted.
+        lasts: Duration,
     },
     /// Reading a shard failed; it is tried again.
     ReadFailed {
@@ -237,6 +260,12 @@ impl Event {
             }
             Self::ShardStopped { shard_id, at, error, .. } => {
                 error!(%shard_id, %at, error, "shard stopped after failures");
+            }
+            Self::ProcessorSlow { stream_id, shard_id, running_for } => {
+                warn!(%stream_id, %shard_id, ?running_for, "record processor has not returned for long");
+            }
+            Self::ShardStalled { stream_id, shard_id, stall, lasts } => {
+                warn!(%stream_id, %shard_id, ?stall, ?lasts, "shard makes no progress");
             }
             Self::ReadFailed { shard_id, error, throttled: true, .. } => debug!(%shard_id, error, "read throttled"),
             Self::ReadFailed { shard_id, error, .. } => warn!(%shard_id, error, "read failed"),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -52,7 +55,7 @@ impl WorkerHandle {
 
     /// The shards of which the worker holds the lease, by id.
     pub fn shards(&self) -> Vec<ShardStatus> {
-        self.context.board.all()
+        self.context.board.all(Instant::now(), self.context.settings.warn_after)
     }
 
     /// Whether the worker still runs.

@@ -13,6 +13,9 @@ mod sdk;
 
 pub(crate) use sdk::SdkKinesis;
 
+/// Most records of one GetRecords call. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
+pub(crate) const GET_RECORDS_LIMIT: i32 = 10_000;
+
 /// Which stream it is: one deleted and created again under its name is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamIdentity {
@@ -177,8 +180,8 @@ pub(crate) trait Kinesis: Send + Sync + 'static {
         start: &'a StartAt,
     ) -> BoxFuture<'a, Result<String, KinesisError>>;
 
-    /// Reads what lies at the iterator.
-    fn get_records<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>>;
+    /// Reads what lies at the iterator: at most `limit` records, of at most [`GET_RECORDS_LIMIT`].
+    fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>>;
 
     /// Looks a registered consumer up by its name; None if there is none.
     fn find_consumer<'a>(

@@ -11,7 +11,6 @@ use crate::{
 
 pub(crate) mod dynamodb;
 pub(crate) mod item;
-#[cfg(test)]
 pub(crate) mod memory;
 pub(crate) mod store;
 

@@ -40,6 +40,8 @@
 //! - **Bounded memory.** A shard holds one answer of Kinesis, of up to 10 MiB, that is being processed with its user records,
 //!   8 MiB (or one answer) that wait, and one answer that waits for room. See [`WorkerBuilder::prefetch_bytes`].
 //!
+//! It runs on any tokio runtime with timers and I/O, of one thread too.
+//!
 //! # Three ways to consume
 //!
 //! | | what the application writes | who checkpoints |
@@ -70,6 +72,7 @@
 //! | `worker`, `config` | a worker's life; its settings |
 //! | `stream` | a stream that the worker reads |
 //! | `processor`, `checkpointer`, `record` | what applications implement and are given |
+//! | `metrics`, `metrics/*` | what is recorded of coordination and consumption |
 //! | `coordination/*` | one loop each: membership, leader, assigner, auditor, discovery, keeper; catalog of streams |
 //! | `for_each`, `shard_streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
 //! | `handle`, `shard_status` | a worker on a task of its own, and what its shards are doing |
@@ -77,6 +80,8 @@
 //! | `retrieval/*` | reading a shard ahead of its processor: polling, fan-out, the buffer between |
 //! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
 //! | `fleet` | a look at the fleet from outside |
+//! | `reset`, `reset/*` | checkpoints set to a position |
+//! | `replay` | a part of the stream's past, processed again beside the live application |
 //! | `logic/*` | every decision, free of I/O |
 //! | `kinesis` | the calls to Kinesis |
 
@@ -101,6 +106,8 @@ mod logic;
 mod metrics;
 mod processor;
 mod record;
+mod replay;
+mod reset;
 mod retrieval;
 mod shard;
 mod shard_status;
@@ -129,7 +136,8 @@ pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use lease::{WorkerId, store::StoreError};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use record::{Record, RecordBatch};
-pub use shard_status::{ShardPhase, ShardStatus};
+pub use reset::{Reset, ResetError, ResetReport, ShardReset};
+pub use shard_status::{ShardPhase, ShardStatus, Stall};
 pub use shard_streams::{ShardStream, ShardStreams, Stopper};
 pub use stream::StreamId;
 pub use worker::Worker;

@@ -1,4 +1,5 @@
-//! The coordination's metrics, through the `metrics` facade: names and dimensions are those of Java KCL, as labels.
+//! The coordination's metrics, through the `metrics` facade: names and dimensions are those of Java KCL, as labels. Those
+//! of consumption are in [`shard`].
 //! Without a recorder they cost next to nothing.
 //!
 //! | Operation | metrics |
@@ -6,6 +7,7 @@
 //! | RenewAllLeases | CurrentLeases (gauge), LostLeases, RenewLease.Success, RenewLease.Time |
 //! | LeaseDiscovery | NewLeasesDiscovered |
 //! | LeaseAssignmentManager | TotalLeases, NumWorkers, ExpiredLeases, LeaseSpillover (gauges), NumOfLeasesReassignment, FailedAssignmentCount, Success, Time |
+//! | Scheduler:Initialize | Initialize.Success |
 //! | WorkerMetricStatsReporter | Success, Time |
 //! | LeaderDecider | LeaderDecider:IsLeader (gauge) |
 //! | PeriodicShardSyncManager | NumStreamsWithPartialLeases, NumStreamsToSync (gauges), Success |
@@ -14,6 +16,8 @@
 //! Those without "gauge" are counters, or histograms in milliseconds where the name ends in Time.
 
 use std::time::Duration;
+
+pub(crate) mod shard;
 
 use metrics::{SharedString, counter, gauge, histogram};
 
@@ -60,6 +64,10 @@ impl Recorder {
     pub(crate) fn discovered(&self, leases: usize) {
         counter!("NewLeasesDiscovered", "Operation" => "LeaseDiscovery", "WorkerIdentifier" => self.worker_id.clone())
             .increment(leases as u64);
+    }
+
+    pub(crate) fn initialized(&self, success: bool) {
+        counter!("Initialize.Success", "Operation" => "Scheduler:Initialize").increment(u64::from(success));
     }
 
     pub(crate) fn reported(&self, success: bool, took: Duration) {

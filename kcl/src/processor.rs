@@ -67,7 +67,8 @@ pub trait RecordProcessor: Send + 'static {
         checkpointer: &Checkpointer,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The shard is closed and all its records have been processed. After `Ok` the worker marks the shard as ended in
+    /// The shard is closed and all its records have been processed, or in a [replay](crate::WorkerBuilder::replay) all that
+    /// belong to the window. After `Ok` the worker marks the shard as ended in
     /// the lease table, which lets its child shards start.
     ///
     /// # Errors

@@ -1,16 +1,19 @@
 //! SHELL: reads a shard's records, ahead of its processor by a bounded amount. [`polling`] or [`fan_out`], as configured.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{future::pending, sync::Arc, time::SystemTime};
 
 use kpl::ShardId;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::Retrieval,
     coordination::Context,
     event::{Event, chain},
-    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord, StartAt},
+    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord},
+    lease::LeaseKey,
     logic::cursor::Cursor,
+    metrics::shard::ShardRecorder,
     stream::{Stream, StreamId},
 };
 
@@ -38,17 +41,17 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Starts reading. `latest_as_of` is the time that [`StartAt::Latest`] stands for should it be needed again: asking
-    /// for the latest record twice would leave out what came between.
+    /// Starts reading at the cursor.
     pub(crate) fn start(
         context: Arc<Context>,
         stream: Arc<Stream>,
         shard_id: ShardId,
-        start: StartAt,
-        latest_as_of: SystemTime,
+        cursor: Cursor,
+        metrics: Arc<ShardRecorder>,
     ) -> Self {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
-        let reader = Reader { context, stream, shard_id, cursor: Cursor::new(start, latest_as_of), sender };
+        let lease_key = stream.lease_key(&shard_id);
+        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
@@ -65,8 +68,10 @@ struct Reader {
     context: Arc<Context>,
     stream: Arc<Stream>,
     shard_id: ShardId,
+    lease_key: LeaseKey,
     cursor: Cursor,
     sender: buffer::Sender,
+    metrics: Arc<ShardRecorder>,
 }
 
 /// Nothing is left to read, or nobody listens.
@@ -74,16 +79,45 @@ struct Done;
 
 impl Reader {
     async fn run(mut self) {
-        if let Retrieval::FanOut(fan_out) = self.context.settings.retrieval.clone() {
-            match fan_out::read(&mut self, &fan_out).await {
-                fan_out::Ended::Done(Done) => return,
-                fan_out::Ended::Refused(error) => {
-                    let (stream_id, shard_id) = self.ids();
-                    self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
-                }
+        let Retrieval::FanOut(settings) = self.context.settings.retrieval.clone() else {
+            polling::read(&mut self, pending()).await;
+            return;
+        };
+        let mut told = false;
+        while let fan_out::Ended::Refused(error) = fan_out::read(&mut self, &settings).await {
+            let (stream_id, shard_id) = self.ids();
+            if !std::mem::replace(&mut told, true) {
+                self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
+            }
+            let (context, stream) = (Arc::clone(&self.context), Arc::clone(&self.stream));
+            let again = registration::wait_until_possible(&context, &stream, &settings);
+            if let polling::Ended::Done(Done) = polling::read(&mut self, again).await {
+                return;
             }
         }
-        let Done = polling::read(&mut self).await;
+    }
+
+    /// Hands over what an answer to a question of `asked_at` tells; in a replay only what belongs to its window. True: what
+    /// follows does not.
+    async fn deliver_records(
+        &mut self,
+        mut records: Vec<KinesisRecord>,
+        behind_latest: Option<std::time::Duration>,
+        asked_at: SystemTime,
+    ) -> Result<bool, Done> {
+        self.context.board.note(&self.lease_key, |activity| {
+            (activity.moved, activity.read_failure) = (Instant::now(), None);
+        });
+        let mut passed = false;
+        if let Some(window) = &self.context.settings.replay {
+            let (is_passed, is_reached) = (window.is_passed(&records), window.is_reached(behind_latest, asked_at));
+            window.clip(&mut records);
+            passed = is_passed || is_reached && self.is_open().await;
+        }
+        if !records.is_empty() {
+            self.deliver(Fetched::Records { records, behind_latest }).await?;
+        }
+        Ok(passed)
     }
 
     async fn deliver(&mut self, fetched: Fetched) -> Result<(), Done> {
@@ -100,7 +134,13 @@ impl Reader {
         (self.stream.id.clone(), self.shard_id.clone())
     }
 
+    fn note_failure(&self, error: &KinesisError) {
+        let failure = (chain(error), error.kind == KinesisErrorKind::Throttled);
+        self.context.board.note(&self.lease_key, |activity| activity.read_failure = Some(failure));
+    }
+
     fn report(&self, error: &KinesisError) {
+        self.note_failure(error);
         let (stream_id, shard_id) = self.ids();
         self.context.events.emit(Event::ReadFailed {
             stream_id,
@@ -108,6 +148,12 @@ impl Reader {
             error: chain(error),
             throttled: error.kind == KinesisErrorKind::Throttled,
         });
+    }
+
+    /// Whether the shard takes records, as far as that is known.
+    async fn is_open(&self) -> bool {
+        let listed = self.stream.kinesis.list_shards(None).await.unwrap_or_default();
+        listed.iter().any(|shard| shard.id == self.shard_id && shard.is_open())
     }
 
     /// If the stream exists without this shard, the shard is past its retention: it has ended, and these follow it.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kpl::ShardId;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::debug;
 
@@ -15,6 +15,7 @@ use crate::{
     },
     event::{Event, chain},
     lease::Lease,
+    metrics::shard::ShardRecorder,
     processor::ProcessorFactory,
     shard_status::ShardPhase,
     stream::{Stream, StreamId},
@@ -51,6 +52,7 @@ pub(crate) struct ShardTask<F> {
     handle: LeaseHandle,
     /// The lease's counter when it was taken.
     fencing_token: u64,
+    metrics: Arc<ShardRecorder>,
     _keeper: AbortOnDropHandle<()>,
 }
 
@@ -71,7 +73,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
         let fencing_token = lease.counter;
         context.board.add(key, stream_id.clone(), shard_id.clone(), lease.checkpoint.clone());
-        let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, _keeper: keeper };
+        let metrics = Arc::new(ShardRecorder::new(&lease));
+        let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, metrics, _keeper: keeper };
         match task.process().await {
             Ok(()) => {
                 task.phase(ShardPhase::Ended);
@@ -86,7 +89,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     fn phase(&self, phase: ShardPhase) {
-        self.context.board.change(&self.lease.key, |status| status.phase = phase);
+        self.context.board.enter(&self.lease.key, phase);
     }
 
     fn shard_id(&self) -> &ShardId {
@@ -140,6 +143,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let mut waited = false;
         for parent in &self.lease.parents {
             while !self.is_done_with(parent).await {
+                self.context.board.note(&self.lease.key, |activity| activity.parents = vec![parent.clone()]);
                 self.pause(poll).await?;
                 poll = (poll * 2).min(longest);
                 waited = true;
@@ -158,8 +162,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops.
+    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops. A replay has no leader.
     async fn rest(&self) {
+        if self.context.settings.replay.is_some() {
+            return;
+        }
         if self.interrupted().await == Interrupt::GiveUp {
             self.handle.give_up().await;
         }
@@ -173,6 +180,17 @@ impl<F: ProcessorFactory> ShardTask<F> {
         } else {
             self.context.events.emit(Event::LeaseReleased { stream_id, shard_id });
         }
+    }
+
+    /// The processor has failed so often in a row.
+    fn note_failures(&self, failures: u32) {
+        let (board, key) = (&self.context.board, &self.lease.key);
+        board.change(key, |status| status.failures = failures);
+        board.note(key, |activity| {
+            activity.failing_since.get_or_insert_with(Instant::now);
+            // A call that panicked has not said so.
+            (activity.busy_since, activity.moved) = (None, Instant::now());
+        });
     }
 
     fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {

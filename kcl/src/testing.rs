@@ -1,6 +1,6 @@
 //! For tests of record processors: no AWS, no worker, no waiting. With the feature `test-util`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use kpl::{SequenceNumber, ShardId};
@@ -11,6 +11,7 @@ use crate::{
     coordination::keeper::{LeaseHandle, detached::Detached},
     lease::{Lease, WorkerId},
     logic::progress::Progress,
+    metrics::shard::ShardRecorder,
     processor::{RecordProcessor, ShardContext},
     record::{Record, RecordBatch},
     stream::StreamId,
@@ -101,9 +102,10 @@ impl<P: RecordProcessor> TestShard<P> {
             pending,
             fencing_token: lease.counter,
         };
+        let metrics = Arc::new(ShardRecorder::new(&lease));
         let (handle, lease) = LeaseHandle::detached(lease);
         processor.initialize(&shard).await?;
-        let checkpointer = Checkpointer::new(handle, shard.fencing_token, Progress::starting_at(checkpoint));
+        let checkpointer = Checkpointer::new(handle, shard.fencing_token, Progress::starting_at(checkpoint), metrics);
         Ok(Self { processor, checkpointer, lease, delivered: Vec::new() })
     }
 

@@ -21,7 +21,7 @@ use crate::{
     config::{Settings, StreamSource, WorkerBuilder},
     coordination::{
         Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, leader::Leader, membership::Membership,
-        shard_sync,
+        shard_sync, watchdog,
     },
     error::WorkerError,
     event::{Event, Events},
@@ -30,6 +30,7 @@ use crate::{
         store::{FleetVersion, LeaseStore},
     },
     processor::ProcessorFactory,
+    replay,
     shard::ShardTask,
 };
 
@@ -81,7 +82,7 @@ impl<F: ProcessorFactory> Worker<F> {
         &self.context
     }
 
-    /// Runs until something makes it impossible to go on.
+    /// Runs until something makes it impossible to go on; a [replay](WorkerBuilder::replay) until it is done.
     ///
     /// # Errors
     /// See [`WorkerError`].
@@ -107,10 +108,16 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 
     async fn run_in_span(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
+        if self.context.settings.replay.is_some() {
+            return replay::run(self.context, self.factory, stop).await;
+        }
         tokio::pin!(stop);
         tokio::select! {
             () = &mut stop => return Ok(()),
-            entered = enter(&self.context) => entered?,
+            entered = enter(&self.context) => {
+                self.context.metrics.initialized(entered.is_ok());
+                entered?;
+            }
         }
         // Not dropped half-way by a stop: who has reported must leave, or the leader gives leases to nobody.
         let membership = Membership::join(Arc::clone(&self.context)).await?;
@@ -244,6 +251,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(leader.run(intake.clone()))));
         spawn(Box::pin(done(assigner.run(intake.clone()))));
         spawn(Box::pin(done(discovery.run(intake.clone()))));
+        spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(watch_version(Arc::clone(&context), intake.clone())));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());

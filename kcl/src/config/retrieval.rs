@@ -54,7 +54,7 @@ impl FanOut {
     }
 
     /// Reads a shard by polling when fan-out is refused: no permission, no room for another consumer, no consumer of the
-    /// given ARN. It is tried again when the shard's processor starts again. Default: wait until fan-out is to be had.
+    /// given ARN. Fan-out is tried again every 5 minutes or so. Default: wait until fan-out is to be had.
     pub fn or_polling(mut self) -> Self {
         self.or_polling = true;
         self

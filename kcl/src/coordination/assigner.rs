@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, auditor::Auditor, leader::Reign, membership::WorkerItem};
+use super::{Context, auditor::Auditor, leader::Reign, membership::WorkerItem, watchdog::Unowned};
 use crate::{
     config::Assignment,
     event::Event,
@@ -62,6 +62,7 @@ pub(crate) struct Assigner {
 struct Term {
     balanced: Option<Instant>,
     malformed: Vec<String>,
+    unowned: Unowned,
 }
 
 impl Assigner {
@@ -145,6 +146,7 @@ impl Assigner {
         }
         let now = Instant::now();
         self.view.observe(&scan, now, self.context.clock.seconds());
+        self.term.unowned.observe(&self.context, &scan.leases, now);
         let candidates = self.candidates(&scan, now);
         let workers = self.view.active_workers(now);
         let moves = self.plan(&candidates, &workers, now);

@@ -8,10 +8,15 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
+use super::shard_sync;
 use crate::{
     config::{FormerStreams, InitialPosition, StreamConfig, Streams},
+    error::WorkerError,
     event::{Event, Events, chain},
     kinesis::{Kinesis, KinesisError, KinesisErrorKind},
     lease::Lease,
@@ -79,6 +84,27 @@ impl Catalog {
             (Self::One(stream), None) => Some(Arc::clone(stream)),
             (Self::Several(several), Some(id)) => several.find(id, events).await,
             _ => None,
+        }
+    }
+
+    /// The listed streams, once all of them are active.
+    pub(crate) async fn wait_until_active(&self, events: &Events) -> Result<Vec<Arc<Stream>>, WorkerError> {
+        let several = match self {
+            Self::One(stream) => {
+                shard_sync::wait_until_active(stream).await?;
+                return Ok(vec![Arc::clone(stream)]);
+            }
+            Self::Several(several) => several,
+        };
+        loop {
+            let listing = several.resolve(events).await;
+            if let Some((stream, error)) = listing.failed.into_iter().next() {
+                return Err(WorkerError::of_stream(&stream, error));
+            }
+            if several.known().await.unknown.is_empty() {
+                return Ok(listing.streams);
+            }
+            sleep(RETRY).await;
         }
     }
 

@@ -22,9 +22,6 @@ use crate::{BoxError, config::InitialPosition};
 
 /// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most records of one GetRecords call. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
-const GET_RECORDS_LIMIT: i32 = 10_000;
-
 /// The real service, or whatever the SDK's configuration points to.
 #[derive(Debug)]
 pub(crate) struct SdkKinesis {
@@ -212,10 +209,9 @@ impl Kinesis for SdkKinesis {
         .boxed()
     }
 
-    fn get_records<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+    fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
         const ACTION: &str = "kinesis:GetRecords";
-        let call = self.client.get_records().shard_iterator(iterator).limit(GET_RECORDS_LIMIT);
-        let call = call.set_stream_arn(self.arn());
+        let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn());
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
             let behind = output.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());

@@ -1,4 +1,4 @@
-//! The lease table in memory, under the contract of [`store`](super::store): for tests and simulations.
+//! The lease table in memory, under the contract of [`store`](super::store): for replays, tests and simulations.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,6 +39,7 @@ impl MemoryLeaseStore {
     }
 
     /// Conditional and unconditional writes so far, refused ones included.
+    #[cfg(test)]
     pub(crate) fn writes(&self) -> u64 {
         self.state().writes
     }

@@ -123,6 +123,9 @@ pub(crate) enum CheckpointWrite {
     Commit { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// A pending checkpoint; the stored one stays.
     Prepare(PendingCheckpoint),
+    /// Another checkpoint, before or after the stored one, from which whoever takes the lease next starts; at the end of a
+    /// shard with its child shards. A pending one ends, and so does every ownership.
+    Reset { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// What the checkpoint LATEST stands for, in milliseconds since 1970.
     ResolveLatest { as_of_millis: u64 },
 }
@@ -135,8 +138,11 @@ impl CheckpointWrite {
 
     /// Changes a lease as the table does, but for the counter.
     pub(crate) fn apply(&self, lease: &mut Lease) {
+        if let Self::Reset { .. } = self {
+            (lease.owner, lease.checkpoint_owner) = (None, None);
+        }
         match self {
-            Self::Commit { checkpoint, children } => {
+            Self::Commit { checkpoint, children } | Self::Reset { checkpoint, children } => {
                 lease.checkpoint = checkpoint.clone();
                 lease.owner_switches = 0;
                 lease.pending = None;
@@ -154,6 +160,9 @@ impl CheckpointWrite {
     pub(crate) fn is_done_in(&self, lease: &Lease) -> bool {
         match self {
             Self::Commit { checkpoint, .. } => *checkpoint <= lease.checkpoint,
+            Self::Reset { checkpoint, .. } => {
+                *checkpoint == lease.checkpoint && lease.pending.is_none() && lease.actual_owner().is_none()
+            }
             Self::Prepare(pending) => lease.pending.as_ref() == Some(pending),
             Self::ResolveLatest { .. } => lease.latest_as_of_millis.is_some() || lease.checkpoint != Checkpoint::Latest,
         }
@@ -203,7 +212,7 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// that `lease` does not know of.
     fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
 
-    /// Stores progress and raises the counter by one if it is still `lease.counter`. Legal during a handoff.
+    /// Stores progress, or a reset, and raises the counter by one if it is still `lease.counter`. Legal during a handoff.
     fn checkpoint<'a>(
         &'a self,
         lease: &'a Lease,

@@ -4,12 +4,12 @@
 //! Back-pressure: while the buffer is full the subscription is not read, and the service sends no more than the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Done, Fetched, Reader};
+use super::{Done, Reader};
 use crate::{
     config::FanOut,
     kinesis::{KinesisError, KinesisErrorKind, Subscription, SubscriptionEvent},
@@ -77,13 +77,14 @@ impl Reading<'_> {
             _ => Stop::Refused(error),
         })?;
         self.called_at = Some(Instant::now());
+        let asked_at = context.clock.now();
         let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
         let subscribed = stream.kinesis.subscribe(&arn, shard_id, position).await;
         let told = match subscribed {
             Ok(subscription) => {
                 self.succeeded_at = Some(Instant::now());
                 self.reader.cursor.opened();
-                self.follow(subscription).await
+                self.follow(subscription, asked_at).await
             }
             Err(error) => Err(Stop::Failed(error)),
         };
@@ -94,7 +95,7 @@ impl Reading<'_> {
     }
 
     /// Takes in what a subscription tells.
-    async fn follow(&mut self, mut subscription: Subscription) -> Result<(), Stop> {
+    async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), Stop> {
         loop {
             let Ok(told) = timeout(SILENCE, subscription.next()).await else {
                 let source = format!("no event for {SILENCE:?}").into();
@@ -102,18 +103,21 @@ impl Reading<'_> {
                 return Err(Stop::Failed(KinesisError { kind: KinesisErrorKind::Other, action, source }));
             };
             let Some(told) = told else { return Ok(()) };
-            self.take(told.map_err(Stop::Failed)?).await?;
+            self.take(told.map_err(Stop::Failed)?, asked_at).await?;
         }
     }
 
-    async fn take(&mut self, event: SubscriptionEvent) -> Result<(), Stop> {
+    async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime) -> Result<(), Stop> {
         (self.in_use, self.failures) = (0, 0);
         let SubscriptionEvent { mut records, continuation, children, behind_latest } = event;
         let cursor = &mut self.reader.cursor;
         records.retain(|record| cursor.is_new(&record.sequence_number));
         if let Some(last) = records.last() {
             cursor.read_to(&last.sequence_number);
-            self.reader.deliver(Fetched::Records { records, behind_latest }).await?;
+        }
+        // What waits may be old, so only the call tells how far the subscription has come.
+        if self.reader.deliver_records(records, behind_latest, asked_at).await? {
+            return Err(self.reader.end(Vec::new()).await.into());
         }
         match continuation {
             Some(continuation) => self.reader.cursor.told_to(&continuation),
@@ -150,6 +154,8 @@ impl Reading<'_> {
         };
         if is_news(last) {
             self.reader.report(error);
+        } else {
+            self.reader.note_failure(error);
         }
         last
     }

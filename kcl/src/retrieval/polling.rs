@@ -1,27 +1,42 @@
 //! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::pacing).
 
+use std::{future::Future, time::SystemTime};
+
 use tokio::time::{Instant, sleep_until};
 
-use super::{Done, Fetched, Reader};
+use super::{Done, Reader};
 use crate::{
-    kinesis::{KinesisError, KinesisErrorKind, Records},
+    kinesis::{GET_RECORDS_LIMIT, KinesisError, KinesisErrorKind, Records},
     logic::pacing::{Last, interval},
+    metrics::shard::Fetch,
 };
 
-/// Reads until the shard's end, or until nobody listens.
-pub(super) async fn read(reader: &mut Reader) -> Done {
+/// How reading by polling ended.
+pub(super) enum Ended {
+    Done(Done),
+    /// There is another way now.
+    Enough,
+}
+
+/// Reads until the shard's end, until nobody listens, or until `enough` resolves.
+pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) -> Ended {
+    let mut enough = std::pin::pin!(enough);
     let mut polling = Polling { reader, iterator: None, failures: 0 };
     loop {
         if polling.reader.sender.room().await.is_err() {
-            return Done;
+            return Ended::Done(Done);
         }
         let begun = Instant::now();
         let last = match polling.turn().await {
             Ok(last) => last,
-            Err(done) => return done,
+            Err(done) => return Ended::Done(done),
         };
         let pause = interval(last, polling.reader.context.settings.idle_between_reads, fastrand::f64());
-        sleep_until(begun + pause).await;
+        // Only here, where nothing is under way.
+        tokio::select! {
+            () = sleep_until(begun + pause) => {}
+            () = &mut enough => return Ended::Enough,
+        }
     }
 }
 
@@ -33,10 +48,11 @@ struct Polling<'a> {
 
 impl Polling<'_> {
     async fn turn(&mut self) -> Result<Last, Done> {
+        let asked_at = self.reader.context.clock.now();
         match self.get().await {
             Ok(records) => {
                 self.failures = 0;
-                self.take(records).await
+                self.take(records, asked_at).await
             }
             Err(error) => self.failed(error).await,
         }
@@ -47,12 +63,14 @@ impl Polling<'_> {
         let iterator = match self.iterator.clone() {
             Some(iterator) => iterator,
             None => {
-                let iterator = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position()).await?;
+                let call = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position());
+                let iterator = self.reader.metrics.fetch(Fetch::Iterator, call).await?;
                 self.reader.cursor.opened();
                 self.iterator.insert(iterator).clone()
             }
         };
-        let records = kinesis.get_records(&iterator).await?;
+        let call = kinesis.get_records(&iterator, GET_RECORDS_LIMIT);
+        let records = self.reader.metrics.fetch(Fetch::Records, call).await?;
         // Either there is more to read, or the shard has ended and has children.
         if records.next_iterator.is_some() == records.children.is_empty() {
             return Ok(records);
@@ -61,12 +79,14 @@ impl Polling<'_> {
         Err(KinesisError { kind: KinesisErrorKind::Other, action: "kinesis:GetRecords", source })
     }
 
-    async fn take(&mut self, answer: Records) -> Result<Last, Done> {
+    async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<Last, Done> {
         let Records { records, next_iterator, children, behind_latest } = answer;
         let bytes = records.iter().map(|record| record.data.len()).sum();
         if let Some(last) = records.last() {
             self.reader.cursor.read_to(&last.sequence_number);
-            self.reader.deliver(Fetched::Records { records, behind_latest }).await?;
+        }
+        if self.reader.deliver_records(records, behind_latest, asked_at).await? {
+            return Err(self.reader.end(Vec::new()).await);
         }
         self.iterator = next_iterator;
         if self.iterator.is_none() {
@@ -79,6 +99,7 @@ impl Polling<'_> {
         self.failures += 1;
         if error.kind == KinesisErrorKind::IteratorInvalid {
             self.iterator = None;
+            self.reader.metrics.iterator_expired();
         }
         if error.kind == KinesisErrorKind::NotFound
             && let Some(children) = self.reader.children_of_trimmed_shard().await

@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use crate::{
     config::FanOut,
     coordination::Context,
-    event::Event,
+    event::{Event, chain},
     kinesis::{KinesisError, KinesisErrorKind},
     stream::Stream,
 };
@@ -16,12 +19,40 @@ use crate::{
 /// Looks at a consumer that is being created or deleted, and the pause between them: it takes seconds.
 const LOOKS: u32 = 60;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Between tries to go back to fan-out, on average.
+const RETRY: Duration = Duration::from_secs(300);
 
 /// The consumer's ARN, once known.
 #[derive(Debug, Default)]
 pub(crate) struct Registration {
     /// Held while the consumer is looked up or registered, so that it is done once for all shards.
-    arn: Mutex<Option<Arc<str>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    arn: Option<Arc<str>>,
+    refused: Option<Refused>,
+}
+
+/// A try that failed. It takes long, so those who waited for it share its outcome rather than try one after the other.
+#[derive(Debug)]
+struct Refused {
+    at: Instant,
+    kind: KinesisErrorKind,
+    action: &'static str,
+    text: String,
+}
+
+impl Refused {
+    fn now(error: &KinesisError) -> Self {
+        let (kind, action, text) = (error.kind, error.action, chain(error.source.as_ref()));
+        Self { at: Instant::now(), kind, action, text }
+    }
+
+    fn error(&self) -> KinesisError {
+        KinesisError { kind: self.kind, action: self.action, source: self.text.clone().into() }
+    }
 }
 
 impl Registration {
@@ -37,20 +68,39 @@ impl Registration {
         if let Some(given) = &stream.consumer_arn {
             return Ok(Arc::clone(given));
         }
-        let mut known = self.arn.lock().await;
-        if let Some(arn) = &*known {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(arn) = &state.arn {
             return Ok(Arc::clone(arn));
         }
+        if let Some(refused) = state.refused.as_ref().filter(|refused| refused.at > asked) {
+            return Err(refused.error());
+        }
         let name = fan_out.name(&context.settings.application);
-        let arn = (|| establish(context, stream, name)).retry(backoff()).when(is_transient).await?;
-        Ok(Arc::clone(known.insert(arn)))
+        match (|| establish(context, stream, name)).retry(backoff()).when(is_transient).await {
+            Ok(arn) => Ok(Arc::clone(state.arn.insert(arn))),
+            Err(error) => {
+                state.refused = Some(Refused::now(&error));
+                Err(error)
+            }
+        }
     }
 
     /// The consumer is gone, so it must be looked up again, unless another shard has done so already.
     pub(super) async fn forget(&self, gone: &str) {
-        let mut known = self.arn.lock().await;
-        if known.as_deref() == Some(gone) {
-            *known = None;
+        let mut state = self.state.lock().await;
+        if state.arn.as_deref() == Some(gone) {
+            state.arn = None;
+        }
+    }
+}
+
+/// Resolves when there is a consumer, while the shard is read in another way. Looks now and then.
+pub(super) async fn wait_until_possible(context: &Context, stream: &Stream, fan_out: &FanOut) {
+    loop {
+        sleep(RETRY.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+        if stream.registration.arn(context, stream, fan_out).await.is_ok() {
+            return;
         }
     }
 }

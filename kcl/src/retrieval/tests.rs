@@ -18,11 +18,11 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    FanOut, InitialPosition, Worker,
+    Checkpoint, FanOut, InitialPosition, Worker,
     config::Prefetch,
     coordination::catalog::Catalog,
-    kinesis::{FanOutConsumer, Kinesis, Records, Shard, StreamDescription, Subscription, SubscriptionEvent},
-    lease::memory::MemoryLeaseStore,
+    kinesis::{FanOutConsumer, Kinesis, Records, Shard, StartAt, StreamDescription, Subscription, SubscriptionEvent},
+    lease::{Lease, memory::MemoryLeaseStore},
 };
 
 const ANSWER_BYTES: usize = 1 << 20;
@@ -57,7 +57,7 @@ impl Kinesis for Endless {
         ready(Ok("iterator".to_owned())).boxed()
     }
 
-    fn get_records<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+    fn get_records<'a>(&'a self, _: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
         let records = vec![record(self.given.fetch_add(1, Ordering::SeqCst))];
         let next_iterator = Some("iterator".to_owned());
         let behind_latest = Some(Duration::from_secs(1));
@@ -112,8 +112,10 @@ fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
 
 fn start(context: Arc<Context>) -> Reading {
     let Catalog::One(stream) = &context.catalog else { unreachable!("one stream is configured") };
-    let (stream, shard) = (Arc::clone(stream), "shardId-000000000000".into());
-    Reading::start(context, stream, shard, StartAt::TrimHorizon, SystemTime::UNIX_EPOCH)
+    let (stream, shard) = (Arc::clone(stream), ShardId::from("shardId-000000000000"));
+    let cursor = Cursor::new(StartAt::TrimHorizon, SystemTime::UNIX_EPOCH);
+    let lease = Lease::unowned(shard.clone(), Checkpoint::TrimHorizon);
+    Reading::start(context, stream, shard, cursor, Arc::new(ShardRecorder::new(&lease)))
 }
 
 #[tokio::test(start_paused = true)]

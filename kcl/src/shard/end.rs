@@ -78,14 +78,17 @@ impl<F: ProcessorFactory> ShardTask<F> {
             if self.context.store.get(&self.lease.sibling_key(&child.id)).await?.is_some() {
                 continue;
             }
-            self.check_sibling(child).await?;
+            // In a replay the child is held back until all its parents are done.
+            if self.context.settings.replay.is_none() {
+                self.check_sibling(child).await?;
+            }
             let lease = self.stream.lease(Lease {
                 parents: child.parents.clone(),
                 hash_key_range: Some(child.hash_key_range),
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
             });
             // A conflict: the other parent of a merge was faster.
-            let _ = self.context.store.create(&lease).await?;
+            let _ = self.metrics.create_lease(self.context.store.create(&lease)).await?;
         }
         Ok(())
     }
@@ -98,6 +101,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             }
             let listed = shard_sync::list(&self.stream, false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
+                self.metrics.missing_merge_parent();
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
             }
         }
@@ -108,7 +112,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
-            match contained(processor.shard_ended(), self.interrupted(), grace).await {
+            let call = self.noticed(self.metrics.shutdown(processor.shard_ended()));
+            match contained(call, self.interrupted(), grace).await {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
                 Outcome::Failed(error) if error.is::<Unconfirmed>() => return Err(NoEnd::Unconfirmed(error)),
@@ -116,6 +121,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                     failures += 1;
                     let pause = backoff(failures);
                     self.report_failure(&error, Some(pause));
+                    self.note_failures(failures);
                     self.pause(pause).await?;
                 }
             }
@@ -127,7 +133,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let mut failures = 0;
         loop {
             let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
-            match self.handle.checkpoint(write).await {
+            match self.metrics.end(self.handle.checkpoint(write)).await {
                 Ok(()) => return Ok(()),
                 Err(CheckpointError::Table(error)) => {
                     failures += 1;

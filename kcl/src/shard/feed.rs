@@ -1,6 +1,6 @@
 //! One processor's life: initialize it, feed it with records, checkpoint for it if wanted, say goodbye.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time::{Instant, sleep_until};
@@ -98,7 +98,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     async fn initialize(&mut self, shard: &ShardContext) -> Result<(), Stop> {
-        match self.task.contained(self.processor.initialize(shard)).await {
+        match self.task.contained(self.task.metrics.initialize(self.processor.initialize(shard))).await {
             Ok(Ok(())) => {
                 self.task.phase(ShardPhase::Processing);
                 Ok(())
@@ -124,8 +124,12 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             };
             match fetched {
                 Some(Fetched::Records { records, behind_latest }) => {
+                    let begun = Instant::now();
                     let records = self.user_records(records);
-                    self.process(records, behind_latest).await?;
+                    let processed = self.process(records, behind_latest).await;
+                    self.task.metrics.task(processed.is_ok(), begun.elapsed());
+                    processed?;
+                    self.task.context.board.note(&self.task.lease.key, |activity| activity.failing_since = None);
                     let checkpoint = self.checkpointer.last();
                     self.failures.checkpointed(&checkpoint);
                     self.task.context.board.change(&self.task.lease.key, |status| {
@@ -172,10 +176,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         self.delivered(&records);
         let Some(batch) = Batch::of(&records) else { return Ok(()) };
         let kept = self.failures.is_last_attempt(&records).then(|| records.clone());
-        self.task.handle.count_delivered(records.iter().map(|record| record.data.len() as u64).sum());
+        let bytes = records.iter().map(|record| record.data.len() as u64).sum();
+        self.task.handle.count_delivered(bytes);
+        let metrics = Arc::clone(&self.task.metrics);
+        metrics.batch(records.len(), bytes, behind_latest);
         self.checkpointer.take_failed();
         let call = self.processor.process_records(RecordBatch { records, behind_latest }, &self.checkpointer);
-        match self.task.contained(call).await {
+        match self.task.contained(metrics.process_records(call)).await {
             Ok(Ok(())) => {
                 self.failures.processed(batch.last());
                 self.count(batch.records);
@@ -267,11 +274,33 @@ impl<F: ProcessorFactory> ShardTask<F> {
         &self,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<Result<T, BoxError>, Interrupt> {
-        match contained(call, self.interrupted(), self.context.settings.shutdown_grace).await {
+        let noticed = self.noticed(call);
+        match contained(noticed, self.interrupted(), self.context.settings.shutdown_grace).await {
             Outcome::Returned(value) => Ok(Ok(value)),
             Outcome::Failed(error) => Ok(Err(error)),
             Outcome::Abandoned => Err(self.interrupted().await),
         }
+    }
+
+    /// Tells of a call that does not return for long.
+    pub(super) async fn noticed<T>(&self, call: impl Future<Output = T>) -> T {
+        let (begun, patience) = (Instant::now(), self.context.settings.warn_after);
+        let (mut warn_at, board, key) = (begun + patience, &self.context.board, &self.lease.key);
+        board.note(key, |activity| activity.busy_since = Some(begun));
+        let mut call = std::pin::pin!(call);
+        let value = loop {
+            tokio::select! {
+                biased;
+                value = &mut call => break value,
+                () = sleep_until(warn_at) => {
+                    let ((stream_id, shard_id), running_for) = (self.ids(), begun.elapsed());
+                    self.context.events.emit(Event::ProcessorSlow { stream_id, shard_id, running_for });
+                    warn_at += running_for;
+                }
+            }
+        };
+        board.note(key, |activity| (activity.busy_since, activity.moved) = (None, Instant::now()));
+        value
     }
 
     /// The last call on a processor whose shard goes on elsewhere.
@@ -285,12 +314,12 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let grace = self.context.settings.shutdown_grace;
         let outcome = match interrupt {
             Interrupt::GiveUp => {
-                let call = processor.shutdown_requested(checkpointer);
+                let call = self.metrics.shutdown(processor.shutdown_requested(checkpointer));
                 contained(call, std::future::ready(()), grace).await
             }
             Interrupt::Lost => {
                 let call = async {
-                    processor.lease_lost().await;
+                    self.metrics.shutdown(processor.lease_lost()).await;
                     Ok::<(), BoxError>(())
                 };
                 contained(call, std::future::ready(()), grace).await

@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -21,6 +22,7 @@ use crate::{
     kinesis::StartAt,
     lease::store::CheckpointWrite,
     logic::{
+        cursor::Cursor,
         failures::{Failures, Verdict, range},
         progress::Progress,
     },
@@ -87,9 +89,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     ) -> Result<Option<u32>, Interrupt> {
         let pause = backoff(in_a_row);
         self.report_failure(&failure.error, Some(pause));
-        self.context.board.change(&self.lease.key, |status| {
-            (status.phase, status.failures) = (ShardPhase::BackingOff, in_a_row);
-        });
+        self.context.board.change(&self.lease.key, |status| status.phase = ShardPhase::BackingOff);
+        self.note_failures(in_a_row);
         let limit = self.context.settings.error_policy.limit.clone();
         if let (Some((records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
             let (stream_id, shard_id) = self.ids();
@@ -116,6 +117,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
             GiveUp::StopShard => {
                 self.phase(ShardPhase::Stopped);
                 self.context.events.emit(Event::ShardStopped { stream_id, shard_id, at: first, error });
+                if self.context.settings.replay.is_some() {
+                    return Err(Interrupt::GiveUp);
+                }
                 return Err(self.interrupted().await);
             }
             GiveUp::Skip => false,
@@ -178,9 +182,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> Run<F::Processor> {
         let (context, stream) = (self.context.clone(), self.stream.clone());
-        let reading = Reading::start(context, stream, self.shard_id().clone(), start, self.latest_as_of());
+        let cursor = Cursor::new(start, self.latest_as_of());
+        let (shard_id, metrics) = (self.shard_id().clone(), Arc::clone(&self.metrics));
+        let reading = Reading::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
-        let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress);
+        let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress, metrics);
         let shard = ShardContext {
             stream_id: self.stream.id.clone(),
             shard_id: self.shard_id().clone(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kinesis_local::LocalAws;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -122,7 +122,7 @@ impl Scene {
         }
         timeout(Duration::from_secs(120), task).await.expect("ends in time").unwrap();
         let calls = calls.lock().unwrap().clone();
-        assert!(context.board.all().is_empty(), "gone from the board");
+        assert!(context.board.all(Instant::now(), Duration::from_secs(60)).is_empty(), "gone from the board");
         (calls, store.get(&lease.key).await.unwrap().expect("lease exists"))
     }
 
@@ -155,7 +155,12 @@ impl Scene {
     async fn reached(&self, context: &Context, calls: &Mutex<Vec<&'static str>>) {
         let is_there = || {
             let processed = self.phase != ShardPhase::Processing || calls.lock().unwrap().contains(&"process_records");
-            processed && context.board.all().iter().any(|shard| shard.phase == self.phase)
+            processed
+                && context
+                    .board
+                    .all(Instant::now(), Duration::from_secs(60))
+                    .iter()
+                    .any(|shard| shard.phase == self.phase)
         };
         let wait = async {
             while !is_there() {

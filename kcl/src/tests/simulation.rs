@@ -62,7 +62,7 @@ impl Kinesis for QuietStream {
         ready(Ok("iterator".to_owned())).boxed()
     }
 
-    fn get_records<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Records, KinesisError>> {
+    fn get_records<'a>(&'a self, iterator: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
         let next_iterator = Some(iterator.to_owned());
         let behind_latest = Some(Duration::ZERO);
         ready(Ok(Records { records: Vec::new(), next_iterator, children: Vec::new(), behind_latest })).boxed()

@@ -70,9 +70,12 @@ pub(super) fn written(update: UpdateItemFluentBuilder, write: &CheckpointWrite) 
     let mut set = "SET leaseCounter = :next".to_owned();
     let mut remove = Vec::new();
     let update = match write {
-        CheckpointWrite::Commit { checkpoint, children } => {
+        CheckpointWrite::Commit { checkpoint, children } | CheckpointWrite::Reset { checkpoint, children } => {
             set.push_str(", #cp = :cp, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero");
             remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
+            if let CheckpointWrite::Reset { .. } = write {
+                remove.extend([item::LEASE_OWNER, item::CHECKPOINT_OWNER]);
+            }
             let update = update
                 .expression_attribute_names("#cp", item::CHECKPOINT)
                 .expression_attribute_values(":cp", s(checkpoint.as_wire()))

@@ -1,0 +1,162 @@
+//! What a worker with 1,000 idle shards costs: resident memory, and CPU as a part of one core, by polling and by enhanced
+//! fan-out: `cargo bench -p integration-tests --bench idle_shards`. One line of JSON for each measure. `_seldom`: leases of
+//! 30 s and a read each 5 s, instead of 10 s and 1 s.
+//!
+//! The services run in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it
+//! reads /proc.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_types::SdkConfig;
+use integration_tests::conformance::config;
+use kcl::{BoxError, CheckpointEvery, FanOut, InitialPosition, Retrieval, ShardPhase, Worker, WorkerHandle};
+use kinesis_local::{LocalAws, ServeOptions};
+use tokio::time::{Instant, sleep};
+
+const SHARDS: usize = 1_000;
+/// Set for the process that serves.
+const SERVES: &str = "IDLE_SHARDS_SERVES";
+/// How long the idle worker is measured.
+const MEASURED: Duration = Duration::from_secs(30);
+/// Lease duration and pause between reads by default, and where they are to cost less.
+const USUAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
+const SELDOM: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+/// Clock ticks in a second, as /proc counts them.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn main() -> Result<(), BoxError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if env::var_os(SERVES).is_some() {
+        return runtime.block_on(serve());
+    }
+    let mode = env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    // With the defaults, and with longer leases and pauses, which cost less and take longer to notice things.
+    let fan_out = || Retrieval::FanOut(FanOut::new());
+    let modes = [
+        ("polling", Retrieval::Polling, false),
+        ("fan_out", fan_out(), false),
+        ("polling_seldom", Retrieval::Polling, true),
+        ("fan_out_seldom", fan_out(), true),
+    ];
+    match mode {
+        // Each in a process of its own, whose memory nothing else has used before.
+        None => {
+            for (name, ..) in modes {
+                let ended = Command::new(env::current_exe()?).arg(name).status()?;
+                assert!(ended.success(), "{name} failed");
+            }
+            Ok(())
+        }
+        Some(mode) => {
+            let mode = modes.into_iter().find(|(name, ..)| *name == mode).ok_or("no such mode")?;
+            runtime.block_on(measure(mode))
+        }
+    }
+}
+
+/// Serves until its standard input ends.
+async fn serve() -> Result<(), BoxError> {
+    let server = LocalAws::start().await.serve(ServeOptions::default().tls(true)).await?;
+    println!("{}", server.kinesis_url());
+    println!("{}", server.dynamodb_url());
+    println!("{}\n", server.certificate_pem().ok_or("it serves over TLS")?.trim());
+    std::io::stdout().flush()?;
+    tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await??;
+    Ok(())
+}
+
+/// The services in another process; they end with this.
+struct Services {
+    process: Child,
+    kinesis: SdkConfig,
+    dynamodb: SdkConfig,
+}
+
+impl Services {
+    fn start() -> Result<Self, BoxError> {
+        let mut process =
+            Command::new(env::current_exe()?).env(SERVES, "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(process.stdout.take().ok_or("output is piped")?).lines();
+        let mut next = || -> Result<String, BoxError> { Ok(lines.next().ok_or("serving process ended")??) };
+        let (kinesis, dynamodb) = (next()?, next()?);
+        let mut certificate = String::new();
+        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            certificate.push_str(&line);
+            certificate.push('\n');
+        }
+        let trusted = TrustStore::empty().with_pem_certificate(certificate.as_bytes());
+        let https = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(TlsContext::builder().with_trust_store(trusted).build()?)
+            .build_https();
+        let (kinesis, dynamodb) = (config(&kinesis, https.clone()), config(&dynamodb, https));
+        Ok(Self { process, kinesis, dynamodb })
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        // Its input ends, and then it does.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait(); // it is gone
+    }
+}
+
+async fn measure((name, retrieval, seldom): (&str, Retrieval, bool)) -> Result<(), BoxError> {
+    let services = Services::start()?;
+    let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
+    kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(SHARDS)?).send().await?;
+    let begun = Instant::now();
+    let worker = Worker::builder(&services.kinesis, "idle", "idle")
+        .lease_table_config(&services.dynamodb)
+        .initial_position(InitialPosition::Latest)
+        .retrieval(retrieval)
+        .lease_duration(if seldom { SELDOM.0 } else { USUAL.0 })
+        .idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 })
+        .build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?
+        .start();
+    until_all_are_processed(&worker).await;
+    report(name, "time until all shards have a processor", begun.elapsed().as_secs_f64(), "s");
+    sleep(Duration::from_secs(10)).await;
+    let (before, begun) = (cpu_seconds()?, Instant::now());
+    sleep(MEASURED).await;
+    let cpu = (cpu_seconds()? - before) / begun.elapsed().as_secs_f64() * 100.0;
+    report(name, "CPU of an idle worker", cpu, "% of a core");
+    report(name, "resident memory of an idle worker", resident_mib()?, "MiB");
+    drop(worker);
+    Ok(())
+}
+
+async fn until_all_are_processed(worker: &WorkerHandle) {
+    let reads = || worker.shards().iter().filter(|shard| shard.phase == ShardPhase::Processing).count();
+    while reads() < SHARDS {
+        assert!(worker.is_running(), "worker ended");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn report(mode: &str, measure: &str, value: f64, unit: &str) {
+    let line = serde_json::json!({ "measure": format!("{SHARDS} shards, {mode}: {measure}"), "value": (value * 10.0).round() / 10.0, "unit": unit });
+    println!("{line}");
+}
+
+/// CPU time of this process so far.
+fn cpu_seconds() -> Result<f64, BoxError> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // User and system time, the 14th and 15th fields; the second may contain spaces and ends with a parenthesis.
+    let fields = stat.rsplit_once(')').ok_or("stat has a name")?.1.split_whitespace().skip(11).take(2);
+    let ticks: Result<Vec<f64>, _> = fields.map(str::parse).collect();
+    Ok(ticks?.into_iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+fn resident_mib() -> Result<f64, BoxError> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("status tells it")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
+}

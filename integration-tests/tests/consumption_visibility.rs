@@ -1,0 +1,223 @@
+//! What a worker shows of its consumption: metrics, slow processors, shards that make no progress and why.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use integration_tests::{EventLog, Journal, Running, TestStream, eventually};
+use kcl::{
+    BoxError, CheckpointEvery, Checkpointer, Event, FanOut, Record, RecordBatch, RecordProcessor, Retrieval,
+    ShardContext, ShardPhase, Stall, WorkerHandle,
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tokio::time::{Instant, sleep};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SHARD: &str = "shardId-000000000000";
+
+/// Sums of counters and numbers of values of histograms, by operation, name and whether there is a shard.
+fn values(snapshotter: &Snapshotter) -> BTreeMap<(String, String, bool), u64> {
+    let mut values = BTreeMap::new();
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        let label =
+            |name: &str| key.key().labels().find(|label| label.key() == name).map(|label| label.value().to_owned());
+        let value = match value {
+            DebugValue::Counter(count) => count,
+            DebugValue::Gauge(_) => 1,
+            DebugValue::Histogram(values) => values.len() as u64,
+        };
+        let operation = label("Operation").unwrap_or_default();
+        *values.entry((operation, key.key().name().to_owned(), label("ShardId").is_some())).or_default() += value;
+    }
+    values
+}
+
+#[tokio::test(start_paused = true)]
+async fn consumption_is_recorded_under_the_kcls_names_and_dimensions() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    stream.local.faults().on("kinesis:GetRecords").call(3).refuse(400, "ExpiredIteratorException", "too old");
+    let worker = stream.run("w1", &journal);
+    stream.put(0..100).await;
+    journal.processed(100).await;
+    stream.split(SHARD).await;
+    stream.put(100..200).await;
+    journal.processed(200).await;
+    worker.stop().await.expect("worker stops");
+
+    let values = values(&snapshotter);
+    let value = |operation: &str, name: &str, of_shard: bool| {
+        values.get(&(operation.to_owned(), name.to_owned(), of_shard)).copied().unwrap_or_default()
+    };
+    let of_shard = |name: &str| value("ProcessTask", name, true);
+    assert_eq!(of_shard("RecordsProcessed"), 200, "{values:?}");
+    assert_eq!(of_shard("DataBytesProcessed"), (0..200).map(|id: u64| id.to_string().len() as u64).sum::<u64>());
+    let batches = of_shard("Success");
+    assert!(batches >= 3);
+    for name in ["Time", "RecordProcessor.processRecords.Time", "MillisBehindLatest", "UpdateLease.Success"] {
+        assert_eq!(of_shard(name), batches, "{name}: {values:?}");
+    }
+    assert!(of_shard("UpdateLease.Time") >= batches);
+    assert!(of_shard("KinesisDataFetcher.getRecords.Success") < of_shard("KinesisDataFetcher.getRecords.Time"));
+    assert_eq!(of_shard("KinesisDataFetcher.getShardIterator.Success"), 4, "three shards, one iterator anew");
+    assert_eq!(value("ProcessTask", "ExpiredIterator", false), 1);
+    assert_eq!(value("ApplicationTracker", "MillisBehindLatest", false), batches);
+    assert_eq!(value("InitializeTask", "RecordProcessor.initialize.Time", false), 3);
+    assert_eq!(value("ShutdownTask", "RecordProcessor.shutdown.Time", false), 3);
+    assert_eq!(value("ShutdownTask", "CreateLease.Success", false), 2);
+    assert_eq!(value("ShutdownTask", "UpdateLease.Success", true), 1);
+    assert_eq!(value("Scheduler:Initialize", "Initialize.Success", false), 1);
+}
+
+/// A worker that handles each record by `handler`, and what it tells.
+fn start<H, Fut>(stream: &TestStream, events: &EventLog, handler: H) -> WorkerHandle
+where
+    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let builder = stream.worker("w1").on_event(events.handler());
+    builder.build_for_each(CheckpointEvery::default(), handler).expect("configuration is right").start()
+}
+
+fn stall(worker: &WorkerHandle, shard: &str) -> Option<Stall> {
+    worker.shards().into_iter().find(|status| status.shard_id.as_str() == shard).and_then(|status| status.stall)
+}
+
+fn told(events: &EventLog, like: impl Fn(&Stall) -> bool) -> usize {
+    events.count(|event| matches!(event, Event::ShardStalled { stall, .. } if like(stall)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_does_not_return_is_told_of_after_a_minute_and_ever_more_rarely() {
+    let (stream, events) = (TestStream::start(1).await, EventLog::default());
+    let worker = start(&stream, &events, |_| async {
+        sleep(MINUTE * 10).await;
+        Ok(())
+    });
+    stream.put(0..1).await;
+    sleep(MINUTE * 9).await;
+
+    let slow = events.all().into_iter().filter_map(|event| match event {
+        Event::ProcessorSlow { running_for, .. } => Some(running_for.as_secs() / 60),
+        _ => None,
+    });
+    assert_eq!(slow.collect::<Vec<_>>(), [1, 2, 4, 8]);
+    assert_eq!(stall(&worker, SHARD), Some(Stall::ProcessorBusy));
+    sleep(MINUTE * 2).await;
+    assert_eq!(stall(&worker, SHARD), None, "it has returned");
+    assert_eq!(told(&events, |_| true), 0);
+    worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_is_not_stalled() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+        let (stream, events) = (TestStream::start(2).await, EventLog::default());
+        let builder = stream.worker("w1").on_event(events.handler()).retrieval(retrieval);
+        let worker = builder.build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) });
+        let worker = worker.expect("configuration is right").start();
+        sleep(MINUTE * 20).await;
+
+        assert_eq!(told(&events, |_| true), 0, "{:?}", events.all());
+        assert!(worker.shards().iter().all(|shard| shard.stall.is_none()));
+        worker.stop().await.expect("worker stops");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_whether_reads_are_throttled_or_fail_or_the_processor_does() {
+    let (stream, events) = (TestStream::start(1).await, EventLog::default());
+    let fails = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let fails = Arc::clone(&fails);
+        move |_| {
+            let fails = fails.load(Ordering::Relaxed);
+            async move { if fails { Err(BoxError::from("no")) } else { Ok(()) } }
+        }
+    };
+    let worker = start(&stream, &events, handler);
+    sleep(Duration::from_secs(10)).await;
+
+    let throttled = stream.local.faults().on("kinesis:GetRecords").throttle();
+    sleep(MINUTE * 2).await;
+    assert_eq!(stall(&worker, SHARD), Some(Stall::Throttled));
+    throttled.remove();
+    let failing = stream.local.faults().on("kinesis:GetRecords").fail();
+    sleep(MINUTE * 2).await;
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ReadFailing { .. })));
+    failing.remove();
+    sleep(MINUTE).await;
+    assert_eq!(stall(&worker, SHARD), None);
+    fails.store(true, Ordering::Relaxed);
+    stream.put(0..1).await;
+    sleep(MINUTE * 2).await;
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ProcessorFailing { failures }) if failures > 3));
+    fails.store(false, Ordering::Relaxed);
+    sleep(MINUTE).await;
+    assert_eq!(stall(&worker, SHARD), None);
+
+    let one_each = [
+        told(&events, |stall| *stall == Stall::Throttled),
+        told(&events, |stall| matches!(stall, Stall::ReadFailing { .. })),
+        told(&events, |stall| matches!(stall, Stall::ProcessorFailing { .. })),
+    ];
+    assert_eq!(one_each, [1, 1, 1], "{:?}", events.all());
+    worker.stop().await.expect("worker stops");
+}
+
+/// Never gets done with its shard's end.
+struct Lingers;
+
+impl RecordProcessor for Lingers {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, _: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        Ok(checkpointer.checkpoint().await?)
+    }
+
+    async fn shard_ended(&mut self) -> Result<(), BoxError> {
+        Err("not yet".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_says_which_parent_it_waits_for() {
+    let (stream, events) = (TestStream::start(1).await, EventLog::default());
+    stream.put(0..10).await;
+    let builder = stream.worker("w1").on_event(events.handler());
+    let worker = builder.build(|_: &ShardContext| Lingers).expect("configuration is right").start();
+    sleep(Duration::from_secs(10)).await;
+
+    stream.split(SHARD).await;
+    let waits = || worker.shards().iter().any(|shard| shard.phase == ShardPhase::WaitingForParents);
+    eventually("children have leases and wait", waits).await;
+    sleep(MINUTE * 2).await;
+
+    let parents = Stall::WaitingForParents { parents: vec![SHARD.into()] };
+    assert_eq!(told(&events, |stall| *stall == parents), 2, "{:?}", events.all());
+    assert_eq!(stall(&worker, "shardId-000000000001"), Some(parents));
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ProcessorFailing { failures }) if failures > 3));
+    assert_eq!(told(&events, |stall| matches!(stall, Stall::ProcessorFailing { .. })), 1);
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leader_tells_of_shards_that_no_worker_may_take() {
+    let (stream, journal, events) = (TestStream::start(3).await, Journal::default(), EventLog::default());
+    let builder = stream.worker("w1").on_event(events.handler()).max_leases(2);
+    let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    let begun = Instant::now();
+    eventually("a shard is told of", || told(&events, |stall| *stall == Stall::NoLease) == 1).await;
+
+    assert!(begun.elapsed() >= MINUTE);
+    sleep(MINUTE * 5).await;
+    assert_eq!(told(&events, |_| true), 1, "{:?}", events.all());
+    worker.stop().await.expect("worker stops");
+}

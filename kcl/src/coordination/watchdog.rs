@@ -1,0 +1,61 @@
+//! SHELL: tells of shards that make no progress, and why, as [`logic::stall`](crate::logic::stall) finds it.
+
+use std::{collections::HashMap, mem::discriminant, sync::Arc};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::{
+    event::Event,
+    lease::{Lease, LeaseKey},
+    shard_status::Stall,
+};
+
+/// Looks within the time after which something is told.
+const LOOKS: u32 = 4;
+
+/// Looks at the worker's shards. Handles: time to look, cancellation.
+pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken) {
+    let mut told: HashMap<LeaseKey, Stall> = HashMap::new();
+    let interval = context.settings.warn_after / LOOKS;
+    while stop.run_until_cancelled(sleep(interval)).await.is_some() {
+        let statuses = context.board.stalled(Instant::now(), context.settings.warn_after);
+        told.retain(|key, _| statuses.iter().any(|(stalled, ..)| stalled == key));
+        for (key, status, lasts) in statuses {
+            let Some(stall) = status.stall else { continue };
+            let is_news = told.get(&key).is_none_or(|before| discriminant(before) != discriminant(&stall));
+            told.insert(key, stall.clone());
+            // Of a busy processor the call itself tells, of a stopped shard its own event.
+            if is_news && !matches!(stall, Stall::ProcessorBusy | Stall::Stopped) {
+                let (stream_id, shard_id) = (status.stream_id, status.shard_id);
+                context.events.emit(Event::ShardStalled { stream_id, shard_id, stall, lasts });
+            }
+        }
+    }
+}
+
+/// Leases without a worker, as the leader sees them from cycle to cycle.
+#[derive(Debug, Default)]
+pub(crate) struct Unowned {
+    since: HashMap<LeaseKey, (Instant, bool)>,
+}
+
+impl Unowned {
+    /// Tells of leases that nobody has held for long.
+    pub(crate) fn observe(&mut self, context: &Context, leases: &[Lease], now: Instant) {
+        let unowned = |lease: &&Lease| lease.actual_owner().is_none() && !lease.is_ended();
+        let still: HashMap<&LeaseKey, &Lease> =
+            leases.iter().filter(unowned).map(|lease| (&lease.key, lease)).collect();
+        self.since.retain(|key, _| still.contains_key(key));
+        for (key, lease) in still {
+            let (since, told) = self.since.entry(key.clone()).or_insert((now, false));
+            let lasts = now.saturating_duration_since(*since);
+            if lasts >= context.settings.warn_after && !*told {
+                *told = true;
+                let (stream_id, shard_id) = (context.catalog.id_of(lease), lease.shard_id.clone());
+                context.events.emit(Event::ShardStalled { stream_id, shard_id, stall: Stall::NoLease, lasts });
+            }
+        }
+    }
+}
