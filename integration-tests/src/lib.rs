@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 pub mod conformance;
 mod fleet;
+pub mod interop;
 
 pub use fleet::Running;
 

@@ -1,0 +1,55 @@
+//! `interop`: the interoperability scenarios, with peers that are installed in a folder.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use integration_tests::interop::{self, Peers};
+use tokio::time::Instant;
+
+/// Runs a scenario with software of others. `.ci/interop` installs the peers.
+#[derive(Parser)]
+struct Arguments {
+    /// What to run.
+    scenario: Scenario,
+
+    /// Where the peers are installed.
+    #[arg(long)]
+    peers: PathBuf,
+
+    /// Where logs go.
+    #[arg(long)]
+    logs: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Scenario {
+    /// kpl writes, the KCL for Java reads.
+    KplToJava,
+    /// The KPL for Java writes, kcl reads.
+    JavaToKcl,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let begun = Instant::now();
+    let arguments = Arguments::parse();
+    let report = match Peers::new(arguments.peers, arguments.logs) {
+        Ok(peers) => match arguments.scenario {
+            Scenario::KplToJava => interop::kpl_to_java(&peers).await,
+            Scenario::JavaToKcl => interop::java_to_kcl(&peers).await,
+        },
+        Err(error) => Err(error),
+    };
+    match report {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
+            println!("passed in {:.0?}", begun.elapsed());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("failed after {:.0?}: {error:#}", begun.elapsed());
+            ExitCode::FAILURE
+        }
+    }
+}
