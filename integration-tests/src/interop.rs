@@ -5,16 +5,19 @@
 //! do not wait for a virtual clock; all waiting is for a condition.
 
 mod expected;
+mod fleet;
 mod java_to_kcl;
 mod journal;
 mod kpl_to_java;
 mod log_check;
+mod mixed_fleet;
 mod peer;
 mod peers;
 mod producing;
 mod readers;
 mod resharding;
 mod served;
+mod source;
 mod told;
 pub mod worker;
 
@@ -22,6 +25,7 @@ pub use expected::{Comparison, Expected};
 pub use java_to_kcl::java_to_kcl;
 pub use journal::Journal;
 pub use kpl_to_java::kpl_to_java;
+pub use mixed_fleet::{Layout, mixed_fleet};
 pub use peer::Peer;
 pub use peers::{ConsumerKind, ConsumerOptions, Peers};
 pub use served::Served;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use integration_tests::interop::{self, Peers};
+use integration_tests::interop::{self, Layout, Peers};
 use tokio::time::Instant;
 
 /// Runs a scenario with software of others. `.ci/interop` installs the peers.
@@ -28,6 +28,10 @@ enum Scenario {
     KplToJava,
     /// The KPL for Java writes, kcl reads.
     JavaToKcl,
+    /// Workers of kcl and of the KCL for Java share an application.
+    Fleet,
+    /// The same, in a fleet that a KCL 3.4 began.
+    FleetLegacy,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -38,6 +42,8 @@ async fn main() -> ExitCode {
         Ok(peers) => match arguments.scenario {
             Scenario::KplToJava => interop::kpl_to_java(&peers).await,
             Scenario::JavaToKcl => interop::java_to_kcl(&peers).await,
+            Scenario::Fleet => interop::mixed_fleet(&peers, Layout::Single).await,
+            Scenario::FleetLegacy => interop::mixed_fleet(&peers, Layout::Legacy).await,
         },
         Err(error) => Err(error),
     };

@@ -83,6 +83,14 @@ impl Peer {
         Ok(())
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Gives it lines to read; the process may be slow to take them.
     ///
     /// # Errors
