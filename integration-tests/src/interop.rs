@@ -16,6 +16,7 @@ mod peers;
 mod producing;
 mod readers;
 mod resharding;
+mod roads;
 mod served;
 mod source;
 mod told;
@@ -28,6 +29,7 @@ pub use kpl_to_java::kpl_to_java;
 pub use mixed_fleet::{Layout, mixed_fleet};
 pub use peer::Peer;
 pub use peers::{ConsumerKind, ConsumerOptions, Peers};
+pub use roads::upgrade_roads;
 pub use served::Served;
 pub use told::{Read, Told};
 

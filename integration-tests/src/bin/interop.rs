@@ -32,6 +32,8 @@ enum Scenario {
     Fleet,
     /// The same, in a fleet that a KCL 3.4 began.
     FleetLegacy,
+    /// An application goes from the KCL for Java to kcl and back.
+    Roads,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
             Scenario::KplToJava => interop::kpl_to_java(&peers).await,
             Scenario::JavaToKcl => interop::java_to_kcl(&peers).await,
             Scenario::Fleet => interop::mixed_fleet(&peers, Layout::Single).await,
+            Scenario::Roads => interop::upgrade_roads(&peers).await,
             Scenario::FleetLegacy => interop::mixed_fleet(&peers, Layout::Legacy).await,
         },
         Err(error) => Err(error),

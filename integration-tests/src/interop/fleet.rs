@@ -193,9 +193,8 @@ impl<'a> Fleet<'a> {
     }
 
     /// How often any worker told this.
-    pub(super) fn count(&self, rust: bool, like: impl Fn(&Told) -> bool) -> usize {
-        let members = self.members.values().filter(|member| (member.kind == ConsumerKind::Rust) == rust);
-        members.map(|member| member.peer.journal().count(&like)).sum()
+    pub(super) fn count(&self, like: impl Fn(&Told) -> bool) -> usize {
+        self.members.values().map(|member| member.peer.journal().count(&like)).sum()
     }
 
     /// What must not have happened: errors told, and lines of Java's logs about what it did not understand.

@@ -39,8 +39,13 @@ pub async fn mixed_fleet(peers: &Peers, layout: Layout) -> anyhow::Result<Vec<St
     let served = peers.serve(false).await?;
     stream(&served, 16).await?;
     let source = Source::start(served.kinesis()?);
-    let mut story =
-        Story { fleet: Fleet::new(peers, &served)?, served: &served, report: Vec::new(), begun: Instant::now() };
+    let mut story = Story {
+        fleet: Fleet::new(peers, &served)?,
+        served: &served,
+        report: Vec::new(),
+        begun: Instant::now(),
+        joined: 0,
+    };
     story.begin(layout).await?;
     let passed = story.act(source).await;
     // What happened until then helps to understand why it went wrong.
@@ -54,6 +59,8 @@ struct Story<'a> {
     served: &'a Served,
     report: Vec<String>,
     begun: Instant,
+    /// How many workers have joined.
+    joined: u32,
 }
 
 impl Story<'_> {
@@ -63,11 +70,20 @@ impl Story<'_> {
         self.report.push(line);
     }
 
+    fn join(&mut self, kind: ConsumerKind) -> anyhow::Result<()> {
+        self.joined += 1;
+        let name = match kind {
+            ConsumerKind::Rust => format!("rust-{}", self.joined),
+            ConsumerKind::Java(version) => format!("java-{version}-{}", self.joined),
+        };
+        self.fleet.join(&name, kind)
+    }
+
     /// The first worker makes the tables of its layout.
     async fn begin(&mut self, layout: Layout) -> anyhow::Result<()> {
         match layout {
-            Layout::Single => self.fleet.join("rust-1", ConsumerKind::Rust)?,
-            Layout::Legacy => self.fleet.join("java-0", ConsumerKind::Java("3.4.2"))?,
+            Layout::Single => self.join(ConsumerKind::Rust)?,
+            Layout::Legacy => self.join(ConsumerKind::Java("3.4.2"))?,
         }
         let took = self.fleet.balanced().await?;
         self.tell(format!("the first worker has all shards after {took:.1?}"));
@@ -77,25 +93,24 @@ impl Story<'_> {
     async fn act(&mut self, source: Source) -> anyhow::Result<()> {
         self.join_gracefully().await?;
         self.reshard().await?;
-        self.from_rust_to_java().await?;
-        self.reshard().await?;
-        self.from_java_to_rust().await?;
+        for _ in 0..2 {
+            self.move_lead().await?;
+            self.reshard().await?;
+        }
         self.leave().await?;
         let records = source.stop().await?;
         self.finish(&records).await
     }
 
-    /// The other three join: the Rust leader hands its shards over to both languages, without duplicates.
+    /// The others join: the first worker hands its shards over to both languages, without duplicates.
     async fn join_gracefully(&mut self) -> anyhow::Result<()> {
-        self.fleet.join("java-1", JAVA)?;
-        self.fleet.join("java-2", JAVA)?;
-        if self.fleet.alive_in(true).is_empty() {
-            self.fleet.join("rust-1", ConsumerKind::Rust)?;
+        let rust = 2 - self.fleet.alive_in(true).len();
+        for kind in [JAVA; 2].into_iter().chain([ConsumerKind::Rust; 2].into_iter().take(rust)) {
+            self.join(kind)?;
         }
-        self.fleet.join("rust-2", ConsumerKind::Rust)?;
         let took = self.fleet.balanced().await?;
         let leader = self.fleet.leader().await?;
-        self.tell(format!("{leader} leads; four workers share the shards evenly after {took:.1?}"));
+        self.tell(format!("{leader} leads; all share after {took:.1?}"));
         self.expect_no_duplicates("joining")
     }
 
@@ -118,46 +133,32 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// Kills Rust leaders until Java leads; then Rust workers join, and are handed leases by a Java leader.
-    async fn from_rust_to_java(&mut self) -> anyhow::Result<()> {
-        self.kill_leaders(true).await?;
-        self.fleet.join("rust-3", ConsumerKind::Rust)?;
-        self.fleet.join("rust-4", ConsumerKind::Rust)?;
-        let requested = |told: &Told| matches!(told, Told::ShutdownRequested { .. });
-        let before = self.fleet.count(false, requested);
-        let took = self.fleet.balanced().await?;
-        let handed = self.fleet.count(false, requested) - before;
-        let leader = self.fleet.leader().await?;
-        self.tell(format!("{leader} leads; Java handed {handed} leases over, all share after {took:.1?}"));
-        ensure!(!self.fleet.is_rust(&leader), "{leader} took the lead from a Java worker that lives");
-        ensure!(handed > 0, "Java handed nothing over");
-        Ok(())
-    }
-
-    /// Kills Java leaders until Rust leads; then Java workers join, and are handed leases by a Rust leader.
-    async fn from_java_to_rust(&mut self) -> anyhow::Result<()> {
-        self.kill_leaders(false).await?;
-        let lost = self.fleet.alive_in(false).len();
-        for name in ["java-3", "java-4"].iter().take(2 - lost) {
-            self.fleet.join(name, JAVA)?;
-        }
-        let took = self.fleet.balanced().await?;
-        let leader = self.fleet.leader().await?;
-        self.tell(format!("{leader} leads; all share after {took:.1?}"));
-        ensure!(self.fleet.is_rust(&leader), "{leader} took the lead from a Rust worker that lives");
-        Ok(())
-    }
-
-    /// Kills leaders of a language until one of the other leads. The last of its language is not left a peer, so this ends.
-    async fn kill_leaders(&mut self, rust: bool) -> anyhow::Result<()> {
-        loop {
-            let leader = self.fleet.leader().await?;
-            if self.fleet.is_rust(&leader) != rust {
-                return Ok(());
-            }
+    /// Kills leaders until one of the other language leads; then others take the places of the dead, and are handed leases
+    /// by the new leader.
+    async fn move_lead(&mut self) -> anyhow::Result<()> {
+        let mut leader = self.fleet.leader().await?;
+        let rust = self.fleet.is_rust(&leader);
+        let mut killed = 0;
+        while self.fleet.is_rust(&leader) == rust {
             let takeover = self.fleet.kill(&leader).await?;
             self.took_over(&leader, &takeover)?;
+            killed += 1;
+            leader = self.fleet.leader().await?;
         }
+        for _ in 0..killed {
+            self.join(if rust { ConsumerKind::Rust } else { JAVA })?;
+        }
+        let requested = |told: &Told| matches!(told, Told::ShutdownRequested { .. });
+        let before = self.fleet.count(requested);
+        let took = self.fleet.balanced().await?;
+        let handed = self.fleet.count(requested) - before;
+        let leads = self.fleet.leader().await?;
+        self.tell(format!(
+            "{killed} joined; {leads} leads, had {handed} leases handed over, and all share after {took:.1?}"
+        ));
+        ensure!(self.fleet.is_rust(&leads) != rust, "{leads} took the lead from {leader}, which lives");
+        ensure!(handed > 0, "{leader} had no lease handed over");
+        Ok(())
     }
 
     fn took_over(&mut self, name: &str, takeover: &Takeover) -> anyhow::Result<()> {

@@ -1,19 +1,17 @@
-// Settings of KCL 3.x in proportion to the failover time, as the defaults are to theirs, but for the leader's lock, which
-// lives 120 s by default.
+// Settings of KCL 3.4, which shares leases by utilization alone, in proportion to the failover time, as the defaults are
+// to theirs, but for the leader's lock, which lives 120 s by default.
 
-import software.amazon.kinesis.leases.LeaseAssignmentStrategy;
 import software.amazon.kinesis.leases.LeaseManagementConfig;
 
 final class Tuning {
+    /** A worker counts as active for twice as long. */
+    private static final long REPORT_MILLIS = 6_000;
+
     static void apply(LeaseManagementConfig leases, long failover) {
         leases.leaseAssignmentIntervalMillis(failover / 2)
-                .leaseAssignmentStrategy(LeaseAssignmentStrategy.LEASE_COUNT_BASED)
                 .dynamoDbLockBasedLeaderLeaseDurationInMillis(failover)
                 .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(failover / 4);
         leases.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(REPORT_MILLIS);
         leases.gracefulLeaseHandoffConfig().gracefulLeaseHandoffTimeoutMillis(10_000);
     }
-
-    /** A worker counts as active for twice as long. Workers of the Rust library report every 10 s. */
-    private static final long REPORT_MILLIS = 6_000;
 }
