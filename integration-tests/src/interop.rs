@@ -17,6 +17,7 @@ mod producing;
 mod readers;
 mod resharding;
 mod roads;
+mod samples;
 mod served;
 mod source;
 mod told;
@@ -30,6 +31,7 @@ pub use mixed_fleet::{Layout, mixed_fleet};
 pub use peer::Peer;
 pub use peers::{ConsumerKind, ConsumerOptions, Peers};
 pub use roads::upgrade_roads;
+pub use samples::samples;
 pub use served::Served;
 pub use told::{Read, Told};
 

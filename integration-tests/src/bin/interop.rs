@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use integration_tests::interop::{self, Layout, Peers};
+use integration_tests::interop::{self, Layout, Peers, Served};
 use tokio::time::Instant;
 
 /// Runs a scenario with software of others. `.ci/interop` installs the peers.
@@ -20,6 +20,14 @@ struct Arguments {
     /// Where logs go.
     #[arg(long)]
     logs: PathBuf,
+
+    /// Where the Kinesis of others listens, for the samples.
+    #[arg(long, default_value = "http://127.0.0.1:4567")]
+    kinesis: String,
+
+    /// Where the DynamoDB of others listens, for the samples.
+    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    dynamodb: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -34,6 +42,8 @@ enum Scenario {
     FleetLegacy,
     /// An application goes from the KCL for Java to kcl and back.
     Roads,
+    /// The samples on emulators of others.
+    Samples,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,6 +55,9 @@ async fn main() -> ExitCode {
             Scenario::KplToJava => interop::kpl_to_java(&peers).await,
             Scenario::JavaToKcl => interop::java_to_kcl(&peers).await,
             Scenario::Fleet => interop::mixed_fleet(&peers, Layout::Single).await,
+            Scenario::Samples => {
+                interop::samples(&peers, &Served::elsewhere(&arguments.kinesis, &arguments.dynamodb)).await
+            }
             Scenario::Roads => interop::upgrade_roads(&peers).await,
             Scenario::FleetLegacy => interop::mixed_fleet(&peers, Layout::Legacy).await,
         },

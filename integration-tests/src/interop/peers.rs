@@ -77,12 +77,17 @@ impl Peers {
         &self.logs
     }
 
+    /// A program of this workspace.
+    pub(super) fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
     /// Starts `kinesis-local`.
     ///
     /// # Errors
     /// It does not start.
     pub async fn serve(&self, tls: bool) -> anyhow::Result<Served> {
-        Served::start(&self.binaries.join("kinesis-local"), &self.logs, tls).await
+        Served::start(&self.binary("kinesis-local"), &self.logs, tls).await
     }
 
     /// Starts a consumer.
@@ -92,7 +97,7 @@ impl Peers {
     pub fn consumer(&self, kind: ConsumerKind, served: &Served, options: &ConsumerOptions) -> anyhow::Result<Peer> {
         let mut command = match kind {
             ConsumerKind::Java(version) => self.java(&format!("kcl-{version}"), "Consume")?,
-            ConsumerKind::Rust => Command::new(self.binaries.join("interop-worker")),
+            ConsumerKind::Rust => Command::new(self.binary("interop-worker")),
         };
         let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign } = options;
         command.arg(format!("application={application}")).arg(format!("stream={STREAM}"));

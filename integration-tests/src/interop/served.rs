@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_kinesis::types::StreamStatus;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long it may take to start.
 const STARTING: Duration = Duration::from_secs(20);
@@ -21,7 +22,8 @@ const STARTING: Duration = Duration::from_secs(20);
 pub struct Served {
     environment: Vec<(String, String)>,
     certificate: Option<PathBuf>,
-    _child: Child,
+    /// None if others have started the services.
+    _child: Option<Child>,
 }
 
 impl Served {
@@ -53,7 +55,21 @@ impl Served {
             let (name, value) = export.with_context(|| format!("kinesis-local printed {line}"))?;
             environment.push((name.to_owned(), value.trim_matches('\'').to_owned()));
         }
-        Ok(Self { environment, certificate, _child: child })
+        Ok(Self { environment, certificate, _child: Some(child) })
+    }
+
+    /// Services of others, that listen at these URLs.
+    #[must_use]
+    pub fn elsewhere(kinesis: &str, dynamodb: &str) -> Self {
+        let environment = [
+            ("AWS_ENDPOINT_URL_KINESIS", kinesis),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self { environment, certificate: None, _child: None }
     }
 
     /// The environment that finds it.
@@ -111,10 +127,16 @@ impl Served {
     pub async fn create_stream(&self, stream: &str, shards: i32) -> anyhow::Result<()> {
         let kinesis = aws_sdk_kinesis::Client::new(&self.kinesis()?);
         kinesis.create_stream().stream_name(stream).shard_count(shards).send().await?;
-        let summary = kinesis.describe_stream_summary().stream_name(stream).send().await?;
-        let status = summary.stream_description_summary().map(|summary| summary.stream_status().clone());
-        ensure!(status == Some(aws_sdk_kinesis::types::StreamStatus::Active), "the new stream is {status:?}");
-        Ok(())
+        let begun = Instant::now();
+        loop {
+            let summary = kinesis.describe_stream_summary().stream_name(stream).send().await?;
+            let status = summary.stream_description_summary().map(|summary| summary.stream_status().clone());
+            if status == Some(StreamStatus::Active) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < STARTING, "the new stream is {status:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
