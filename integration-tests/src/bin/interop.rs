@@ -42,6 +42,8 @@ enum Scenario {
     FleetLegacy,
     /// An application goes from the KCL for Java to kcl and back.
     Roads,
+    /// An application of KCL 2.x is not joined.
+    Refused,
     /// The samples on emulators of others.
     Samples,
 }
@@ -58,6 +60,7 @@ async fn main() -> ExitCode {
             Scenario::Samples => {
                 interop::samples(&peers, &Served::elsewhere(&arguments.kinesis, &arguments.dynamodb)).await
             }
+            Scenario::Refused => interop::refused(&peers).await,
             Scenario::Roads => interop::upgrade_roads(&peers).await,
             Scenario::FleetLegacy => interop::mixed_fleet(&peers, Layout::Legacy).await,
         },

@@ -105,8 +105,9 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Waits until the leases are shared, as their leader shares them: a Rust one evenly but for one lease, a Java one so
-    /// that nobody has more than the average, rounded up, ended leases counted.
+    /// Waits until the leases are shared, as their leader shares them: a Rust one evenly but for one lease, one of KCL 3.5
+    /// so that nobody has more than the average, rounded up, ended leases counted, one of KCL 3.4 by utilization. Nobody is
+    /// left without any.
     pub(super) async fn balanced(&mut self) -> anyhow::Result<Duration> {
         self.until("the leases are shared", |fleet, status| {
             let Some(leader) = &status.leader else { return false };
@@ -118,7 +119,12 @@ impl<'a> Fleet<'a> {
             }
             let average = status.leases.len().div_ceil(loads.len().max(1));
             let (Some(least), Some(most)) = (loads.values().min(), loads.values().max()) else { return false };
-            *least > 0 && if fleet.is_rust(leader.as_str()) { most - least <= 1 } else { *most <= average }
+            let shared = match fleet.members.get(leader.as_str()).map(|member| member.kind) {
+                Some(ConsumerKind::Rust) => most - least <= 1,
+                Some(ConsumerKind::Java(version)) if version.starts_with("3.4") => true,
+                _ => *most <= average,
+            };
+            *least > 0 && shared
         })
         .await
     }

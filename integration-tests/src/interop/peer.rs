@@ -135,7 +135,11 @@ impl Peer {
         Ok(at)
     }
 
-    async fn exited(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn exited(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let exit = timeout(patience, self.child.wait()).await;
         let status = exit.with_context(|| format!("{} does not end within {patience:?}", self.name))??;
         timeout(STOPPING, &mut self.reader).await.context("its output does not end")??;
