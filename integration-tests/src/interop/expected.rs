@@ -114,3 +114,36 @@ impl fmt::Display for Comparison {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_of(id: u64) -> Read {
+        let record = record(id);
+        read(record.partition_key(), record.data(), record.explicit_hash_key(), true)
+    }
+
+    #[test]
+    fn what_is_lost_altered_or_twice_is_told() {
+        let altered = Read { digest: "0".to_owned(), ..read_of(2) };
+        let reads = [read_of(0), read_of(0), read_of(1), altered, read_of(9)];
+
+        let comparison = Expected::of(0..4).compare(reads.iter());
+
+        assert_eq!((comparison.delivered, comparison.duplicates), (2, 1));
+        assert_eq!(comparison.lost, [2, 3]);
+        assert_eq!(comparison.altered, [2, 9]);
+        assert!(!comparison.is_complete());
+    }
+
+    #[test]
+    fn a_plain_record_may_lack_its_explicit_hash_key_and_an_aggregated_one_may_not() {
+        let id = (0..).find(|id| record(*id).explicit_hash_key().is_some()).expect("one of four has one");
+        let without = |aggregated| Read { hash_key: String::new(), aggregated, ..read_of(id) };
+        let expected = Expected::of(id..=id);
+
+        assert!(expected.compare([without(false)].iter()).is_complete());
+        assert!(!expected.compare([without(true)].iter()).is_complete());
+    }
+}
