@@ -18,6 +18,7 @@ pub mod bench;
 pub mod conformance;
 mod fleet;
 pub mod history;
+pub mod interop;
 
 pub use fleet::Running;
 

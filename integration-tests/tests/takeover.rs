@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use integration_tests::{Journal, Running, TestStream};
+use integration_tests::{APPLICATION, Journal, Running, TestStream};
+use kcl::FleetStatus;
 use tokio::time::{Instant, sleep};
 
 const LEASE_DURATION: Duration = Duration::from_secs(10);
@@ -76,5 +77,25 @@ async fn the_shards_of_a_worker_stopped_in_good_order_are_processed_again_within
 
         let bound = Duration::from_secs(2) + Duration::from_secs(1);
         assert!(pauses.values().all(|pause| *pause <= bound), "worker {stopped}: {pauses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_worker_is_given_no_lease_again() {
+    for killed in 0..3 {
+        let journal = Journal::default();
+        let (stream, mut workers, putting) = fleet(&journal).await;
+        workers.remove(killed).kill();
+        let dead = format!("w{}", killed + 1);
+        sleep(LEASE_DURATION.mul_f64(1.5)).await;
+
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            let status = FleetStatus::read(&stream.aws, APPLICATION).await.expect("the table is there");
+            let given = |owner: &Option<kcl::WorkerId>| owner.as_ref().is_some_and(|owner| owner.as_str() == dead);
+            assert!(!status.leases.iter().any(|lease| given(&lease.owner) || given(&lease.next_owner)), "{status}");
+            sleep(Duration::from_millis(500)).await;
+        }
+        putting.abort();
     }
 }

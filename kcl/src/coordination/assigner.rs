@@ -148,6 +148,9 @@ impl Assigner {
         self.view.observe(&scan, now, self.context.clock.seconds());
         self.term.unowned.observe(&self.context, &scan.leases, now);
         let candidates = self.candidates(&scan, now);
+        for lease in candidates.iter().filter(|candidate| candidate.expired).map(|candidate| &candidate.lease) {
+            lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
+        }
         let workers = self.view.active_workers(now);
         let moves = self.plan(&candidates, &workers, now);
         let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();

@@ -2,6 +2,8 @@
 //!
 //! (A) A lease expires by how long we saw its counter unchanged, never by anybody's clock.
 //! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint.
+//! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
+//!     tells. Only if all are like this, all are active.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,6 +36,8 @@ struct SeenLease {
 struct SeenWorker {
     item: WorkerItem,
     changed: Instant,
+    /// Let a lease expire since then.
+    lapsed: bool,
 }
 
 /// The leader's memory between scans. Forget it on losing leadership.
@@ -80,11 +84,12 @@ impl FleetView {
     fn observe_worker(&mut self, worker: &WorkerItem, now: Instant, wall_seconds: u64) {
         match self.workers.get_mut(&worker.id) {
             Some(seen) if seen.item == *worker => {}
-            Some(seen) => *seen = SeenWorker { item: worker.clone(), changed: now },
+            Some(seen) => *seen = SeenWorker { item: worker.clone(), changed: now, lapsed: false },
             None => {
                 let age = Duration::from_secs(wall_seconds.saturating_sub(worker.last_update_seconds));
                 let changed = now.checked_sub(age.min(ACTIVE_WINDOW)).unwrap_or(now);
-                self.workers.insert(worker.id.clone(), SeenWorker { item: worker.clone(), changed });
+                let seen = SeenWorker { item: worker.clone(), changed, lapsed: false };
+                self.workers.insert(worker.id.clone(), seen);
             }
         }
     }
@@ -105,13 +110,23 @@ impl FleetView {
         Some(now.duration_since(*since))
     }
 
-    /// Workers that report.
+    /// A lease of this worker has expired.
+    pub(crate) fn lapsed(&mut self, worker: &WorkerId) {
+        if let Some(seen) = self.workers.get_mut(worker) {
+            seen.lapsed = true;
+        }
+    }
+
+    /// Workers that report, and have let no lease expire since they did.
     pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerItem> {
-        let active = |seen: &&SeenWorker| {
+        let reports = |seen: &&SeenWorker| {
             let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
             now.duration_since(seen.changed) < window
         };
-        self.workers.values().filter(active).map(|seen| seen.item.clone()).collect()
+        let (lapsed, active): (Vec<_>, Vec<_>) = self.workers.values().filter(reports).partition(|seen| seen.lapsed);
+        // Somebody has to do the work.
+        let active = if active.is_empty() { lapsed } else { active };
+        active.into_iter().map(|seen| seen.item.clone()).collect()
     }
 
     /// Items of workers that have not reported for longer than `age`.
@@ -164,6 +179,33 @@ mod tests {
 
         view.observe(&reported_at(1_005, Some("a")), start + REPORT_INTERVAL, 9_005);
         assert_eq!(view.active_workers(start + REPORT_INTERVAL).len(), 1);
+    }
+
+    #[test]
+    fn a_worker_that_let_a_lease_expire_is_active_again_when_its_item_changes() {
+        let (mut view, start, second) = (FleetView::default(), Instant::now(), Duration::from_secs(1));
+        let reported = |w, v| {
+            let of = |id: &str, seconds| {
+                let worker = reported_at(seconds, Some(id)).workers.remove(0);
+                WorkerItem { id: id.into(), ..worker }
+            };
+            TableScan { workers: vec![of("w", w), of("v", v)], ..TableScan::default() }
+        };
+        let active = |view: &FleetView, now| {
+            let mut ids: Vec<String> = view.active_workers(now).iter().map(|item| item.id.to_string()).collect();
+            ids.sort();
+            ids.concat()
+        };
+        view.observe(&reported(1_000, 1_000), start, 1_000);
+        assert_eq!(active(&view, start), "vw");
+
+        view.lapsed(&"w".into());
+        assert_eq!(active(&view, start), "v");
+        view.lapsed(&"v".into());
+        assert_eq!(active(&view, start), "vw", "somebody has to do the work");
+
+        view.observe(&reported(1_001, 1_000), start + second, 1_001);
+        assert_eq!(active(&view, start + second), "w");
     }
 
     #[test]

@@ -1,0 +1,19 @@
+// Settings of KCL 3.5 in proportion to the failover time, as the defaults are to theirs, but for the leader's lock, which
+// lives 120 s by default.
+
+import software.amazon.kinesis.leases.LeaseAssignmentStrategy;
+import software.amazon.kinesis.leases.LeaseManagementConfig;
+
+final class Tuning {
+    /** A worker counts as active for twice as long. Workers of the Rust library report every 10 s. */
+    private static final long REPORT_MILLIS = 6_000;
+
+    static void apply(LeaseManagementConfig leases, long failover) {
+        leases.leaseAssignmentIntervalMillis(failover / 2)
+                .leaseAssignmentStrategy(LeaseAssignmentStrategy.LEASE_COUNT_BASED)
+                .dynamoDbLockBasedLeaderLeaseDurationInMillis(failover)
+                .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(failover / 4);
+        leases.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(REPORT_MILLIS);
+        leases.gracefulLeaseHandoffConfig().gracefulLeaseHandoffTimeoutMillis(10_000);
+    }
+}

@@ -1,0 +1,230 @@
+//! Workers of several languages that share one application, and what the lease table says of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use aws_types::SdkConfig;
+use kcl::{Checkpoint, FleetStatus};
+use tokio::time::{Instant, sleep};
+
+use super::log_check::check_java_log;
+use super::peer::Peer;
+use super::peers::{ConsumerKind, ConsumerOptions, Peers};
+use super::served::Served;
+use super::told::{Read, Told};
+
+/// Name of the application and its lease table.
+const APPLICATION: &str = "fleet";
+/// How long a lease lives without a renewal, on all workers.
+pub(super) const FAILOVER: Duration = Duration::from_secs(4);
+/// How long anything that is waited for may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct Member {
+    kind: ConsumerKind,
+    peer: Peer,
+    alive: bool,
+}
+
+/// The workers of the application, those that are gone included.
+#[derive(Debug)]
+pub(super) struct Fleet<'a> {
+    peers: &'a Peers,
+    served: &'a Served,
+    dynamodb: SdkConfig,
+    members: BTreeMap<String, Member>,
+}
+
+impl<'a> Fleet<'a> {
+    pub(super) fn new(peers: &'a Peers, served: &'a Served) -> anyhow::Result<Self> {
+        Ok(Self { peers, served, dynamodb: served.dynamodb()?, members: BTreeMap::new() })
+    }
+
+    /// Starts a worker of this name.
+    pub(super) fn join(&mut self, name: &str, kind: ConsumerKind) -> anyhow::Result<()> {
+        let failover_millis = u64::try_from(FAILOVER.as_millis())?;
+        let options = ConsumerOptions { failover_millis, ..ConsumerOptions::new(APPLICATION, name) };
+        let peer = self.peers.consumer(kind, self.served, &options)?;
+        self.members.insert(name.to_owned(), Member { kind, peer, alive: true });
+        Ok(())
+    }
+
+    pub(super) fn alive(&self) -> BTreeSet<String> {
+        self.members.iter().filter(|(_, member)| member.alive).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Live workers that are of this library, or that are not.
+    pub(super) fn alive_in(&self, rust: bool) -> BTreeSet<String> {
+        let mut alive = self.alive();
+        alive.retain(|name| self.is_rust(name) == rust);
+        alive
+    }
+
+    pub(super) fn is_rust(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|member| member.kind == ConsumerKind::Rust)
+    }
+
+    pub(super) async fn status(&self) -> anyhow::Result<FleetStatus> {
+        FleetStatus::read(&self.dynamodb, APPLICATION).await.context("the lease table cannot be read")
+    }
+
+    /// Open leases, and the worker that processes each.
+    pub(super) async fn owners(&self) -> anyhow::Result<BTreeMap<String, Option<String>>> {
+        let status = self.status().await?;
+        let open = status.leases.into_iter().filter(|lease| lease.checkpoint != Checkpoint::ShardEnd);
+        Ok(open.map(|lease| (lease.shard_id.to_string(), lease.owner.map(|owner| owner.to_string()))).collect())
+    }
+
+    /// Waits until a condition holds of the lease table; a worker that ends meanwhile is an error.
+    pub(super) async fn until(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&Self, &FleetStatus) -> bool,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            // The table is not there before the first worker has made it.
+            if let Ok(status) = self.status().await {
+                if holds(self, &status) {
+                    return Ok(begun.elapsed());
+                }
+                if begun.elapsed() > PATIENCE {
+                    bail!("not within {PATIENCE:?}: {what}\n{status}");
+                }
+            } else if begun.elapsed() > PATIENCE {
+                bail!("not within {PATIENCE:?}: {what}; there is no lease table");
+            }
+            for (name, member) in self.members.iter_mut().filter(|(_, member)| member.alive) {
+                ensure!(!member.peer.has_ended()?, "worker {name} has ended by itself");
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the leases are shared, as their leader shares them: a Rust one evenly but for one lease, one of KCL 3.5
+    /// so that nobody has more than the average, rounded up, ended leases counted, one of KCL 3.4 by utilization. Nobody is
+    /// left without any.
+    pub(super) async fn balanced(&mut self) -> anyhow::Result<Duration> {
+        self.until("the leases are shared", |fleet, status| {
+            let Some(leader) = &status.leader else { return false };
+            let mut loads: BTreeMap<String, usize> = fleet.alive().into_iter().map(|name| (name, 0)).collect();
+            for lease in status.leases.iter().filter(|lease| lease.checkpoint != Checkpoint::ShardEnd) {
+                let load = lease.owner.as_ref().and_then(|owner| loads.get_mut(owner.as_str()));
+                let (Some(load), None) = (load, &lease.next_owner) else { return false };
+                *load += 1;
+            }
+            let average = status.leases.len().div_ceil(loads.len().max(1));
+            let (Some(least), Some(most)) = (loads.values().min(), loads.values().max()) else { return false };
+            let shared = match fleet.members.get(leader.as_str()).map(|member| member.kind) {
+                Some(ConsumerKind::Rust) => most - least <= 1,
+                Some(ConsumerKind::Java(version)) if version.starts_with("3.4") => true,
+                _ => *most <= average,
+            };
+            *least > 0 && shared
+        })
+        .await
+    }
+
+    /// Waits until every lease of a shard that is not ended has an owner that lives.
+    pub(super) async fn owned(&mut self) -> anyhow::Result<Duration> {
+        self.until("every lease has an owner that lives", |fleet, status| {
+            let alive = fleet.alive();
+            let mut open = status.leases.iter().filter(|lease| lease.checkpoint != Checkpoint::ShardEnd);
+            open.all(|lease| lease.owner.as_ref().is_some_and(|owner| alive.contains(owner.as_str())))
+        })
+        .await
+    }
+
+    /// The worker that leads, once there is one that lives.
+    pub(super) async fn leader(&mut self) -> anyhow::Result<String> {
+        let leads = |fleet: &Self, status: &FleetStatus| {
+            status.leader.as_ref().is_some_and(|leader| fleet.alive().contains(leader.as_str()))
+        };
+        self.until("a worker that lives leads", leads).await?;
+        self.status().await?.leader.map(|leader| leader.to_string()).context("the lock was there a moment ago")
+    }
+
+    /// Kills a worker. Returns how long it took until each of its shards was processed by another, and until another led
+    /// if it did.
+    pub(super) async fn kill(&mut self, name: &str) -> anyhow::Result<Takeover> {
+        let led = self.status().await?.leader.is_some_and(|leader| leader.as_str() == name);
+        let owners = self.owners().await?;
+        let shards: Vec<String> =
+            owners.into_iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(shard, _)| shard).collect();
+        let member = self.members.get_mut(name).with_context(|| format!("no worker {name}"))?;
+        member.alive = false;
+        let killed = member.peer.kill().await?;
+        let mut takeover =
+            Takeover { shards: shards.len(), leader: None, owned: Duration::ZERO, processing: Duration::ZERO };
+        if led {
+            let heir = self.leader().await?;
+            takeover.leader = Some((heir, killed.elapsed()));
+        }
+        self.owned().await?;
+        takeover.owned = killed.elapsed();
+        while let Some(missing) = shards.iter().find(|shard| self.resumed(shard, killed).is_none()) {
+            ensure!(killed.elapsed() < PATIENCE, "{missing} of {name} is not processed again within {PATIENCE:?}");
+            sleep(LOOK).await;
+        }
+        let resumed = shards.iter().filter_map(|shard| self.resumed(shard, killed)).max();
+        takeover.processing = resumed.map_or(Duration::ZERO, |last| last - killed);
+        Ok(takeover)
+    }
+
+    /// When a live worker first had a processor for a shard after a moment.
+    fn resumed(&self, shard: &str, after: Instant) -> Option<Instant> {
+        let of_shard = |told: &Told| matches!(told, Told::Initialized { shard: of, .. } if of == shard);
+        let alive = self.members.values().filter(|member| member.alive);
+        let entries = alive.flat_map(|member| member.peer.journal().entries());
+        entries.filter(|(at, told)| *at > after && of_shard(told)).map(|(at, _)| at).min()
+    }
+
+    /// Stops a worker in good order. Returns how long it took, and whether it says that all went well.
+    pub(super) async fn leave(&mut self, name: &str) -> anyhow::Result<(Duration, bool)> {
+        let begun = Instant::now();
+        let member = self.members.get_mut(name).with_context(|| format!("no worker {name}"))?;
+        member.alive = false;
+        let orderly = member.peer.stop().await?;
+        ensure!(orderly || member.kind != ConsumerKind::Rust, "{name} did not stop in good order");
+        Ok((begun.elapsed(), orderly))
+    }
+
+    /// All records read by any worker.
+    pub(super) fn reads(&self) -> Vec<Read> {
+        self.members.values().flat_map(|member| member.peer.journal().reads()).collect()
+    }
+
+    /// How often any worker told this.
+    pub(super) fn count(&self, like: impl Fn(&Told) -> bool) -> usize {
+        self.members.values().map(|member| member.peer.journal().count(&like)).sum()
+    }
+
+    /// What must not have happened: errors told, and lines of Java's logs about what it did not understand.
+    pub(super) fn complaints(&self) -> anyhow::Result<Vec<String>> {
+        let mut complaints = Vec::new();
+        for (name, member) in &self.members {
+            complaints.extend(member.peer.journal().errors().iter().map(|told| format!("{name}: {told:?}")));
+            if member.kind != ConsumerKind::Rust {
+                complaints.extend(check_java_log(member.peer.log())?.iter().map(|line| format!("{name}: {line}")));
+            }
+        }
+        Ok(complaints)
+    }
+}
+
+/// What followed a worker's death.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    /// How many shards it processed.
+    pub(super) shards: usize,
+    /// Who led after it, and how long that took, if it led.
+    pub(super) leader: Option<(String, Duration)>,
+    /// How long it took until every open lease had an owner that lives.
+    pub(super) owned: Duration,
+    /// How long it took until all its shards were processed by others.
+    pub(super) processing: Duration,
+}

@@ -1,0 +1,200 @@
+//! One application of four workers, two of `kcl` and two of the KCL for Java, on a stream of 16 shards that is resharded.
+//! Workers come, go and are killed, the leader in turn in either language.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::{Instant, sleep};
+
+use super::STREAM;
+use super::expected::Expected;
+use super::fleet::{FAILOVER, Fleet, Takeover};
+use super::peers::{ConsumerKind, Peers};
+use super::producing::stream;
+use super::resharding::{Change, change};
+use super::served::Served;
+use super::source::Source;
+use super::told::Told;
+
+/// Longest time that shards of a dead worker may stand still. What the libraries promise is shorter by far; see the report.
+const BOUND: Duration = Duration::from_secs(30);
+/// How long it may take until all records are processed after the last put.
+const PATIENCE: Duration = Duration::from_secs(60);
+const JAVA: ConsumerKind = ConsumerKind::Java("3.5.1");
+
+/// Where a fleet keeps its leader's lock and its workers' metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// In the lease table, as KCL 3.5 does.
+    Single,
+    /// In tables of their own, as KCL 3.0 to 3.4 do.
+    Legacy,
+}
+
+/// Runs the scenario; prints how long each takeover took.
+///
+/// # Errors
+/// A record is lost, a shard stands still for too long, a worker does not understand another, or a process fails.
+pub async fn mixed_fleet(peers: &Peers, layout: Layout) -> anyhow::Result<Vec<String>> {
+    let served = peers.serve(false).await?;
+    stream(&served, 16).await?;
+    let source = Source::start(served.kinesis()?);
+    let mut story = Story { fleet: Fleet::new(peers, &served)?, served: &served, begun: Instant::now(), joined: 0 };
+    story.begin(layout).await?;
+    story.act(source).await?;
+    Ok(Vec::new())
+}
+
+struct Story<'a> {
+    fleet: Fleet<'a>,
+    served: &'a Served,
+    begun: Instant,
+    /// How many workers have joined.
+    joined: u32,
+}
+
+impl Story<'_> {
+    fn tell(&mut self, line: impl AsRef<str>) {
+        let line = format!("{:>5.1} s  {}", self.begun.elapsed().as_secs_f64(), line.as_ref());
+        println!("{line}");
+    }
+
+    fn join(&mut self, kind: ConsumerKind) -> anyhow::Result<()> {
+        self.joined += 1;
+        let name = match kind {
+            ConsumerKind::Rust => format!("rust-{}", self.joined),
+            ConsumerKind::Java(version) => format!("java-{version}-{}", self.joined),
+        };
+        self.fleet.join(&name, kind)
+    }
+
+    /// The first worker makes the tables of its layout.
+    async fn begin(&mut self, layout: Layout) -> anyhow::Result<()> {
+        match layout {
+            Layout::Single => self.join(ConsumerKind::Rust)?,
+            Layout::Legacy => self.join(ConsumerKind::Java("3.4.2"))?,
+        }
+        let took = self.fleet.balanced().await?;
+        self.tell(format!("the first worker has all shards after {took:.1?}"));
+        Ok(())
+    }
+
+    async fn act(&mut self, source: Source) -> anyhow::Result<()> {
+        self.join_gracefully().await?;
+        self.reshard().await?;
+        for _ in 0..2 {
+            self.move_lead().await?;
+            self.reshard().await?;
+        }
+        self.leave().await?;
+        let records = source.stop().await?;
+        self.finish(&records).await
+    }
+
+    /// The others join: the first worker hands its shards over to both languages, without duplicates.
+    async fn join_gracefully(&mut self) -> anyhow::Result<()> {
+        let rust = 2 - self.fleet.alive_in(true).len();
+        for kind in [JAVA; 2].into_iter().chain([ConsumerKind::Rust; 2].into_iter().take(rust)) {
+            self.join(kind)?;
+        }
+        let took = self.fleet.balanced().await?;
+        let leader = self.fleet.leader().await?;
+        self.tell(format!("{leader} leads; all share after {took:.1?}"));
+        self.expect_no_duplicates("joining")
+    }
+
+    fn expect_no_duplicates(&mut self, meanwhile: &str) -> anyhow::Result<()> {
+        let reads = self.fleet.reads();
+        let highest = reads.iter().map(|read| read.id).max().unwrap_or(0);
+        let comparison = Expected::of(0..=highest).compare(reads.iter());
+        self.tell(format!("{} records processed, {} twice", comparison.delivered, comparison.duplicates));
+        ensure!(comparison.duplicates == 0, "records were processed twice although nobody died: {meanwhile}");
+        Ok(())
+    }
+
+    async fn reshard(&mut self) -> anyhow::Result<()> {
+        let kinesis = aws_sdk_kinesis::Client::new(&self.served.kinesis()?);
+        for what in [Change::Split, Change::Split, Change::Merge] {
+            change(&kinesis, STREAM, what).await?;
+        }
+        let took = self.fleet.owned().await?;
+        self.tell(format!("two splits and a merge; every open lease has an owner after {took:.1?}"));
+        Ok(())
+    }
+
+    /// Kills leaders until one of the other language leads; then others take the places of the dead, and are handed leases
+    /// by the new leader.
+    async fn move_lead(&mut self) -> anyhow::Result<()> {
+        let mut leader = self.fleet.leader().await?;
+        let rust = self.fleet.is_rust(&leader);
+        let mut killed = 0;
+        while self.fleet.is_rust(&leader) == rust {
+            let takeover = self.fleet.kill(&leader).await?;
+            self.took_over(&leader, &takeover)?;
+            killed += 1;
+            leader = self.fleet.leader().await?;
+        }
+        for _ in 0..killed {
+            self.join(if rust { ConsumerKind::Rust } else { JAVA })?;
+        }
+        let requested = |told: &Told| matches!(told, Told::ShutdownRequested { .. });
+        let before = self.fleet.count(requested);
+        let took = self.fleet.balanced().await?;
+        let handed = self.fleet.count(requested) - before;
+        let leads = self.fleet.leader().await?;
+        self.tell(format!(
+            "{killed} joined; {leads} leads, had {handed} leases handed over, and all share after {took:.1?}"
+        ));
+        ensure!(self.fleet.is_rust(&leads) != rust, "{leads} took the lead from {leader}, which lives");
+        ensure!(handed > 0, "{leader} had no lease handed over");
+        Ok(())
+    }
+
+    fn took_over(&mut self, name: &str, takeover: &Takeover) -> anyhow::Result<()> {
+        let Takeover { shards, leader, owned, processing } = takeover;
+        let lead = match leader {
+            Some((heir, took)) => format!("; {heir} leads after {took:.1?}"),
+            None => String::new(),
+        };
+        let times = processing.as_secs_f64() / FAILOVER.as_secs_f64();
+        self.tell(format!(
+            "{name} killed{lead}; its {shards} shards have owners after {owned:.1?}, processors after {processing:.1?}, \
+             {times:.1} failover times"
+        ));
+        ensure!(*processing <= BOUND, "shards of {name} stood still for more than {BOUND:?}");
+        Ok(())
+    }
+
+    /// One worker of each language stops as it should, and their shards go to the others.
+    async fn leave(&mut self) -> anyhow::Result<()> {
+        let leader = self.fleet.leader().await?;
+        for rust in [true, false] {
+            let Some(name) = self.fleet.alive_in(rust).into_iter().find(|name| *name != leader) else { continue };
+            let (took, orderly) = self.fleet.leave(&name).await?;
+            let owned = self.fleet.owned().await?;
+            let well = if orderly { "" } else { ", though not gracefully" };
+            self.tell(format!(
+                "{name} stopped within {took:.1?}{well}; every lease has another owner {owned:.1?} later"
+            ));
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, records: &Expected) -> anyhow::Result<()> {
+        let put = Instant::now();
+        let mut comparison = records.compare(self.fleet.reads().iter());
+        while !comparison.lost.is_empty() && put.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(200)).await;
+            comparison = records.compare(self.fleet.reads().iter());
+        }
+        self.tell(format!("{} records put: {comparison}", records.len()));
+        let status = self.fleet.status().await?;
+        for name in self.fleet.alive() {
+            self.fleet.leave(&name).await?;
+        }
+        let complaints = self.fleet.complaints()?;
+        ensure!(comparison.is_complete(), "not everything was delivered as it was put; the table at last:\n{status}");
+        ensure!(complaints.is_empty(), "workers do not understand each other:\n{}", complaints.join("\n"));
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Where the peers are, and how they are started.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use tokio::process::Command;
+
+use super::STREAM;
+use super::peer::Peer;
+use super::served::Served;
+
+/// What consumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumerKind {
+    /// KCL for Java, of the version that a folder of the peers is named after.
+    Java(&'static str),
+    /// This workspace's `kcl`.
+    Rust,
+}
+
+/// How a consumer is to run.
+#[derive(Debug, Clone)]
+pub struct ConsumerOptions {
+    /// Name of the application and its lease table.
+    pub application: String,
+    /// Identifies the worker.
+    pub worker: String,
+    /// By enhanced fan-out rather than by polling.
+    pub fan_out: bool,
+    /// How long a lease lives without a renewal.
+    pub failover_millis: u64,
+    /// Records of each shard to process; then a checkpoint, and no more.
+    pub limit: Option<u64>,
+    /// Deliver the records of aggregates that belong to other shards, too. Rust alone.
+    pub keep_foreign: bool,
+}
+
+impl ConsumerOptions {
+    /// A worker of an application, by polling, with a failover time of 4 s.
+    pub fn new(application: &str, worker: &str) -> Self {
+        Self {
+            application: application.to_owned(),
+            worker: worker.to_owned(),
+            fan_out: false,
+            failover_millis: 4_000,
+            limit: None,
+            keep_foreign: false,
+        }
+    }
+}
+
+/// Folders of what is run.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    /// Installed peers: a folder each, with its libraries and its own classes in `classes`.
+    installed: PathBuf,
+    /// Binaries of this workspace.
+    binaries: PathBuf,
+    /// Logs of this scenario.
+    logs: PathBuf,
+}
+
+impl Peers {
+    /// Looks for the peers in `installed`, for binaries beside this one; logs go to `logs`.
+    ///
+    /// # Errors
+    /// This program's own place cannot be found out.
+    pub fn new(installed: PathBuf, logs: PathBuf) -> anyhow::Result<Self> {
+        let this = std::env::current_exe()?;
+        let binaries = this.parent().context("a program is in a folder")?.to_owned();
+        std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        Ok(Self { installed, binaries, logs })
+    }
+
+    /// Where logs go.
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// A program of this workspace.
+    pub(super) fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
+    /// Starts `kinesis-local`.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn serve(&self, tls: bool) -> anyhow::Result<Served> {
+        Served::start(&self.binary("kinesis-local"), &self.logs, tls).await
+    }
+
+    /// Starts a consumer.
+    ///
+    /// # Errors
+    /// It is not installed, or cannot be started.
+    pub fn consumer(&self, kind: ConsumerKind, served: &Served, options: &ConsumerOptions) -> anyhow::Result<Peer> {
+        let mut command = match kind {
+            ConsumerKind::Java(version) => self.java(&format!("kcl-{version}"), "Consume")?,
+            ConsumerKind::Rust => Command::new(self.binary("interop-worker")),
+        };
+        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign } = options;
+        command.arg(format!("application={application}")).arg(format!("stream={STREAM}"));
+        command.arg(format!("worker={worker}")).arg(format!("failover={failover_millis}"));
+        command.arg(if *fan_out { "retrieval=fan-out" } else { "retrieval=polling" });
+        if let Some(limit) = limit {
+            command.arg(format!("limit={limit}"));
+        }
+        if *keep_foreign {
+            command.arg("keep-foreign=true");
+        }
+        command.envs(served.environment().iter().cloned());
+        Peer::start(format!("{application}-{worker}"), command, &self.logs)
+    }
+
+    /// Starts the KPL for Java.
+    ///
+    /// # Errors
+    /// It is not installed, or cannot be started.
+    pub fn java_producer(&self, served: &Served) -> anyhow::Result<Peer> {
+        let (host, port) = served.kinesis_address()?;
+        let mut command = self.java("kpl", "Produce")?;
+        command.args([STREAM, &host, &port]).envs(served.environment().iter().cloned());
+        Peer::start("java-kpl", command, &self.logs)
+    }
+
+    fn java(&self, folder: &str, class: &str) -> anyhow::Result<Command> {
+        let folder = self.installed.join(folder);
+        let classes = folder.join("classes");
+        ensure!(classes.join(format!("{class}.class")).exists(), "no {class} in {}", classes.display());
+        let mut command = Command::new("java");
+        // As little work besides the peer's as can be: these run side by side on few cores.
+        command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+        command.args([
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+        ]);
+        command.arg("-cp").arg(format!("{}:{}/*", classes.display(), folder.display())).arg(class);
+        Ok(command)
+    }
+}
