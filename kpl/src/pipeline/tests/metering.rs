@@ -74,7 +74,10 @@ fn records_that_fail_are_counted_besides_those_that_expire() {
         kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
         let producer = builder(&kinesis).record_ttl(Duration::from_secs(1)).build().expect("valid settings");
         producer.put(record(0)).await.expect("accepted").await.expect_err("expires");
+        // Another producer: this one still waits before it tries again.
+        let kinesis = FakeKinesis::new(1);
         kinesis.on_put(|_| Reaction::Fail(error("AccessDeniedException")));
+        let producer = builder(&kinesis).build().expect("valid settings");
         producer.put(record(1)).await.expect("accepted").await.expect_err("denied");
     });
 
