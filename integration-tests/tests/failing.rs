@@ -404,10 +404,9 @@ async fn a_lease_deleted_by_hand_is_lost_by_its_worker_and_created_again() {
 
     let shard_id = "shardId-000000000000".into();
     assert_eq!(events.count(|event| matches!(event, Event::LeaseLost { shard_id: lost, .. } if *lost == shard_id)), 1);
-    assert!(
-        events.count(|event| matches!(event, Event::LeasesCreated { shards, .. } if *shards == [shard_id.clone()]))
-            == 1
-    );
+    let created = |event: &Event| matches!(event, Event::LeasesCreated { shards, .. } if *shards == [shard_id.clone()]);
+    assert_eq!(events.count(created), 1);
+    assert_eq!(events.count(|event| matches!(event, Event::HoleFound { .. })), 1);
     worker.stop().await.unwrap();
 }
 

@@ -1,8 +1,9 @@
 //! One assignment plan for a large fleet of which a third has died: `cargo bench -p kcl --features bench --bench planner`.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
 
 use kcl::bench::Fleet;
+use tokio::time::Instant;
 
 const ROUNDS: usize = 20;
 

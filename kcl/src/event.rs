@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use kpl::{SequenceNumber, ShardId};
+use kpl::{HashKeyRange, SequenceNumber, ShardId};
 use tracing::{debug, error, info, warn};
 
 use crate::{checkpoint::Position, lease::WorkerId, shard_status::Stall, stream::StreamId};
@@ -207,6 +207,14 @@ pub enum Event {
         /// What failed.
         error: String,
     },
+    /// As leader, the worker sees no lease for a part of a stream's hash key space, again and again: records there are not
+    /// processed. The stream's shards are listed, and leases created that are missing.
+    HoleFound {
+        /// The stream.
+        stream_id: StreamId,
+        /// The first part without a lease.
+        hole: HashKeyRange,
+    },
     /// A listed stream is not there, or was refused; it is tried again, and the others are read. With several streams
     /// only: a worker whose only stream cannot be read ends.
     StreamUnavailable {
@@ -284,6 +292,9 @@ impl Event {
             }
             Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
             Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, "shard sync failed"),
+            Self::HoleFound { stream_id, hole } => {
+                warn!(%stream_id, %hole, "no lease for a part of the hash key space")
+            }
             Self::StreamUnavailable { stream, error } => warn!(stream, error, "stream cannot be read now"),
             Self::StreamNotListed { stream_id } => warn!(%stream_id, "leases of a stream that is not listed"),
             Self::FormerStreamDeleted { stream_id, shards } => {

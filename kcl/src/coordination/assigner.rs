@@ -247,12 +247,14 @@ impl Assigner {
     async fn clean_up(&self, scan: &TableScan, now: Instant) -> Result<(), StoreError> {
         for (stream_id, leases) in self.context.catalog.by_stream(&scan.leases) {
             let keys = cleanup::plan(&leases);
-            for key in &keys {
-                self.context.store.delete(key).await?;
+            let mut shards = Vec::new();
+            for lease in leases.into_iter().filter(|lease| keys.contains(&lease.key)) {
+                // Not if it was reset since the scan.
+                if let Conditional::Applied = self.context.store.delete_ended(&lease.key).await? {
+                    shards.push(lease.shard_id.clone());
+                }
             }
-            if !keys.is_empty() {
-                let deleted = leases.iter().filter(|lease| keys.contains(&lease.key));
-                let shards = deleted.map(|lease| lease.shard_id.clone()).collect();
+            if !shards.is_empty() {
                 self.context.events.emit(Event::LeasesCleanedUp { stream_id, shards });
             }
         }

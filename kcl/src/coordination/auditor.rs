@@ -56,6 +56,9 @@ impl Auditor {
             let (audit, now) = (self.audits.entry(stream.id.clone()).or_default(), Instant::now());
             if audit.is_due(leases, now) {
                 audit.begun(now);
+                if let Some(hole) = audit.confirmed_hole() {
+                    context.events.emit(Event::HoleFound { stream_id: stream.id.clone(), hole });
+                }
                 due.push((stream, leases));
             }
         }

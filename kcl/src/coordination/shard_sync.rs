@@ -77,8 +77,9 @@ async fn complete_leases(
             Completion::Range(range) => context.store.add_to(&key, &Addition::HashKeyRange(range)).await?,
             Completion::Children(children) => context.store.add_to(&key, &Addition::Children(children)).await?,
             Completion::Garbage => {
-                context.store.delete(&key).await?;
-                deleted.extend(leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));
+                if let Conditional::Applied = context.store.delete_ended(&key).await? {
+                    deleted.extend(leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));
+                }
             }
         }
     }

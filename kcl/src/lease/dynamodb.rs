@@ -21,6 +21,7 @@ use super::{
     store::{Addition, CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
 };
 use crate::{
+    checkpoint::Checkpoint,
     config::LegacyTables,
     coordination::{leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
@@ -258,6 +259,25 @@ impl LeaseStore for DynamoDbLeaseStore {
         let update = added(self.update(key.as_str()), addition).condition_expression("attribute_exists(leaseKey)");
         // A lease that is gone needs nothing more.
         async move { self.conditional_update(update).await.map(|_| ()) }.boxed()
+    }
+
+    fn delete_ended<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let condition = "attribute_not_exists(leaseKey) OR #cp = :end".to_owned();
+        let delete = self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key.as_str()));
+        let delete = delete
+            .condition_expression(condition)
+            .expression_attribute_names("#cp", item::CHECKPOINT)
+            .expression_attribute_values(":end", s(Checkpoint::ShardEnd.as_wire()));
+        async move {
+            match delete.send().await {
+                Ok(_) => Ok(Conditional::Applied),
+                Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                    Ok(Conditional::Conflict(None))
+                }
+                Err(error) => Err(self.call("dynamodb:DeleteItem").failed(error)),
+            }
+        }
+        .boxed()
     }
 
     fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>> {

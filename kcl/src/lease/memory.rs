@@ -194,6 +194,20 @@ impl LeaseStore for MemoryLeaseStore {
         ready(Ok(())).boxed()
     }
 
+    fn delete_ended<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+        let mut state = self.state();
+        state.writes += 1;
+        let found = state.leases.get(key).filter(|lease| !lease.is_ended()).cloned();
+        let outcome = match found {
+            Some(found) => Conditional::Conflict(Some(Box::new(found))),
+            None => {
+                state.leases.remove(key);
+                Conditional::Applied
+            }
+        };
+        ready(Ok(outcome)).boxed()
+    }
+
     fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>> {
         let mut state = self.state();
         state.writes += 1;

@@ -235,6 +235,10 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// Adds something to a lease if it exists, whoever owns it. Leaves the counter.
     fn add_to<'a>(&'a self, key: &'a LeaseKey, addition: &'a Addition) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// Deletes the lease if its shard is still processed to its end, whoever owns it; [`Conditional::Conflict`] if the lease
+    /// was reset meanwhile.
+    fn delete_ended<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Conditional, StoreError>>;
+
     /// Deletes the lease, whoever owns it.
     fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>>;
 

@@ -43,13 +43,18 @@ impl Audit {
             (None, _) => None,
         };
         let rested = now - listed;
-        let sure = self.hole.is_some_and(|(_, seen)| seen >= HOLE_CONFIDENCE);
+        let sure = self.confirmed_hole().is_some();
         sure && rested >= REST || rested >= LONG_REST && leases.iter().any(|lease| is_childless(lease))
     }
 
     /// The shards are being listed.
     pub(crate) fn begun(&mut self, now: Instant) {
         self.listed = Some(now);
+    }
+
+    /// A hole that has been seen often enough to be one.
+    pub(crate) fn confirmed_hole(&self) -> Option<HashKeyRange> {
+        self.hole.filter(|(_, seen)| *seen >= HOLE_CONFIDENCE).map(|(hole, _)| hole)
     }
 
     /// Whether the leases left a hole when they were looked at last.
@@ -147,6 +152,7 @@ mod tests {
         let (left, right) = (lease("a", Some((0, 9))), lease("b", Some((11, u128::MAX))));
         let due: Vec<bool> = (0..3).map(|_| audit.is_due(&[&left, &right], now)).collect();
         assert_eq!(due, [false, false, true]);
+        assert_eq!(audit.confirmed_hole(), Some(HashKeyRange { start: HashKey(10), end: HashKey(10) }));
         assert!(audit.has_hole());
     }
 

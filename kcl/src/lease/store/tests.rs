@@ -380,6 +380,22 @@ async fn what_a_listing_tells_is_added_to_a_lease_without_touching_its_counter()
 }
 
 #[tokio::test]
+async fn an_ended_lease_is_deleted_unless_it_was_reset() {
+    for store in stores().await {
+        let lease = owned_by(&*store, "w1").await;
+        refused(store.delete_ended(&lease.key).await.unwrap());
+        assert_eq!(read(&*store).await, lease);
+
+        let end = CheckpointWrite::commit(Checkpoint::ShardEnd);
+        assert!(store.checkpoint(&lease, &end).await.unwrap().is_applied());
+        for _ in 0..2 {
+            assert!(store.delete_ended(&lease.key).await.unwrap().is_applied(), "also if it is gone already");
+            assert_eq!(store.get(&lease.key).await.unwrap(), None);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_sample_shows_what_kind_of_leases_a_table_holds() {
     for store in stores().await {
         assert_eq!(store.sample().await.unwrap(), []);
