@@ -1,6 +1,7 @@
 //! What a worker with 1,000 idle shards costs: resident memory, and CPU as a part of one core, by polling and by enhanced
 //! fan-out: `cargo bench -p integration-tests --bench idle_shards`. One line of JSON for each measure. `_seldom`: leases of
-//! 30 s and a read each 5 s, instead of 10 s and 1 s.
+//! 30 s and a read each 5 s, instead of 10 s and 1 s. `bare_calls`: no worker, but the calls alone that polling takes, by the
+//! same SDK; the least that any consumer can cost that reads so often.
 //!
 //! The services run in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it
 //! reads /proc.
@@ -27,6 +28,9 @@ const MEASURED: Duration = Duration::from_secs(30);
 /// Lease duration and pause between reads by default, and where they are to cost less.
 const USUAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 const SELDOM: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+const BARE_CALLS: &str = "bare_calls";
+/// A worker renews each lease as often within its duration.
+const RENEWALS: u32 = 3;
 /// Clock ticks in a second, as /proc counts them.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -47,12 +51,13 @@ fn main() -> Result<(), BoxError> {
     match mode {
         // Each in a process of its own, whose memory nothing else has used before.
         None => {
-            for (name, ..) in modes {
+            for name in modes.into_iter().map(|(name, ..)| name).chain([BARE_CALLS]) {
                 let ended = Command::new(env::current_exe()?).arg(name).status()?;
                 assert!(ended.success(), "{name} failed");
             }
             Ok(())
         }
+        Some(mode) if mode == BARE_CALLS => runtime.block_on(measure_bare_calls()),
         Some(mode) => {
             let mode = modes.into_iter().find(|(name, ..)| *name == mode).ok_or("no such mode")?;
             runtime.block_on(measure(mode))
@@ -123,14 +128,62 @@ async fn measure((name, retrieval, seldom): (&str, Retrieval, bool)) -> Result<(
         .start();
     until_all_are_processed(&worker).await;
     report(name, "time until all shards have a processor", begun.elapsed().as_secs_f64(), "s");
+    report_cost(name).await?;
+    drop(worker);
+    Ok(())
+}
+
+/// What this process costs now.
+async fn report_cost(name: &str) -> Result<(), BoxError> {
     sleep(Duration::from_secs(10)).await;
     let (before, begun) = (cpu_seconds()?, Instant::now());
     sleep(MEASURED).await;
     let cpu = (cpu_seconds()? - before) / begun.elapsed().as_secs_f64() * 100.0;
-    report(name, "CPU of an idle worker", cpu, "% of a core");
-    report(name, "resident memory of an idle worker", resident_mib()?, "MiB");
-    drop(worker);
+    report(name, "CPU while idle", cpu, "% of a core");
+    report(name, "resident memory while idle", resident_mib()?, "MiB");
     Ok(())
+}
+
+/// A read of each shard and a renewal of each lease, as often as a worker makes them, and nothing else.
+async fn measure_bare_calls() -> Result<(), BoxError> {
+    let services = Services::start()?;
+    let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
+    kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(SHARDS)?).send().await?;
+    let worker = Worker::builder(&services.kinesis, "idle", "idle").lease_table_config(&services.dynamodb);
+    let worker = worker.build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?.start();
+    until_all_are_processed(&worker).await; // there is a table now
+    worker.stop().await?;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&services.dynamodb);
+    let mut calls = tokio::task::JoinSet::new();
+    for shard in 0..SHARDS {
+        let shard_id = format!("shardId-{shard:012}");
+        calls.spawn(bare_reads(kinesis.clone(), shard_id.clone()));
+        calls.spawn(bare_renewals(dynamodb.clone(), shard_id));
+    }
+    report_cost(BARE_CALLS).await?;
+    calls.abort_all();
+    Ok(())
+}
+
+async fn bare_reads(kinesis: aws_sdk_kinesis::Client, shard_id: String) -> Result<(), BoxError> {
+    let latest = aws_sdk_kinesis::types::ShardIteratorType::Latest;
+    let open = kinesis.get_shard_iterator().stream_name("idle").shard_id(shard_id).shard_iterator_type(latest);
+    let mut iterator = open.send().await?.shard_iterator;
+    while let Some(next) = iterator {
+        sleep(USUAL.1).await;
+        iterator = kinesis.get_records().shard_iterator(next).send().await?.next_shard_iterator;
+    }
+    Ok(())
+}
+
+async fn bare_renewals(dynamodb: aws_sdk_dynamodb::Client, shard_id: String) -> Result<(), BoxError> {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    loop {
+        sleep(USUAL.0 / RENEWALS).await;
+        let update = dynamodb.update_item().table_name("idle").key("leaseKey", AttributeValue::S(shard_id.clone()));
+        let update = update.update_expression("ADD leaseCounter :one");
+        update.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await?;
+    }
 }
 
 async fn until_all_are_processed(worker: &WorkerHandle) {

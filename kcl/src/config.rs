@@ -1,17 +1,16 @@
 //! How a worker is configured.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use aws_types::SdkConfig;
 
+mod build;
 mod checkpointing;
 mod error_policy;
 mod legacy_tables;
 mod retrieval;
 mod streams;
+mod validate;
 
 pub use checkpointing::{CheckpointEvery, Deaggregation};
 pub(crate) use error_policy::GiveUp;
@@ -23,15 +22,9 @@ pub(crate) use streams::Source;
 pub use streams::{FormerStreams, StreamConfig, StreamSource, Streams};
 
 use crate::{
-    coordination::catalog::{Catalog, Several},
-    error::ConfigError,
     event::{Event, Events},
-    kinesis::{Kinesis, KinesisError, KinesisErrorKind, SdkKinesis},
-    lease::{WorkerId, dynamodb::DynamoDbLeaseStore, item, memory::MemoryLeaseStore},
+    lease::WorkerId,
     logic::replay::Window,
-    processor::ProcessorFactory,
-    stream::Stream,
-    worker::Worker,
 };
 
 /// Where an application starts in shards that nobody has processed yet. Ignored where a checkpoint exists.
@@ -303,171 +296,5 @@ impl WorkerBuilder {
     pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(handler);
         self
-    }
-
-    /// Builds a worker that runs one processor, made by `factory`, for each shard it holds.
-    ///
-    /// # Errors
-    /// A setting is out of its bounds. Nothing is called over the network yet.
-    pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
-        self.validate()?;
-        if let Some(window) = self.settings.replay {
-            self.everywhere(InitialPosition::AtTimestamp(window.from));
-            let (store, catalog) = (Arc::new(MemoryLeaseStore::default()), self.catalog());
-            return Ok(Worker::new(self.settings, self.events, catalog, store, factory));
-        }
-        let catalog = self.catalog();
-        let Self { aws, lease_table_aws, settings, events, .. } = self;
-        let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
-        let aws = lease_table_aws.as_ref().unwrap_or(&aws);
-        let store = Arc::new(DynamoDbLeaseStore::new(aws, table, legacy, settings.create_table));
-        Ok(Worker::new(settings, events, catalog, store, factory))
-    }
-
-    /// Starts all streams that are listed now there, whatever is said of one of them.
-    pub(crate) fn everywhere(&mut self, position: InitialPosition) {
-        self.initial_position = position;
-        match &mut self.source {
-            Source::One(stream) => stream.initial_position = None,
-            Source::Several(streams) => {
-                let listed = streams.get().into_iter();
-                *streams = Streams::new(listed.map(|stream| StreamConfig { initial_position: None, ..stream }));
-            }
-        }
-    }
-
-    /// The streams to read, none of them asked for yet.
-    pub(crate) fn catalog(&self) -> Catalog {
-        let client = SdkKinesis::client(&self.aws);
-        let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
-        match &self.source {
-            Source::One(config) => self.only(config, open(&config.stream)),
-            Source::Several(streams) => {
-                let region = self.aws.region().map_or("", |region| region.as_ref());
-                Catalog::Several(Box::new(Several::new(streams.clone(), self.initial_position, region, Arc::new(open))))
-            }
-        }
-    }
-
-    fn only(&self, config: &StreamConfig, kinesis: Arc<dyn Kinesis>) -> Catalog {
-        let mut config = config.clone();
-        if let Retrieval::FanOut(fan_out) = &self.settings.retrieval {
-            config.consumer_arn.clone_from(&fan_out.consumer_arn);
-        }
-        Catalog::One(Arc::new(Stream::only(&config, self.initial_position, kinesis)))
-    }
-
-    /// Removes the registered consumers that [`Retrieval::FanOut`] made, one for each stream, so that they are billed no
-    /// longer; false if there is none. For when the application's last worker has stopped for good: a worker that runs
-    /// registers them again.
-    ///
-    /// # Errors
-    /// Kinesis refused, or could not be reached; consumers may still be there.
-    ///
-    /// # Cancellation
-    /// Dropping the future leaves open whether the consumers are removed.
-    pub async fn deregister_consumer(&self) -> Result<bool, KinesisError> {
-        let Retrieval::FanOut(fan_out) = &self.settings.retrieval else { return Ok(false) };
-        let mut any = false;
-        for stream in self.catalog().listed(&self.events).await {
-            any |= deregister(&stream, fan_out.name(&self.settings.application)).await?;
-        }
-        Ok(any)
-    }
-
-    pub(crate) fn lease_table_aws(&self) -> &SdkConfig {
-        self.lease_table_aws.as_ref().unwrap_or(&self.aws)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
-        let catalog = self.catalog();
-        (self.settings, self.events, catalog)
-    }
-
-    /// With the streams of a test.
-    #[cfg(test)]
-    pub(crate) fn into_parts_on(self, kinesis: Arc<dyn Kinesis>) -> (Settings, Events, Catalog) {
-        let catalog = self.only(&StreamConfig::new("stream"), kinesis);
-        (self.settings, self.events, catalog)
-    }
-
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let settings = &self.settings;
-        if let (Source::Several(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
-            (&self.source, &settings.retrieval)
-        {
-            return Err(ConfigError::ConsumerOfSeveralStreams);
-        }
-        let streams = match &self.source {
-            Source::One(stream) => vec![stream.clone()],
-            Source::Several(streams) => streams.get(),
-        };
-        if streams.iter().any(|stream| stream.stream.trim().is_empty()) {
-            return Err(ConfigError::Empty { what: "stream" });
-        }
-        let names = [
-            ("application name", settings.application.as_str()),
-            ("lease table name", &settings.table),
-            ("worker id", settings.worker_id.as_str()),
-        ];
-        if let Some((what, _)) = names.iter().find(|(_, name)| name.trim().is_empty()) {
-            return Err(ConfigError::Empty { what });
-        }
-        let worker_id = settings.worker_id.as_str();
-        if item::is_reserved_key(worker_id) {
-            return Err(ConfigError::ReservedWorkerId { worker_id: worker_id.to_owned() });
-        }
-        let least = |what, value: Duration, least: Duration, bounds| {
-            (value < least).then(|| ConfigError::OutOfBounds { what, value: format!("{value:?}"), bounds })
-        };
-        let bounds = [
-            least("lease duration", settings.lease_duration, Duration::from_secs(1), "at least 1 s"),
-            least("time to warn after", settings.warn_after, Duration::from_secs(1), "at least 1 s"),
-            least(
-                "idle time between reads",
-                settings.idle_between_reads,
-                Duration::from_millis(200),
-                "at least 200 ms",
-            ),
-        ];
-        if let Some(error) = bounds.into_iter().flatten().next() {
-            return Err(error);
-        }
-        if settings.replay.is_some_and(|window| window.from >= window.to) {
-            let (what, bounds) = ("replay", "a window that ends after its start");
-            return Err(ConfigError::OutOfBounds { what, value: format!("{:?}", settings.replay), bounds });
-        }
-        let counts = [
-            ("max leases", settings.max_leases),
-            ("prefetch records", settings.prefetch.records as usize),
-            ("prefetch bytes", settings.prefetch.bytes as usize),
-            ("concurrency", settings.concurrency),
-            ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
-            ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
-        ];
-        if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(ConfigError::OutOfBounds { what, value: "0".to_owned(), bounds: "at least 1" });
-        }
-        Ok(())
-    }
-}
-
-/// False: there is no such consumer.
-async fn deregister(stream: &Stream, name: &str) -> Result<bool, KinesisError> {
-    let arn = match &stream.consumer_arn {
-        Some(arn) => arn.to_string(),
-        None => {
-            let stream_arn = stream.kinesis.describe().await?.identity.arn;
-            match stream.kinesis.find_consumer(&stream_arn, name).await? {
-                Some(found) => found.arn,
-                None => return Ok(false),
-            }
-        }
-    };
-    match stream.kinesis.deregister_consumer(&arn).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind == KinesisErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }

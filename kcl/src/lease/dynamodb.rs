@@ -317,3 +317,6 @@ impl LeaseStore for DynamoDbLeaseStore {
         self.remove_lock(lock).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,4 +266,4 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
