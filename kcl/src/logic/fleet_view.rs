@@ -1,7 +1,8 @@
 //! What the leader knows of leases and workers from scanning the table again and again. Pure.
 //!
 //! (A) A lease expires by how long we saw its counter unchanged, never by anybody's clock.
-//! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint.
+//! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint:
+//!     one that has missed a report by then counts from the next on, as it may have died before we led.
 //! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
 //!     tells. Only if all are like this, all are active.
 
@@ -87,7 +88,9 @@ impl FleetView {
             Some(seen) => *seen = SeenWorker { item: worker.clone(), changed: now, lapsed: false },
             None => {
                 let age = Duration::from_secs(wall_seconds.saturating_sub(worker.last_update_seconds));
-                let changed = now.checked_sub(age.min(ACTIVE_WINDOW)).unwrap_or(now);
+                let interval = if worker.instance.is_some() { REPORT_INTERVAL } else { ACTIVE_WINDOW / 2 };
+                let age = if age > interval * 3 / 2 { ACTIVE_WINDOW } else { age };
+                let changed = now.checked_sub(age).unwrap_or(now);
                 let seen = SeenWorker { item: worker.clone(), changed, lapsed: false };
                 self.workers.insert(worker.id.clone(), seen);
             }
@@ -179,6 +182,20 @@ mod tests {
 
         view.observe(&reported_at(1_005, Some("a")), start + REPORT_INTERVAL, 9_005);
         assert_eq!(view.active_workers(start + REPORT_INTERVAL).len(), 1);
+    }
+
+    #[test]
+    fn a_new_leader_counts_no_worker_that_has_missed_a_report_until_the_next() {
+        let start = Instant::now() + 10 * ACTIVE_WINDOW;
+        for (instance, interval) in [(Some("a"), 10), (None, 30)] {
+            let active = |age: u64| {
+                let mut view = FleetView::default();
+                view.observe(&reported_at(1_000, instance), start, 1_000 + age);
+                !view.active_workers(start).is_empty()
+            };
+            assert!(active(interval * 3 / 2), "{instance:?}: late, as reports may be");
+            assert!(!active(interval * 3 / 2 + 1), "{instance:?}");
+        }
     }
 
     #[test]
