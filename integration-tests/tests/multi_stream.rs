@@ -218,6 +218,17 @@ async fn a_stream_that_does_not_exist_yet_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_starts_although_kinesis_refuses_to_describe_its_streams_for_a_while() {
+    let world = World::with(&["orders", "payments"]).await;
+    world.put("orders", 0..10).await;
+    world.put("payments", 10..20).await;
+    world.local.faults().on("kinesis:DescribeStreamSummary").times(20).throttle();
+    let worker = world.run("w1", &Streams::new(["orders", "payments"]));
+    world.journal.processed(20).await;
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_none_of_whose_streams_exists_says_so() {
     let world = World::with(&[]).await;
     let ended =

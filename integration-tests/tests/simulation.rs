@@ -1,6 +1,6 @@
 //! Fleets under everything at once, many times over, each time from another seed: three workers, shards that split and
 //! merge, workers that die at any point and come back, throttling, failures, lost answers and delays of both services,
-//! lagging reads, and processors that are slow, fail and panic.
+//! lagging reads, and processors that are slow, fail and panic. In a third of them the stream is read as one of several.
 //!
 //! (A) Every record is processed. (B) No checkpoint in the lease table is ever ahead of what is processed.
 //! (C) What one processor is given follows its checkpoint without a gap, in order. (D) Nothing of a shard is processed
@@ -21,8 +21,8 @@ use std::{
 
 use integration_tests::{APPLICATION, Running, STREAM, TestStream, id_of};
 use kcl::{
-    BoxError, Checkpoint, CheckpointEvery, Checkpointer, FanOut, FleetStatus, Position, RecordBatch, RecordProcessor,
-    Retrieval, SequenceNumber, ShardContext, WorkerBuilder,
+    BoxError, Checkpoint, CheckpointEvery, Checkpointer, FanOut, FleetStatus, InitialPosition, Position, RecordBatch,
+    RecordProcessor, Retrieval, SequenceNumber, ShardContext, Streams, Worker, WorkerBuilder,
 };
 use kinesis_local::LocalAws;
 use tokio::{
@@ -201,6 +201,8 @@ struct World {
     stream: TestStream,
     shared: Arc<Shared>,
     retrieval: Retrieval,
+    /// The stream as one of several, in some worlds.
+    several: Option<Streams>,
     checkpoint_every: Option<CheckpointEvery>,
     next_id: u64,
 }
@@ -221,11 +223,18 @@ impl World {
         let retrieval = if seed.is_multiple_of(4) { Retrieval::FanOut(FanOut::new()) } else { Retrieval::Polling };
         let checkpoint_every =
             fastrand::bool().then(|| CheckpointEvery { records: fastrand::u32(1..100), interval: millis(0..5_000) });
-        Self { stream, shared, retrieval, checkpoint_every, next_id: 0 }
+        let several = (seed % 3 == 1).then(|| Streams::new([STREAM]));
+        Self { stream, shared, retrieval, several, checkpoint_every, next_id: 0 }
     }
 
     fn start(&self, worker_id: &str) -> Running {
-        let builder = WorkerBuilder::lease_duration(self.stream.worker(worker_id), Duration::from_secs(4))
+        let builder = match &self.several {
+            Some(streams) => Worker::builder(&self.stream.aws, APPLICATION, streams.clone())
+                .worker_id(worker_id)
+                .initial_position(InitialPosition::TrimHorizon),
+            None => self.stream.worker(worker_id),
+        };
+        let builder = WorkerBuilder::lease_duration(builder, Duration::from_secs(4))
             .handoff_timeout(Duration::from_secs(4))
             .shutdown_grace(Duration::from_secs(2))
             .retrieval(self.retrieval.clone());
@@ -239,8 +248,13 @@ impl World {
 
     fn set_faults(&self) {
         let faults = self.stream.local.faults();
-        let reads =
-            ["kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards", "kinesis:SubscribeToShard"];
+        let reads = [
+            "kinesis:DescribeStreamSummary",
+            "kinesis:GetRecords",
+            "kinesis:GetShardIterator",
+            "kinesis:ListShards",
+            "kinesis:SubscribeToShard",
+        ];
         let strength = fastrand::f64() * 0.3;
         for action in reads.into_iter().chain(["dynamodb:*"]) {
             let rule = || faults.on(action).with_probability(strength * fastrand::f64());

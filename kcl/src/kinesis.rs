@@ -160,6 +160,13 @@ pub struct KinesisError {
     pub source: BoxError,
 }
 
+impl KinesisError {
+    /// Whether the same call may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
+    }
+}
+
 /// Kinesis as a consumer of one stream sees it.
 ///
 /// Futures may be dropped at any time; all calls but those that register consumers only read.

@@ -145,7 +145,9 @@ async fn enter(context: &Context) -> Result<(), WorkerError> {
             let listing = several.resolve(&context.events).await;
             // One that is missing must not keep the others waiting; if all are, it is the configuration that is wrong.
             match listing.failed.into_iter().next() {
-                Some((stream, error)) if listing.streams.is_empty() => Err(WorkerError::of_stream(&stream, error)),
+                Some((stream, error)) if listing.streams.is_empty() && !error.may_pass() => {
+                    Err(WorkerError::of_stream(&stream, error))
+                }
                 _ => enter_table(context).await,
             }
         }

@@ -30,7 +30,8 @@ const CONCURRENT_DESCRIPTIONS: usize = 5;
 /// After this time a stream is described again: it may have been deleted and created anew.
 /// Source: KCL's interval between looks at the list of streams.
 pub(super) const DESCRIPTION_LIFE: Duration = Duration::from_secs(60);
-/// Pause before a stream that could not be described is tried again.
+/// Pause before a stream that could not be described is tried again: if the failure may pass soon, and otherwise.
+const RETRY_SOON: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Opens a stream, given by name or ARN.
@@ -211,6 +212,9 @@ impl Several {
             },
             Err(error) => error,
         };
+        if error.may_pass() {
+            one.again_at = now + RETRY_SOON;
+        }
         if error.kind == KinesisErrorKind::NotFound {
             one.stream = None;
         }

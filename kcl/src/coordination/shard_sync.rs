@@ -10,7 +10,7 @@ use super::Context;
 use crate::{
     error::WorkerError,
     event::Event,
-    kinesis::{KinesisError, KinesisErrorKind, Shard, StreamIdentity},
+    kinesis::{KinesisError, Shard, StreamIdentity},
     lease::{
         Conditional, Lease,
         store::{Addition, StoreError},
@@ -93,7 +93,7 @@ async fn complete_leases(
 /// Lists shards, again and again while throttled.
 pub(crate) async fn list(stream: &Stream, for_initial_position: bool) -> Result<Vec<Shard>, KinesisError> {
     let position = for_initial_position.then_some(&stream.initial_position);
-    (|| stream.kinesis.list_shards(position)).retry(backoff()).when(is_transient).await
+    (|| stream.kinesis.list_shards(position)).retry(backoff()).when(KinesisError::may_pass).await
 }
 
 /// Waits while the stream is being created.
@@ -101,7 +101,7 @@ pub(crate) async fn wait_until_active(stream: &Stream) -> Result<StreamIdentity,
     /// Between looks at a stream that is being created.
     const POLL: Duration = Duration::from_secs(1);
     loop {
-        let described = (|| stream.kinesis.describe()).retry(backoff()).when(is_transient).await;
+        let described = (|| stream.kinesis.describe()).retry(backoff()).when(KinesisError::may_pass).await;
         let found = described.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
         if found.active {
             return Ok(found.identity);
@@ -109,10 +109,6 @@ pub(crate) async fn wait_until_active(stream: &Stream) -> Result<StreamIdentity,
         tracing::info!(stream = stream.given, "waiting for the stream to become active");
         tokio::time::sleep(POLL).await;
     }
-}
-
-fn is_transient(error: &KinesisError) -> bool {
-    matches!(error.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
 }
 
 /// Up to 8 tries within about 20 s.

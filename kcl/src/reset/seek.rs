@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     checkpoint::{Checkpoint, Position},
-    kinesis::{Kinesis, KinesisError, KinesisErrorKind, KinesisRecord, Records, StartAt},
+    kinesis::{Kinesis, KinesisError, KinesisRecord, Records, StartAt},
     logic::{
         deaggregate::deaggregate,
         seek::{Next, Seek},
@@ -111,9 +111,7 @@ async fn tried<'a, T>(call: impl Fn() -> BoxFuture<'a, Result<T, KinesisError>>)
     let mut pauses = PAUSES_MILLIS.into_iter();
     loop {
         match (call().await, pauses.next()) {
-            (Err(error), Some(pause))
-                if matches!(error.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other) =>
-            {
+            (Err(error), Some(pause)) if error.may_pass() => {
                 sleep(Duration::from_millis(pause).mul_f64(0.5 + 0.5 * fastrand::f64())).await;
                 drop(error);
             }

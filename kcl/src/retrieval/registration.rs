@@ -77,7 +77,7 @@ impl Registration {
             return Err(refused.error());
         }
         let name = fan_out.name(&context.settings.application);
-        match (|| establish(context, stream, name)).retry(backoff()).when(is_transient).await {
+        match (|| establish(context, stream, name)).retry(backoff()).when(KinesisError::may_pass).await {
             Ok(arn) => Ok(Arc::clone(state.arn.insert(arn))),
             Err(error) => {
                 state.refused = Some(Refused::now(&error));
@@ -131,10 +131,6 @@ async fn establish(context: &Context, stream: &Stream, name: &str) -> Result<Arc
     }
     let source = format!("consumer {name} is not active after {LOOKS} looks").into();
     Err(KinesisError { kind: KinesisErrorKind::InUse, action: "kinesis:DescribeStreamConsumer", source })
-}
-
-fn is_transient(error: &KinesisError) -> bool {
-    matches!(error.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
 }
 
 /// Up to 8 tries within about 30 s.
