@@ -161,6 +161,7 @@ async fn measure_bare_calls() -> Result<(), BoxError> {
         calls.spawn(bare_renewals(dynamodb.clone(), shard_id));
     }
     report_cost(BARE_CALLS).await?;
+    assert!(calls.try_join_next().is_none(), "a call failed");
     calls.abort_all();
     Ok(())
 }
@@ -169,6 +170,7 @@ async fn bare_reads(kinesis: aws_sdk_kinesis::Client, shard_id: String) -> Resul
     let latest = aws_sdk_kinesis::types::ShardIteratorType::Latest;
     let open = kinesis.get_shard_iterator().stream_name("idle").shard_id(shard_id).shard_iterator_type(latest);
     let mut iterator = open.send().await?.shard_iterator;
+    sleep(USUAL.1.mul_f64(fastrand::f64())).await; // spread over time, as a worker's calls are
     while let Some(next) = iterator {
         sleep(USUAL.1).await;
         iterator = kinesis.get_records().shard_iterator(next).send().await?.next_shard_iterator;
@@ -178,6 +180,7 @@ async fn bare_reads(kinesis: aws_sdk_kinesis::Client, shard_id: String) -> Resul
 
 async fn bare_renewals(dynamodb: aws_sdk_dynamodb::Client, shard_id: String) -> Result<(), BoxError> {
     use aws_sdk_dynamodb::types::AttributeValue;
+    sleep((USUAL.0 / RENEWALS).mul_f64(fastrand::f64())).await;
     loop {
         sleep(USUAL.0 / RENEWALS).await;
         let update = dynamodb.update_item().table_name("idle").key("leaseKey", AttributeValue::S(shard_id.clone()));
