@@ -89,7 +89,7 @@ pub(crate) struct Settings {
     pub(crate) replay: Option<Window>,
 }
 
-/// Builds a [`Worker`]. Get one from [`Worker::builder`].
+/// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
 #[derive(Debug, Clone)]
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
