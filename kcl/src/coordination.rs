@@ -4,7 +4,7 @@
 //! lease a [`keeper`] (renews it, writes its checkpoints, learns of its loss or handoff).
 //! On the leader only: [`assigner`], which scans the table, has missing leases created ([`auditor`], [`shard_sync`]),
 //! gives leases to workers and deletes leases of ended shards.
-//! Which streams there are: [`catalog`].
+//! Which streams there are: [`catalog`]. What is checked before a worker joins: [`entry`].
 
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ pub(crate) mod assigner;
 pub(crate) mod auditor;
 pub(crate) mod catalog;
 pub(crate) mod discovery;
+pub(crate) mod entry;
 pub(crate) mod keeper;
 pub(crate) mod leader;
 pub(crate) mod membership;

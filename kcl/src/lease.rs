@@ -118,6 +118,14 @@ impl Lease {
         }
     }
 
+    /// For all that is logged of the shard's processing.
+    pub(crate) fn span(&self) -> tracing::Span {
+        match &self.stream {
+            Some(stream) => tracing::info_span!("kcl.shard", stream_id = %stream, shard_id = %self.shard_id),
+            None => tracing::info_span!("kcl.shard", shard_id = %self.shard_id),
+        }
+    }
+
     /// Key of the lease of another shard of the same stream.
     pub(crate) fn sibling_key(&self, shard_id: &ShardId) -> LeaseKey {
         LeaseKey::of(self.stream.as_ref(), shard_id)

@@ -73,7 +73,7 @@
 //! | `stream` | a stream that the worker reads |
 //! | `processor`, `checkpointer`, `record` | what applications implement and are given |
 //! | `metrics`, `metrics/*` | what is recorded of coordination and consumption |
-//! | `coordination/*` | one loop each: membership, leader, assigner, auditor, discovery, keeper; catalog of streams |
+//! | `coordination/*` | one loop each: membership, leader, assigner, auditor, discovery, keeper; entry checks, catalog of streams |
 //! | `for_each`, `shard_streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
 //! | `handle`, `shard_status` | a worker on a task of its own, and what its shards are doing |
 //! | `shard`, `shard/*` | one task per lease: run and feed processors, end a shard, contain failures |

@@ -26,6 +26,3 @@ pub(crate) mod table_migration;
 pub(crate) mod throughput;
 pub(crate) mod utilization;
 pub(crate) mod window;
-
-#[cfg(test)]
-mod purity;

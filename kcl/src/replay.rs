@@ -13,11 +13,11 @@ use std::{
 
 use kpl::ShardId;
 use tokio::{
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, error};
 
 use crate::{
     config::WorkerBuilder,
@@ -33,6 +33,7 @@ use crate::{
     processor::ProcessorFactory,
     shard::ShardTask,
     stream::{Stream, StreamId},
+    worker::{STOP_MARGIN, propagate},
 };
 
 /// In memory nobody waits for a lease to expire, and a process that was suspended is to go on.
@@ -40,8 +41,6 @@ const LEASE_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Looks at a listing that contradicts itself, while a resharding is under way, and the pause between them.
 const LISTINGS: u32 = 30;
 const LISTING_PAUSE: Duration = Duration::from_secs(1);
-/// What a stop may take beyond the time given to processors.
-const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 impl WorkerBuilder {
     /// Makes the worker a replay: it processes the records that arrived from the window's start on and before its end, by
@@ -194,7 +193,7 @@ impl<F: ProcessorFactory> Replay<F> {
         }
         self.started.insert(lease.key.clone());
         let Some(lease) = self.context.store.get(&lease.key).await? else { return Ok(()) };
-        let span = info_span!("kcl.shard", shard_id = %lease.shard_id);
+        let span = lease.span();
         let (context, factory) = (Arc::clone(&self.context), Arc::clone(&self.factory));
         self.shards.spawn(ShardTask::run(context, factory, lease, self.shards_stop.clone()).instrument(span));
         Ok(())
@@ -220,12 +219,5 @@ impl<F: ProcessorFactory> Replay<F> {
         if drained.await.is_err() {
             error!(shards = self.shards.len(), "processors did not stop in time");
         }
-    }
-}
-
-/// A panic of the library's own must not go unnoticed.
-fn propagate(failure: JoinError) {
-    if let Ok(panic) = failure.try_into_panic() {
-        std::panic::resume_unwind(panic);
     }
 }

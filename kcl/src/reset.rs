@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     checkpoint::Checkpoint,
     config::{InitialPosition, WorkerBuilder},
-    coordination::{Context, catalog::Catalog, shard_sync},
+    coordination::{Context, catalog::Catalog, entry, shard_sync},
     error::WorkerError,
     event::Events,
     lease::{
@@ -150,18 +150,11 @@ impl Resetting {
             return Err(ResetError::WhichStream);
         }
         context.store.find_layout().await?;
-        if !context.store.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
-            let reason = "its leases are of an application of one stream, or of several, unlike this one".to_owned();
-            return Err(WorkerError::ForeignFleet { table: context.settings.table.clone(), reason }.into());
-        }
+        entry::check_kind(context).await?;
         if let Catalog::One(stream) = &context.catalog
             && context.store.fleet_version().await? != FleetVersion::Unknown
         {
-            let stream = shard_sync::wait_until_active(stream).await?;
-            let noted = context.store.claim_stream(&stream).await?;
-            if noted != stream {
-                return Err(WorkerError::other_stream(&context.settings.table, &stream, &noted).into());
-            }
+            entry::claim(context, &shard_sync::wait_until_active(stream).await?).await?;
         }
         Ok(streams)
     }

@@ -1,4 +1,12 @@
-//! What concerns the crate as a whole: the lease protocol explored exhaustively, and whole fleets simulated.
+//! Tests of the whole crate.
+
+use tokio::time::Instant;
 
 mod model;
+mod purity;
 mod simulation;
+
+/// For tests of `logic`, which takes times and asks no clock; tokio's Instant has no other beginning.
+pub(crate) fn some_time() -> Instant {
+    Instant::now()
+}

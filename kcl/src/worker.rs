@@ -20,15 +20,12 @@ use tracing::{Instrument as _, error, info_span};
 use crate::{
     config::{Settings, StreamSource, WorkerBuilder},
     coordination::{
-        Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, leader::Leader, membership::Membership,
-        shard_sync, watchdog,
+        Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, entry, leader::Leader,
+        membership::Membership, watchdog,
     },
     error::WorkerError,
     event::{Event, Events},
-    lease::{
-        Lease, LeaseKey,
-        store::{FleetVersion, LeaseStore},
-    },
+    lease::{Lease, LeaseKey, store::LeaseStore},
     processor::ProcessorFactory,
     replay,
     shard::ShardTask,
@@ -41,7 +38,7 @@ const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 /// What leaving the fleet may take before the shards are stopped all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a stop may take beyond the time given to processors.
-const STOP_MARGIN: Duration = Duration::from_secs(10);
+pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// Processes shards of a stream together with the other workers of the application.
 #[must_use = "a worker does nothing until it is run"]
@@ -114,7 +111,7 @@ impl<F: ProcessorFactory> Worker<F> {
         tokio::pin!(stop);
         tokio::select! {
             () = &mut stop => return Ok(()),
-            entered = enter(&self.context) => {
+            entered = entry::enter(&self.context) => {
                 self.context.metrics.initialized(entered.is_ok());
                 entered?;
             }
@@ -129,79 +126,6 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 }
 
-/// Checks, before anything is changed, that stream and lease table can be used.
-async fn enter(context: &Context) -> Result<(), WorkerError> {
-    match &context.catalog {
-        Catalog::One(stream) => {
-            let stream = shard_sync::wait_until_active(stream).await?;
-            enter_table(context).await?;
-            let noted = context.store.claim_stream(&stream).await?;
-            if noted != stream {
-                return Err(WorkerError::other_stream(&context.settings.table, &stream, &noted));
-            }
-            Ok(())
-        }
-        Catalog::Several(several) => {
-            let listing = several.resolve(&context.events).await;
-            // One that is missing must not keep the others waiting; if all are, it is the configuration that is wrong.
-            match listing.failed.into_iter().next() {
-                Some((stream, error)) if listing.streams.is_empty() && !error.may_pass() => {
-                    Err(WorkerError::of_stream(&stream, error))
-                }
-                _ => enter_table(context).await,
-            }
-        }
-    }
-}
-
-async fn enter_table(context: &Context) -> Result<(), WorkerError> {
-    context.store.find_layout().await?;
-    context.store.prepare().await?;
-    declare(context).await?;
-    if context.store.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
-        return Ok(());
-    }
-    let (theirs, ours) = match &context.catalog {
-        Catalog::One(_) => ("several streams", "one"),
-        Catalog::Several(_) => ("one stream", "several"),
-    };
-    let reason = format!("its leases are of an application of {theirs}, and this one is of {ours}");
-    Err(foreign(context, reason))
-}
-
-/// Makes sure that the table belongs to a fleet of KCL 3.x.
-async fn declare(context: &Context) -> Result<(), WorkerError> {
-    if check_version(context).await? {
-        return Ok(());
-    }
-    let me = &context.settings.worker_id;
-    let leases = context.store.scan().await?.leases;
-    if leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me)) {
-        let reason = "it has owned leases and no migration state, as KCL 2.x leaves it".to_owned();
-        return Err(foreign(context, reason));
-    }
-    // False: another worker declared it meanwhile; look what it declared.
-    if !context.store.declare_v3(me, context.clock.millis()).await? {
-        check_version(context).await?;
-    }
-    Ok(())
-}
-
-/// Whether the fleet is declared to be of KCL 3.x; an error if it is of something else.
-async fn check_version(context: &Context) -> Result<bool, WorkerError> {
-    match context.store.fleet_version().await? {
-        FleetVersion::Unknown => Ok(false),
-        FleetVersion::V3 | FleetVersion::V3WithRollback => Ok(true),
-        FleetVersion::Other(state) => {
-            Err(foreign(context, format!("its migration state is {state}, only KCL 3.x is supported")))
-        }
-    }
-}
-
-fn foreign(context: &Context, reason: String) -> WorkerError {
-    WorkerError::ForeignFleet { table: context.settings.table.clone(), reason }
-}
-
 /// Follows the fleet to one table. Ends with an error if the operator takes it back to KCL 2.x. Handles: time to look,
 /// cancellation.
 async fn watch_version(context: Arc<Context>, stop: CancellationToken) -> Result<(), WorkerError> {
@@ -211,7 +135,7 @@ async fn watch_version(context: Arc<Context>, stop: CancellationToken) -> Result
             Ok(false) => {}
             Err(error) => context.table_failed(&error),
         }
-        match check_version(&context).await {
+        match entry::check_version(&context).await {
             Err(WorkerError::LeaseTable(error)) => context.table_failed(&error),
             Err(error) => return Err(error),
             Ok(_) => {}
@@ -280,10 +204,7 @@ impl<F: ProcessorFactory> Running<F> {
             return;
         }
         let key = lease.key.clone();
-        let span = match &lease.stream {
-            Some(stream) => info_span!("kcl.shard", stream_id = %stream, shard_id = %lease.shard_id),
-            None => info_span!("kcl.shard", shard_id = %lease.shard_id),
-        };
+        let span = lease.span();
         let (context, factory) = (Arc::clone(&self.context), Arc::clone(&self.factory));
         let task = ShardTask::run(context, factory, lease, self.shards_stop.clone());
         let id = self.shards.spawn(task.instrument(span)).id();
@@ -346,7 +267,7 @@ async fn done(task: impl Future<Output = ()>) -> Result<(), WorkerError> {
 }
 
 /// A panic of the library's own must not go unnoticed.
-fn propagate(failure: JoinError) {
+pub(crate) fn propagate(failure: JoinError) {
     if let Ok(panic) = failure.try_into_panic() {
         std::panic::resume_unwind(panic);
     }

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_leases_age_counts_from_the_last_change_of_its_counter() {
-        let (mut view, start, key) = (FleetView::default(), Instant::now(), LeaseKey::from("shardId-000000000000"));
+        let (mut view, start, key) =
+            (FleetView::default(), crate::tests::some_time(), LeaseKey::from("shardId-000000000000"));
         let second = Duration::from_secs(1);
 
         view.observe(&scan(1), start, 0);
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_worker_whose_clock_is_wrong_is_active_once_its_item_changes() {
-        let (mut view, start) = (FleetView::default(), Instant::now() + 10 * ACTIVE_WINDOW);
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time() + 10 * ACTIVE_WINDOW);
 
         view.observe(&reported_at(1_000, Some("a")), start, 9_000);
         assert!(view.active_workers(start).is_empty());
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_new_leader_counts_no_worker_that_has_missed_a_report_until_the_next() {
-        let start = Instant::now() + 10 * ACTIVE_WINDOW;
+        let start = crate::tests::some_time() + 10 * ACTIVE_WINDOW;
         for (instance, interval) in [(Some("a"), 10), (None, 30)] {
             let active = |age: u64| {
                 let mut view = FleetView::default();
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_let_a_lease_expire_is_active_again_when_its_item_changes() {
-        let (mut view, start, second) = (FleetView::default(), Instant::now(), Duration::from_secs(1));
+        let (mut view, start, second) = (FleetView::default(), crate::tests::some_time(), Duration::from_secs(1));
         let reported = |w, v| {
             let of = |id: &str, seconds| {
                 let worker = reported_at(seconds, Some(id)).workers.remove(0);
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_silent_worker_stops_being_active_and_a_java_worker_has_a_minute() {
-        let start = Instant::now();
+        let start = crate::tests::some_time();
         let silence = REPORT_INTERVAL * MISSED_REPORTS;
         for (instance, active) in [(Some("a"), 0), (None, 1)] {
             let mut view = FleetView::default();

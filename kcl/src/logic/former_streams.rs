@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_deleted_once_it_has_been_missing_for_the_wait() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         let rule = FormerStreams::DeleteAfter(HOUR);
         missing.observe(&[stream("a"), stream("b")], &listed(&["b"], &[]), start);
         assert_eq!(missing.due(&rule, exists, start + HOUR - Duration::from_secs(1)), []);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn listing_it_again_ends_the_wait() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         missing.observe(&[stream("a")], &listed(&[], &[]), start);
         missing.observe(&[stream("a")], &listed(&["a"], &[]), start + HOUR / 2);
         missing.observe(&[stream("a")], &listed(&[], &[]), start + HOUR);
@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn a_stream_listed_by_name_whose_id_is_unknown_is_not_missing() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         missing.observe(&[stream("a")], &listed(&[], &["a"]), start);
         assert_eq!(missing.due(&FormerStreams::DeleteAfter(Duration::ZERO), |_| true, start + HOUR), []);
     }
 
     #[test]
     fn a_stream_that_was_created_again_leaves_its_former_self_missing() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         let former = StreamId::from("1:a:6");
         missing.observe(&[former.clone(), stream("a")], &listed(&["a"], &[]), start);
         assert_eq!(missing.due(&FormerStreams::DeleteAfter(HOUR), exists, start + HOUR), [former]);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_any_more_goes_at_once_unless_leases_are_kept() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         missing.observe(&[stream("a"), stream("b")], &listed(&[], &[]), start);
         let gone = |which: &StreamId| *which == stream("a");
         assert_eq!(missing.due(&FormerStreams::DeleteAfter(HOUR), gone, start), [stream("a")]);
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn only_named_streams_go_if_streams_are_named() {
-        let (mut missing, start) = (Missing::default(), Instant::now());
+        let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         missing.observe(&[stream("a"), stream("b")], &listed(&[], &[]), start);
         let rule = FormerStreams::DeleteNamed { streams: vec![stream("b"), stream("c")], after: HOUR };
         assert_eq!(missing.due(&rule, exists, start + HOUR), [stream("b")]);

@@ -96,7 +96,7 @@ mod tests {
     const DURATION: Duration = Duration::from_secs(10);
 
     fn start() -> Instant {
-        Instant::now()
+        crate::tests::some_time()
     }
 
     fn lock(owner: &str, version: &str) -> LockItem {

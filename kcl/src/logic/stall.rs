@@ -63,7 +63,7 @@ mod tests {
 
     /// The stall of a shard that began at `start`, `seconds` later.
     fn after(seconds: u64, phase: ShardPhase, change: impl FnOnce(&mut Activity, Instant)) -> Option<Stall> {
-        let start = Instant::now();
+        let start = crate::tests::some_time();
         let mut activity = Activity::beginning(start);
         change(&mut activity, start);
         activity.stall(phase, 3, start + Duration::from_secs(seconds), PATIENCE)

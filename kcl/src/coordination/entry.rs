@@ -1,0 +1,88 @@
+//! SHELL: what is made sure of before anything is changed: that the streams can be read, and that the lease table is that of
+//! a fleet which this application may join.
+
+use super::{Context, catalog::Catalog, shard_sync};
+use crate::{error::WorkerError, kinesis::StreamIdentity, lease::store::FleetVersion};
+
+/// Before a worker joins.
+pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
+    match &context.catalog {
+        Catalog::One(stream) => {
+            let stream = shard_sync::wait_until_active(stream).await?;
+            enter_table(context).await?;
+            claim(context, &stream).await
+        }
+        Catalog::Several(several) => {
+            let listing = several.resolve(&context.events).await;
+            // One that is missing must not keep the others waiting; if all are, it is the configuration that is wrong.
+            match listing.failed.into_iter().next() {
+                Some((stream, error)) if listing.streams.is_empty() && !error.may_pass() => {
+                    Err(WorkerError::of_stream(&stream, error))
+                }
+                _ => enter_table(context).await,
+            }
+        }
+    }
+}
+
+async fn enter_table(context: &Context) -> Result<(), WorkerError> {
+    context.store.find_layout().await?;
+    context.store.prepare().await?;
+    declare(context).await?;
+    check_kind(context).await
+}
+
+/// Whether the table's leases are of an application of one stream, or of several, like this one.
+pub(crate) async fn check_kind(context: &Context) -> Result<(), WorkerError> {
+    if context.store.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
+        return Ok(());
+    }
+    let (theirs, ours) = match &context.catalog {
+        Catalog::One(_) => ("several streams", "one"),
+        Catalog::Several(_) => ("one stream", "several"),
+    };
+    let reason = format!("its leases are of an application of {theirs}, and this one is of {ours}");
+    Err(foreign(context, reason))
+}
+
+/// Notes the only stream in the table, which must be declared, or finds that another is noted there.
+pub(crate) async fn claim(context: &Context, stream: &StreamIdentity) -> Result<(), WorkerError> {
+    let noted = context.store.claim_stream(stream).await?;
+    if noted == *stream {
+        return Ok(());
+    }
+    Err(WorkerError::other_stream(&context.settings.table, stream, &noted))
+}
+
+/// Makes sure that the table belongs to a fleet of KCL 3.x.
+async fn declare(context: &Context) -> Result<(), WorkerError> {
+    if check_version(context).await? {
+        return Ok(());
+    }
+    let me = &context.settings.worker_id;
+    let leases = context.store.scan().await?.leases;
+    if leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me)) {
+        let reason = "it has owned leases and no migration state, as KCL 2.x leaves it".to_owned();
+        return Err(foreign(context, reason));
+    }
+    // False: another worker declared it meanwhile; look what it declared.
+    if !context.store.declare_v3(me, context.clock.millis()).await? {
+        check_version(context).await?;
+    }
+    Ok(())
+}
+
+/// Whether the fleet is declared to be of KCL 3.x; an error if it is of something else.
+pub(crate) async fn check_version(context: &Context) -> Result<bool, WorkerError> {
+    match context.store.fleet_version().await? {
+        FleetVersion::Unknown => Ok(false),
+        FleetVersion::V3 | FleetVersion::V3WithRollback => Ok(true),
+        FleetVersion::Other(state) => {
+            Err(foreign(context, format!("its migration state is {state}, only KCL 3.x is supported")))
+        }
+    }
+}
+
+fn foreign(context: &Context, reason: String) -> WorkerError {
+    WorkerError::ForeignFleet { table: context.settings.table.clone(), reason }
+}
