@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, Wake},
 };
 
@@ -14,6 +14,7 @@ pub(crate) use self::slots::Slots;
 use self::slots::{Resolver, Waiter};
 use crate::{
     Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure, kinesis::Stored,
+    locked::locked,
 };
 
 mod slots;
@@ -108,7 +109,7 @@ struct Signal(Mutex<Option<oneshot::Sender<()>>>);
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(sender) = locked(&self.0).take() {
             let _ = sender.send(()); // nobody waits any more
         }
     }

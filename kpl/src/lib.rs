@@ -130,6 +130,8 @@ mod event;
 #[cfg(feature = "producer")]
 pub mod kinesis;
 #[cfg(feature = "producer")]
+mod locked;
+#[cfg(feature = "producer")]
 mod logic;
 #[cfg(feature = "producer")]
 mod pipeline;

@@ -11,7 +11,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -26,6 +26,7 @@ use crate::{
     config::{Config, MAX_RECORD_BYTES},
     delivery::Slots,
     kinesis::{Kinesis, Stream},
+    locked::locked,
     pipeline::{self, COMMANDS, Command},
     space::Space,
 };
@@ -285,11 +286,6 @@ impl fmt::Debug for Streams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streams").field("config", &self.context.config).finish_non_exhaustive()
     }
-}
-
-/// The data is whole even when a thread has panicked between two of its changes.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Poll, Waker},
 };
 
 use super::Outcome;
+use crate::locked::locked;
 
 /// Slots of a chunk. One that is held pins its chunk, of about 1 KiB.
 const SLOTS: usize = 32;
@@ -123,11 +124,6 @@ impl Waiter {
         let before = std::mem::replace(&mut *self.0.slot(), Slot::Done);
         drop(before); // outside of the lock
     }
-}
-
-/// The data is whole even when a thread has panicked between two of its changes.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
