@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
-use crate::{UserRecord, aggregated::AGGREGATE_PARTITION_KEY};
+use crate::aggregated::AGGREGATE_PARTITION_KEY;
 
 /// Most bytes of one Kinesis record, data and partition key together, that a stream can be configured for.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
@@ -71,10 +71,10 @@ pub enum AggregateKey {
 }
 
 impl AggregateKey {
-    /// Bytes of the partition key of an aggregate that begins with `first`.
-    pub(crate) fn bytes(self, first: &UserRecord) -> usize {
+    /// Bytes of the partition key of an aggregate whose first record has the partition key `first`.
+    pub(crate) fn bytes(self, first: &str) -> usize {
         match self {
-            Self::FirstRecord => first.partition_key().len(),
+            Self::FirstRecord => first.len(),
             Self::Constant | Self::Spread => self.max_bytes(),
         }
     }

@@ -7,17 +7,17 @@ use std::{
     task::{Context, Poll, Wake},
 };
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
-pub(crate) use self::slots::Slots;
-use self::slots::{Resolver, Waiter};
-use crate::{
-    Attempt, DeliveryError, DeliveryErrorKind, SequenceNumber, ShardId, UserRecord, error::Failure, kinesis::Stored,
-    locked::locked,
+use self::slots::Waiter;
+pub(crate) use self::{
+    slots::Slots,
+    ticket::{Prepared, Ticket},
 };
+use crate::{Attempt, DeliveryError, SequenceNumber, ShardId, kinesis::Stored, locked::locked};
 
 mod slots;
+mod ticket;
 
 /// Resolves when a record is stored, or is not going to be.
 ///
@@ -131,104 +131,5 @@ impl Drop for Delivery {
         if let Some(waiter) = self.waiter.take() {
             waiter.abandon();
         }
-    }
-}
-
-/// A record that was checked and is about to be accepted.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    /// As it is to be sent.
-    pub(crate) record: UserRecord,
-    /// The data as they were put, if they are sent encoded. Boxed, because most are not.
-    original: Option<Box<Bytes>>,
-}
-
-impl Prepared {
-    pub(crate) fn new(record: UserRecord) -> Self {
-        Self { record, original: None }
-    }
-
-    pub(crate) fn encoded(mut record: UserRecord, data: Bytes) -> Self {
-        let original = record.replace_data(data);
-        Self { record, original: Some(Box::new(original)) }
-    }
-
-    /// What the record takes up in the buffer.
-    pub(crate) fn space_bytes(&self) -> usize {
-        self.record.size_bytes() + self.original.as_ref().map_or(0, |original| original.len())
-    }
-
-    /// The record, as it was put.
-    pub(crate) fn into_record(mut self) -> UserRecord {
-        if let Some(original) = self.original {
-            self.record.replace_data(*original);
-        }
-        self.record
-    }
-}
-
-/// A record on its way and the duty to resolve its [`Delivery`]. Dropping the ticket resolves it as abandoned, so that
-/// nothing is lost silently, whatever happens to its owner.
-#[derive(Debug)]
-pub(crate) struct Ticket(Option<Open>);
-
-#[derive(Debug)]
-struct Open {
-    prepared: Prepared,
-    resolver: Resolver,
-}
-
-impl Ticket {
-    pub(crate) fn new(prepared: Prepared, slots: &Slots) -> (Self, Delivery) {
-        let (resolver, waiter) = slots.take();
-        (Self(Some(Open { prepared, resolver })), Delivery { waiter: Some(waiter) })
-    }
-
-    pub(crate) fn resolve(mut self, outcome: Result<Receipt, Box<Failure>>) {
-        self.close(outcome);
-    }
-
-    /// What the record takes up in the buffer.
-    pub(crate) fn space_bytes(&self) -> usize {
-        self.open().prepared.space_bytes()
-    }
-
-    fn open(&self) -> &Open {
-        self.0.as_ref().expect("a ticket holds its record until it is resolved")
-    }
-
-    fn close(&mut self, outcome: Result<Receipt, Box<Failure>>) {
-        let Some(Open { prepared, resolver }) = self.0.take() else { return };
-        resolver.resolve(outcome.map_err(|failure| DeliveryError::new(*failure, prepared.into_record())));
-    }
-}
-
-impl AsRef<UserRecord> for Ticket {
-    fn as_ref(&self) -> &UserRecord {
-        &self.open().prepared.record
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.0.is_some() {
-            self.close(Err(Failure::unattempted(DeliveryErrorKind::Abandoned).into()));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
-        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &Slots::new());
-
-        drop(ticket);
-
-        let error = delivery.await.expect_err("abandoned");
-        assert_eq!(error.kind(), &DeliveryErrorKind::Abandoned);
-        assert_eq!(error.into_record(), UserRecord::new("k", "v"));
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use md5::{Digest as _, Md5};
 
+use crate::digest::{LANES, digest_each};
+
 /// A point of the hash key space, 0 to 2^128 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashKey(pub u128);
@@ -17,6 +19,12 @@ impl HashKey {
     /// The hash key that Kinesis derives from a partition key: MD5 of its UTF-8 bytes, read as a big-endian integer.
     pub fn of_partition_key(partition_key: &str) -> Self {
         Self(u128::from_be_bytes(Md5::digest(partition_key).into()))
+    }
+
+    /// The hash keys of up to [`LANES`] partition keys, for less than it takes to hash one after the other. Those beyond
+    /// are of no meaning.
+    pub(crate) fn of_each_partition_key(partition_keys: &[&[u8]]) -> [Self; LANES] {
+        digest_each(partition_keys).map(|digest| Self(u128::from_be_bytes(digest)))
     }
 }
 

@@ -111,6 +111,7 @@
 #![cfg_attr(not(feature = "producer"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod aggregated;
+mod digest;
 pub mod hash_key;
 pub mod id;
 mod record;
@@ -130,6 +131,8 @@ mod event;
 #[cfg(feature = "producer")]
 pub mod kinesis;
 #[cfg(feature = "producer")]
+mod line;
+#[cfg(feature = "producer")]
 mod locked;
 #[cfg(feature = "producer")]
 mod logic;
@@ -137,6 +140,8 @@ mod logic;
 mod pipeline;
 #[cfg(feature = "producer")]
 mod producer;
+#[cfg(feature = "producer")]
+mod queue;
 #[cfg(feature = "producer")]
 mod sink;
 #[cfg(feature = "producer")]

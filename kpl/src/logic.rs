@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Put -> lanes (shard_map predicts the shard) -> aggregator -> collector (limiter permitting) -> Send
-//! Responded -> retrier -> Resolve | back to the lane | wait for the shard map
+//! Responded -> retrier -> Deliver | Fail | back to the lane | wait for the shard map
 //! ```
 //!
 //! A *lane* is what waits for one shard. A lane whose records are in flight sends nothing more until the answer is
@@ -17,17 +17,18 @@ pub(crate) mod description;
 pub(crate) mod engine;
 pub(crate) mod lanes;
 pub(crate) mod limiter;
+pub(crate) mod packed;
 pub(crate) mod pending;
 pub(crate) mod retrier;
 pub(crate) mod shard_map;
 
 use std::time::Duration;
 
+use self::pending::{Detach, KinesisRecord};
 use crate::{
     Event, HashKey, ShardId,
-    delivery::Receipt,
     error::Failure,
-    kinesis::{Entry, EntryResult, KinesisError, Shard, StreamSummary},
+    kinesis::{Entry, EntryResult, KinesisError, Shard, Stored, StreamSummary},
 };
 
 /// What happens to the engine.
@@ -49,15 +50,17 @@ pub(crate) enum Input<T> {
 
 /// What is to be done.
 #[derive(Debug)]
-pub(crate) enum Action<T> {
+pub(crate) enum Action<T: Detach> {
     /// Call PutRecords, answer with [`Input::Responded`].
     Send { id: BatchId, entries: Vec<Entry>, shapes: Vec<Shape> },
     /// Call ListShards and, to `describe` the stream, DescribeStreamSummary; answer with [`Input::ShardsListed`].
     ListShards { describe: bool },
     /// Accept no records that are longer, data and partition key together.
     LimitRecords { max_bytes: usize },
-    /// Tell the caller what became of a record.
-    Resolve { ticket: T, outcome: Result<Receipt, Box<Failure>> },
+    /// Tell the callers that a Kinesis record is stored, and all its user records.
+    Deliver { record: KinesisRecord<T>, stored: Stored },
+    /// Tell the caller that a user record is not stored, and is not going to be.
+    Fail { ticket: T, failure: Box<Failure> },
     /// Everything that was put before a flush is resolved. Flushes complete in the order they came.
     Flushed,
     /// Tell the application.

@@ -9,13 +9,13 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     pin::pin,
-    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use futures::FutureExt as _;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
@@ -25,52 +25,25 @@ use self::metering::Metering;
 use crate::{
     Event, HashKey,
     delivery::Ticket,
-    kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stream},
-    logic::{Action, BatchId, Input, Shape, engine::Engine},
-    streams::{Context, Intake, Status},
+    digest::LANES,
+    kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stored, Stream},
+    logic::{Action, BatchId, Input, Shape, engine::Engine, pending::KinesisRecord},
+    queue::{Command, Receiver},
+    space::Load,
+    streams::{Context, Status},
 };
-
-/// Commands that may be on their way to the task. Filled by puts that come faster than the task takes them; then puts
-/// wait here.
-pub(crate) const COMMANDS: usize = 4096;
-/// Commands that the task takes at a time.
-const COMMANDS_AT_A_TIME: usize = 256;
-
-/// What a producer asks of its task.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Put { ticket: Ticket, hash_key: HashKey },
-    Flush { done: oneshot::Sender<()> },
-}
 
 /// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);
 
 /// Takes what is sent to a stream, until [`Pipeline::run`] ends.
-pub(crate) async fn run(
-    intake: Weak<Intake>,
-    stream: Stream,
-    mut receiver: mpsc::Receiver<Command>,
-    context: Arc<Context>,
-) {
-    if context.closing.is_cancelled() {
-        receiver.close();
-    }
-    let mut commands = Vec::with_capacity(COMMANDS_AT_A_TIME);
-    if receiver.recv_many(&mut commands, COMMANDS_AT_A_TIME).await > 0 {
-        let mut pipeline = Pipeline::new(intake, stream, receiver, context);
-        pipeline.commanded(&mut commands);
-        pipeline.run().await;
-    }
+pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) {
+    Pipeline::new(stream, commands, status, context).run().await;
 }
 
 /// See [`Pipeline::run`].
 struct Pipeline {
-    /// Gone when all handles of the producer are.
-    intake: Weak<Intake>,
-    commands: mpsc::Receiver<Command>,
-    /// Commands received so far.
-    received: u64,
+    commands: Receiver,
     engine: Engine<Ticket>,
     stream: Stream,
     context: Arc<Context>,
@@ -82,18 +55,15 @@ struct Pipeline {
     /// When something happened last.
     active: Instant,
     metering: Option<Metering>,
-    status: Option<Arc<Status>>,
+    status: Arc<Status>,
 }
 
 impl Pipeline {
-    fn new(intake: Weak<Intake>, stream: Stream, commands: mpsc::Receiver<Command>, context: Arc<Context>) -> Self {
+    fn new(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Self {
         let active = Instant::now();
         let metering = Metering::new(&stream, context.config.metrics_granularity);
-        let status = intake.upgrade().map(|intake| intake.status.clone());
         Self {
-            intake,
             commands,
-            received: 0,
             engine: Engine::new(&context.config, fastrand::u64(..), active.into_std()),
             stream,
             context,
@@ -117,7 +87,7 @@ impl Pipeline {
     /// Ends when it was idle, or when the producer was shut down or all its handles are gone and every record is
     /// resolved. If it ends earlier with the runtime or by a panic, records resolve as they are dropped.
     async fn run(mut self) {
-        let mut commands = Vec::with_capacity(COMMANDS_AT_A_TIME);
+        let mut commands = Vec::new();
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut closing = pin!(self.context.closing.clone().cancelled_owned());
         let mut abandoning = pin!(self.context.abandoning.clone().cancelled_owned());
@@ -131,14 +101,12 @@ impl Pipeline {
                 timer.as_mut().reset(at);
             }
             tokio::select! {
-                _ = self.commands.recv_many(&mut commands, COMMANDS_AT_A_TIME), if self.open => {
-                    self.commanded(&mut commands);
-                }
+                () = self.commands.take(&mut commands), if self.open => self.commanded(&mut commands),
                 Some(answer) = self.calls.join_next() => self.answered(answer),
                 () = timer.as_mut(), if deadline.is_some() => {
                     if self.idle_until().is_none() {
                         self.engine.handle(Input::Tick, now());
-                    } else if self.park() {
+                    } else if self.commands.park() {
                         return;
                     }
                 }
@@ -156,39 +124,28 @@ impl Pipeline {
         idle.then(|| self.active + IDLE)
     }
 
-    /// Hands the receiver back; says whether that is the end.
-    fn park(&mut self) -> bool {
-        let Some(intake) = self.intake.upgrade() else { return false };
-        let (_, none) = mpsc::channel(1);
-        self.active = Instant::now();
-        match intake.park(std::mem::replace(&mut self.commands, none), self.received) {
-            Ok(()) | Err(None) => true,
-            Err(Some(commands)) => {
-                self.commands = commands;
-                false
-            }
-        }
-    }
-
     /// Takes commands; none means that no more will come.
     fn commanded(&mut self, commands: &mut Vec<Command>) {
         self.active = Instant::now();
         let now = self.active.into_std();
-        self.received += commands.len() as u64;
         if let Some(metering) = &self.metering {
-            let puts = commands.iter().filter(|command| matches!(command, Command::Put { .. }));
+            let puts = commands.iter().filter(|command| matches!(command, Command::Put(_)));
             metering.received(puts.count() as u64);
         }
         if commands.is_empty() {
             self.open = false;
             self.engine.handle(Input::Drain, now);
         }
-        for command in commands.drain(..) {
-            match command {
-                Command::Put { ticket, hash_key } => self.engine.handle(Input::Put { ticket, hash_key }, now),
-                Command::Flush { done } => {
-                    self.flushes.push_back(done);
-                    self.engine.handle(Input::Flush, now);
+        let mut left = commands.drain(..);
+        while !left.as_slice().is_empty() {
+            let hash_keys = hash_keys(left.as_slice());
+            for (hash_key, command) in hash_keys.into_iter().zip(left.by_ref()) {
+                match command {
+                    Command::Put(ticket) => self.engine.handle(Input::Put { ticket, hash_key }, now),
+                    Command::Flush(done) => {
+                        self.flushes.push_back(done);
+                        self.engine.handle(Input::Flush, now);
+                    }
                 }
             }
         }
@@ -207,23 +164,20 @@ impl Pipeline {
     }
 
     fn perform(&mut self) {
-        let mut resolved = Vec::new();
+        let mut resolved = Load::default();
         while let Some(action) = self.engine.next_action() {
             match action {
-                Action::Resolve { ticket, outcome } => {
+                Action::Deliver { record, stored } => resolved = resolved.with(self.deliver(record, stored)),
+                Action::Fail { ticket, failure } => {
                     if let Some(metering) = &mut self.metering {
-                        metering.resolved(&outcome, ticket.as_ref().data().len());
+                        metering.failed_for_good(&failure);
                     }
-                    resolved.push(ticket.space_bytes());
-                    ticket.resolve(outcome);
+                    resolved = resolved.with(self.context.space.load_of(ticket.space_bytes()));
+                    ticket.fail(*failure);
                 }
                 Action::Send { id, entries, shapes } => self.put_records(id, entries, shapes),
                 Action::ListShards { describe } => self.list_shards(describe),
-                Action::LimitRecords { max_bytes } => {
-                    if let Some(status) = &self.status {
-                        status.max_record_bytes.store(max_bytes, Relaxed);
-                    }
-                }
+                Action::LimitRecords { max_bytes } => self.status.max_record_bytes.store(max_bytes, Relaxed),
                 Action::Flushed => {
                     let done = self.flushes.pop_front().expect("flushes complete once, in order");
                     let _ = done.send(()); // the caller stopped waiting
@@ -239,10 +193,23 @@ impl Pipeline {
         if let Some(metering) = &mut self.metering {
             metering.settle(self.engine.unresolved());
         }
-        if let Some(status) = &self.status {
-            status.set_oldest(self.engine.oldest().map(Instant::from_std));
+        self.status.set_oldest(self.engine.oldest().map(Instant::from_std));
+        self.context.space.give_back(resolved);
+    }
+
+    /// Resolves the user records of a Kinesis record that is stored. Returns what they took up.
+    fn deliver(&mut self, record: KinesisRecord<Ticket>, stored: Stored) -> Load {
+        let stored = Arc::new(stored);
+        let mut tally = self.metering.as_mut().map(|metering| metering.tally(Some(&stored.shard_id)));
+        let mut resolved = Load::default();
+        for (stub, receipt) in record.deliver(&stored) {
+            if let Some(tally) = &mut tally {
+                tally.stored(receipt.attempts() - 1, stub.data_bytes());
+            }
+            resolved = resolved.with(self.context.space.load_of(stub.space_bytes()));
+            stub.deliver(receipt);
         }
-        self.context.space.give_back(resolved.into_iter());
+        resolved
     }
 
     fn put_records(&mut self, id: BatchId, entries: Vec<Entry>, shapes: Vec<Shape>) {
@@ -283,6 +250,24 @@ impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline").field("stream", &self.stream).finish_non_exhaustive()
     }
+}
+
+/// Hash keys of the first commands: of those to put.
+fn hash_keys(commands: &[Command]) -> [HashKey; LANES] {
+    let mut partition_keys = [&[][..]; LANES];
+    let some = &commands[..commands.len().min(LANES)];
+    for (partition_key, command) in partition_keys.iter_mut().zip(some) {
+        if let Command::Put(ticket) = command {
+            *partition_key = ticket.as_ref().partition_key().as_bytes();
+        }
+    }
+    let mut hash_keys = HashKey::of_each_partition_key(&partition_keys[..some.len()]);
+    for (hash_key, command) in hash_keys.iter_mut().zip(some) {
+        if let Command::Put(ticket) = command {
+            *hash_key = ticket.as_ref().explicit_hash_key().unwrap_or(*hash_key);
+        }
+    }
+    hash_keys
 }
 
 fn now() -> std::time::Instant {

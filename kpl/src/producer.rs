@@ -9,19 +9,15 @@ use std::{
 
 use aws_types::SdkConfig;
 use futures::future::join_all;
-use tokio::{
-    sync::{mpsc::Permit, oneshot},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     BlockingProducer, ConfigError, Delivered, Delivery, ProducerBuilder, PutError, RecordError, RecordSink,
     ShutdownError, Snapshot, UserRecord,
     config::PARTITION_KEY_MAX_CHARS,
-    delivery::{Prepared, Ticket},
+    delivery::Prepared,
     kinesis::Stream,
-    pipeline::Command,
-    space::Reserved,
+    queue::Sent,
     streams::{Intake, Streams},
 };
 
@@ -108,7 +104,7 @@ impl Producer {
             accepted.push(self.put(record).await);
         }
         // The barrier also waits for what others have put before: it is not waited for.
-        drop(self.send_flush(&self.intake).await);
+        drop(self.intake.queue.flush().await);
         let mut outcomes = Vec::with_capacity(accepted.len());
         for put in accepted {
             outcomes.push(match put {
@@ -140,8 +136,13 @@ impl Producer {
         let Some(space) = self.streams.context.space.reserve(record.space_bytes()).await else {
             return Err(shut_down(record));
         };
-        let Ok(permit) = self.intake.commands.reserve().await else { return Err(shut_down(record)) };
-        Ok(self.send(record, space, permit))
+        match self.intake.queue.put(record).await {
+            Ok(sent) => {
+                space.keep();
+                Ok(self.sent(sent))
+            }
+            Err(record) => Err(shut_down(*record)),
+        }
     }
 
     /// Hands the record back if there is no space.
@@ -149,17 +150,16 @@ impl Producer {
         let Some(space) = self.streams.context.space.try_reserve(record.space_bytes()) else {
             return Err(record.into());
         };
-        let Ok(permit) = self.intake.commands.try_reserve() else { return Err(record.into()) };
-        Ok(self.send(record, space, permit))
+        let sent = self.intake.queue.try_put(record)?;
+        space.keep();
+        Ok(self.sent(sent))
     }
 
-    fn send(&self, record: Prepared, space: Reserved<'_>, permit: Permit<'_, Command>) -> Delivery {
-        // Hashed here rather than in the task, to spread that work over the callers.
-        let hash_key = record.record.hash_key();
-        let (ticket, delivery) = Ticket::new(record, &self.intake.slots);
-        space.keep();
-        self.streams.send(&self.intake, permit, Command::Put { ticket, hash_key });
-        delivery
+    fn sent<R>(&self, Sent { value, starts }: Sent<R>) -> R {
+        if starts {
+            self.streams.start(&self.intake);
+        }
+        value
     }
 
     /// Sends what was put before, to any stream of the producer, without waiting for company, and waits until all of it
@@ -185,7 +185,7 @@ impl Producer {
     }
 
     async fn flush_intake(&self, intake: &Arc<Intake>) {
-        match self.send_flush(intake).await {
+        match intake.queue.flush().await {
             Some(flushed) => {
                 let _ = flushed.await; // an error means that the task is gone, and nothing is left unresolved
             }
@@ -193,17 +193,6 @@ impl Producer {
             None if self.streams.context.closing.is_cancelled() => self.streams.context.tasks.wait().await,
             None => {}
         }
-    }
-
-    /// `None` if there is nothing to be flushed, or nobody to do it.
-    async fn send_flush(&self, intake: &Arc<Intake>) -> Option<oneshot::Receiver<()>> {
-        if !intake.is_running() {
-            return None;
-        }
-        let permit = intake.commands.reserve().await.ok()?;
-        let (done, flushed) = oneshot::channel();
-        self.streams.send(intake, permit, Command::Flush { done });
-        Some(flushed)
     }
 
     /// Accepts no more records, sends all that were accepted, and waits until every [`Delivery`] is resolved. That takes
@@ -253,12 +242,12 @@ impl Producer {
     /// Number of records that were accepted and are not resolved, for all streams together.
     #[doc(alias = "getOutstandingRecordsCount")]
     pub fn outstanding_records(&self) -> usize {
-        self.streams.context.space.used_records()
+        self.streams.context.space.used().records
     }
 
     /// Bytes, data and partition keys, of the records that were accepted and are not resolved, for all streams together.
     pub fn outstanding_bytes(&self) -> usize {
-        self.streams.context.space.used_bytes()
+        self.streams.context.space.used().bytes
     }
 
     /// Most bytes of a record, data and partition key together: what is configured, what the stream is known to take, and

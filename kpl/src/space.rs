@@ -1,89 +1,123 @@
 //! What the records that are accepted and not resolved may take up, over all streams of a producer.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Mutex;
+
+use crate::{line::Line, locked::locked};
 
 /// Space for a number of records and for a number of bytes.
 #[derive(Debug)]
 pub(crate) struct Space {
-    records: Semaphore,
-    bytes: Semaphore,
-    max_records: usize,
-    max_bytes: usize,
+    used: Mutex<Used>,
+    most: Load,
+    line: Line,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    load: Load,
+    closed: bool,
+}
+
+/// Records and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Space for one record. Given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a> {
-    record: SemaphorePermit<'a>,
-    bytes: SemaphorePermit<'a>,
+    space: &'a Space,
+    load: Load,
 }
 
 impl Space {
     pub(crate) fn new(max_records: usize, max_bytes: usize) -> Self {
-        Self { records: Semaphore::new(max_records), bytes: Semaphore::new(max_bytes), max_records, max_bytes }
+        Self { used: Mutex::default(), most: Load { records: max_records, bytes: max_bytes }, line: Line::new() }
     }
 
     /// Waits for space for a record of `bytes`. `None` once closed.
     pub(crate) async fn reserve(&self, bytes: usize) -> Option<Reserved<'_>> {
-        let record = self.records.acquire().await.ok()?;
-        Some(Reserved { record, bytes: self.bytes.acquire_many(self.permits(bytes)).await.ok()? })
+        let attempt = || match self.reserve_now(bytes) {
+            None if !self.is_closed() => None,
+            reserved => Some(reserved),
+        };
+        self.line.wait(attempt).await
     }
 
-    /// Space for a record of `bytes`, if there is enough.
+    /// Space for a record of `bytes`, if there is enough and nobody waits for it.
     pub(crate) fn try_reserve(&self, bytes: usize) -> Option<Reserved<'_>> {
-        let record = self.records.try_acquire().ok()?;
-        Some(Reserved { record, bytes: self.bytes.try_acquire_many(self.permits(bytes)).ok()? })
+        if self.line.is_empty() { self.reserve_now(bytes) } else { None }
     }
 
-    /// Records of `bytes` each are resolved.
-    pub(crate) fn give_back(&self, bytes: impl Iterator<Item = usize>) {
-        let (mut records, mut permits) = (0, 0);
-        for bytes in bytes {
-            records += 1;
-            permits += self.permits(bytes) as usize;
+    fn reserve_now(&self, bytes: usize) -> Option<Reserved<'_>> {
+        let load = self.load_of(bytes);
+        let mut used = locked(&self.used);
+        let with = used.load.with(load);
+        if used.closed || with.records > self.most.records || with.bytes > self.most.bytes {
+            return None;
         }
-        if records > 0 {
-            self.records.add_permits(records);
-            self.bytes.add_permits(permits);
+        used.load = with;
+        Some(Reserved { space: self, load })
+    }
+
+    /// What a record of `bytes` takes up. One that is larger than all of the space takes all of it.
+    pub(crate) fn load_of(&self, bytes: usize) -> Load {
+        Load { records: 1, bytes: bytes.min(self.most.bytes) }
+    }
+
+    /// Records are resolved.
+    pub(crate) fn give_back(&self, load: Load) {
+        if load.records == 0 {
+            return;
         }
+        let mut used = locked(&self.used);
+        used.load.records -= load.records;
+        used.load.bytes -= load.bytes;
+        drop(used);
+        self.line.freed();
     }
 
-    /// Number of records that are accepted and not resolved.
-    pub(crate) fn used_records(&self) -> usize {
-        self.max_records.saturating_sub(self.records.available_permits())
-    }
-
-    /// Bytes of the records that are accepted and not resolved.
-    pub(crate) fn used_bytes(&self) -> usize {
-        self.max_bytes.saturating_sub(self.bytes.available_permits())
+    /// The records that are accepted and not resolved.
+    pub(crate) fn used(&self) -> Load {
+        locked(&self.used).load
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.records.is_closed()
+        locked(&self.used).closed
     }
 
     /// No more records: who waits for space waits in vain.
     pub(crate) fn close(&self) {
-        self.records.close();
-        self.bytes.close();
+        locked(&self.used).closed = true;
+        self.line.freed();
     }
+}
 
-    /// A record that is larger than all of the space takes all of it.
-    fn permits(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.min(self.max_bytes)).unwrap_or(u32::MAX)
+impl Load {
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { records: self.records + other.records, bytes: self.bytes + other.bytes }
     }
 }
 
 impl Reserved<'_> {
     /// The record takes up its space until it is resolved.
-    pub(crate) fn keep(self) {
-        self.record.forget();
-        self.bytes.forget();
+    pub(crate) fn keep(mut self) {
+        self.load = Load::default();
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.space.give_back(self.load);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[test]
@@ -93,10 +127,10 @@ mod tests {
         space.try_reserve(60).expect("there is space").keep();
         assert!(space.try_reserve(41).is_none());
         drop(space.try_reserve(40).expect("there is space"));
-        assert_eq!((space.used_records(), space.used_bytes()), (1, 60));
-        space.give_back([60].into_iter());
+        assert_eq!(space.used(), Load { records: 1, bytes: 60 });
+        space.give_back(space.load_of(60));
 
-        assert_eq!((space.used_records(), space.used_bytes()), (0, 0));
+        assert_eq!(space.used(), Load::default());
     }
 
     #[test]
@@ -105,8 +139,50 @@ mod tests {
 
         space.try_reserve(1000).expect("there is space").keep();
         assert!(space.try_reserve(1).is_none());
-        space.give_back([1000].into_iter());
+        space.give_back(space.load_of(1000));
 
-        assert_eq!(space.used_bytes(), 0);
+        assert_eq!(space.used(), Load::default());
+    }
+
+    #[test]
+    fn who_waits_for_much_is_served_before_who_comes_later_for_little() {
+        let space = Space::new(10, 100);
+        space.try_reserve(50).expect("there is space").keep();
+
+        let mut much = Box::pin(space.reserve(80));
+        assert!(much.as_mut().now_or_never().is_none());
+        assert!(space.try_reserve(10).is_none(), "somebody waits");
+        space.give_back(space.load_of(50));
+
+        much.now_or_never().expect("there is space now").expect("open").keep();
+        assert_eq!(space.used(), Load { records: 1, bytes: 80 });
+    }
+
+    #[test]
+    fn who_gives_up_waiting_stands_in_nobodys_way() {
+        let space = Space::new(10, 100);
+        space.try_reserve(100).expect("there is space").keep();
+        let mut first = Box::pin(space.reserve(80));
+        assert!(first.as_mut().now_or_never().is_none());
+        let mut second = Box::pin(space.reserve(10));
+        assert!(second.as_mut().now_or_never().is_none());
+
+        drop(first);
+        space.give_back(space.load_of(100));
+
+        assert!(second.now_or_never().expect("there is space now").is_some());
+    }
+
+    #[test]
+    fn who_waits_when_the_space_closes_waits_in_vain() {
+        let space = Space::new(1, 100);
+        space.try_reserve(1).expect("there is space").keep();
+        let (mut first, mut second) = (Box::pin(space.reserve(1)), Box::pin(space.reserve(1)));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+
+        space.close();
+
+        assert!(first.now_or_never().expect("told").is_none());
+        assert!(second.now_or_never().expect("told").is_none());
     }
 }

@@ -1,33 +1,25 @@
 //! The streams of a producer: one pipeline each, which appears with the first record and goes when it was idle.
-//!
-//! - (A) A stream has at most one pipeline at a time: who starts it takes the receiver of its commands, and it ends by
-//!   putting the receiver back.
-//! - (B) No command is left without a pipeline. Commands are counted when they are sent; the one that finds the count at
-//!   zero starts the pipeline, and the pipeline ends only if it can set the number that it has received back to zero.
 
 use std::{
     any::Any,
     collections::HashMap,
     fmt,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicUsize},
 };
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use tokio::{runtime::Handle, sync::mpsc, time::Instant};
+use tokio::{runtime::Handle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Aggregation, BoxError, Event, UserRecord,
     config::{Config, MAX_RECORD_BYTES},
-    delivery::Slots,
     kinesis::{Kinesis, Stream},
     locked::locked,
-    pipeline::{self, COMMANDS, Command},
+    pipeline,
+    queue::{Queue, Receiver},
     space::Space,
 };
 
@@ -149,59 +141,22 @@ impl Status {
 /// The way into one stream's pipeline, whether that is running or not.
 pub(crate) struct Intake {
     pub(crate) stream: Stream,
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) slots: Slots,
-    /// Commands sent since the pipeline was started; 0 while there is none.
-    sent: AtomicU64,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) status: Arc<Status>,
-    /// The receiver while there is no pipeline. Locked to put it in and to take it out.
-    parked: Mutex<Option<mpsc::Receiver<Command>>>,
 }
 
 impl Intake {
     fn new(stream: Stream) -> Self {
-        let (commands, receiver) = mpsc::channel(COMMANDS);
         let status =
             Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES), oldest: Mutex::new(None) });
-        Self {
-            stream,
-            commands,
-            slots: Slots::new(),
-            sent: AtomicU64::new(0),
-            status,
-            parked: Mutex::new(Some(receiver)),
-        }
+        Self { stream, queue: Queue::new(), status }
     }
+}
 
-    /// Whether there is a pipeline.
-    pub(crate) fn is_running(&self) -> bool {
-        self.sent.load(Ordering::Acquire) > 0
-    }
-
-    /// Sends a command; says whether the caller has to start the pipeline.
-    fn send(&self, permit: mpsc::Permit<'_, Command>, command: Command) -> bool {
-        let before = self.sent.fetch_add(1, Ordering::AcqRel);
-        permit.send(command);
-        before == 0
-    }
-
-    /// What a pipeline needs to start, while there is none.
-    fn take_receiver(&self) -> Option<mpsc::Receiver<Command>> {
-        locked(&self.parked).take()
-    }
-
-    /// Ends the pipeline unless there are commands that it has not received: then hands the receiver back.
-    pub(crate) fn park(
-        &self,
-        commands: mpsc::Receiver<Command>,
-        received: u64,
-    ) -> Result<(), Option<mpsc::Receiver<Command>>> {
-        // First the receiver, then the count: who finds the count at zero needs the receiver.
-        *locked(&self.parked) = Some(commands);
-        match self.sent.compare_exchange(received, 0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.take_receiver()),
-        }
+/// All handles are gone: no more records will come.
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -231,7 +186,7 @@ impl Streams {
             return intake.clone();
         }
         if known.intakes.len() >= known.forget_beyond {
-            known.intakes.retain(|_, intake| Arc::strong_count(intake) > 1 || intake.is_running());
+            known.intakes.retain(|_, intake| Arc::strong_count(intake) > 1 || intake.queue.is_running());
             known.forget_beyond = FORGET_BEYOND.max(2 * known.intakes.len());
         }
         let intake = Arc::new(Intake::new(stream.clone()));
@@ -244,38 +199,25 @@ impl Streams {
         locked(&self.known).intakes.values().cloned().collect()
     }
 
-    /// Sends a command, and starts the pipeline if there is none.
-    pub(crate) fn send(&self, intake: &Arc<Intake>, permit: mpsc::Permit<'_, Command>, command: Command) {
-        if intake.send(permit, command) {
-            self.start(intake);
-        }
-    }
-
     /// Accepts no more records. Everything that was accepted is resolved when all tasks have ended.
     pub(crate) fn close(&self) {
         self.context.close();
-        // A put may be about to send a command where there is no pipeline.
-        self.all().iter().for_each(|intake| self.start(intake));
+        self.all().iter().for_each(|intake| intake.queue.close());
     }
 
-    fn start(&self, intake: &Arc<Intake>) {
-        let Some(commands) = intake.take_receiver() else { return };
-        let (context, weak) = (self.context.clone(), Arc::downgrade(intake));
-        let guard = Guard { context: context.clone(), armed: true };
-        let pipeline = run(weak, intake.stream.clone(), commands, context, guard);
+    /// Starts the pipeline of a stream that has none.
+    pub(crate) fn start(&self, intake: &Intake) {
+        let (commands, status) = (Receiver::new(intake.queue.clone()), intake.status.clone());
+        let context = self.context.clone();
+        let pipeline = run(intake.stream.clone(), commands, status, context);
         self.context.tasks.spawn_on(pipeline, &self.runtime);
     }
 }
 
 /// A pipeline, whose panic is kept for who shuts the producer down.
-async fn run(
-    intake: Weak<Intake>,
-    stream: Stream,
-    commands: mpsc::Receiver<Command>,
-    context: Arc<Context>,
-    mut guard: Guard,
-) {
-    let pipeline = pipeline::run(intake, stream, commands, context.clone());
+async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) {
+    let mut guard = Guard { context: context.clone(), armed: true };
+    let pipeline = pipeline::run(stream, commands, status, context.clone());
     match AssertUnwindSafe(pipeline).catch_unwind().await {
         Ok(()) => guard.armed = false,
         Err(panic) => *locked(&context.panicked) = Some(panic),
@@ -285,62 +227,5 @@ async fn run(
 impl fmt::Debug for Streams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streams").field("config", &self.context.config).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    const COMMANDS_OF_EACH: u64 = 20_000;
-
-    /// A pipeline that ends as soon as there is nothing to do. Returns what it has received.
-    fn run_briefly(intake: &Intake, mut commands: mpsc::Receiver<Command>, running: &AtomicUsize) -> u64 {
-        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
-        let mut received = 0;
-        loop {
-            while commands.try_recv().is_ok() {
-                received += 1;
-            }
-            running.fetch_sub(1, Ordering::SeqCst);
-            match intake.park(commands, received) {
-                Ok(()) => return received,
-                Err(again) => commands = again.expect("nobody else takes it"),
-            }
-            running.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    #[test]
-    fn no_command_is_left_without_a_pipeline_however_often_that_ends() {
-        let intake = Intake::new(Stream::Name("StockTradeStream".into()));
-        let (running, received, ended) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
-
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..COMMANDS_OF_EACH {
-                        let permit = loop {
-                            match intake.commands.try_reserve() {
-                                Ok(permit) => break permit,
-                                Err(_) => thread::yield_now(),
-                            }
-                        };
-                        if intake.send(permit, Command::Flush { done: oneshot::channel().0 }) {
-                            let commands = intake.take_receiver().expect("who finds zero takes it");
-                            received.fetch_add(run_briefly(&intake, commands, &running), Ordering::SeqCst);
-                            ended.fetch_add(1, Ordering::SeqCst);
-                        }
-                    }
-                });
-            }
-        });
-
-        assert_eq!(received.into_inner(), 4 * COMMANDS_OF_EACH);
-        assert!(ended.into_inner() > 10 && !intake.is_running());
     }
 }

@@ -8,19 +8,16 @@ use std::{
 };
 
 use super::Outcome;
-use crate::locked::locked;
+use crate::{DeliveryError, DeliveryErrorKind, UserRecord, error::Failure, locked::locked};
 
 /// Slots of a chunk. One that is held pins its chunk, of about 1 KiB.
 const SLOTS: usize = 32;
 
 /// Hands out slots.
 #[derive(Debug)]
-pub(crate) struct Slots(Mutex<Next>);
-
-#[derive(Debug)]
-struct Next {
+pub(crate) struct Slots {
     chunk: Arc<Chunk>,
-    /// Slots that are handed out.
+    /// Those of the chunk that are handed out.
     used: u8,
 }
 
@@ -43,9 +40,9 @@ struct Side {
     index: u8,
 }
 
-/// Resolves a slot, once.
+/// Resolves a slot, once: when dropped, as abandoned.
 #[derive(Debug)]
-pub(crate) struct Resolver(Side);
+pub(crate) struct Resolver(Option<Side>);
 
 /// Waits for a slot.
 #[derive(Debug)]
@@ -53,19 +50,18 @@ pub(crate) struct Waiter(Side);
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Next { chunk: Chunk::new(), used: 0 }))
+        Self { chunk: Chunk::new(), used: 0 }
     }
 
     /// Both sides of a slot.
-    pub(crate) fn take(&self) -> (Resolver, Waiter) {
-        let mut next = locked(&self.0);
-        if usize::from(next.used) == SLOTS {
-            *next = Next { chunk: Chunk::new(), used: 0 };
+    pub(crate) fn take(&mut self) -> (Resolver, Waiter) {
+        if usize::from(self.used) == SLOTS {
+            *self = Self::new();
         }
-        let index = next.used;
-        next.used += 1;
-        let side = || Side { chunk: next.chunk.clone(), index };
-        (Resolver(side()), Waiter(side()))
+        let index = self.used;
+        self.used += 1;
+        let side = || Side { chunk: self.chunk.clone(), index };
+        (Resolver(Some(side())), Waiter(side()))
     }
 }
 
@@ -88,8 +84,26 @@ impl Side {
 }
 
 impl Resolver {
-    pub(crate) fn resolve(self, outcome: Outcome) {
-        let mut slot = self.0.slot();
+    pub(crate) fn resolve(mut self, outcome: Outcome) {
+        if let Some(side) = self.0.take() {
+            side.resolve(outcome);
+        }
+    }
+}
+
+/// Who holds a resolver resolves it. Should it be lost in a panic, nobody waits for ever; the record is lost, though.
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        if let Some(side) = self.0.take() {
+            let failure = Failure::unattempted(DeliveryErrorKind::Abandoned);
+            side.resolve(Err(DeliveryError::new(failure, UserRecord::new("", ""))));
+        }
+    }
+}
+
+impl Side {
+    fn resolve(self, outcome: Outcome) {
+        let mut slot = self.slot();
         let before = match &*slot {
             Slot::Open(_) => std::mem::replace(&mut *slot, Slot::Resolved(outcome)),
             _ => return,
@@ -131,7 +145,6 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::{DeliveryError, DeliveryErrorKind, UserRecord, error::Failure};
 
     fn outcome(number: usize) -> Outcome {
         let failure = Failure::unattempted(DeliveryErrorKind::Expired);
@@ -145,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_outcome_comes_to_its_own_waiter_from_whatever_thread() {
-        let slots = Slots::new();
+        let mut slots = Slots::new();
         let sides: Vec<_> = (0..1000).map(|_| slots.take()).collect();
         let (resolvers, waiters): (Vec<_>, Vec<_>) = sides.into_iter().unzip();
         let resolving = thread::spawn(move || {
@@ -160,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_nobody_waits_for_is_dropped_at_once() {
-        let slots = Slots::new();
+        let mut slots = Slots::new();
         let record = |data: &bytes::Bytes| {
             Err(DeliveryError::new(
                 Failure::unattempted(DeliveryErrorKind::Expired),

@@ -14,10 +14,12 @@ use std::{
 };
 
 use self::open::Open;
-use super::pending::{KinesisRecord, Pending};
+use super::{
+    packed::Packed,
+    pending::{Course, Detach, KinesisRecord, Pending},
+};
 use crate::{
-    AggregateKey, Aggregation, UserRecord,
-    aggregated::Aggregate,
+    AggregateKey, Aggregation,
     config::{AGGREGATION_MIN_BYTES, Config},
 };
 
@@ -43,8 +45,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    fn are_reached<T: AsRef<UserRecord>>(self, aggregate: &Aggregate<Pending<T>>) -> bool {
-        aggregate.len() >= self.max_records || aggregate.size_bytes() == self.max_bytes
+    fn are_reached<T: Detach>(self, packed: &Packed<T>) -> bool {
+        packed.len() >= self.max_records || packed.content().size_bytes() == self.max_bytes
     }
 }
 
@@ -68,7 +70,7 @@ impl Packing {
 
 /// The user records that wait for one shard.
 #[derive(Debug)]
-pub(crate) struct Aggregator<T> {
+pub(crate) struct Aggregator<T: Detach> {
     packing: Packing,
     open: Open<T>,
     /// In the order of their first records' numbers.
@@ -77,7 +79,7 @@ pub(crate) struct Aggregator<T> {
     ready_aggregates: usize,
 }
 
-impl<T: AsRef<UserRecord>> Aggregator<T> {
+impl<T: Detach> Aggregator<T> {
     pub(crate) fn new(packing: Packing) -> Self {
         let open = Open::new(packing.by_key);
         Self { packing, open, ready: VecDeque::new(), ready_bytes: 0, ready_aggregates: 0 }
@@ -113,7 +115,7 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
     }
 
     /// The record that has waited longest.
-    pub(crate) fn first(&self) -> Option<&Pending<T>> {
+    pub(crate) fn first(&self) -> Option<&Course> {
         let (ready, open) = (self.front().map(KinesisRecord::first), self.open.first());
         match (ready, open) {
             (Some(ready), Some(open)) if open.number < ready.number => Some(open),
@@ -134,7 +136,7 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
 
     /// Adds a record that is later than all others.
     pub(crate) fn push(&mut self, record: Pending<T>) {
-        let Some(limits) = self.packing.limits.filter(|_| !record.is_alone()) else {
+        let Some(limits) = self.packing.limits.filter(|_| !record.course.is_alone()) else {
             return self.push_plain(record);
         };
         let pushed = self.open.try_push(record, limits).or_else(|record| {
@@ -169,20 +171,20 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
         self.complete_if(|first| first.number < number);
     }
 
-    fn complete_if(&mut self, wanted: impl Fn(&Pending<T>) -> bool) {
-        for aggregate in self.open.take_if(wanted) {
-            self.add(aggregate);
+    fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
+        for packed in self.open.take_if(wanted) {
+            self.add(packed);
         }
     }
 
     fn complete_for(&mut self, record: &Pending<T>) {
-        if let Some(aggregate) = self.open.take_for(record) {
-            self.add(aggregate);
+        if let Some(packed) = self.open.take_for(record) {
+            self.add(packed);
         }
     }
 
-    fn add(&mut self, aggregate: Aggregate<Pending<T>>) {
-        if let Some(record) = KinesisRecord::of(aggregate, self.packing.key) {
+    fn add(&mut self, packed: Packed<T>) {
+        if let Some(record) = KinesisRecord::of(packed, self.packing.key) {
             self.put_back(record);
         }
     }
@@ -200,7 +202,7 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
     pub(crate) fn merge(&mut self, records: Vec<Pending<T>>) {
         let mut all = self.take_all();
         all.extend(records);
-        all.sort_by_key(|record| record.number);
+        all.sort_by_key(|record| record.course.number);
         all.into_iter().for_each(|record| self.push(record));
     }
 
@@ -227,7 +229,7 @@ impl<T: AsRef<UserRecord>> Aggregator<T> {
         while self.front().is_some_and(|front| front.first().arrived <= limit) {
             let Some(record) = self.pop() else { break };
             let (late, in_time): (Vec<_>, Vec<_>) =
-                record.into_records().into_iter().partition(|record| record.arrived <= limit);
+                record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             taken.extend(late);
             rest.extend(KinesisRecord::packed(in_time, self.packing.key));
         }
@@ -241,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{HashKey, testing::start};
+    use crate::{HashKey, UserRecord, testing::start};
 
     fn packing(max_bytes: usize, max_records: usize) -> Packing {
         let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));
@@ -255,8 +257,16 @@ mod tests {
         Pending::new(record, hash_key, number, arrived)
     }
 
-    fn numbers(records: &[Pending<UserRecord>]) -> Vec<u64> {
-        records.iter().map(|record| record.number).collect()
+    fn numbers(courses: &[Course]) -> Vec<u64> {
+        courses.iter().map(|course| course.number).collect()
+    }
+
+    fn numbers_of(records: &[Pending<UserRecord>]) -> Vec<u64> {
+        records.iter().map(|record| record.course.number).collect()
+    }
+
+    fn encoded_len(record: &KinesisRecord<UserRecord>) -> usize {
+        KinesisRecord::entries([record].into_iter())[0].data.len()
     }
 
     #[test]
@@ -267,8 +277,8 @@ mod tests {
         (0..7).for_each(|number| aggregator.push(pending(number, 10, now)));
 
         assert_eq!(aggregator.ready_len(), 2);
-        assert_eq!(numbers(aggregator.pop().unwrap().records()), [0, 1, 2]);
-        assert_eq!(numbers(&aggregator.take_all()), [3, 4, 5, 6]);
+        assert_eq!(numbers(aggregator.pop().unwrap().courses()), [0, 1, 2]);
+        assert_eq!(numbers_of(&aggregator.take_all()), [3, 4, 5, 6]);
     }
 
     #[test]
@@ -282,7 +292,7 @@ mod tests {
         aggregator.complete();
 
         let sizes: Vec<_> =
-            aggregator.ready.iter().map(|record| (record.is_aggregate(), record.records().len())).collect();
+            aggregator.ready.iter().map(|record| (record.is_aggregate(), record.courses().len())).collect();
         assert_eq!(sizes, [(true, 2), (false, 1), (false, 1)]);
     }
 
@@ -307,7 +317,7 @@ mod tests {
         aggregator.put_back(second);
         aggregator.put_back(first);
 
-        assert_eq!(numbers(&aggregator.take_all()), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(numbers_of(&aggregator.take_all()), [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -319,9 +329,9 @@ mod tests {
             aggregator.push(pending(number, 10, if number < 2 { now } else { later }));
         }
 
-        assert_eq!(numbers(&aggregator.take_arrived_by(now)), [0, 1]);
-        assert_eq!(numbers(aggregator.front().unwrap().records()), [2]);
-        assert_eq!(numbers(&aggregator.take_arrived_by(later)), [2, 3, 4]);
+        assert_eq!(numbers_of(&aggregator.take_arrived_by(now)), [0, 1]);
+        assert_eq!(numbers(aggregator.front().unwrap().courses()), [2]);
+        assert_eq!(numbers_of(&aggregator.take_arrived_by(later)), [2, 3, 4]);
         assert!(aggregator.is_empty() && aggregator.ready_bytes() == 0 && aggregator.ready_aggregates() == 0);
     }
 
@@ -345,11 +355,11 @@ mod tests {
             prop_assert_eq!(aggregator.ready_bytes(), bytes);
             let mut left = Vec::new();
             while let Some(record) = aggregator.pop() {
-                if let KinesisRecord::Aggregate(aggregate, _) = &record {
-                    prop_assert!((2..=10).contains(&aggregate.len()) && aggregate.size_bytes() <= max_bytes);
-                    prop_assert_eq!(record.entry().data.len() + 1, record.size_bytes());
+                if let KinesisRecord::Aggregate(packed, _) = &record {
+                    prop_assert!((2..=10).contains(&packed.len()) && packed.content().size_bytes() <= max_bytes);
+                    prop_assert_eq!(encoded_len(&record) + 1, record.size_bytes());
                 }
-                left.extend(numbers(record.records()));
+                left.extend(numbers(record.courses()));
             }
             prop_assert_eq!(left, (0..sizes.len() as u64).collect::<Vec<_>>());
             prop_assert_eq!((aggregator.ready_bytes(), aggregator.ready_aggregates()), (0, 0));
@@ -375,11 +385,14 @@ mod tests {
             let mut last = std::collections::HashMap::new();
             let mut left = 0;
             while let Some(record) = aggregator.pop() {
-                let group = |record: &Pending<UserRecord>| (record.as_ref().partition_key().to_owned(), record.hash_key);
-                let key = group(record.first());
-                for record in record.records() {
+                let group =
+                    |record: &Pending<UserRecord>| (record.as_ref().partition_key().to_owned(), record.course.hash_key);
+                let records = record.into_records();
+                let key = group(&records[0]);
+                for record in &records {
+                    let number = record.course.number;
                     prop_assert_eq!(&group(record), &key);
-                    prop_assert!(last.insert(key.clone(), record.number).is_none_or(|before| before < record.number));
+                    prop_assert!(last.insert(key.clone(), number).is_none_or(|before| before < number));
                     left += 1;
                 }
             }

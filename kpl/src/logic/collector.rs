@@ -12,9 +12,12 @@ use std::{collections::HashSet, time::Instant};
 
 use super::lanes::{Lane, Lanes};
 use crate::{
-    Aggregation, HashKey, HashKeyRange, RecordOrder, ShardId, UserRecord,
+    Aggregation, HashKey, HashKeyRange, RecordOrder, ShardId,
     config::{Config, PUT_RECORDS_MAX_BYTES},
-    logic::{Shape, pending::KinesisRecord},
+    logic::{
+        Shape,
+        pending::{Detach, KinesisRecord},
+    },
 };
 
 /// Bytes for one shard that are worth a request of their own, and the most that go with one.
@@ -23,7 +26,7 @@ const SHARD_BYTES: usize = 256 * 1024;
 
 /// A Kinesis record and what was known about its shard when it was sent.
 #[derive(Debug)]
-pub(crate) struct Sent<T> {
+pub(crate) struct Sent<T: Detach> {
     pub(crate) record: KinesisRecord<T>,
     /// Range of the lane.
     pub(crate) range: HashKeyRange,
@@ -31,11 +34,11 @@ pub(crate) struct Sent<T> {
     pub(crate) predicted: Option<ShardId>,
 }
 
-impl<T: AsRef<UserRecord>> Sent<T> {
+impl<T: Detach> Sent<T> {
     pub(crate) fn shape(&self, now: Instant) -> Shape {
         Shape {
             shard_id: self.predicted.clone(),
-            user_records: self.record.records().len(),
+            user_records: self.record.courses().len(),
             bytes: self.record.size_bytes(),
             buffered: now.saturating_duration_since(self.record.first().waiting_since()),
         }
@@ -70,7 +73,7 @@ impl Collector {
     }
 
     /// The next request, if it is time for one.
-    pub(crate) fn collect<T: AsRef<UserRecord>>(&self, lanes: &mut Lanes<T>, now: Instant) -> Option<Vec<Sent<T>>> {
+    pub(crate) fn collect<T: Detach>(&self, lanes: &mut Lanes<T>, now: Instant) -> Option<Vec<Sent<T>>> {
         let (mut ready, mut records, mut bytes, mut trigger) = (Vec::new(), 0, 0, false);
         for index in lanes.occupied_indexes() {
             let lane = lanes.get_mut(index);
@@ -93,7 +96,7 @@ impl Collector {
         Some(self.take(lanes, ready.into_iter().map(|(_, index)| index), now))
     }
 
-    fn complete_if_due<T: AsRef<UserRecord>>(&self, lane: &mut Lane<T>, now: Instant) {
+    fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, now: Instant) {
         lane.waiting.complete_due(now);
         if !lane.patient {
             lane.waiting.complete_before(self.urgent_before);
@@ -101,14 +104,14 @@ impl Collector {
     }
 
     /// Whether the lane alone is worth a request.
-    fn has_enough<T: AsRef<UserRecord>>(&self, lane: &Lane<T>) -> bool {
+    fn has_enough<T: Detach>(&self, lane: &Lane<T>) -> bool {
         let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
         let in_order = || one_at_a_time && lane.waiting.ready_aggregates() > 1;
         !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
     }
 
-    fn take<T: AsRef<UserRecord>>(
+    fn take<T: Detach>(
         &self,
         lanes: &mut Lanes<T>,
         indexes: impl Iterator<Item = usize>,
@@ -126,7 +129,7 @@ impl Collector {
 
     /// Whether nothing of the same key may go behind the record in the same request, lest it be stored although this one
     /// is not.
-    fn goes_once<T: AsRef<UserRecord>>(&self, record: &KinesisRecord<T>) -> bool {
+    fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
         match self.order {
             RecordOrder::BestEffort => false,
             RecordOrder::PerPartitionKey => record.is_aggregate(),
@@ -134,7 +137,7 @@ impl Collector {
         }
     }
 
-    fn take_from<T: AsRef<UserRecord>>(&self, lane: &mut Lane<T>, request: &mut Request<T>, now: Instant) {
+    fn take_from<T: Detach>(&self, lane: &mut Lane<T>, request: &mut Request<T>, now: Instant) {
         let mut lane_bytes = 0;
         let mut keys = HashSet::new();
         while let Some(front) = lane.waiting.front() {
@@ -164,17 +167,17 @@ impl Collector {
 }
 
 /// Whether there is a record of one of these hash keys.
-fn collides<T: AsRef<UserRecord>>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
-    !keys.is_empty() && record.records().iter().any(|record| keys.contains(&record.hash_key))
+fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
+    !keys.is_empty() && record.courses().iter().any(|course| keys.contains(&course.hash_key))
 }
 
-struct Request<T> {
+struct Request<T: Detach> {
     records: Vec<Sent<T>>,
     bytes: usize,
 }
 
 /// When a lane that could not send `now` may.
-pub(crate) fn wake_at<T: AsRef<UserRecord>>(lane: &Lane<T>, now: Instant) -> Option<Instant> {
+pub(crate) fn wake_at<T: Detach>(lane: &Lane<T>, now: Instant) -> Option<Instant> {
     if lane.is_busy() || lane.waiting.is_empty() {
         return None;
     }

@@ -24,19 +24,19 @@ use super::{
     collector::{Collector, Sent, wake_at},
     description::Description,
     lanes::Lanes,
-    pending::{KinesisRecord, Pending},
+    pending::{Detach, KinesisRecord, Pending},
     retrier::{given_up, pause},
     shard_map::{Listing, ShardMap},
 };
 use crate::{
-    DeliveryErrorKind, Event, HashKey, HashKeyRange, RecordOrder, UserRecord,
+    DeliveryErrorKind, Event, HashKey, HashKeyRange, RecordOrder,
     config::{Config, DEFAULT_MAX_RECORD_BYTES},
     kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
 
 /// The producer of one stream, without its clock, its tasks and its service.
 #[derive(Debug)]
-pub(crate) struct Engine<T> {
+pub(crate) struct Engine<T: Detach> {
     config: Config,
     collector: Collector,
     lanes: Lanes<T>,
@@ -60,7 +60,7 @@ pub(crate) struct Engine<T> {
 
 /// A request under way.
 #[derive(Debug)]
-struct Flight<T> {
+struct Flight<T: Detach> {
     sent: Vec<Sent<T>>,
     /// Parts of a request that was not accepted as a whole; they go one after the other, the next one last.
     later: Vec<Vec<Sent<T>>>,
@@ -71,7 +71,7 @@ struct Flight<T> {
     listings: u64,
 }
 
-impl<T: AsRef<UserRecord>> Engine<T> {
+impl<T: Detach> Engine<T> {
     /// `seed` is for the jitter of retries.
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         let mut engine = Self {
@@ -187,7 +187,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         (flight.started, flight.listings) = (self.now, self.listing.started());
-        let (entries, shapes) = flight.sent.iter().map(|sent| (sent.record.entry(), sent.shape(self.now))).unzip();
+        let entries = KinesisRecord::entries(flight.sent.iter().map(|sent| &sent.record));
+        let shapes = flight.sent.iter().map(|sent| sent.shape(self.now)).collect();
         self.in_flight.insert(id, flight);
         self.actions.push_back(Action::Send { id, entries, shapes });
     }
@@ -283,21 +284,20 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     }
 
     fn deliver(&mut self, record: KinesisRecord<T>, stored: Stored) {
-        for pending in record.records() {
-            self.barrier.resolved(pending.number);
-            self.ages.resolved(pending.number);
+        for course in record.courses() {
+            self.barrier.resolved(course.number);
+            self.ages.resolved(course.number);
         }
-        let resolve = |(ticket, outcome)| Action::Resolve { ticket, outcome };
-        self.actions.extend(record.deliver(stored).map(resolve));
+        self.actions.push_back(Action::Deliver { record, stored });
         self.complete_flushes();
     }
 
     fn fail(&mut self, records: Vec<Pending<T>>, kind: &DeliveryErrorKind) {
         for record in records {
-            self.barrier.resolved(record.number);
-            self.ages.resolved(record.number);
-            let (ticket, outcome) = record.fail(kind.clone());
-            self.actions.push_back(Action::Resolve { ticket, outcome });
+            self.barrier.resolved(record.course.number);
+            self.ages.resolved(record.course.number);
+            let (ticket, failure) = record.fail(kind.clone());
+            self.actions.push_back(Action::Fail { ticket, failure });
         }
         self.complete_flushes();
     }
@@ -349,7 +349,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             }
             let key = record.key();
             let (expired, rest): (Vec<_>, Vec<_>) =
-                record.into_records().into_iter().partition(|record| record.arrived <= limit);
+                record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             self.fail_expired(expired);
             in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, range, predicted }));
         }
@@ -371,7 +371,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     fn notify_entry_failed(&mut self, sent: &Sent<T>, error: &KinesisError) {
         self.notify(Event::EntryFailed {
             shard_id: sent.predicted.clone(),
-            user_records: sent.record.records().len(),
+            user_records: sent.record.courses().len(),
             code: error.code().clone(),
             message: error.message().clone(),
         });
@@ -383,19 +383,19 @@ impl<T: AsRef<UserRecord>> Engine<T> {
 }
 
 /// Whether a request cannot be taken apart further.
-fn is_single<T: AsRef<UserRecord>>(sent: &[Sent<T>]) -> bool {
-    sent.iter().map(|sent| sent.record.records().len()).sum::<usize>() == 1
+fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
+    sent.iter().map(|sent| sent.record.courses().len()).sum::<usize>() == 1
 }
 
 /// Two halves of a request; of a request that is one aggregate, its records each alone.
-fn split<T: AsRef<UserRecord>>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
+fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
     if sent.len() > 1 {
         let second = sent.split_off(sent.len() / 2);
         return vec![sent, second];
     }
     let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
         record.into_records().into_iter().map(move |mut record| {
-            record.set_alone();
+            record.course.set_alone();
             Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
         })
     });

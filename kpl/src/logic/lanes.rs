@@ -11,13 +11,13 @@ use std::{
 use super::{
     aggregator::{Aggregator, Packing},
     limiter::Limiter,
-    pending::{KinesisRecord, Pending},
+    pending::{Detach, KinesisRecord, Pending},
 };
-use crate::{HashKey, HashKeyRange, ShardId, UserRecord, kinesis::Shard};
+use crate::{HashKey, HashKeyRange, ShardId, kinesis::Shard};
 
 /// What waits for one shard.
 #[derive(Debug)]
-pub(crate) struct Lane<T> {
+pub(crate) struct Lane<T: Detach> {
     /// `None` while the shards are unknown or the stream ignores partition keys.
     pub(crate) shard_id: Option<ShardId>,
     pub(crate) range: HashKeyRange,
@@ -32,7 +32,7 @@ pub(crate) struct Lane<T> {
     listed: bool,
 }
 
-impl<T: AsRef<UserRecord>> Lane<T> {
+impl<T: Detach> Lane<T> {
     fn new(shard_id: Option<ShardId>, range: HashKeyRange, packing: Packing, limiter: Option<Limiter>) -> Self {
         Self {
             patient: false,
@@ -90,7 +90,7 @@ pub(crate) enum LaneKind {
 
 /// All lanes of a stream. Together they cover every hash key exactly once.
 #[derive(Debug)]
-pub(crate) struct Lanes<T> {
+pub(crate) struct Lanes<T: Detach> {
     /// In the order of their ranges.
     lanes: Vec<Lane<T>>,
     /// Last hash key of each lane.
@@ -101,7 +101,7 @@ pub(crate) struct Lanes<T> {
     rate_percent: u32,
 }
 
-impl<T: AsRef<UserRecord>> Lanes<T> {
+impl<T: Detach> Lanes<T> {
     /// One lane for everything, until the shards are known.
     pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
         let limiter = Limiter::new(rate_percent, now);
@@ -112,7 +112,7 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
 
     /// Adds a record that is later than all others; returns its lane.
     pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
-        let index = self.index_of(record.hash_key);
+        let index = self.index_of(record.course.hash_key);
         self.occupy(index);
         self.lanes[index].waiting.push(record);
         &self.lanes[index]
@@ -133,7 +133,7 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
     pub(crate) fn merge(&mut self, records: Vec<Pending<T>>) {
         let mut by_lane: BTreeMap<usize, Vec<Pending<T>>> = BTreeMap::new();
         for record in records {
-            by_lane.entry(self.index_of(record.hash_key)).or_default().push(record);
+            by_lane.entry(self.index_of(record.course.hash_key)).or_default().push(record);
         }
         for (index, records) in by_lane {
             self.occupy(index);
@@ -260,6 +260,7 @@ impl<T: AsRef<UserRecord>> Lanes<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::UserRecord;
     use crate::logic::aggregator::Limits;
     use crate::testing::{shard, start, uniform_shards};
 
@@ -284,7 +285,7 @@ mod tests {
 
     fn contents(lanes: &mut Lanes<UserRecord>) -> Vec<(Option<ShardId>, Vec<u64>)> {
         let occupied = lanes.occupied_indexes();
-        let numbers = |records: Vec<Pending<_>>| records.iter().map(|record| record.number).collect();
+        let numbers = |records: Vec<Pending<_>>| records.iter().map(|record| record.course.number).collect();
         let mut found: Vec<_> = occupied
             .into_iter()
             .map(|index| {

@@ -1,7 +1,8 @@
 //! A user record on its way, and the Kinesis record that it travels in.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
+use super::packed::Packed;
 use crate::{
     AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
     aggregated::{AGGREGATE_PARTITION_KEY, Aggregate},
@@ -13,10 +14,43 @@ use crate::{
 /// Attempts that are remembered of one record: the first, and the last ones.
 const ATTEMPTS_KEPT: usize = 16;
 
+/// A ticket, which carries its record until an aggregate does.
+pub(crate) trait Detach: AsRef<UserRecord> {
+    /// A ticket without its record.
+    type Stub: fmt::Debug;
+
+    /// Drops the record.
+    fn detach(self) -> Self::Stub;
+
+    /// The ticket as it was.
+    fn attach(stub: Self::Stub, record: UserRecord) -> Self;
+}
+
+/// A record that is a ticket itself sees to it that it comes back as it was.
+#[cfg(test)]
+impl Detach for UserRecord {
+    type Stub = Self;
+
+    fn detach(self) -> Self {
+        self
+    }
+
+    fn attach(stub: Self, record: UserRecord) -> Self {
+        assert_eq!(stub, record, "what is encoded is what was put");
+        record
+    }
+}
+
 /// A user record that is not yet resolved.
 #[derive(Debug)]
 pub(crate) struct Pending<T> {
     pub(crate) ticket: T,
+    pub(crate) course: Course,
+}
+
+/// How a user record fares.
+#[derive(Debug)]
+pub(crate) struct Course {
     pub(crate) hash_key: HashKey,
     /// Order of arrival.
     pub(crate) number: u64,
@@ -42,9 +76,19 @@ impl<T: AsRef<UserRecord>> AsRef<UserRecord> for Pending<T> {
 
 impl<T> Pending<T> {
     pub(crate) fn new(ticket: T, hash_key: HashKey, number: u64, arrived: Instant) -> Self {
-        Self { ticket, hash_key, number, arrived, history: None }
+        Self { ticket, course: Course { hash_key, number, arrived, history: None } }
     }
 
+    pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Box<Failure>) {
+        let failure = match self.course.history {
+            Some(history) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
+            None => Failure::unattempted(kind),
+        };
+        (self.ticket, failure.into())
+    }
+}
+
+impl Course {
     /// The end of the last attempt, else the arrival.
     pub(crate) fn waiting_since(&self) -> Instant {
         self.history.as_ref().map_or(self.arrived, |history| history.last_ended)
@@ -83,18 +127,10 @@ impl<T> Pending<T> {
         history.last_ended = now;
     }
 
-    pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Result<Receipt, Box<Failure>>) {
-        let failure = match self.history {
-            Some(history) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
-            None => Failure::unattempted(kind),
-        };
-        (self.ticket, Err(failure.into()))
-    }
-
-    fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> (T, Result<Receipt, Box<Failure>>) {
+    fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> Receipt {
         let retried =
             self.history.map(|history| Retried { attempts: history.made + 1, failed: history.attempts }.into());
-        (self.ticket, Ok(Receipt { stored, sub_sequence_number, retried }))
+        Receipt { stored, sub_sequence_number, retried }
     }
 
     fn history(&mut self) -> &mut History {
@@ -107,20 +143,23 @@ impl<T> Pending<T> {
 
 /// One entry of a request to be: a user record as it is, or an aggregate of at least two.
 #[derive(Debug)]
-pub(crate) enum KinesisRecord<T> {
+pub(crate) enum KinesisRecord<T: Detach> {
     Plain(Pending<T>),
-    Aggregate(Aggregate<Pending<T>>, AggregateKey),
+    Aggregate(Packed<T>, AggregateKey),
 }
 
-impl<T: AsRef<UserRecord>> KinesisRecord<T> {
+impl<T: Detach> KinesisRecord<T> {
     /// An aggregate, unless there is but one record.
     ///
     /// `None` without a record.
-    pub(crate) fn of(aggregate: Aggregate<Pending<T>>, key: AggregateKey) -> Option<Self> {
-        match aggregate.len() {
+    pub(crate) fn of(mut packed: Packed<T>, key: AggregateKey) -> Option<Self> {
+        match packed.len() {
             0 => None,
-            1 => aggregate.into_records().pop().map(Self::Plain),
-            _ => Some(Self::Aggregate(aggregate, key)),
+            1 => packed.unpack().pop().map(Self::Plain),
+            _ => {
+                packed.complete();
+                Some(Self::Aggregate(packed, key))
+            }
         }
     }
 
@@ -128,40 +167,36 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
     ///
     /// `None` without a record.
     pub(crate) fn packed(records: Vec<Pending<T>>, key: AggregateKey) -> Option<Self> {
-        let mut aggregate = Aggregate::new();
-        records.into_iter().for_each(|record| aggregate.push(record));
-        Self::of(aggregate, key)
+        Self::of(Packed::of(records), key)
     }
 
     /// All records failed together.
     pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
-        self.records_mut().iter_mut().for_each(|record| record.attempt_failed(error, started, now));
+        let courses = match self {
+            Self::Plain(record) => std::slice::from_mut(&mut record.course),
+            Self::Aggregate(packed, _) => packed.courses_mut(),
+        };
+        courses.iter_mut().for_each(|course| course.attempt_failed(error, started, now));
     }
 
-    fn records_mut(&mut self) -> &mut [Pending<T>] {
+    /// How the user records fare.
+    pub(crate) fn courses(&self) -> &[Course] {
         match self {
-            Self::Plain(record) => std::slice::from_mut(record),
-            Self::Aggregate(aggregate, _) => aggregate.records_mut(),
-        }
-    }
-
-    pub(crate) fn records(&self) -> &[Pending<T>] {
-        match self {
-            Self::Plain(record) => std::slice::from_ref(record),
-            Self::Aggregate(aggregate, _) => aggregate.records(),
+            Self::Plain(record) => std::slice::from_ref(&record.course),
+            Self::Aggregate(packed, _) => packed.courses(),
         }
     }
 
     pub(crate) fn into_records(self) -> Vec<Pending<T>> {
         match self {
             Self::Plain(record) => vec![record],
-            Self::Aggregate(aggregate, _) => aggregate.into_records(),
+            Self::Aggregate(packed, _) => packed.unpack(),
         }
     }
 
     /// The record that arrived first and decides the shard.
-    pub(crate) fn first(&self) -> &Pending<T> {
-        self.records().first().expect("a Kinesis record holds at least one user record")
+    pub(crate) fn first(&self) -> &Course {
+        self.courses().first().expect("a Kinesis record holds at least one user record")
     }
 
     /// What the aggregate's partition key is made from; of no consequence to a plain record.
@@ -175,7 +210,7 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
     /// Whether there are records of several hash keys.
     pub(crate) fn is_mixed(&self) -> bool {
         let first = self.first().hash_key;
-        self.records().iter().any(|record| record.hash_key != first)
+        self.courses().iter().any(|course| course.hash_key != first)
     }
 
     pub(crate) fn is_aggregate(&self) -> bool {
@@ -186,34 +221,58 @@ impl<T: AsRef<UserRecord>> KinesisRecord<T> {
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::Plain(record) => record.as_ref().size_bytes(),
-            Self::Aggregate(aggregate, key) => aggregate.size_bytes() + key.bytes(self.first().as_ref()),
-        }
-    }
-
-    pub(crate) fn entry(&self) -> Entry {
-        let explicit_hash_key = self.first().hash_key;
-        match self {
-            Self::Plain(record) => Entry {
-                partition_key: record.as_ref().partition_key().to_owned(),
-                explicit_hash_key,
-                data: record.as_ref().data().clone(),
-            },
-            Self::Aggregate(aggregate, key) => {
-                let partition_key = match key {
-                    AggregateKey::Constant => AGGREGATE_PARTITION_KEY.to_owned(),
-                    AggregateKey::FirstRecord => self.first().as_ref().partition_key().to_owned(),
-                    // Neighbours differ, and another attempt has the same.
-                    AggregateKey::Spread => format!("{:08x}", self.first().number as u32),
-                };
-                Entry { partition_key, explicit_hash_key, data: aggregate.encode() }
+            Self::Aggregate(packed, key) => {
+                packed.content().size_bytes() + key.bytes(packed.content().first_partition_key().unwrap_or_default())
             }
         }
     }
 
-    /// Outcomes of all records, in order.
-    pub(crate) fn deliver(self, stored: Stored) -> impl Iterator<Item = (T, Result<Receipt, Box<Failure>>)> {
-        let (aggregate, stored) = (self.is_aggregate(), Arc::new(stored));
-        let records = (0..).zip(self.into_records());
-        records.map(move |(position, record)| record.deliver(stored.clone(), aggregate.then_some(position)))
+    /// The entries of a request with all of `records`.
+    pub(crate) fn entries<'a>(records: impl Iterator<Item = &'a Self> + Clone) -> Vec<Entry>
+    where
+        T: 'a,
+    {
+        let mut encoded = Aggregate::encode_each(records.clone().filter_map(Self::content)).into_iter();
+        let entry = |record: &Self| {
+            let (partition_key, data) = match record {
+                Self::Plain(record) => {
+                    (record.as_ref().partition_key().to_owned(), Some(record.as_ref().data().clone()))
+                }
+                Self::Aggregate(packed, key) => (record.aggregate_key(packed, *key), encoded.next()),
+            };
+            let data = data.expect("as many are encoded as there are aggregates");
+            Entry { partition_key, explicit_hash_key: record.first().hash_key, data }
+        };
+        records.map(entry).collect()
+    }
+
+    fn content(&self) -> Option<&Aggregate> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Aggregate(packed, _) => Some(packed.content()),
+        }
+    }
+
+    fn aggregate_key(&self, packed: &Packed<T>, key: AggregateKey) -> String {
+        match key {
+            AggregateKey::Constant => AGGREGATE_PARTITION_KEY.to_owned(),
+            AggregateKey::FirstRecord => packed.content().first_partition_key().unwrap_or_default().to_owned(),
+            // Neighbours differ, and another attempt has the same.
+            AggregateKey::Spread => format!("{:08x}", self.first().number as u32),
+        }
+    }
+
+    /// What each user record's ticket leaves, and its outcome, in order.
+    pub(crate) fn deliver(self, stored: &Arc<Stored>) -> impl Iterator<Item = (T::Stub, Receipt)> {
+        let (plain, packed) = match self {
+            Self::Plain(Pending { ticket, course }) => {
+                (Some((ticket.detach(), course.deliver(stored.clone(), None))), None)
+            }
+            Self::Aggregate(packed, _) => (None, Some(packed.into_stubs())),
+        };
+        let packed = (0..).zip(packed.into_iter().flatten());
+        plain
+            .into_iter()
+            .chain(packed.map(|(position, (stub, course))| (stub, course.deliver(stored.clone(), Some(position)))))
     }
 }

@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use super::{collector::Sent, shard_map::ShardMap};
+use super::{collector::Sent, pending::Detach, shard_map::ShardMap};
 use crate::{
-    DeliveryErrorKind, UserRecord,
+    DeliveryErrorKind,
     kinesis::{KinesisError, KinesisErrorKind, Stored},
 };
 
@@ -30,13 +30,13 @@ pub(crate) enum Place {
 }
 
 /// Judges where a Kinesis record was stored.
-pub(crate) fn place<T: AsRef<UserRecord>>(sent: &Sent<T>, stored: &Stored, map: &ShardMap) -> Place {
+pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap) -> Place {
     if !sent.record.is_aggregate() || sent.predicted.as_ref() == Some(&stored.shard_id) {
         return Place::Right;
     }
     match map.range_of(&stored.shard_id) {
         None => Place::Unknown,
-        Some(range) if sent.record.records().iter().all(|record| range.contains(record.hash_key)) => Place::Right,
+        Some(range) if sent.record.courses().iter().all(|course| range.contains(course.hash_key)) => Place::Right,
         Some(_) => Place::Wrong,
     }
 }

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::{
     DeliveryErrorKind, MetricsGranularity, ShardId,
-    delivery::Receipt,
     error::Failure,
     kinesis::{EntryResult, KinesisError, Stream},
     logic::{BatchId, Shape},
@@ -156,28 +155,23 @@ impl Metering {
         counter!("ErrorsByCode", labels).increment(1);
     }
 
-    /// A user record of `data_bytes` is resolved.
-    pub(super) fn resolved(&mut self, outcome: &Result<Receipt, Box<Failure>>, data_bytes: usize) {
-        let (shard_id, retries) = match outcome {
-            Ok(receipt) => (Some(&receipt.stored.shard_id), receipt.attempts() - 1),
-            Err(failure) => (None, failure.attempts_made.saturating_sub(1)),
-        };
+    /// Where the user records of a Kinesis record are counted that was stored in `shard_id`.
+    pub(super) fn tally(&mut self, shard_id: Option<&ShardId>) -> Tally<'_> {
         let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
-        if (self.outcomes.shard_id.as_ref(), self.outcomes.retries) != (shard_id, retries) {
+        if self.outcomes.shard_id.as_ref() != shard_id {
             let shard_id = shard_id.cloned();
             self.hand_over();
-            (self.outcomes.shard_id, self.outcomes.retries) = (shard_id, retries);
+            self.outcomes.shard_id = shard_id;
         }
-        match outcome {
-            Ok(_) => {
-                self.outcomes.put += 1;
-                self.outcomes.data_put += data_bytes as u64;
-            }
-            Err(failure) => {
-                self.outcomes.failed += 1;
-                self.outcomes.expired += u64::from(failure.kind == DeliveryErrorKind::Expired);
-            }
-        }
+        Tally(self)
+    }
+
+    /// A user record was given up.
+    pub(super) fn failed_for_good(&mut self, failure: &Failure) {
+        let mut tally = self.tally(None);
+        let outcomes = tally.outcomes(failure.attempts_made.saturating_sub(1));
+        outcomes.failed += 1;
+        outcomes.expired += u64::from(failure.kind == DeliveryErrorKind::Expired);
     }
 
     /// To be called when there is nothing else to do for the moment.
@@ -214,6 +208,27 @@ impl Metering {
         let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard).cloned();
         let labels = self.labels(shard_id.as_ref());
         self.shards.entry(shard_id).or_insert_with(|| ShardMeters::new(&labels))
+    }
+}
+
+/// Counts user records of one shard.
+pub(super) struct Tally<'a>(&'a mut Metering);
+
+impl Tally<'_> {
+    /// A user record of `data_bytes` is stored, after so many retries.
+    pub(super) fn stored(&mut self, retries: u32, data_bytes: usize) {
+        let outcomes = self.outcomes(retries);
+        outcomes.put += 1;
+        outcomes.data_put += data_bytes as u64;
+    }
+
+    fn outcomes(&mut self, retries: u32) -> &mut Outcomes {
+        if self.0.outcomes.retries != retries {
+            let shard_id = self.0.outcomes.shard_id.clone();
+            self.0.hand_over();
+            self.0.outcomes = Outcomes { shard_id, retries, ..Outcomes::default() };
+        }
+        &mut self.0.outcomes
     }
 }
 

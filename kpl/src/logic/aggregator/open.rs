@@ -3,51 +3,57 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Limits;
-use crate::{HashKey, UserRecord, aggregated::Aggregate, logic::pending::Pending};
+use crate::{
+    HashKey,
+    logic::{
+        packed::{Expected, Packed},
+        pending::{Course, Detach, Pending},
+    },
+};
 
 #[derive(Debug)]
-pub(super) enum Open<T> {
+pub(super) enum Open<T: Detach> {
     One(One<T>),
     ByKey(ByKey<T>),
 }
 
 /// One aggregate after the other.
 #[derive(Debug)]
-pub(super) struct One<T> {
-    aggregate: Aggregate<Pending<T>>,
-    /// Records of the last one: the next will have as many, so there is room for them from the beginning.
-    expected: usize,
+pub(super) struct One<T: Detach> {
+    packed: Packed<T>,
+    /// What the last one took: the next will take as much, so there is room for it from the beginning.
+    expected: Expected,
 }
 
-impl<T: AsRef<UserRecord>> One<T> {
-    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
-        if self.aggregate.is_empty() {
-            self.aggregate.reserve(self.expected);
+impl<T: Detach> One<T> {
+    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
+        if self.packed.is_empty() {
+            self.packed.reserve(self.expected);
         }
-        self.aggregate.try_push(record, limits.max_bytes)?;
-        Ok(limits.are_reached(&self.aggregate).then(|| self.take()))
+        self.packed.try_push(record, limits.max_bytes)?;
+        Ok(limits.are_reached(&self.packed).then(|| self.take()))
     }
 
-    fn take(&mut self) -> Aggregate<Pending<T>> {
-        self.expected = self.aggregate.len();
-        std::mem::take(&mut self.aggregate)
+    fn take(&mut self) -> Packed<T> {
+        self.expected = self.packed.expected();
+        std::mem::replace(&mut self.packed, Packed::new())
     }
 }
 
 /// Aggregates whose records have the same partition key and the same hash key.
 #[derive(Debug)]
-pub(super) struct ByKey<T> {
+pub(super) struct ByKey<T: Detach> {
     /// By the number of the first record.
-    groups: BTreeMap<u64, Aggregate<Pending<T>>>,
+    groups: BTreeMap<u64, Packed<T>>,
     /// Numbers of the groups that have a hash key: one, unless partition keys share an explicit hash key.
     numbers: HashMap<HashKey, Vec<u64>>,
 }
 
-impl<T: AsRef<UserRecord>> Open<T> {
+impl<T: Detach> Open<T> {
     pub(super) fn new(by_key: bool) -> Self {
         match by_key {
             true => Self::ByKey(ByKey { groups: BTreeMap::new(), numbers: HashMap::new() }),
-            false => Self::One(One { aggregate: Aggregate::new(), expected: 0 }),
+            false => Self::One(One { packed: Packed::new(), expected: Expected::default() }),
         }
     }
 
@@ -58,25 +64,21 @@ impl<T: AsRef<UserRecord>> Open<T> {
     /// Whether there is but one record.
     pub(super) fn is_single(&self) -> bool {
         match self {
-            Self::One(one) => one.aggregate.len() == 1,
+            Self::One(one) => one.packed.len() == 1,
             Self::ByKey(ByKey { groups, .. }) => groups.len() == 1 && groups.values().all(|group| group.len() == 1),
         }
     }
 
     /// The record that was put first.
-    pub(super) fn first(&self) -> Option<&Pending<T>> {
+    pub(super) fn first(&self) -> Option<&Course> {
         match self {
-            Self::One(one) => one.aggregate.records().first(),
-            Self::ByKey(ByKey { groups, .. }) => groups.first_key_value()?.1.records().first(),
+            Self::One(one) => one.packed.courses().first(),
+            Self::ByKey(ByKey { groups, .. }) => groups.first_key_value()?.1.courses().first(),
         }
     }
 
     /// Adds a record. Returns the aggregate that is complete with it, or the record if it does not fit.
-    pub(super) fn try_push(
-        &mut self,
-        record: Pending<T>,
-        limits: Limits,
-    ) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
+    pub(super) fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
         match self {
             Self::One(one) => one.try_push(record, limits),
             Self::ByKey(by_key) => by_key.try_push(record, limits),
@@ -84,7 +86,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
     }
 
     /// Takes the aggregate out that `record` would join.
-    pub(super) fn take_for(&mut self, record: &Pending<T>) -> Option<Aggregate<Pending<T>>> {
+    pub(super) fn take_for(&mut self, record: &Pending<T>) -> Option<Packed<T>> {
         match self {
             Self::One(one) => Some(one.take()),
             Self::ByKey(by_key) => by_key.group_of(record).map(|number| by_key.take(number)),
@@ -92,7 +94,7 @@ impl<T: AsRef<UserRecord>> Open<T> {
     }
 
     /// Takes the aggregates out whose first record is one of those asked for: all those before some instant, or number.
-    pub(super) fn take_if(&mut self, wanted: impl Fn(&Pending<T>) -> bool) -> Vec<Aggregate<Pending<T>>> {
+    pub(super) fn take_if(&mut self, wanted: impl Fn(&Course) -> bool) -> Vec<Packed<T>> {
         let mut taken = Vec::new();
         while self.first().is_some_and(&wanted) {
             match self {
@@ -107,19 +109,18 @@ impl<T: AsRef<UserRecord>> Open<T> {
     }
 }
 
-impl<T: AsRef<UserRecord>> ByKey<T> {
+impl<T: Detach> ByKey<T> {
     fn group_of(&self, record: &Pending<T>) -> Option<u64> {
         let key = record.as_ref().partition_key();
         let has_key = |number: &&u64| {
-            let first = self.groups.get(number).and_then(|group| group.records().first());
-            first.is_some_and(|first| first.as_ref().partition_key() == key)
+            self.groups.get(number).is_some_and(|group| group.content().first_partition_key() == Some(key))
         };
-        self.numbers.get(&record.hash_key)?.iter().find(has_key).copied()
+        self.numbers.get(&record.course.hash_key)?.iter().find(has_key).copied()
     }
 
-    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Aggregate<Pending<T>>>, Pending<T>> {
-        let (hash_key, number) = (record.hash_key, self.group_of(&record).unwrap_or(record.number));
-        let mut group = self.groups.remove(&number).unwrap_or_default();
+    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
+        let (hash_key, number) = (record.course.hash_key, self.group_of(&record).unwrap_or(record.course.number));
+        let mut group = self.groups.remove(&number).unwrap_or_else(Packed::new);
         let is_new = group.is_empty();
         let pushed = group.try_push(record, limits.max_bytes);
         if group.is_empty() {
@@ -133,9 +134,9 @@ impl<T: AsRef<UserRecord>> ByKey<T> {
         pushed.map(|()| is_full.then(|| self.take(number)))
     }
 
-    fn take(&mut self, number: u64) -> Aggregate<Pending<T>> {
-        let group = self.groups.remove(&number).unwrap_or_default();
-        if let Some(hash_key) = group.records().first().map(|first| first.hash_key)
+    fn take(&mut self, number: u64) -> Packed<T> {
+        let group = self.groups.remove(&number).unwrap_or_else(Packed::new);
+        if let Some(hash_key) = group.courses().first().map(|first| first.hash_key)
             && let Some(numbers) = self.numbers.get_mut(&hash_key)
         {
             numbers.retain(|other| *other != number);

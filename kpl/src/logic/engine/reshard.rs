@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use super::{Action, Engine, Flight};
 use crate::{
-    DeliveryErrorKind, Event, UserRecord,
+    DeliveryErrorKind, Event,
     kinesis::{KinesisError, Shard, Stored, StreamSummary},
     logic::{
         aggregator::Packing,
         collector::Sent,
         lanes::LaneKind,
+        pending::Detach,
         retrier::{Place, place, wrong_shard},
     },
 };
@@ -22,7 +23,7 @@ const WRONG_SHARDS_IN_COMPANY: u32 = 2;
 
 /// An aggregate that was stored in a shard of which the range is not known.
 #[derive(Debug)]
-pub(super) struct Unjudged<T> {
+pub(super) struct Unjudged<T: Detach> {
     pub(super) sent: Sent<T>,
     stored: Stored,
     started: Instant,
@@ -30,7 +31,7 @@ pub(super) struct Unjudged<T> {
     listings: u64,
 }
 
-impl<T: AsRef<UserRecord>> Engine<T> {
+impl<T: Detach> Engine<T> {
     /// A Kinesis record was stored, wherever.
     pub(super) fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
         if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
@@ -91,7 +92,7 @@ impl<T: AsRef<UserRecord>> Engine<T> {
     /// Regroups the aggregates that fit no open shard any more, and returns the rest.
     pub(super) fn without_misfits(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
         let (fitting, misfits): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| {
-            let keys = || sent.record.records().iter().map(|record| record.hash_key);
+            let keys = || sent.record.courses().iter().map(|course| course.hash_key);
             !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(keys())
         });
         misfits.into_iter().for_each(|sent| self.lanes.merge(sent.record.into_records()));
@@ -173,8 +174,8 @@ impl<T: AsRef<UserRecord>> Engine<T> {
             self.notify(Event::WrongShard { predicted, actual, user_records });
         }
         for record in &mut records {
-            if record.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {
-                record.set_alone();
+            if record.course.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {
+                record.course.set_alone();
             }
         }
         self.lanes.merge(records);

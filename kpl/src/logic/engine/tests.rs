@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    AggregateKey, Aggregation, Delivered, RecordOrder,
+    AggregateKey, Aggregation, Delivered, RecordOrder, UserRecord,
     aggregated::{Decoded, decode},
     error::Failure,
     kinesis::{Entry, Shard, StreamSummary},
@@ -90,9 +90,12 @@ impl World {
                     self.listing = true;
                 }
                 Action::LimitRecords { max_bytes } => self.max_record_bytes = Some(max_bytes),
-                Action::Resolve { ticket, outcome } => {
-                    self.resolved.push((ticket, outcome.map(Delivered::from).map_err(|failure| *failure)));
+                Action::Deliver { record, stored } => {
+                    let stored = stored.into();
+                    let delivered = record.deliver(&stored).map(|(ticket, receipt)| (ticket, Ok(receipt.into())));
+                    self.resolved.extend(delivered);
                 }
+                Action::Fail { ticket, failure } => self.resolved.push((ticket, Err(*failure))),
                 Action::Flushed => {
                     self.flushed += 1;
                     let before = self.flushing.pop_front().unwrap_or_default();

@@ -1,0 +1,199 @@
+//! The tables of an aggregate: each key once, encoded as it comes.
+
+use std::{collections::HashMap, hash::BuildHasher as _};
+
+use foldhash::quality::RandomState;
+
+#[cfg(feature = "producer")]
+use super::shrink;
+use super::{bytes_field_len, put_bytes};
+use crate::{HashKey, aggregated::tag};
+
+/// Where a key is in its table, or would be.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) index: u32,
+    /// What the table would grow by; 0 if the key is there.
+    pub(super) adds_bytes: usize,
+    hash: u32,
+}
+
+/// Partition keys. Finds them by open addressing over their indexes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PartitionKeys {
+    hasher: RandomState,
+    /// One more than the index of a key, or 0; a power of two in number, at most half of them taken. Empty after
+    /// [`shrink`](Self::shrink).
+    slots: Vec<u32>,
+    keys: Vec<Key>,
+    fields: Vec<u8>,
+}
+
+/// A partition key that is in the table.
+#[derive(Debug, Clone, Copy)]
+struct Key {
+    hash: u32,
+    /// Of the key, in the fields.
+    begin: u32,
+    end: u32,
+}
+
+impl PartitionKeys {
+    #[cfg(feature = "producer")]
+    pub(super) fn reserve(&mut self, keys: usize, bytes: usize) {
+        self.keys.reserve(keys);
+        self.fields.reserve(bytes);
+        self.grow_to(keys * 2);
+    }
+
+    #[cfg(feature = "producer")]
+    pub(super) fn shrink(&mut self) {
+        self.slots = Vec::new();
+        shrink(&mut self.keys);
+        shrink(&mut self.fields);
+    }
+
+    #[cfg(feature = "producer")]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn first(&self) -> Option<&str> {
+        self.keys.first().and_then(|key| str::from_utf8(self.bytes(*key)).ok())
+    }
+
+    /// The table's fields as they are sent.
+    pub(super) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    pub(super) fn find(&self, key: &str) -> Place {
+        let hash = self.hasher.hash_one(key) as u32;
+        let known = match self.slots.is_empty() {
+            false => self.probe(hash, |index| self.is_at(index, hash, key)).1,
+            true => (0..self.keys.len() as u32).find(|index| self.is_at(*index, hash, key)),
+        };
+        match known {
+            Some(index) => Place { index, adds_bytes: 0, hash },
+            None => Place { index: self.keys.len() as u32, adds_bytes: bytes_field_len(key.len()), hash },
+        }
+    }
+
+    /// Adds the key that was not found; nothing if it was.
+    pub(super) fn fill(&mut self, place: &Place, key: &str) {
+        if place.adds_bytes == 0 {
+            return;
+        }
+        put_bytes(&mut self.fields, tag::PARTITION_KEY, key.as_bytes());
+        let end = self.fields.len() as u32;
+        self.keys.push(Key { hash: place.hash, begin: end - key.len() as u32, end });
+        if self.keys.len() * 2 > self.slots.len() {
+            self.grow_to((self.keys.len() * 4).max(16));
+        } else {
+            self.insert(place.hash, place.index);
+        }
+    }
+
+    fn is_at(&self, index: u32, hash: u32, key: &str) -> bool {
+        let known = self.keys[index as usize];
+        known.hash == hash && self.bytes(known) == key.as_bytes()
+    }
+
+    fn bytes(&self, key: Key) -> &[u8] {
+        &self.fields[key.begin as usize..key.end as usize]
+    }
+
+    fn grow_to(&mut self, slots: usize) {
+        if slots.next_power_of_two() <= self.slots.len() {
+            return;
+        }
+        self.slots = vec![0; slots.next_power_of_two()];
+        for index in 0..self.keys.len() {
+            self.insert(self.keys[index].hash, index as u32);
+        }
+    }
+
+    fn insert(&mut self, hash: u32, index: u32) {
+        let (position, _) = self.probe(hash, |_| false);
+        self.slots[position] = index + 1;
+    }
+
+    /// Goes from slot to slot, until the key is found or a slot is free: its position.
+    fn probe(&self, hash: u32, is_found: impl Fn(u32) -> bool) -> (usize, Option<u32>) {
+        let mask = self.slots.len() - 1;
+        let mut position = hash as usize & mask;
+        while let Some(index) = self.slots[position].checked_sub(1) {
+            if is_found(index) {
+                return (position, Some(index));
+            }
+            position = (position + 1) & mask;
+        }
+        (position, None)
+    }
+}
+
+/// Explicit hash keys; most aggregates have none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HashKeys {
+    indexes: HashMap<HashKey, u32, RandomState>,
+    fields: Vec<u8>,
+}
+
+impl HashKeys {
+    /// The table's fields as they are sent.
+    pub(super) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    pub(super) fn find(&self, key: HashKey) -> Place {
+        match self.indexes.get(&key) {
+            Some(&index) => Place { index, adds_bytes: 0, hash: 0 },
+            None => {
+                let adds_bytes = bytes_field_len(decimal_len(key));
+                Place { index: self.indexes.len() as u32, adds_bytes, hash: 0 }
+            }
+        }
+    }
+
+    /// Adds the key that was not found; nothing if it was.
+    pub(super) fn fill(&mut self, place: &Place, key: HashKey) {
+        if place.adds_bytes > 0 {
+            self.indexes.insert(key, place.index);
+            put_bytes(&mut self.fields, tag::EXPLICIT_HASH_KEY, key.to_string().as_bytes());
+        }
+    }
+}
+
+fn decimal_len(key: HashKey) -> usize {
+    key.0.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_keys_have_as_many_digits_as_printed() {
+        for key in [0, 1, 9, 10, 99, 100, u128::MAX / 10, u128::MAX] {
+            assert_eq!(decimal_len(HashKey(key)), key.to_string().len(), "{key}");
+        }
+    }
+
+    #[cfg(feature = "producer")]
+    #[test]
+    fn keys_are_found_with_and_without_slots() {
+        let mut table = PartitionKeys::default();
+        let keys: Vec<String> = (0..100).map(|n| format!("key-{n}")).collect();
+        let indexes = |table: &PartitionKeys| keys.iter().map(|key| table.find(key).index).collect::<Vec<_>>();
+        for key in &keys {
+            table.fill(&table.find(key), key);
+        }
+
+        let before = indexes(&table);
+        table.shrink();
+
+        assert_eq!((before, table.find("another").index), (indexes(&table), 100));
+        table.fill(&table.find("another"), "another");
+        assert_eq!((table.find("another").index, table.find("key-7").index), (100, 7));
+    }
+}

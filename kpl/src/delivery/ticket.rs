@@ -1,0 +1,172 @@
+//! A record on its way and the duty to resolve its [`Delivery`].
+
+use bytes::Bytes;
+
+use super::{
+    Delivery, Receipt,
+    slots::{Resolver, Slots},
+};
+use crate::{DeliveryError, DeliveryErrorKind, UserRecord, error::Failure, logic::pending::Detach};
+
+/// A record that was checked and is about to be accepted.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// As it is to be sent.
+    pub(crate) record: UserRecord,
+    /// The data as they were put, if they are sent encoded. Boxed, because most are not.
+    original: Option<Box<Bytes>>,
+}
+
+impl Prepared {
+    pub(crate) fn new(record: UserRecord) -> Self {
+        Self { record, original: None }
+    }
+
+    pub(crate) fn encoded(mut record: UserRecord, data: Bytes) -> Self {
+        let original = record.replace_data(data);
+        Self { record, original: Some(Box::new(original)) }
+    }
+
+    /// What the record takes up in the buffer.
+    pub(crate) fn space_bytes(&self) -> usize {
+        self.record.size_bytes() + self.original.as_ref().map_or(0, |original| original.len())
+    }
+
+    /// The record, as it was put.
+    pub(crate) fn into_record(mut self) -> UserRecord {
+        if let Some(original) = self.original {
+            self.record.replace_data(*original);
+        }
+        self.record
+    }
+}
+
+/// A record on its way and the duty to resolve its [`Delivery`]. Dropping the ticket resolves it as abandoned, so that
+/// nothing is lost silently, whatever happens to its owner.
+#[derive(Debug)]
+pub(crate) struct Ticket(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    prepared: Prepared,
+    resolver: Resolver,
+}
+
+/// A [`Ticket`] without its record.
+#[derive(Debug)]
+pub(crate) struct Stub {
+    resolver: Resolver,
+    original: Option<Box<Bytes>>,
+    space_bytes: u32,
+    data_bytes: u32,
+}
+
+impl Ticket {
+    pub(crate) fn new(prepared: Prepared, slots: &mut Slots) -> (Self, Delivery) {
+        let (resolver, waiter) = slots.take();
+        (Self(Some(Open { prepared, resolver })), Delivery { waiter: Some(waiter) })
+    }
+
+    /// The record is not stored.
+    pub(crate) fn fail(mut self, failure: Failure) {
+        self.close(failure);
+    }
+
+    /// What the record takes up in the buffer.
+    pub(crate) fn space_bytes(&self) -> usize {
+        self.open().prepared.space_bytes()
+    }
+
+    fn open(&self) -> &Open {
+        self.0.as_ref().expect("a ticket holds its record until it is resolved")
+    }
+
+    fn close(&mut self, failure: Failure) {
+        let Some(Open { prepared, resolver }) = self.0.take() else { return };
+        resolver.resolve(Err(DeliveryError::new(failure, prepared.into_record())));
+    }
+}
+
+impl Stub {
+    /// The record is stored.
+    pub(crate) fn deliver(self, receipt: Receipt) {
+        self.resolver.resolve(Ok(receipt));
+    }
+
+    /// What the record takes up in the buffer.
+    pub(crate) fn space_bytes(&self) -> usize {
+        self.space_bytes as usize
+    }
+
+    /// Bytes of the record's data, as they are sent.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.data_bytes as usize
+    }
+}
+
+impl AsRef<UserRecord> for Ticket {
+    fn as_ref(&self) -> &UserRecord {
+        &self.open().prepared.record
+    }
+}
+
+impl Detach for Ticket {
+    type Stub = Stub;
+
+    fn detach(mut self) -> Stub {
+        let Open { prepared, resolver } = self.0.take().expect("a ticket holds its record until it is resolved");
+        let (space_bytes, data_bytes) = (prepared.space_bytes() as u32, prepared.record.data().len() as u32);
+        Stub { resolver, original: prepared.original, space_bytes, data_bytes }
+    }
+
+    fn attach(stub: Stub, record: UserRecord) -> Self {
+        let Stub { resolver, original, .. } = stub;
+        Self(Some(Open { prepared: Prepared { record, original }, resolver }))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            self.close(Failure::unattempted(DeliveryErrorKind::Abandoned));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &mut Slots::new());
+
+        drop(ticket);
+
+        let error = delivery.await.expect_err("abandoned");
+        assert_eq!(error.kind(), &DeliveryErrorKind::Abandoned);
+        assert_eq!(error.into_record(), UserRecord::new("k", "v"));
+    }
+
+    #[tokio::test]
+    async fn a_record_that_was_sent_encoded_comes_back_as_it_was_put_from_stub_and_content() {
+        let prepared = Prepared::encoded(UserRecord::new("k", "v"), "encoded".into());
+        let (ticket, delivery) = Ticket::new(prepared, &mut Slots::new());
+
+        let content = ticket.as_ref().clone();
+        let stub = ticket.detach();
+        assert_eq!((stub.space_bytes(), stub.data_bytes()), (9, 7));
+        drop(Ticket::attach(stub, content));
+
+        assert_eq!(delivery.await.expect_err("abandoned").into_record(), UserRecord::new("k", "v"));
+    }
+
+    #[tokio::test]
+    async fn a_stub_that_is_dropped_resolves_its_delivery_all_the_same() {
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &mut Slots::new());
+
+        drop(ticket.detach());
+
+        assert_eq!(delivery.await.expect_err("abandoned").kind(), &DeliveryErrorKind::Abandoned);
+    }
+}

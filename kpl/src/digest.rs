@@ -1,0 +1,234 @@
+//! MD5 of several inputs side by side: the steps of one depend on each other, those of eight fill the machine's vectors.
+//!
+//! Source: RFC 1321, <https://www.rfc-editor.org/rfc/rfc1321>
+
+use md5::{Digest as _, Md5};
+use wide::u32x8;
+
+/// Inputs that are hashed together.
+pub(crate) const LANES: usize = 8;
+/// With fewer inputs, one after the other is faster.
+const WORTHWHILE: usize = 3;
+const BLOCK: usize = 64;
+/// Bytes that end an input: a one bit and its length in bits.
+const TRAILER: usize = 9;
+
+const START: [u32; 4] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
+
+/// 2^32 times the absolute sine of 1 to 64, each step's own addend.
+const SINES: [u32; 64] = [
+    0xd76a_a478,
+    0xe8c7_b756,
+    0x2420_70db,
+    0xc1bd_ceee,
+    0xf57c_0faf,
+    0x4787_c62a,
+    0xa830_4613,
+    0xfd46_9501,
+    0x6980_98d8,
+    0x8b44_f7af,
+    0xffff_5bb1,
+    0x895c_d7be,
+    0x6b90_1122,
+    0xfd98_7193,
+    0xa679_438e,
+    0x49b4_0821,
+    0xf61e_2562,
+    0xc040_b340,
+    0x265e_5a51,
+    0xe9b6_c7aa,
+    0xd62f_105d,
+    0x0244_1453,
+    0xd8a1_e681,
+    0xe7d3_fbc8,
+    0x21e1_cde6,
+    0xc337_07d6,
+    0xf4d5_0d87,
+    0x455a_14ed,
+    0xa9e3_e905,
+    0xfcef_a3f8,
+    0x676f_02d9,
+    0x8d2a_4c8a,
+    0xfffa_3942,
+    0x8771_f681,
+    0x6d9d_6122,
+    0xfde5_380c,
+    0xa4be_ea44,
+    0x4bde_cfa9,
+    0xf6bb_4b60,
+    0xbebf_bc70,
+    0x289b_7ec6,
+    0xeaa1_27fa,
+    0xd4ef_3085,
+    0x0488_1d05,
+    0xd9d4_d039,
+    0xe6db_99e5,
+    0x1fa2_7cf8,
+    0xc4ac_5665,
+    0xf429_2244,
+    0x432a_ff97,
+    0xab94_23a7,
+    0xfc93_a039,
+    0x655b_59c3,
+    0x8f0c_cc92,
+    0xffef_f47d,
+    0x8584_5dd1,
+    0x6fa8_7e4f,
+    0xfe2c_e6e0,
+    0xa301_4314,
+    0x4e08_11a1,
+    0xf753_7e82,
+    0xbd3a_f235,
+    0x2ad7_d2bb,
+    0xeb86_d391,
+];
+
+/// MD5 of each of up to [`LANES`] inputs. Those beyond count as empty, and so do the digests that belong to none.
+pub(crate) fn digest_each(inputs: &[&[u8]]) -> [[u8; 16]; LANES] {
+    let mut digests = [[0; 16]; LANES];
+    if inputs.len() < WORTHWHILE {
+        digests.iter_mut().zip(inputs).for_each(|(digest, input)| *digest = Md5::digest(input).into());
+        return digests;
+    }
+    let mut lanes = [&[][..]; LANES];
+    lanes.iter_mut().zip(inputs).for_each(|(lane, input)| *lane = input);
+    side_by_side(lanes)
+}
+
+fn side_by_side(inputs: [&[u8]; LANES]) -> [[u8; 16]; LANES] {
+    let blocks = inputs.map(|input| (input.len() + TRAILER).div_ceil(BLOCK));
+    let mut state = START.map(u32x8::splat);
+    let mut digests = [[0; 16]; LANES];
+    for number in 0..blocks.into_iter().max().unwrap_or(0) {
+        state = compress(state, &words(&inputs, number));
+        for lane in 0..LANES {
+            if blocks[lane] == number + 1 {
+                digests[lane] = digest_of(&state, lane);
+            }
+        }
+    }
+    digests
+}
+
+fn digest_of(state: &[u32x8; 4], lane: usize) -> [u8; 16] {
+    let mut digest = [0; 16];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.as_array()[lane].to_le_bytes());
+    }
+    digest
+}
+
+/// Block `number` of each input, word by word.
+fn words(inputs: &[&[u8]; LANES], number: usize) -> [u32x8; 16] {
+    let mut words = [[0_u32; LANES]; 16];
+    for (lane, input) in inputs.iter().enumerate() {
+        let padded;
+        let block = match input[(number * BLOCK).min(input.len())..].first_chunk::<BLOCK>() {
+            Some(block) => block,
+            None => {
+                padded = last_blocks(input, number);
+                &padded
+            }
+        };
+        for (words, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
+            words[lane] = u32::from_le_bytes(*bytes);
+        }
+    }
+    words.map(u32x8::new)
+}
+
+/// A block that is not all input: what is left of the input, and what ends it.
+fn last_blocks(input: &[u8], number: usize) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let begin = number * BLOCK;
+    if let Some(rest) = input.get(begin..) {
+        block[..rest.len()].copy_from_slice(rest);
+        block[rest.len()] = 0x80;
+    }
+    if begin + BLOCK >= input.len() + TRAILER {
+        block[BLOCK - 8..].copy_from_slice(&(input.len() as u64 * 8).to_le_bytes());
+    }
+    block
+}
+
+/// One step: `word` is the number of the word that goes in.
+macro_rules! step {
+    ($mix:ident, $a:ident, $b:ident, $c:ident, $d:ident, $words:ident, $word:expr, $number:expr, $turn:literal) => {
+        let sum = $a + $mix($b, $c, $d) + $words[$word] + u32x8::splat(SINES[$number]);
+        $a = $b + ((sum << $turn) | (sum >> (32 - $turn)));
+    };
+}
+
+/// Sixteen steps with the same mixing function: step `i` takes word `(first + stride * i) % 16`.
+macro_rules! round {
+    ($mix:ident, $round:literal, $state:ident, $words:ident, $first:literal, $stride:literal, [$r0:literal $r1:literal $r2:literal $r3:literal]) => {
+        let [mut a, mut b, mut c, mut d] = $state;
+        for four in 0..4 {
+            let word = |step: usize| ($first + $stride * (4 * four + step)) % 16;
+            let number = |step: usize| 16 * $round + 4 * four + step;
+            step!($mix, a, b, c, d, $words, word(0), number(0), $r0);
+            step!($mix, d, a, b, c, $words, word(1), number(1), $r1);
+            step!($mix, c, d, a, b, $words, word(2), number(2), $r2);
+            step!($mix, b, c, d, a, $words, word(3), number(3), $r3);
+        }
+        $state = [a, b, c, d];
+    };
+}
+
+fn compress(before: [u32x8; 4], words: &[u32x8; 16]) -> [u32x8; 4] {
+    let mut state = before;
+    round!(choose, 0, state, words, 0, 1, [7 12 17 22]);
+    round!(choose_by_last, 1, state, words, 1, 5, [5 9 14 20]);
+    round!(odd, 2, state, words, 5, 3, [4 11 16 23]);
+    round!(twisted, 3, state, words, 0, 7, [6 10 15 21]);
+    let [a, b, c, d] = state;
+    [a + before[0], b + before[1], c + before[2], d + before[3]]
+}
+
+fn choose(b: u32x8, c: u32x8, d: u32x8) -> u32x8 {
+    d ^ (b & (c ^ d))
+}
+
+fn choose_by_last(b: u32x8, c: u32x8, d: u32x8) -> u32x8 {
+    c ^ (d & (b ^ c))
+}
+
+fn odd(b: u32x8, c: u32x8, d: u32x8) -> u32x8 {
+    b ^ c ^ d
+}
+
+fn twisted(b: u32x8, c: u32x8, d: u32x8) -> u32x8 {
+    c ^ (b | !d)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn one_by_one(inputs: &[&[u8]]) -> Vec<[u8; 16]> {
+        inputs.iter().map(|input| Md5::digest(input).into()).collect()
+    }
+
+    #[test]
+    fn inputs_of_every_length_around_the_blocks_hash_as_each_alone() {
+        let bytes: Vec<u8> = (0..300).map(|n| n as u8).collect();
+        for length in 0..280 {
+            let inputs: Vec<&[u8]> = (0..LANES).map(|n| &bytes[n..n + length + n]).collect();
+
+            assert_eq!(digest_each(&inputs)[..], one_by_one(&inputs), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn inputs_of_any_number_and_length_hash_as_each_alone(
+            inputs in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..1000), 0..=LANES),
+        ) {
+            let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+
+            prop_assert_eq!(&digest_each(&inputs)[..inputs.len()], one_by_one(&inputs));
+        }
+    }
+}
