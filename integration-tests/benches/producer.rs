@@ -66,8 +66,8 @@ async fn against_the_floor(bytes: usize, shards: usize, records: usize, awaited:
 }
 
 /// Records per second of one producer that has one core.
-async fn throughput(records: usize) {
-    let canned = Canned::new(16);
+async fn throughput(records: usize, shards: u128) {
+    let canned = Canned::new(shards);
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
     let producer = producer(&canned, Aggregation::default());
     put(&producer, &keys, &data, records / 10, true).await;
@@ -111,7 +111,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     if std::env::args().any(|argument| argument == "profile") {
         // The producer alone, for a profiler.
-        return runtime.block_on(throughput(records));
+        let shards = std::env::args().filter_map(|argument| argument.parse().ok()).nth(1);
+        return runtime.block_on(throughput(records, shards.unwrap_or(16)));
     }
     runtime.block_on(async {
         for shards in [1, 16, 1024] {
@@ -120,7 +121,7 @@ fn main() {
         }
         against_the_floor(1024, 16, records / 5, true).await;
         against_the_floor(10 * 1024, 16, records / 50, true).await;
-        throughput(records).await;
+        throughput(records, 16).await;
         against_plain_puts(records / 5).await;
     });
 }

@@ -90,7 +90,7 @@ async fn a_producer_with_the_readmes_policy_puts_and_aggregates() {
     let first = producer.put(UserRecord::new("k", "1")).await.unwrap();
     let second = producer.put(UserRecord::new("k", "2")).await.unwrap();
 
-    assert_eq!(first.await.unwrap().sequence_number, second.await.unwrap().sequence_number);
+    assert_eq!(first.await.unwrap().sequence_number(), second.await.unwrap().sequence_number());
 }
 
 #[tokio::test(start_paused = true)]

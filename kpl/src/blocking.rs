@@ -23,7 +23,7 @@ use crate::{
 ///
 /// let producer = Producer::builder(&aws, "StockTradeStream").build_blocking()?;
 /// let delivery = producer.put(UserRecord::new("AAPL", "trade"))?;
-/// println!("{}", delivery.wait()?.sequence_number);
+/// println!("{}", delivery.wait()?.sequence_number());
 /// producer.shutdown();
 /// # Ok(())
 /// # }

@@ -31,55 +31,53 @@ pub struct Delivery {
 }
 
 /// What is left for a [`Delivery`].
-pub(crate) type Outcome = Result<Receipt, DeliveryError>;
+pub(crate) type Outcome = Result<Delivered, DeliveryError>;
 
 /// A record is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Delivered {
-    /// The shard that took the record.
-    pub shard_id: ShardId,
-    /// Place of the Kinesis record in the shard. All user records of an aggregate have the same.
-    pub sequence_number: SequenceNumber,
-    /// Place of the user record in its aggregate, from 0; `None` if it is a Kinesis record of its own.
-    pub sub_sequence_number: Option<u64>,
-    /// How often the record was sent, the time that succeeded included.
-    pub attempts: u32,
-    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept.
-    pub failed_attempts: Vec<Attempt>,
-}
-
-/// A [`Delivered`] in small: there is one for each record that is not awaited yet.
-#[derive(Debug)]
-pub(crate) struct Receipt {
     /// Shared by the user records of an aggregate.
-    pub(crate) stored: Arc<Stored>,
-    pub(crate) sub_sequence_number: Option<u32>,
+    stored: Arc<Stored>,
+    sub_sequence_number: Option<u32>,
     /// `None`: the first attempt succeeded.
-    pub(crate) retried: Option<Box<Retried>>,
+    retried: Option<Box<Retried>>,
 }
 
 /// How a record fared before it was stored.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Retried {
     pub(crate) attempts: u32,
     pub(crate) failed: Vec<Attempt>,
 }
 
-impl Receipt {
-    /// How often the record was sent.
-    pub(crate) fn attempts(&self) -> u32 {
+impl Delivered {
+    pub(crate) fn new(stored: Arc<Stored>, sub_sequence_number: Option<u32>, retried: Option<Box<Retried>>) -> Self {
+        Self { stored, sub_sequence_number, retried }
+    }
+
+    /// The shard that took the record.
+    pub fn shard_id(&self) -> &ShardId {
+        &self.stored.shard_id
+    }
+
+    /// Place of the Kinesis record in the shard. All user records of an aggregate have the same.
+    pub fn sequence_number(&self) -> &SequenceNumber {
+        &self.stored.sequence_number
+    }
+
+    /// Place of the user record in its aggregate, from 0; `None` if it is a Kinesis record of its own.
+    pub fn sub_sequence_number(&self) -> Option<u64> {
+        self.sub_sequence_number.map(u64::from)
+    }
+
+    /// How often the record was sent, the time that succeeded included.
+    pub fn attempts(&self) -> u32 {
         self.retried.as_ref().map_or(1, |retried| retried.attempts)
     }
-}
 
-impl From<Receipt> for Delivered {
-    fn from(receipt: Receipt) -> Self {
-        let attempts = receipt.attempts();
-        let Stored { shard_id, sequence_number } = Arc::unwrap_or_clone(receipt.stored);
-        let sub_sequence_number = receipt.sub_sequence_number.map(u64::from);
-        let failed_attempts = receipt.retried.map_or_else(Vec::new, |retried| retried.failed);
-        Self { shard_id, sequence_number, sub_sequence_number, attempts, failed_attempts }
+    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept.
+    pub fn failed_attempts(&self) -> &[Attempt] {
+        self.retried.as_ref().map_or(&[], |retried| &retried.failed)
     }
 }
 
@@ -122,7 +120,7 @@ impl Future for Delivery {
         let Some(waiter) = &self.waiter else { panic!("a Delivery was polled after it had resolved") };
         let outcome = std::task::ready!(waiter.poll(cx.waker()));
         self.waiter = None;
-        Poll::Ready(outcome.map(Delivered::from))
+        Poll::Ready(outcome)
     }
 }
 

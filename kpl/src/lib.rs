@@ -13,7 +13,7 @@
 //!     let delivery = producer.put(record).await?; // waits while the buffer is full
 //!     tokio::spawn(async move {
 //!         match delivery.await {
-//!             Ok(stored) => println!("{} {}", stored.shard_id, stored.sequence_number),
+//!             Ok(stored) => println!("{} {}", stored.shard_id(), stored.sequence_number()),
 //!             Err(error) => eprintln!("{error}: {:?}", error.record()),
 //!         }
 //!     });

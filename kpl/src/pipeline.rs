@@ -202,12 +202,12 @@ impl Pipeline {
         let stored = Arc::new(stored);
         let mut tally = self.metering.as_mut().map(|metering| metering.tally(Some(&stored.shard_id)));
         let mut resolved = Load::default();
-        for (stub, receipt) in record.deliver(&stored) {
+        for (stub, delivered) in record.deliver(&stored) {
             if let Some(tally) = &mut tally {
-                tally.stored(receipt.attempts() - 1, stub.data_bytes());
+                tally.stored(delivered.attempts() - 1, stub.data_bytes());
             }
             resolved = resolved.with(self.context.space.load_of(stub.space_bytes()));
-            stub.deliver(receipt);
+            stub.deliver(delivered);
         }
         resolved
     }

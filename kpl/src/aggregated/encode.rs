@@ -1,16 +1,17 @@
 //! Writes aggregated records. A user record is encoded as soon as it is added, so that nothing else of it need be kept, and
 //! the size of the result is known exactly before and after.
 
+#[cfg(feature = "producer")]
+mod sealed;
 mod tables;
 
 use bytes::Bytes;
 
+#[cfg(feature = "producer")]
+pub(crate) use self::sealed::Sealed;
 use self::tables::{HashKeys, PartitionKeys, Place};
-use super::{Decoded, ENVELOPE_LEN, MAGIC, decode, tag};
-use crate::{
-    UserRecord,
-    digest::{LANES, digest_each},
-};
+use super::{AggregatedRecord, Decoded, ENVELOPE_LEN, MAGIC, decode, tag};
+use crate::{UserRecord, digest::digest_each};
 
 /// User records that are to become one Kinesis record.
 ///
@@ -67,11 +68,10 @@ impl Aggregate {
         }
     }
 
-    /// Gives back what only more records would need. They can still be added, but it takes longer.
+    /// No more records join: the aggregate as it will be sent.
     #[cfg(feature = "producer")]
-    pub(crate) fn shrink(&mut self) {
-        self.partition_keys.shrink();
-        shrink(&mut self.records);
+    pub(crate) fn seal(self) -> Sealed {
+        Sealed::new(&self)
     }
 
     /// Number of records.
@@ -91,13 +91,7 @@ impl Aggregate {
 
     /// The records in the order they were pushed. Takes what was encoded apart again: not for every record.
     pub fn user_records(&self) -> Vec<UserRecord> {
-        let Decoded::Aggregate(records) = decode(&self.encode()) else { return Vec::new() }; // as without records
-        let user_record = |record: super::AggregatedRecord| {
-            // A copy, or each record would hold on to all of them.
-            let plain = UserRecord::new(&*record.partition_key, Bytes::copy_from_slice(&record.data));
-            record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key)
-        };
-        records.into_iter().map(user_record).collect()
+        user_records(&self.encode())
     }
 
     /// Length of what [`encode`](Self::encode) would return, in bytes.
@@ -132,19 +126,6 @@ impl Aggregate {
         let mut encoded = self.without_digest();
         encoded.extend_from_slice(&digest_each(&[&encoded[MAGIC.len()..]])[0]);
         encoded.into()
-    }
-
-    /// What [`encode`](Self::encode) returns for each, for less than one after the other takes.
-    #[cfg(feature = "producer")]
-    pub(crate) fn encode_each<'a>(aggregates: impl Iterator<Item = &'a Self>) -> Vec<Bytes> {
-        let mut all: Vec<Vec<u8>> = aggregates.map(Self::without_digest).collect();
-        for some in all.chunks_mut(LANES) {
-            let mut bodies = [&[][..]; LANES];
-            bodies.iter_mut().zip(&*some).for_each(|(body, encoded)| *body = &encoded[MAGIC.len()..]);
-            let digests = digest_each(&bodies[..some.len()]);
-            some.iter_mut().zip(digests).for_each(|(encoded, digest)| encoded.extend_from_slice(&digest));
-        }
-        all.into_iter().map(Bytes::from).collect()
     }
 
     /// With room for the digest.
@@ -200,12 +181,15 @@ pub(crate) struct Room {
     record_bytes: usize,
 }
 
-/// Gives room back that is not needed, unless it is little.
-#[cfg(feature = "producer")]
-pub(crate) fn shrink<T>(vec: &mut Vec<T>) {
-    if vec.capacity() > vec.len() + vec.len() / 8 {
-        vec.shrink_to_fit();
-    }
+/// The records that were encoded; none if `encoded` is no aggregate, as without records.
+fn user_records(encoded: &Bytes) -> Vec<UserRecord> {
+    let Decoded::Aggregate(records) = decode(encoded) else { return Vec::new() };
+    let user_record = |record: AggregatedRecord| {
+        // A copy, or each record would hold on to all of them.
+        let plain = UserRecord::new(&*record.partition_key, Bytes::copy_from_slice(&record.data));
+        record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key)
+    };
+    records.into_iter().map(user_record).collect()
 }
 
 fn bytes_field_len(len: usize) -> usize {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Delivery, Receipt,
+    Delivered, Delivery,
     slots::{Resolver, Slots},
 };
 use crate::{DeliveryError, DeliveryErrorKind, UserRecord, error::Failure, logic::pending::Detach};
@@ -89,8 +89,8 @@ impl Ticket {
 
 impl Stub {
     /// The record is stored.
-    pub(crate) fn deliver(self, receipt: Receipt) {
-        self.resolver.resolve(Ok(receipt));
+    pub(crate) fn deliver(self, delivered: Delivered) {
+        self.resolver.resolve(Ok(delivered));
     }
 
     /// What the record takes up in the buffer.

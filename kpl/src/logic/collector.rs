@@ -148,6 +148,7 @@ impl Collector {
             if !fits || !room || early || collides(&keys, front) || lane.limited_until(now).is_some() {
                 return;
             }
+            lane.waiting.digest_ahead();
             let Some(record) = lane.waiting.pop() else { return };
             if let Some(limiter) = &mut lane.limiter {
                 limiter.take(size, now);

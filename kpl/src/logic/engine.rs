@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     DeliveryErrorKind, Event, HashKey, HashKeyRange, RecordOrder,
+    aggregated::Sealed,
     config::{Config, DEFAULT_MAX_RECORD_BYTES},
     kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
@@ -187,7 +188,8 @@ impl<T: Detach> Engine<T> {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         (flight.started, flight.listings) = (self.now, self.listing.started());
-        let entries = KinesisRecord::entries(flight.sent.iter().map(|sent| &sent.record));
+        Sealed::digest_all(flight.sent.iter_mut().filter_map(|sent| sent.record.content_mut()));
+        let entries = flight.sent.iter().map(|sent| sent.record.entry()).collect();
         let shapes = flight.sent.iter().map(|sent| sent.shape(self.now)).collect();
         self.in_flight.insert(id, flight);
         self.actions.push_back(Action::Send { id, entries, shapes });

@@ -1,17 +1,36 @@
 //! User records that are encoded into an aggregate already. Of each only the stub of its ticket is left, and how it fares.
 
+use std::fmt;
+
 use super::pending::{Course, Detach, Pending};
 use crate::{
     UserRecord,
-    aggregated::{Aggregate, Room, shrink},
+    aggregated::{Aggregate, Room, Sealed},
 };
 
-/// An aggregate and who waits for its records.
+/// User records in an aggregate, and who waits for them: in one that grows, or in one that is complete.
 #[derive(Debug)]
-pub(crate) struct Packed<T: Detach> {
-    content: Aggregate,
+pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
+    content: C,
     stubs: Vec<T::Stub>,
     courses: Vec<Course>,
+}
+
+/// The user records of an aggregate.
+pub(crate) trait Content: Default + fmt::Debug {
+    fn into_user_records(self) -> Vec<UserRecord>;
+}
+
+impl Content for Aggregate {
+    fn into_user_records(self) -> Vec<UserRecord> {
+        self.user_records()
+    }
+}
+
+impl Content for Sealed {
+    fn into_user_records(self) -> Vec<UserRecord> {
+        self.user_records()
+    }
 }
 
 /// What an aggregate took, for the next one to begin with.
@@ -61,13 +80,17 @@ impl<T: Detach> Packed<T> {
         self.courses.push(record.course);
     }
 
-    /// No more records are expected: gives back what only they would need.
-    pub(crate) fn complete(&mut self) {
-        self.content.shrink();
-        shrink(&mut self.stubs);
-        shrink(&mut self.courses);
+    /// No more records join.
+    pub(crate) fn seal(mut self) -> Packed<T, Sealed> {
+        let content = std::mem::take(&mut self.content).seal();
+        let (mut stubs, mut courses) = (std::mem::take(&mut self.stubs), std::mem::take(&mut self.courses));
+        shrink(&mut stubs);
+        shrink(&mut courses);
+        Packed { content, stubs, courses }
     }
+}
 
+impl<T: Detach, C: Content> Packed<T, C> {
     pub(crate) fn len(&self) -> usize {
         self.courses.len()
     }
@@ -76,8 +99,12 @@ impl<T: Detach> Packed<T> {
         self.courses.is_empty()
     }
 
-    pub(crate) fn content(&self) -> &Aggregate {
+    pub(crate) fn content(&self) -> &C {
         &self.content
+    }
+
+    pub(crate) fn content_mut(&mut self) -> &mut C {
+        &mut self.content
     }
 
     pub(crate) fn courses(&self) -> &[Course] {
@@ -103,15 +130,22 @@ impl<T: Detach> Packed<T> {
         if stubs.is_empty() {
             return Vec::new();
         }
-        let records: Vec<UserRecord> = std::mem::take(&mut self.content).user_records();
+        let records = std::mem::take(&mut self.content).into_user_records();
         assert_eq!(records.len(), stubs.len(), "what is encoded can be read");
         let attach = |((stub, record), course)| Pending { ticket: T::attach(stub, record), course };
         stubs.into_iter().zip(records).zip(courses).map(attach).collect()
     }
 }
 
+/// Gives room back that is not needed, unless it is little.
+fn shrink<R>(records: &mut Vec<R>) {
+    if records.capacity() > records.len() + records.len() / 8 {
+        records.shrink_to_fit();
+    }
+}
+
 /// Drops the tickets as they were, with their records: who waits for them gets them back.
-impl<T: Detach> Drop for Packed<T> {
+impl<T: Detach, C: Content> Drop for Packed<T, C> {
     fn drop(&mut self) {
         drop(self.take_apart());
     }

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Instant};
 use super::packed::Packed;
 use crate::{
     AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
-    aggregated::{AGGREGATE_PARTITION_KEY, Aggregate},
-    delivery::{Receipt, Retried},
+    aggregated::{AGGREGATE_PARTITION_KEY, Sealed},
+    delivery::{Delivered, Retried},
     error::Failure,
     kinesis::{Entry, KinesisError, Stored},
 };
@@ -127,10 +127,10 @@ impl Course {
         history.last_ended = now;
     }
 
-    fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> Receipt {
+    fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> Delivered {
         let retried =
             self.history.map(|history| Retried { attempts: history.made + 1, failed: history.attempts }.into());
-        Receipt { stored, sub_sequence_number, retried }
+        Delivered::new(stored, sub_sequence_number, retried)
     }
 
     fn history(&mut self) -> &mut History {
@@ -145,21 +145,18 @@ impl Course {
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T: Detach> {
     Plain(Pending<T>),
-    Aggregate(Packed<T>, AggregateKey),
+    Aggregate(Packed<T, Sealed>, AggregateKey),
 }
 
 impl<T: Detach> KinesisRecord<T> {
     /// An aggregate, unless there is but one record.
     ///
     /// `None` without a record.
-    pub(crate) fn of(mut packed: Packed<T>, key: AggregateKey) -> Option<Self> {
+    pub(crate) fn of(packed: Packed<T>, key: AggregateKey) -> Option<Self> {
         match packed.len() {
             0 => None,
             1 => packed.unpack().pop().map(Self::Plain),
-            _ => {
-                packed.complete();
-                Some(Self::Aggregate(packed, key))
-            }
+            _ => Some(Self::Aggregate(packed.seal(), key)),
         }
     }
 
@@ -222,48 +219,39 @@ impl<T: Detach> KinesisRecord<T> {
         match self {
             Self::Plain(record) => record.as_ref().size_bytes(),
             Self::Aggregate(packed, key) => {
-                packed.content().size_bytes() + key.bytes(packed.content().first_partition_key().unwrap_or_default())
+                packed.content().size_bytes() + key.bytes(packed.content().first_partition_key())
             }
         }
     }
 
-    /// The entries of a request with all of `records`.
-    pub(crate) fn entries<'a>(records: impl Iterator<Item = &'a Self> + Clone) -> Vec<Entry>
-    where
-        T: 'a,
-    {
-        let mut encoded = Aggregate::encode_each(records.clone().filter_map(Self::content)).into_iter();
-        let entry = |record: &Self| {
-            let (partition_key, data) = match record {
-                Self::Plain(record) => {
-                    (record.as_ref().partition_key().to_owned(), Some(record.as_ref().data().clone()))
-                }
-                Self::Aggregate(packed, key) => (record.aggregate_key(packed, *key), encoded.next()),
-            };
-            let data = data.expect("as many are encoded as there are aggregates");
-            Entry { partition_key, explicit_hash_key: record.first().hash_key, data }
+    /// The record as it is sent. An aggregate must have its digest.
+    pub(crate) fn entry(&self) -> Entry {
+        let (partition_key, data) = match self {
+            Self::Plain(record) => (record.as_ref().partition_key().to_owned(), record.as_ref().data().clone()),
+            Self::Aggregate(packed, key) => (self.aggregate_key(packed, *key), packed.content().to_bytes()),
         };
-        records.map(entry).collect()
+        Entry { partition_key, explicit_hash_key: self.first().hash_key, data }
     }
 
-    fn content(&self) -> Option<&Aggregate> {
+    /// The aggregate, to give it its digest.
+    pub(crate) fn content_mut(&mut self) -> Option<&mut Sealed> {
         match self {
             Self::Plain(_) => None,
-            Self::Aggregate(packed, _) => Some(packed.content()),
+            Self::Aggregate(packed, _) => Some(packed.content_mut()),
         }
     }
 
-    fn aggregate_key(&self, packed: &Packed<T>, key: AggregateKey) -> String {
+    fn aggregate_key(&self, packed: &Packed<T, Sealed>, key: AggregateKey) -> String {
         match key {
             AggregateKey::Constant => AGGREGATE_PARTITION_KEY.to_owned(),
-            AggregateKey::FirstRecord => packed.content().first_partition_key().unwrap_or_default().to_owned(),
+            AggregateKey::FirstRecord => packed.content().first_partition_key().to_owned(),
             // Neighbours differ, and another attempt has the same.
             AggregateKey::Spread => format!("{:08x}", self.first().number as u32),
         }
     }
 
     /// What each user record's ticket leaves, and its outcome, in order.
-    pub(crate) fn deliver(self, stored: &Arc<Stored>) -> impl Iterator<Item = (T::Stub, Receipt)> {
+    pub(crate) fn deliver(self, stored: &Arc<Stored>) -> impl Iterator<Item = (T::Stub, Delivered)> {
         let (plain, packed) = match self {
             Self::Plain(Pending { ticket, course }) => {
                 (Some((ticket.detach(), course.deliver(stored.clone(), None))), None)

@@ -59,10 +59,10 @@ async fn a_record_is_delivered_with_its_place() {
     let second = producer.put(record(1)).await.expect("accepted");
 
     let (first, second) = (first.await.expect("stored"), second.await.expect("stored"));
-    assert_eq!(first.shard_id.as_str(), "shardId-000000000000");
-    assert_eq!(first.sequence_number, second.sequence_number);
-    assert_eq!((first.sub_sequence_number, second.sub_sequence_number), (Some(0), Some(1)));
-    assert_eq!((first.attempts, first.failed_attempts.len()), (1, 0));
+    assert_eq!(first.shard_id().as_str(), "shardId-000000000000");
+    assert_eq!(first.sequence_number(), second.sequence_number());
+    assert_eq!((first.sub_sequence_number(), second.sub_sequence_number()), (Some(0), Some(1)));
+    assert_eq!((first.attempts(), first.failed_attempts().len()), (1, 0));
     assert_eq!(producer.outstanding_records(), 0);
 }
 
@@ -375,7 +375,7 @@ async fn a_listing_that_panics_disables_aggregation_only() {
 
     let delivered = producer.put(record(0)).await.expect("accepted").await.expect("stored");
 
-    assert_eq!(delivered.sub_sequence_number, None);
+    assert_eq!(delivered.sub_sequence_number(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,9 +387,9 @@ async fn a_call_without_answer_is_given_up_and_made_again() {
 
     let delivered = producer.put(record(0)).await.expect("accepted").await.expect("stored");
 
-    assert_eq!(delivered.attempts, 2);
-    assert_eq!(delivered.failed_attempts[0].to_string(), "Timeout: no answer within 6s");
-    assert_eq!(delivered.failed_attempts[0].duration, Duration::from_secs(6));
+    assert_eq!(delivered.attempts(), 2);
+    assert_eq!(delivered.failed_attempts()[0].to_string(), "Timeout: no answer within 6s");
+    assert_eq!(delivered.failed_attempts()[0].duration, Duration::from_secs(6));
 }
 
 #[tokio::test(start_paused = true)]

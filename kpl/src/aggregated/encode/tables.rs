@@ -4,8 +4,6 @@ use std::{collections::HashMap, hash::BuildHasher as _};
 
 use foldhash::quality::RandomState;
 
-#[cfg(feature = "producer")]
-use super::shrink;
 use super::{bytes_field_len, put_bytes};
 use crate::{HashKey, aggregated::tag};
 
@@ -22,8 +20,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartitionKeys {
     hasher: RandomState,
-    /// One more than the index of a key, or 0; a power of two in number, at most half of them taken. Empty after
-    /// [`shrink`](Self::shrink).
+    /// One more than the index of a key, or 0; a power of two in number, at most half of them taken.
     slots: Vec<u32>,
     keys: Vec<Key>,
     fields: Vec<u8>,
@@ -47,19 +44,18 @@ impl PartitionKeys {
     }
 
     #[cfg(feature = "producer")]
-    pub(super) fn shrink(&mut self) {
-        self.slots = Vec::new();
-        shrink(&mut self.keys);
-        shrink(&mut self.fields);
-    }
-
-    #[cfg(feature = "producer")]
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
     pub(super) fn first(&self) -> Option<&str> {
         self.keys.first().and_then(|key| str::from_utf8(self.bytes(*key)).ok())
+    }
+
+    /// Where the first key is in the fields.
+    #[cfg(feature = "producer")]
+    pub(super) fn first_range(&self) -> std::ops::Range<usize> {
+        self.keys.first().map_or(0..0, |key| key.begin as usize..key.end as usize)
     }
 
     /// The table's fields as they are sent.
@@ -69,11 +65,7 @@ impl PartitionKeys {
 
     pub(super) fn find(&self, key: &str) -> Place {
         let hash = self.hasher.hash_one(key) as u32;
-        let known = match self.slots.is_empty() {
-            false => self.probe(hash, |index| self.is_at(index, hash, key)).1,
-            true => (0..self.keys.len() as u32).find(|index| self.is_at(*index, hash, key)),
-        };
-        match known {
+        match self.probe(hash, |index| self.is_at(index, hash, key)).1 {
             Some(index) => Place { index, adds_bytes: 0, hash },
             None => Place { index: self.keys.len() as u32, adds_bytes: bytes_field_len(key.len()), hash },
         }
@@ -120,6 +112,9 @@ impl PartitionKeys {
 
     /// Goes from slot to slot, until the key is found or a slot is free: its position.
     fn probe(&self, hash: u32, is_found: impl Fn(u32) -> bool) -> (usize, Option<u32>) {
+        if self.slots.is_empty() {
+            return (0, None);
+        }
         let mask = self.slots.len() - 1;
         let mut position = hash as usize & mask;
         while let Some(index) = self.slots[position].checked_sub(1) {
@@ -177,23 +172,5 @@ mod tests {
         for key in [0, 1, 9, 10, 99, 100, u128::MAX / 10, u128::MAX] {
             assert_eq!(decimal_len(HashKey(key)), key.to_string().len(), "{key}");
         }
-    }
-
-    #[cfg(feature = "producer")]
-    #[test]
-    fn keys_are_found_with_and_without_slots() {
-        let mut table = PartitionKeys::default();
-        let keys: Vec<String> = (0..100).map(|n| format!("key-{n}")).collect();
-        let indexes = |table: &PartitionKeys| keys.iter().map(|key| table.find(key).index).collect::<Vec<_>>();
-        for key in &keys {
-            table.fill(&table.find(key), key);
-        }
-
-        let before = indexes(&table);
-        table.shrink();
-
-        assert_eq!((before, table.find("another").index), (indexes(&table), 100));
-        table.fill(&table.find("another"), "another");
-        assert_eq!((table.find("another").index, table.find("key-7").index), (100, 7));
     }
 }

@@ -92,7 +92,7 @@ impl World {
                 Action::LimitRecords { max_bytes } => self.max_record_bytes = Some(max_bytes),
                 Action::Deliver { record, stored } => {
                     let stored = stored.into();
-                    let delivered = record.deliver(&stored).map(|(ticket, receipt)| (ticket, Ok(receipt.into())));
+                    let delivered = record.deliver(&stored).map(|(ticket, delivered)| (ticket, Ok(delivered)));
                     self.resolved.extend(delivered);
                 }
                 Action::Fail { ticket, failure } => self.resolved.push((ticket, Err(*failure))),
@@ -252,7 +252,7 @@ fn records_of_one_shard_go_as_one_aggregate_when_their_time_has_come() {
 
     assert_eq!(world.sent[0].1.len(), 1);
     assert_eq!(world.sent[0].1[0].partition_key, "a");
-    let sub_sequence: Vec<_> = world.delivered().iter().map(|delivered| delivered.sub_sequence_number).collect();
+    let sub_sequence: Vec<_> = world.delivered().iter().map(|delivered| delivered.sub_sequence_number()).collect();
     assert_eq!(sub_sequence, [Some(0), Some(1)]);
     assert_eq!(world.consumed(), ["0", "1"]);
 }
@@ -267,8 +267,8 @@ fn a_single_record_goes_plain_with_its_hash_key() {
     let entry = &world.sent[0].1[0];
     assert_eq!((entry.partition_key.as_str(), &entry.data[..]), ("alpha", &b"hello"[..]));
     assert_eq!(entry.explicit_hash_key, HashKey(58606826522850340945736240254012750329));
-    assert_eq!(world.delivered()[0].sub_sequence_number, None);
-    assert_eq!(world.delivered()[0].attempts, 1);
+    assert_eq!(world.delivered()[0].sub_sequence_number(), None);
+    assert_eq!(world.delivered()[0].attempts(), 1);
 }
 
 #[test]
@@ -400,9 +400,9 @@ fn an_entry_that_failed_is_sent_again_after_a_pause() {
     world.finish();
 
     let second = &world.resolved[1].1.as_ref().expect("delivered");
-    assert_eq!((second.attempts, second.failed_attempts.len()), (2, 1));
-    assert_eq!(&*second.failed_attempts[0].code, "ProvisionedThroughputExceededException");
-    assert_eq!(second.failed_attempts[0].delay, 120 * MS);
+    assert_eq!((second.attempts(), second.failed_attempts().len()), (2, 1));
+    assert_eq!(&*second.failed_attempts()[0].code, "ProvisionedThroughputExceededException");
+    assert_eq!(second.failed_attempts()[0].delay, 120 * MS);
     assert_eq!(world.sent[1].1.len(), 1);
 }
 
@@ -538,8 +538,8 @@ fn without_a_time_to_live_records_are_tried_until_it_works() {
 
     world.finish();
 
-    assert_eq!(world.delivered()[0].attempts, 101);
-    assert_eq!(world.delivered()[0].failed_attempts.len(), 16, "what is remembered is bounded");
+    assert_eq!(world.delivered()[0].attempts(), 101);
+    assert_eq!(world.delivered()[0].failed_attempts().len(), 16, "what is remembered is bounded");
 }
 
 #[test]
@@ -561,7 +561,7 @@ fn an_aggregate_stored_in_a_child_shard_is_judged_when_the_child_is_known() {
     assert!(world.events.iter().any(|event| matches!(event, Event::WrongShard { user_records: 2, .. })));
     world.finish();
     assert_eq!(world.consumed(), ["0", "2", "1"], "a KCL discards the aggregate and gets each record once");
-    let attempts: Vec<_> = world.delivered().iter().map(|delivered| delivered.attempts).collect();
+    let attempts: Vec<_> = world.delivered().iter().map(|delivered| delivered.attempts()).collect();
     assert_eq!(attempts, [2, 1, 2]);
 }
 
@@ -633,7 +633,10 @@ fn records_that_keep_landing_elsewhere_go_alone() {
 
     assert_eq!(world.delivered().len(), 3);
     assert!(
-        world.delivered().iter().all(|delivered| delivered.attempts == 3 && delivered.sub_sequence_number.is_none())
+        world
+            .delivered()
+            .iter()
+            .all(|delivered| delivered.attempts() == 3 && delivered.sub_sequence_number().is_none())
     );
 }
 
@@ -840,9 +843,9 @@ impl World {
         for (record, outcome) in &self.resolved {
             let Ok(delivered) = outcome else { continue };
             let found = consumed.iter().any(|found| {
-                found.shard_id == delivered.shard_id
-                    && found.sequence_number == delivered.sequence_number
-                    && found.sub_sequence_number == delivered.sub_sequence_number
+                found.shard_id == *delivered.shard_id()
+                    && found.sequence_number == *delivered.sequence_number()
+                    && found.sub_sequence_number == delivered.sub_sequence_number()
                     && found.data == *record.data()
             });
             assert!(found, "{record:?} is not at {delivered:?}");

@@ -44,7 +44,10 @@ fn a_stream_that_ignores_partition_keys_gets_plain_records_wherever_it_puts_them
 
     assert_eq!(world.delivered().len(), 400);
     assert!(
-        world.delivered().iter().all(|delivered| delivered.sub_sequence_number.is_none() && delivered.attempts == 1)
+        world
+            .delivered()
+            .iter()
+            .all(|delivered| delivered.sub_sequence_number().is_none() && delivered.attempts() == 1)
     );
     assert_eq!(world.count(|event| matches!(event, Event::PartitionKeysIgnored { .. })), 1);
     assert!(!world.listing, "that a shard is another one says nothing about the map");
@@ -78,7 +81,7 @@ fn a_stream_that_changes_its_strategy_is_followed() {
     (11..15).for_each(|n| world.put_number("k", 0, n));
     world.finish();
 
-    let plain = world.delivered().iter().filter(|delivered| delivered.sub_sequence_number.is_none()).count();
+    let plain = world.delivered().iter().filter(|delivered| delivered.sub_sequence_number().is_none()).count();
     assert!(plain >= 5, "{plain} went plain");
     assert_eq!(world.delivered().len(), world.resolved.len() - world.failures().len());
 }

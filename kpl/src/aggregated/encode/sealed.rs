@@ -1,0 +1,105 @@
+//! Aggregates that no more records join.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Aggregate, user_records};
+use crate::{
+    UserRecord,
+    aggregated::{DIGEST_LEN, MAGIC},
+    digest::{LANES, digest_each},
+};
+
+/// An aggregate as it will be sent. The digest is added when it is needed, for several aggregates together.
+#[derive(Debug, Default)]
+pub(crate) struct Sealed {
+    encoded: Vec<u8>,
+    size_bytes: usize,
+    first_partition_key: Range<usize>,
+}
+
+impl Sealed {
+    pub(super) fn new(aggregate: &Aggregate) -> Self {
+        let first_partition_key = aggregate.partition_keys.first_range();
+        Self {
+            encoded: aggregate.without_digest(),
+            size_bytes: aggregate.size_bytes(),
+            first_partition_key: MAGIC.len() + first_partition_key.start..MAGIC.len() + first_partition_key.end,
+        }
+    }
+
+    /// Length of what is sent.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    /// The partition key of the first record.
+    pub(crate) fn first_partition_key(&self) -> &str {
+        str::from_utf8(&self.encoded[self.first_partition_key.clone()]).unwrap_or_default()
+    }
+
+    /// The records in the order they were pushed, taken apart again.
+    pub(crate) fn user_records(mut self) -> Vec<UserRecord> {
+        Self::digest(&mut [&mut self]);
+        user_records(&self.encoded.into())
+    }
+
+    /// What is sent, once it has its digest.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        debug_assert!(self.has_digest());
+        self.encoded.clone().into()
+    }
+
+    pub(crate) fn has_digest(&self) -> bool {
+        self.encoded.len() == self.size_bytes
+    }
+
+    /// Adds the digests to those that have none.
+    pub(crate) fn digest_all<'a>(aggregates: impl Iterator<Item = &'a mut Self>) {
+        let mut without: Vec<_> = aggregates.filter(|sealed| !sealed.has_digest()).collect();
+        without.chunks_mut(LANES).for_each(Self::digest);
+    }
+
+    /// For up to [`LANES`] aggregates that have no digest.
+    fn digest(some: &mut [&mut Self]) {
+        let mut bodies = [&[][..]; LANES];
+        bodies.iter_mut().zip(&*some).for_each(|(body, sealed)| *body = sealed.body());
+        let digests = digest_each(&bodies[..some.len()]);
+        for (sealed, digest) in some.iter_mut().zip(digests) {
+            if !sealed.has_digest() {
+                sealed.encoded.extend_from_slice(&digest);
+            }
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.encoded[MAGIC.len()..self.size_bytes - DIGEST_LEN]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_aggregates_are_sent_as_each_would_be_encoded_alone() {
+        let aggregates: Vec<Aggregate> = (1..30)
+            .map(|records| {
+                let mut aggregate = Aggregate::new();
+                (0..records).for_each(|n| aggregate.push(UserRecord::new(format!("key-{records}-{n}"), vec![n; 50])));
+                aggregate
+            })
+            .collect();
+        let mut sealed: Vec<Sealed> = aggregates.iter().map(Sealed::new).collect();
+
+        Sealed::digest_all(sealed[..3].iter_mut());
+        Sealed::digest_all(sealed.iter_mut());
+
+        for (sealed, aggregate) in sealed.into_iter().zip(aggregates) {
+            assert_eq!((sealed.to_bytes(), sealed.size_bytes()), (aggregate.encode(), aggregate.size_bytes()));
+            assert_eq!(Some(sealed.first_partition_key()), aggregate.first_partition_key());
+            assert_eq!(sealed.user_records(), aggregate.user_records());
+        }
+    }
+}
