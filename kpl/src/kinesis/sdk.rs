@@ -4,7 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use aws_sdk_kinesis::{
     Client,
-    config::{Builder, retry::RetryConfig},
+    config::retry::RetryConfig,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         describe_stream_summary::DescribeStreamSummaryOutput, list_shards::ListShardsOutput,
@@ -32,7 +32,9 @@ pub struct SdkKinesis {
 impl SdkKinesis {
     /// Calls through `client`, with its credentials, region and endpoint, but without its retries.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        // Once, rather than for each call: that costs more than the rest of a small call.
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled());
+        Self { client: Client::from_conf(config.build()) }
     }
 }
 
@@ -48,7 +50,7 @@ impl Kinesis for SdkKinesis {
         let (name, arn) = name_and_arn(request.stream);
         let call = self.client.put_records().set_stream_name(name).set_stream_arn(arn).set_records(Some(records));
         Box::pin(async move {
-            let output = call.customize().config_override(without_retries()).send().await.map_err(error)?;
+            let output = call.send().await.map_err(error)?;
             Ok(entry_results(output))
         })
     }
@@ -71,7 +73,7 @@ impl Kinesis for SdkKinesis {
         let (name, arn) = name_and_arn(stream);
         let call = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
         Box::pin(async move {
-            let output = call.customize().config_override(without_retries()).send().await.map_err(error)?;
+            let output = call.send().await.map_err(error)?;
             Ok(summary(&output))
         })
     }
@@ -93,19 +95,14 @@ impl SdkKinesis {
         let filter = filter.map_err(|error| invalid_response(&error))?;
         let (name, arn) = name_and_arn(stream);
         let call = self.client.list_shards().set_stream_name(name).set_stream_arn(arn).shard_filter(filter);
-        let call = call.max_results(LIST_SHARDS_MAX_RESULTS).customize().config_override(without_retries());
-        call.send().await.map_err(error)
+        call.max_results(LIST_SHARDS_MAX_RESULTS).send().await.map_err(error)
     }
 
     async fn list_next(&self, token: String) -> Result<ListShardsOutput, KinesisError> {
         // A token stands for the stream and the filter: naming them again is an error.
         let call = self.client.list_shards().next_token(token).max_results(LIST_SHARDS_MAX_RESULTS);
-        call.customize().config_override(without_retries()).send().await.map_err(error)
+        call.send().await.map_err(error)
     }
-}
-
-fn without_retries() -> Builder {
-    Builder::default().retry_config(RetryConfig::disabled())
 }
 
 fn name_and_arn(stream: Stream) -> (Option<String>, Option<String>) {
