@@ -32,7 +32,7 @@ pub use deaggregator::{DeaggregateError, Deaggregated, DeaggregatedRecord, Deagg
 pub use decode::{AggregatedRecord, Decoded, MalformedReason, MalformedRecord, decode};
 pub use encode::Aggregate;
 #[cfg(feature = "producer")]
-pub(crate) use encode::{Room, Sealed};
+pub(crate) use encode::Sealed;
 
 /// First bytes of every aggregated record.
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];

@@ -94,6 +94,14 @@ pub fn decode(data: &Bytes) -> Decoded {
     }
 }
 
+/// The records of what was encoded here: magic and protobuf, without a digest.
+pub(super) fn decode_own(encoded: &Bytes) -> Vec<AggregatedRecord> {
+    match Body::parse(&encoded[MAGIC.len()..]).map(|body| body.resolve(encoded)) {
+        Some(Decoded::Aggregate(records)) => records,
+        _ => Vec::new(),
+    }
+}
+
 /// The protobuf, parsed but not yet looked up in its tables.
 #[derive(Default)]
 struct Body<'a> {

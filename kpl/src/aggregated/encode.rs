@@ -10,7 +10,7 @@ use bytes::Bytes;
 #[cfg(feature = "producer")]
 pub(crate) use self::sealed::Sealed;
 use self::tables::{HashKeys, PartitionKeys, Place};
-use super::{AggregatedRecord, Decoded, ENVELOPE_LEN, MAGIC, decode, tag};
+use super::{AggregatedRecord, ENVELOPE_LEN, MAGIC, decode::decode_own, tag};
 use crate::{UserRecord, digest::digest_each};
 
 /// User records that are to become one Kinesis record.
@@ -51,27 +51,19 @@ impl Aggregate {
         Self::default()
     }
 
-    /// Makes room for as much as there is in another one.
+    /// Takes all records out; the room that they took remains.
     #[cfg(feature = "producer")]
-    pub(crate) fn reserve(&mut self, room: Room) {
-        self.partition_keys.reserve(room.partition_keys, room.partition_key_bytes);
-        self.records.reserve(room.record_bytes);
+    pub(crate) fn clear(&mut self) {
+        self.partition_keys.clear();
+        self.hash_keys.clear();
+        self.records.clear();
+        self.len = 0;
     }
 
-    /// The room that the records take.
+    /// The aggregate as it will be sent, when no more records join.
     #[cfg(feature = "producer")]
-    pub(crate) fn room(&self) -> Room {
-        Room {
-            partition_keys: self.partition_keys.len(),
-            partition_key_bytes: self.partition_keys.fields().len(),
-            record_bytes: self.records.len(),
-        }
-    }
-
-    /// No more records join: the aggregate as it will be sent.
-    #[cfg(feature = "producer")]
-    pub(crate) fn seal(self) -> Sealed {
-        Sealed::new(&self)
+    pub(crate) fn seal(&self) -> Sealed {
+        Sealed::new(self)
     }
 
     /// Number of records.
@@ -91,7 +83,7 @@ impl Aggregate {
 
     /// The records in the order they were pushed. Takes what was encoded apart again: not for every record.
     pub fn user_records(&self) -> Vec<UserRecord> {
-        user_records(&self.encode())
+        user_records(&self.without_digest().into())
     }
 
     /// Length of what [`encode`](Self::encode) would return, in bytes.
@@ -172,24 +164,14 @@ impl Aggregate {
     }
 }
 
-/// How much an aggregate takes.
-#[cfg(feature = "producer")]
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Room {
-    partition_keys: usize,
-    partition_key_bytes: usize,
-    record_bytes: usize,
-}
-
-/// The records that were encoded; none if `encoded` is no aggregate, as without records.
+/// The records that were encoded, without their digest.
 fn user_records(encoded: &Bytes) -> Vec<UserRecord> {
-    let Decoded::Aggregate(records) = decode(encoded) else { return Vec::new() };
     let user_record = |record: AggregatedRecord| {
         // A copy, or each record would hold on to all of them.
         let plain = UserRecord::new(&*record.partition_key, Bytes::copy_from_slice(&record.data));
         record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key)
     };
-    records.into_iter().map(user_record).collect()
+    decode_own(encoded).into_iter().map(user_record).collect()
 }
 
 fn bytes_field_len(len: usize) -> usize {

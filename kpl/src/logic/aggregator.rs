@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     AggregateKey, Aggregation,
-    aggregated::Sealed,
+    aggregated::{Aggregate, Sealed},
     config::{AGGREGATION_MIN_BYTES, Config},
     digest::LANES,
 };
@@ -67,6 +67,28 @@ impl Packing {
     /// For records of unknown shards.
     pub(crate) fn plain(self) -> Self {
         Self { limits: None, linger: Duration::ZERO, ..self }
+    }
+}
+
+/// Room that complete aggregates have left, for the next ones: taken in turn by all lanes, it stays in the machine's
+/// caches.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<Aggregate>);
+
+impl Spare {
+    /// Pieces of room that are kept.
+    const MOST: usize = 8;
+
+    /// An aggregate without records.
+    pub(crate) fn take(&mut self) -> Aggregate {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&mut self, mut aggregate: Aggregate) {
+        if self.0.len() < Self::MOST {
+            aggregate.clear();
+            self.0.push(aggregate);
+        }
     }
 }
 
@@ -137,56 +159,56 @@ impl<T: Detach> Aggregator<T> {
     }
 
     /// Adds a record that is later than all others.
-    pub(crate) fn push(&mut self, record: Pending<T>) {
+    pub(crate) fn push(&mut self, record: Pending<T>, spare: &mut Spare) {
         let Some(limits) = self.packing.limits.filter(|_| !record.course.is_alone()) else {
-            return self.push_plain(record);
+            return self.push_plain(record, spare);
         };
-        let pushed = self.open.try_push(record, limits).or_else(|record| {
-            self.complete_for(&record);
-            self.open.try_push(record, limits)
+        let pushed = self.open.try_push(record, limits, spare).or_else(|record| {
+            self.complete_for(&record, spare);
+            self.open.try_push(record, limits, spare)
         });
         match pushed {
             Ok(None) => {}
-            Ok(Some(complete)) => self.add(complete),
-            Err(record) => self.push_plain(record),
+            Ok(Some(complete)) => self.add(complete, spare),
+            Err(record) => self.push_plain(record, spare),
         }
     }
 
-    fn push_plain(&mut self, record: Pending<T>) {
-        self.complete_for(&record);
+    fn push_plain(&mut self, record: Pending<T>, spare: &mut Spare) {
+        self.complete_for(&record, spare);
         self.put_back(KinesisRecord::Plain(record));
     }
 
     /// Completes all open aggregates: no record joins them any more.
     pub(crate) fn complete(&mut self) {
-        self.complete_if(|_| true);
+        self.complete_if(|_| true, &mut Spare::default());
     }
 
     /// Completes the open aggregates whose time has come.
-    pub(crate) fn complete_due(&mut self, now: Instant) {
+    pub(crate) fn complete_due(&mut self, now: Instant, spare: &mut Spare) {
         let buffered = self.packing.buffered;
-        self.complete_if(|first| first.arrived + buffered <= now);
+        self.complete_if(|first| first.arrived + buffered <= now, spare);
     }
 
     /// Completes the open aggregates that begin with a lower number.
-    pub(crate) fn complete_before(&mut self, number: u64) {
-        self.complete_if(|first| first.number < number);
+    pub(crate) fn complete_before(&mut self, number: u64, spare: &mut Spare) {
+        self.complete_if(|first| first.number < number, spare);
     }
 
-    fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
-        for packed in self.open.take_if(wanted) {
-            self.add(packed);
+    fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool, spare: &mut Spare) {
+        while let Some(packed) = self.open.take_if(&wanted) {
+            self.add(packed, spare);
         }
     }
 
-    fn complete_for(&mut self, record: &Pending<T>) {
+    fn complete_for(&mut self, record: &Pending<T>, spare: &mut Spare) {
         if let Some(packed) = self.open.take_for(record) {
-            self.add(packed);
+            self.add(packed, spare);
         }
     }
 
-    fn add(&mut self, packed: Packed<T>) {
-        if let Some(record) = KinesisRecord::of(packed, self.packing.key) {
+    fn add(&mut self, packed: Packed<T>, spare: &mut Spare) {
+        if let Some(record) = KinesisRecord::of(packed, self.packing.key, spare) {
             self.put_back(record);
         }
     }
@@ -205,7 +227,8 @@ impl<T: Detach> Aggregator<T> {
         let mut all = self.take_all();
         all.extend(records);
         all.sort_by_key(|record| record.course.number);
-        all.into_iter().for_each(|record| self.push(record));
+        let mut spare = Spare::default();
+        all.into_iter().for_each(|record| self.push(record, &mut spare));
     }
 
     /// Gives the first complete Kinesis records their digests, if there are enough that have none: those of several
@@ -235,7 +258,7 @@ impl<T: Detach> Aggregator<T> {
 
     /// Takes out what arrived at `limit` or before.
     pub(crate) fn take_arrived_by(&mut self, limit: Instant) -> Vec<Pending<T>> {
-        self.complete_if(|first| first.arrived <= limit);
+        self.complete_if(|first| first.arrived <= limit, &mut Spare::default());
         let mut taken = Vec::new();
         let mut rest = Vec::new();
         while self.front().is_some_and(|front| front.first().arrived <= limit) {
@@ -282,7 +305,7 @@ mod tests {
         let now = start();
         let mut aggregator = Aggregator::new(packing(51_200, 3));
 
-        (0..7).for_each(|number| aggregator.push(pending(number, 10, now)));
+        (0..7).for_each(|number| aggregator.push(pending(number, 10, now), &mut Spare::default()));
 
         assert_eq!(aggregator.ready_len(), 2);
         assert_eq!(numbers(aggregator.pop().unwrap().courses()), [0, 1, 2]);
@@ -295,7 +318,7 @@ mod tests {
         let mut aggregator = Aggregator::new(packing(1000, 100));
 
         for (number, data_bytes) in [(0, 10), (1, 10), (2, 1000), (3, 10)] {
-            aggregator.push(pending(number, data_bytes, now));
+            aggregator.push(pending(number, data_bytes, now), &mut Spare::default());
         }
         aggregator.complete();
 
@@ -308,7 +331,7 @@ mod tests {
     fn a_single_record_is_never_wrapped() {
         let mut aggregator = Aggregator::new(packing(51_200, 100));
 
-        aggregator.push(pending(0, 10, start()));
+        aggregator.push(pending(0, 10, start()), &mut Spare::default());
         aggregator.complete();
 
         assert!(!aggregator.front().unwrap().is_aggregate());
@@ -319,7 +342,7 @@ mod tests {
     fn what_comes_back_goes_before_what_is_later() {
         let now = start();
         let mut aggregator = Aggregator::new(packing(51_200, 2));
-        (0..6).for_each(|number| aggregator.push(pending(number, 10, now)));
+        (0..6).for_each(|number| aggregator.push(pending(number, 10, now), &mut Spare::default()));
         let (first, second) = (aggregator.pop().unwrap(), aggregator.pop().unwrap());
 
         aggregator.put_back(second);
@@ -334,7 +357,7 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let mut aggregator = Aggregator::new(packing(51_200, 3));
         for number in 0..5 {
-            aggregator.push(pending(number, 10, if number < 2 { now } else { later }));
+            aggregator.push(pending(number, 10, if number < 2 { now } else { later }), &mut Spare::default());
         }
 
         assert_eq!(numbers_of(&aggregator.take_arrived_by(now)), [0, 1]);
@@ -354,7 +377,7 @@ mod tests {
             let mut records: Vec<_> = sizes.iter().enumerate().map(|(n, size)| pending(n as u64, *size, now)).collect();
             let late = records.split_off(mixed.index(sizes.len()));
             let mut aggregator = Aggregator::new(packing(max_bytes, 10));
-            late.into_iter().for_each(|record| aggregator.push(record));
+            late.into_iter().for_each(|record| aggregator.push(record, &mut Spare::default()));
 
             aggregator.merge(records);
             aggregator.complete();
@@ -385,9 +408,9 @@ mod tests {
             let mut aggregator = Aggregator::new(Packing { by_key: true, ..packing(max_bytes, 10) });
             for (number, (key, hash_key, bytes)) in (0..).zip(&records) {
                 let record = UserRecord::new(format!("k{key}"), vec![0; *bytes]);
-                aggregator.push(Pending::new(record, HashKey((*hash_key).into()), number, now));
+                aggregator.push(Pending::new(record, HashKey((*hash_key).into()), number, now), &mut Spare::default());
                 if number == due {
-                    aggregator.complete_before(due / 2);
+                    aggregator.complete_before(due / 2, &mut Spare::default());
                 }
             }
             aggregator.complete();

@@ -8,9 +8,15 @@
 //!   [`RecordOrder::Strict`] this goes for all records.
 //! - (D) When nothing goes out, [`wake_at`] names the instant at which something may.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
-use super::lanes::{Lane, Lanes};
+use super::{
+    aggregator::Spare,
+    lanes::{Lane, Lanes},
+};
 use crate::{
     Aggregation, HashKey, HashKeyRange, RecordOrder, ShardId,
     config::{Config, PUT_RECORDS_MAX_BYTES},
@@ -52,6 +58,7 @@ pub(crate) struct Collector {
     by_key: bool,
     max_records: usize,
     max_bytes: usize,
+    record_ttl: Option<Duration>,
     /// Records with a lower number wait for no company.
     urgent_before: u64,
 }
@@ -63,6 +70,7 @@ impl Collector {
             by_key: matches!(config.aggregation, Aggregation::ByPartitionKey { .. }),
             max_records: config.collection_max_records,
             max_bytes: config.collection_max_bytes.min(PUT_RECORDS_MAX_BYTES),
+            record_ttl: config.record_ttl,
             urgent_before: 0,
         }
     }
@@ -75,12 +83,16 @@ impl Collector {
     /// The next request, if it is time for one.
     pub(crate) fn collect<T: Detach>(&self, lanes: &mut Lanes<T>, now: Instant) -> Option<Vec<Sent<T>>> {
         let (mut ready, mut records, mut bytes, mut trigger) = (Vec::new(), 0, 0, false);
-        for index in lanes.occupied_indexes() {
-            let lane = lanes.get_mut(index);
+        for index in lanes.restless(now) {
+            let (lane, spare) = lanes.get_mut(index);
             if lane.is_busy() || lane.held_until(now).is_some() {
                 continue;
             }
-            self.complete_if_due(lane, now);
+            self.complete_if_due(lane, spare, now);
+            if let Some(until) = self.rests_until(lane) {
+                lanes.rest(index, until);
+                continue;
+            }
             let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else { continue };
             trigger |= due <= now || self.has_enough(lane);
             if !lane.patient {
@@ -96,11 +108,21 @@ impl Collector {
         Some(self.take(lanes, ready.into_iter().map(|(_, index)| index), now))
     }
 
-    fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, now: Instant) {
-        lane.waiting.complete_due(now);
+    fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, spare: &mut Spare, now: Instant) {
+        lane.waiting.complete_due(now, spare);
         if !lane.patient {
-            lane.waiting.complete_before(self.urgent_before);
+            lane.waiting.complete_before(self.urgent_before, spare);
         }
+    }
+
+    /// Until when nothing is to be done with a lane that has no complete Kinesis record.
+    fn rests_until<T: Detach>(&self, lane: &Lane<T>) -> Option<Instant> {
+        if lane.waiting.front().is_some() {
+            return None;
+        }
+        let first = lane.waiting.first()?;
+        let expires = self.record_ttl.and_then(|ttl| first.arrived.checked_add(ttl));
+        lane.waiting.open_due().into_iter().chain(expires).min()
     }
 
     /// Whether the lane alone is worth a request.
@@ -122,7 +144,7 @@ impl Collector {
             if request.records.len() >= self.max_records {
                 break;
             }
-            self.take_from(lanes.get_mut(index), &mut request, now);
+            self.take_from(lanes.get_mut(index).0, &mut request, now);
         }
         request.records
     }

@@ -106,10 +106,10 @@ impl<T: Detach> Engine<T> {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Flush => {
                 self.barrier.flush(self.next_number);
-                self.collector.hurry(self.next_number);
+                self.hurry(self.next_number);
                 self.complete_flushes();
             }
-            Input::Drain => self.collector.hurry(u64::MAX),
+            Input::Drain => self.hurry(u64::MAX),
             Input::Responded { id, result } => self.responded(id, result),
             Input::ShardsListed { shards, summary } => self.shards_listed(shards, summary),
             Input::Tick => {}
@@ -161,16 +161,22 @@ impl<T: Detach> Engine<T> {
         self.stirred |= may_go || overdue || self.listing.is_due(self.now);
     }
 
+    /// Records with a lower number than `number` shall wait for no company.
+    fn hurry(&mut self, number: u64) {
+        self.collector.hurry(number);
+        self.lanes.rouse();
+    }
+
     fn next_wake(&self) -> Option<Instant> {
         let free = self.in_flight.len() < usize::from(self.config.max_in_flight);
-        let lanes = self.lanes.occupied().flat_map(|lane| {
+        let lanes = self.lanes.wake_at(self.now, |lane| {
             let wake = wake_at(lane, self.now).filter(|_| free);
             let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
-            [wake, end]
+            wake.into_iter().chain(end).min()
         });
         let unjudged = self.unjudged.iter().map(|unjudged| self.ttl_end(unjudged.sent.record.first().arrived));
         let listing = self.listing.retry_at().filter(|_| self.unresolved() > 0);
-        lanes.chain(unjudged).chain([listing]).flatten().min()
+        unjudged.chain([lanes, listing]).flatten().min()
     }
 
     fn ttl_end(&self, arrived: Instant) -> Option<Instant> {
@@ -336,7 +342,7 @@ impl<T: Detach> Engine<T> {
     /// Fails what has outlived its time and is not in flight.
     fn expire(&mut self) {
         let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
-        let expired = self.lanes.take_arrived_by(limit);
+        let expired = self.lanes.take_arrived_by(limit, self.now);
         self.fail_expired(expired);
         self.expire_unjudged(limit);
     }

@@ -3,17 +3,20 @@
 //! A lane is *busy* while records of its range are in flight, or stored with a verdict outstanding; it is *held* after a
 //! failure. In both cases its records wait, so that none overtakes another one of the same partition key.
 
+mod owners;
+
 use std::{
     collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
+use self::owners::Owners;
 use super::{
-    aggregator::{Aggregator, Packing},
+    aggregator::{Aggregator, Packing, Spare},
     limiter::Limiter,
     pending::{Detach, KinesisRecord, Pending},
 };
-use crate::{HashKey, HashKeyRange, ShardId, kinesis::Shard};
+use crate::{HashKeyRange, ShardId, kinesis::Shard};
 
 /// What waits for one shard.
 #[derive(Debug)]
@@ -93,10 +96,12 @@ pub(crate) enum LaneKind {
 pub(crate) struct Lanes<T: Detach> {
     /// In the order of their ranges.
     lanes: Vec<Lane<T>>,
-    /// Last hash key of each lane.
-    ends: Vec<HashKey>,
+    owners: Owners,
     /// Lanes with records, and perhaps some without.
     occupied: Vec<usize>,
+    /// For each lane, until when nothing is to be done with it, if that is known.
+    rests: Vec<Option<Instant>>,
+    spare: Spare,
     packing: Packing,
     rate_percent: u32,
 }
@@ -107,20 +112,34 @@ impl<T: Detach> Lanes<T> {
         let limiter = Limiter::new(rate_percent, now);
         let mut lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Some(limiter));
         lane.patient = true;
-        Self { ends: vec![lane.range.end], lanes: vec![lane], occupied: Vec::new(), packing, rate_percent }
+        Self {
+            owners: Owners::new(vec![lane.range.end]),
+            lanes: vec![lane],
+            occupied: Vec::new(),
+            rests: vec![None],
+            spare: Spare::default(),
+            packing,
+            rate_percent,
+        }
     }
 
     /// Adds a record that is later than all others; returns its lane.
     pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
-        let index = self.index_of(record.course.hash_key);
-        self.occupy(index);
-        self.lanes[index].waiting.push(record);
-        &self.lanes[index]
+        let index = self.owners.index_of(record.course.hash_key);
+        let lane = &mut self.lanes[index];
+        if !std::mem::replace(&mut lane.listed, true) {
+            self.occupied.push(index);
+        }
+        lane.waiting.push(record, &mut self.spare);
+        if lane.waiting.front().is_some() {
+            self.rests[index] = None;
+        }
+        lane
     }
 
     /// Puts a Kinesis record back that was sent from a lane with `range`, whole if that lane is still there.
     pub(crate) fn put_back(&mut self, record: KinesisRecord<T>, range: &HashKeyRange) {
-        let index = self.index_of(range.start);
+        let index = self.owners.index_of(range.start);
         if self.lanes[index].range == *range {
             self.occupy(index);
             self.lanes[index].waiting.put_back(record);
@@ -133,7 +152,7 @@ impl<T: Detach> Lanes<T> {
     pub(crate) fn merge(&mut self, records: Vec<Pending<T>>) {
         let mut by_lane: BTreeMap<usize, Vec<Pending<T>>> = BTreeMap::new();
         for record in records {
-            by_lane.entry(self.index_of(record.course.hash_key)).or_default().push(record);
+            by_lane.entry(self.owners.index_of(record.course.hash_key)).or_default().push(record);
         }
         for (index, records) in by_lane {
             self.occupy(index);
@@ -177,7 +196,8 @@ impl<T: Detach> Lanes<T> {
     }
 
     fn take_over(&mut self, gone: Vec<Lane<T>>) {
-        self.ends = self.lanes.iter().map(|lane| lane.range.end).collect();
+        self.owners = Owners::new(self.lanes.iter().map(|lane| lane.range.end).collect());
+        self.rests = vec![None; self.lanes.len()];
         self.occupied.clear();
         for index in 0..self.lanes.len() {
             if !self.lanes[index].waiting.is_empty() {
@@ -194,9 +214,9 @@ impl<T: Detach> Lanes<T> {
     }
 
     /// Takes out what arrived at `limit` or before.
-    pub(crate) fn take_arrived_by(&mut self, limit: Instant) -> Vec<Pending<T>> {
+    pub(crate) fn take_arrived_by(&mut self, limit: Instant, now: Instant) -> Vec<Pending<T>> {
         let mut taken = Vec::new();
-        for &index in &self.occupied {
+        for &index in self.occupied.iter().filter(|index| self.rests[**index].is_none_or(|until| until <= now)) {
             let waiting = &mut self.lanes[index].waiting;
             if waiting.first().is_some_and(|first| first.arrived <= limit) {
                 taken.append(&mut waiting.take_arrived_by(limit));
@@ -205,24 +225,43 @@ impl<T: Detach> Lanes<T> {
         taken
     }
 
-    /// Lanes with records.
-    pub(crate) fn occupied(&self) -> impl Iterator<Item = &Lane<T>> {
-        self.occupied.iter().map(|index| &self.lanes[*index])
+    /// When something is to be done with a lane after `now`, as `wake_at` tells of each that does not rest.
+    pub(crate) fn wake_at(&self, now: Instant, wake_at: impl Fn(&Lane<T>) -> Option<Instant>) -> Option<Instant> {
+        let rest = |index: usize| self.rests[index].filter(|until| *until > now);
+        self.occupied.iter().filter_map(|index| rest(*index).or_else(|| wake_at(&self.lanes[*index]))).min()
     }
 
-    /// Indexes of the lanes with records.
-    pub(crate) fn occupied_indexes(&mut self) -> Vec<usize> {
-        let lanes = &mut self.lanes;
-        self.occupied.retain(|index| {
-            let lane = &mut lanes[*index];
+    /// Indexes of the lanes with records that do not rest.
+    pub(crate) fn restless(&mut self, now: Instant) -> Vec<usize> {
+        let (lanes, rests) = (&mut self.lanes, &mut self.rests);
+        let mut restless = Vec::new();
+        self.occupied.retain(|&index| {
+            if rests[index].is_some_and(|until| until > now) {
+                return true;
+            }
+            rests[index] = None;
+            let lane = &mut lanes[index];
             lane.listed = !lane.waiting.is_empty();
+            if lane.listed {
+                restless.push(index);
+            }
             lane.listed
         });
-        self.occupied.clone()
+        restless
     }
 
-    pub(crate) fn get_mut(&mut self, index: usize) -> &mut Lane<T> {
-        &mut self.lanes[index]
+    /// Nothing is to be done with the lane until then, unless a Kinesis record is complete before.
+    pub(crate) fn rest(&mut self, index: usize, until: Instant) {
+        self.rests[index] = Some(until);
+    }
+
+    /// No lane rests any more.
+    pub(crate) fn rouse(&mut self) {
+        self.rests.fill(None);
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> (&mut Lane<T>, &mut Spare) {
+        (&mut self.lanes[index], &mut self.spare)
     }
 
     /// Records of `range` are in flight.
@@ -237,20 +276,18 @@ impl<T: Detach> Lanes<T> {
 
     /// The lanes that own hash keys of `range`.
     pub(crate) fn overlapping(&mut self, range: &HashKeyRange) -> &mut [Lane<T>] {
-        let (first, last) = (self.index_of(range.start), self.index_of(range.end));
+        let (first, last) = (self.owners.index_of(range.start), self.owners.index_of(range.end));
         &mut self.lanes[first..=last]
     }
 
     /// The lane of unknown shards, if that is what there is.
     pub(crate) fn unknown_lane(&mut self) -> Option<&mut Lane<T>> {
+        self.rouse();
         self.lanes.first_mut().filter(|lane| lane.shard_id.is_none())
     }
 
-    fn index_of(&self, key: HashKey) -> usize {
-        self.ends.partition_point(|end| *end < key)
-    }
-
     fn occupy(&mut self, index: usize) {
+        self.rests[index] = None;
         if !std::mem::replace(&mut self.lanes[index].listed, true) {
             self.occupied.push(index);
         }
@@ -260,9 +297,9 @@ impl<T: Detach> Lanes<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::UserRecord;
     use crate::logic::aggregator::Limits;
     use crate::testing::{shard, start, uniform_shards};
+    use crate::{HashKey, UserRecord};
 
     fn lanes(now: Instant) -> Lanes<UserRecord> {
         let packing = Packing {
@@ -284,12 +321,12 @@ mod tests {
     }
 
     fn contents(lanes: &mut Lanes<UserRecord>) -> Vec<(Option<ShardId>, Vec<u64>)> {
-        let occupied = lanes.occupied_indexes();
+        let occupied = lanes.restless(start());
         let numbers = |records: Vec<Pending<_>>| records.iter().map(|record| record.course.number).collect();
         let mut found: Vec<_> = occupied
             .into_iter()
             .map(|index| {
-                let lane = lanes.get_mut(index);
+                let (lane, _) = lanes.get_mut(index);
                 (lane.shard_id.clone(), numbers(lane.waiting.take_all()))
             })
             .collect();
@@ -338,7 +375,7 @@ mod tests {
         replace(&mut lanes, &[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
         lanes.push(pending(0, 0, now));
         lanes.push(pending(1, u128::MAX, now));
-        lanes.get_mut(1).hold(now, |_| Duration::from_secs(1));
+        lanes.get_mut(1).0.hold(now, |_| Duration::from_secs(1));
 
         replace(
             &mut lanes,
@@ -346,7 +383,7 @@ mod tests {
             now,
         );
 
-        let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).held_until(now).is_some();
+        let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).0.held_until(now).is_some();
         assert_eq!([0, 1, 2].map(|index| held(&mut lanes, index)), [false, true, true]);
         assert_eq!(contents(&mut lanes), [(Some("a".into()), vec![0]), (Some("d".into()), vec![1])]);
     }
@@ -356,13 +393,13 @@ mod tests {
         let now = start();
         let mut lanes = lanes(now);
         replace(&mut lanes, &uniform_shards(4), now);
-        let second = lanes.get_mut(1).range;
+        let second = lanes.get_mut(1).0.range;
         let across = HashKeyRange { start: second.end, end: HashKey(second.end.0 + 1) };
 
         lanes.set_busy(&second);
         lanes.set_busy(&across);
         lanes.set_free(&second);
 
-        assert_eq!([0, 1, 2, 3].map(|index| lanes.get_mut(index).is_busy()), [false, true, true, false]);
+        assert_eq!([0, 1, 2, 3].map(|index| lanes.get_mut(index).0.is_busy()), [false, true, true, false]);
     }
 }

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use super::pending::{Course, Detach, Pending};
+use super::{
+    aggregator::Spare,
+    pending::{Course, Detach, Pending},
+};
 use crate::{
     UserRecord,
-    aggregated::{Aggregate, Room, Sealed},
+    aggregated::{Aggregate, Sealed},
 };
 
 /// User records in an aggregate, and who waits for them: in one that grows, or in one that is complete.
@@ -33,13 +36,6 @@ impl Content for Sealed {
     }
 }
 
-/// What an aggregate took, for the next one to begin with.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Expected {
-    content: Room,
-    records: usize,
-}
-
 impl<T: Detach> Packed<T> {
     pub(crate) fn new() -> Self {
         Self { content: Aggregate::new(), stubs: Vec::new(), courses: Vec::new() }
@@ -55,15 +51,9 @@ impl<T: Detach> Packed<T> {
         packed
     }
 
-    /// Makes room for as much as another one took.
-    pub(crate) fn reserve(&mut self, expected: Expected) {
-        self.content.reserve(expected.content);
-        self.stubs.reserve(expected.records);
-        self.courses.reserve(expected.records);
-    }
-
-    pub(crate) fn expected(&self) -> Expected {
-        Expected { content: self.content.room(), records: self.len() }
+    /// Without records, in an aggregate that has none but may have room, with room for as many.
+    pub(crate) fn within(content: Aggregate, records: usize) -> Self {
+        Self { content, stubs: Vec::with_capacity(records), courses: Vec::with_capacity(records) }
     }
 
     /// Adds a record, unless the aggregate would then be longer than `max_bytes`: then hands it back.
@@ -81,8 +71,9 @@ impl<T: Detach> Packed<T> {
     }
 
     /// No more records join.
-    pub(crate) fn seal(mut self) -> Packed<T, Sealed> {
-        let content = std::mem::take(&mut self.content).seal();
+    pub(crate) fn seal(mut self, spare: &mut Spare) -> Packed<T, Sealed> {
+        let content = self.content.seal();
+        spare.keep(std::mem::take(&mut self.content));
         let (mut stubs, mut courses) = (std::mem::take(&mut self.stubs), std::mem::take(&mut self.courses));
         shrink(&mut stubs);
         shrink(&mut courses);

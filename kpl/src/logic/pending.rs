@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use super::packed::Packed;
+use super::{aggregator::Spare, packed::Packed};
 use crate::{
     AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
     aggregated::{AGGREGATE_PARTITION_KEY, Sealed},
@@ -152,11 +152,11 @@ impl<T: Detach> KinesisRecord<T> {
     /// An aggregate, unless there is but one record.
     ///
     /// `None` without a record.
-    pub(crate) fn of(packed: Packed<T>, key: AggregateKey) -> Option<Self> {
+    pub(crate) fn of(packed: Packed<T>, key: AggregateKey, spare: &mut Spare) -> Option<Self> {
         match packed.len() {
             0 => None,
             1 => packed.unpack().pop().map(Self::Plain),
-            _ => Some(Self::Aggregate(packed.seal(), key)),
+            _ => Some(Self::Aggregate(packed.seal(spare), key)),
         }
     }
 
@@ -164,7 +164,7 @@ impl<T: Detach> KinesisRecord<T> {
     ///
     /// `None` without a record.
     pub(crate) fn packed(records: Vec<Pending<T>>, key: AggregateKey) -> Option<Self> {
-        Self::of(Packed::of(records), key)
+        Self::of(Packed::of(records), key, &mut Spare::default())
     }
 
     /// All records failed together.

@@ -37,15 +37,10 @@ struct Key {
 
 impl PartitionKeys {
     #[cfg(feature = "producer")]
-    pub(super) fn reserve(&mut self, keys: usize, bytes: usize) {
-        self.keys.reserve(keys);
-        self.fields.reserve(bytes);
-        self.grow_to(keys * 2);
-    }
-
-    #[cfg(feature = "producer")]
-    pub(super) fn len(&self) -> usize {
-        self.keys.len()
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(0);
+        self.keys.clear();
+        self.fields.clear();
     }
 
     pub(super) fn first(&self) -> Option<&str> {
@@ -80,7 +75,7 @@ impl PartitionKeys {
         let end = self.fields.len() as u32;
         self.keys.push(Key { hash: place.hash, begin: end - key.len() as u32, end });
         if self.keys.len() * 2 > self.slots.len() {
-            self.grow_to((self.keys.len() * 4).max(16));
+            self.grow();
         } else {
             self.insert(place.hash, place.index);
         }
@@ -95,11 +90,8 @@ impl PartitionKeys {
         &self.fields[key.begin as usize..key.end as usize]
     }
 
-    fn grow_to(&mut self, slots: usize) {
-        if slots.next_power_of_two() <= self.slots.len() {
-            return;
-        }
-        self.slots = vec![0; slots.next_power_of_two()];
+    fn grow(&mut self) {
+        self.slots = vec![0; (self.slots.len() * 2).max(16)];
         for index in 0..self.keys.len() {
             self.insert(self.keys[index].hash, index as u32);
         }
@@ -135,6 +127,12 @@ pub(super) struct HashKeys {
 }
 
 impl HashKeys {
+    #[cfg(feature = "producer")]
+    pub(super) fn clear(&mut self) {
+        self.indexes.clear();
+        self.fields.clear();
+    }
+
     /// The table's fields as they are sent.
     pub(super) fn fields(&self) -> &[u8] {
         &self.fields

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Limits;
+use super::{Limits, Spare};
 use crate::{
     HashKey,
     logic::{
-        packed::{Expected, Packed},
+        packed::Packed,
         pending::{Course, Detach, Pending},
     },
 };
@@ -21,21 +21,26 @@ pub(super) enum Open<T: Detach> {
 #[derive(Debug)]
 pub(super) struct One<T: Detach> {
     packed: Packed<T>,
-    /// What the last one took: the next will take as much, so there is room for it from the beginning.
-    expected: Expected,
+    /// Records of the last one: the next will have as many, so there is room for them from the beginning.
+    expected: usize,
 }
 
 impl<T: Detach> One<T> {
-    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
+    fn try_push(
+        &mut self,
+        record: Pending<T>,
+        limits: Limits,
+        spare: &mut Spare,
+    ) -> Result<Option<Packed<T>>, Pending<T>> {
         if self.packed.is_empty() {
-            self.packed.reserve(self.expected);
+            self.packed = Packed::within(spare.take(), self.expected);
         }
         self.packed.try_push(record, limits.max_bytes)?;
         Ok(limits.are_reached(&self.packed).then(|| self.take()))
     }
 
     fn take(&mut self) -> Packed<T> {
-        self.expected = self.packed.expected();
+        self.expected = self.packed.len();
         std::mem::replace(&mut self.packed, Packed::new())
     }
 }
@@ -53,7 +58,7 @@ impl<T: Detach> Open<T> {
     pub(super) fn new(by_key: bool) -> Self {
         match by_key {
             true => Self::ByKey(ByKey { groups: BTreeMap::new(), numbers: HashMap::new() }),
-            false => Self::One(One { packed: Packed::new(), expected: Expected::default() }),
+            false => Self::One(One { packed: Packed::new(), expected: 0 }),
         }
     }
 
@@ -78,9 +83,14 @@ impl<T: Detach> Open<T> {
     }
 
     /// Adds a record. Returns the aggregate that is complete with it, or the record if it does not fit.
-    pub(super) fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
+    pub(super) fn try_push(
+        &mut self,
+        record: Pending<T>,
+        limits: Limits,
+        spare: &mut Spare,
+    ) -> Result<Option<Packed<T>>, Pending<T>> {
         match self {
-            Self::One(one) => one.try_push(record, limits),
+            Self::One(one) => one.try_push(record, limits, spare),
             Self::ByKey(by_key) => by_key.try_push(record, limits),
         }
     }
@@ -93,19 +103,18 @@ impl<T: Detach> Open<T> {
         }
     }
 
-    /// Takes the aggregates out whose first record is one of those asked for: all those before some instant, or number.
-    pub(super) fn take_if(&mut self, wanted: impl Fn(&Course) -> bool) -> Vec<Packed<T>> {
-        let mut taken = Vec::new();
-        while self.first().is_some_and(&wanted) {
-            match self {
-                Self::One(one) => taken.push(one.take()),
-                Self::ByKey(by_key) => {
-                    let Some((&number, _)) = by_key.groups.first_key_value() else { break };
-                    taken.push(by_key.take(number));
-                }
+    /// Takes the aggregate out that begins first, if its first record is one of those asked for.
+    pub(super) fn take_if(&mut self, wanted: impl Fn(&Course) -> bool) -> Option<Packed<T>> {
+        if !self.first().is_some_and(wanted) {
+            return None;
+        }
+        match self {
+            Self::One(one) => Some(one.take()),
+            Self::ByKey(by_key) => {
+                let (&number, _) = by_key.groups.first_key_value()?;
+                Some(by_key.take(number))
             }
         }
-        taken
     }
 }
 
