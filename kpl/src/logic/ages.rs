@@ -36,6 +36,8 @@ impl Ages {
     /// Record `number` arrives. Numbers grow.
     pub(crate) fn put(&mut self, number: u64, now: Instant) {
         match self.spans.back_mut() {
+            // Those that are taken together arrive together.
+            Some(last) if last.arrived == now => last.unresolved += 1,
             Some(last) if now.saturating_duration_since(last.arrived) < self.width => last.unresolved += 1,
             _ => {
                 if self.spans.len() == MOST_SPANS {
@@ -46,13 +48,17 @@ impl Ages {
         }
     }
 
-    /// Record `number` is resolved.
-    pub(crate) fn resolved(&mut self, number: u64) {
-        let at = match self.spans.get(1) {
-            Some(second) if second.first <= number => self.spans.partition_point(|span| span.first <= number) - 1,
-            _ => 0,
-        };
-        self.spans[at].unresolved -= 1;
+    /// The records of these numbers, which ascend, are resolved.
+    pub(crate) fn resolved(&mut self, numbers: impl Iterator<Item = u64>) {
+        // The span of the one before is most often that of the next.
+        let (mut at, mut end) = (0, 0);
+        for number in numbers {
+            if number >= end {
+                at = self.spans.partition_point(|span| span.first <= number) - 1;
+                end = self.spans.get(at + 1).map_or(u64::MAX, |next| next.first);
+            }
+            self.spans[at].unresolved -= 1;
+        }
         while self.spans.front().is_some_and(|front| front.unresolved == 0) {
             self.spans.pop_front();
         }
@@ -91,12 +97,11 @@ mod tests {
 
         assert_eq!(ages.oldest(), None);
         (0..4).for_each(|n| ages.put(n, at(n * 20)));
-        ages.resolved(1);
+        ages.resolved([1].into_iter());
         assert_eq!(ages.oldest(), Some(at(0)));
-        ages.resolved(0);
+        ages.resolved([0].into_iter());
         assert_eq!(ages.oldest(), Some(at(40)));
-        ages.resolved(3);
-        ages.resolved(2);
+        ages.resolved([2, 3].into_iter());
         assert_eq!(ages.oldest(), None);
     }
 
@@ -107,7 +112,7 @@ mod tests {
 
         for n in 1..100_000 {
             ages.put(n, now + Duration::from_millis(20 * n));
-            ages.resolved(n);
+            ages.resolved([n].into_iter());
         }
 
         assert!(ages.spans.len() <= MOST_SPANS);
@@ -123,7 +128,7 @@ mod tests {
 
             let mut left: std::collections::BTreeSet<_> = (0..2000).collect();
             for number in order {
-                ages.resolved(number);
+                ages.resolved([number].into_iter());
                 left.remove(&number);
                 let oldest = left.first().map(|number| arrived(*number));
                 prop_assert_eq!(ages.oldest().is_some(), oldest.is_some());

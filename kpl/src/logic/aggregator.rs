@@ -407,8 +407,9 @@ mod tests {
             let now = start();
             let mut aggregator = Aggregator::new(Packing { by_key: true, ..packing(max_bytes, 10) });
             for (number, (key, hash_key, bytes)) in (0..).zip(&records) {
-                let record = UserRecord::new(format!("k{key}"), vec![0; *bytes]);
-                aggregator.push(Pending::new(record, HashKey((*hash_key).into()), number, now), &mut Spare::default());
+                let hash_key = HashKey((*hash_key).into());
+                let record = UserRecord::new(format!("k{key}"), vec![0; *bytes]).with_explicit_hash_key(hash_key);
+                aggregator.push(Pending::new(record, hash_key, number, now), &mut Spare::default());
                 if number == due {
                     aggregator.complete_before(due / 2, &mut Spare::default());
                 }
@@ -419,7 +420,7 @@ mod tests {
             let mut left = 0;
             while let Some(record) = aggregator.pop() {
                 let group =
-                    |record: &Pending<UserRecord>| (record.as_ref().partition_key().to_owned(), record.course.hash_key);
+                    |record: &Pending<UserRecord>| (record.as_ref().partition_key().to_owned(), record.hash_key);
                 let records = record.into_records();
                 let key = group(&records[0]);
                 for record in &records {

@@ -31,8 +31,17 @@ impl Barrier {
         self.spans.push_back(Span { first: next, unresolved: 0 });
     }
 
-    /// Record `number` is resolved.
-    pub(crate) fn resolved(&mut self, number: u64) {
+    /// The records of these numbers, which ascend, are resolved.
+    pub(crate) fn resolved(&mut self, numbers: impl ExactSizeIterator<Item = u64> + Clone) {
+        let Some(first) = numbers.clone().next() else { return };
+        match self.spans.back_mut() {
+            // As without a flush just now: all of them belong to the last span.
+            Some(last) if last.first <= first => last.unresolved -= numbers.len(),
+            _ => numbers.for_each(|number| self.one_resolved(number)),
+        }
+    }
+
+    fn one_resolved(&mut self, number: u64) {
         let span = self.spans.iter_mut().rev().find(|span| span.first <= number);
         span.expect("a span outlives its records").unresolved -= 1;
     }
@@ -68,9 +77,9 @@ mod tests {
         barrier.flush(2);
         barrier.put(); // 2
 
-        barrier.resolved(1);
+        barrier.resolved([1].into_iter());
         assert!(!barrier.next_complete());
-        barrier.resolved(0);
+        barrier.resolved([0].into_iter());
         assert!(barrier.next_complete());
         assert!(!barrier.next_complete());
         assert_eq!(barrier.unresolved(), 1);
@@ -85,9 +94,9 @@ mod tests {
         barrier.flush(2);
         barrier.flush(2);
 
-        barrier.resolved(1);
+        barrier.resolved([1].into_iter());
         assert!(!barrier.next_complete());
-        barrier.resolved(0);
+        barrier.resolved([0].into_iter());
         assert!(barrier.next_complete() && barrier.next_complete() && barrier.next_complete());
         assert!(!barrier.next_complete());
     }

@@ -179,7 +179,7 @@ impl Collector {
             request.bytes += size;
             let last = self.order != RecordOrder::BestEffort && record.is_mixed();
             if self.goes_once(&record) {
-                keys.insert(record.first().hash_key);
+                keys.insert(record.hash_keys().first);
             }
             request.records.push(Sent { record, range: lane.range, predicted: lane.shard_id.clone() });
             if last {
@@ -189,9 +189,13 @@ impl Collector {
     }
 }
 
-/// Whether there is a record of one of these hash keys.
+/// Whether there is a record of one of these hash keys, or may be.
 fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
-    !keys.is_empty() && record.courses().iter().any(|course| keys.contains(&course.hash_key))
+    let found = record.hash_keys();
+    match found.are_mixed() {
+        false => keys.contains(&found.first),
+        true => keys.iter().any(|key| found.range().contains(*key)),
+    }
 }
 
 struct Request<T: Detach> {

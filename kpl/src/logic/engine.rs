@@ -292,18 +292,19 @@ impl<T: Detach> Engine<T> {
     }
 
     fn deliver(&mut self, record: KinesisRecord<T>, stored: Stored) {
-        for course in record.courses() {
-            self.barrier.resolved(course.number);
-            self.ages.resolved(course.number);
-        }
+        debug_assert!(record.courses().is_sorted_by_key(|course| course.number));
+        let numbers = record.courses().iter().map(|course| course.number);
+        self.barrier.resolved(numbers.clone());
+        self.ages.resolved(numbers);
         self.actions.push_back(Action::Deliver { record, stored });
         self.complete_flushes();
     }
 
     fn fail(&mut self, records: Vec<Pending<T>>, kind: &DeliveryErrorKind) {
         for record in records {
-            self.barrier.resolved(record.course.number);
-            self.ages.resolved(record.course.number);
+            let number = [record.course.number].into_iter();
+            self.barrier.resolved(number.clone());
+            self.ages.resolved(number);
             let (ticket, failure) = record.fail(kind.clone());
             self.actions.push_back(Action::Fail { ticket, failure });
         }
@@ -409,10 +410,10 @@ fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>
     });
     let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());
     for sent in alone {
-        let repeated = config.record_order == RecordOrder::Strict && !keys.insert(sent.record.first().hash_key);
+        let repeated = config.record_order == RecordOrder::Strict && !keys.insert(sent.record.hash_keys().first);
         if part.len() == config.collection_max_records || repeated {
             parts.push(std::mem::take(&mut part));
-            keys = HashSet::from([sent.record.first().hash_key]);
+            keys = HashSet::from([sent.record.hash_keys().first]);
         }
         part.push(sent);
     }

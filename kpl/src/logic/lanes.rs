@@ -125,7 +125,7 @@ impl<T: Detach> Lanes<T> {
 
     /// Adds a record that is later than all others; returns its lane.
     pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
-        let index = self.owners.index_of(record.course.hash_key);
+        let index = self.owners.index_of(record.hash_key);
         let lane = &mut self.lanes[index];
         if !std::mem::replace(&mut lane.listed, true) {
             self.occupied.push(index);
@@ -152,7 +152,7 @@ impl<T: Detach> Lanes<T> {
     pub(crate) fn merge(&mut self, records: Vec<Pending<T>>) {
         let mut by_lane: BTreeMap<usize, Vec<Pending<T>>> = BTreeMap::new();
         for record in records {
-            by_lane.entry(self.owners.index_of(record.course.hash_key)).or_default().push(record);
+            by_lane.entry(self.owners.index_of(record.hash_key)).or_default().push(record);
         }
         for (index, records) in by_lane {
             self.occupy(index);
@@ -317,7 +317,12 @@ mod tests {
     }
 
     fn pending(number: u64, hash_key: u128, now: Instant) -> Pending<UserRecord> {
-        Pending::new(UserRecord::new("k", "v"), HashKey(hash_key), number, now)
+        Pending::new(
+            UserRecord::new("k", "v").with_explicit_hash_key(HashKey(hash_key)),
+            HashKey(hash_key),
+            number,
+            now,
+        )
     }
 
     fn contents(lanes: &mut Lanes<UserRecord>) -> Vec<(Option<ShardId>, Vec<u64>)> {

@@ -7,7 +7,7 @@ use super::{
     pending::{Course, Detach, Pending},
 };
 use crate::{
-    UserRecord,
+    HashKey, HashKeyRange, UserRecord,
     aggregated::{Aggregate, Sealed},
 };
 
@@ -15,8 +15,44 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
     content: C,
+    /// `None` without a record.
+    hash_keys: Option<HashKeys>,
     stubs: Vec<T::Stub>,
     courses: Vec<Course>,
+}
+
+/// Hash keys of one or several records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HashKeys {
+    /// Of the first record.
+    pub(crate) first: HashKey,
+    least: HashKey,
+    greatest: HashKey,
+}
+
+impl HashKeys {
+    pub(crate) fn of(key: HashKey) -> Self {
+        Self { first: key, least: key, greatest: key }
+    }
+
+    fn with(self, key: HashKey) -> Self {
+        Self { least: self.least.min(key), greatest: self.greatest.max(key), ..self }
+    }
+
+    /// Whether they are not all the same.
+    pub(crate) fn are_mixed(self) -> bool {
+        self.least != self.greatest
+    }
+
+    /// The least range with all of them.
+    pub(crate) fn range(self) -> HashKeyRange {
+        HashKeyRange { start: self.least, end: self.greatest }
+    }
+
+    /// Whether all of them are in `range`.
+    pub(crate) fn are_in(self, range: &HashKeyRange) -> bool {
+        range.contains(self.least) && range.contains(self.greatest)
+    }
 }
 
 /// The user records of an aggregate.
@@ -38,7 +74,7 @@ impl Content for Sealed {
 
 impl<T: Detach> Packed<T> {
     pub(crate) fn new() -> Self {
-        Self { content: Aggregate::new(), stubs: Vec::new(), courses: Vec::new() }
+        Self::within(Aggregate::new(), 0)
     }
 
     /// Of these records, in their order.
@@ -53,7 +89,7 @@ impl<T: Detach> Packed<T> {
 
     /// Without records, in an aggregate that has none but may have room, with room for as many.
     pub(crate) fn within(content: Aggregate, records: usize) -> Self {
-        Self { content, stubs: Vec::with_capacity(records), courses: Vec::with_capacity(records) }
+        Self { content, hash_keys: None, stubs: Vec::with_capacity(records), courses: Vec::with_capacity(records) }
     }
 
     /// Adds a record, unless the aggregate would then be longer than `max_bytes`: then hands it back.
@@ -66,6 +102,7 @@ impl<T: Detach> Packed<T> {
     }
 
     fn carry(&mut self, record: Pending<T>) {
+        self.hash_keys = self.hash_keys.map(|keys| keys.with(record.hash_key)).or(Some(HashKeys::of(record.hash_key)));
         self.stubs.push(record.ticket.detach());
         self.courses.push(record.course);
     }
@@ -77,7 +114,7 @@ impl<T: Detach> Packed<T> {
         let (mut stubs, mut courses) = (std::mem::take(&mut self.stubs), std::mem::take(&mut self.courses));
         shrink(&mut stubs);
         shrink(&mut courses);
-        Packed { content, stubs, courses }
+        Packed { content, hash_keys: self.hash_keys, stubs, courses }
     }
 }
 
@@ -96,6 +133,11 @@ impl<T: Detach, C: Content> Packed<T, C> {
 
     pub(crate) fn content_mut(&mut self) -> &mut C {
         &mut self.content
+    }
+
+    /// Where the records belong. There is at least one.
+    pub(crate) fn hash_keys(&self) -> HashKeys {
+        self.hash_keys.expect("there is a record")
     }
 
     pub(crate) fn courses(&self) -> &[Course] {
@@ -123,7 +165,11 @@ impl<T: Detach, C: Content> Packed<T, C> {
         }
         let records = std::mem::take(&mut self.content).into_user_records();
         assert_eq!(records.len(), stubs.len(), "what is encoded can be read");
-        let attach = |((stub, record), course)| Pending { ticket: T::attach(stub, record), course };
+        let attach = |((stub, record), course): ((_, UserRecord), _)| Pending {
+            hash_key: record.hash_key(),
+            ticket: T::attach(stub, record),
+            course,
+        };
         stubs.into_iter().zip(records).zip(courses).map(attach).collect()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use super::{aggregator::Spare, packed::Packed};
+use super::{
+    aggregator::Spare,
+    packed::{HashKeys, Packed},
+};
 use crate::{
     AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
     aggregated::{AGGREGATE_PARTITION_KEY, Sealed},
@@ -45,13 +48,13 @@ impl Detach for UserRecord {
 #[derive(Debug)]
 pub(crate) struct Pending<T> {
     pub(crate) ticket: T,
+    pub(crate) hash_key: HashKey,
     pub(crate) course: Course,
 }
 
 /// How a user record fares.
 #[derive(Debug)]
 pub(crate) struct Course {
-    pub(crate) hash_key: HashKey,
     /// Order of arrival.
     pub(crate) number: u64,
     pub(crate) arrived: Instant,
@@ -76,7 +79,7 @@ impl<T: AsRef<UserRecord>> AsRef<UserRecord> for Pending<T> {
 
 impl<T> Pending<T> {
     pub(crate) fn new(ticket: T, hash_key: HashKey, number: u64, arrived: Instant) -> Self {
-        Self { ticket, course: Course { hash_key, number, arrived, history: None } }
+        Self { ticket, hash_key, course: Course { number, arrived, history: None } }
     }
 
     pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Box<Failure>) {
@@ -204,10 +207,17 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
+    /// Where the user records belong.
+    pub(crate) fn hash_keys(&self) -> HashKeys {
+        match self {
+            Self::Plain(record) => HashKeys::of(record.hash_key),
+            Self::Aggregate(packed, _) => packed.hash_keys(),
+        }
+    }
+
     /// Whether there are records of several hash keys.
     pub(crate) fn is_mixed(&self) -> bool {
-        let first = self.first().hash_key;
-        self.courses().iter().any(|course| course.hash_key != first)
+        self.hash_keys().are_mixed()
     }
 
     pub(crate) fn is_aggregate(&self) -> bool {
@@ -230,7 +240,7 @@ impl<T: Detach> KinesisRecord<T> {
             Self::Plain(record) => (record.as_ref().partition_key().to_owned(), record.as_ref().data().clone()),
             Self::Aggregate(packed, key) => (self.aggregate_key(packed, *key), packed.content().to_bytes()),
         };
-        Entry { partition_key, explicit_hash_key: self.first().hash_key, data }
+        Entry { partition_key, explicit_hash_key: self.hash_keys().first, data }
     }
 
     /// The aggregate, to give it its digest.
@@ -253,7 +263,7 @@ impl<T: Detach> KinesisRecord<T> {
     /// What each user record's ticket leaves, and its outcome, in order.
     pub(crate) fn deliver(self, stored: &Arc<Stored>) -> impl Iterator<Item = (T::Stub, Delivered)> {
         let (plain, packed) = match self {
-            Self::Plain(Pending { ticket, course }) => {
+            Self::Plain(Pending { ticket, course, .. }) => {
                 (Some((ticket.detach(), course.deliver(stored.clone(), None))), None)
             }
             Self::Aggregate(packed, _) => (None, Some(packed.into_stubs())),

@@ -36,7 +36,7 @@ pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap) 
     }
     match map.range_of(&stored.shard_id) {
         None => Place::Unknown,
-        Some(range) if sent.record.courses().iter().all(|course| range.contains(course.hash_key)) => Place::Right,
+        Some(range) if sent.record.hash_keys().are_in(range) => Place::Right,
         Some(_) => Place::Wrong,
     }
 }

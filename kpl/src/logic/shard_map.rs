@@ -43,10 +43,9 @@ impl ShardMap {
     }
 
     /// Whether one open shard owns all of the hash keys.
-    pub(crate) fn fits_one(&self, mut keys: impl Iterator<Item = HashKey>) -> bool {
-        let Some(first) = keys.next() else { return true };
-        let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < first);
-        self.shards.get(owner).is_some_and(|shard| keys.all(|key| shard.hash_key_range.contains(key)))
+    pub(crate) fn fits_one(&self, keys: HashKeyRange) -> bool {
+        let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < keys.start);
+        self.shards.get(owner).is_some_and(|shard| shard.hash_key_range.contains(keys.end))
     }
 
     /// The hash keys that a shard owns, or owned in the map before this one.

@@ -124,11 +124,11 @@ impl<T: Detach> ByKey<T> {
         let has_key = |number: &&u64| {
             self.groups.get(number).is_some_and(|group| group.content().first_partition_key() == Some(key))
         };
-        self.numbers.get(&record.course.hash_key)?.iter().find(has_key).copied()
+        self.numbers.get(&record.hash_key)?.iter().find(has_key).copied()
     }
 
     fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
-        let (hash_key, number) = (record.course.hash_key, self.group_of(&record).unwrap_or(record.course.number));
+        let (hash_key, number) = (record.hash_key, self.group_of(&record).unwrap_or(record.course.number));
         let mut group = self.groups.remove(&number).unwrap_or_else(Packed::new);
         let is_new = group.is_empty();
         let pushed = group.try_push(record, limits.max_bytes);
@@ -145,7 +145,8 @@ impl<T: Detach> ByKey<T> {
 
     fn take(&mut self, number: u64) -> Packed<T> {
         let group = self.groups.remove(&number).unwrap_or_else(Packed::new);
-        if let Some(hash_key) = group.courses().first().map(|first| first.hash_key)
+        if !group.is_empty()
+            && let hash_key = group.hash_keys().first
             && let Some(numbers) = self.numbers.get_mut(&hash_key)
         {
             numbers.retain(|other| *other != number);

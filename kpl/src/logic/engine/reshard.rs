@@ -92,8 +92,7 @@ impl<T: Detach> Engine<T> {
     /// Regroups the aggregates that fit no open shard any more, and returns the rest.
     pub(super) fn without_misfits(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
         let (fitting, misfits): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| {
-            let keys = || sent.record.courses().iter().map(|course| course.hash_key);
-            !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(keys())
+            !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(sent.record.hash_keys().range())
         });
         misfits.into_iter().for_each(|sent| self.lanes.merge(sent.record.into_records()));
         fitting
