@@ -62,6 +62,11 @@ async fn cost(shards: usize, way: Way, records: usize) -> f64 {
 fn main() {
     let records = argument(800_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    if let Some(shards) = std::env::args().filter_map(|argument| argument.parse().ok()).nth(1) {
+        // One case alone, for a profiler.
+        let cost = runtime.block_on(cost(shards, Way::Defaults, records));
+        return report(&format!("Defaults, {shards} shards: CPU per record"), cost, "ns");
+    }
     runtime.block_on(async {
         for way in [Way::Defaults, Way::Alike, Way::Floor] {
             let mut alone = None;

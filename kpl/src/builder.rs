@@ -120,10 +120,10 @@ impl ProducerBuilder {
     /// Most bytes (data and partition keys) of the records that are accepted and not resolved; [`Producer::put`] waits
     /// beyond. Default 67,108,864, at least [`max_record_bytes`](Self::max_record_bytes).
     ///
-    /// The ceiling of a producer's memory is twice this and 640 bytes for each of
-    /// [`max_outstanding_records`](Self::max_outstanding_records), with 2 MiB to spare: what is in flight exists twice, as
-    /// records and encoded. On top of that comes what the AWS SDK makes of the requests in flight, which is their data in
-    /// base64.
+    /// The ceiling of a producer's memory is this, 160 bytes for each record that is not resolved, a quarter of this and a
+    /// request of 5 MiB for each stream, and 2 MiB. A twelfth and a request may be in flight at a time, which exists twice, as
+    /// it is kept and as it is sent; an eighth may be room that aggregates do not fill. On top of that comes what the AWS SDK
+    /// makes of what is in flight, which is the same in base64.
     pub fn max_outstanding_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outstanding_bytes = bytes;
         self

@@ -92,6 +92,11 @@ async fn fill(builder: ProducerBuilder, record: impl Fn(usize) -> UserRecord) ->
     (most, accepted)
 }
 
+/// What the documentation of `max_outstanding_bytes` says.
+fn ceiling(bytes: usize, records: usize) -> usize {
+    bytes + bytes / 4 + (5 << 20) + 160 * records + (2 << 20)
+}
+
 #[test]
 fn small_records_stay_below_the_ceiling() {
     let (most, accepted) = measured(|| fill(builder(false), |n| UserRecord::new(format!("key-{n}"), vec![0; 100])));
@@ -99,7 +104,7 @@ fn small_records_stay_below_the_ceiling() {
     assert_eq!(accepted, 100_000, "max_outstanding_records");
     println!("100,000 records of 109 bytes: {} bytes each, all included", most / accepted);
     let bytes: usize = (0..accepted).map(|n| 100 + format!("key-{n}").len()).sum();
-    assert!(most <= 2 * bytes + 640 * accepted + (2 << 20), "{most} bytes are held");
+    assert!(most <= ceiling(bytes, accepted), "{most} bytes are held");
 }
 
 #[test]
@@ -108,7 +113,18 @@ fn large_records_stay_below_the_ceiling() {
 
     println!("{accepted} records of 500 kB: {most} bytes held");
     assert!(accepted > 130);
-    assert!(most <= 2 * (64 << 20) + (2 << 20), "{most} bytes are held");
+    assert!(most <= ceiling(64 << 20, accepted), "{most} bytes are held");
+}
+
+#[test]
+fn records_that_are_all_ready_to_be_sent_stay_below_the_ceiling() {
+    let builder = Producer::builder(&SdkConfig::builder().build(), "StockTradeStream")
+        .kinesis(Service { answers: false, shards: 1024 });
+    let (most, accepted) = measured(|| fill(builder, |n| UserRecord::new(format!("key-{n}"), vec![0; 1024])));
+
+    println!("{accepted} records of 1 KiB for 1,024 shards: {most} bytes held");
+    assert!(accepted > 60_000);
+    assert!(most <= ceiling(64 << 20, accepted), "{most} bytes are held");
 }
 
 #[test]

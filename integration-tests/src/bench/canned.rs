@@ -18,6 +18,8 @@ use kpl::HashKey;
 #[derive(Debug, Clone)]
 pub struct Canned {
     shards: u128,
+    /// PutRecords is never answered.
+    stalled: bool,
     counts: Arc<Counts>,
 }
 
@@ -35,7 +37,13 @@ pub struct Counts {
 impl Canned {
     /// A stream of `shards` shards.
     pub fn new(shards: u128) -> Self {
-        Self { shards, counts: Arc::default() }
+        Self { shards, stalled: false, counts: Arc::default() }
+    }
+
+    /// From now on PutRecords is never answered.
+    pub fn stalled(mut self) -> Self {
+        self.stalled = true;
+        self
     }
 
     /// For clients of the stream.
@@ -119,6 +127,12 @@ impl HttpConnector for Canned {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let body = request.body().bytes().unwrap_or_default();
         let answer = match target.rsplit('.').next() {
+            Some("PutRecords") if self.stalled => {
+                return HttpConnectorFuture::new(async move {
+                    let _held = request; // as a connection would
+                    std::future::pending().await
+                });
+            }
             Some("PutRecords") => self.put_records(body),
             Some("ListShards") => self.list_shards(),
             _ => r#"{"StreamDescriptionSummary":{"StreamName":"s","StreamARN":"a","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1.0,"EnhancedMonitoring":[],"OpenShardCount":1}}"#.to_owned(),

@@ -35,6 +35,9 @@ pub struct Aggregate {
     len: usize,
 }
 
+/// Room by which an aggregate grows at least, in bytes.
+const LEAST_ROOM: usize = 1024;
+
 /// What one more record would add.
 struct Addition {
     partition_key: Place,
@@ -58,6 +61,12 @@ impl Aggregate {
         self.hash_keys.clear();
         self.records.clear();
         self.len = 0;
+    }
+
+    /// Room for records, taken or not.
+    #[cfg(feature = "producer")]
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.records.capacity()
     }
 
     /// The aggregate as it will be sent, when no more records join.
@@ -149,6 +158,11 @@ impl Aggregate {
         let &Addition { ref partition_key, ref hash_key, record_len, len } = addition;
         self.partition_keys.fill(partition_key, record.partition_key());
         let out = &mut self.records;
+        let more = bytes_field_len(record_len);
+        if out.capacity() - out.len() < more {
+            // By a quarter rather than twice as much: many aggregates are open at a time, and few are filled.
+            out.reserve_exact(more.max(out.len() / 4).max(LEAST_ROOM));
+        }
         out.push(tag::RECORD);
         put_varint(out, record_len as u64);
         out.push(tag::PARTITION_KEY_INDEX);

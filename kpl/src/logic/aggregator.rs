@@ -37,7 +37,12 @@ pub(crate) struct Packing {
     pub(crate) buffered: Duration,
     /// How long a Kinesis record waits for those of other shards, on top.
     pub(crate) linger: Duration,
+    /// Most bytes of room that all open aggregates together may have left over.
+    pub(crate) spare_bytes: usize,
 }
+
+/// One in so many bytes of the buffer may be left over.
+const SPARE_PART: usize = 8;
 
 /// Where an aggregate ends to grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +66,14 @@ impl Packing {
             let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
             Limits { max_bytes: max_bytes.min(room), max_records }
         });
-        Self { limits, by_key, key, buffered: config.record_max_buffered_time, linger: config.linger() }
+        Self {
+            limits,
+            by_key,
+            key,
+            buffered: config.record_max_buffered_time,
+            linger: config.linger(),
+            spare_bytes: config.max_outstanding_bytes / SPARE_PART,
+        }
     }
 
     /// For records of unknown shards.
@@ -73,21 +85,29 @@ impl Packing {
 /// Room that complete aggregates have left, for the next ones: taken in turn by all lanes, it stays in the machine's
 /// caches.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Vec<Aggregate>);
+pub(crate) struct Spare {
+    kept: Vec<Aggregate>,
+    most_bytes: usize,
+}
 
 impl Spare {
     /// Pieces of room that are kept.
     const MOST: usize = 8;
 
+    /// For so many lanes, each of which may end with more room than it needs.
+    pub(crate) fn new(packing: &Packing, lanes: usize) -> Self {
+        Self { kept: Vec::new(), most_bytes: packing.spare_bytes / lanes.max(1) }
+    }
+
     /// An aggregate without records.
     pub(crate) fn take(&mut self) -> Aggregate {
-        self.0.pop().unwrap_or_default()
+        self.kept.pop().unwrap_or_default()
     }
 
     pub(crate) fn keep(&mut self, mut aggregate: Aggregate) {
-        if self.0.len() < Self::MOST {
+        if self.kept.len() < Self::MOST && aggregate.room_bytes() <= self.most_bytes {
             aggregate.clear();
-            self.0.push(aggregate);
+            self.kept.push(aggregate);
         }
     }
 }
@@ -283,7 +303,7 @@ mod tests {
     fn packing(max_bytes: usize, max_records: usize) -> Packing {
         let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));
         let limits = Some(Limits { max_bytes, max_records });
-        Packing { limits, by_key: false, key: AggregateKey::Constant, buffered, linger }
+        Packing { limits, by_key: false, key: AggregateKey::Constant, buffered, linger, spare_bytes: 1 << 20 }
     }
 
     fn pending(number: u64, data_bytes: usize, arrived: Instant) -> Pending<UserRecord> {

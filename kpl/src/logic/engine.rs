@@ -5,7 +5,8 @@
 //! - (C) Nothing is sent after its time to live.
 //! - (D) While no attempt fails, records of a partition key are stored in the order they were put, and what a KCL
 //!   delivers of them is in that order, also when shards are split or merged meanwhile.
-//! - (E) At most `max_in_flight` requests are under way, and at most one of them holds records of a given hash key.
+//! - (E) At most `max_in_flight` requests are under way, with a part of the buffer, and at most one of them holds records of
+//!   a given hash key.
 //! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
@@ -35,6 +36,10 @@ use crate::{
     kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
 };
 
+/// One in so many bytes of the buffer may be in flight, and a request more: what is in flight exists twice, as it is kept and
+/// as the SDK sends it.
+const IN_FLIGHT_PART: usize = 12;
+
 /// The producer of one stream, without its clock, its tasks and its service.
 #[derive(Debug)]
 pub(crate) struct Engine<T: Detach> {
@@ -45,6 +50,7 @@ pub(crate) struct Engine<T: Detach> {
     description: Description,
     listing: Listing,
     in_flight: HashMap<BatchId, Flight<T>>,
+    bytes_in_flight: usize,
     unjudged: Vec<Unjudged<T>>,
     barrier: Barrier,
     ages: Ages,
@@ -67,6 +73,8 @@ struct Flight<T: Detach> {
     later: Vec<Vec<Sent<T>>>,
     /// What is busy until all parts are answered.
     ranges: Vec<HashKeyRange>,
+    /// Of the request that it was at first.
+    bytes: usize,
     started: Instant,
     /// Listings of shards that had been started by then.
     listings: u64,
@@ -83,6 +91,7 @@ impl<T: Detach> Engine<T> {
             description: Description::default(),
             listing: Listing::default(),
             in_flight: HashMap::new(),
+            bytes_in_flight: 0,
             unjudged: Vec::new(),
             barrier: Barrier::new(),
             ages: Ages::new(),
@@ -121,7 +130,7 @@ impl<T: Detach> Engine<T> {
         if std::mem::take(&mut self.stirred) {
             self.expire();
             self.list_if_due();
-            while self.in_flight.len() < usize::from(self.config.max_in_flight) {
+            while self.may_send() {
                 let Some(sent) = self.collector.collect(&mut self.lanes, self.now) else { break };
                 self.launch(sent);
             }
@@ -168,7 +177,7 @@ impl<T: Detach> Engine<T> {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let free = self.in_flight.len() < usize::from(self.config.max_in_flight);
+        let free = self.may_send();
         let lanes = self.lanes.wake_at(self.now, |lane| {
             let wake = wake_at(lane, self.now).filter(|_| free);
             let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
@@ -183,11 +192,20 @@ impl<T: Detach> Engine<T> {
         self.config.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
     }
 
+    /// Whether one more request may be under way.
+    fn may_send(&self) -> bool {
+        let part = self.config.max_outstanding_bytes / IN_FLIGHT_PART;
+        self.in_flight.is_empty()
+            || self.in_flight.len() < usize::from(self.config.max_in_flight) && self.bytes_in_flight < part
+    }
+
     fn launch(&mut self, sent: Vec<Sent<T>>) {
         let mut ranges: Vec<HashKeyRange> = sent.iter().map(|sent| sent.range).collect();
         ranges.dedup(); // the records of a lane stand together
         ranges.iter().for_each(|range| self.lanes.set_busy(range));
-        self.send(Flight { sent, later: Vec::new(), ranges, started: self.now, listings: 0 });
+        let bytes = sent.iter().map(|sent| sent.record.size_bytes()).sum();
+        self.bytes_in_flight += bytes;
+        self.send(Flight { sent, later: Vec::new(), ranges, bytes, started: self.now, listings: 0 });
     }
 
     fn send(&mut self, mut flight: Flight<T>) {
@@ -232,6 +250,7 @@ impl<T: Detach> Engine<T> {
                 return self.send(flight);
             }
         }
+        self.bytes_in_flight -= flight.bytes;
         flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
     }
 

@@ -117,7 +117,7 @@ impl<T: Detach> Lanes<T> {
             lanes: vec![lane],
             occupied: Vec::new(),
             rests: vec![None],
-            spare: Spare::default(),
+            spare: Spare::new(&packing, 1),
             packing,
             rate_percent,
         }
@@ -198,6 +198,7 @@ impl<T: Detach> Lanes<T> {
     fn take_over(&mut self, gone: Vec<Lane<T>>) {
         self.owners = Owners::new(self.lanes.iter().map(|lane| lane.range.end).collect());
         self.rests = vec![None; self.lanes.len()];
+        self.spare = Spare::new(&self.packing, self.lanes.len());
         self.occupied.clear();
         for index in 0..self.lanes.len() {
             if !self.lanes[index].waiting.is_empty() {
@@ -308,6 +309,7 @@ mod tests {
             key: crate::AggregateKey::Constant,
             buffered: Duration::from_millis(100),
             linger: Duration::from_millis(20),
+            spare_bytes: 1 << 20,
         };
         Lanes::unknown(packing, 150, now)
     }

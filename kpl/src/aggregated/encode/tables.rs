@@ -16,6 +16,9 @@ pub(super) struct Place {
     hash: u32,
 }
 
+/// Slots of a table with a key.
+const LEAST_SLOTS: usize = 64;
+
 /// Partition keys. Finds them by open addressing over their indexes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartitionKeys {
@@ -91,7 +94,8 @@ impl PartitionKeys {
     }
 
     fn grow(&mut self) {
-        self.slots = vec![0; (self.slots.len() * 2).max(16)];
+        self.slots = vec![0; (self.slots.len() * 2).max(LEAST_SLOTS)];
+        self.keys.reserve_exact(self.slots.len() / 2 - self.keys.len());
         for index in 0..self.keys.len() {
             self.insert(self.keys[index].hash, index as u32);
         }

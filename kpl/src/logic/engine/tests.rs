@@ -690,6 +690,27 @@ fn no_more_requests_are_in_flight_than_allowed() {
 }
 
 #[test]
+fn no_more_of_the_buffer_is_in_flight_than_a_part_and_a_request() {
+    let buffer = 8 << 20;
+    let mut world = World::ready(64, |config| {
+        config.max_outstanding_bytes = buffer;
+        config.collection_max_bytes = 256 * 1024;
+    });
+    let in_flight = |world: &World| {
+        let entries = world.open.iter().flat_map(|(_, entries)| entries);
+        entries.map(|entry| entry.data.len()).sum::<usize>()
+    };
+
+    (0..6400).for_each(|n| world.put(UserRecord::new(format!("key-{n}"), vec![0; 1000])));
+    world.pass(200 * MS);
+    let begun = in_flight(&world);
+    assert!(begun >= buffer / 12 && begun <= buffer / 12 + 256 * 1024, "{begun}");
+
+    world.finish();
+    assert_eq!(world.delivered().len(), 6400);
+}
+
+#[test]
 fn a_map_is_refreshed_after_a_minute_of_use_and_not_when_idle() {
     let mut world = World::ready(1, |_| {});
     world.pass(Duration::from_secs(600));
