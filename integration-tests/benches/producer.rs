@@ -3,8 +3,10 @@
 
 use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering};
 
+use aws_types::SdkConfig;
 use bytes::Bytes;
 use integration_tests::bench::{argument, canned::Canned, compare, cpu_nanos, floor::Floor, report, size};
+use kinesis_local::LocalAws;
 use kpl::{Aggregation, Producer, UserRecord};
 
 /// Deliveries that are awaited together: about what a service keeps open.
@@ -15,8 +17,8 @@ fn keys() -> Vec<String> {
     (0..10_000).map(|n| format!("key-{n}")).collect()
 }
 
-fn producer(canned: &Canned, aggregation: Aggregation) -> Producer {
-    Producer::builder(&canned.config(), "StockTradeStream")
+fn producer(config: &SdkConfig, aggregation: Aggregation) -> Producer {
+    Producer::builder(config, "StockTradeStream")
         .aggregation(aggregation)
         .rate_limit_percent(const { NonZero::new(1_000_000).expect("not zero") })
         .build()
@@ -44,12 +46,35 @@ async fn put(producer: &Producer, keys: &[String], data: &Bytes, records: usize,
     }
 }
 
-async fn against_the_floor(bytes: usize, shards: usize, records: usize, awaited: bool) {
-    let canned = Canned::new(shards as u128);
+/// What a run is about.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    bytes: usize,
+    shards: usize,
+    records: usize,
+    awaited: bool,
+}
+
+async fn into_canned(case: Case) {
+    against_the_floor(case, &Canned::new(case.shards as u128).config(), "").await;
+}
+
+/// Into the embedded Kinesis, in this process: its work counts on both sides.
+async fn into_local(case: Case) {
+    let aws = LocalAws::start().await;
+    let config = aws.sdk_config();
+    let shards = i32::try_from(case.shards).expect("not that many");
+    let create = aws_sdk_kinesis::Client::new(&config).create_stream().stream_name("StockTradeStream");
+    create.shard_count(shards).send().await.expect("created");
+    against_the_floor(case, &config, ", local").await;
+}
+
+async fn against_the_floor(case: Case, config: &SdkConfig, place: &str) {
+    let Case { bytes, shards, records, awaited } = case;
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
-    let producer = producer(&canned, Aggregation::default());
+    let producer = producer(config, Aggregation::default());
     put(&producer, &keys, &data, 1000, false).await; // shards are known now
-    let mut floor = Floor::new(&canned, shards);
+    let mut floor = Floor::new(config, shards);
     let ours = async || put(&producer, &keys, &data, records, awaited).await;
     let by_hand = async || {
         for n in 0..records {
@@ -58,7 +83,7 @@ async fn against_the_floor(bytes: usize, shards: usize, records: usize, awaited:
         floor.flush().await;
     };
     let (ours, floor) = compare(ROUNDS, records, ours, by_hand).await;
-    let what = format!("producer, {}, {shards} shards{}", size(bytes), if awaited { ", awaited" } else { "" });
+    let what = format!("producer, {}, {shards} shards{}{place}", size(bytes), if awaited { ", awaited" } else { "" });
     report(&format!("{what}: CPU per record"), ours, "ns");
     report(&format!("{what}: floor"), floor, "ns");
     report(&format!("{what}: CPU over floor"), ours / floor, "ratio");
@@ -69,7 +94,7 @@ async fn against_the_floor(bytes: usize, shards: usize, records: usize, awaited:
 async fn throughput(records: usize, shards: u128) {
     let canned = Canned::new(shards);
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
-    let producer = producer(&canned, Aggregation::default());
+    let producer = producer(&canned.config(), Aggregation::default());
     put(&producer, &keys, &data, records / 10, true).await;
     let mut best = 0.0_f64;
     for _ in 0..ROUNDS {
@@ -87,7 +112,7 @@ async fn against_plain_puts(records: usize) {
     let mut used = Vec::new();
     for aggregation in [Aggregation::default(), Aggregation::Off] {
         let canned = Canned::new(16);
-        let producer = producer(&canned, aggregation);
+        let producer = producer(&canned.config(), aggregation);
         put(&producer, &keys, &data, 1000, true).await;
         let begun = cpu_nanos();
         let before = canned.counts().requests.load(Ordering::Relaxed);
@@ -115,12 +140,14 @@ fn main() {
         return runtime.block_on(throughput(records, shards.unwrap_or(16)));
     }
     runtime.block_on(async {
-        for shards in [1, 16, 1024] {
-            against_the_floor(100, shards, records, true).await;
-            against_the_floor(100, shards, records, false).await;
+        for (bytes, records) in [(100, records), (1024, records / 5), (10 * 1024, records / 50)] {
+            for shards in [1, 16, 1024] {
+                for awaited in [true, false] {
+                    into_canned(Case { bytes, shards, records, awaited }).await;
+                }
+            }
+            into_local(Case { bytes, shards: 16, records: records / 5, awaited: true }).await;
         }
-        against_the_floor(1024, 16, records / 5, true).await;
-        against_the_floor(10 * 1024, 16, records / 50, true).await;
         throughput(records, 16).await;
         against_plain_puts(records / 5).await;
     });

@@ -41,7 +41,7 @@ async fn cost(shards: usize, way: Way, records: usize) -> f64 {
     let canned = Canned::new(shards as u128);
     let keys: Vec<String> = (0..50_000).map(|n| format!("key-{n}")).collect();
     let data = Bytes::from(vec![b'x'; 100]);
-    let (producer, mut floor) = (producer(&canned, way), Floor::new(&canned, shards));
+    let (producer, mut floor) = (producer(&canned, way), Floor::new(&canned.config(), shards));
     let mut best = f64::MAX;
     for _ in 0..ROUNDS {
         let begun = cpu_nanos();

@@ -116,6 +116,9 @@ pub mod hash_key;
 pub mod id;
 mod record;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 #[cfg(feature = "producer")]
 mod blocking;
 #[cfg(feature = "producer")]

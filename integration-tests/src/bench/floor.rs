@@ -2,6 +2,7 @@
 //! with `kpl`, or it would move when that does.
 
 use aws_sdk_kinesis::{Client, config::retry::RetryConfig, primitives::Blob, types::PutRecordsRequestEntry};
+use aws_types::SdkConfig;
 use kpl::HashKey;
 use md5::{Digest as _, Md5};
 
@@ -34,12 +35,13 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// For the stream of as many shards.
-    pub fn new(canned: &Canned, shards: usize) -> Self {
-        let config = aws_sdk_kinesis::config::Builder::from(&canned.config()).retry_config(RetryConfig::disabled());
+    /// For the stream of as many shards, evenly divided.
+    pub fn new(config: &SdkConfig, shards: usize) -> Self {
+        let canned = Canned::new(shards as u128);
+        let config = aws_sdk_kinesis::config::Builder::from(config).retry_config(RetryConfig::disabled());
         let open = (0..shards).map(|_| Open::default()).collect();
         let client = Client::from_conf(config.build());
-        Self { client, canned: canned.clone(), open, entries: Vec::new(), bytes: 0 }
+        Self { client, canned, open, entries: Vec::new(), bytes: 0 }
     }
 
     /// Takes a record.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::owners::Owners;
+pub(crate) use self::owners::Owners;
 use super::{
     aggregator::{Aggregator, Packing, Spare},
     limiter::Limiter,

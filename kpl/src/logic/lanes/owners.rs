@@ -7,7 +7,7 @@ const MOST_BITS: u32 = 14;
 
 /// Last hash keys of lanes that stand in order and cover every hash key.
 #[derive(Debug)]
-pub(super) struct Owners {
+pub(crate) struct Owners {
     ends: Vec<HashKey>,
     /// By the first bits of a hash key: the first lane that owns one with these bits; one more at the end, the last lane.
     starts: Vec<u32>,
@@ -15,7 +15,7 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    pub(super) fn new(ends: Vec<HashKey>) -> Self {
+    pub(crate) fn new(ends: Vec<HashKey>) -> Self {
         // Twice as many starts as lanes: most lead straight to the owner.
         let bits = (ends.len().next_power_of_two().ilog2() + 1).min(MOST_BITS);
         let least = |first_bits: u32| HashKey(u128::from(first_bits) << (128 - bits));
@@ -26,7 +26,7 @@ impl Owners {
     }
 
     /// Number of the lane that owns `key`.
-    pub(super) fn index_of(&self, key: HashKey) -> usize {
+    pub(crate) fn index_of(&self, key: HashKey) -> usize {
         let first_bits = (key.0 >> (128 - self.bits)) as usize;
         let (first, last) = (self.starts[first_bits] as usize, self.starts[first_bits + 1] as usize);
         first + self.ends[first..last].partition_point(|end| *end < key)
