@@ -12,6 +12,7 @@ use crate::{
 };
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each lane, and the large one is the usual one")]
 pub(super) enum Open<T: Detach> {
     One(One<T>),
     ByKey(ByKey<T>),
