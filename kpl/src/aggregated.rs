@@ -29,7 +29,7 @@ mod golden;
 mod message;
 
 pub use deaggregator::{DeaggregateError, Deaggregated, DeaggregatedRecord, Deaggregator};
-pub use decode::{AggregatedRecord, Decoded, MalformedReason, MalformedRecord, decode};
+pub use decode::{AggregatedRecord, Decoded, MalformedReason, MalformedRecord, ParsedAggregate, decode};
 pub use encode::Aggregate;
 
 /// First bytes of every aggregated record.

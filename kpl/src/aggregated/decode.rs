@@ -12,6 +12,8 @@ use md5::{Digest as _, Md5};
 use super::{DIGEST_LEN, MAGIC, tag};
 use crate::{HashKey, HashKeyRange};
 
+mod hash_keys;
+
 /// What a Kinesis record turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
@@ -88,43 +90,50 @@ pub enum MalformedReason {
 
 /// Takes a Kinesis record's data apart, if it is an aggregate. Never panics, whatever the bytes.
 pub fn decode(data: &Bytes) -> Decoded {
-    match Body::of(data) {
-        Some(body) => body.resolve(data),
+    match ParsedAggregate::parse(data) {
+        Some(aggregate) => aggregate.resolve(),
         None => Decoded::Plain,
     }
 }
 
-/// The protobuf, parsed but not yet looked up in its tables.
-#[derive(Default)]
-struct Body<'a> {
-    partition_keys: Vec<&'a [u8]>,
-    hash_keys: Vec<&'a [u8]>,
+/// An aggregate that is checked, before its user records are looked up in its tables. For consumers of many records:
+/// nothing is allocated for a user record, and each partition key is hashed once at most.
+#[derive(Debug, Clone)]
+pub struct ParsedAggregate<'a> {
+    data: &'a Bytes,
+    partition_keys: Vec<Arc<str>>,
+    hash_keys: Vec<Option<HashKey>>,
     records: Vec<RawRecord<'a>>,
 }
 
+/// Of one user record: the place of its partition key in the table, and its explicit hash key.
+type Keys = (usize, Option<HashKey>);
+
+#[derive(Debug, Clone)]
 struct RawRecord<'a> {
     partition_key_index: u64,
     hash_key_index: Option<u64>,
     data: &'a [u8],
 }
 
-impl<'a> Body<'a> {
-    fn of(data: &'a [u8]) -> Option<Self> {
+impl<'a> ParsedAggregate<'a> {
+    /// Reads a Kinesis record's data; None if it is not an aggregate. Never panics, whatever the bytes.
+    pub fn parse(data: &'a Bytes) -> Option<Self> {
         let enveloped = data.strip_prefix(&MAGIC).filter(|rest| rest.len() > DIGEST_LEN)?;
         let (body, digest) = enveloped.split_at(enveloped.len() - DIGEST_LEN);
         if Md5::digest(body).as_slice() != digest {
             return None;
         }
-        Self::parse(body)
-    }
-
-    fn parse(body: &'a [u8]) -> Option<Self> {
-        let mut parsed = Self::default();
+        let mut parsed = Self { data, partition_keys: Vec::new(), hash_keys: Vec::new(), records: Vec::new() };
         let mut reader = Reader { rest: body };
         while !reader.is_at_end() {
             match reader.field()? {
-                (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => parsed.partition_keys.push(key),
-                (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => parsed.hash_keys.push(key),
+                (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => {
+                    parsed.partition_keys.push(String::from_utf8_lossy(key).into());
+                }
+                (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => {
+                    parsed.hash_keys.push(str::from_utf8(key).ok().and_then(|key| key.parse().ok()));
+                }
                 (tag, Field::Bytes(record)) if tag == tag::RECORD.into() => {
                     parsed.records.push(RawRecord::parse(record)?);
                 }
@@ -134,17 +143,63 @@ impl<'a> Body<'a> {
         Some(parsed)
     }
 
-    fn resolve(self, data: &Bytes) -> Decoded {
-        let partition_keys: Vec<Arc<str>> =
-            self.partition_keys.iter().map(|key| String::from_utf8_lossy(key).into()).collect();
-        let hash_keys: Vec<Option<HashKey>> =
-            self.hash_keys.iter().map(|key| str::from_utf8(key).ok()?.parse().ok()).collect();
-        let mut records = self
-            .records
-            .iter()
-            .enumerate()
-            .map(|(position, record)| record.resolve(position, &partition_keys, &hash_keys, data));
-        let mut readable = Vec::with_capacity(self.records.len());
+    /// Number of user records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether it holds no user record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Whether all user records whose keys can be read belong into a shard that owns `range`.
+    ///
+    /// A KCL discards a whole aggregate if any of its records does not.
+    pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
+        if *range == HashKeyRange::FULL {
+            return true;
+        }
+        let mut is_hashed = vec![false; self.partition_keys.len()];
+        for keys in self.records.iter().filter_map(|record| self.keys_of(record).ok()) {
+            match keys {
+                (_, Some(hash_key)) if !range.contains(hash_key) => return false,
+                (_, Some(_)) => {}
+                (index, None) => is_hashed[index] = true,
+            }
+        }
+        let hashed =
+            self.partition_keys.iter().zip(is_hashed).filter_map(|(key, is_hashed)| is_hashed.then_some(&**key));
+        hash_keys::all(hashed, |hash_key| range.contains(hash_key))
+    }
+
+    /// The user records in the order they were put; a record's position is its sub-sequence number.
+    pub fn records(&self) -> impl Iterator<Item = Result<AggregatedRecord, MalformedRecord>> {
+        self.records.iter().enumerate().map(|(position, record)| {
+            let data = self.data.slice_ref(record.data);
+            match self.keys_of(record) {
+                Ok((index, explicit_hash_key)) => {
+                    let partition_key = Arc::clone(&self.partition_keys[index]);
+                    Ok(AggregatedRecord { partition_key, explicit_hash_key, data })
+                }
+                Err(reason) => Err(MalformedRecord { position, reason, data }),
+            }
+        })
+    }
+
+    fn keys_of(&self, record: &RawRecord<'_>) -> Result<Keys, MalformedReason> {
+        let index = record.partition_key_index;
+        let partition_key =
+            place(&self.partition_keys, index).map_err(|len| MalformedReason::PartitionKeyIndex { index, len })?;
+        let Some(index) = record.hash_key_index else { return Ok((partition_key, None)) };
+        let hash_key =
+            place(&self.hash_keys, index).map_err(|len| MalformedReason::ExplicitHashKeyIndex { index, len })?;
+        Ok((partition_key, Some(self.hash_keys[hash_key].ok_or(MalformedReason::ExplicitHashKey)?)))
+    }
+
+    fn resolve(&self) -> Decoded {
+        let mut records = self.records();
+        let mut readable = Vec::with_capacity(self.len());
         for record in records.by_ref() {
             match record {
                 Ok(record) => readable.push(record),
@@ -179,34 +234,11 @@ impl<'a> RawRecord<'a> {
         }
         Some(Self { partition_key_index: partition_key_index?, hash_key_index, data: data? })
     }
-
-    fn resolve(
-        &self,
-        position: usize,
-        partition_keys: &[Arc<str>],
-        hash_keys: &[Option<HashKey>],
-        all: &Bytes,
-    ) -> Result<AggregatedRecord, MalformedRecord> {
-        let data = all.slice_ref(self.data);
-        let keys = || {
-            let partition_key = entry(partition_keys, self.partition_key_index)
-                .map_err(|(index, len)| MalformedReason::PartitionKeyIndex { index, len })?;
-            let Some(index) = self.hash_key_index else { return Ok((partition_key, None)) };
-            let hash_key = entry(hash_keys, index)
-                .map_err(|(index, len)| MalformedReason::ExplicitHashKeyIndex { index, len })?
-                .ok_or(MalformedReason::ExplicitHashKey)?;
-            Ok((partition_key, Some(hash_key)))
-        };
-        match keys() {
-            Ok((partition_key, explicit_hash_key)) => Ok(AggregatedRecord { partition_key, explicit_hash_key, data }),
-            Err(reason) => Err(MalformedRecord { position, reason, data }),
-        }
-    }
 }
 
-fn entry<T: Clone>(table: &[T], index: u64) -> Result<T, (u64, usize)> {
-    let found = usize::try_from(index).ok().and_then(|index| table.get(index));
-    found.cloned().ok_or((index, table.len()))
+/// Where `index` points to, else the length of the table.
+fn place<T>(table: &[T], index: u64) -> Result<usize, usize> {
+    usize::try_from(index).ok().filter(|index| *index < table.len()).ok_or(table.len())
 }
 
 /// Tags carry nothing, but one without its required key makes the aggregate a plain record, as for the KCL.
