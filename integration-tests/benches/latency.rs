@@ -10,17 +10,10 @@ use std::{
     time::Duration,
 };
 
-use aws_smithy_runtime_api::client::{
-    http::{
-        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
-    },
-    orchestrator::HttpRequest,
-    runtime_components::RuntimeComponents,
-};
 use aws_types::SdkConfig;
 use integration_tests::{
     STREAM, TestStream,
-    bench::{argument, report},
+    bench::{argument, report, told},
 };
 use kcl::{BoxError, Checkpointer, FanOut, RecordBatch, RecordProcessor, Retrieval};
 use kpl::{Producer, UserRecord};
@@ -42,39 +35,21 @@ const PAUSE: Duration = Duration::from_millis(120);
 const CALLS: usize = 100_000;
 
 /// When calls were made.
-#[derive(Debug, Clone)]
-struct Watched {
-    inner: SharedHttpConnector,
-    reads: Arc<Mutex<Vec<Instant>>>,
-    puts: Arc<Mutex<Vec<Instant>>>,
-}
-
-impl HttpConnector for Watched {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let calls = match request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next()) {
-            Some("GetRecords") => Some(&self.reads),
-            Some("PutRecords" | "PutRecord") => Some(&self.puts),
-            _ => None,
-        };
-        if let Some(calls) = calls {
-            calls.lock().expect("nobody panics").push(Instant::now());
-        }
-        self.inner.call(request)
-    }
-}
-
 type Calls = Arc<Mutex<Vec<Instant>>>;
 
 /// The same services; and when they are read and written.
 fn watched(aws: &SdkConfig) -> (SdkConfig, Calls, Calls) {
     let (reads, puts) = (Calls::default(), Calls::default());
-    let client = aws.http_client().expect("the embedded AWS is reached by one");
     let (of_reads, of_puts) = (Arc::clone(&reads), Arc::clone(&puts));
-    let client = http_client_fn(move |settings: &HttpConnectorSettings, components: &RuntimeComponents| {
-        let inner = client.http_connector(settings, components);
-        SharedHttpConnector::new(Watched { inner, reads: Arc::clone(&of_reads), puts: Arc::clone(&of_puts) })
+    let aws = told::of_calls(aws, move |operation| {
+        let calls = match operation {
+            "GetRecords" => &of_reads,
+            "PutRecords" | "PutRecord" => &of_puts,
+            _ => return,
+        };
+        calls.lock().expect("nobody panics").push(Instant::now());
     });
-    (aws.to_builder().http_client(client).build(), reads, puts)
+    (aws, reads, puts)
 }
 
 /// Tells when each record came.

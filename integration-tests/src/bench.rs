@@ -14,6 +14,7 @@ pub mod consuming;
 pub mod floor;
 pub mod pages;
 pub mod read_floor;
+pub mod told;
 
 /// CPU time that this process has used.
 pub fn cpu_nanos() -> u64 {
