@@ -5,7 +5,7 @@
 //!     during a resharding, and its producer writes its records again where they belong. Plain records are never dropped.
 //! (C) Nothing else is dropped: a user record whose keys cannot be read is delivered under the aggregate's own key.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::sync::Arc;
 
 use kpl::{
     HashKeyRange, SequenceNumber,
@@ -61,14 +61,13 @@ pub(crate) fn deaggregate(
         let records = aggregate.len();
         return Some(Finding::OtherShard { sequence_number: source.sequence_number, records });
     }
-    let outer_key = OnceCell::new();
     let (mut malformed, mut reason) = (0, None);
     records.extend(aggregate.records().zip(0..).map(|(record, sub_sequence_number)| {
         let record = record.unwrap_or_else(|unreadable| {
             malformed += 1;
             reason.get_or_insert_with(|| unreadable.to_string());
-            let outer_key: &Arc<str> = outer_key.get_or_init(|| source.partition_key.as_str().into());
-            AggregatedRecord { partition_key: Arc::clone(outer_key), explicit_hash_key: None, data: unreadable.data }
+            let partition_key = Arc::clone(&source.partition_key);
+            AggregatedRecord { partition_key, explicit_hash_key: None, data: unreadable.data }
         });
         user_record(&source, record, sub_sequence_number)
     }));
@@ -79,7 +78,7 @@ pub(crate) fn deaggregate(
 /// The record as it is stored, aggregate or not.
 pub(crate) fn undivided(source: KinesisRecord) -> Record {
     Record {
-        partition_key: source.partition_key.into(),
+        partition_key: source.partition_key,
         explicit_hash_key: None,
         data: source.data,
         sequence_number: source.sequence_number,
@@ -117,7 +116,7 @@ mod tests {
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
         KinesisRecord {
             sequence_number: "100".parse().unwrap(),
-            partition_key: "a".to_owned(),
+            partition_key: "a".into(),
             data: bytes.collect::<Vec<u8>>().into(),
             approximate_arrival: None,
         }

@@ -151,7 +151,8 @@ mod tests {
 
             let mut expected: Vec<_> = keys.iter().map(|key| HashKey::of_partition_key(key)).collect();
             let mut hashed = hashed.into_inner();
-            (expected.sort(), hashed.sort());
+            expected.sort();
+            hashed.sort();
             prop_assert_eq!(hashed, expected);
         }
 
