@@ -1,9 +1,9 @@
 //! What is added to the configured waits between a put and `process_records`, on an idle system in real time:
 //! `cargo bench -p integration-tests --bench latency`, with a number of records for another length.
 //!
-//! The waits: a record may wait for company in the producer (`record_max_buffered_time`, and a fifth of it), and when it is polled, for the next read,
-//! which is due `idle_between_reads` after the last one began. What is beyond is added: by timers, tasks, the SDK, and by
-//! the services in this process.
+//! The waits: a record may wait for company in the producer (`record_max_buffered_time`, and a fifth of it), and when it is
+//! polled, for the next read, which is due `idle_between_reads` after the last one began. What is beyond is added: by timers,
+//! tasks, the SDK, and by Kinesis, which is in this process; the lease table's work is done by another thread.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,7 +13,7 @@ use std::{
 use aws_types::SdkConfig;
 use integration_tests::{
     STREAM, TestStream,
-    bench::{argument, report, told},
+    bench::{argument, consuming::aside, report, told},
 };
 use kcl::{BoxError, Checkpointer, FanOut, RecordBatch, RecordProcessor, Retrieval};
 use kpl::{Producer, UserRecord};
@@ -133,6 +133,8 @@ async fn measure(name: &str, retrieval: Retrieval, records: usize) -> Result<(),
     let (aws, reads, puts) = watched(&stream.aws);
     let (came, mut arrivals) = mpsc::channel(CALLS);
     let worker = kcl::Worker::builder(&aws, "latency", STREAM)
+        // The table's work is not to be waited for by records.
+        .lease_table_config(&aside(&stream.aws))
         .initial_position(kcl::InitialPosition::TrimHorizon)
         .retrieval(retrieval)
         .idle_between_reads(BETWEEN_READS)

@@ -104,8 +104,11 @@ impl Consumer {
     }
 }
 
-/// The same service, whose work another thread does. Virtual time stands still meanwhile.
-fn aside(aws: &SdkConfig) -> SdkConfig {
+/// The same service in this process, whose work another thread does. Virtual time stands still meanwhile.
+///
+/// # Panics
+/// If the configuration has no client.
+pub fn aside(aws: &SdkConfig) -> SdkConfig {
     let client = aws.http_client().expect("the embedded AWS is reached by one");
     let client = http_client_fn(move |settings: &HttpConnectorSettings, components: &RuntimeComponents| {
         SharedHttpConnector::new(Aside { inner: client.http_connector(settings, components) })
