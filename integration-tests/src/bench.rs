@@ -8,11 +8,26 @@ use std::fmt::Write as _;
 use rustix::time::{ClockId, clock_gettime};
 
 pub mod canned;
+mod canned_events;
+pub mod canned_shards;
+pub mod consuming;
 pub mod floor;
+pub mod pages;
+pub mod read_floor;
+pub mod told;
 
 /// CPU time that this process has used.
 pub fn cpu_nanos() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    nanos(ClockId::ProcessCPUTime)
+}
+
+/// CPU time that this thread has used.
+pub fn thread_cpu_nanos() -> u64 {
+    nanos(ClockId::ThreadCPUTime)
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
@@ -33,7 +48,13 @@ pub fn report(measure: &str, value: f64, unit: &str) {
 }
 
 /// CPU nanoseconds per record of two ways to do the same, in the cheapest of `rounds` rounds each.
-pub async fn compare(
+pub async fn compare(rounds: usize, records: usize, ours: impl AsyncFnMut(), floor: impl AsyncFnMut()) -> (f64, f64) {
+    compare_by(cpu_nanos, rounds, records, ours, floor).await
+}
+
+/// The same by another clock.
+pub async fn compare_by(
+    clock: fn() -> u64,
     rounds: usize,
     records: usize,
     mut ours: impl AsyncFnMut(),
@@ -41,17 +62,17 @@ pub async fn compare(
 ) -> (f64, f64) {
     let (mut best_ours, mut best_floor) = (f64::MAX, f64::MAX);
     for _ in 0..rounds {
-        best_floor = best_floor.min(per_record(records, &mut floor).await);
-        best_ours = best_ours.min(per_record(records, &mut ours).await);
+        best_floor = best_floor.min(per_record(clock, records, &mut floor).await);
+        best_ours = best_ours.min(per_record(clock, records, &mut ours).await);
     }
     (best_ours, best_floor)
 }
 
-async fn per_record(records: usize, work: &mut impl AsyncFnMut()) -> f64 {
-    let begun = cpu_nanos();
+async fn per_record(clock: fn() -> u64, records: usize, work: &mut impl AsyncFnMut()) -> f64 {
+    let begun = clock();
     work().await;
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of seconds")]
-    let each = (cpu_nanos() - begun) as f64 / records as f64;
+    let each = (clock() - begun) as f64 / records as f64;
     each
 }
 

@@ -1,6 +1,9 @@
 //! What a consumer needs of Kinesis: the seam, and the words of the service that the rest of the library speaks.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -85,8 +88,8 @@ pub(crate) enum StartAt {
 pub(crate) struct KinesisRecord {
     /// Its sequence number.
     pub(crate) sequence_number: SequenceNumber,
-    /// Its partition key.
-    pub(crate) partition_key: String,
+    /// Its partition key, as the processor is given it.
+    pub(crate) partition_key: Arc<str>,
     /// Its bytes.
     pub(crate) data: Bytes,
     /// When Kinesis took it in.

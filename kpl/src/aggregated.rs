@@ -29,7 +29,7 @@ mod golden;
 mod message;
 
 pub use deaggregator::{DeaggregateError, Deaggregated, DeaggregatedRecord, Deaggregator};
-pub use decode::{AggregatedRecord, Decoded, MalformedReason, MalformedRecord, decode};
+pub use decode::{AggregatedRecord, Decoded, Enveloped, MalformedReason, MalformedRecord, ParsedAggregate, decode};
 pub use encode::Aggregate;
 #[cfg(feature = "producer")]
 pub(crate) use encode::Sealed;

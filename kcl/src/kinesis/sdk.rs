@@ -133,7 +133,7 @@ pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Option<KinesisRe
     Some(KinesisRecord {
         sequence_number: record.sequence_number.parse().ok()?,
         // Streams that distribute records by themselves take records without a key.
-        partition_key: record.partition_key.unwrap_or_default(),
+        partition_key: record.partition_key.unwrap_or_default().into(),
         data: Bytes::from(record.data.into_inner()),
         approximate_arrival: record.approximate_arrival_timestamp.and_then(|time| SystemTime::try_from(time).ok()),
     })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kpl::{
     HashKeyRange, SequenceNumber,
-    aggregated::{AggregatedRecord, Decoded, MalformedRecord, decode},
+    aggregated::{AggregatedRecord, Enveloped},
 };
 
 use crate::{kinesis::KinesisRecord, record::Record};
@@ -23,53 +23,64 @@ pub(crate) enum Finding {
     Malformed { sequence_number: SequenceNumber, records: usize, reason: String },
 }
 
-/// Appends the user records of `source` to `records`. `range` is the shard's, None if unknown.
-pub(crate) fn deaggregate(
+/// Most records to make room for by a guess; beyond, room grows with what there is.
+const GUESS: usize = 1 << 16;
+
+/// The user records of `source`. `range` is the shard's, None if unknown.
+pub(crate) fn user_records(
+    source: Vec<KinesisRecord>,
+    range: Option<&HashKeyRange>,
+    mut report: impl FnMut(Finding),
+) -> Vec<Record> {
+    let (mut records, mut left) = (Vec::with_capacity(source.len()), source.len());
+    let enveloped = Enveloped::of_each(source.iter().map(|record| &record.data));
+    for (record, enveloped) in source.into_iter().zip(enveloped) {
+        let before = records.len();
+        if let Some(finding) = deaggregate(record, enveloped.as_ref(), range, &mut records) {
+            report(finding);
+        }
+        left -= 1;
+        // One aggregate is like the other, mostly.
+        if records.capacity() - records.len() < left {
+            records.reserve(((records.len() - before) * left).min(GUESS));
+        }
+    }
+    records
+}
+
+/// Appends the user records of `source` to `records`.
+fn deaggregate(
     source: KinesisRecord,
+    enveloped: Option<&Enveloped>,
     range: Option<&HashKeyRange>,
     records: &mut Vec<Record>,
 ) -> Option<Finding> {
-    match decode(&source.data) {
-        Decoded::Plain => {
-            records.push(undivided(source));
-            None
-        }
-        Decoded::Aggregate(inner) => {
-            if inner.iter().any(|record| is_foreign(record, range)) {
-                return Some(Finding::OtherShard { sequence_number: source.sequence_number, records: inner.len() });
-            }
-            records.extend(inner.into_iter().zip(0..).map(|(record, sub)| user_record(&source, record, sub)));
-            None
-        }
-        Decoded::Malformed(inner) => {
-            if inner.iter().flatten().any(|record| is_foreign(record, range)) {
-                return Some(Finding::OtherShard { sequence_number: source.sequence_number, records: inner.len() });
-            }
-            let mut unreadable = inner.iter().filter_map(|record| record.as_ref().err());
-            let reason = unreadable.next().map(ToString::to_string).unwrap_or_default();
-            let count = 1 + unreadable.count();
-            let outer_key: Arc<str> = source.partition_key.as_str().into();
-            records.extend(inner.into_iter().zip(0..).map(|(record, sub)| {
-                let record = record.unwrap_or_else(|unreadable| under_outer_key(&outer_key, unreadable));
-                user_record(&source, record, sub)
-            }));
-            Some(Finding::Malformed { sequence_number: source.sequence_number, records: count, reason })
-        }
+    let Some(aggregate) = enveloped.and_then(Enveloped::parse) else {
+        records.push(undivided(source));
+        return None;
+    };
+    if range.is_some_and(|range| !aggregate.belongs_in(range)) {
+        let records = aggregate.len();
+        return Some(Finding::OtherShard { sequence_number: source.sequence_number, records });
     }
-}
-
-fn is_foreign(record: &AggregatedRecord, range: Option<&HashKeyRange>) -> bool {
-    range.is_some_and(|range| !record.belongs_in(range))
-}
-
-fn under_outer_key(outer_key: &Arc<str>, unreadable: MalformedRecord) -> AggregatedRecord {
-    AggregatedRecord { partition_key: Arc::clone(outer_key), explicit_hash_key: None, data: unreadable.data }
+    let (mut malformed, mut reason) = (0, None);
+    records.extend(aggregate.records().zip(0..).map(|(record, sub_sequence_number)| {
+        let record = record.unwrap_or_else(|unreadable| {
+            malformed += 1;
+            reason.get_or_insert_with(|| unreadable.to_string());
+            let partition_key = Arc::clone(&source.partition_key);
+            AggregatedRecord { partition_key, explicit_hash_key: None, data: unreadable.data }
+        });
+        user_record(&source, record, sub_sequence_number)
+    }));
+    let sequence_number = source.sequence_number.clone();
+    reason.map(|reason| Finding::Malformed { sequence_number, records: malformed, reason })
 }
 
 /// The record as it is stored, aggregate or not.
 pub(crate) fn undivided(source: KinesisRecord) -> Record {
     Record {
-        partition_key: source.partition_key.into(),
+        partition_key: source.partition_key,
         explicit_hash_key: None,
         data: source.data,
         sequence_number: source.sequence_number,
@@ -107,7 +118,7 @@ mod tests {
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
         KinesisRecord {
             sequence_number: "100".parse().unwrap(),
-            partition_key: "a".to_owned(),
+            partition_key: "a".into(),
             data: bytes.collect::<Vec<u8>>().into(),
             approximate_arrival: None,
         }
@@ -117,8 +128,8 @@ mod tests {
         source: KinesisRecord,
         range: Option<&HashKeyRange>,
     ) -> (Vec<(String, Bytes, u64)>, Option<Finding>) {
-        let mut records = Vec::new();
-        let finding = deaggregate(source, range, &mut records);
+        let mut finding = None;
+        let records = user_records(vec![source], range, |found| finding = Some(found));
         let short = |record: Record| (record.partition_key.to_string(), record.data, record.sub_sequence_number);
         (records.into_iter().map(short).collect(), finding)
     }

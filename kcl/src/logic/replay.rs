@@ -51,7 +51,7 @@ mod tests {
     fn record(arrival: Option<u64>) -> KinesisRecord {
         KinesisRecord {
             sequence_number: "1".parse().unwrap(),
-            partition_key: String::new(),
+            partition_key: "".into(),
             data: bytes::Bytes::new(),
             approximate_arrival: arrival.map(at),
         }

@@ -10,7 +10,7 @@ use crate::{
     checkpoint::{Checkpoint, Position},
     kinesis::{Kinesis, KinesisError, KinesisRecord, Records, StartAt},
     logic::{
-        deaggregate::deaggregate,
+        deaggregate::user_records,
         seek::{Next, Seek},
     },
 };
@@ -49,9 +49,8 @@ pub(super) async fn last_before(
 /// The position of the last user record in it.
 fn end_of(record: KinesisRecord) -> Position {
     let sequence_number = record.sequence_number.clone();
-    let mut user_records = Vec::new();
     // Whatever is wrong with it, what matters is what a worker would deliver.
-    let _ = deaggregate(record, None, &mut user_records);
+    let user_records = user_records(vec![record], None, |_| {});
     let sub_sequence_number = user_records.last().map_or(0, |last| last.sub_sequence_number);
     Position { sequence_number, sub_sequence_number }
 }

@@ -107,7 +107,7 @@ mod tests {
     fn records(count: usize, bytes_each: usize) -> Fetched {
         let record = |index: usize| KinesisRecord {
             sequence_number: (index + 1).to_string().parse().unwrap(),
-            partition_key: String::new(),
+            partition_key: "".into(),
             data: vec![0; bytes_each].into(),
             approximate_arrival: None,
         };

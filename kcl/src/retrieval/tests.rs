@@ -38,7 +38,7 @@ struct Endless {
 fn record(number: usize) -> KinesisRecord {
     KinesisRecord {
         sequence_number: (number + 1).to_string().parse().unwrap(),
-        partition_key: "key".to_owned(),
+        partition_key: "key".into(),
         data: vec![0; ANSWER_BYTES].into(),
         approximate_arrival: None,
     }

@@ -18,7 +18,7 @@ use crate::{
     event::Event,
     kinesis::{ChildShard, KinesisRecord},
     logic::{
-        deaggregate::{Finding, deaggregate, undivided},
+        deaggregate::{Finding, undivided, user_records},
         due::Due,
         failures::{Batch, Failures, Piece},
     },
@@ -230,21 +230,12 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
 
     /// Takes user records out of their aggregates, and leaves out those at or before the checkpoint.
     fn user_records(&self, source: Vec<KinesisRecord>) -> Vec<Record> {
-        let mut records = Vec::with_capacity(source.len());
         let range = match self.task.context.settings.deaggregation {
             Deaggregation::DropForeign => self.task.lease.hash_key_range.as_ref(),
             Deaggregation::KeepForeign => None,
-            Deaggregation::Off => {
-                records.extend(source.into_iter().map(undivided));
-                return self.new_records(records);
-            }
+            Deaggregation::Off => return self.new_records(source.into_iter().map(undivided).collect()),
         };
-        for record in source {
-            if let Some(finding) = deaggregate(record, range, &mut records) {
-                self.report_finding(finding);
-            }
-        }
-        self.new_records(records)
+        self.new_records(user_records(source, range, |finding| self.report_finding(finding)))
     }
 
     fn new_records(&self, mut records: Vec<Record>) -> Vec<Record> {

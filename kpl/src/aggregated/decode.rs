@@ -4,13 +4,16 @@
 //! all required fields. Anything else is a plain record and no error. An aggregate whose records point outside its tables
 //! is where this differs: the KCL delivers the records up to there and drops the rest; here the caller learns of each.
 
+mod envelope;
+mod wire;
+
 use std::sync::Arc;
 
+pub use self::envelope::Enveloped;
+use self::wire::{Field, Reader};
+use super::{MAGIC, tag};
+use crate::{HashKey, HashKeyRange, digest::LANES};
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
-
-use super::{DIGEST_LEN, MAGIC, tag};
-use crate::{HashKey, HashKeyRange};
 
 /// What a Kinesis record turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,51 +91,50 @@ pub enum MalformedReason {
 
 /// Takes a Kinesis record's data apart, if it is an aggregate. Never panics, whatever the bytes.
 pub fn decode(data: &Bytes) -> Decoded {
-    match Body::of(data) {
-        Some(body) => body.resolve(data),
+    match Enveloped::of(data).as_ref().and_then(Enveloped::parse) {
+        Some(aggregate) => aggregate.resolve(),
         None => Decoded::Plain,
     }
 }
 
 /// The records of what was encoded here: magic and protobuf, without a digest.
 pub(super) fn decode_own(encoded: &Bytes) -> Vec<AggregatedRecord> {
-    match Body::parse(&encoded[MAGIC.len()..]).map(|body| body.resolve(encoded)) {
-        Some(Decoded::Aggregate(records)) => records,
-        _ => Vec::new(),
-    }
+    let aggregate = ParsedAggregate::of_body(encoded, &encoded[MAGIC.len()..]);
+    aggregate.iter().flat_map(ParsedAggregate::records).flatten().collect()
 }
 
-/// The protobuf, parsed but not yet looked up in its tables.
-#[derive(Default)]
-struct Body<'a> {
-    partition_keys: Vec<&'a [u8]>,
-    hash_keys: Vec<&'a [u8]>,
+/// An aggregate that is checked, before its user records are looked up in its tables. For consumers of many records:
+/// nothing is allocated for a user record, and each partition key is hashed once at most.
+#[derive(Debug, Clone)]
+pub struct ParsedAggregate<'a> {
+    data: &'a Bytes,
+    partition_keys: Vec<Arc<str>>,
+    hash_keys: Vec<Option<HashKey>>,
     records: Vec<RawRecord<'a>>,
 }
 
+/// Of one user record: the place of its partition key in the table, and its explicit hash key.
+type Keys = (usize, Option<HashKey>);
+
+#[derive(Debug, Clone)]
 struct RawRecord<'a> {
     partition_key_index: u64,
     hash_key_index: Option<u64>,
     data: &'a [u8],
 }
 
-impl<'a> Body<'a> {
-    fn of(data: &'a [u8]) -> Option<Self> {
-        let enveloped = data.strip_prefix(&MAGIC).filter(|rest| rest.len() > DIGEST_LEN)?;
-        let (body, digest) = enveloped.split_at(enveloped.len() - DIGEST_LEN);
-        if Md5::digest(body).as_slice() != digest {
-            return None;
-        }
-        Self::parse(body)
-    }
-
-    fn parse(body: &'a [u8]) -> Option<Self> {
-        let mut parsed = Self::default();
+impl<'a> ParsedAggregate<'a> {
+    pub(super) fn of_body(data: &'a Bytes, body: &'a [u8]) -> Option<Self> {
+        let mut parsed = Self { data, partition_keys: Vec::new(), hash_keys: Vec::new(), records: Vec::new() };
         let mut reader = Reader { rest: body };
         while !reader.is_at_end() {
             match reader.field()? {
-                (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => parsed.partition_keys.push(key),
-                (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => parsed.hash_keys.push(key),
+                (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => {
+                    parsed.partition_keys.push(String::from_utf8_lossy(key).into());
+                }
+                (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => {
+                    parsed.hash_keys.push(str::from_utf8(key).ok().and_then(|key| key.parse().ok()));
+                }
                 (tag, Field::Bytes(record)) if tag == tag::RECORD.into() => {
                     parsed.records.push(RawRecord::parse(record)?);
                 }
@@ -142,17 +144,63 @@ impl<'a> Body<'a> {
         Some(parsed)
     }
 
-    fn resolve(self, data: &Bytes) -> Decoded {
-        let partition_keys: Vec<Arc<str>> =
-            self.partition_keys.iter().map(|key| String::from_utf8_lossy(key).into()).collect();
-        let hash_keys: Vec<Option<HashKey>> =
-            self.hash_keys.iter().map(|key| str::from_utf8(key).ok()?.parse().ok()).collect();
-        let mut records = self
-            .records
-            .iter()
-            .enumerate()
-            .map(|(position, record)| record.resolve(position, &partition_keys, &hash_keys, data));
-        let mut readable = Vec::with_capacity(self.records.len());
+    /// Number of user records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether it holds no user record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Whether all user records whose keys can be read belong into a shard that owns `range`.
+    ///
+    /// A KCL discards a whole aggregate if any of its records does not.
+    pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
+        if *range == HashKeyRange::FULL {
+            return true;
+        }
+        let mut is_hashed = vec![false; self.partition_keys.len()];
+        for keys in self.records.iter().filter_map(|record| self.keys_of(record).ok()) {
+            match keys {
+                (_, Some(hash_key)) if !range.contains(hash_key) => return false,
+                (_, Some(_)) => {}
+                (index, None) => is_hashed[index] = true,
+            }
+        }
+        let hashed =
+            self.partition_keys.iter().zip(is_hashed).filter_map(|(key, is_hashed)| is_hashed.then_some(&**key));
+        all_within(hashed, range)
+    }
+
+    /// The user records in the order they were put; a record's position is its sub-sequence number.
+    pub fn records(&self) -> impl Iterator<Item = Result<AggregatedRecord, MalformedRecord>> {
+        self.records.iter().enumerate().map(|(position, record)| {
+            let data = self.data.slice_ref(record.data);
+            match self.keys_of(record) {
+                Ok((index, explicit_hash_key)) => {
+                    let partition_key = Arc::clone(&self.partition_keys[index]);
+                    Ok(AggregatedRecord { partition_key, explicit_hash_key, data })
+                }
+                Err(reason) => Err(MalformedRecord { position, reason, data }),
+            }
+        })
+    }
+
+    fn keys_of(&self, record: &RawRecord<'_>) -> Result<Keys, MalformedReason> {
+        let index = record.partition_key_index;
+        let partition_key =
+            place(&self.partition_keys, index).map_err(|len| MalformedReason::PartitionKeyIndex { index, len })?;
+        let Some(index) = record.hash_key_index else { return Ok((partition_key, None)) };
+        let hash_key =
+            place(&self.hash_keys, index).map_err(|len| MalformedReason::ExplicitHashKeyIndex { index, len })?;
+        Ok((partition_key, Some(self.hash_keys[hash_key].ok_or(MalformedReason::ExplicitHashKey)?)))
+    }
+
+    fn resolve(&self) -> Decoded {
+        let mut records = self.records();
+        let mut readable = Vec::with_capacity(self.len());
         for record in records.by_ref() {
             match record {
                 Ok(record) => readable.push(record),
@@ -187,34 +235,29 @@ impl<'a> RawRecord<'a> {
         }
         Some(Self { partition_key_index: partition_key_index?, hash_key_index, data: data? })
     }
+}
 
-    fn resolve(
-        &self,
-        position: usize,
-        partition_keys: &[Arc<str>],
-        hash_keys: &[Option<HashKey>],
-        all: &Bytes,
-    ) -> Result<AggregatedRecord, MalformedRecord> {
-        let data = all.slice_ref(self.data);
-        let keys = || {
-            let partition_key = entry(partition_keys, self.partition_key_index)
-                .map_err(|(index, len)| MalformedReason::PartitionKeyIndex { index, len })?;
-            let Some(index) = self.hash_key_index else { return Ok((partition_key, None)) };
-            let hash_key = entry(hash_keys, index)
-                .map_err(|(index, len)| MalformedReason::ExplicitHashKeyIndex { index, len })?
-                .ok_or(MalformedReason::ExplicitHashKey)?;
-            Ok((partition_key, Some(hash_key)))
-        };
-        match keys() {
-            Ok((partition_key, explicit_hash_key)) => Ok(AggregatedRecord { partition_key, explicit_hash_key, data }),
-            Err(reason) => Err(MalformedRecord { position, reason, data }),
+/// Whether all these partition keys belong into `range`.
+fn all_within<'a>(mut partition_keys: impl Iterator<Item = &'a str>, range: &HashKeyRange) -> bool {
+    loop {
+        let (mut some, mut count) = ([&[][..]; LANES], 0);
+        for (place, key) in some.iter_mut().zip(partition_keys.by_ref()) {
+            *place = key.as_bytes();
+            count += 1;
+        }
+        let hash_keys = HashKey::of_each_partition_key(&some[..count]);
+        if !hash_keys[..count].iter().all(|hash_key| range.contains(*hash_key)) {
+            return false;
+        }
+        if count < LANES {
+            return true;
         }
     }
 }
 
-fn entry<T: Clone>(table: &[T], index: u64) -> Result<T, (u64, usize)> {
-    let found = usize::try_from(index).ok().and_then(|index| table.get(index));
-    found.cloned().ok_or((index, table.len()))
+/// Where `index` points to, else the length of the table.
+fn place<T>(table: &[T], index: u64) -> Result<usize, usize> {
+    usize::try_from(index).ok().filter(|index| *index < table.len()).ok_or(table.len())
 }
 
 /// Tags carry nothing, but one without its required key makes the aggregate a plain record, as for the KCL.
@@ -231,93 +274,10 @@ fn check_tag(tag: &[u8]) -> Option<()> {
     key
 }
 
-/// Takes protobuf fields off the front. `None` means malformed.
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-enum Field<'a> {
-    Integer(u64),
-    Bytes(&'a [u8]),
-    Other,
-}
-
-/// How deep groups may nest, as in Google's parsers.
-const MAX_GROUP_DEPTH: usize = 100;
-
-impl<'a> Reader<'a> {
-    fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn field(&mut self) -> Option<(u64, Field<'a>)> {
-        let tag = self.tag()?;
-        let field = match tag & 7 {
-            0 => Field::Integer(self.varint()?),
-            2 => Field::Bytes(self.bytes()?),
-            _ => {
-                self.skip(tag)?;
-                Field::Other
-            }
-        };
-        Some((tag, field))
-    }
-
-    fn tag(&mut self) -> Option<u64> {
-        // Field number 0 does not exist, numbers end at 2^29 - 1.
-        self.varint().filter(|tag| (8..=u32::MAX.into()).contains(tag))
-    }
-
-    /// Skips a field of a type that no field of the format has.
-    fn skip(&mut self, tag: u64) -> Option<()> {
-        let mut open_groups = Vec::new();
-        let mut tag = tag;
-        loop {
-            match tag & 7 {
-                0 => drop(self.varint()?),
-                1 => drop(self.take(8)?),
-                2 => drop(self.bytes()?),
-                3 if open_groups.len() < MAX_GROUP_DEPTH => open_groups.push(tag >> 3),
-                4 => {
-                    open_groups.pop().filter(|open| *open == tag >> 3)?;
-                }
-                5 => drop(self.take(4)?),
-                _ => return None,
-            }
-            if open_groups.is_empty() {
-                return Some(());
-            }
-            tag = self.tag()?;
-        }
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let len = self.varint()?;
-        self.take(usize::try_from(len).ok()?)
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..70).step_by(7) {
-            let (&byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::aggregated::DIGEST_LEN;
+    use md5::{Digest as _, Md5};
     use proptest::prelude::*;
 
     use super::{super::Aggregate, *};

@@ -1,28 +1,47 @@
-//! What a worker with 1,000 idle shards costs: resident memory, and CPU as a part of one core, by polling and by enhanced
-//! fan-out: `cargo bench -p integration-tests --bench idle_shards`. One line of JSON for each measure. `_seldom`: leases of
-//! 30 s and a read each 5 s, instead of 10 s and 1 s. `bare_calls`: no worker, but the calls alone that polling takes, by the
-//! same SDK; the least that any consumer can cost that reads so often.
+//! What leases cost: `cargo bench -p integration-tests --bench fleet`. One line of JSON for each measure.
 //!
-//! The services run in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it
-//! reads /proc.
+//! A worker with 1, 100 and 1,000 idle shards: resident memory, CPU as a part of one core, DynamoDB requests, by polling and by
+//! enhanced fan-out. `_seldom`: leases of 30 s and a read each 5 s, instead of 10 s and 1 s. `bare_calls`: no worker, but the
+//! calls alone that polling takes, by the same SDK; the least that any consumer can cost that reads so often. The services run
+//! in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it reads
+//! /proc. And [`takeover`]: how long shards stand still when one of three workers goes.
 
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
-use integration_tests::conformance::config;
+use integration_tests::{
+    bench::{self, argument, told},
+    conformance::config,
+};
 use kcl::{BoxError, CheckpointEvery, FanOut, InitialPosition, Retrieval, ShardPhase, Worker, WorkerHandle};
 use kinesis_local::{LocalAws, ServeOptions};
 use tokio::time::{Instant, sleep};
 
-const SHARDS: usize = 1_000;
+mod takeover;
+
+/// What is measured, each in a process of its own, whose memory nothing else has used before.
+const MEASURES: [(&str, usize); 8] = [
+    ("polling", 1),
+    ("polling", 100),
+    ("polling", 1_000),
+    ("fan_out", 1_000),
+    ("polling_seldom", 1_000),
+    ("fan_out_seldom", 1_000),
+    (BARE_CALLS, 1_000),
+    (takeover::NAME, 1_000),
+];
 /// Set for the process that serves.
-const SERVES: &str = "IDLE_SHARDS_SERVES";
+const SERVES: &str = "FLEET_SERVES";
 /// How long the idle worker is measured.
 const MEASURED: Duration = Duration::from_secs(30);
 /// Lease duration and pause between reads by default, and where they are to cost less.
@@ -39,28 +58,21 @@ fn main() -> Result<(), BoxError> {
     if env::var_os(SERVES).is_some() {
         return runtime.block_on(serve());
     }
-    let mode = env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    // With the defaults, and with longer leases and pauses, which cost less and take longer to notice things.
-    let fan_out = || Retrieval::FanOut(FanOut::new());
-    let modes = [
-        ("polling", Retrieval::Polling, false),
-        ("fan_out", fan_out(), false),
-        ("polling_seldom", Retrieval::Polling, true),
-        ("fan_out_seldom", fan_out(), true),
-    ];
-    match mode {
-        // Each in a process of its own, whose memory nothing else has used before.
-        None => {
-            for name in modes.into_iter().map(|(name, ..)| name).chain([BARE_CALLS]) {
-                let ended = Command::new(env::current_exe()?).arg(name).status()?;
-                assert!(ended.success(), "{name} failed");
-            }
-            Ok(())
+    let Some(name) = env::args().skip(1).find(|argument| !argument.starts_with('-')) else {
+        for (name, shards) in MEASURES {
+            let ended = Command::new(env::current_exe()?).args([name, &shards.to_string()]).status()?;
+            assert!(ended.success(), "{name} failed");
         }
-        Some(mode) if mode == BARE_CALLS => runtime.block_on(measure_bare_calls()),
-        Some(mode) => {
-            let mode = modes.into_iter().find(|(name, ..)| *name == mode).ok_or("no such mode")?;
-            runtime.block_on(measure(mode))
+        return Ok(());
+    };
+    let shards = argument(1_000);
+    match name.as_str() {
+        takeover::NAME => takeover::measure(shards),
+        BARE_CALLS => runtime.block_on(measure_bare_calls(shards)),
+        name => {
+            let way = name.trim_end_matches("_seldom");
+            let retrieval = if way == "fan_out" { Retrieval::FanOut(FanOut::new()) } else { Retrieval::Polling };
+            runtime.block_on(measure(name, shards, retrieval, name != way))
         }
     }
 }
@@ -113,54 +125,64 @@ impl Drop for Services {
     }
 }
 
-async fn measure((name, retrieval, seldom): (&str, Retrieval, bool)) -> Result<(), BoxError> {
+async fn measure(name: &str, shards: usize, retrieval: Retrieval, seldom: bool) -> Result<(), BoxError> {
     let services = Services::start()?;
+    let requests = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&requests);
+    let dynamodb = told::of_calls(&services.dynamodb, move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
     let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
-    kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(SHARDS)?).send().await?;
+    kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(shards)?).send().await?;
     let begun = Instant::now();
     let worker = Worker::builder(&services.kinesis, "idle", "idle")
-        .lease_table_config(&services.dynamodb)
+        .lease_table_config(&dynamodb)
         .initial_position(InitialPosition::Latest)
         .retrieval(retrieval)
         .lease_duration(if seldom { SELDOM.0 } else { USUAL.0 })
         .idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 })
         .build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?
         .start();
-    until_all_are_processed(&worker).await;
-    report(name, "time until all shards have a processor", begun.elapsed().as_secs_f64(), "s");
-    report_cost(name).await?;
+    until_all_are_processed(&worker, shards).await;
+    let name = format!("{shards} shards, {name}");
+    report(&name, "time until all shards have a processor", begun.elapsed().as_secs_f64(), "s");
+    report_cost(&name, Some(&requests)).await?;
     drop(worker);
     Ok(())
 }
 
 /// What this process costs now.
-async fn report_cost(name: &str) -> Result<(), BoxError> {
+async fn report_cost(name: &str, requests: Option<&AtomicU64>) -> Result<(), BoxError> {
     sleep(Duration::from_secs(10)).await;
-    let (before, begun) = (cpu_seconds()?, Instant::now());
+    let sent = || requests.map(|requests| requests.load(Ordering::Relaxed) as f64);
+    let (cpu_before, sent_before, begun) = (cpu_seconds()?, sent(), Instant::now());
     sleep(MEASURED).await;
-    let cpu = (cpu_seconds()? - before) / begun.elapsed().as_secs_f64() * 100.0;
-    report(name, "CPU while idle", cpu, "% of a core");
+    let seconds = begun.elapsed().as_secs_f64();
+    report(name, "CPU while idle", (cpu_seconds()? - cpu_before) / seconds * 100.0, "% of a core");
     report(name, "resident memory while idle", resident_mib()?, "MiB");
+    if let (Some(before), Some(after)) = (sent_before, sent()) {
+        report(name, "DynamoDB requests while idle", (after - before) / seconds, "requests/s");
+    }
     Ok(())
 }
 
 /// A read of each shard and a renewal of each lease, as often as a worker makes them, and nothing else.
-async fn measure_bare_calls() -> Result<(), BoxError> {
+async fn measure_bare_calls(shards: usize) -> Result<(), BoxError> {
     let services = Services::start()?;
     let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
-    kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(SHARDS)?).send().await?;
+    kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(shards)?).send().await?;
     let worker = Worker::builder(&services.kinesis, "idle", "idle").lease_table_config(&services.dynamodb);
     let worker = worker.build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?.start();
-    until_all_are_processed(&worker).await; // there is a table now
+    until_all_are_processed(&worker, shards).await; // there is a table now
     worker.stop().await?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&services.dynamodb);
     let mut calls = tokio::task::JoinSet::new();
-    for shard in 0..SHARDS {
+    for shard in 0..shards {
         let shard_id = format!("shardId-{shard:012}");
         calls.spawn(bare_reads(kinesis.clone(), shard_id.clone()));
         calls.spawn(bare_renewals(dynamodb.clone(), shard_id));
     }
-    report_cost(BARE_CALLS).await?;
+    report_cost(&format!("{shards} shards, {BARE_CALLS}"), None).await?;
     assert!(calls.try_join_next().is_none(), "a call failed");
     calls.abort_all();
     Ok(())
@@ -189,17 +211,16 @@ async fn bare_renewals(dynamodb: aws_sdk_dynamodb::Client, shard_id: String) -> 
     }
 }
 
-async fn until_all_are_processed(worker: &WorkerHandle) {
+async fn until_all_are_processed(worker: &WorkerHandle, shards: usize) {
     let reads = || worker.shards().iter().filter(|shard| shard.phase == ShardPhase::Processing).count();
-    while reads() < SHARDS {
+    while reads() < shards {
         assert!(worker.is_running(), "worker ended");
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn report(mode: &str, measure: &str, value: f64, unit: &str) {
-    let line = serde_json::json!({ "measure": format!("{SHARDS} shards, {mode}: {measure}"), "value": (value * 10.0).round() / 10.0, "unit": unit });
-    println!("{line}");
+fn report(what: &str, measure: &str, value: f64, unit: &str) {
+    bench::report(&format!("{what}: {measure}"), value, unit);
 }
 
 /// CPU time of this process so far.

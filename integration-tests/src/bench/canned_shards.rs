@@ -1,0 +1,200 @@
+//! An HTTP client of the AWS SDK that gives, at once, what the shards of a full stream would.
+//!
+//! A shard gives as many pages as it was [granted](CannedShards::grant), then nothing until it is granted more.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use aws_sdk_kinesis::config::{Credentials, Region, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    orchestrator::{HttpRequest, HttpResponse},
+};
+use aws_smithy_types::body::SdkBody;
+use aws_types::SdkConfig;
+use kpl::{HashKey, HashKeyRange};
+use tokio::sync::Notify;
+
+use super::{
+    canned_events,
+    pages::{Load, Page},
+};
+
+/// Of a consumer that the stream takes for its own.
+pub const CONSUMER_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream/consumer/bench:1";
+/// Iterators of the service are about as long.
+const ITERATOR_LENGTH: usize = 220;
+/// What a shard says of its distance to the tip while it has more to give.
+const BEHIND_MILLIS: u32 = 3_600_000;
+
+/// A stream whose shards divide the hash key space evenly, all full of the same load: records under partition keys of their own.
+#[derive(Debug, Clone)]
+pub struct CannedShards {
+    shards: Arc<Vec<CannedShard>>,
+}
+
+/// One of its shards.
+#[derive(Debug)]
+pub struct CannedShard {
+    range: HashKeyRange,
+    /// What it gives.
+    pub page: Arc<Page>,
+    granted: AtomicU64,
+    given: AtomicU64,
+    /// Wakes a subscription that waits for more.
+    pub(super) more: Notify,
+}
+
+impl CannedShard {
+    fn new(range: HashKeyRange, page: Arc<Page>) -> Self {
+        Self { range, page, granted: AtomicU64::new(0), given: AtomicU64::new(0), more: Notify::new() }
+    }
+
+    /// The next answer, with what `beside` says stands beside its records, given how many were before it and whether more
+    /// are behind it.
+    pub(super) fn next(&self, beside: impl FnOnce(u64, u32) -> String) -> Option<Vec<u8>> {
+        let given = self.given.load(Ordering::Relaxed);
+        let left = self.granted.load(Ordering::Relaxed).checked_sub(given + 1)?;
+        self.given.store(given + 1, Ordering::Relaxed);
+        Some(self.page.answer(given, &beside(given, if left > 0 { BEHIND_MILLIS } else { 0 })))
+    }
+
+    fn get_records(&self, iterator: &str) -> Vec<u8> {
+        let beside = |behind| format!(r#""NextShardIterator":"{iterator}","MillisBehindLatest":{behind}"#);
+        self.next(|_, behind| beside(behind))
+            .unwrap_or_else(|| format!(r#"{{"Records":[],{}}}"#, beside(0)).into_bytes())
+    }
+}
+
+/// Of as many shards, in order.
+fn ranges(shards: u128) -> Vec<HashKeyRange> {
+    let width = u128::MAX / shards;
+    let end = |number: u128| if number + 1 == shards { u128::MAX } else { (number + 1) * width - 1 };
+    let range = |number| HashKeyRange { start: HashKey(number * width), end: HashKey(end(number)) };
+    (0..shards).map(range).collect()
+}
+
+impl CannedShards {
+    /// A stream of `shards` shards.
+    pub fn new(shards: usize, load: Load) -> Self {
+        let ranges = ranges(shards as u128);
+        let mut keys = vec![Vec::new(); shards];
+        let mut full = 0;
+        for key in (0_u64..).map(|n| format!("key-{n}")) {
+            let hash_key = HashKey::of_partition_key(&key);
+            let shard = ranges.partition_point(|range| range.end < hash_key);
+            if keys[shard].len() == load.page_records() {
+                continue;
+            }
+            keys[shard].push(key);
+            full += usize::from(keys[shard].len() == load.page_records());
+            if full == shards {
+                break;
+            }
+        }
+        let pages = keys.into_iter().map(|keys| Arc::new(Page::of(load, keys)));
+        let shards = ranges.into_iter().zip(pages).map(|(range, page)| CannedShard::new(range, page));
+        Self { shards: Arc::new(shards.collect()) }
+    }
+
+    /// Another stream with the same records, of which nothing is given yet.
+    pub fn again(&self) -> Self {
+        let shard = |shard: &CannedShard| CannedShard::new(shard.range, Arc::clone(&shard.page));
+        Self { shards: Arc::new(self.shards.iter().map(shard).collect()) }
+    }
+
+    /// For clients of the stream.
+    pub fn config(&self) -> SdkConfig {
+        let connector = SharedHttpConnector::new(self.clone());
+        SdkConfig::builder()
+            .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::from_keys("canned", "canned", None)))
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .build()
+    }
+
+    /// Lets each shard give as many more pages. Returns how many user records these hold.
+    pub fn grant(&self, pages: u64) -> u64 {
+        for shard in self.shards.iter() {
+            shard.granted.fetch_add(pages, Ordering::Relaxed);
+            shard.more.notify_one();
+        }
+        self.shards.iter().map(|shard| shard.page.user_records as u64 * pages).sum()
+    }
+
+    /// Its shards.
+    pub fn shards(&self) -> &[CannedShard] {
+        &self.shards
+    }
+
+    /// The hash key range of a shard.
+    pub fn range(&self, shard: usize) -> HashKeyRange {
+        self.shards[shard].range
+    }
+
+    /// As the service would name it.
+    pub fn shard_id(shard: usize) -> String {
+        format!("shardId-{shard:012}")
+    }
+
+    /// An iterator of a shard.
+    pub fn iterator(shard: usize) -> String {
+        format!("{shard:0>ITERATOR_LENGTH$}")
+    }
+
+    fn list_shards(&self) -> String {
+        let listed = |(number, shard): (usize, &CannedShard)| {
+            let (id, HashKeyRange { start, end }) = (Self::shard_id(number), shard.range);
+            format!(
+                r#"{{"ShardId":"{id}","HashKeyRange":{{"StartingHashKey":"{start}","EndingHashKey":"{end}"}},"SequenceNumberRange":{{"StartingSequenceNumber":"1"}}}}"#
+            )
+        };
+        let shards: Vec<String> = self.shards.iter().enumerate().map(listed).collect();
+        format!(r#"{{"Shards":[{}]}}"#, shards.join(","))
+    }
+
+    fn answer(&self, target: &str, body: &[u8]) -> SdkBody {
+        let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| asked[name].as_str().unwrap_or_default();
+        let number_of = |id: &str| id.trim_start_matches("shardId-").parse::<usize>().unwrap_or_default();
+        match target {
+            "GetRecords" => {
+                let iterator = text("ShardIterator");
+                SdkBody::from(self.shards[number_of(iterator)].get_records(iterator))
+            }
+            "GetShardIterator" => {
+                let iterator = Self::iterator(number_of(text("ShardId")));
+                SdkBody::from(format!(r#"{{"ShardIterator":"{iterator}"}}"#))
+            }
+            "SubscribeToShard" => canned_events::body(Arc::clone(&self.shards), number_of(text("ShardId"))),
+            "ListShards" => SdkBody::from(self.list_shards()),
+            _ => SdkBody::from(
+                r#"{"StreamDescriptionSummary":{"StreamName":"s","StreamARN":"a","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1.0,"EnhancedMonitoring":[],"OpenShardCount":1}}"#,
+            ),
+        }
+    }
+}
+
+impl HttpConnector for CannedShards {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let shards = self.clone();
+        HttpConnectorFuture::new(async move {
+            // A call over a network never completes at once.
+            tokio::task::yield_now().await;
+            let target = request.headers().get("x-amz-target").unwrap_or_default();
+            let target = target.rsplit('.').next().unwrap_or_default();
+            let body = shards.answer(target, request.body().bytes().unwrap_or_default());
+            let mut response = HttpResponse::new(200.try_into().expect("a status"), body);
+            let content_type = if target == "SubscribeToShard" {
+                "application/vnd.amazon.eventstream"
+            } else {
+                "application/x-amz-json-1.1"
+            };
+            response.headers_mut().insert("content-type", content_type);
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! What the shards of a canned stream hold: a page of records each, made once and given again and again under sequence
+//! numbers that grow.
+
+use aws_smithy_types::base64;
+use kpl::{UserRecord, aggregated::Aggregate};
+
+/// As the KPL and `kpl` limit an aggregate.
+const AGGREGATE_BYTES: usize = 51_200;
+/// Of 56 digits, as the service writes them; the last 20 count.
+const NUMBER: &str = "4959033827149025660855969253836157100000000000000000";
+const DIGITS: usize = 20;
+
+/// What the records of a stream are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes of a user record.
+    pub record_bytes: usize,
+    /// Whether the user records come in aggregates.
+    pub aggregated: bool,
+    /// Bytes of user records in each page.
+    pub page_bytes: usize,
+}
+
+impl Load {
+    /// User records in each page.
+    pub fn page_records(&self) -> usize {
+        self.page_bytes / self.record_bytes
+    }
+}
+
+/// What one read of a shard gives.
+#[derive(Debug)]
+pub struct Page {
+    /// JSON of the records.
+    records: Vec<u8>,
+    /// Where in it the digits that count stand, one for each Kinesis record.
+    numbers: Vec<usize>,
+    /// User records.
+    pub user_records: usize,
+    /// Bytes of all Kinesis records.
+    pub bytes: usize,
+}
+
+impl Page {
+    /// One record for each of these partition keys.
+    pub fn of(load: Load, keys: Vec<String>) -> Self {
+        let mut page = Self { records: Vec::new(), numbers: Vec::new(), user_records: keys.len(), bytes: 0 };
+        let mut open = Aggregate::new();
+        for (n, key) in keys.into_iter().enumerate() {
+            let data: Vec<u8> = (0..load.record_bytes).map(|at| (at * 31 + n * 7) as u8).collect();
+            if !load.aggregated {
+                page.push(&key, &data);
+                continue;
+            }
+            let record = UserRecord::new(key, data);
+            if !open.try_push(&record, AGGREGATE_BYTES) {
+                page.push("a", &open.encode());
+                open = Aggregate::new();
+                open.push(record);
+            }
+        }
+        if !open.is_empty() {
+            page.push("a", &open.encode());
+        }
+        page
+    }
+
+    fn push(&mut self, key: &str, data: &[u8]) {
+        self.bytes += data.len();
+        let separator = if self.records.is_empty() { "" } else { "," };
+        self.records.extend_from_slice(format!(r#"{separator}{{"SequenceNumber":"{NUMBER}"#).as_bytes());
+        self.numbers.push(self.records.len() - DIGITS);
+        let rest = format!(
+            r#"","ApproximateArrivalTimestamp":1.700000000123E9,"Data":"{}","PartitionKey":"{key}"}}"#,
+            base64::encode(data)
+        );
+        self.records.extend_from_slice(rest.as_bytes());
+    }
+
+    /// The answer when `given` pages were given before, with what stands in it beside the records.
+    pub fn answer(&self, given: u64, beside: &str) -> Vec<u8> {
+        const BEGIN: &[u8] = br#"{"Records":["#;
+        let mut answer = Vec::with_capacity(BEGIN.len() + self.records.len() + beside.len() + 3);
+        answer.extend_from_slice(BEGIN);
+        answer.extend_from_slice(&self.records);
+        answer.extend_from_slice(format!("],{beside}}}").as_bytes());
+        for (at, number) in self.numbers.iter().zip(given * self.numbers.len() as u64..) {
+            let digits = &mut answer[BEGIN.len() + at..][..DIGITS];
+            digits.copy_from_slice(format!("{number:0DIGITS$}").as_bytes());
+        }
+        answer
+    }
+
+    /// The last sequence number of that answer.
+    pub fn last_number(&self, given: u64) -> String {
+        let last = (given + 1) * self.numbers.len() as u64 - 1;
+        format!("{}{last:0DIGITS$}", &NUMBER[..NUMBER.len() - DIGITS])
+    }
+}
