@@ -55,7 +55,7 @@ pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = (
 async fn follow(id: i64, delivery: Delivery) -> bool {
     match delivery.await {
         Ok(stored) => {
-            debug!(id, shard_id = %stored.shard_id, sequence_number = %stored.sequence_number, "stored");
+            debug!(id, shard_id = %stored.shard_id(), sequence_number = %stored.sequence_number(), "stored");
             true
         }
         Err(error) => {

@@ -110,7 +110,7 @@ async fn without_the_permission_to_describe_there_is_one_warning() {
 
     let first = producer.put(record(0)).await.expect("record is fine");
     let second = producer.put(record(1)).await.expect("record is fine");
-    assert_eq!(first.await.expect("stored").sequence_number, second.await.expect("stored").sequence_number);
+    assert_eq!(first.await.expect("stored").sequence_number(), second.await.expect("stored").sequence_number());
 
     let seen = seen.lock().expect("not poisoned");
     assert!(

@@ -38,7 +38,7 @@ async fn what_the_producer_aggregates_the_consumer_takes_apart() {
     let mut kinesis_records = std::collections::BTreeSet::new();
     for delivery in deliveries {
         let stored = delivery.await.unwrap();
-        kinesis_records.insert((stored.shard_id, stored.sequence_number));
+        kinesis_records.insert((stored.shard_id(), stored.sequence_number()));
     }
 
     let worker = stream.run("w1", &journal);
@@ -155,6 +155,6 @@ async fn an_explicit_hash_key_decides_the_shard_and_reaches_the_consumer() {
     let first = UserRecord::new("key-1", "2").with_explicit_hash_key(kpl::HashKey::MIN);
     let (last, first) = (producer.put(last).await.unwrap(), producer.put(first).await.unwrap());
 
-    assert_eq!(last.await.unwrap().shard_id.as_str(), "shardId-000000000001");
-    assert_eq!(first.await.unwrap().shard_id.as_str(), "shardId-000000000000");
+    assert_eq!(last.await.unwrap().shard_id().as_str(), "shardId-000000000001");
+    assert_eq!(first.await.unwrap().shard_id().as_str(), "shardId-000000000000");
 }

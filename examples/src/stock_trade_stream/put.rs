@@ -103,7 +103,9 @@ fn follow(tally: Arc<Tally>) -> (mpsc::Sender<(i64, Delivery)>, AbortOnDropHandl
     let follower = tokio::spawn(async move {
         while let Some((id, delivery)) = deliveries.recv().await {
             match delivery.await {
-                Ok(stored) => tally.resolved(Some((stored.shard_id, stored.sequence_number))),
+                Ok(stored) => {
+                    tally.resolved(Some((stored.shard_id().clone(), stored.sequence_number().clone())));
+                }
                 Err(failure) => {
                     error!(id, error = one_line(&failure.into()), "trade not stored");
                     tally.resolved(None);
