@@ -38,7 +38,7 @@ async fn what_the_producer_aggregates_the_consumer_takes_apart() {
     let mut kinesis_records = std::collections::BTreeSet::new();
     for delivery in deliveries {
         let stored = delivery.await.unwrap();
-        kinesis_records.insert((stored.shard_id(), stored.sequence_number()));
+        kinesis_records.insert((stored.shard_id().clone(), stored.sequence_number().clone()));
     }
 
     let worker = stream.run("w1", &journal);

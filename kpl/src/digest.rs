@@ -122,33 +122,35 @@ fn digest_of(state: &[u32x8; 4], lane: usize) -> [u8; 16] {
 fn words(inputs: &[&[u8]; LANES], number: usize) -> [u32x8; 16] {
     let mut words = [[0_u32; LANES]; 16];
     for (lane, input) in inputs.iter().enumerate() {
-        let padded;
-        let block = match input[(number * BLOCK).min(input.len())..].first_chunk::<BLOCK>() {
-            Some(block) => block,
-            None => {
-                padded = last_blocks(input, number);
-                &padded
-            }
-        };
-        for (words, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
-            words[lane] = u32::from_le_bytes(*bytes);
+        let rest = &input[(number * BLOCK).min(input.len())..];
+        match rest.first_chunk::<BLOCK>() {
+            Some(block) => put_words(&mut words, lane, block),
+            None => end_input(&mut words, lane, input.len(), rest, number),
         }
     }
     words.map(u32x8::new)
 }
 
-/// A block that is not all input: what is left of the input, and what ends it.
-fn last_blocks(input: &[u8], number: usize) -> [u8; BLOCK] {
-    let mut block = [0; BLOCK];
-    let begin = number * BLOCK;
-    if let Some(rest) = input.get(begin..) {
-        block[..rest.len()].copy_from_slice(rest);
-        block[rest.len()] = 0x80;
+fn put_words(words: &mut [[u32; LANES]; 16], lane: usize, bytes: &[u8]) {
+    for (words, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        words[lane] = u32::from_le_bytes(*bytes);
     }
-    if begin + BLOCK >= input.len() + TRAILER {
-        block[BLOCK - 8..].copy_from_slice(&(input.len() as u64 * 8).to_le_bytes());
+}
+
+/// A block that is not all input: what is left of the input, and what ends it. Most partition keys are but a few words.
+fn end_input(words: &mut [[u32; LANES]; 16], lane: usize, len: usize, rest: &[u8], number: usize) {
+    if number * BLOCK <= len {
+        let (whole, odd) = rest.split_at(rest.len() / 4 * 4);
+        put_words(words, lane, whole);
+        let mut last = [0; 4];
+        last[..odd.len()].copy_from_slice(odd);
+        last[odd.len()] = 0x80;
+        words[whole.len() / 4][lane] = u32::from_le_bytes(last);
     }
-    block
+    if (number + 1) * BLOCK >= len + TRAILER {
+        let bits = len as u64 * 8;
+        (words[14][lane], words[15][lane]) = (bits as u32, (bits >> 32) as u32);
+    }
 }
 
 /// One step: `word` is the number of the word that goes in.

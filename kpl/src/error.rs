@@ -183,7 +183,9 @@ pub enum DeliveryErrorKind {
         /// Entries of the response.
         answered: usize,
     },
-    /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked. The record may be stored if a request was under way.
+    /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked. The record may be stored if a
+    /// request was under way. Only if a waker of the application panics while outcomes are handed out are some handed out
+    /// with an empty record.
     #[error("producer stopped before the record was stored")]
     Abandoned,
 }

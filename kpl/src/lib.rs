@@ -25,9 +25,9 @@
 //!
 //! # The way of a record (`=>` crosses a task)
 //! ```text
-//! put: checks, hash key, space in the buffer => pipeline: engine
+//! put: checks, space in the buffer => queue => pipeline: hash keys, eight at a time => engine
 //!   lanes       one for each shard; the shard map predicts which
-//!   aggregator  user records become Kinesis records of up to 51,200 bytes, in up to 100 ms
+//!   aggregator  user records are encoded into Kinesis records of up to 51,200 bytes, in up to 100 ms
 //!   limiter     150 % of what a shard takes
 //!   collector   Kinesis records become requests of up to 500
 //! => PutRecords => engine
@@ -46,7 +46,8 @@
 //!   can be overtaken by the entries behind it in the same request, never by a later request. See `RecordOrder` for
 //!   the price, and for an order that holds whatever fails. A shard that opens and closes again between two listings can
 //!   cause duplicates.
-//! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached, over all streams.
+//! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached, over all streams;
+//!   [`ProducerBuilder::max_outstanding_bytes`] says what that comes to.
 //! - **No surprise on special streams.** What a stream takes, and whether it heeds partition keys at all, is asked with
 //!   DescribeStreamSummary; without that permission it is taken for an ordinary one, with one warning.
 //! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What
@@ -90,17 +91,19 @@
 //! | File | What |
 //! | --- | --- |
 //! | `id.rs`, `hash_key.rs`, `record.rs` | shard ids, sequence numbers, hash keys and ranges, user records |
+//! | `digest.rs` | MD5 of several inputs side by side |
 //! | `aggregated.rs`, `aggregated/{encode,decode,deaggregator}.rs` | the format of aggregated records |
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
 //! | `sink.rs`, `blocking.rs` | the same as a `Sink`, and for threads without a runtime |
-//! | `delivery.rs`, `error.rs`, `event.rs` | answers, errors, and what else happens |
-//! | `space.rs`, `streams.rs` | the bounds of the buffer; which streams there are, and when they have a task |
+//! | `delivery.rs`, `delivery/ticket.rs`, `error.rs`, `event.rs` | answers and who owes them, errors, and what else happens |
+//! | `space.rs`, `line.rs` | the bounds of the buffer, and who waits for room |
+//! | `streams.rs`, `queue.rs` | which streams there are; the way to a stream's task, and when there is one |
 //! | `pipeline/metering.rs` | what it counts |
 //! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
 //! | `kinesis.rs`, `kinesis/sdk.rs` | the seam to the service, and the AWS SDK behind it |
 //! | `logic.rs` | inputs and actions of the engine; all below it is pure |
 //! | `logic/engine.rs` | runs records through the stages |
-//! | `logic/lanes.rs`, `logic/aggregator.rs`, `logic/pending.rs` | what waits for each shard, grouped |
+//! | `logic/lanes.rs`, `logic/aggregator.rs`, `logic/packed.rs`, `logic/pending.rs` | what waits for each shard, grouped and encoded |
 //! | `logic/limiter.rs`, `logic/collector.rs` | when a request goes out and with what |
 //! | `logic/retrier.rs` | what an answer means |
 //! | `logic/shard_map.rs`, `logic/description.rs` | which shard owns what; what is special about the stream |

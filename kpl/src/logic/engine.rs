@@ -10,13 +10,18 @@
 //! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Instant,
 };
 
+mod expiry;
 mod reshard;
+mod split;
 
-use self::reshard::Unjudged;
+use self::{
+    reshard::Unjudged,
+    split::{is_single, split},
+};
 use super::{
     Action, BatchId, Input,
     ages::Ages,
@@ -359,38 +364,6 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// Fails what has outlived its time and is not in flight.
-    fn expire(&mut self) {
-        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
-        let expired = self.lanes.take_arrived_by(limit, self.now);
-        self.fail_expired(expired);
-        self.expire_unjudged(limit);
-    }
-
-    fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
-        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
-        let mut in_time = Vec::with_capacity(sent.len());
-        for Sent { record, range, predicted } in sent {
-            if record.first().arrived > limit {
-                in_time.push(Sent { record, range, predicted });
-                continue;
-            }
-            let key = record.key();
-            let (expired, rest): (Vec<_>, Vec<_>) =
-                record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
-            self.fail_expired(expired);
-            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, range, predicted }));
-        }
-        in_time
-    }
-
-    fn fail_expired(&mut self, records: Vec<Pending<T>>) {
-        if !records.is_empty() {
-            self.notify(Event::RecordsExpired { user_records: records.len() });
-            self.fail(records, &DeliveryErrorKind::Expired);
-        }
-    }
-
     fn notify_call_failed(&mut self, sent: &[Sent<T>], error: &KinesisError) {
         let (code, message) = (error.code().clone(), error.message().clone());
         self.notify(Event::CallFailed { kinesis_records: sent.len(), code, message });
@@ -408,36 +381,6 @@ impl<T: Detach> Engine<T> {
     fn notify(&mut self, event: Event) {
         self.actions.push_back(Action::Notify(event));
     }
-}
-
-/// Whether a request cannot be taken apart further.
-fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
-    sent.iter().map(|sent| sent.record.courses().len()).sum::<usize>() == 1
-}
-
-/// Two halves of a request; of a request that is one aggregate, its records each alone.
-fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
-    if sent.len() > 1 {
-        let second = sent.split_off(sent.len() / 2);
-        return vec![sent, second];
-    }
-    let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
-        record.into_records().into_iter().map(move |mut record| {
-            record.course.set_alone();
-            Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
-        })
-    });
-    let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());
-    for sent in alone {
-        let repeated = config.record_order == RecordOrder::Strict && !keys.insert(sent.record.hash_keys().first);
-        if part.len() == config.collection_max_records || repeated {
-            parts.push(std::mem::take(&mut part));
-            keys = HashSet::from([sent.record.hash_keys().first]);
-        }
-        part.push(sent);
-    }
-    parts.push(part);
-    parts
 }
 
 #[cfg(test)]

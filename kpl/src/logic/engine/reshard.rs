@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Action, Engine, Flight};
 use crate::{
-    DeliveryErrorKind, Event,
+    Event,
     kinesis::{KinesisError, Shard, Stored, StreamSummary},
     logic::{
         aggregator::Packing,
@@ -25,7 +25,7 @@ const WRONG_SHARDS_IN_COMPANY: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Unjudged<T: Detach> {
     pub(super) sent: Sent<T>,
-    stored: Stored,
+    pub(super) stored: Stored,
     started: Instant,
     /// Listings of shards that had been started when it was answered.
     listings: u64,
@@ -178,15 +178,5 @@ impl<T: Detach> Engine<T> {
             }
         }
         self.lanes.merge(records);
-    }
-
-    /// Fails what is late and still not judged.
-    pub(super) fn expire_unjudged(&mut self, limit: Instant) {
-        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
-        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
-            self.lanes.set_free(&sent.range);
-            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
-            self.fail(sent.record.into_records(), &kind);
-        }
     }
 }

@@ -1,0 +1,56 @@
+//! What the engine does when a record has outlived its time.
+
+use std::time::Instant;
+
+use super::{Engine, reshard::Unjudged};
+use crate::{
+    DeliveryErrorKind, Event,
+    logic::{
+        collector::Sent,
+        pending::{Detach, KinesisRecord, Pending},
+    },
+};
+
+impl<T: Detach> Engine<T> {
+    /// Fails what has outlived its time and is not in flight.
+    pub(super) fn expire(&mut self) {
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
+        let expired = self.lanes.take_arrived_by(limit, self.now);
+        self.fail_expired(expired);
+        self.expire_unjudged(limit);
+    }
+
+    pub(super) fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
+        let mut in_time = Vec::with_capacity(sent.len());
+        for Sent { record, range, predicted } in sent {
+            if record.first().arrived > limit {
+                in_time.push(Sent { record, range, predicted });
+                continue;
+            }
+            let key = record.key();
+            let (expired, rest): (Vec<_>, Vec<_>) =
+                record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
+            self.fail_expired(expired);
+            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, range, predicted }));
+        }
+        in_time
+    }
+
+    fn fail_expired(&mut self, records: Vec<Pending<T>>) {
+        if !records.is_empty() {
+            self.notify(Event::RecordsExpired { user_records: records.len() });
+            self.fail(records, &DeliveryErrorKind::Expired);
+        }
+    }
+
+    /// Fails what is late and still not judged.
+    fn expire_unjudged(&mut self, limit: Instant) {
+        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
+        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
+            self.lanes.set_free(&sent.range);
+            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
+            self.fail(sent.record.into_records(), &kind);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Takes a request apart that was not accepted as a whole, to find the entry at fault.
+
+use std::collections::HashSet;
+
+use crate::{
+    RecordOrder,
+    config::Config,
+    logic::{
+        collector::Sent,
+        pending::{Detach, KinesisRecord},
+    },
+};
+
+/// Whether a request cannot be taken apart further.
+pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
+    sent.iter().map(|sent| sent.record.courses().len()).sum::<usize>() == 1
+}
+
+/// Two halves of a request; of a request that is one aggregate, its records each alone.
+pub(super) fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
+    if sent.len() > 1 {
+        let second = sent.split_off(sent.len() / 2);
+        return vec![sent, second];
+    }
+    let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
+        record.into_records().into_iter().map(move |mut record| {
+            record.course.set_alone();
+            Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
+        })
+    });
+    let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());
+    for sent in alone {
+        let repeated = config.record_order == RecordOrder::Strict && !keys.insert(sent.record.hash_keys().first);
+        if part.len() == config.collection_max_records || repeated {
+            parts.push(std::mem::take(&mut part));
+            keys = HashSet::from([sent.record.hash_keys().first]);
+        }
+        part.push(sent);
+    }
+    parts.push(part);
+    parts
+}
