@@ -1,17 +1,15 @@
 //! What the application puts: a user record.
 
 use bytes::Bytes;
-use smol_str::SmolStr;
 
 use crate::HashKey;
 
 /// One record of the application: data, and the partition key that says which shard takes it.
 ///
-/// Cloning is cheap: it shares the data, and a partition key of more than 23 bytes.
+/// Cloning copies the partition key and shares the data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserRecord {
-    /// Most are short, and then cost no allocation.
-    partition_key: SmolStr,
+    partition_key: String,
     /// In halves, which need no room to be aligned by 16 bytes.
     explicit_hash_key: Option<[u64; 2]>,
     data: Bytes,
@@ -22,8 +20,8 @@ impl UserRecord {
     ///
     /// Kinesis accepts partition keys of 1 to 256 Unicode characters and any data, empty included; the
     /// producer checks both when the record is put.
-    pub fn new(partition_key: impl AsRef<str>, data: impl Into<Bytes>) -> Self {
-        Self { partition_key: SmolStr::new(partition_key), explicit_hash_key: None, data: data.into() }
+    pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into() }
     }
 
     /// Sends the record to the shard that owns `hash_key` rather than to the partition key's.

@@ -35,7 +35,7 @@ pub struct Aggregate {
     len: usize,
 }
 
-/// Room by which an aggregate grows at least, in bytes.
+/// Least room of an aggregate, in bytes.
 const LEAST_ROOM: usize = 1024;
 
 /// What one more record would add.
@@ -110,7 +110,7 @@ impl Aggregate {
         let addition = self.addition(record);
         let fits = addition.len <= max_bytes;
         if fits {
-            self.add(record, &addition);
+            self.add(record, &addition, max_bytes);
         }
         fits
     }
@@ -119,7 +119,7 @@ impl Aggregate {
     pub fn push(&mut self, record: impl AsRef<UserRecord>) {
         let record = record.as_ref();
         let addition = self.addition(record);
-        self.add(record, &addition);
+        self.add(record, &addition, usize::MAX);
     }
 
     /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes.
@@ -154,14 +154,15 @@ impl Aggregate {
         Addition { partition_key, hash_key, record_len, len }
     }
 
-    fn add(&mut self, record: &UserRecord, addition: &Addition) {
+    fn add(&mut self, record: &UserRecord, addition: &Addition, max_bytes: usize) {
         let &Addition { ref partition_key, ref hash_key, record_len, len } = addition;
         self.partition_keys.fill(partition_key, record.partition_key());
         let out = &mut self.records;
-        let more = bytes_field_len(record_len);
-        if out.capacity() - out.len() < more {
-            // By a quarter rather than twice as much: many aggregates are open at a time, and few are filled.
-            out.reserve_exact(more.max(out.len() / 4).max(LEAST_ROOM));
+        let needed = out.len() + bytes_field_len(record_len);
+        if needed > out.capacity() {
+            // Twice as much, but not more than an aggregate may hold: many are open at a time.
+            let room = (2 * out.capacity()).min(max_bytes).max(LEAST_ROOM).max(needed);
+            out.reserve_exact(room - out.len());
         }
         out.push(tag::RECORD);
         put_varint(out, record_len as u64);
