@@ -1,6 +1,7 @@
 //! What is on its way to a stream's pipeline, and whether there is one.
 //!
-//! - (A) A stream has at most one pipeline at a time: the command that finds none has it started.
+//! - (A) A stream has at most one pipeline at a time: the command that finds none wants one, and who claims its receiver
+//!   starts it: the sender of that command, or who closes the producer meanwhile.
 //! - (B) No command is left without a pipeline: one ends only while there is no command, under the lock that commands
 //!   are put in under.
 
@@ -41,11 +42,19 @@ pub(crate) struct Queue {
 struct State {
     commands: Vec<Command>,
     slots: Slots,
-    /// There is a pipeline.
-    running: bool,
+    pipeline: Pipeline,
     closed: bool,
     /// Of the pipeline, if it waits.
     waker: Option<Waker>,
+}
+
+/// Whether there is a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pipeline {
+    None,
+    /// There is a command, and the pipeline is about to be started.
+    Wanted,
+    Running,
 }
 
 /// A command is in the queue.
@@ -58,7 +67,8 @@ pub(crate) struct Sent<R> {
 
 impl Queue {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { commands: Vec::new(), slots: Slots::new(), running: false, closed: false, waker: None };
+        let state =
+            State { commands: Vec::new(), slots: Slots::new(), pipeline: Pipeline::None, closed: false, waker: None };
         Arc::new(Self { state: Mutex::new(state), line: Line::new() })
     }
 
@@ -87,7 +97,10 @@ impl Queue {
         }
         let (ticket, delivery) = Ticket::new(record, &mut state.slots);
         state.commands.push(Command::Put(ticket));
-        let starts = !std::mem::replace(&mut state.running, true);
+        let starts = state.pipeline == Pipeline::None;
+        if starts {
+            state.pipeline = Pipeline::Wanted;
+        }
         let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
@@ -102,7 +115,7 @@ impl Queue {
     /// `None` while the queue is full.
     fn flush_now(&self) -> Option<Option<oneshot::Receiver<()>>> {
         let mut state = locked(&self.state);
-        if state.closed || !state.running {
+        if state.closed || state.pipeline == Pipeline::None {
             return Some(None);
         }
         if state.commands.len() >= COMMANDS {
@@ -116,9 +129,9 @@ impl Queue {
         Some(Some(flushed))
     }
 
-    /// Whether there is a pipeline.
+    /// Whether there is a pipeline, or about to be.
     pub(crate) fn is_running(&self) -> bool {
-        locked(&self.state).running
+        locked(&self.state).pipeline != Pipeline::None
     }
 
     fn is_closed(&self) -> bool {
@@ -143,9 +156,14 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// For the pipeline that a command has to be started for.
-    pub(crate) fn new(queue: Arc<Queue>) -> Self {
-        Self { queue: Some(queue) }
+    /// For the pipeline that is to be started, if one is.
+    pub(crate) fn claim(queue: &Arc<Queue>) -> Option<Self> {
+        let mut state = locked(&queue.state);
+        let wanted = state.pipeline == Pipeline::Wanted;
+        if wanted {
+            state.pipeline = Pipeline::Running;
+        }
+        wanted.then(|| Self { queue: Some(queue.clone()) })
     }
 
     /// Waits for commands, and takes all there are into `commands`, which is empty. None means that no more will come.
@@ -186,7 +204,7 @@ impl Receiver {
         let mut state = locked(&queue.state);
         let parks = state.commands.is_empty() && !state.closed;
         if parks {
-            state.running = false;
+            state.pipeline = Pipeline::None;
             state.commands = Vec::new();
             drop(state);
             self.queue = None;
@@ -224,7 +242,7 @@ mod tests {
 
     /// A pipeline that ends as soon as there is nothing to do. Returns what it has received.
     fn run_briefly(queue: &Arc<Queue>, running: &AtomicUsize) -> usize {
-        let mut receiver = Receiver::new(queue.clone());
+        let mut receiver = Receiver::claim(queue).expect("who finds none starts it");
         assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
         let (mut received, mut commands) = (0, Vec::new());
         loop {
@@ -270,10 +288,10 @@ mod tests {
     #[test]
     fn a_full_queue_hands_records_back_and_lets_who_waits_go_first() {
         let queue = Queue::new();
-        let receiver = Receiver::new(queue.clone());
         for _ in 0..COMMANDS {
             drop(queue.try_put(record()).expect("there is room"));
         }
+        let receiver = Receiver::claim(&queue).expect("it is wanted");
         assert!(queue.try_put(record()).is_err());
 
         let mut waiting = Box::pin(queue.put(record()));
@@ -289,8 +307,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_in_the_queue_of_a_pipeline_that_fails_resolves_and_nothing_more_is_taken() {
         let queue = Queue::new();
-        let receiver = Receiver::new(queue.clone());
         let sent = queue.try_put(record()).expect("there is room");
+        let receiver = Receiver::claim(&queue).expect("it is wanted");
 
         drop(receiver);
 
@@ -301,11 +319,12 @@ mod tests {
     #[test]
     fn what_is_in_a_queue_when_it_closes_is_still_taken() {
         let queue = Queue::new();
-        let receiver = Receiver::new(queue.clone());
         let sent = queue.try_put(record()).expect("there is room");
         let mut commands = Vec::new();
 
         queue.close();
+        let receiver = Receiver::claim(&queue).expect("it is wanted, by who closes too");
+        assert!(Receiver::claim(&queue).is_none(), "one at a time");
 
         receiver.take(&mut commands).now_or_never().expect("a command");
         assert_eq!((commands.drain(..).count(), sent.starts), (1, true));

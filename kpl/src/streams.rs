@@ -202,21 +202,25 @@ impl Streams {
     /// Accepts no more records. Everything that was accepted is resolved when all tasks have ended.
     pub(crate) fn close(&self) {
         self.context.close();
-        self.all().iter().for_each(|intake| intake.queue.close());
+        for intake in self.all() {
+            intake.queue.close();
+            // A record may be accepted whose pipeline is not started yet.
+            self.start(&intake);
+        }
     }
 
-    /// Starts the pipeline of a stream that has none.
+    /// Starts the pipeline of a stream, if one is wanted.
     pub(crate) fn start(&self, intake: &Intake) {
-        let (commands, status) = (Receiver::new(intake.queue.clone()), intake.status.clone());
-        let context = self.context.clone();
-        let pipeline = run(intake.stream.clone(), commands, status, context);
+        let Some(commands) = Receiver::claim(&intake.queue) else { return };
+        let (status, context) = (intake.status.clone(), self.context.clone());
+        let guard = Guard { context: context.clone(), armed: true };
+        let pipeline = run(intake.stream.clone(), commands, status, context, guard);
         self.context.tasks.spawn_on(pipeline, &self.runtime);
     }
 }
 
 /// A pipeline, whose panic is kept for who shuts the producer down.
-async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) {
-    let mut guard = Guard { context: context.clone(), armed: true };
+async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>, mut guard: Guard) {
     let pipeline = pipeline::run(stream, commands, status, context.clone());
     match AssertUnwindSafe(pipeline).catch_unwind().await {
         Ok(()) => guard.armed = false,
