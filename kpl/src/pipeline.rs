@@ -16,7 +16,7 @@ use std::{
 use futures::FutureExt as _;
 use tokio::{
     sync::oneshot,
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, yield_now},
     time::{Instant, sleep_until, timeout},
 };
 use tracing::Instrument as _;
@@ -33,6 +33,9 @@ use crate::{
     streams::{Context, Status},
 };
 
+/// Commands after which other tasks of the thread have their turn: the requests, for instance.
+const COMMANDS_OF_A_TURN: usize = 4096;
+
 /// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -44,6 +47,8 @@ pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>,
 /// See [`Pipeline::run`].
 struct Pipeline {
     commands: Receiver,
+    /// Commands taken since others had their turn.
+    taken: usize,
     engine: Engine<Ticket>,
     stream: Stream,
     context: Arc<Context>,
@@ -64,6 +69,7 @@ impl Pipeline {
         let metering = Metering::new(&stream, context.config.metrics_granularity);
         Self {
             commands,
+            taken: 0,
             engine: Engine::new(&context.config, fastrand::u64(..), active.into_std()),
             stream,
             context,
@@ -96,6 +102,10 @@ impl Pipeline {
             if !self.open && self.engine.unresolved() == 0 {
                 return;
             }
+            if self.taken >= COMMANDS_OF_A_TURN {
+                self.taken = 0;
+                yield_now().await;
+            }
             let deadline = self.engine.deadline().map(Instant::from_std).or_else(|| self.idle_until());
             if let Some(at) = deadline.filter(|at| *at != timer.deadline()) {
                 timer.as_mut().reset(at);
@@ -127,6 +137,7 @@ impl Pipeline {
     /// Takes commands; none means that no more will come.
     fn commanded(&mut self, commands: &mut Vec<Command>) {
         self.active = Instant::now();
+        self.taken += commands.len();
         let now = self.active.into_std();
         if let Some(metering) = &self.metering {
             let puts = commands.iter().filter(|command| matches!(command, Command::Put(_)));
