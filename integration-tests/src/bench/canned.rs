@@ -48,13 +48,7 @@ impl Canned {
 
     /// For clients of the stream.
     pub fn config(&self) -> SdkConfig {
-        let connector = SharedHttpConnector::new(self.clone());
-        SdkConfig::builder()
-            .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::from_keys("canned", "canned", None)))
-            .http_client(http_client_fn(move |_, _| connector.clone()))
-            .build()
+        answered_by(self.clone())
     }
 
     /// What was asked for so far.
@@ -106,6 +100,17 @@ impl Canned {
         let shards: Vec<String> = (0..self.shards).map(shard).collect();
         format!(r#"{{"Shards":[{}]}}"#, shards.join(","))
     }
+}
+
+/// For clients whose calls are answered in the process.
+pub fn answered_by(connector: impl HttpConnector + 'static) -> SdkConfig {
+    let connector = SharedHttpConnector::new(connector);
+    SdkConfig::builder()
+        .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::from_keys("canned", "canned", None)))
+        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .build()
 }
 
 /// Of the entries of a PutRecords request, in order. An entry without one counts as the least.

@@ -7,9 +7,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use aws_sdk_kinesis::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    http::{HttpConnector, HttpConnectorFuture},
     orchestrator::{HttpRequest, HttpResponse},
 };
 use aws_smithy_types::body::SdkBody;
@@ -18,6 +17,7 @@ use kpl::{HashKey, HashKeyRange};
 use tokio::sync::Notify;
 
 use super::{
+    canned::answered_by,
     canned_events,
     pages::{Load, Page},
 };
@@ -107,13 +107,7 @@ impl CannedShards {
 
     /// For clients of the stream.
     pub fn config(&self) -> SdkConfig {
-        let connector = SharedHttpConnector::new(self.clone());
-        SdkConfig::builder()
-            .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::from_keys("canned", "canned", None)))
-            .http_client(http_client_fn(move |_, _| connector.clone()))
-            .build()
+        answered_by(self.clone())
     }
 
     /// Lets each shard give as many more pages. Returns how many user records these hold.

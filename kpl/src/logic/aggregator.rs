@@ -7,6 +7,7 @@
 //! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
 
 mod open;
+mod spare;
 
 use std::{
     collections::VecDeque,
@@ -14,13 +15,14 @@ use std::{
 };
 
 use self::open::Open;
+pub(crate) use self::spare::Spare;
 use super::{
     packed::Packed,
     pending::{Course, Detach, KinesisRecord, Pending},
 };
 use crate::{
     AggregateKey, Aggregation,
-    aggregated::{Aggregate, Sealed},
+    aggregated::Sealed,
     config::{AGGREGATION_MIN_BYTES, Config},
     digest::LANES,
 };
@@ -79,36 +81,6 @@ impl Packing {
     /// For records of unknown shards.
     pub(crate) fn plain(self) -> Self {
         Self { limits: None, linger: Duration::ZERO, ..self }
-    }
-}
-
-/// Room that complete aggregates have left, for the next ones: taken in turn by all lanes, it stays in the machine's
-/// caches.
-#[derive(Debug, Default)]
-pub(crate) struct Spare {
-    kept: Vec<Aggregate>,
-    most_bytes: usize,
-}
-
-impl Spare {
-    /// Pieces of room that are kept.
-    const MOST: usize = 8;
-
-    /// For so many lanes, each of which may end with more room than it needs.
-    pub(crate) fn new(packing: &Packing, lanes: usize) -> Self {
-        Self { kept: Vec::new(), most_bytes: packing.spare_bytes / lanes.max(1) }
-    }
-
-    /// An aggregate without records.
-    pub(crate) fn take(&mut self) -> Aggregate {
-        self.kept.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn keep(&mut self, mut aggregate: Aggregate) {
-        if self.kept.len() < Self::MOST && aggregate.room_bytes() <= self.most_bytes {
-            aggregate.clear();
-            self.kept.push(aggregate);
-        }
     }
 }
 
