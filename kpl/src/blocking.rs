@@ -8,10 +8,9 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::oneshot};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    ConfigError, Delivered, Delivery, Producer, PutError, RecordError, ShutdownError, UserRecord, streams::Context,
+    ConfigError, Delivered, Delivery, Producer, PutError, RecordError, ShutdownError, UserRecord, streams::Streams,
 };
 
 /// A [`Producer`] whose methods block: [`ProducerBuilder::build_blocking`](crate::ProducerBuilder::build_blocking) and
@@ -33,7 +32,6 @@ use crate::{
 /// All methods panic where blocking would stop an async runtime, in its tasks.
 #[derive(Clone)]
 pub struct BlockingProducer {
-    // Before the runtime: what is left is sent when the last handle is gone, and the runtime waits for that.
     producer: Producer,
     handle: Handle,
     _runtime: Option<Arc<OwnRuntime>>,
@@ -42,38 +40,19 @@ pub struct BlockingProducer {
 /// A runtime on a thread of its own, until dropped.
 #[derive(Debug)]
 struct OwnRuntime {
-    stop: Option<DropGuard>,
+    streams: Arc<Streams>,
+    stop: Option<oneshot::Sender<Arc<Streams>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl OwnRuntime {
-    /// Starts the thread, which waits for what `Context` it is given.
-    fn start() -> Result<(Self, Handle, oneshot::Sender<Arc<Context>>), ConfigError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|_| ConfigError::NoRuntime)?;
-        let (handle, stop) = (runtime.handle().clone(), CancellationToken::new());
-        let (context, given) = oneshot::channel::<Arc<Context>>();
-        let stopped = stop.clone();
-        let run = move || {
-            runtime.block_on(async {
-                stopped.cancelled().await;
-                if let Ok(context) = given.await {
-                    context.tasks.close();
-                    context.tasks.wait().await;
-                }
-            });
-        };
-        let thread = thread::Builder::new().name("kpl".into()).spawn(run).map_err(|_| ConfigError::NoRuntime)?;
-        Ok((Self { stop: Some(stop.drop_guard()), thread: Some(thread) }, handle, context))
-    }
-}
-
-/// Waits until everything is resolved.
+/// Refuses what other handles put from now on, and waits until everything is resolved.
 impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(self.streams.clone()); // the thread waits for it
+        }
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            let _ = thread.join(); // tasks that panic are told of by shutdown
+            let _ = thread.join(); // tasks that panic are reported by shutdown
         }
     }
 }
@@ -81,9 +60,23 @@ impl Drop for OwnRuntime {
 impl BlockingProducer {
     /// On a runtime of its own. `build` is given a handle to that.
     pub(crate) fn start(build: impl FnOnce(Handle) -> Result<Producer, ConfigError>) -> Result<Self, ConfigError> {
-        let (runtime, handle, context) = OwnRuntime::start()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|_| ConfigError::NoRuntime)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<Arc<Streams>>();
+        let run = move || {
+            runtime.block_on(async {
+                // An error means that there is no producer.
+                if let Ok(streams) = stopped.await {
+                    streams.close();
+                    streams.context.tasks.wait().await;
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("kpl".into()).spawn(run).map_err(|_| ConfigError::NoRuntime)?;
         let producer = build(handle.clone())?;
-        let _ = context.send(producer.streams.context.clone()); // received before the thread ends
+        let streams = producer.streams.clone();
+        let runtime = OwnRuntime { streams, stop: Some(stop), thread: Some(thread) };
         Ok(Self { producer, handle, _runtime: Some(Arc::new(runtime)) })
     }
 
@@ -144,7 +137,8 @@ impl BlockingProducer {
         self.handle.block_on(async { self.producer.shutdown_within(limit).await })
     }
 
-    /// The producer, for async code.
+    /// The producer, for async code. It and its clones refuse records once the last blocking handle with a runtime of its own
+    /// is dropped.
     pub fn as_async(&self) -> &Producer {
         &self.producer
     }

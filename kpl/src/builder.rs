@@ -207,8 +207,8 @@ impl ProducerBuilder {
         self.build_on(|| runtime.map_err(|_| ConfigError::NoRuntime))
     }
 
-    /// Makes a producer with a runtime on a thread of its own, for programs that have none. Dropping its last handle blocks
-    /// until everything is resolved.
+    /// Makes a producer with a runtime on a thread of its own, for programs that have none. Dropping its last handle shuts the
+    /// producer down, also for handles of [`BlockingProducer::as_async`], and blocks until everything is resolved.
     ///
     /// # Errors
     /// If a setting is out of bounds, or the thread cannot be started.

@@ -211,6 +211,8 @@ impl Streams {
 
     /// Starts the pipeline of a stream, if one is wanted.
     pub(crate) fn start(&self, intake: &Intake) {
+        // Who shuts down meanwhile waits also for a pipeline that is claimed and not spawned yet.
+        let _starting = self.context.tasks.token();
         let Some(commands) = Receiver::claim(&intake.queue) else { return };
         let (status, context) = (intake.status.clone(), self.context.clone());
         let guard = Guard { context: context.clone(), armed: true };

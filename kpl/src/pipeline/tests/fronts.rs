@@ -135,6 +135,26 @@ fn dropping_the_last_blocking_handle_waits_until_everything_is_stored() {
 }
 
 #[test]
+fn dropping_the_last_blocking_handle_refuses_what_async_handles_put_then() {
+    let kinesis = FakeKinesis::new(1);
+    let producer = blocking(&kinesis);
+    let handle = producer.as_async().clone();
+    let stream = handle.to_stream("other").expect("a name");
+    producer.put(record(0)).expect("accepted").wait().expect("stored");
+    let (ended, end) = std::sync::mpsc::channel();
+
+    thread::spawn(move || {
+        drop(producer);
+        ended.send(()).expect("somebody waits");
+    });
+
+    end.recv_timeout(Duration::from_secs(20)).expect("nothing is outstanding, and the pipeline is idle");
+    for handle in [handle, stream] {
+        assert!(matches!(handle.try_put(record(1)), Err(PutError::ShutDown { .. })));
+    }
+}
+
+#[test]
 fn a_blocking_shutdown_ends_in_time() {
     let kinesis = FakeKinesis::new(1);
     kinesis.on_put(|_| Reaction::Hang);
