@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Stores the progress of one shard in its lease. Cheap to clone; may be kept and used from other tasks, and fails with
-/// [`CheckpointError::LeaseLost`] once the lease is gone.
+/// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once the processor that
+/// it was made for is dropped after a failure.
 ///
 /// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::checkpoint_every`](crate::WorkerBuilder::checkpoint_every) do it.
@@ -40,8 +41,32 @@ struct Shared {
     progress: Mutex<Progress>,
     /// Wakes who waits for a checkpoint.
     stored: Notify,
-    /// Whether a checkpoint was not stored since it was last asked.
+    /// Checkpoints that nobody has an answer to yet.
+    under_way: AtomicUsize,
+    /// Whether a checkpoint was not stored, or nobody waited for its answer, since it was last asked.
     failed: AtomicBool,
+}
+
+/// A checkpoint that is being written. Dropped before it is stored, by an application that stops waiting, say, it has failed.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    stored: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.under_way.fetch_add(1, Ordering::Relaxed);
+        Self { shared, stored: false }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.stored {
+            self.shared.failed.store(true, Ordering::Relaxed);
+        }
+        self.shared.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -96,11 +121,12 @@ impl Seen {
 impl Checkpointer {
     pub(crate) fn new(lease: LeaseHandle, fencing_token: u64, progress: Progress, metrics: Arc<ShardRecorder>) -> Self {
         let shared = Shared {
-            lease,
+            lease: lease.for_processor(),
             fencing_token,
             metrics,
             progress: Mutex::new(progress),
             stored: Notify::new(),
+            under_way: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), view: None }
@@ -127,7 +153,8 @@ impl Checkpointer {
     /// See [`CheckpointError`]. The records stay unconfirmed and are delivered again after a restart.
     ///
     /// # Cancellation
-    /// Dropping the future leaves open whether the checkpoint is stored; the lease is not harmed.
+    /// Dropping the future leaves open whether the checkpoint is stored, and counts as a checkpoint that failed; the lease is
+    /// not harmed.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
         self.commit(self.everything()).await
     }
@@ -157,10 +184,10 @@ impl Checkpointer {
     /// 400 KB.
     ///
     /// # Errors
-    /// See [`CheckpointError`]. Nothing is prepared.
+    /// See [`CheckpointError`]. Nothing is prepared, unless only the answer was lost.
     ///
     /// # Cancellation
-    /// Dropping the future leaves open whether it is stored.
+    /// Dropping the future leaves open whether it is stored. If it is, the next processor finds it.
     #[doc(alias = "prepareCheckpoint")]
     pub async fn prepare(&self, state: Option<Bytes>) -> Result<PreparedCheckpoint, CheckpointError> {
         self.store_pending(self.everything(), state).await
@@ -195,7 +222,7 @@ impl Checkpointer {
         self.shared.fencing_token
     }
 
-    /// Resolves when the lease is lost or given up.
+    /// Resolves when this checkpointer can store nothing any more: the lease is lost or given up, or the processor failed.
     ///
     /// # Cancellation
     /// Safe at any time.
@@ -207,9 +234,15 @@ impl Checkpointer {
         look(&mut self.shared.progress())
     }
 
-    /// Whether a checkpoint failed since this was last asked.
+    /// Whether a checkpoint is without an answer, or failed since this was last asked.
     pub(crate) fn take_failed(&self) -> bool {
-        self.shared.failed.swap(false, Ordering::Relaxed)
+        let failed = self.shared.failed.swap(false, Ordering::Relaxed);
+        failed || self.shared.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    /// The processor failed: whoever kept a clone cannot cover what is delivered again.
+    pub(crate) fn retire(&self) {
+        self.shared.lease.retire();
     }
 
     fn everything(&self) -> Option<Position> {
@@ -228,7 +261,7 @@ impl Checkpointer {
     }
 
     async fn commit(&self, position: Option<Position>) -> Result<(), CheckpointError> {
-        let Some(position) = position else { return self.nothing_to_store() };
+        let Some(position) = position else { return self.shared.lease.check() };
         let checkpoint = Checkpoint::At(position);
         self.write(CheckpointWrite::commit(checkpoint.clone())).await?;
         self.with_progress(|progress| progress.stored_at(checkpoint));
@@ -242,25 +275,19 @@ impl Checkpointer {
         state: Option<Bytes>,
     ) -> Result<PreparedCheckpoint, CheckpointError> {
         match &position {
-            None => self.nothing_to_store()?,
+            None => self.shared.lease.check()?,
             Some(position) => {
                 let pending = PendingCheckpoint { checkpoint: Checkpoint::At(position.clone()), state };
-                self.write(CheckpointWrite::Prepare(pending.clone())).await?;
-                self.with_progress(|progress| progress.prepared(pending));
+                self.write(CheckpointWrite::Prepare(pending)).await?;
             }
         }
         Ok(PreparedCheckpoint { checkpointer: self.clone(), position })
     }
 
-    fn nothing_to_store(&self) -> Result<(), CheckpointError> {
-        if self.shared.lease.is_lost() { Err(CheckpointError::LeaseLost) } else { Ok(()) }
-    }
-
     async fn write(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        let mut attempt = Attempt::begin(&self.shared);
         let written = self.shared.metrics.checkpoint(self.shared.lease.checkpoint(write)).await;
-        if written.is_err() {
-            self.shared.failed.store(true, Ordering::Relaxed);
-        }
+        attempt.stored = written.is_ok();
         written
     }
 }
@@ -291,7 +318,7 @@ impl PreparedCheckpoint {
     pub async fn commit(&self) -> Result<(), CheckpointError> {
         match &self.position {
             Some(position) => self.checkpointer.checkpoint_position(position.clone()).await,
-            None => self.checkpointer.nothing_to_store(),
+            None => self.checkpointer.shared.lease.check(),
         }
     }
 }

@@ -132,6 +132,10 @@ pub enum CheckpointError {
     /// the lease starts from the last stored checkpoint.
     #[error("the shard's lease is lost")]
     LeaseLost,
+    /// The processor that the checkpointer was made for failed, or did not return in time, and was dropped. What it had not
+    /// checkpointed by then is delivered again, to another processor.
+    #[error("the checkpointer's processor failed, its records are delivered again")]
+    ProcessorFailed,
     /// The position lies before the last checkpoint or after the last delivered record.
     #[error("checkpoint {attempted} is outside of what may be checkpointed: after {stored}, up to {}", delivered.as_ref().map_or("nothing delivered yet".to_owned(), ToString::to_string))]
     OutOfRange {
@@ -142,7 +146,8 @@ pub enum CheckpointError {
         /// The last record handed to the processor.
         delivered: Option<Position>,
     },
-    /// The lease table did not answer or refused. It may be tried again; the lease is still held.
+    /// The lease table did not answer or refused. It may be tried again; the lease is still held. If only the answer was
+    /// lost, the checkpoint is stored, and the next processor starts from it.
     #[error("checkpoint was not stored")]
     Table(#[source] StoreError),
 }

@@ -15,6 +15,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
@@ -56,8 +57,17 @@ pub(crate) enum LeaseState {
 
 #[derive(Debug)]
 enum Command {
-    Checkpoint { write: CheckpointWrite, reply: oneshot::Sender<Result<(), CheckpointError>> },
-    GiveUp { reply: oneshot::Sender<()> },
+    Checkpoint {
+        write: CheckpointWrite,
+        retired: CancellationToken,
+        reply: oneshot::Sender<Result<(), CheckpointError>>,
+    },
+    Look {
+        reply: oneshot::Sender<Lease>,
+    },
+    GiveUp {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Talks to a lease's keeper. When the last handle is gone, the keeper ends and lets the lease expire.
@@ -67,9 +77,37 @@ pub(crate) struct LeaseHandle {
     state: watch::Receiver<LeaseState>,
     /// Bytes delivered since the last renewal.
     delivered: Arc<AtomicU64>,
+    /// Cancelled when the processor that the handle was made for has failed: it stores nothing any more.
+    retired: CancellationToken,
 }
 
 impl LeaseHandle {
+    /// A handle for one processor, which can be retired.
+    pub(crate) fn for_processor(&self) -> Self {
+        Self { retired: CancellationToken::new(), ..self.clone() }
+    }
+
+    /// Ends the handle and its clones, but not the lease.
+    pub(crate) fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    /// Whether the handle can store anything.
+    pub(crate) fn check(&self) -> Result<(), CheckpointError> {
+        match self.retired.is_cancelled() {
+            _ if self.is_lost() => Err(CheckpointError::LeaseLost),
+            true => Err(CheckpointError::ProcessorFailed),
+            false => Ok(()),
+        }
+    }
+
+    /// The lease as the table has it, with every checkpoint stored so far, whoever waited for it; None if it is lost.
+    pub(crate) async fn lease(&self) -> Option<Lease> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Look { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Counts what the processor was given, for the lease's throughput.
     pub(crate) fn count_delivered(&self, bytes: u64) {
         self.delivered.fetch_add(bytes, Ordering::Relaxed);
@@ -77,7 +115,8 @@ impl LeaseHandle {
 
     pub(crate) async fn checkpoint(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::Checkpoint { write, reply }).await;
+        let retired = self.retired.clone();
+        let sent = self.commands.send(Command::Checkpoint { write, retired, reply }).await;
         sent.map_err(|_| CheckpointError::LeaseLost)?;
         answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
     }
@@ -94,9 +133,11 @@ impl LeaseHandle {
         *self.state.borrow() == LeaseState::Lost
     }
 
-    /// Resolves when the lease is lost or given up.
+    /// Resolves when the lease is lost or given up, or the handle is retired.
     pub(crate) async fn lost(&self) {
-        let _ = self.state.clone().wait_for(|state| *state == LeaseState::Lost).await; // keeper gone: lost
+        let mut state = self.state.clone();
+        let lost = state.wait_for(|state| *state == LeaseState::Lost);
+        let _ = self.retired.run_until_cancelled(lost).await; // keeper gone: lost
     }
 
     /// Resolves when the lease is to be given up or is lost.
@@ -120,6 +161,8 @@ pub(crate) struct Keeper {
     delivered: Arc<AtomicU64>,
     /// Since when `delivered` counts.
     measured: Instant,
+    /// The last write had no answer: the table may be a step further than `lease`.
+    uncertain: bool,
 }
 
 impl Keeper {
@@ -139,11 +182,13 @@ impl Keeper {
             commands: receiver,
             delivered: Arc::clone(&delivered),
             measured: now,
+            uncertain: false,
         };
         match keeper.write(None).await {
             Ok(()) => {
                 keeper.renew_at = now + keeper.renewal_interval();
-                Some((keeper, LeaseHandle { commands, state: observer, delivered }))
+                let retired = CancellationToken::new();
+                Some((keeper, LeaseHandle { commands, state: observer, delivered, retired }))
             }
             Err(CheckpointError::Table(error)) => {
                 keeper.context.table_failed(&error);
@@ -171,8 +216,14 @@ impl Keeper {
                 () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => self.give_up().await,
                 () = sleep_until(self.renew_at) => self.renew().await,
                 command = self.commands.recv() => match command {
-                    Some(Command::Checkpoint { write, reply }) => {
-                        let _ = reply.send(self.checkpoint(write).await); // caller stopped waiting
+                    Some(Command::Checkpoint { write, retired, reply }) => {
+                        let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
+                    }
+                    Some(Command::Look { reply }) => {
+                        self.settle().await;
+                        if self.is_held() {
+                            let _ = reply.send(self.lease.clone()); // caller stopped waiting
+                        }
                     }
                     Some(Command::GiveUp { reply }) => {
                         self.give_up().await;
@@ -222,12 +273,22 @@ impl Keeper {
         }
     }
 
-    async fn checkpoint(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+    /// Finds out what became of a write whose answer was lost.
+    async fn settle(&mut self) {
+        while self.uncertain && self.is_held() {
+            self.renew().await;
+            if self.uncertain {
+                sleep_until(self.renew_at.min(self.expiry())).await;
+            }
+        }
+    }
+
+    async fn checkpoint(&mut self, write: CheckpointWrite, retired: &CancellationToken) -> Result<(), CheckpointError> {
         // The table may be further than the processor knows, by a checkpoint whose answer was lost.
-        if write.is_done_in(&self.lease) {
+        if write.is_done_in(&self.lease) && !retired.is_cancelled() {
             return Ok(());
         }
-        let (begun, result) = self.persist(&write).await;
+        let (begun, result) = self.persist(&write, retired).await;
         match &result {
             Ok(()) => {
                 // Not if the table turned out to be further: a checkpoint never moves back.
@@ -244,10 +305,17 @@ impl Keeper {
     }
 
     /// Writes a checkpoint, and again after a failure that may pass. Also returns when the last try began.
-    async fn persist(&mut self, write: &CheckpointWrite) -> (Instant, Result<(), CheckpointError>) {
+    async fn persist(
+        &mut self,
+        write: &CheckpointWrite,
+        retired: &CancellationToken,
+    ) -> (Instant, Result<(), CheckpointError>) {
         let mut pauses = CHECKPOINT_PAUSES_MILLIS.map(Duration::from_millis).into_iter();
         loop {
             let begun = Instant::now();
+            if retired.is_cancelled() {
+                return (begun, Err(CheckpointError::ProcessorFailed));
+            }
             match (self.write(Some(write)).await, pauses.next()) {
                 (Err(CheckpointError::Table(error)), Some(pause)) if error.may_pass() => {
                     self.context.table_failed(&error);
@@ -258,8 +326,15 @@ impl Keeper {
         }
     }
 
-    /// Writes a renewal (None) or a checkpoint, and again with what a refusal taught us.
+    /// Writes a renewal (None) or a checkpoint. If the answer is lost, the next write shows what became of it.
     async fn write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
+        let written = self.try_write(write).await;
+        self.uncertain = matches!(written, Err(CheckpointError::Table(_)));
+        written
+    }
+
+    /// Writes, and again with what a refusal taught us.
+    async fn try_write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
         // One round for the write, one after learning of a handoff, one after an own write whose answer was lost.
         for _ in 0..3 {
             let attempt = async {

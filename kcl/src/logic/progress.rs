@@ -1,16 +1,14 @@
 //! How far a shard's processor may checkpoint. Pure.
 //!
 //! (A) A checkpoint never moves back. (B) It never goes beyond what was handed to the processor.
-//! (C) A prepared checkpoint leaves the stored one, and a checkpoint ends it.
-//! (D) What is handed out lies after the checkpoint and after everything handed out before.
+//! (C) What is handed out lies after the checkpoint and after everything handed out before.
 
-use crate::checkpoint::{Checkpoint, PendingCheckpoint, Position};
+use crate::checkpoint::{Checkpoint, Position};
 
 /// Progress within one run of a processor.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     stored: Checkpoint,
-    pending: Option<PendingCheckpoint>,
     delivered: Option<Position>,
 }
 
@@ -24,12 +22,7 @@ pub(crate) struct OutOfRange {
 impl Progress {
     /// A run that starts after `stored`.
     pub(crate) fn starting_at(stored: Checkpoint) -> Self {
-        Self { stored, pending: None, delivered: None }
-    }
-
-    /// The checkpoint that is prepared and not committed.
-    pub(crate) fn pending(&self) -> Option<&PendingCheckpoint> {
-        self.pending.as_ref()
+        Self { stored, delivered: None }
     }
 
     /// The checkpoint in the lease table.
@@ -77,15 +70,9 @@ impl Progress {
 
     /// The table now holds `checkpoint`.
     pub(crate) fn stored_at(&mut self, checkpoint: Checkpoint) {
-        self.pending = None;
         if checkpoint > self.stored {
             self.stored = checkpoint;
         }
-    }
-
-    /// The table now holds this pending checkpoint.
-    pub(crate) fn prepared(&mut self, pending: PendingCheckpoint) {
-        self.pending = Some(pending);
     }
 }
 

@@ -88,6 +88,9 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             },
             Err(stop) => stop,
         };
+        if !matches!(stop, Stop::Interrupted(_)) {
+            self.checkpointer.retire();
+        }
         match stop {
             Stop::Failed(failure) => Run::Failed(failure),
             Stop::Abandoned(interrupt) => Run::Interrupted(interrupt),

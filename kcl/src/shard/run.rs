@@ -61,17 +61,22 @@ impl<F: ProcessorFactory> ShardTask<F> {
             let failure = match self.run_processor(start, &mut failures).await {
                 Run::AtEnd { processor, checkpointer, children } => {
                     self.phase(ShardPhase::Ending);
-                    let ended = self.end(processor, &checkpointer, &children).await;
-                    self.remember(&checkpointer);
-                    match ended {
+                    match self.end(processor, &checkpointer, &children).await {
                         Ok(()) => return Ok(()),
                         Err(NoEnd::Interrupted(interrupt)) => return Err(interrupt),
-                        Err(NoEnd::Unconfirmed(error)) => error.into(),
+                        Err(NoEnd::Unconfirmed(error)) => {
+                            checkpointer.retire();
+                            error.into()
+                        }
                     }
                 }
                 Run::Interrupted(interrupt) => return Err(interrupt),
                 Run::Failed(failure) => failure,
             };
+            if let Err(interrupt) = self.look().await {
+                self.report_failure(&failure.error, None);
+                return Err(interrupt);
+            }
             failures.checkpointed(&self.lease.checkpoint);
             in_a_row = if self.lease.checkpoint > before { 1 } else { in_a_row + 1 };
             if let Some(given_up) = self.judge(failure, in_a_row, &mut failures).await? {
@@ -196,25 +201,20 @@ impl<F: ProcessorFactory> ShardTask<F> {
             fencing_token: self.fencing_token,
         };
         self.phase(ShardPhase::Initializing);
-        let run = match contained_now(|| self.factory.create(&shard)) {
-            Ok(processor) => {
-                let feed = Feed::new(self, processor, checkpointer.clone(), reading, failures);
-                feed.run(&shard).await
-            }
+        match contained_now(|| self.factory.create(&shard)) {
+            Ok(processor) => Feed::new(self, processor, checkpointer, reading, failures).run(&shard).await,
             Err(error) => Run::Failed(error.into()),
-        };
-        self.remember(&checkpointer);
-        run
+        }
     }
 
-    /// What the next processor is to know of the last one's checkpoints.
-    fn remember(&mut self, checkpointer: &Checkpointer) {
-        if checkpointer.last() != self.lease.checkpoint {
-            self.lease.checkpoint = checkpointer.last();
-            self.lease.pending = None;
-        }
-        if let Some(pending) = checkpointer.with_progress(|progress| progress.pending().cloned()) {
-            self.lease.pending = Some(pending);
-        }
+    /// Takes in what the lease holds now, which the next processor starts from.
+    async fn look(&mut self) -> Result<(), Interrupt> {
+        let lease = tokio::select! {
+            biased;
+            interrupt = self.interrupted() => return Err(interrupt),
+            lease = self.handle.lease() => lease,
+        };
+        self.lease = lease.ok_or(Interrupt::Lost)?;
+        Ok(())
     }
 }

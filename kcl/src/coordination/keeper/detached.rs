@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
 
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{COMMANDS, Command, LeaseHandle, LeaseState};
 use crate::{error::CheckpointError, lease::Lease};
@@ -27,12 +27,21 @@ impl LeaseHandle {
         let task = tokio::spawn(async move {
             while let Some(command) = receiver.recv().await {
                 match command {
-                    Command::Checkpoint { write, reply } => {
+                    Command::Checkpoint { write, retired, reply } => {
                         let is_held = *held.borrow() != LeaseState::Lost;
-                        if is_held {
-                            write.apply(&mut lock(&stored));
-                        }
-                        let _ = reply.send(if is_held { Ok(()) } else { Err(CheckpointError::LeaseLost) }); // gone
+                        let stored = &mut lock(&stored);
+                        let _ = reply.send(match retired.is_cancelled() {
+                            _ if !is_held => Err(CheckpointError::LeaseLost),
+                            true => Err(CheckpointError::ProcessorFailed),
+                            false if write.is_done_in(stored) => Ok(()),
+                            false => {
+                                write.apply(stored);
+                                Ok(())
+                            }
+                        }); // caller stopped waiting
+                    }
+                    Command::Look { reply } => {
+                        let _ = reply.send(lock(&stored).clone()); // caller stopped waiting
                     }
                     Command::GiveUp { reply } => {
                         held.send_replace(LeaseState::Lost);
@@ -41,7 +50,8 @@ impl LeaseHandle {
                 }
             }
         });
-        let handle = Self { commands, state: observer, delivered: Arc::new(AtomicU64::new(0)) };
+        let (delivered, retired) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let handle = Self { commands, state: observer, delivered, retired };
         (handle, Detached { lease, state, _task: AbortOnDropHandle::new(task) })
     }
 }
