@@ -1,6 +1,9 @@
 //! The services as an HTTP client of the AWS SDK: no sockets, no HTTP parsing, no waiting.
+//!
+//! Read timeouts hold as over a network, by tokio's clock. Connecting takes no time, so connect timeouts never strike.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -9,71 +12,74 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
-use bytes::Bytes;
+use futures::FutureExt;
 use http_body_util::{BodyExt, StreamBody};
 
 use crate::services::{Body, Dropped, Request, Services};
 
 /// An HTTP client for any number of SDK clients.
 pub(crate) fn http_client(services: Arc<Services>) -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(Connector { services });
-    http_client_fn(move |_settings, _components| connector.clone())
+    http_client_fn(move |settings, _components| {
+        let read_timeout = settings.read_timeout();
+        SharedHttpConnector::new(Connector { services: Arc::clone(&services), read_timeout })
+    })
 }
 
 #[derive(Debug)]
 struct Connector {
     services: Arc<Services>,
+    read_timeout: Option<Duration>,
 }
 
+/// No answer began within the read timeout of the client.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP read timeout occurred after {0:?}")]
+struct ReadTimeout(Duration);
+
 impl HttpConnector for Connector {
-    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        let services = Arc::clone(&self.services);
-        HttpConnectorFuture::new(async move {
-            // A call over a network never completes at once; without this, a polling loop would starve its thread.
-            tokio::task::yield_now().await;
-            let body = request.take_body();
-            let collected;
-            let bytes = match body.bytes() {
-                Some(bytes) => bytes,
-                None => {
-                    collected = collect(body).await?;
-                    &collected
-                }
-            };
-            let uri: http::Uri = request.uri().parse().unwrap_or_default();
-            let header = |name| request.headers().get(name).unwrap_or_default();
-            let answer = services
-                .answer(Request {
-                    path: uri.path(),
-                    target: header("x-amz-target"),
-                    content_type: header("content-type"),
-                    content_encoding: header("content-encoding"),
-                    body: bytes,
-                })
-                .await;
-            // As over a network, where this is not taken for an I/O error: the call may be tried again.
-            let dropped = |dropped: Dropped| ConnectorError::other(dropped.into(), Some(ErrorKind::TransientError));
-            let answer = answer.map_err(dropped)?;
-            let mut response = http::Response::builder();
-            if answer.is_rpc {
-                response = response.header("smithy-protocol", "rpc-v2-cbor");
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let call = exchange(Arc::clone(&self.services), request);
+        HttpConnectorFuture::new(match self.read_timeout {
+            None => call.left_future(),
+            Some(timeout) => {
+                let late = move |_| Err(ConnectorError::timeout(ReadTimeout(timeout).into()));
+                tokio::time::timeout(timeout, call).map(move |result| result.unwrap_or_else(late)).right_future()
             }
-            let response = response
-                .status(answer.status)
-                .header("content-type", answer.content_type)
-                .header("x-amzn-requestid", answer.request_id)
-                .body(match answer.body {
-                    Body::Full(bytes) => SdkBody::from(bytes),
-                    Body::Events(events) => SdkBody::from_body_1_x(StreamBody::new(events)),
-                })
-                .map_err(|error| ConnectorError::other(error.into(), None))?;
-            HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
 
-/// The whole of a body that is not in memory.
-async fn collect(body: SdkBody) -> Result<Bytes, ConnectorError> {
-    let collected = body.collect().await.map_err(ConnectorError::io)?;
-    Ok(collected.to_bytes())
+async fn exchange(services: Arc<Services>, mut request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    // A call over a network never completes at once; without this, a polling loop would starve its thread.
+    tokio::task::yield_now().await;
+    // To its end, even when it is in memory: only then does the SDK know that nothing is left to be sent.
+    let body = request.take_body().collect().await.map_err(ConnectorError::io)?.to_bytes();
+    let uri: http::Uri = request.uri().parse().unwrap_or_default();
+    let header = |name| request.headers().get(name).unwrap_or_default();
+    let answer = services
+        .answer(Request {
+            path: uri.path(),
+            target: header("x-amz-target"),
+            content_type: header("content-type"),
+            content_encoding: header("content-encoding"),
+            body: &body,
+        })
+        .await;
+    // As over a network, where this is not taken for an I/O error: the call may be tried again.
+    let dropped = |dropped: Dropped| ConnectorError::other(dropped.into(), Some(ErrorKind::TransientError));
+    let answer = answer.map_err(dropped)?;
+    let mut response = http::Response::builder();
+    if answer.is_rpc {
+        response = response.header("smithy-protocol", "rpc-v2-cbor");
+    }
+    let response = response
+        .status(answer.status)
+        .header("content-type", answer.content_type)
+        .header("x-amzn-requestid", answer.request_id)
+        .body(match answer.body {
+            Body::Full(bytes) => SdkBody::from(bytes),
+            Body::Events(events) => SdkBody::from_body_1_x(StreamBody::new(events)),
+        })
+        .map_err(|error| ConnectorError::other(error.into(), None))?;
+    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use kinesis_local::LocalAws;
 use tokio::time::{Instant, sleep};
@@ -44,6 +46,36 @@ async fn calls_take_no_time_so_the_shortest_timeout_never_fires() {
     }
 
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_call_lasts_as_long_as_its_timeouts_allow() {
+    let aws = LocalAws::start().await;
+    let kinesis = Client::new(&aws.sdk_config());
+    aws.faults().on("kinesis:CreateStream").delay(Duration::from_secs(60));
+    let begun = Instant::now();
+
+    kinesis.create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+
+    assert_eq!(begun.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_read_timeout_ends_a_call_that_is_not_answered() {
+    let aws = LocalAws::start().await;
+    let timeouts = TimeoutConfig::builder().read_timeout(Duration::from_secs(1)).build();
+    let retries = RetryConfig::standard().with_max_attempts(1);
+    let config = aws.sdk_config().into_builder().timeout_config(timeouts).retry_config(retries).build();
+    let kinesis = Client::new(&config);
+    let slow = aws.faults().on("kinesis:ListStreams").delay(Duration::from_secs(3));
+    let begun = Instant::now();
+
+    let error = kinesis.list_streams().send().await.unwrap_err();
+
+    assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    assert!(matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout()), "{error:?}");
+    slow.remove();
+    kinesis.list_streams().send().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
