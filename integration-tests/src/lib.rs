@@ -52,6 +52,20 @@ impl TestStream {
         Self { local, aws, kinesis }
     }
 
+    /// Deletes the stream with its consumers, and creates another of that name with `shards` shards, a second later.
+    pub async fn recreate(&self, shards: i32) {
+        let delete = self.kinesis.delete_stream().stream_name(STREAM).enforce_consumer_deletion(true);
+        delete.send().await.expect("stream exists");
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            match self.kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await {
+                Ok(_) => break,
+                Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+                Err(error) => panic!("stream cannot be created anew: {error:?}"),
+            }
+        }
+    }
+
     /// Puts plain records numbered `ids` under 100 partition keys: number `id` has the key `key-{id % 100}`.
     pub async fn put(&self, ids: std::ops::Range<u64>) {
         let ids: Vec<u64> = ids.collect();

@@ -1,15 +1,17 @@
-//! The clock of both services.
+//! The clock of the process, and that of the services, which may be off.
 //!
 //! All time derives from tokio's clock and one reading of the wall clock at the start. So under paused time
 //! (`#[tokio::test(start_paused = true)]`) the services' timestamps, expiries and retention move with `tokio::time`.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use crate::timestamp::Millis;
 
-/// A wall clock that advances with tokio time.
+/// A wall clock that advances with tokio time: that of the process and its clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     epoch: Millis,
@@ -31,33 +33,65 @@ impl Clock {
     }
 }
 
-impl Clock {
-    /// When tokio's clock will show that time; no earlier than the start.
-    pub(crate) fn instant(&self, time: Millis) -> Instant {
-        self.started + time.since(self.epoch)
+/// The SDK signs and measures by it.
+impl aws_smithy_async::time::TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        Clock::now(self).into()
     }
 }
 
-/// The SDK signs and measures by the same clock.
-impl aws_smithy_async::time::TimeSource for Clock {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(Clock::now(self).0)
+/// The clock of the services. Clones share how far it is off.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceClock {
+    process: Clock,
+    /// How far it is ahead of the process' clock; negative when it is behind.
+    skew_millis: Arc<AtomicI64>,
+}
+
+impl ServiceClock {
+    /// Starts without skew.
+    pub(crate) fn start(process: Clock) -> Self {
+        Self { process, skew_millis: Arc::default() }
+    }
+
+    pub(crate) fn process(&self) -> Clock {
+        self.process
+    }
+
+    pub(crate) fn set_skew_millis(&self, millis: i64) {
+        self.skew_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Millis {
+        self.process.now().shifted(self.skew_millis())
+    }
+
+    /// When tokio's clock will show that time, unless the skew changes; no earlier than the start.
+    pub(crate) fn instant(&self, time: Millis) -> Instant {
+        self.process.started + time.shifted(self.skew_millis().saturating_neg()).since(self.process.epoch)
+    }
+
+    fn skew_millis(&self) -> i64 {
+        self.skew_millis.load(Ordering::Relaxed)
     }
 }
 
 /// For times to live of items.
-impl dynoxide::storage_backend::Clock for Clock {
+impl dynoxide::storage_backend::Clock for ServiceClock {
     fn now_unix_secs(&self) -> u64 {
-        Clock::now(self).0 / 1000
+        ServiceClock::now(self).0 / 1000
     }
 
     fn now_unix_secs_f64(&self) -> f64 {
-        Clock::now(self).as_seconds()
+        ServiceClock::now(self).as_seconds()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -68,5 +102,17 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(300_001)).await;
 
         assert_eq!(clock.now().since(before), Duration::from_millis(300_001));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_skewed_clock_moves_on_from_its_skew() {
+        let clock = ServiceClock::start(Clock::start());
+        let before = clock.now();
+
+        for skew in [60_000, -60_000] {
+            clock.set_skew_millis(skew);
+            assert_eq!(clock.now(), before.shifted(skew));
+            assert_eq!(clock.instant(before.shifted(skew)), Instant::now());
+        }
     }
 }

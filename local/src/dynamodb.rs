@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use self::backups::Backups;
 use self::indexes::Indexes;
 use self::replica::Replica;
-use crate::clock::Clock;
+use crate::clock::ServiceClock;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
@@ -30,7 +30,7 @@ const DYNOXIDE_ARN: &str = "arn:aws:dynamodb:dynoxide:000000000000:";
 
 impl From<DynoxideError> for Refusal {
     fn from(error: DynoxideError) -> Self {
-        Self { status: error.status_code(), body: error.to_json().into_bytes() }
+        Self::json(error.status_code(), error.to_json().into_bytes())
     }
 }
 
@@ -41,6 +41,8 @@ pub(crate) struct Lags {
     pub(crate) reads: Duration,
     /// How long a new index of an existing table is CREATING.
     pub(crate) indexes: Duration,
+    /// How long it cannot be read after that.
+    pub(crate) active_indexes: Duration,
 }
 
 /// All tables.
@@ -58,16 +60,17 @@ impl std::fmt::Debug for DynamoDb {
 }
 
 impl DynamoDb {
-    pub(crate) fn new(clock: Clock, lags: Lags) -> Self {
-        let database = Database::memory_with_clock(Arc::new(clock)).expect("SQLite opens a database in memory");
+    pub(crate) fn new(clock: ServiceClock, lags: Lags) -> Self {
+        let memory = Database::memory_with_clock(Arc::new(clock.clone()));
+        let database = memory.expect("SQLite opens a database in memory");
         let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, clock));
-        Self { database, replica, indexes: Indexes::new(lags.indexes), backups: Backups::default() }
+        Self { database, replica, indexes: Indexes::new(lags), backups: Backups::default() }
     }
 
     /// Performs one operation.
     pub(crate) fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         if self.indexes.take_time() && matches!(operation, "Query" | "Scan") {
-            self.indexes.require_built(body, now)?;
+            self.indexes.require_readable(body, now)?;
         }
         let perform = || items(&self.database, operation, body);
         let answer = match &self.replica {
@@ -82,7 +85,7 @@ impl DynamoDb {
         let body = in_region(body, &our_arn(), DYNOXIDE_ARN);
         match self.tables(operation, &body, now) {
             Ok(answer) => Ok(in_region(&answer, DYNOXIDE_ARN, &our_arn())),
-            Err(Refusal { status, body }) => Err(Refusal { status, body: in_region(&body, DYNOXIDE_ARN, &our_arn()) }),
+            Err(refusal) => Err(Refusal::json(refusal.status, in_region(&refusal.body, DYNOXIDE_ARN, &our_arn()))),
         }
     }
 
@@ -216,9 +219,10 @@ fn unreadable(error: &serde_json::Error) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     fn refused(operation: &str, body: &str) -> String {
-        let dynamodb = DynamoDb::new(Clock::start(), Lags::default());
+        let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
         let refusal = dynamodb.perform(operation, body.as_bytes(), Millis::default()).unwrap_err();
         assert_eq!(refusal.status, 400);
         let answer: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
@@ -240,7 +244,7 @@ mod tests {
 
     #[test]
     fn no_garbage_makes_an_operation_panic() {
-        let dynamodb = DynamoDb::new(Clock::start(), Lags::default());
+        let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
         let operations =
             ["CreateTable", "UpdateTable", "PutItem", "UpdateItem", "Query", "TransactWriteItems", "TagResource"];
         let bodies = [

@@ -67,8 +67,8 @@ impl Faults {
         lock(&self.plan).seed(seed);
     }
 
-    pub(crate) fn decide(&self, service: Service, operation: &str) -> Verdict {
-        lock(&self.plan).decide(service, operation)
+    pub(crate) fn decide(&self, service: Service, operation: &str, body_bytes: usize) -> Verdict {
+        lock(&self.plan).decide(service, operation, body_bytes)
     }
 }
 
@@ -106,6 +106,13 @@ impl FaultRule {
     /// Strikes a call with this probability, from 0 to 1.
     pub fn with_probability(mut self, probability: f64) -> Self {
         self.selection.probability = Some(probability);
+        self
+    }
+
+    /// Strikes only calls whose request body is larger than so many bytes, as it is sent: in JSON, data is a third larger
+    /// than it is. Smaller ones do not count for [`call`](Self::call) and [`every`](Self::every).
+    pub fn larger_than(mut self, bytes: usize) -> Self {
+        self.selection.larger_than = Some(bytes);
         self
     }
 
@@ -154,6 +161,16 @@ impl FaultRule {
     pub fn refuse(self, status: u16, code: &str, message: &str) -> Fault {
         assert!((400..=599).contains(&status), "{status} is not the status of an error");
         self.set(Kind::Refuse { status, code: code.to_owned(), message: message.to_owned() })
+    }
+
+    /// Answers as a proxy or load balancer in between does: with this status and body, empty or HTML for example, and
+    /// nothing that names an error.
+    ///
+    /// # Panics
+    /// When the status is not that of an answer, from 200 to 599.
+    pub fn answer_bare(self, status: u16, body: &str) -> Fault {
+        assert!((200..=599).contains(&status), "{status} is not the status of an answer");
+        self.set(Kind::AnswerBare { status, body: body.to_owned() })
     }
 
     /// Breaks the connection without an answer.

@@ -126,6 +126,7 @@ async fn exchange(services: &Arc<Services>, target: &str, body: &[u8], format: u
         target,
         content_type: CONTENT_TYPES[usize::from(format) % CONTENT_TYPES.len()],
         content_encoding: if format >= 128 { "gzip" } else { "" },
+        signed_at: "",
         body,
     };
     let answer = services.answer(request).await.expect("no fault drops the connection");

@@ -33,6 +33,7 @@ pub(crate) use self::error::Error;
 pub(crate) use self::limits::Limits;
 use self::limits::{CallMeters, MAX_ACCOUNT_SHARDS, Retained};
 pub(crate) use self::operations::{Call, Next, RecordFaults, Reply, Step};
+use self::sequence::Eras;
 use self::stream::Stream;
 pub(crate) use self::stream::arn;
 use crate::ACCOUNT_ID;
@@ -56,6 +57,7 @@ pub(crate) struct Kinesis {
     retained: Retained,
     streams: BTreeMap<String, Stream>,
     incarnations: u64,
+    eras: Eras,
     subscriptions: u64,
 }
 
@@ -86,7 +88,7 @@ impl Kinesis {
         if self.retained.bytes() < self.limits.retained_bytes {
             return false;
         }
-        self.streams.retain(|_, stream| stream.advance(now));
+        self.settle(now);
         self.streams.values_mut().for_each(|stream| stream.trim(now));
         self.retained.bytes() >= self.limits.retained_bytes
     }
@@ -95,6 +97,11 @@ impl Kinesis {
     fn stream(&mut self, name: &str, now: Millis) -> Result<&mut Stream, Error> {
         self.advance(name, now);
         self.streams.get_mut(name).ok_or_else(|| Error::no_stream(name, ACCOUNT_ID))
+    }
+
+    /// Brings all streams up to `now`.
+    pub(crate) fn settle(&mut self, now: Millis) {
+        self.streams.retain(|_, stream| stream.advance(now));
     }
 
     fn advance(&mut self, name: &str, now: Millis) {

@@ -39,7 +39,8 @@
 //! the Java SDK sends to Kinesis.
 //!
 //! **Faults** are set by rules, at any time: [`LocalAws::faults`]. What DynamoDB does late, eventually consistent reads
-//! and new indexes, is set by [`Builder::dynamodb_reads_lag`] and [`Builder::indexes_take`].
+//! and new indexes, is set by [`Builder::dynamodb_reads_lag`], [`Builder::indexes_take`] and [`Builder::indexes_lag`].
+//! Clocks that differ are set by [`LocalAws::set_clock_ahead`], slow networks by [`Link`].
 //!
 //! **Limits** on throughput and calls are lifted unless asked for: [`Builder::enforce_limits`]. Memory is bounded always:
 //! [`Builder::max_retained_bytes`].
@@ -56,7 +57,7 @@
 //! # What is not here
 //! Resource policies, channels, account settings, warm throughput, and on-demand streams that scale by themselves. Of
 //! encryption there are only the flags. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes
-//! with the process; signatures are not checked.
+//! with the process; of signatures only the time is checked.
 //!
 //! # Where is the code
 //! | File | What |
@@ -64,12 +65,13 @@
 //! | `local.rs` | [`LocalAws`] and its builder |
 //! | `services.rs` | the services behind one door: request in, answer out, faults in between |
 //! | `wire.rs` | the formats of requests and answers: JSON and CBOR |
-//! | `connector.rs` | the door as an HTTP client of the SDK |
+//! | `connector.rs`, `link.rs` | the door as an HTTP client of the SDK; links of limited bandwidth |
 //! | `subscription.rs`, `event_stream.rs` | subscriptions as event streams; frames |
 //! | `serve.rs` and below, `main.rs` | the door on loopback ports, TLS; the binary |
 //! | `access.rs`, `faults.rs` and below | denied actions; injected faults |
 //! | `refusal.rs` | refusals as they go over the wire |
-//! | `clock.rs`, `timestamp.rs` | the virtual clock; times on the wire |
+//! | `clock.rs`, `timestamp.rs` | the virtual clocks of the process and of the services; times on the wire |
+//! | `signature.rs` | the age of signatures |
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
 //! | `kinesis/limits.rs`, `meter.rs` | limits of the account and of shards |
@@ -90,16 +92,19 @@ mod faults;
 #[doc(hidden)]
 pub mod fuzz;
 mod kinesis;
+mod link;
 mod local;
 mod refusal;
 mod serve;
 mod services;
+mod signature;
 mod subscription;
 mod timestamp;
 mod wire;
 
 pub use self::cloudwatch::Metric;
 pub use self::faults::{Fault, FaultRule, Faults};
+pub use self::link::Link;
 pub use self::local::{Builder, LocalAws};
 pub use self::serve::{ServeError, ServeOptions, Server};
 

@@ -13,6 +13,7 @@ use aws_types::region::Region;
 use crate::clock::Clock;
 use crate::cloudwatch::Metric;
 use crate::faults::Faults;
+use crate::link::Link;
 use crate::serve::{ServeError, ServeOptions, Server};
 use crate::services::{Services, Settings};
 use crate::{REGION, connector};
@@ -40,14 +41,19 @@ impl LocalAws {
     /// The configuration for clients of both services: in process, with credentials and a region that need no
     /// environment. Sleeps, timeouts and retries of the clients follow tokio's clock, paused or not.
     pub fn sdk_config(&self) -> SdkConfig {
+        self.sdk_config_over(&Link::unlimited())
+    }
+
+    /// The same for clients behind a link of limited bandwidth, which all of them share.
+    pub fn sdk_config_over(&self, link: &Link) -> SdkConfig {
         let credentials = Credentials::new("local", "local", None, None, "kinesis-local");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static(REGION))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .sleep_impl(TokioSleep::new())
-            .time_source(self.services.clock())
-            .http_client(connector::http_client(Arc::clone(&self.services)))
+            .time_source(self.services.clock.process())
+            .http_client(connector::http_client(Arc::clone(&self.services), link.clone()))
             .build()
     }
 
@@ -67,6 +73,21 @@ impl LocalAws {
     /// Faults that calls run into, to be set, counted and removed at any time.
     pub fn faults(&self) -> &Faults {
         &self.services.faults
+    }
+
+    /// Sets the services' clock ahead of the process' by this, from now on: as when the machine's clock is slow. It is
+    /// shown by the timestamps of records, the header `Date` of answers and all else, and decides which times are in
+    /// the future and which signatures have expired: those that are more than five minutes off, either way. Clients of
+    /// the SDK learn from the `Date` of an answer, and sign later calls by it.
+    pub fn set_clock_ahead(&self, by: Duration) {
+        self.services.set_skew_millis(millis(by));
+    }
+
+    /// Sets the services' clock behind the process' by this, from now on. See [`set_clock_ahead`](Self::set_clock_ahead).
+    /// Timestamps and sequence numbers within a shard never go back; what is under way, as a stream that is CREATING, ends
+    /// by the services' clock.
+    pub fn set_clock_behind(&self, by: Duration) {
+        self.services.set_skew_millis(-millis(by));
     }
 
     /// The metrics that clients put to CloudWatch, the eldest first. The newest 100,000 are kept.
@@ -89,6 +110,10 @@ impl LocalAws {
     pub fn allow(&self, action: &str) {
         self.services.access.allow(action);
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Settings of a [`LocalAws`].
@@ -155,6 +180,13 @@ impl Builder {
     /// ACTIVE at once.
     pub fn indexes_take(mut self, delay: Duration) -> Self {
         self.settings.lags.indexes = delay;
+        self
+    }
+
+    /// How long a global secondary index that UpdateTable adds cannot be read although DescribeTable calls it ACTIVE:
+    /// Query and Scan answer that the table does not have the specified index. Default zero.
+    pub fn indexes_lag(mut self, lag: Duration) -> Self {
+        self.settings.lags.active_indexes = lag;
         self
     }
 

@@ -9,6 +9,8 @@ use crate::kinesis;
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    /// Whether this is not from the service but from something in between: the body is no JSON.
+    pub(crate) is_bare: bool,
 }
 
 impl Refusal {
@@ -21,12 +23,17 @@ impl Refusal {
             message: &'a str,
         }
         let body = serde_json::to_vec(&Wire { error_type, message }).expect("two strings always serialize");
-        Self { status, body }
+        Self::json(status, body)
+    }
+
+    /// With a body that is written already.
+    pub(crate) fn json(status: u16, body: Vec<u8>) -> Self {
+        Self { status, body, is_bare: false }
     }
 }
 
 impl From<kinesis::Error> for Refusal {
     fn from(error: kinesis::Error) -> Self {
-        Self { status: 400, body: error.to_json() }
+        Self::json(400, error.to_json())
     }
 }

@@ -1,7 +1,8 @@
 //! The services on loopback ports, for other processes and other languages.
 //!
 //! HTTP/1.1 and HTTP/2, told apart by the first bytes, in clear text or over TLS, where ALPN settles it. Any port answers
-//! for all services; there are three because tools want one endpoint each. Signatures are not checked.
+//! for all services; there are three because tools want one endpoint each. Of signatures
+//! only the time is checked.
 //!
 //! `serve/connection.rs` accepts and answers; `serve/tls.rs` makes the certificate.
 

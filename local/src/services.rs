@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use http::HeaderValue;
 use tracing::debug;
 
 use crate::access::Access;
-use crate::clock::Clock;
+use crate::clock::{Clock, ServiceClock};
 use crate::cloudwatch::CloudWatch;
 use crate::dynamodb::{DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
 use crate::faults::{End, Faults, RefusalKind};
 use crate::kinesis::{Call, Delays, Error, Kinesis, Limits, RecordFaults, Reply, Step};
 use crate::refusal::Refusal;
+use crate::signature;
 use crate::subscription::{self, Framing};
 use crate::timestamp::Millis;
 use crate::wire::Format;
@@ -69,6 +71,8 @@ pub(crate) struct Request<'a> {
     pub(crate) target: &'a str,
     pub(crate) content_type: &'a str,
     pub(crate) content_encoding: &'a str,
+    /// The header `X-Amz-Date`: when the request was signed, or nothing.
+    pub(crate) signed_at: &'a str,
     pub(crate) body: &'a [u8],
 }
 
@@ -98,11 +102,19 @@ impl<'a> Request<'a> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) content_type: &'static str,
-    pub(crate) request_id: String,
-    /// Whether this is RPC v2, which says so in a header.
-    pub(crate) is_rpc: bool,
+    headers: Vec<(&'static str, HeaderValue)>,
     pub(crate) body: Body,
+}
+
+impl Answer {
+    /// As a response, with the body in the form of the transport.
+    pub(crate) fn into_response<B>(self, body: impl FnOnce(Body) -> B) -> http::Response<B> {
+        let mut response = http::Response::builder().status(self.status);
+        for (name, value) in self.headers {
+            response = response.header(name, value);
+        }
+        response.body(body(self.body)).expect("the statuses are valid, by FaultRule, and so are the header names")
+    }
 }
 
 /// The body of an answer.
@@ -146,7 +158,7 @@ pub(crate) struct Settings {
 /// The state of the services.
 #[derive(Debug)]
 pub(crate) struct Services {
-    clock: Clock,
+    pub(crate) clock: ServiceClock,
     // Protects all streams for the length of one step of the core; bodies are read and written outside.
     kinesis: Mutex<Kinesis>,
     dynamodb: DynamoDb,
@@ -159,10 +171,11 @@ pub(crate) struct Services {
 impl Services {
     pub(crate) fn new(clock: Clock, settings: Settings) -> Self {
         let Settings { delays, limits, lags, denied } = settings;
+        let clock = ServiceClock::start(clock);
         Self {
+            dynamodb: DynamoDb::new(clock.clone(), lags),
             clock,
             kinesis: Mutex::new(Kinesis::new(delays, limits)),
-            dynamodb: DynamoDb::new(clock, lags),
             cloudwatch: CloudWatch::default(),
             access: Access::new(denied),
             faults: Faults::default(),
@@ -170,8 +183,12 @@ impl Services {
         }
     }
 
-    pub(crate) fn clock(&self) -> Clock {
-        self.clock
+    /// Sets how far the services' clock is ahead of the process'. What is done by then stays done.
+    pub(crate) fn set_skew_millis(&self, millis: i64) {
+        self.run(|kinesis, now| {
+            kinesis.settle(now);
+            self.clock.set_skew_millis(millis);
+        });
     }
 
     /// Performs the operation that the request names, and what the faults make of it.
@@ -191,7 +208,7 @@ impl Services {
         if request.body.len() > MAX_BODY_BYTES {
             return Ok(self.refuse((service, format), too_large()));
         }
-        let verdict = self.faults.decide(service, operation);
+        let verdict = self.faults.decide(service, operation, request.body.len());
         let refusal = |kind: &RefusalKind| kind.refusal(service, operation, request.body);
         pause(verdict.delay_before).await;
         let mut result = match &verdict.before {
@@ -206,12 +223,11 @@ impl Services {
             Some(End::Drop) => return Err(Dropped),
         }
         let mut answer = match result {
-            Ok(Reply::Body(body)) => self.reply((service, format), Body::Full(body)),
+            Ok(Reply::Body(body)) => self.reply((service, format), service.content_type(format), Body::Full(body)),
             Ok(Reply::Events(subscription)) => {
                 let framing = Framing { format, cut_after: verdict.cut_events_after };
                 let events = subscription::events(Arc::clone(self), *subscription, framing);
-                let answer = self.reply((service, format), Body::Events(events));
-                Answer { content_type: event_stream::CONTENT_TYPE, ..answer }
+                self.reply((service, format), event_stream::CONTENT_TYPE, Body::Events(events))
             }
             Err(refusal) => {
                 debug!(operation, body = %String::from_utf8_lossy(&refusal.body), "request refused");
@@ -230,15 +246,27 @@ impl Services {
         self.refuse((service, request.format(service)), too_large())
     }
 
-    fn reply(&self, (service, format): (Service, Format), body: Body) -> Answer {
+    fn reply(&self, (service, format): (Service, Format), content_type: &'static str, body: Body) -> Answer {
         // Unique is all a request id must be; counting keeps runs alike.
         let request_id = format!("{:032x}", self.requests.fetch_add(1, Ordering::Relaxed));
-        let is_rpc = service == Service::CloudWatch && format == Format::Cbor;
-        Answer { status: 200, content_type: service.content_type(format), request_id, is_rpc, body }
+        let mut headers = vec![
+            ("content-type", HeaderValue::from_static(content_type)),
+            ("x-amzn-requestid", text(request_id)),
+            ("date", text(self.clock.now().as_http_date())),
+        ];
+        if service == Service::CloudWatch && format == Format::Cbor {
+            headers.push(("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor")));
+        }
+        Answer { status: 200, headers, body }
     }
 
-    fn refuse(&self, kind: (Service, Format), refusal: Refusal) -> Answer {
-        let answer = self.reply(kind, Body::Full(kind.1.transcode(refusal.body)));
+    fn refuse(&self, (service, format): (Service, Format), refusal: Refusal) -> Answer {
+        if refusal.is_bare {
+            let headers = vec![("date", text(self.clock.now().as_http_date()))];
+            return Answer { status: refusal.status, headers, body: Body::Full(refusal.body) };
+        }
+        let body = Body::Full(format.transcode(refusal.body));
+        let answer = self.reply((service, format), service.content_type(format), body);
         Answer { status: refusal.status, ..answer }
     }
 
@@ -249,6 +277,7 @@ impl Services {
         record_faults: Option<RecordFaults>,
     ) -> Result<Reply, Refusal> {
         let (format, body) = (request.format(service), request.body);
+        signature::require_current(service, request.signed_at, self.clock.now())?;
         if let Some(message) = self.access.refusal(service, operation, format, body) {
             return Err(Error::access_denied(message).into());
         }
@@ -256,11 +285,15 @@ impl Services {
             Service::Kinesis => Ok(Call { operation, format, body, record_faults }.perform(self)?),
             Service::DynamoDb => self.dynamodb.perform(operation, body, self.clock.now()).map(Reply::Body),
             Service::CloudWatch => {
-                let now = aws_smithy_async::time::TimeSource::now(&self.clock);
+                let now = self.clock.now().into();
                 self.cloudwatch.perform(operation, request, format, now).map(Reply::Body)
             }
         }
     }
+}
+
+fn text(value: String) -> HeaderValue {
+    HeaderValue::try_from(value).expect("digits and dates are ASCII")
 }
 
 fn too_large() -> Refusal {
@@ -277,7 +310,7 @@ async fn pause(delay: Duration) {
 impl Step for &Services {
     fn run<A>(self, step: impl FnOnce(&mut Kinesis, Millis) -> A) -> A {
         let mut kinesis = self.kinesis.lock().expect("no step of the core panics");
-        // Read under the lock, so that time never goes back from one step to the next.
+        // Read under the lock, so that time goes back from one step to the next only when the skew is changed.
         step(&mut kinesis, self.clock.now())
     }
 }

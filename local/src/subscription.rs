@@ -75,7 +75,7 @@ impl Reader {
                 Ok(Next::Idle { until }) => {
                     tokio::select! {
                         () = changed => {}
-                        () = tokio::time::sleep_until(self.services.clock().instant(until)) => {}
+                        () = tokio::time::sleep_until(self.services.clock.instant(until)) => {}
                     }
                 }
                 Ok(Next::Ended) => return None,

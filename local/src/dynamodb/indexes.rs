@@ -1,21 +1,27 @@
-//! Indexes that take time to build: CREATING in descriptions, not to be read, until then.
+//! Indexes that take time to build: CREATING in descriptions, and not to be read until then, or even longer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Lags;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
-/// The indexes that are being built.
+/// The indexes that are being built, or are built but cannot be read yet.
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    takes: Duration,
-    // Protects a map for the length of one lookup or change. Table and index to the time when the index is built.
-    building: Mutex<BTreeMap<(String, String), Millis>>,
+    lags: Lags,
+    // Protects a map for the length of one lookup or change. By table and index.
+    young: Mutex<BTreeMap<(String, String), Young>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Young {
+    built_at: Millis,
+    readable_at: Millis,
 }
 
 #[derive(Deserialize, Default)]
@@ -39,38 +45,43 @@ struct Create {
 }
 
 impl Indexes {
-    pub(super) fn new(takes: Duration) -> Self {
-        Self { takes, building: Mutex::default() }
+    pub(super) fn new(lags: Lags) -> Self {
+        Self { lags, young: Mutex::default() }
     }
 
     /// Whether indexes take time at all.
     pub(super) fn take_time(&self) -> bool {
-        !self.takes.is_zero()
+        !(self.lags.indexes.is_zero() && self.lags.active_indexes.is_zero())
     }
 
-    /// Passes unless the request reads an index that is being built.
-    pub(super) fn require_built(&self, body: &[u8], now: Millis) -> Result<(), Refusal> {
+    /// Passes unless the request reads an index that cannot be read yet.
+    pub(super) fn require_readable(&self, body: &[u8], now: Millis) -> Result<(), Refusal> {
         let request: Request = serde_json::from_slice(body).unwrap_or_default();
-        let message = format!("Cannot read from backfilling global secondary index: {}", request.index_name);
-        match self.lock(now).get(&(request.table_name, request.index_name)) {
-            Some(_) => Err(Refusal::new(400, "com.amazon.coral.validate#ValidationException", &message)),
-            None => Ok(()),
-        }
+        let index = request.index_name.clone();
+        let Some(young) = self.lock(now).get(&(request.table_name, request.index_name)).copied() else { return Ok(()) };
+        let message = if young.built_at > now {
+            format!("Cannot read from backfilling global secondary index: {index}")
+        } else {
+            format!("The table does not have the specified index: {index}")
+        };
+        Err(Refusal::new(400, "com.amazon.coral.validate#ValidationException", &message))
     }
 
     /// An UpdateTable succeeded; the indexes that it adds begin to be built.
     pub(super) fn begin(&self, body: &[u8], now: Millis) {
         let request: Request = serde_json::from_slice(body).unwrap_or_default();
-        let mut building = self.lock(now);
+        let built_at = now.plus(self.lags.indexes);
+        let young = Young { built_at, readable_at: built_at.plus(self.lags.active_indexes) };
+        let mut indexes = self.lock(now);
         for create in request.global_secondary_index_updates.into_iter().filter_map(|update| update.create) {
-            building.insert((request.table_name.clone(), create.index_name), now.plus(self.takes));
+            indexes.insert((request.table_name.clone(), create.index_name), young);
         }
     }
 
     /// Shows in a description of a table what is being built.
     pub(super) fn show(&self, answer: Vec<u8>, now: Millis) -> Vec<u8> {
-        let building = self.lock(now);
-        if building.is_empty() {
+        let young = self.lock(now);
+        if young.is_empty() {
             return answer;
         }
         let Ok(mut described) = serde_json::from_slice::<Value>(&answer) else { return answer };
@@ -80,7 +91,7 @@ impl Indexes {
         let mut is_building = false;
         for index in table["GlobalSecondaryIndexes"].as_array_mut().into_iter().flatten() {
             let index_name = index["IndexName"].as_str().unwrap_or_default().to_owned();
-            if building.contains_key(&(name.clone(), index_name)) {
+            if young.get(&(name.clone(), index_name)).is_some_and(|young| young.built_at > now) {
                 index["IndexStatus"] = "CREATING".into();
                 index["Backfilling"] = true.into();
                 is_building = true;
@@ -97,10 +108,10 @@ impl Indexes {
         self.lock(now).retain(|(name, _), _| name != table);
     }
 
-    fn lock(&self, now: Millis) -> MutexGuard<'_, BTreeMap<(String, String), Millis>> {
+    fn lock(&self, now: Millis) -> MutexGuard<'_, BTreeMap<(String, String), Young>> {
         // A map is whole even when a thread panicked between two of its changes.
-        let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        building.retain(|_, until| *until > now);
-        building
+        let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
+        young.retain(|_, index| index.readable_at > now);
+        young
     }
 }

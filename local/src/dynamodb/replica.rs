@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::items;
-use crate::clock::Clock;
+use crate::clock::ServiceClock;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
@@ -49,7 +49,7 @@ struct TableConsistency {
 }
 
 impl Replica {
-    pub(super) fn new(lag: Duration, clock: Clock) -> Self {
+    pub(super) fn new(lag: Duration, clock: ServiceClock) -> Self {
         let database = Database::memory_with_clock(Arc::new(clock)).expect("SQLite opens a database in memory");
         Self { lag, database, waiting: Mutex::default() }
     }

@@ -12,6 +12,7 @@ use crate::services::Service;
 pub(super) struct Selection {
     pub(super) service: Option<Service>,
     pub(super) operation: Option<String>,
+    pub(super) larger_than: Option<usize>,
     pub(super) call: Option<u64>,
     pub(super) every: Option<u64>,
     pub(super) times: Option<u64>,
@@ -29,6 +30,7 @@ pub(super) enum Kind {
     ExpireCredentials,
     Conflict,
     Refuse { status: u16, code: String, message: String },
+    AnswerBare { status: u16, body: String },
     Drop,
     Truncate,
     FailRecords { every: usize },
@@ -114,9 +116,9 @@ impl Plan {
     }
 
     /// Counts the call in all rules that are about it, and collects what they do to it.
-    pub(super) fn decide(&mut self, service: Service, operation: &str) -> Verdict {
+    pub(super) fn decide(&mut self, service: Service, operation: &str, body_bytes: usize) -> Verdict {
         let mut verdict = Verdict::default();
-        for rule in self.rules.iter_mut().filter(|rule| rule.selection.is_about(service, operation)) {
+        for rule in self.rules.iter_mut().filter(|rule| rule.selection.is_about(service, operation, body_bytes)) {
             rule.seen += 1;
             if rule.selects(&mut self.random) && verdict.take(rule, operation) {
                 rule.struck += 1;
@@ -127,9 +129,10 @@ impl Plan {
 }
 
 impl Selection {
-    fn is_about(&self, service: Service, operation: &str) -> bool {
+    fn is_about(&self, service: Service, operation: &str, body_bytes: usize) -> bool {
         self.service.is_none_or(|wanted| wanted == service)
             && self.operation.as_deref().is_none_or(|wanted| wanted == operation)
+            && self.larger_than.is_none_or(|bytes| body_bytes > bytes)
     }
 }
 
@@ -193,15 +196,15 @@ mod tests {
 
     /// Which of the next calls a rule strikes, counted from 1.
     fn struck(plan: &mut Plan, calls: u64) -> Vec<u64> {
-        (1..=calls).filter(|_| plan.decide(Service::Kinesis, PUT).before.is_some()).collect()
+        (1..=calls).filter(|_| plan.decide(Service::Kinesis, PUT, 1).before.is_some()).collect()
     }
 
     #[test]
     fn a_rule_strikes_the_calls_that_it_selects() {
         let mut plan = Plan::default();
         let id = plan.add(Selection { call: Some(3), ..on_put() }, Kind::Throttle);
-        assert!(plan.decide(Service::Kinesis, "PutRecord").before.is_none());
-        assert!(plan.decide(Service::DynamoDb, PUT).before.is_none());
+        assert!(plan.decide(Service::Kinesis, "PutRecord", 1).before.is_none());
+        assert!(plan.decide(Service::DynamoDb, PUT, 1).before.is_none());
         assert_eq!(struck(&mut plan, 10), [3]);
         assert_eq!(plan.count(id), 1);
 
@@ -211,6 +214,16 @@ mod tests {
 
         plan.clear();
         assert!(struck(&mut plan, 10).is_empty());
+    }
+
+    #[test]
+    fn a_rule_about_large_bodies_neither_strikes_nor_counts_others() {
+        let mut plan = Plan::default();
+        plan.add(Selection { larger_than: Some(100), call: Some(2), ..on_put() }, Kind::Fail);
+
+        let is_struck = [101, 100, 5, 101, 101].map(|bytes| plan.decide(Service::Kinesis, PUT, bytes).before.is_some());
+
+        assert_eq!(is_struck, [false, false, false, true, false]);
     }
 
     #[test]
@@ -238,7 +251,7 @@ mod tests {
         let first = plan.add(Selection { after_effect: true, ..on_put() }, Kind::Drop);
         let other = plan.add(on_put(), Kind::Fail);
 
-        let verdict = plan.decide(Service::Kinesis, PUT);
+        let verdict = plan.decide(Service::Kinesis, PUT, 1);
 
         assert_eq!((verdict.delay_before, verdict.delay_after), (2 * second, Duration::ZERO));
         assert!(verdict.before.is_none() && matches!(verdict.after, Some(End::Drop)));
@@ -251,7 +264,7 @@ mod tests {
         let id = plan.add(Selection::default(), Kind::FailRecords { every: 2 });
         plan.add(Selection::default(), Kind::CutEvents { after: 1 });
 
-        let verdict = plan.decide(Service::Kinesis, "ListShards");
+        let verdict = plan.decide(Service::Kinesis, "ListShards", 1);
 
         assert!(verdict.records.is_none() && verdict.cut_events_after.is_none());
         assert_eq!(plan.count(id), 0);

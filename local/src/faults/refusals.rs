@@ -30,6 +30,9 @@ pub(super) fn refusal(kind: &Kind, service: Service, operation: &str, body: &[u8
         }
         (Kind::Conflict, _) => conflict(operation, body),
         (Kind::Refuse { status, code, message }, _) => Refusal::new(*status, code, message),
+        (Kind::AnswerBare { status, body }, _) => {
+            Refusal { status: *status, body: body.clone().into_bytes(), is_bare: true }
+        }
         // What is left is Fail; the others are no refusals.
         (_, Service::DynamoDb) => {
             Refusal::new(500, "com.amazonaws.dynamodb.v20120810#InternalServerError", "Internal server error")
@@ -80,5 +83,5 @@ fn conflict(operation: &str, body: &[u8]) -> Refusal {
         "Message": message,
         "CancellationReasons": reasons,
     });
-    Refusal { status: 400, body: body.to_string().into_bytes() }
+    Refusal::json(400, body.to_string().into_bytes())
 }

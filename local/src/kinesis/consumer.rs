@@ -97,7 +97,8 @@ impl Consumer {
             )));
         }
         match self.subscribed.get(&shard) {
-            Some(subscribed) if now.since(subscribed.since) < TAKEOVER => {
+            // After a clock that was set back, one is not protected for longer.
+            Some(subscribed) if subscribed.since <= now && now.since(subscribed.since) < TAKEOVER => {
                 Err(Error::resource_in_use(format!("Another active subscription exists for this consumer: {}", {
                     self.arn(stream)
                 })))

@@ -31,6 +31,10 @@ pub(super) struct Meter {
 impl Meter {
     /// Begins the window of `now`, if the last one is over.
     fn roll(&mut self, limit: u64, now: Millis) {
+        // A clock that was set back begins anew.
+        if now < self.window {
+            *self = Self { window: now, used: 0 };
+        }
         let seconds = now.since(self.window).as_secs();
         if seconds > 0 {
             self.used = self.used.saturating_sub(seconds.saturating_mul(limit));

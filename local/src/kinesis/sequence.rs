@@ -1,8 +1,11 @@
 //! Sequence numbers: 56 decimal digits that start with 49, like the service's.
 //!
 //! (A) Within a shard they strictly grow; (B) every number of a child shard is above every number of its parents;
-//! (C) no two records of a stream share one; (D) consecutive records never have consecutive numbers.
+//! (C) no two records of an account share one; (D) consecutive records never have consecutive numbers.
 //! The layout is ours: the service documents none, and clients must only compare.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Serialize, Serializer};
 
@@ -16,15 +19,22 @@ const LENGTH: usize = PREFIX.len() + 3 * FIELD;
 /// Distance of two records in the last field: see (D).
 const STEP: u64 = 1 << 4;
 
-/// What sets the shard apart: unique and growing within a stream, derived from the time of its creation.
+/// What sets the shard apart: unique and growing within the account, derived from the time of its creation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Era(u64);
 
-impl Era {
+/// Gives out eras. Clones never give out the same, so that no stream takes the numbers of another for its own, even of one
+/// that had its name a moment ago.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Eras(Arc<AtomicU64>);
+
+impl Eras {
     /// The era of a shard that opens `now`, after all the shards before it.
-    pub(super) fn after(self, now: Millis) -> Era {
+    pub(super) fn next(&self, now: Millis) -> Era {
         // Room for 100,000 shards in a millisecond, and 18 digits until the year 2286.
-        Era(now.0.saturating_mul(100_000).max(self.0 + 1))
+        let after = |last: u64| now.0.saturating_mul(100_000).max(last + 1);
+        let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(after(last)));
+        Era(after(last.unwrap_or_else(|last| last)))
     }
 }
 
@@ -121,7 +131,7 @@ mod tests {
 
     #[test]
     fn has_56_digits_and_survives_its_text() {
-        let number = SequenceNumber::first(Era::default().after(NOW), NOW).next(NOW);
+        let number = SequenceNumber::first(Eras::default().next(NOW), NOW).next(NOW);
 
         let text = number.to_string();
 
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn grows_with_every_record_even_when_the_clock_goes_back() {
-        let mut last = SequenceNumber::first(Era::default().after(NOW), NOW);
+        let mut last = SequenceNumber::first(Eras::default().next(NOW), NOW);
         for step in [0, 5, 0, 17] {
             let next = last.next(Millis(NOW.0 - step));
             assert!(next.to_string() > last.successor().to_string());
@@ -142,10 +152,10 @@ mod tests {
 
     #[test]
     fn a_child_starts_above_the_end_of_its_parent() {
-        let era = Era::default().after(NOW);
-        let ending = SequenceNumber::first(era, NOW).next(NOW).ending(NOW);
+        let eras = Eras::default();
+        let ending = SequenceNumber::first(eras.next(NOW), NOW).next(NOW).ending(NOW);
 
-        let child = SequenceNumber::first(era.after(NOW), NOW);
+        let child = SequenceNumber::first(eras.clone().next(NOW), NOW);
 
         assert!(child > ending);
         assert!(child.to_string() > ending.to_string());

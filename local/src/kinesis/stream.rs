@@ -14,7 +14,7 @@ use super::hash_key::{HashKey, HashKeyRange};
 use super::limits::Retained;
 use super::reshard::Reshard;
 use super::response;
-use super::sequence::Era;
+use super::sequence::Eras;
 use super::shard::{Opening, Shard, ShardId};
 use super::tags::Tags;
 use crate::timestamp::Millis;
@@ -89,7 +89,7 @@ pub(crate) struct Stream {
     /// Closed shards in the order of closing, until retention forgets them.
     closed: VecDeque<(Millis, ShardId)>,
     next_shard: u32,
-    last_era: Era,
+    eras: Eras,
     retained: Retained,
 }
 
@@ -102,13 +102,14 @@ pub(super) struct Creation {
     pub(super) shards: u32,
     pub(super) tags: Tags,
     pub(super) distribution: Distribution,
+    pub(super) eras: Eras,
     pub(super) retained: Retained,
 }
 
 impl Stream {
     /// A stream that becomes ACTIVE at `until`.
     pub(super) fn create(creation: Creation, now: Millis, until: Millis) -> Self {
-        let Creation { name, incarnation, mode, shards, tags, distribution, retained } = creation;
+        let Creation { name, incarnation, mode, shards, tags, distribution, eras, retained } = creation;
         Self {
             name,
             incarnation,
@@ -127,7 +128,7 @@ impl Stream {
             open: Vec::new(),
             closed: VecDeque::new(),
             next_shard: 0,
-            last_era: Era::default(),
+            eras,
             retained,
         }
     }
@@ -286,9 +287,8 @@ impl Stream {
     pub(super) fn open_shard(&mut self, range: HashKeyRange, parents: Vec<ShardId>, now: Millis) -> ShardId {
         let id = ShardId(self.next_shard);
         self.next_shard += 1;
-        self.last_era = self.last_era.after(now);
         let opening = Opening { id, range, parents, retained: self.retained.clone() };
-        self.shards.insert(id, Shard::open(opening, self.last_era, now));
+        self.shards.insert(id, Shard::open(opening, self.eras.next(now), now));
         let at = self.open.partition_point(|(start, _)| *start < range.start);
         self.open.insert(at, (range.start, id));
         id

@@ -135,6 +135,7 @@ async fn respond(
         target: header("x-amz-target"),
         content_type: header("content-type"),
         content_encoding: header("content-encoding"),
+        signed_at: header("x-amz-date"),
         body: body.as_deref().unwrap_or_default(),
     };
     let answer = match &body {
@@ -167,17 +168,8 @@ async fn read(body: Incoming) -> Result<Bytes, BodyError> {
 }
 
 fn response(answer: Answer) -> Response<ResponseBody> {
-    let mut response = Response::builder();
-    if answer.is_rpc {
-        response = response.header("smithy-protocol", "rpc-v2-cbor");
-    }
-    response
-        .status(answer.status)
-        .header(http::header::CONTENT_TYPE, answer.content_type)
-        .header("x-amzn-requestid", answer.request_id)
-        .body(match answer.body {
-            Body::Full(bytes) => Either::Left(Full::from(bytes)),
-            Body::Events(events) => Either::Right(StreamBody::new(events)),
-        })
-        .expect("header names and values are valid, and so are the statuses, by FaultRule::refuse")
+    answer.into_response(|body| match body {
+        Body::Full(bytes) => Either::Left(Full::from(bytes)),
+        Body::Events(events) => Either::Right(StreamBody::new(events)),
+    })
 }

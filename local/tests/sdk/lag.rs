@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 use kinesis_local::{Builder, LocalAws};
 use tokio::time::sleep;
 
-use super::code;
+use super::{code, message};
 
 const LAG: Duration = Duration::from_secs(2);
 
@@ -124,5 +124,31 @@ async fn an_index_cannot_be_read_until_it_is_built() {
 
     sleep(Duration::from_secs(60)).await;
     assert_eq!(described().await, (TableStatus::Active, IndexStatus::Active, None));
+    assert_eq!(query().await.unwrap().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_active_index_cannot_be_queried_for_a_while() {
+    let minute = Duration::from_secs(60);
+    let dynamodb = leases(LocalAws::builder().indexes_take(minute).indexes_lag(minute)).await;
+    put(&dynamodb, "s0", "w1").await;
+    add_index(&dynamodb).await;
+    let status = async || {
+        let table = dynamodb.describe_table().table_name("leases").send().await.unwrap().table.unwrap();
+        table.global_secondary_indexes()[0].index_status().unwrap().clone()
+    };
+    let query = || {
+        let query = dynamodb.query().table_name("leases").index_name("by-owner");
+        let query = query.key_condition_expression("#o = :o").expression_attribute_names("#o", "owner");
+        query.expression_attribute_values(":o", text("w1")).send()
+    };
+
+    sleep(minute).await;
+    assert_eq!(status().await, IndexStatus::Active);
+    let refused = query().await;
+    assert_eq!(message(refused), "The table does not have the specified index: by-owner");
+    assert_eq!(code(query().await), "ValidationException");
+
+    sleep(minute).await;
     assert_eq!(query().await.unwrap().count(), 1);
 }

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod access;
+mod clock;
 mod consumers;
 mod dynamodb;
 mod fan_out;
 mod faults;
 mod lag;
 mod limits;
+mod link;
 mod metrics;
 mod records;
 mod resharding;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::client::Waiters;
-use aws_sdk_kinesis::types::{ScalingType, StreamMode, StreamModeDetails, StreamStatus};
+use aws_sdk_kinesis::types::{ScalingType, ShardIteratorType, StreamMode, StreamModeDetails, StreamStatus};
 use kinesis_local::LocalAws;
 use tokio::time::Instant;
 
-use super::{code, kinesis, message, shard};
+use super::{code, data, get, iterator, kinesis, message, put, shard};
 
 async fn empty() -> Client {
     Client::new(&LocalAws::start().await.sdk_config())
@@ -73,6 +73,29 @@ async fn a_name_is_taken_until_the_stream_is_deleted() {
     kinesis.delete_stream().stream_name("s").send().await.unwrap();
     assert_eq!(code(kinesis.delete_stream().stream_name("s").send().await), "ResourceNotFoundException");
     create().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_created_anew_shares_nothing_with_the_one_before() {
+    let kinesis = kinesis(1).await;
+    let stream = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
+    let consumer = kinesis.register_stream_consumer().stream_arn(stream).consumer_name("app").send().await.unwrap();
+    let number = put(&kinesis, "k", "x").await.sequence_number;
+    let old = iterator(&kinesis, &shard(0), ShardIteratorType::TrimHorizon).await;
+
+    // In the same millisecond, so that only what the streams keep apart by themselves does.
+    kinesis.delete_stream().stream_name("s").enforce_consumer_deletion(true).send().await.unwrap();
+    kinesis.create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+
+    assert_eq!(code(kinesis.get_records().shard_iterator(old).send().await), "ResourceNotFoundException");
+    let from = kinesis.get_shard_iterator().stream_name("s").shard_id(shard(0)).starting_sequence_number(number);
+    let refused = from.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).send().await;
+    assert!(message(refused).ends_with("is invalid because it did not come from this stream."));
+    let arn = consumer.consumer().unwrap().consumer_arn();
+    let described = kinesis.describe_stream_consumer().consumer_arn(arn).send().await;
+    assert_eq!(code(described), "ResourceNotFoundException");
+    let anew = iterator(&kinesis, &shard(0), ShardIteratorType::TrimHorizon).await;
+    assert_eq!(data(&get(&kinesis, &anew).await).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

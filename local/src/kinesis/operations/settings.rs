@@ -121,7 +121,7 @@ impl Kinesis {
         _: request::Nothing,
         now: Millis,
     ) -> Result<response::DescribeLimits, Error> {
-        self.streams.retain(|_, stream| stream.advance(now));
+        self.settle(now);
         let on_demand = self.streams.values().filter(|stream| stream.mode == Mode::OnDemand);
         Ok(response::DescribeLimits {
             shard_limit: MAX_ACCOUNT_SHARDS,

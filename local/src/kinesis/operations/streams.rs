@@ -67,8 +67,9 @@ impl Kinesis {
         }
         self.incarnations += 1;
         let until = now.plus(self.delays.creating);
-        let (incarnation, retained) = (self.incarnations, self.retained.clone());
-        let creation = Creation { name: name.to_owned(), incarnation, mode, shards, tags, distribution, retained };
+        let (incarnation, eras, retained) = (self.incarnations, self.eras.clone(), self.retained.clone());
+        let creation =
+            Creation { name: name.to_owned(), incarnation, mode, shards, tags, distribution, eras, retained };
         let mut stream = Stream::create(creation, now, until);
         if let Some(kib) = request.max_record_size_in_kib {
             stream.max_record_kib = u32::try_from(kib).unwrap_or(stream.max_record_kib);
@@ -163,7 +164,7 @@ impl Kinesis {
         check.range(request.limit, "limit", 1, 10_000);
         check.stream_name(request.exclusive_start_stream_name.as_deref());
         check.finish()?;
-        self.streams.retain(|_, stream| stream.advance(now));
+        self.settle(now);
 
         let after = match (&request.next_token, &request.exclusive_start_stream_name) {
             (Some(token), _) => iterator::decode_streams_token(token, now)?,

@@ -89,6 +89,7 @@ impl Kinesis {
         if subscription.has_ended || now >= subscription.ends_at {
             return Ok(Next::Ended);
         }
+        subscription.keep_up_with(now);
         let is_limited = self.limits.are_enforced;
         let stream = self.stream(&subscription.stream, now)?;
         stream.require_data()?;
@@ -98,6 +99,13 @@ impl Kinesis {
 }
 
 impl Subscription {
+    /// A clock that was set back neither silences the subscription nor makes it last longer.
+    fn keep_up_with(&mut self, now: Millis) {
+        self.told_at = self.told_at.map(|told| told.min(now));
+        self.ends_at = self.ends_at.min(now.plus(SESSION));
+        self.paced_until = self.paced_until.min(now.plus(HEARTBEAT));
+    }
+
     fn step(&mut self, stream: &mut Stream, is_limited: bool, now: Millis) -> Next {
         let next_change = stream.next_change();
         let Some(shard) = stream.trimmed_shard(self.shard, now) else {
