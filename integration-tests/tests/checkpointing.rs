@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use integration_tests::{APPLICATION, EventLog, Running, TestStream, eventually, id_of};
+use aws_sdk_kinesis::primitives::Blob;
+use integration_tests::{APPLICATION, EventLog, Running, STREAM, TestStream, eventually, id_of};
 use kcl::{
-    BoxError, Checkpoint, CheckpointError, Checkpointer, ErrorPolicy, Event, FleetStatus, RecordBatch, RecordProcessor,
-    ShardContext,
+    BoxError, Checkpoint, CheckpointError, CheckpointEvery, Checkpointer, Deaggregation, ErrorPolicy, Event,
+    FleetStatus, Record, RecordBatch, RecordProcessor, ShardContext,
 };
 use tokio::time::{sleep, timeout};
 
@@ -282,5 +283,42 @@ async fn starts_the_next_processor_at_a_checkpoint_without_an_answer() {
 
         assert!(matches!(shard.checkpoint, Checkpoint::At(_)), "{:?}", shard.checkpoint);
         assert_eq!(given, (10..20).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delivers_an_aggregate_whole_after_a_checkpoint_inside_of_it() {
+    let stream = TestStream::start(1).await;
+    let mut aggregate = kpl::aggregated::Aggregate::new();
+    for id in 0..10 {
+        aggregate.push(kpl::UserRecord::new(format!("key-{id}"), id.to_string()));
+    }
+    let aggregate = aggregate.encode();
+    let put = stream.kinesis.put_record().stream_name(STREAM).partition_key("key-0");
+    put.data(Blob::new(aggregate.clone())).send().await.expect("put succeeds");
+    let bulk = stream.worker("w1").build_for_each(CheckpointEvery::default(), |record| async move {
+        if id_of(&record) < 5 { Ok(()) } else { std::future::pending::<Result<(), BoxError>>().await }
+    });
+    let bulk = bulk.expect("configuration is right").start();
+    sleep(Duration::from_secs(15)).await;
+    bulk.stop().await.expect("worker stops");
+    let Checkpoint::At(inside) = stored(&stream).await else { panic!("a part is processed") };
+    assert_eq!(inside.sub_sequence_number, 4);
+
+    for given in [1, 0] {
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let whole = stream.worker("w1").deaggregation(Deaggregation::Off);
+        let whole = whole.build_for_each(CheckpointEvery::default(), {
+            let records = Arc::clone(&records);
+            move |record: Record| {
+                records.lock().expect("no writer panics").push(record.data);
+                async { Ok::<(), BoxError>(()) }
+            }
+        });
+        let whole = whole.expect("configuration is right").start();
+        sleep(Duration::from_secs(15)).await;
+        whole.stop().await.expect("worker stops");
+
+        assert_eq!(*records.lock().expect("no writer panics"), vec![aggregate.clone(); given]);
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct CheckpointEvery {
     /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch.
     pub records: u32,
-    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: after each batch.
+    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: after each batch;
+    /// `Duration::MAX`: by count alone.
     pub interval: Duration,
 }
 
@@ -29,6 +30,7 @@ pub enum Deaggregation {
     /// Delivers all user records, those of other shards too. For producers that aggregate without regard to shards; those
     /// that do have regard may cause duplicates across a resharding.
     KeepForeign,
-    /// Delivers aggregates as they are stored, one record each.
+    /// Delivers aggregates as they are stored, one record each, which has the position of the aggregate's last user record.
+    /// One of which a checkpoint covers a part only is delivered whole.
     Off,
 }

@@ -56,7 +56,7 @@ fn deaggregate(
     records: &mut Vec<Record>,
 ) -> Option<Finding> {
     let Some(aggregate) = enveloped.and_then(Enveloped::parse) else {
-        records.push(undivided(source));
+        records.push(plain(source));
         return None;
     };
     if range.is_some_and(|range| !aggregate.belongs_in(range)) {
@@ -77,8 +77,18 @@ fn deaggregate(
     reason.map(|reason| Finding::Malformed { sequence_number, records: malformed, reason })
 }
 
-/// The record as it is stored, aggregate or not.
-pub(crate) fn undivided(source: KinesisRecord) -> Record {
+/// The records as they are stored, aggregates too. An aggregate stands where its last user record does, so that a checkpoint
+/// at an earlier one, made when aggregates were taken apart, does not cover it.
+pub(crate) fn undivided(source: Vec<KinesisRecord>) -> Vec<Record> {
+    let enveloped = Enveloped::of_each(source.iter().map(|record| &record.data));
+    let records = source.into_iter().zip(enveloped).map(|(record, enveloped)| {
+        let user_records = enveloped.as_ref().and_then(Enveloped::parse).map_or(0, |aggregate| aggregate.len());
+        Record { sub_sequence_number: user_records.saturating_sub(1) as u64, ..plain(record) }
+    });
+    records.collect()
+}
+
+fn plain(source: KinesisRecord) -> Record {
     Record {
         partition_key: source.partition_key,
         explicit_hash_key: None,
@@ -150,6 +160,16 @@ mod tests {
 
         assert_eq!(records, []);
         assert_eq!(finding, Some(Finding::OtherShard { sequence_number: "100".parse().unwrap(), records: 2 }));
+    }
+
+    #[test]
+    fn places_an_undivided_aggregate_at_its_last_user_record() {
+        let plain = KinesisRecord { data: Bytes::from_static(b"{}"), ..kinesis_record("") };
+
+        let records = undivided(vec![kinesis_record(V1), plain, kinesis_record(N5)]);
+
+        assert_eq!(records.iter().map(|record| record.sub_sequence_number).collect::<Vec<_>>(), [1, 0, 1]);
+        assert_eq!(records[0].data, kinesis_record(V1).data);
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let range = match self.task.context.settings.deaggregation {
             Deaggregation::DropForeign => self.task.lease.hash_key_range.as_ref(),
             Deaggregation::KeepForeign => None,
-            Deaggregation::Off => return self.new_records(source.into_iter().map(undivided).collect()),
+            Deaggregation::Off => return self.new_records(undivided(source)),
         };
         self.new_records(user_records(source, range, |finding| self.report_finding(finding)))
     }
