@@ -89,7 +89,13 @@ pub(crate) struct Settings {
     pub(crate) replay: Option<Window>,
 }
 
+/// Longer settings count as this one, so that no time overflows.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
+///
+/// Durations have no upper bound; more than 365 days count as 365 days. So `Duration::MAX` stands for never, or for as
+/// long as it takes.
 #[derive(Debug, Clone)]
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
@@ -292,7 +298,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once.
+    /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once. A panic in it is logged and goes
+    /// no further.
     pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(handler);
         self

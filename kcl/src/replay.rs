@@ -36,8 +36,6 @@ use crate::{
     worker::{STOP_MARGIN, propagate},
 };
 
-/// In memory nobody waits for a lease to expire, and a process that was suspended is to go on.
-const LEASE_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Looks at a listing that contradicts itself, while a resharding is under way, and the pause between them.
 const LISTINGS: u32 = 30;
 const LISTING_PAUSE: Duration = Duration::from_secs(1);
@@ -78,11 +76,6 @@ impl WorkerBuilder {
     /// # }
     /// ```
     pub fn replay(mut self, window: Range<SystemTime>) -> Self {
-        if self.settings.replay.is_none() {
-            // What the live application is registered as must not be taken over.
-            self.settings.application.push_str("-replay");
-            self.settings.lease_duration = LEASE_DURATION;
-        }
         self.settings.replay = Some(Window { from: window.start, to: window.end });
         self
     }

@@ -6,7 +6,7 @@ use aws_types::SdkConfig;
 
 #[cfg(test)]
 use super::Settings;
-use super::{InitialPosition, Retrieval, Source, StreamConfig, Streams, WorkerBuilder};
+use super::{InitialPosition, LONGEST, Retrieval, Source, StreamConfig, Streams, WorkerBuilder};
 #[cfg(test)]
 use crate::event::Events;
 use crate::{
@@ -26,6 +26,7 @@ impl WorkerBuilder {
     /// A setting is out of its bounds. Nothing is called over the network yet.
     pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
+        self.settle();
         if let Some(window) = self.settings.replay {
             self.everywhere(InitialPosition::AtTimestamp(window.from));
             let (store, catalog) = (Arc::new(MemoryLeaseStore::default()), self.catalog());
@@ -37,6 +38,31 @@ impl WorkerBuilder {
         let aws = lease_table_aws.as_ref().unwrap_or(&aws);
         let store = Arc::new(DynamoDbLeaseStore::new(aws, table, legacy, settings.create_table));
         Ok(Worker::new(settings, events, catalog, store, factory))
+    }
+
+    /// Applies what follows from several settings together.
+    pub(crate) fn settle(&mut self) {
+        self.settings.application = self.application();
+        let settings = &mut self.settings;
+        if settings.replay.is_some() {
+            // In memory nobody waits for a lease to expire, and a process that was suspended is to go on.
+            settings.lease_duration = LONGEST;
+        }
+        for duration in [
+            &mut settings.lease_duration,
+            &mut settings.handoff_timeout,
+            &mut settings.idle_between_reads,
+            &mut settings.shutdown_grace,
+            &mut settings.warn_after,
+        ] {
+            *duration = LONGEST.min(*duration);
+        }
+    }
+
+    /// What the worker is registered as; a replay must not take over what the live application is.
+    fn application(&self) -> String {
+        let suffix = if self.settings.replay.is_some() { "-replay" } else { "" };
+        format!("{}{suffix}", self.settings.application)
     }
 
     /// Starts all streams that are listed now there, whatever is said of one of them.
@@ -85,7 +111,7 @@ impl WorkerBuilder {
         let Retrieval::FanOut(fan_out) = &self.settings.retrieval else { return Ok(false) };
         let mut any = false;
         for stream in self.catalog().listed(&self.events).await {
-            any |= deregister(&stream, fan_out.name(&self.settings.application)).await?;
+            any |= deregister(&stream, fan_out.name(&self.application())).await?;
         }
         Ok(any)
     }

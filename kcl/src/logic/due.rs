@@ -5,7 +5,7 @@
 
 use tokio::time::Instant;
 
-use crate::config::CheckpointEvery;
+use crate::config::{CheckpointEvery, LONGEST};
 
 /// What was processed since the last checkpoint.
 #[derive(Debug, Clone)]
@@ -18,6 +18,7 @@ pub(crate) struct Due {
 impl Due {
     /// Nothing processed yet.
     pub(crate) fn new(every: CheckpointEvery) -> Self {
+        let every = CheckpointEvery { interval: every.interval.min(LONGEST), ..every };
         Self { every, records: 0, oldest: None }
     }
 
@@ -53,6 +54,18 @@ mod tests {
     use super::*;
 
     const EVERY: CheckpointEvery = CheckpointEvery { records: 10, interval: Duration::from_secs(5) };
+
+    #[test]
+    fn counts_alone_with_an_interval_that_never_ends() {
+        let mut due = Due::new(CheckpointEvery { records: 10, interval: Duration::MAX });
+        let start = crate::tests::some_time();
+        due.processed(9, start);
+        assert!(!due.is_now(start + Duration::from_secs(1_000_000)));
+
+        due.processed(1, start);
+
+        assert!(due.is_now(start));
+    }
 
     #[test]
     fn a_checkpoint_is_due_by_count_or_by_age_and_not_before_anything_was_processed() {

@@ -23,14 +23,18 @@ impl Window {
     /// Whether reading has got beyond the window: the last record arrived after it.
     pub(crate) fn is_passed(&self, records: &[KinesisRecord]) -> bool {
         let last = records.last().and_then(|record| record.approximate_arrival);
-        last.is_some_and(|last| last >= self.to + SKEW)
+        last.is_some_and(|last| self.is_well_before(last))
     }
 
     /// Whether an answer to what was asked at `asked_at` tells all that the shard had until after the window. If the shard
     /// is closed, the shards that follow it may have more.
     pub(crate) fn is_reached(&self, behind_latest: Option<Duration>, asked_at: SystemTime) -> bool {
         let reached = behind_latest.and_then(|behind| asked_at.checked_sub(behind));
-        reached.is_some_and(|reached| reached >= self.to + SKEW)
+        reached.is_some_and(|reached| self.is_well_before(reached))
+    }
+
+    fn is_well_before(&self, time: SystemTime) -> bool {
+        time.duration_since(self.to).is_ok_and(|since| since >= SKEW)
     }
 
     /// Leaves out what does not belong to it.
@@ -76,6 +80,14 @@ mod tests {
         assert!(!window().is_passed(&[record(Some(204))]));
         assert!(window().is_passed(&[record(Some(205))]));
         assert!(!window().is_passed(&[record(None)]) && !window().is_passed(&[]));
+    }
+
+    #[test]
+    fn follows_a_window_whose_end_never_comes() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
+        let window = Window { from: at(100), to: far };
+
+        assert!(!window.is_passed(&[record(Some(205))]) && !window.is_reached(Some(Duration::ZERO), at(205)));
     }
 
     #[test]
