@@ -35,6 +35,7 @@ impl Fleet {
             last_update_seconds: 1,
             instance: None,
             started_at_millis: 1,
+            leaving: false,
             metrics: BTreeMap::new(),
         };
         let candidates = (0..leases).map(candidate).collect();

@@ -37,6 +37,8 @@ const CONCURRENT_RENEWALS: usize = 64;
 /// What all parts of a worker share.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
+    /// Random id of this run of the worker.
+    pub(crate) instance: Arc<str>,
     pub(crate) events: Events,
     pub(crate) catalog: Catalog,
     pub(crate) store: Arc<dyn LeaseStore>,
@@ -63,7 +65,8 @@ impl Context {
         let metrics = Recorder::new(settings.worker_id.as_str());
         let (clock, nudges) = (WallClock::new(), Nudges::default());
         let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
-        Self { settings, events, catalog, store, clock, nudges, renewals, metrics, board }
+        let instance = uuid::Uuid::new_v4().to_string().into();
+        Self { settings, instance, events, catalog, store, clock, nudges, renewals, metrics, board }
     }
 
     /// Reports a failed call to the lease table that is tried again.

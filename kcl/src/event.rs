@@ -5,7 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
 use tracing::{debug, error, info, warn};
 
-use crate::{checkpoint::Position, lease::WorkerId, shard_status::Stall, stream::StreamId};
+use crate::{
+    checkpoint::Position,
+    contained::{Contained, contained_now},
+    lease::WorkerId,
+    shard_status::Stall,
+    stream::StreamId,
+};
 
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -316,13 +322,16 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn to(handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self { handler: Some(Arc::new(handler)) }
+        let handler = Contained::new(handler);
+        Self { handler: Some(Arc::new(move |event| handler(event))) }
     }
 
     pub(crate) fn emit(&self, event: Event) {
         event.log();
-        if let Some(handler) = &self.handler {
-            handler(&event);
+        if let Some(handler) = &self.handler
+            && let Err(error) = contained_now(|| handler(&event))
+        {
+            error!(error, "event handler failed");
         }
     }
 }
@@ -333,8 +342,13 @@ impl fmt::Debug for Events {
     }
 }
 
-/// An error with its causes, for one line of text.
+/// An error with its causes, for one line of text. It may be the application's, and panic.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    contained_now(|| chained(error))
+        .unwrap_or_else(|_| "(the error panicked when it was asked for its text)".to_owned())
+}
+
+fn chained(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

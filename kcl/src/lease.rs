@@ -76,6 +76,9 @@ pub(crate) struct Lease {
     pub(crate) owner: Option<WorkerId>,
     /// During a handoff, the worker that still processes the shard and checkpoints.
     pub(crate) checkpoint_owner: Option<WorkerId>,
+    /// The run of the actual owner that holds the lease, once it has renewed it: runs may follow each other under one id.
+    /// Ours: Java leaves it alone, so it says nothing while a Java worker is the owner.
+    pub(crate) instance: Option<Arc<str>>,
     /// Grows with each renewal, checkpoint and change of owner: heartbeat and fencing token in one.
     pub(crate) counter: u64,
     /// How often the owner changed since the last checkpoint. Informational.
@@ -106,6 +109,7 @@ impl Lease {
             shard_id,
             owner: None,
             checkpoint_owner: None,
+            instance: None,
             counter: 0,
             owner_switches: 0,
             checkpoint,
@@ -134,6 +138,12 @@ impl Lease {
     /// The worker that processes the shard now: during a handoff the old owner, otherwise the owner.
     pub(crate) fn actual_owner(&self) -> Option<&WorkerId> {
         self.checkpoint_owner.as_ref().or(self.owner.as_ref())
+    }
+
+    /// Whether `other` is held by the same worker for the same one, if any, and by the same run of it.
+    pub(crate) fn has_owners_of(&self, other: &Self) -> bool {
+        (&self.owner, &self.checkpoint_owner, &self.instance)
+            == (&other.owner, &other.checkpoint_owner, &other.instance)
     }
 
     /// Whether the lease is on its way from one worker to another.

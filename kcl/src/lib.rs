@@ -94,6 +94,7 @@ mod checkpoint;
 mod checkpointer;
 mod clock;
 mod config;
+mod contained;
 mod coordination;
 mod error;
 mod event;

@@ -37,6 +37,9 @@ pub struct ShardContext {
 /// The calls on one processor never overlap and come in this order: `initialize`, then `process_records` any number of
 /// times, then one of `shard_ended`, `lease_lost` and `shutdown_requested`. A processor of which a call failed is dropped.
 ///
+/// A panic in a call, in the text of its error or in its conversion is a failure of that call. One in `Drop` is logged. None
+/// goes further than the shard.
+///
 /// Records are delivered at least once: after a crash, a lost lease or an error, a new processor starts after the last
 /// stored checkpoint, on this worker or another.
 ///

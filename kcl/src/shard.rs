@@ -9,6 +9,7 @@ use tracing::debug;
 
 use crate::{
     checkpoint::Checkpoint,
+    contained,
     coordination::{
         Context,
         keeper::{Keeper, LeaseHandle, LeaseState},
@@ -21,7 +22,6 @@ use crate::{
     stream::{Stream, StreamId},
 };
 
-mod contained;
 mod end;
 mod feed;
 mod run;
@@ -174,12 +174,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     async fn give_up(&self) {
         let (stream_id, shard_id) = self.ids();
-        let lost_before = self.handle.is_lost();
-        if timeout(self.context.settings.lease_duration, self.handle.give_up()).await.is_err() || lost_before {
-            self.context.events.emit(Event::LeaseLost { stream_id, shard_id });
-        } else {
-            self.context.events.emit(Event::LeaseReleased { stream_id, shard_id });
-        }
+        let given_up = timeout(self.context.settings.lease_duration, self.handle.give_up()).await;
+        self.context.events.emit(match given_up {
+            Ok(true) => Event::LeaseReleased { stream_id, shard_id },
+            _ => Event::LeaseLost { stream_id, shard_id },
+        });
     }
 
     /// The processor has failed so often in a row.

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use kpl::{SequenceNumber, ShardId};
+use kpl::ShardId;
 
 use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint},
@@ -113,7 +113,8 @@ impl<P: RecordProcessor> TestShard<P> {
     /// delivered, as a worker does not deliver it.
     ///
     /// # Errors
-    /// Those of `process_records`. A worker would drop the processor now.
+    /// Those of `process_records`. A worker drops the processor now and goes on with another from the
+    /// [`checkpoint`](Self::checkpoint), as [`resume`](Self::resume) does. Checkpoints fail from now on.
     pub async fn deliver<K, D>(&mut self, records: impl IntoIterator<Item = (K, D)>) -> Result<(), P::Error>
     where
         K: Into<std::sync::Arc<str>>,
@@ -121,15 +122,19 @@ impl<P: RecordProcessor> TestShard<P> {
     {
         let mut number = self.last_number();
         let batch = records.into_iter().map(|(key, data)| {
-            number += 1;
-            Record::new(key, data, sequence_number(number))
+            number = successor(&number);
+            Record::new(key, data, number.parse().expect("a number has only digits"))
         });
         let records: Vec<Record> = batch.collect();
         let Some(last) = records.last() else { return Ok(()) };
         self.checkpointer.with_progress(|progress| progress.deliver(last.position()));
         self.delivered.extend(records.iter().cloned());
         let batch = RecordBatch { records, behind_latest: Some(std::time::Duration::ZERO) };
-        self.processor.process_records(batch, &self.checkpointer).await
+        let processed = self.processor.process_records(batch, &self.checkpointer).await;
+        if processed.is_err() {
+            self.checkpointer.retire();
+        }
+        processed
     }
 
     /// Lets another worker have the lease: checkpoints fail from now on. The processor is not told yet.
@@ -157,10 +162,20 @@ impl<P: RecordProcessor> TestShard<P> {
     /// Ends as a closed shard of which everything is processed does. Returns the processor for inspection.
     ///
     /// # Errors
-    /// Those of `shard_ended`; a worker would call it again.
+    /// Those of `shard_ended`.
     pub async fn end(mut self) -> Result<P, P::Error> {
-        self.processor.shard_ended().await?;
+        self.try_end().await?;
         Ok(self.processor)
+    }
+
+    /// Tells the processor that its shard has ended. To be called again after an error, as a worker calls it again.
+    ///
+    /// # Errors
+    /// Those of `shard_ended`.
+    pub async fn try_end(&mut self) -> Result<(), P::Error> {
+        self.processor.shard_ended().await?;
+        self.lease.end();
+        Ok(())
     }
 
     /// The checkpoint as the lease table would have it.
@@ -199,18 +214,24 @@ impl<P: RecordProcessor> TestShard<P> {
         &mut self.processor
     }
 
-    fn last_number(&self) -> u128 {
+    fn last_number(&self) -> String {
         let position = match (self.delivered.last(), self.checkpoint()) {
             (Some(record), _) => record.position(),
             (None, Checkpoint::At(position)) => position,
-            _ => return 0,
+            _ => return "0".to_owned(),
         };
-        position.sequence_number.as_str().parse().unwrap_or(0)
+        position.sequence_number.as_str().to_owned()
     }
 }
 
-fn sequence_number(number: u128) -> SequenceNumber {
-    number.to_string().parse().expect("a number has only digits")
+/// The number after this one, in decimal: sequence numbers of Kinesis have 56 digits.
+fn successor(number: &str) -> String {
+    let stays = number.trim_end_matches('9');
+    let zeros = "0".repeat(number.len() - stays.len());
+    match stays.char_indices().next_back() {
+        Some((at, digit)) => format!("{}{}{zeros}", &stays[..at], digit.to_digit(10).map_or(0, |digit| digit + 1)),
+        None => format!("1{zeros}"),
+    }
 }
 
 #[cfg(test)]
@@ -289,6 +310,77 @@ mod tests {
         shard.deliver([("a", "1")]).await.unwrap();
 
         assert_eq!(shard.end_with_shutdown().await.unwrap().1, at(42));
+    }
+
+    #[test]
+    fn counts_in_decimal() {
+        for (number, next) in [("0", "1"), ("8", "9"), ("9", "10"), ("1299", "1300"), ("999", "1000")] {
+            assert_eq!(successor(number), next);
+        }
+    }
+
+    #[tokio::test]
+    async fn resumes_at_a_sequence_number_as_kinesis_gives_it() {
+        let number = "49590338271490256608559692538361571095921575989136588898";
+        let checkpoint = Checkpoint::from_wire(number, 0).unwrap();
+
+        let mut shard = TestShard::resume(Prepares::default(), checkpoint, None).await.unwrap();
+        shard.deliver([("a", "1")]).await.unwrap();
+
+        assert_eq!(shard.delivered()[0].sequence_number.as_str(), &number.replace("898", "899"));
+        assert_eq!(shard.unconfirmed(), 1);
+    }
+
+    /// Fails at a batch of two records, and once at the shard's end.
+    #[derive(Default)]
+    struct Fails {
+        ended: bool,
+    }
+
+    impl RecordProcessor for Fails {
+        type Error = BoxError;
+
+        async fn process_records(&mut self, batch: RecordBatch, _: &Checkpointer) -> Result<(), BoxError> {
+            if batch.records.len() == 2 { Err("on purpose".into()) } else { Ok(()) }
+        }
+
+        async fn shard_ended(&mut self) -> Result<(), BoxError> {
+            if std::mem::replace(&mut self.ended, true) { Ok(()) } else { Err("on purpose".into()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn keeps_the_later_of_two_checkpoints_made_at_once() {
+        let mut shard = TestShard::start(Fails::default()).await.unwrap();
+        shard.deliver([("a", "1"), ("a", "2"), ("a", "3")]).await.unwrap();
+        let (records, checkpointer) = (shard.delivered().to_vec(), shard.checkpointer().clone());
+
+        let both = (checkpointer.checkpoint_at(&records[2]), checkpointer.checkpoint_at(&records[0]));
+        let (later, earlier) = tokio::join!(both.0, both.1);
+
+        assert!(later.is_ok() && earlier.is_ok());
+        assert_eq!(shard.checkpoint(), at(3));
+    }
+
+    #[tokio::test]
+    async fn lets_the_processor_try_again_to_end() {
+        let mut shard = TestShard::start(Fails::default()).await.unwrap();
+
+        assert!(shard.try_end().await.is_err());
+        assert_eq!(shard.checkpoint(), Checkpoint::TrimHorizon);
+        assert!(shard.try_end().await.is_ok());
+        assert_eq!(shard.checkpoint(), Checkpoint::ShardEnd);
+    }
+
+    #[tokio::test]
+    async fn stores_nothing_after_a_failure() {
+        let mut shard = TestShard::start(Fails::default()).await.unwrap();
+        shard.deliver([("a", "1"), ("a", "2")]).await.unwrap_err();
+
+        let refused = shard.checkpointer().checkpoint().await;
+
+        assert!(matches!(refused, Err(CheckpointError::ProcessorFailed)), "{refused:?}");
+        assert_eq!(shard.checkpoint(), Checkpoint::TrimHorizon);
     }
 
     #[tokio::test]

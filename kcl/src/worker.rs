@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_types::SdkConfig;
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
@@ -19,6 +20,7 @@ use tracing::{Instrument as _, error, info_span};
 
 use crate::{
     config::{Settings, StreamSource, WorkerBuilder},
+    contained::Contained,
     coordination::{
         Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, entry, leader::Leader,
         membership::Membership, watchdog,
@@ -37,6 +39,8 @@ const FOUND: usize = 64;
 const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 /// What leaving the fleet may take before the shards are stopped all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks, while a worker stops, for leases that were given to it in the last moment.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 /// What a stop may take beyond the time given to processors.
 pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -45,7 +49,7 @@ pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 #[doc(alias = "Scheduler")]
 pub struct Worker<F> {
     context: Arc<Context>,
-    factory: Arc<F>,
+    factory: Arc<Contained<F>>,
 }
 
 impl<F> fmt::Debug for Worker<F> {
@@ -72,7 +76,7 @@ impl<F: ProcessorFactory> Worker<F> {
         factory: F,
     ) -> Self {
         let context = Context::new(settings, events, catalog, store);
-        Self { context: Arc::new(context), factory: Arc::new(factory) }
+        Self { context: Arc::new(context), factory: Arc::new(Contained::new(factory)) }
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -117,7 +121,7 @@ impl<F: ProcessorFactory> Worker<F> {
             }
         }
         // Not dropped half-way by a stop: who has reported must leave, or the leader gives leases to nobody.
-        let membership = Membership::join(Arc::clone(&self.context)).await?;
+        let Some(membership) = Membership::join(Arc::clone(&self.context), &mut stop).await? else { return Ok(()) };
         self.context.events.emit(Event::Started { worker_id: self.context.settings.worker_id.clone() });
         let mut running = Running::start(self.context, self.factory, membership);
         let outcome = running.until(stop).await;
@@ -126,10 +130,10 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 }
 
-/// Follows the fleet to one table. Ends with an error if the operator takes it back to KCL 2.x. Handles: time to look,
-/// cancellation.
-async fn watch_version(context: Arc<Context>, stop: CancellationToken) -> Result<(), WorkerError> {
-    while stop.run_until_cancelled(sleep(VERSION_INTERVAL)).await.is_some() {
+/// Follows the fleet to one table. Ends with an error if the operator takes it back to KCL 2.x. Handles: time to look.
+async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
+    loop {
+        sleep(VERSION_INTERVAL).await;
         match context.store.follow_migration().await {
             Ok(true) => context.events.emit(Event::MigratedToOneTable),
             Ok(false) => {}
@@ -141,7 +145,6 @@ async fn watch_version(context: Arc<Context>, stop: CancellationToken) -> Result
             Ok(_) => {}
         }
     }
-    Ok(())
 }
 
 /// The worker's tasks.
@@ -153,7 +156,9 @@ struct Running<F> {
     intake: CancellationToken,
     /// Stops the shards.
     shards_stop: CancellationToken,
-    coordination: JoinSet<Result<(), WorkerError>>,
+    /// Returns the membership of a worker that is about to leave.
+    coordination: JoinSet<Result<Option<Membership>, WorkerError>>,
+    discovery: Discovery,
     found: mpsc::Receiver<Lease>,
     shards: JoinSet<()>,
     by_task: HashMap<Id, LeaseKey>,
@@ -167,21 +172,23 @@ impl<F: ProcessorFactory> Running<F> {
         context.nudges.discover.notify_one(); // a restarted worker may own leases already
         let (leader, reign) = Leader::new(Arc::clone(&context));
         let assigner = Assigner::new(Arc::clone(&context), reign);
-        let discovery = Discovery { context: Arc::clone(&context), held: held_observer, found: found_sender };
+        let discovery = Discovery { context: Arc::clone(&context), held: held_observer };
         let intake = CancellationToken::new();
         let mut coordination = JoinSet::new();
-        let mut spawn = |task: futures::future::BoxFuture<'static, Result<(), WorkerError>>| {
-            coordination.spawn(task.in_current_span());
+        coordination.spawn(membership.run(intake.clone()).in_current_span());
+        coordination.spawn(done(leader.run(intake.clone())).in_current_span());
+        // These are dropped by a stop wherever they are: what they write late is given back.
+        let mut spawn = |task: BoxFuture<'static, Result<Option<Membership>, WorkerError>>| {
+            let stopped = intake.clone().run_until_cancelled_owned(task).map(|ended| ended.unwrap_or(Ok(None)));
+            coordination.spawn(stopped.in_current_span());
         };
-        spawn(Box::pin(membership.run(intake.clone())));
-        spawn(Box::pin(done(leader.run(intake.clone()))));
         spawn(Box::pin(done(assigner.run(intake.clone()))));
-        spawn(Box::pin(done(discovery.run(intake.clone()))));
+        spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
-        spawn(Box::pin(watch_version(Arc::clone(&context), intake.clone())));
+        spawn(Box::pin(watch_version(Arc::clone(&context))));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());
-        Self { context, factory, intake, shards_stop, coordination, found, shards, by_task, held }
+        Self { context, factory, intake, shards_stop, coordination, discovery, found, shards, by_task, held }
     }
 
     /// Takes found leases, forgets ended ones. Ends when `stop` resolves or the coordination fails.
@@ -192,7 +199,7 @@ impl<F: ProcessorFactory> Running<F> {
                 Some(lease) = self.found.recv() => self.take(lease),
                 Some(ended) = self.shards.join_next_with_id() => self.forget(ended),
                 Some(ended) = self.coordination.join_next() => match ended {
-                    Ok(outcome) => outcome?,
+                    Ok(outcome) => { outcome?; }
                     Err(failure) => propagate(failure),
                 },
             }
@@ -234,11 +241,48 @@ impl<F: ProcessorFactory> Running<F> {
     /// Leaves in good order. First the fleet: a leader that still counted us in would give our leases back to us.
     async fn stop(mut self) {
         self.intake.cancel();
-        let left = timeout(LEAVE_TIMEOUT, Self::drain(&mut self.coordination));
-        if left.await.is_err() {
+        let mut membership = None;
+        if timeout(LEAVE_TIMEOUT, self.leave_fleet(&mut membership)).await.is_err() {
             error!("lease table did not answer in time while leaving the fleet");
         }
         self.shards_stop.cancel();
+        match membership {
+            Some(membership) => membership.leave(self.stop_shards_and_give_back()).await,
+            // Another run may have the id: what it has is not ours to give back.
+            None => self.stop_shards().await,
+        }
+    }
+
+    async fn leave_fleet(&mut self, membership: &mut Option<Membership>) {
+        while let Some(ended) = self.coordination.join_next().await {
+            match ended {
+                Ok(Ok(ended)) => *membership = membership.take().or(ended),
+                Ok(Err(failure)) => error!(error = crate::event::chain(&failure), "worker stopped with an error"),
+                Err(failure) => propagate(failure),
+            }
+        }
+    }
+
+    /// Also gives back the leases that name us and that no shard's task holds, while processors take their time.
+    async fn stop_shards_and_give_back(&mut self) {
+        let discovery = self.discovery.clone();
+        let give_back = async {
+            loop {
+                discovery.give_back().await;
+                sleep(GIVE_BACK_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = self.stop_shards() => {}
+            () = give_back => {}
+        }
+        let rest = async { while discovery.give_back().await > 0 {} };
+        if timeout(LEAVE_TIMEOUT, rest).await.is_err() {
+            error!("leases may be left that name this worker, they will expire");
+        }
+    }
+
+    async fn stop_shards(&mut self) {
         let patience = self.context.settings.shutdown_grace * 2 + STOP_MARGIN;
         let drained = timeout(patience, async {
             while let Some(ended) = self.shards.join_next_with_id().await {
@@ -249,21 +293,11 @@ impl<F: ProcessorFactory> Running<F> {
             error!(shards = self.shards.len(), "processors did not stop in time, their leases will expire");
         }
     }
-
-    async fn drain(coordination: &mut JoinSet<Result<(), WorkerError>>) {
-        while let Some(ended) = coordination.join_next().await {
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => error!(error = crate::event::chain(&failure), "worker stopped with an error"),
-                Err(failure) => propagate(failure),
-            }
-        }
-    }
 }
 
-async fn done(task: impl Future<Output = ()>) -> Result<(), WorkerError> {
+async fn done(task: impl Future<Output = ()>) -> Result<Option<Membership>, WorkerError> {
     task.await;
-    Ok(())
+    Ok(None)
 }
 
 /// A panic of the library's own must not go unnoticed.

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc};
 use futures::future::{BoxFuture, FutureExt as _};
 use kpl::ShardId;
 
-use crate::{BoxError, record::Record, stream::StreamId};
+use crate::{BoxError, contained::Contained, record::Record, stream::StreamId};
 
 /// Records that a processor failed to process, for [`ErrorPolicy::dead_letter_after`].
 #[derive(Debug)]
@@ -104,6 +104,7 @@ impl ErrorPolicy {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError>,
     {
+        let keep = Contained::new(keep);
         let keep: DeadLetters = Arc::new(move |failed| keep(failed).map(|kept| kept.map_err(Into::into)).boxed());
         Self { limit: Some((attempts, GiveUp::DeadLetter(keep))), isolate: false }
     }

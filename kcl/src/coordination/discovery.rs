@@ -7,36 +7,39 @@ use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::lease::{Lease, LeaseKey, store::StoreError};
 
-/// Leases read at the same time.
-const CONCURRENT_READS: usize = 16;
+/// Leases read or given back at the same time.
+const CONCURRENT_CALLS: usize = 16;
 
-/// Looks again and again and sends what it finds. Handles: time to look, a nudge, cancellation.
+/// Looks for the leases of this worker that it does not hold.
+#[derive(Clone)]
 pub(crate) struct Discovery {
     pub(crate) context: Arc<Context>,
     /// The leases held now.
     pub(crate) held: watch::Receiver<HashSet<LeaseKey>>,
-    /// Bounded; when full, the worker is busy taking leases and discovery waits.
-    pub(crate) found: mpsc::Sender<Lease>,
 }
 
 impl Discovery {
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Looks again and again and sends what it finds into `found`, which is bounded: when it is full, the worker is busy
+    /// taking leases and discovery waits. Handles: time to look, a nudge.
+    ///
+    /// Cancellation: safe.
+    pub(crate) async fn run(self, found: mpsc::Sender<Lease>) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
                 () = sleep(self.context.settings.discovery_interval) => {}
                 () = self.context.nudges.discover.notified() => {}
             }
             match self.look().await {
-                Ok(leases) => {
+                Ok(mut leases) => {
+                    // A lease in handoff is not ours until its old owner lets go.
+                    leases.retain(|lease| !lease.in_handoff());
                     self.context.metrics.discovered(leases.len());
                     for lease in leases {
-                        if self.found.send(lease).await.is_err() {
+                        if found.send(lease).await.is_err() {
                             return;
                         }
                     }
@@ -44,6 +47,27 @@ impl Discovery {
                 Err(error) => self.context.table_failed(&error),
             }
         }
+    }
+
+    /// Gives back what it finds, a lease in handoff to its old owner. Returns how many leases that were.
+    pub(crate) async fn give_back(&self) -> usize {
+        let leases = self.look().await.unwrap_or_else(|error| {
+            self.context.table_failed(&error);
+            Vec::new()
+        });
+        let (store, found) = (&self.context.store, leases.len());
+        let give_back = async |lease: Lease| {
+            let written = match &lease.checkpoint_owner {
+                Some(holder) => store.assign(&lease, holder).await,
+                None => store.release(&lease).await,
+            };
+            // A conflict: somebody else has done something with it.
+            if let Err(error) = written {
+                self.context.table_failed(&error);
+            }
+        };
+        stream::iter(leases).for_each_concurrent(CONCURRENT_CALLS, give_back).await;
+        found
     }
 
     async fn look(&self) -> Result<Vec<Lease>, StoreError> {
@@ -54,17 +78,16 @@ impl Discovery {
             keys.into_iter().filter(|key| !held.contains(key)).collect()
         };
         let read = |key: LeaseKey| async move { self.context.store.get(&key).await };
-        let reads = stream::iter(new).map(read).buffer_unordered(CONCURRENT_READS);
+        let reads = stream::iter(new).map(read).buffer_unordered(CONCURRENT_CALLS);
         let leases: Vec<_> = reads.collect().await;
         let mut ours = Vec::new();
         for lease in leases {
-            // A lease in handoff is not ours until its old owner lets go.
             // One lease that cannot be read must not hide the others.
             let lease = lease.unwrap_or_else(|error| {
                 self.context.table_failed(&error);
                 None
             });
-            ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me) && !lease.in_handoff()));
+            ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me)));
         }
         Ok(ours)
     }

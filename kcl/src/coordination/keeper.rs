@@ -66,7 +66,7 @@ enum Command {
         reply: oneshot::Sender<Lease>,
     },
     GiveUp {
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<bool>,
     },
 }
 
@@ -121,12 +121,11 @@ impl LeaseHandle {
         answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
     }
 
-    /// Passes the lease on to its new owner, or releases it if there is none. Afterwards it is lost.
-    pub(crate) async fn give_up(&self) {
+    /// Passes the lease on to its new owner, or releases it if there is none. Afterwards it is lost. False: it was lost
+    /// before, or the table did not answer while the lease lived.
+    pub(crate) async fn give_up(&self) -> bool {
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::GiveUp { reply }).await.is_ok() {
-            let _ = answer.await; // the keeper ended: the lease is lost already
-        }
+        self.commands.send(Command::GiveUp { reply }).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     pub(crate) fn is_lost(&self) -> bool {
@@ -171,6 +170,7 @@ impl Keeper {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (state, observer) = watch::channel(LeaseState::Held);
         let (now, delivered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
         let mut keeper = Self {
             context,
             stream_id,
@@ -213,7 +213,9 @@ impl Keeper {
                 // each other without pause must not keep a renewal from noticing a handoff.
                 biased;
                 () = sleep_until(expiry) => self.lose(),
-                () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => self.give_up().await,
+                () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => {
+                    self.give_up().await;
+                }
                 () = sleep_until(self.renew_at) => self.renew().await,
                 command = self.commands.recv() => match command {
                     Some(Command::Checkpoint { write, retired, reply }) => {
@@ -226,8 +228,7 @@ impl Keeper {
                         }
                     }
                     Some(Command::GiveUp { reply }) => {
-                        self.give_up().await;
-                        let _ = reply.send(()); // caller stopped waiting
+                        let _ = reply.send(self.give_up().await); // caller stopped waiting
                     }
                     None => return,
                 },
@@ -381,7 +382,8 @@ impl Keeper {
         // Beyond it: another checkpoint whose answer was lost. A checkpoint never moves back.
         let done = own_write && write.is_none_or(|write| write.is_done_in(&found));
         let handoff_is_news = found.in_handoff() && !self.lease.in_handoff();
-        self.lease = *found;
+        // A handoff may have begun before our first write: then the next one makes the lease ours.
+        self.lease = Lease { instance: self.lease.instance.take(), ..*found };
         if handoff_is_news {
             self.handoff_deadline = Some(Instant::now() + self.context.settings.handoff_timeout);
             self.state.send_replace(LeaseState::HandoffRequested);
@@ -391,32 +393,37 @@ impl Keeper {
         Ok(done)
     }
 
-    /// Ends our ownership: to the new owner that the item names, or to nobody.
-    async fn give_up(&mut self) {
-        // Twice: the leader may have begun a handoff that we did not know of.
-        for _ in 0..2 {
-            let attempt = match self.lease.owner.clone().filter(|_| self.lease.in_handoff()) {
-                Some(next) => {
-                    let store = Arc::clone(&self.context.store);
-                    let lease = self.lease.clone();
-                    timeout_at(self.expiry(), async move { store.assign(&lease, &next).await }).await
-                }
+    /// Ends our ownership: to the new owner that the item names, or to nobody. False: others ended it, or it expired.
+    async fn give_up(&mut self) -> bool {
+        let mut unanswered = false;
+        let given_up = loop {
+            let next = self.lease.owner.clone().filter(|_| self.lease.in_handoff());
+            let attempt = match &next {
+                Some(next) => timeout_at(self.expiry(), self.context.store.assign(&self.lease, next)).await,
                 None => timeout_at(self.expiry(), self.context.store.release(&self.lease)).await,
             };
             match attempt {
-                Ok(Ok(Conditional::Conflict(Some(found))))
-                    if found.actual_owner() == Some(&self.context.settings.worker_id) =>
-                {
-                    self.lease = *found;
+                Ok(Ok(Conditional::Applied)) => break true,
+                Ok(Ok(Conditional::Conflict(found))) => {
+                    let is_done = found.as_ref().is_some_and(|found| found.actual_owner() == next.as_ref());
+                    match judge(&self.context.settings.worker_id, &self.lease, found) {
+                        // The leader began a handoff that we did not know of.
+                        Refusal::OwnWrite(found) | Refusal::Handoff(found) => self.lease = *found,
+                        Refusal::Lost => break unanswered && is_done,
+                    }
                 }
                 Ok(Err(error)) => {
                     self.context.table_failed(&error);
-                    break;
+                    unanswered = true;
+                    if !error.may_pass() {
+                        break false;
+                    }
+                    sleep_until((Instant::now() + self.renewal_interval() / RETRY).min(self.expiry())).await;
                 }
-                // Released, or not ours any more, or expired while waiting.
-                _ => break,
+                Err(_) => break false,
             }
-        }
+        };
         self.lose();
+        given_up
     }
 }

@@ -3,7 +3,12 @@
 //! It is Java KCL's worker metrics item, with the use of CPU where that can be measured, plus properties that tell runs of
 //! the same worker id apart.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -29,9 +34,9 @@ const PROBATION: Duration = Duration::from_secs(3);
 /// Values of a metric that a worker keeps in its item. Source: KCL `noOfPersistedMetricsPerWorkerMetrics`.
 const KEPT_VALUES: usize = 10;
 /// Short name of the CPU metric in the lease table.
-const CPU: &str = "C";
+pub(crate) const CPU: &str = "C";
 /// Written for a window without a sample.
-const FAILED: f64 = -1.0;
+pub(crate) const FAILED: f64 = -1.0;
 
 /// How busy a worker is, by one measure, in percent.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +58,8 @@ pub(crate) struct WorkerItem {
     pub(crate) instance: Option<String>,
     /// When this run started, by its own clock, in milliseconds since 1970.
     pub(crate) started_at_millis: u64,
+    /// It is to be given no leases: it is leaving, or not sure of its id yet.
+    pub(crate) leaving: bool,
     /// By short name; empty if the worker measures nothing.
     pub(crate) metrics: BTreeMap<String, Metric>,
 }
@@ -68,34 +75,73 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Enters the fleet: writes the item, and makes sure that no other run has this id.
-    pub(crate) async fn join(context: Arc<Context>) -> Result<Self, WorkerError> {
+    /// Enters the fleet: makes sure that no other run has this id, and writes the item. None: `stop` resolved before.
+    pub(crate) async fn join(
+        context: Arc<Context>,
+        stop: impl Future<Output = ()> + Unpin,
+    ) -> Result<Option<Self>, WorkerError> {
         let item = WorkerItem {
             id: context.settings.worker_id.clone(),
             last_update_seconds: context.clock.seconds(),
-            instance: Some(uuid::Uuid::new_v4().to_string()),
+            instance: Some(context.instance.to_string()),
             started_at_millis: context.clock.millis(),
+            leaving: true,
             metrics: BTreeMap::new(),
         };
         let mut membership = Self { context, item, meter: CpuMeter::detect(), samples: Vec::new() };
         let before = membership.context.store.report_worker(&membership.item).await?;
-        if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs()) {
-            let end = Instant::now() + PROBATION;
-            while Instant::now() < end {
-                sleep(CHECK_INTERVAL / 2).await;
-                membership.check().await?;
-            }
+        if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs()) && !membership.outlast(stop).await?
+        {
+            membership.delete().await;
+            return Ok(None);
         }
-        Ok(membership)
+        membership.item.leaving = false;
+        membership.context.store.report_worker(&membership.item).await?;
+        Ok(Some(membership))
     }
 
-    /// Reports until cancelled, then leaves the fleet. Handles: time to report, time to check, cancellation.
+    /// Waits until no other run answers for this id any more. One that is leaving is waited for. False: `stop` resolved.
+    async fn outlast(&mut self, mut stop: impl Future<Output = ()> + Unpin) -> Result<bool, WorkerError> {
+        let mut end = Instant::now() + PROBATION;
+        while Instant::now() < end {
+            tokio::select! {
+                () = &mut stop => return Ok(false),
+                () = sleep(CHECK_INTERVAL / 2) => {}
+            }
+            match self.check().await? {
+                Standing::Free => return Ok(true),
+                Standing::Leaving => end = Instant::now() + PROBATION,
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reports until cancelled, then once more, that it is leaving. Handles: time to report, time to check, cancellation.
     /// Ends early only if another live worker has this id.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), WorkerError> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Option<Self>, WorkerError> {
+        self.keep(stop.cancelled()).await?;
+        self.item.leaving = true;
+        self.report().await;
+        Ok(Some(self))
+    }
+
+    /// Leaves the fleet once the worker has stopped; until then the id is taken.
+    pub(crate) async fn leave(mut self, stopped: impl Future<Output = ()>) {
+        tokio::pin!(stopped);
+        tokio::select! {
+            () = &mut stopped => self.delete().await,
+            // Another run has the id by now.
+            _ = self.keep(pending()) => stopped.await,
+        }
+    }
+
+    async fn keep(&mut self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        tokio::pin!(stop);
         let mut report_at = Instant::now() + REPORT_INTERVAL;
         loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = &mut stop => return Ok(()),
                 () = sleep_until(report_at) => {
                     report_at = Instant::now() + REPORT_INTERVAL;
                     self.measure();
@@ -107,30 +153,40 @@ impl Membership {
                 }
             }
         }
-        if let Err(error) = self.context.store.delete_worker(&self.item).await {
+    }
+
+    async fn delete(&self) {
+        let deleted = async {
+            // As it stands there, should the answer to our last report be lost.
+            match self.context.store.get_worker(&self.item.id).await? {
+                Some(found) if found.instance == self.item.instance => self.context.store.delete_worker(&found).await,
+                _ => Ok(false),
+            }
+        };
+        if let Err(error) = deleted.await {
             self.context.table_failed(&error);
         }
-        Ok(())
     }
 
     /// Compares what stands in the table with what we wrote there, and answers.
-    async fn check(&mut self) -> Result<(), WorkerError> {
+    async fn check(&mut self) -> Result<Standing, WorkerError> {
         let found = match self.context.store.get_worker(&self.item.id).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "worker item not read");
-                return Ok(());
+                return Ok(Standing::Ours);
             }
         };
-        match judge(&self.item, found.as_ref()) {
-            Standing::Ours => Ok(()),
-            Standing::Claim => {
-                tracing::warn!(worker_id = %self.item.id, "another run of this worker id appeared, answering it");
+        let standing = judge(&self.item, found.as_ref());
+        match standing {
+            Standing::Ours => {}
+            Standing::InUse => return Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() }),
+            Standing::Free | Standing::Claim | Standing::Leaving => {
+                tracing::info!(worker_id = %self.item.id, ?standing, "worker item written again");
                 self.report().await;
-                Ok(())
             }
-            Standing::InUse => Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() }),
         }
+        Ok(standing)
     }
 
     async fn sample(&mut self) {

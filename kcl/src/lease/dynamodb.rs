@@ -198,6 +198,10 @@ impl LeaseStore for DynamoDbLeaseStore {
             set.push_str(", throughputKBps = :t");
             update = update.expression_attribute_values(":t", n(throughput));
         }
+        if let Some(instance) = &lease.instance {
+            set.push_str(", ownerInstance = :i");
+            update = update.expression_attribute_values(":i", s(&**instance));
+        }
         self.conditional_update(update.update_expression(set)).boxed()
     }
 

@@ -14,7 +14,7 @@ use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint},
     coordination::{
         leader::LockItem,
-        membership::{Metric, WorkerItem},
+        membership::{CPU, FAILED, Metric, WorkerItem},
     },
     kinesis::StreamIdentity,
     lease::{Lease, LeaseKey, WorkerId},
@@ -35,6 +35,8 @@ pub(crate) const PENDING_STATE: &str = "pendingCheckpointState";
 /// Not one of Java's, which leaves alone what it does not know.
 pub(crate) const LATEST_AS_OF: &str = "latestAsOfMillis";
 pub(crate) const CHECKPOINT_OWNER: &str = "checkpointOwner";
+/// Not one of Java's either.
+pub(crate) const OWNER_INSTANCE: &str = "ownerInstance";
 pub(crate) const PARENTS: &str = "parentShardId";
 pub(crate) const CHILDREN: &str = "childShardIds";
 pub(crate) const STARTING_HASH_KEY: &str = "startingHashKey";
@@ -67,6 +69,7 @@ const WORKER_METRICS: &str = "sts";
 const WORKER_LIMITS: &str = "opr";
 const WORKER_INSTANCE: &str = "instance";
 const WORKER_STARTED: &str = "startedAtMillis";
+const WORKER_LEAVING: &str = "leaving";
 
 /// What an item of the lease table is.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,6 +143,7 @@ pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
         shard_id: ShardId::from(shard_id),
         owner: text(item, LEASE_OWNER).map(WorkerId::from),
         checkpoint_owner: text(item, CHECKPOINT_OWNER).map(WorkerId::from),
+        instance: text(item, OWNER_INSTANCE).map(Into::into),
         counter: number(item, LEASE_COUNTER)?,
         owner_switches: number(item, OWNER_SWITCHES)?,
         checkpoint,
@@ -207,6 +211,7 @@ pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
             .and_then(|map| text(map, WORKER_STARTED))
             .and_then(|millis| millis.parse().ok())
             .unwrap_or(0),
+        leaving: properties.is_some_and(|map| map.contains_key(WORKER_LEAVING)),
         metrics: read_metrics(item),
     })
 }
@@ -225,11 +230,14 @@ fn read_metrics(item: &Item) -> BTreeMap<String, Metric> {
     recent.iter().filter_map(metric).collect()
 }
 
-/// The attributes `sts` and `opr` of a worker's item: the metrics' values and limits.
+/// The attributes `sts` and `opr` of a worker's item: the metrics' values and limits. Java's leaders give no lease to a
+/// worker whose last value of a metric says that it could not be measured, so a worker that leaves says that.
 pub(crate) fn worker_metrics(worker: &WorkerItem) -> (AttributeValue, AttributeValue) {
     let list = |numbers: &[f64]| AttributeValue::L(numbers.iter().map(n).collect());
-    let recent = worker.metrics.iter().map(|(name, metric)| (name.clone(), list(&metric.recent)));
-    let limits = worker.metrics.iter().map(|(name, metric)| (name.clone(), list(&[metric.limit])));
+    let failing = BTreeMap::from([(CPU.to_owned(), Metric { recent: vec![FAILED], limit: 100.0 })]);
+    let metrics = if worker.leaving { &failing } else { &worker.metrics };
+    let recent = metrics.iter().map(|(name, metric)| (name.clone(), list(&metric.recent)));
+    let limits = metrics.iter().map(|(name, metric)| (name.clone(), list(&[metric.limit])));
     (AttributeValue::M(recent.collect()), AttributeValue::M(limits.collect()))
 }
 
@@ -238,6 +246,9 @@ pub(crate) fn worker_properties(worker: &WorkerItem) -> AttributeValue {
     let mut properties = Item::from([(WORKER_STARTED.to_owned(), s(worker.started_at_millis.to_string()))]);
     if let Some(instance) = &worker.instance {
         properties.insert(WORKER_INSTANCE.to_owned(), s(instance.as_str()));
+    }
+    if worker.leaving {
+        properties.insert(WORKER_LEAVING.to_owned(), s("true"));
     }
     AttributeValue::M(properties)
 }

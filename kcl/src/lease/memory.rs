@@ -64,11 +64,6 @@ impl MemoryLeaseStore {
     }
 }
 
-/// Whether both owners are as `expected` says.
-fn same_owners(found: &Lease, expected: &Lease) -> bool {
-    found.owner == expected.owner && found.checkpoint_owner == expected.checkpoint_owner
-}
-
 impl LeaseStore for MemoryLeaseStore {
     fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
@@ -136,6 +131,7 @@ impl LeaseStore for MemoryLeaseStore {
         let change = |found: &mut Lease| {
             found.counter += 1;
             found.throughput_kbps = lease.throughput_kbps.or(found.throughput_kbps);
+            found.instance = lease.instance.clone().or_else(|| found.instance.clone());
         };
         self.update(&lease.key, unchanged, change)
     }
@@ -159,7 +155,7 @@ impl LeaseStore for MemoryLeaseStore {
             found.checkpoint_owner = None;
             found.counter += 1;
         };
-        self.update(&lease.key, |found| same_owners(found, lease), change)
+        self.update(&lease.key, |found| found.has_owners_of(lease), change)
     }
 
     fn begin_handoff<'a>(
@@ -167,7 +163,7 @@ impl LeaseStore for MemoryLeaseStore {
         lease: &'a Lease,
         to: &'a WorkerId,
     ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
-        let unchanged = |found: &Lease| same_owners(found, lease) && found.owner.is_some() && !found.in_handoff();
+        let unchanged = |found: &Lease| found.has_owners_of(lease) && found.owner.is_some() && !found.in_handoff();
         let change = |found: &mut Lease| found.checkpoint_owner = found.owner.replace(to.clone());
         self.update(&lease.key, unchanged, change)
     }
@@ -179,7 +175,7 @@ impl LeaseStore for MemoryLeaseStore {
             }
             found.counter += 1;
         };
-        self.update(&lease.key, |found| same_owners(found, lease), change)
+        self.update(&lease.key, |found| found.has_owners_of(lease), change)
     }
 
     fn add_to<'a>(&'a self, key: &'a LeaseKey, addition: &'a Addition) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -229,7 +225,9 @@ impl LeaseStore for MemoryLeaseStore {
         let mut state = self.state();
         state.writes += 1;
         let found = state.workers.get(&worker.id);
-        let unchanged = found.is_some_and(|found| found.last_update_seconds == worker.last_update_seconds);
+        let unchanged = found.is_some_and(|found| {
+            (found.last_update_seconds, &found.instance) == (worker.last_update_seconds, &worker.instance)
+        });
         if unchanged {
             state.workers.remove(&worker.id);
         }

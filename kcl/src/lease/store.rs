@@ -4,7 +4,8 @@
 //! (A) no write changes attributes it does not name, so unknown ones survive;
 //! (B) renewals and checkpoints require the counter that the caller saw last, and raise it: a worker that lost its lease
 //!     cannot write any more;
-//! (C) changes of owner require the owners that the caller saw last, and raise the counter, which fences the old owner;
+//! (C) changes of owner require the owners that the caller saw last, and the same run of the one that holds the lease, and
+//!     raise the counter, which fences the old owner;
 //! (D) a condition that does not hold is [`Conditional::Conflict`], never an error.
 
 use futures::future::BoxFuture;
@@ -208,8 +209,8 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// Creates the lease; [`Conditional::Conflict`] if it exists.
     fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
 
-    /// Raises the counter by one and writes the throughput, if the counter is still `lease.counter` and no handoff began
-    /// that `lease` does not know of.
+    /// Raises the counter by one and writes throughput and instance, if the counter is still `lease.counter` and no handoff
+    /// began that `lease` does not know of.
     fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>>;
 
     /// Stores progress, or a reset, and raises the counter by one if it is still `lease.counter`. Legal during a handoff.
@@ -248,7 +249,7 @@ pub(crate) trait LeaseStore: Send + Sync + 'static {
     /// Reads a worker's item. Strongly consistent.
     fn get_worker<'a>(&'a self, id: &'a WorkerId) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>>;
 
-    /// Deletes a worker's item if it has not been written since it was read as `worker`.
+    /// Deletes a worker's item if it has not been written, nor by another run, since it was read as `worker`.
     fn delete_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<bool, StoreError>>;
 
     /// Reads the leader's lock. Strongly consistent.

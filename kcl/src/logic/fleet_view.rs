@@ -5,6 +5,7 @@
 //!     one that has missed a report by then counts from the next on, as it may have died before we led.
 //! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
 //!     tells. Only if all are like this, all are active.
+//! (D) A worker that leaves, or has not yet made sure of its id, is not active.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -124,7 +125,7 @@ impl FleetView {
     pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerItem> {
         let reports = |seen: &&SeenWorker| {
             let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
-            now.duration_since(seen.changed) < window
+            !seen.item.leaving && now.duration_since(seen.changed) < window
         };
         let (lapsed, active): (Vec<_>, Vec<_>) = self.workers.values().filter(reports).partition(|seen| seen.lapsed);
         // Somebody has to do the work.
@@ -155,6 +156,7 @@ mod tests {
             last_update_seconds: seconds,
             instance: instance.map(str::to_owned),
             started_at_millis: 0,
+            leaving: false,
             metrics: Default::default(),
         };
         TableScan { workers: vec![worker], ..TableScan::default() }
@@ -197,6 +199,17 @@ mod tests {
             assert!(active(interval * 3 / 2), "{instance:?}: late, as reports may be");
             assert!(!active(interval * 3 / 2 + 1), "{instance:?}");
         }
+    }
+
+    #[test]
+    fn counts_a_worker_that_leaves_for_nothing() {
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time());
+        let mut scan = reported_at(1_000, Some("a"));
+        scan.workers[0].leaving = true;
+
+        view.observe(&scan, start, 1_000);
+
+        assert!(view.active_workers(start).is_empty());
     }
 
     #[test]

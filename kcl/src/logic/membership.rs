@@ -2,8 +2,8 @@
 //!
 //! Every run of a worker writes a random instance and its start time into the worker's item. Two runs that live at the
 //! same time under one id see each other's instance there:
-//! (A) the older run answers by writing itself back; (B) the newer run, on seeing an older one, gives up.
-//! So exactly one survives, and a crashed predecessor, which cannot answer, delays its successor only briefly.
+//! (A) the older run answers by writing itself back; (B) the newer run, on seeing an older one, gives up, or waits if the
+//! older one leaves. So exactly one works, and a crashed predecessor, which cannot answer, delays its successor only briefly.
 
 use crate::coordination::membership::WorkerItem;
 
@@ -12,8 +12,12 @@ use crate::coordination::membership::WorkerItem;
 pub(crate) enum Standing {
     /// The item is ours.
     Ours,
-    /// It is missing, or a newer run has written it: write it again.
+    /// It is missing.
+    Free,
+    /// A newer run has written it: write it again.
     Claim,
+    /// An older run is alive and about to leave.
+    Leaving,
     /// An older run is alive.
     InUse,
 }
@@ -21,9 +25,11 @@ pub(crate) enum Standing {
 /// Judges what stands in the table after we wrote `mine` there.
 pub(crate) fn judge(mine: &WorkerItem, found: Option<&WorkerItem>) -> Standing {
     match found {
+        None => Standing::Free,
         Some(found) if found.instance == mine.instance => Standing::Ours,
-        Some(found) if seniority(found) < seniority(mine) => Standing::InUse,
-        _ => Standing::Claim,
+        Some(found) if seniority(found) > seniority(mine) => Standing::Claim,
+        Some(found) if found.leaving => Standing::Leaving,
+        Some(_) => Standing::InUse,
     }
 }
 
@@ -50,6 +56,7 @@ mod tests {
             last_update_seconds: started_at_millis / 1000,
             instance: Some(instance.to_owned()),
             started_at_millis,
+            leaving: false,
             metrics: Default::default(),
         }
     }
@@ -73,8 +80,16 @@ mod tests {
     fn a_missing_item_is_written_again_and_an_own_one_is_fine() {
         let mine = run("a", 1_000);
 
-        assert_eq!(judge(&mine, None), Standing::Claim);
+        assert_eq!(judge(&mine, None), Standing::Free);
         assert_eq!(judge(&mine, Some(&mine)), Standing::Ours);
+    }
+
+    #[test]
+    fn waits_for_an_older_run_that_leaves_and_answers_a_newer_one() {
+        let (old, new) = (WorkerItem { leaving: true, ..run("a", 1_000) }, run("b", 2_000));
+
+        assert_eq!(judge(&new, Some(&old)), Standing::Leaving);
+        assert_eq!(judge(&old, Some(&new)), Standing::Claim);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! (A) A lease whose actual owner is somebody else, or which is gone, is lost.
 //! (B) A handoff is learned from the item itself: we stay the actual owner until we pass the lease on.
-//! (C) A write that took place although its answer was lost looks like a conflict with ourselves and is none.
+//! (C) A write that took place although its answer was lost looks like a conflict with ourselves and is none. A write of
+//!     another run under our id is one.
 
 use crate::lease::{Lease, WorkerId};
 
@@ -24,7 +25,7 @@ pub(crate) fn judge(me: &WorkerId, mine: &Lease, found: Option<Box<Lease>>) -> R
     if found.actual_owner() != Some(me) || found.checkpoint_owner == found.owner {
         return Refusal::Lost;
     }
-    if found.counter == mine.counter + 1 {
+    if found.counter == mine.counter + 1 && found.instance == mine.instance {
         return Refusal::OwnWrite(found);
     }
     if found.counter == mine.counter && found.in_handoff() && !mine.in_handoff() {
@@ -61,6 +62,14 @@ mod tests {
     #[test]
     fn a_write_whose_answer_was_lost_counts_as_done() {
         assert_eq!(judged(held(6)), Refusal::OwnWrite(Box::new(held(6))));
+    }
+
+    #[test]
+    fn counts_a_lease_that_another_run_of_the_worker_wrote_as_lost() {
+        let other = Lease { instance: Some("other run".into()), ..held(6) };
+
+        assert_eq!(judged(other.clone()), Refusal::Lost);
+        assert_eq!(judge(&"me".into(), &other, Some(Box::new(held(7)))), Refusal::Lost);
     }
 
     #[test]

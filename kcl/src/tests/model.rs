@@ -1,6 +1,6 @@
 //! The lease protocol, explored exhaustively: three workers, two leases, a leader that assigns and hands off whatever and
 //! whenever it likes (as one with stale scans might), lost answers, local expiry, crashes and restarts. Worker 2 follows
-//! Java's rule of taking a lease without writing.
+//! Java's rule of taking a lease without writing. Workers 0 and 1 may be two runs under one id.
 //!
 //! What a worker makes of a refused write is decided by the real [`judge`].
 
@@ -20,10 +20,14 @@ const JAVA: u8 = 2;
 struct Item {
     owner: Option<u8>,
     checkpoint_owner: Option<u8>,
+    /// The worker that renewed it last; Java's does not say.
+    instance: Option<u8>,
     counter: u8,
     checkpoint: u8,
     /// The highest checkpoint that ever stood here.
     highest: u8,
+    /// The last fencing token given, where two runs share an id.
+    token: u8,
 }
 
 /// A lease in a worker's memory.
@@ -36,10 +40,13 @@ struct Held {
     stored: u8,
     /// Up to here records are delivered and may be checkpointed.
     delivered: u8,
+    token: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Fleet {
+    /// The workers' ids.
+    ids: [u8; WORKERS as usize],
     items: Vec<Item>,
     /// For each worker, what it holds.
     held: Vec<Vec<Option<Held>>>,
@@ -99,14 +106,16 @@ enum Write {
     Checkpoint(u8),
 }
 
-fn id(worker: u8) -> WorkerId {
-    WorkerId::new(worker.to_string())
+fn worker_id(id: u8) -> WorkerId {
+    WorkerId::new(id.to_string())
 }
 
 /// As the real logic sees it.
-fn lease(owner: Option<u8>, checkpoint_owner: Option<u8>, counter: u8) -> Lease {
+fn lease(owner: Option<u8>, checkpoint_owner: Option<u8>, instance: Option<u8>, counter: u8) -> Lease {
+    let (owner, checkpoint_owner) = (owner.map(worker_id), checkpoint_owner.map(worker_id));
+    let instance = instance.map(|instance| instance.to_string().into());
     let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);
-    Lease { owner: owner.map(id), checkpoint_owner: checkpoint_owner.map(id), counter: counter.into(), ..lease }
+    Lease { owner, checkpoint_owner, instance, counter: counter.into(), ..lease }
 }
 
 impl Item {
@@ -116,12 +125,21 @@ impl Item {
         self.counter == held.counter && (knows_of_handoff || matches!(write, Write::Checkpoint(_)))
     }
 
-    fn apply(&mut self, write: Write) {
+    fn apply(&mut self, worker: u8, write: Write) {
         self.counter += 1;
-        if let Write::Checkpoint(to) = write {
-            self.checkpoint = to;
-            self.highest = self.highest.max(to);
+        match write {
+            Write::Checkpoint(to) => {
+                self.checkpoint = to;
+                self.highest = self.highest.max(to);
+            }
+            Write::Renewal if worker != JAVA => self.instance = Some(worker),
+            Write::Renewal => {}
         }
+    }
+
+    /// Who wrote last, as this worker takes it: Java's does not look.
+    fn known_instance(&self, worker: u8) -> Option<u8> {
+        if worker == JAVA { self.instance } else { Some(worker) }
     }
 
     fn assign(&mut self, to: u8) {
@@ -131,10 +149,22 @@ impl Item {
 }
 
 impl Fleet {
-    fn new(leases: usize) -> Self {
-        let item = Item { owner: None, checkpoint_owner: None, counter: 0, checkpoint: 0, highest: 0 };
+    fn new(leases: usize, ids: [u8; WORKERS as usize]) -> Self {
+        let item = Item {
+            owner: None,
+            checkpoint_owner: None,
+            instance: None,
+            counter: 0,
+            checkpoint: 0,
+            highest: 0,
+            token: 0,
+        };
         let held = vec![vec![None; leases]; usize::from(WORKERS)];
-        Self { items: vec![item; leases], held, alive: [true; WORKERS as usize] }
+        Self { ids, items: vec![item; leases], held, alive: [true; WORKERS as usize] }
+    }
+
+    fn id(&self, worker: u8) -> u8 {
+        self.ids[usize::from(worker)]
     }
 
     fn held(&mut self, worker: u8, lease: usize) -> &mut Option<Held> {
@@ -147,11 +177,12 @@ impl Fleet {
 
     /// What the lease's keeper does: write, and again with what a refusal teaches; a lost lease is dropped.
     fn write(&mut self, worker: u8, index: usize, write: Write, answered: bool) {
+        let me = self.id(worker);
         for _ in 0..3 {
             let Some(held) = *self.held(worker, index) else { return };
             let item = &mut self.items[index];
             if item.accepts(&held, write) {
-                item.apply(write);
+                item.apply(worker, write);
                 if answered && let Some(held) = self.held(worker, index) {
                     held.counter += 1;
                     if let Write::Checkpoint(to) = write {
@@ -160,17 +191,17 @@ impl Fleet {
                 }
                 return;
             }
-            let checkpoint_owner = held.handing_over.then_some(worker);
-            let mine = lease(Some(held.owner), checkpoint_owner, held.counter);
-            let found = lease(item.owner, item.checkpoint_owner, item.counter);
+            let checkpoint_owner = held.handing_over.then_some(me);
+            let mine = lease(Some(held.owner), checkpoint_owner, item.known_instance(worker), held.counter);
+            let found = lease(item.owner, item.checkpoint_owner, item.instance, item.counter);
             let (item, known) = (*item, self.held(worker, index));
-            match judge(&id(worker), &mine, Some(Box::new(found))) {
+            match judge(&worker_id(me), &mine, Some(Box::new(found))) {
                 Refusal::Lost => {
                     *known = None;
                     return;
                 }
                 refusal => {
-                    let owner = item.owner.unwrap_or(worker);
+                    let owner = item.owner.unwrap_or(me);
                     let handing_over = item.checkpoint_owner.is_some();
                     let Item { counter, checkpoint: stored, .. } = item;
                     *known = Some(Held { owner, handing_over, counter, stored, ..held });
@@ -188,19 +219,28 @@ impl Fleet {
 
     fn take(&mut self, worker: u8, index: usize) {
         let Item { counter, checkpoint, .. } = self.items[index];
+        let (owner, handing_over) = (self.id(worker), false);
         *self.held(worker, index) =
-            Some(Held { owner: worker, handing_over: false, counter, stored: checkpoint, delivered: checkpoint });
-        if worker != JAVA {
-            self.write(worker, index, Write::Renewal, true);
+            Some(Held { owner, handing_over, counter, stored: checkpoint, delivered: checkpoint, token: 0 });
+        if worker == JAVA {
+            return;
+        }
+        self.write(worker, index, Write::Renewal, true);
+        if self.id(0) == self.id(1)
+            && let Some(held) = &mut self.held[usize::from(worker)][index]
+        {
+            held.token = held.counter;
+            self.items[index].token = self.items[index].token.max(held.counter);
         }
     }
 
     /// Passes the lease on as the worker knows it; whatever comes of it, the worker stops.
     fn give_up(&mut self, worker: u8, index: usize) {
         let Some(held) = self.held(worker, index).take() else { return };
+        let me = self.id(worker);
         let item = &mut self.items[index];
-        let known = (Some(held.owner), held.handing_over.then_some(worker));
-        if (item.owner, item.checkpoint_owner) != known {
+        let known = (Some(held.owner), held.handing_over.then_some(me), item.known_instance(worker));
+        if (item.owner, item.checkpoint_owner, item.instance) != known {
             return;
         }
         if held.handing_over {
@@ -211,13 +251,11 @@ impl Fleet {
         }
     }
 
-    /// Workers whose next checkpoint the table would take.
-    fn writers(&self, index: usize) -> usize {
-        let writes = |worker: &u8| {
-            let held = self.held[usize::from(*worker)][index];
-            held.is_some_and(|held| self.items[index].accepts(&held, Write::Checkpoint(0)))
-        };
-        self.alive().filter(writes).count()
+    /// What workers hold whose next checkpoint the table would take.
+    fn writers(&self, index: usize) -> impl Iterator<Item = (u8, Held)> + '_ {
+        let held = move |worker: u8| Some((worker, self.held[usize::from(worker)][index]?));
+        let accepts = move |(_, held): &(u8, Held)| self.items[index].accepts(held, Write::Checkpoint(0));
+        self.alive().filter_map(held).filter(accepts)
     }
 
     /// Whether a leader and a willing worker can bring the lease to life again.
@@ -225,14 +263,16 @@ impl Fleet {
         let Some(worker) = self.alive().next() else { return true };
         let mut fleet = self.clone();
         *fleet.held(worker, index) = None;
-        fleet.items[index].assign(worker);
+        let id = fleet.id(worker);
+        fleet.items[index].assign(id);
         fleet.take(worker, index);
-        fleet.writers(index) == 1 && fleet.held(worker, index).is_some()
+        fleet.writers(index).count() == 1 && fleet.held(worker, index).is_some()
     }
 }
 
 struct Protocol {
     leases: usize,
+    ids: [u8; WORKERS as usize],
     /// Bounds of the exploration.
     max_counter: u8,
     max_checkpoint: u8,
@@ -243,13 +283,15 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<Fleet> {
-        vec![Fleet::new(self.leases)]
+        vec![Fleet::new(self.leases, self.ids)]
     }
 
     fn actions(&self, fleet: &Fleet, steps: &mut Vec<Step>) {
         for lease in 0..self.leases {
             let item = &fleet.items[lease];
-            for to in 0..WORKERS {
+            let mut ids = self.ids.to_vec();
+            ids.dedup();
+            for to in ids {
                 steps.push(Step::Assign { lease, to });
                 if item.checkpoint_owner.is_none() && item.owner.is_some_and(|owner| owner != to) {
                     steps.push(Step::HandOff { lease, to });
@@ -257,7 +299,7 @@ impl Model for Protocol {
             }
             for worker in fleet.alive() {
                 let Some(held) = fleet.held[usize::from(worker)][lease] else {
-                    if item.owner == Some(worker) && item.checkpoint_owner.is_none() {
+                    if item.owner == Some(fleet.id(worker)) && item.checkpoint_owner.is_none() {
                         steps.push(Step::Take { worker, lease });
                     }
                     continue;
@@ -307,7 +349,12 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("at most one worker can checkpoint a lease", |protocol: &Self, fleet: &Fleet| {
-                (0..protocol.leases).all(|lease| fleet.writers(lease) <= 1)
+                (0..protocol.leases).all(|lease| fleet.writers(lease).count() <= 1)
+            }),
+            Property::always("nobody checkpoints with an older token", |protocol: &Self, fleet: &Fleet| {
+                let is_last =
+                    |lease: usize, (worker, held): (u8, Held)| worker == JAVA || held.token == fleet.items[lease].token;
+                (0..protocol.leases).all(|lease| fleet.writers(lease).all(|writer| is_last(lease, writer)))
             }),
             Property::always("a checkpoint never moves back", |_: &Self, fleet: &Fleet| {
                 fleet.items.iter().all(|item| item.checkpoint == item.highest)
@@ -328,7 +375,8 @@ impl Model for Protocol {
 
 #[test]
 fn one_lease_is_safe_and_recovers_in_every_interleaving() {
-    let checker = Protocol { leases: 1, max_counter: 6, max_checkpoint: 2 }.checker().threads(2).spawn_bfs().join();
+    let protocol = Protocol { leases: 1, ids: [0, 1, JAVA], max_counter: 6, max_checkpoint: 2 };
+    let checker = protocol.checker().threads(2).spawn_bfs().join();
 
     println!("one lease: {} states", checker.unique_state_count());
     checker.assert_properties();
@@ -336,8 +384,18 @@ fn one_lease_is_safe_and_recovers_in_every_interleaving() {
 
 #[test]
 fn two_leases_are_safe_and_recover_in_every_interleaving() {
-    let checker = Protocol { leases: 2, max_counter: 3, max_checkpoint: 1 }.checker().threads(2).spawn_bfs().join();
+    let protocol = Protocol { leases: 2, ids: [0, 1, JAVA], max_counter: 3, max_checkpoint: 1 };
+    let checker = protocol.checker().threads(2).spawn_bfs().join();
 
     println!("two leases: {} states", checker.unique_state_count());
+    checker.assert_properties();
+}
+
+#[test]
+fn keeps_two_runs_under_one_id_apart_in_every_interleaving() {
+    let protocol = Protocol { leases: 1, ids: [0, 0, JAVA], max_counter: 5, max_checkpoint: 1 };
+    let checker = protocol.checker().threads(2).spawn_bfs().join();
+
+    println!("two runs under one id: {} states", checker.unique_state_count());
     checker.assert_properties();
 }

@@ -19,12 +19,12 @@ use crate::{
 
 /// A stream whose shards never have records.
 #[derive(Debug)]
-struct QuietStream {
+pub(super) struct QuietStream {
     shards: Vec<Shard>,
 }
 
 impl QuietStream {
-    fn new(shards: u32) -> Self {
+    pub(super) fn new(shards: u32) -> Self {
         let width = u128::MAX / u128::from(shards);
         let shard = |index: u32| {
             let start = u128::from(index) * width;
@@ -98,7 +98,7 @@ impl Kinesis for QuietStream {
     }
 }
 
-struct Idle;
+pub(super) struct Idle;
 
 impl RecordProcessor for Idle {
     type Error = BoxError;

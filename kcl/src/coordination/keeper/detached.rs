@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{COMMANDS, Command, LeaseHandle, LeaseState};
-use crate::{error::CheckpointError, lease::Lease};
+use crate::{checkpoint::Checkpoint, error::CheckpointError, lease::Lease};
 
 /// The other end of a handle without a keeper.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl LeaseHandle {
                     }
                     Command::GiveUp { reply } => {
                         held.send_replace(LeaseState::Lost);
-                        let _ = reply.send(()); // caller stopped waiting
+                        let _ = reply.send(true); // caller stopped waiting
                     }
                 }
             }
@@ -60,6 +60,11 @@ impl Detached {
     /// The lease as it stands.
     pub(crate) fn lease(&self) -> Lease {
         lock(&self.lease).clone()
+    }
+
+    /// The shard is processed to its end.
+    pub(crate) fn end(&self) {
+        lock(&self.lease).checkpoint = Checkpoint::ShardEnd;
     }
 
     /// Takes the lease away.

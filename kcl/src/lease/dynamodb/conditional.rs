@@ -28,25 +28,26 @@ impl DynamoDbLeaseStore {
     }
 }
 
-/// Adds `AND` conditions that both owners are still those of `lease`.
+/// Adds `AND` conditions that both owners are still those of `lease`, and the actual one the same run.
 pub(super) fn owners_unchanged(update: UpdateItemFluentBuilder, lease: &Lease) -> (UpdateItemFluentBuilder, String) {
-    let (update, owner) = owner_unchanged(update, item::LEASE_OWNER, "o", lease.owner.as_ref());
-    let (update, checkpoint_owner) =
-        owner_unchanged(update, item::CHECKPOINT_OWNER, "co", lease.checkpoint_owner.as_ref());
-    (update, format!("attribute_exists({}) AND {owner} AND {checkpoint_owner}", item::LEASE_KEY))
+    let checkpoint_owner = lease.checkpoint_owner.as_ref().map(WorkerId::as_str);
+    let (update, owner) = unchanged(update, item::LEASE_OWNER, "o", lease.owner.as_ref().map(WorkerId::as_str));
+    let (update, checkpoint_owner) = unchanged(update, item::CHECKPOINT_OWNER, "co", checkpoint_owner);
+    let (update, instance) = unchanged(update, item::OWNER_INSTANCE, "i", lease.instance.as_deref());
+    (update, format!("attribute_exists({}) AND {owner} AND {checkpoint_owner} AND {instance}", item::LEASE_KEY))
 }
 
-pub(super) fn owner_unchanged(
+fn unchanged(
     update: UpdateItemFluentBuilder,
     attribute: &str,
     name: &str,
-    expected: Option<&WorkerId>,
+    expected: Option<&str>,
 ) -> (UpdateItemFluentBuilder, String) {
     let (value, condition) = (format!(":{name}"), format!("attribute_not_exists({attribute})"));
     match expected {
-        Some(owner) => {
+        Some(text) => {
             let condition = format!("{attribute} = {value}");
-            (update.expression_attribute_values(value, s(owner.as_str())), condition)
+            (update.expression_attribute_values(value, s(text)), condition)
         }
         None => (update, condition),
     }

@@ -109,8 +109,12 @@ impl DynamoDbLeaseStore {
     pub(super) async fn remove_worker(&self, worker: &WorkerItem) -> Result<bool, StoreError> {
         let places = self.places();
         for place in [Some(places.workers), places.other_workers].into_iter().flatten() {
-            let condition = format!("{} = :lut", item::WORKER_LAST_UPDATE);
-            let values = vec![(":lut", n(worker.last_update_seconds))];
+            let mut condition = format!("{} = :lut", item::WORKER_LAST_UPDATE);
+            let mut values = vec![(":lut", n(worker.last_update_seconds))];
+            if let Some(instance) = &worker.instance {
+                condition.push_str(" AND properties.instance = :i");
+                values.push((":i", s(instance.as_str())));
+            }
             if self.delete_if(&place, worker.id.as_str(), condition, values).await? {
                 return Ok(true);
             }

@@ -261,7 +261,7 @@ fn worker(id: &str, last_update_seconds: u64) -> WorkerItem {
     let instance = Some(format!("run of {id}"));
     let cpu = Metric { recent: vec![12.5, -1.0, 30.0], limit: 100.0 };
     let metrics = std::collections::BTreeMap::from([("C".to_owned(), cpu)]);
-    WorkerItem { id: id.into(), last_update_seconds, instance, started_at_millis: 7, metrics }
+    WorkerItem { id: id.into(), last_update_seconds, instance, started_at_millis: 7, leaving: false, metrics }
 }
 
 #[tokio::test]

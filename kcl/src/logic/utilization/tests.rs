@@ -21,7 +21,14 @@ fn cpu(id: &str, recent: &[f64]) -> WorkerItem {
 
 /// A worker that reports no metrics.
 fn silent(id: &str) -> WorkerItem {
-    WorkerItem { id: id.into(), last_update_seconds: 1, instance: None, started_at_millis: 0, metrics: BTreeMap::new() }
+    WorkerItem {
+        id: id.into(),
+        last_update_seconds: 1,
+        instance: None,
+        started_at_millis: 0,
+        leaving: false,
+        metrics: BTreeMap::new(),
+    }
 }
 
 fn plan_all(candidates: &[Candidate], workers: &[WorkerItem]) -> Vec<Move> {
