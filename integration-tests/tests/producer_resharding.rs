@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_kinesis::{
     Client,
-    types::{ScalingType, ShardIteratorType},
+    types::{RecordDistributionStrategy, ScalingType, ShardIteratorType, StreamMode, StreamModeDetails},
 };
 use bytes::Bytes;
 use integration_tests::{EventLog, Journal, Running, STREAM, TestStream};
@@ -173,4 +173,75 @@ async fn a_stream_that_is_deleted_and_made_anew_gets_records_again() {
 
     assert!(failed > 0 && in_the_old_one < 10_000, "{failed} failed, {in_the_old_one} went into the old one");
     worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_in_a_stream_created_anew_between_two_puts_is_delivered() {
+    for (before, after) in [(2, 4), (4, 2), (3, 4)] {
+        let (stream, journal) = (TestStream::start(before).await, Journal::default());
+        let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+        for id in 0..100 {
+            drop(producer.put(record(id)).await.expect("record is fine"));
+        }
+        producer.flush().await;
+
+        stream.kinesis.delete_stream().stream_name(STREAM).send().await.expect("stream exists");
+        sleep(Duration::from_millis(100)).await;
+        stream.kinesis.create_stream().stream_name(STREAM).shard_count(after).send().await.expect("stream is gone");
+        sleep(Duration::from_secs(8)).await;
+        let puts = producer.put_all((1_000..2_000).map(record)).await;
+
+        assert!(puts.iter().all(Result::is_ok));
+        let worker = stream.run("w1", &journal);
+        journal.processed(1_000).await;
+        worker.stop().await.expect("worker stops");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_created_anew_gets_plain_records_where_listing_is_denied() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+    assert!(producer.put_all((0..100).map(record)).await.iter().all(Result::is_ok));
+
+    stream.local.deny("kinesis:ListShards");
+    stream.kinesis.delete_stream().stream_name(STREAM).send().await.expect("stream exists");
+    sleep(Duration::from_millis(100)).await;
+    stream.kinesis.create_stream().stream_name(STREAM).shard_count(4).send().await.expect("stream is gone");
+    sleep(Duration::from_secs(30)).await;
+    for batch in 10..13 {
+        let puts = producer.put_all((batch * 100..(batch + 1) * 100).map(record)).await;
+        assert!(puts.iter().all(Result::is_ok));
+    }
+
+    stream.local.allow("kinesis:ListShards");
+    let worker = stream.run("w1", &journal);
+    journal.processed(300).await;
+    worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_begins_to_place_records_by_itself_is_noticed_at_once() {
+    let stream = TestStream::on(LocalAws::start().await, 4).await;
+    let arn = stream.kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("stream exists");
+    let arn = arn.stream_description_summary().expect("described").stream_arn().to_owned();
+    let mode = StreamModeDetails::builder().stream_mode(StreamMode::OnDemand).build().expect("complete");
+    let update = stream.kinesis.update_stream_mode().stream_arn(&arn).stream_mode_details(mode);
+    update.send().await.expect("mode can be updated");
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
+    assert!(producer.put_all((0..100).map(record)).await.iter().all(Result::is_ok));
+    sleep(Duration::from_secs(2)).await;
+
+    let update = stream.kinesis.update_stream_record_distribution_strategy().stream_arn(&arn);
+    let update = update.record_distribution_strategy(RecordDistributionStrategy::Auto);
+    update.send().await.expect("strategy can be updated");
+    let mut attempts = Vec::new();
+    for round in 1..10 {
+        let puts = producer.put_all((round * 200..(round + 1) * 200).map(record)).await;
+        attempts.push(puts.into_iter().map(|put| put.expect("stored").attempts()).max());
+        sleep(Duration::from_secs(10)).await;
+    }
+
+    assert!(attempts[0] > Some(1), "aggregates landed elsewhere: {attempts:?}");
+    assert!(attempts[1..].iter().all(|attempts| *attempts == Some(1)), "{attempts:?}");
 }

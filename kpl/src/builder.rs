@@ -52,7 +52,7 @@ impl ProducerBuilder {
     }
 
     /// Most bytes of a record, data and partition key together. Default: what the stream is configured for, as
-    /// DescribeStreamSummary tells, and 1,048,576 if that is denied; 64 to 10,485,760.
+    /// DescribeStreamSummary reports, 1,048,576 if that is denied, and 10,485,760 as long as it fails; 64 to 10,485,760.
     ///
     /// A longer record is refused when it is put; before the stream was described, by Kinesis. That the limit of a stream
     /// was changed is noticed within five minutes.
@@ -129,7 +129,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most PutRecords requests at a time to one stream. Default 24; 1 to 256. Source: KPL `MaxConnections`.
+    /// Most PutRecords requests at a time to one stream. Default 24; 1 to 256. Fewer while requests fail, or take long. Source:
+    /// KPL `MaxConnections`.
     #[doc(alias = "MaxConnections")]
     pub fn max_in_flight(mut self, requests: u16) -> Self {
         self.config.max_in_flight = requests;
@@ -137,7 +138,8 @@ impl ProducerBuilder {
     }
 
     /// Longest time to wait for the answer to a request. Default 6 s; 100 ms to 10 minutes. A request that timed out may
-    /// have been carried out: its records are sent again and may then be there twice.
+    /// have been carried out: its records are sent again and may then be there twice. After answers that take longer than a
+    /// half of it, no more bytes than before are sent at a time.
     ///
     /// Source: KPL `RequestTimeout`.
     #[doc(alias = "RequestTimeout")]

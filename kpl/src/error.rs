@@ -148,8 +148,8 @@ impl Failure {
 #[non_exhaustive]
 pub enum DeliveryErrorKind {
     /// `record_ttl` passed before an attempt succeeded. The last of [`attempts`](DeliveryError::attempts) says what
-    /// stood in the way; without an attempt, it was the producer's own rate limit or too few requests in flight. If
-    /// an attempt timed out, the record may be stored nevertheless.
+    /// stood in the way. If there is none, it was the producer's own rate limit, or requests that took too long. If an
+    /// attempt timed out, the record may be stored nevertheless.
     #[error("time to live elapsed")]
     Expired,
     /// Throttled, and `fail_if_throttled` is set. Not stored.
@@ -160,8 +160,8 @@ pub enum DeliveryErrorKind {
         /// The service's error message.
         message: Arc<str>,
     },
-    /// An error that trying again cannot help: no such stream, access denied, a record that Kinesis does not accept.
-    /// Not stored.
+    /// An error that trying again cannot help: access denied, a record that Kinesis does not accept; a missing stream or a
+    /// refused signature, if that lasted for three seconds. Not stored.
     #[error("{code}: {message}")]
     Rejected {
         /// The service's error code; `CallPanicked` if the call itself panicked, and then the record may be stored.
@@ -200,7 +200,9 @@ impl DeliveryError {
         &self.0.failure.kind
     }
 
-    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept.
+    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept. Of a record that
+    /// expired before it was sent, what kept it from that, if it is known: the error that all requests met, or `Standstill`
+    /// if the process was frozen.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.failure.attempts
     }

@@ -26,8 +26,8 @@ pub enum Event {
         /// Number of open shards.
         open_shards: usize,
     },
-    /// The stream's shards could not be listed. Records go by the map known before; without one they are not
-    /// aggregated. Sent once, until a listing succeeds.
+    /// The stream's shards could not be listed. Records go by the map known before; without one, or if access is denied
+    /// and nothing was stored for some seconds, they are not aggregated. Sent once, until a listing succeeds.
     ShardMapUnavailable {
         /// The service's error code.
         code: Arc<str>,
@@ -36,9 +36,9 @@ pub enum Event {
         /// When the next listing is tried.
         retry_in: Duration,
     },
-    /// The stream could not be described. Until it is, it is taken for one that places records by their keys and accepts
-    /// records of 1 MiB, or of what is configured. Sent once, until it could; where access is denied, it is not tried
-    /// again.
+    /// The stream could not be described. Until it is, it is taken for one that places records by their keys, and if access
+    /// is denied, for one that accepts records of 1 MiB, or of what is configured. Sent once, until it could. While records
+    /// are put, it is tried again after a second, later up to two minutes; where access is denied, after ten minutes.
     StreamNotDescribed {
         /// The service's error code.
         code: Arc<str>,

@@ -154,6 +154,9 @@ pub enum KinesisErrorKind {
     Throttled,
     /// A fault of the service or of the way there, or a token that expired: try again.
     Transient,
+    /// A refusal that may pass within seconds: a signature made by a wrong clock, a stream that was created just now. Try
+    /// again for a short while.
+    Doubtful,
     /// Something in the request is not acceptable; the same without it may be.
     Invalid,
     /// Trying again cannot help.
@@ -213,10 +216,16 @@ impl KinesisErrorKind {
             | "ServiceUnavailable"
             | "RequestTimeout"
             | "RequestExpired"
+            | "ResourceInUse"
             | "ExpiredToken" => Self::Transient,
+            // The SDK corrects the clock by the refusal, and signs the next attempt by that.
+            "InvalidSignature"
+            | "SignatureDoesNotMatch"
+            | "RequestTimeTooSkewed"
+            | "RequestInTheFuture"
+            | "ResourceNotFound" => Self::Doubtful,
             "InvalidArgument" | "Validation" | "ValidationError" | "Serialization" => Self::Invalid,
-            "ResourceNotFound"
-            | "AccessDenied"
+            "AccessDenied"
             | "KMSAccessDenied"
             | "KMSDisabled"
             | "KMSInvalidState"
@@ -224,7 +233,6 @@ impl KinesisErrorKind {
             | "KMSOptInRequired"
             | "OptInRequired"
             | "UnrecognizedClient"
-            | "InvalidSignature"
             | "IncompleteSignature"
             | "MissingAuthenticationToken"
             | "InvalidClientTokenId"
@@ -234,6 +242,8 @@ impl KinesisErrorKind {
             | "InvalidAction" => Self::Permanent,
             _ => match http_status {
                 Some(429) => Self::Throttled,
+                Some(413) => Self::Invalid,
+                Some(408 | 421 | 425) => Self::Transient,
                 Some(400..=499) => Self::Permanent,
                 _ => Self::Transient,
             },
@@ -247,7 +257,7 @@ mod tests {
 
     #[test]
     fn errors_are_told_apart_by_code() {
-        use KinesisErrorKind::{Invalid, Permanent, Throttled, Transient};
+        use KinesisErrorKind::{Doubtful, Invalid, Permanent, Throttled, Transient};
         for (code, kind) in [
             ("ProvisionedThroughputExceededException", Throttled),
             ("KMSThrottlingException", Throttled),
@@ -256,9 +266,14 @@ mod tests {
             ("InternalFailureException", Transient),
             ("ServiceUnavailable", Transient),
             ("ExpiredTokenException", Transient),
+            ("ResourceInUseException", Transient),
+            ("InvalidSignatureException", Doubtful),
+            ("SignatureDoesNotMatch", Doubtful),
+            ("RequestTimeTooSkewed", Doubtful),
+            ("RequestInTheFuture", Doubtful),
+            ("ResourceNotFoundException", Doubtful),
             ("InvalidArgumentException", Invalid),
             ("ValidationException", Invalid),
-            ("ResourceNotFoundException", Permanent),
             ("AccessDeniedException", Permanent),
             ("KMSDisabledException", Permanent),
             ("UnrecognizedClientException", Permanent),
@@ -271,7 +286,15 @@ mod tests {
     fn an_unknown_code_is_judged_by_its_status() {
         assert_eq!(KinesisErrorKind::of("Odd", Some(503)), KinesisErrorKind::Transient);
         assert_eq!(KinesisErrorKind::of("Odd", Some(429)), KinesisErrorKind::Throttled);
-        assert_eq!(KinesisErrorKind::of("Odd", Some(403)), KinesisErrorKind::Permanent);
+        for (status, kind) in [
+            (400, KinesisErrorKind::Permanent),
+            (403, KinesisErrorKind::Permanent),
+            (408, KinesisErrorKind::Transient),
+            (413, KinesisErrorKind::Invalid),
+            (425, KinesisErrorKind::Transient),
+        ] {
+            assert_eq!(KinesisErrorKind::of("Odd", Some(status)), kind, "{status}");
+        }
         assert_eq!(KinesisErrorKind::of("", None), KinesisErrorKind::Transient);
     }
 

@@ -40,7 +40,9 @@
 //! - **At least once.** A request whose answer is lost is made again, and its records may be there twice.
 //! - **What is reported as delivered is delivered.** A KCL discards an aggregate that was stored in a shard which does
 //!   not own all of its records, as it happens when a shard is split. Such an aggregate is sent again as a whole, and
-//!   none that is fine is: other consumers, which do not discard, see the first copy, too.
+//!   none that is fine is: other consumers, which do not discard, see the first copy, too. An aggregate that is sent more than
+//!   five seconds after the last answer is reported once the shards are listed again: a stream that was deleted and created
+//!   again has shards of the same ids with other ranges. This takes Kinesis longer than five seconds.
 //! - **Order.** Records of one partition key that are put one after the other are stored, and by a KCL delivered, in
 //!   that order as long as no attempt fails, also while shards are split or merged. An entry of a request that fails
 //!   can be overtaken by the entries behind it in the same request, never by a later request. See `RecordOrder` for
@@ -51,7 +53,13 @@
 //! - **No surprise on special streams.** What a stream takes, and whether it heeds partition keys at all, is asked with
 //!   DescribeStreamSummary; without that permission it is taken for an ordinary one, with one warning.
 //! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What
-//!   cannot succeed (no such stream, access denied, a record that is not accepted) fails at once and alone.
+//!   cannot succeed (access denied, no region, a record that is not accepted) fails at once, and no other record with it.
+//!   What may pass within seconds is tried for three seconds, and fails at once from then on: a missing stream, since
+//!   Kinesis reports one for about a second after it became ACTIVE; a refused signature, since the SDK corrects a wrong clock
+//!   by the refusal; missing credentials. A new stream must be ACTIVE before records are put.
+//! - **Few calls in trouble.** While the service is down, one request at a time is sent, after pauses that grow to five
+//!   seconds, whatever the number of shards. Bytes in flight start at 64 KiB and a request, and grow with answers that take
+//!   less than half of `request_timeout`: a slow network is filled, not flooded.
 //!
 //! Where that differs from the KPL: it has no limit to its buffer, retries everything until the time to live ends,
 //! forgets the cause, judges each user record of an aggregate for itself, and limits nothing without aggregation.
@@ -104,7 +112,7 @@
 //! | `logic.rs` | inputs and actions of the engine; all below it is pure |
 //! | `logic/engine.rs` | runs records through the stages |
 //! | `logic/lanes.rs`, `logic/aggregator.rs`, `logic/packed.rs`, `logic/pending.rs` | what waits for each shard, grouped and encoded |
-//! | `logic/limiter.rs`, `logic/collector.rs` | when a request goes out and with what |
+//! | `logic/limiter.rs`, `logic/collector.rs`, `logic/flow.rs` | when a request goes out and with what |
 //! | `logic/retrier.rs` | what an answer means |
 //! | `logic/shard_map.rs`, `logic/description.rs` | which shard owns what; what is special about the stream |
 //! | `logic/barrier.rs`, `logic/ages.rs` | when a flush is complete; how old the oldest record is |

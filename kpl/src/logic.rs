@@ -15,6 +15,7 @@ pub(crate) mod barrier;
 pub(crate) mod collector;
 pub(crate) mod description;
 pub(crate) mod engine;
+pub(crate) mod flow;
 pub(crate) mod lanes;
 pub(crate) mod limiter;
 pub(crate) mod packed;

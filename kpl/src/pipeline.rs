@@ -17,7 +17,7 @@ use futures::FutureExt as _;
 use tokio::{
     sync::oneshot,
     task::{JoinError, JoinSet, yield_now},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 use tracing::Instrument as _;
 
@@ -38,6 +38,10 @@ const COMMANDS_OF_A_TURN: usize = 4096;
 
 /// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);
+
+/// From when on a timer counts as late, and how long an answer is waited for after that.
+const LATE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Takes what is sent to a stream, until [`Pipeline::run`] ends.
 pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) {
@@ -287,13 +291,23 @@ fn now() -> std::time::Instant {
 
 /// A call that ends, and in an error if it panics: the records that it carries are not to be lost.
 async fn guarded<T>(call: impl Future<Output = Result<T, KinesisError>>, limit: Duration) -> Result<T, KinesisError> {
-    match AssertUnwindSafe(timeout(limit, call)).catch_unwind().await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => {
-            let message = format!("no answer within {limit:?}");
-            Err(KinesisError::new(KinesisErrorKind::Transient, "Timeout", message))
+    let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
+    let mut end = Instant::now() + limit;
+    loop {
+        tokio::select! {
+            // The call first: an answer that is there wins over a time-out.
+            biased;
+            answer = &mut call => return answer.unwrap_or_else(|panic| {
+                Err(KinesisError::new(KinesisErrorKind::Permanent, "CallPanicked", panic_text(&*panic)))
+            }),
+            () = sleep_until(end) => {}
         }
-        Err(panic) => Err(KinesisError::new(KinesisErrorKind::Permanent, "CallPanicked", panic_text(&*panic))),
+        // A timer that is late says that the process was frozen: the answer may be in the socket, not read yet.
+        if end.elapsed() < LATE {
+            let message = format!("no answer within {limit:?}");
+            return Err(KinesisError::new(KinesisErrorKind::Transient, "Timeout", message));
+        }
+        end = Instant::now() + GRACE;
     }
 }
 

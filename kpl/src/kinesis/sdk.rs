@@ -167,22 +167,40 @@ fn error<E>(error: SdkError<E>) -> KinesisError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
+    let answer = match &error {
+        SdkError::ServiceError(answer) => Some((Some(answer.err().meta()), answer.raw())),
+        SdkError::ResponseError(answer) => Some((None, answer.raw())),
+        _ => None,
+    };
+    if let Some((meta, raw)) = answer.filter(|(_, raw)| !raw.status().is_success()) {
+        let status = raw.status().as_u16();
+        return match meta.and_then(|meta| Some((meta.code()?, meta.message().unwrap_or_default()))) {
+            Some((code, message)) => KinesisError::from_code(code, message, Some(status)),
+            None => KinesisError::from_code(format!("Http{status}"), with_sources(&error), Some(status)),
+        };
+    }
+    let text = with_sources(&error);
     let (kind, code) = match &error {
-        SdkError::ServiceError(service) => {
-            let meta = service.err().meta();
-            let status = service.raw().status().as_u16();
-            if let Some(code) = meta.code() {
-                return KinesisError::from_code(code, meta.message().unwrap_or_default(), Some(status));
-            }
-            return KinesisError::from_code(format!("Http{status}"), meta.message().unwrap_or_default(), Some(status));
-        }
         // Nothing was sent, and the next attempt would be made from the same parts.
         SdkError::ConstructionFailure(_) => (KinesisErrorKind::Permanent, "ConstructionFailure"),
+        SdkError::DispatchFailure(_) if is_incomplete(&text) => (KinesisErrorKind::Permanent, "ConstructionFailure"),
+        // A provider of credentials that cannot be reached yet says the same as one that is not there.
+        SdkError::DispatchFailure(_) if text.contains(NO_CREDENTIALS) => {
+            (KinesisErrorKind::Doubtful, "DispatchFailure")
+        }
         SdkError::TimeoutError(_) => (KinesisErrorKind::Transient, "Timeout"),
         SdkError::DispatchFailure(_) => (KinesisErrorKind::Transient, "DispatchFailure"),
         _ => (KinesisErrorKind::Transient, "ResponseError"),
     };
-    KinesisError::new(kind, code, with_sources(&error))
+    KinesisError::new(kind, code, text)
+}
+
+/// What the SDK says when no provider has credentials.
+const NO_CREDENTIALS: &str = "the credential provider was not enabled";
+
+/// Whether the SDK says that its configuration lacks a region or a provider of credentials, for which it has no public type.
+fn is_incomplete(text: &str) -> bool {
+    text.contains("Missing Region") || text.contains("no identity resolver")
 }
 
 /// The error's text and those of its sources, each once.
@@ -279,7 +297,7 @@ mod tests {
 
         let error = error(SdkError::service_error(PutRecordsError::ResourceNotFoundException(missing), response));
 
-        assert_eq!(error.kind(), KinesisErrorKind::Permanent);
+        assert_eq!(error.kind(), KinesisErrorKind::Doubtful);
         assert_eq!(error.to_string(), "ResourceNotFoundException: Stream s not found");
     }
 

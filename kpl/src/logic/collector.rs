@@ -80,8 +80,8 @@ impl Collector {
         self.urgent_before = self.urgent_before.max(number);
     }
 
-    /// The next request, if it is time for one.
-    pub(crate) fn collect<T: Detach>(&self, lanes: &mut Lanes<T>, now: Instant) -> Option<Vec<Sent<T>>> {
+    /// The next request, if it is time for one, of up to `room` bytes unless one record is longer.
+    pub(crate) fn collect<T: Detach>(&self, lanes: &mut Lanes<T>, room: usize, now: Instant) -> Option<Vec<Sent<T>>> {
         let (mut ready, mut records, mut bytes, mut trigger) = (Vec::new(), 0, 0, false);
         for index in lanes.restless(now) {
             let (lane, spare) = lanes.get_mut(index);
@@ -105,7 +105,14 @@ impl Collector {
             return None;
         }
         ready.sort_unstable();
-        Some(self.take(lanes, ready.into_iter().map(|(_, index)| index), now))
+        let mut request = Request { records: Vec::new(), bytes: 0, max_bytes: self.max_bytes.min(room) };
+        for (_, index) in ready {
+            if request.records.len() >= self.max_records {
+                break;
+            }
+            self.take_from(lanes.get_mut(index).0, &mut request, now);
+        }
+        Some(request.records)
     }
 
     fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, spare: &mut Spare, now: Instant) {
@@ -133,22 +140,6 @@ impl Collector {
         !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
     }
 
-    fn take<T: Detach>(
-        &self,
-        lanes: &mut Lanes<T>,
-        indexes: impl Iterator<Item = usize>,
-        now: Instant,
-    ) -> Vec<Sent<T>> {
-        let mut request = Request { records: Vec::new(), bytes: 0 };
-        for index in indexes {
-            if request.records.len() >= self.max_records {
-                break;
-            }
-            self.take_from(lanes.get_mut(index).0, &mut request, now);
-        }
-        request.records
-    }
-
     /// Whether nothing of the same key may go behind the record in the same request, lest it be stored although this one
     /// is not.
     fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
@@ -164,7 +155,7 @@ impl Collector {
         let mut keys = HashSet::new();
         while let Some(front) = lane.waiting.front() {
             let size = front.size_bytes();
-            let fits = request.records.is_empty() || request.bytes + size <= self.max_bytes;
+            let fits = request.records.is_empty() || request.bytes + size <= request.max_bytes;
             let room = request.records.len() < self.max_records && lane_bytes < SHARD_BYTES;
             let early = lane.patient && lane.waiting.front_due().is_some_and(|due| due > now);
             if !fits || !room || early || collides(&keys, front) || lane.limited_until(now).is_some() {
@@ -201,6 +192,7 @@ fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bo
 struct Request<T: Detach> {
     records: Vec<Sent<T>>,
     bytes: usize,
+    max_bytes: usize,
 }
 
 /// When a lane that could not send `now` may.

@@ -9,43 +9,76 @@ use crate::{
     kinesis::{KinesisError, KinesisErrorKind, StreamSummary},
 };
 
-/// How old a description may get while records flow: the account has but 20 calls each second for all its streams.
-/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html>
-const REFRESH_AFTER: Duration = Duration::from_secs(300);
+/// Minimum age of a description at which the stream is described again while records flow: the account has but 20 calls each
+/// second for all its streams. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html>
+const REFRESH_AFTER: Duration = Duration::from_secs(240);
+/// Minimum pause after a failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Upper bound of that, and of what chance adds to every pause: the streams of a process do not ask all at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Minimum pause after access was denied: the permission may be granted later.
+const PAUSE_IF_DENIED: Duration = Duration::from_secs(600);
 
 /// What is known of the stream.
 #[derive(Debug, Default)]
 pub(crate) struct Description {
     summary: StreamSummary,
     described_at: Option<Instant>,
-    refused: bool,
+    /// When to ask. `None` for at once.
+    due_at: Option<Instant>,
+    denied: bool,
     failures: u32,
 }
 
 impl Description {
-    /// Whether it is time to ask.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        !self.refused && self.described_at.is_none_or(|at| now >= at + REFRESH_AFTER)
+    /// When it is time to ask, unless it is now.
+    pub(crate) fn due_at(&self) -> Option<Instant> {
+        self.due_at
     }
 
-    /// Takes an answer; says whether the stream is other than it was thought to be.
-    pub(crate) fn update(&mut self, summary: StreamSummary, now: Instant) -> bool {
-        (self.described_at, self.failures) = (Some(now), 0);
+    /// Whether it is time to ask.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.due_at.is_none_or(|at| at <= now)
+    }
+
+    /// Takes an answer; says whether the stream is other than it was thought to be. `luck` is from 0 to 1.
+    pub(crate) fn update(&mut self, summary: StreamSummary, now: Instant, luck: f64) -> bool {
+        (self.described_at, self.denied, self.failures) = (Some(now), false, 0);
+        self.due_at = Some(now + REFRESH_AFTER + LONGEST_PAUSE.mul_f64(luck));
         let changed = self.summary != summary;
         self.summary = summary;
         changed
     }
 
-    /// Takes a failure; says whether it is the first in a row.
-    pub(crate) fn has_failed(&mut self, error: &KinesisError) -> bool {
-        self.refused = error.kind() == KinesisErrorKind::Permanent;
+    /// Takes a failure; says whether it is the first in a row. `luck` is from 0 to 1.
+    pub(crate) fn has_failed(&mut self, error: &KinesisError, now: Instant, luck: f64) -> bool {
+        self.denied = error.kind() == KinesisErrorKind::Permanent;
+        let pause = match self.denied {
+            true => PAUSE_IF_DENIED,
+            false => (FIRST_PAUSE * 2_u32.pow(self.failures.min(16))).min(LONGEST_PAUSE),
+        };
+        self.due_at = Some(now + pause + pause.min(LONGEST_PAUSE).mul_f64(luck));
         self.failures = self.failures.saturating_add(1);
         self.failures == 1
     }
 
     /// The stream may be another one by now.
     pub(crate) fn forget(&mut self) {
-        self.described_at = None;
+        if !self.denied {
+            self.due_at = None;
+        }
+    }
+
+    /// There is evidence that the stream is not what it was thought to be.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        if self.described_at.is_none_or(|at| now >= at + FIRST_PAUSE) {
+            self.forget();
+        }
+    }
+
+    /// Whether it is known what the stream is like, or that this cannot be known.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.denied || self.described_at.is_some()
     }
 
     /// Whether the stream places records by itself.
@@ -80,25 +113,56 @@ mod tests {
 
         assert_eq!(description.max_record_bytes(&configured(None)), 1 << 20);
         assert_eq!(description.max_record_bytes(&configured(Some(5 << 20))), 5 << 20);
-        assert!(description.update(summary(2 << 20), start()));
+        assert!(description.update(summary(2 << 20), start(), 0.0));
         assert_eq!(description.max_record_bytes(&configured(None)), 2 << 20);
         assert_eq!(description.max_record_bytes(&configured(Some(5 << 20))), 2 << 20);
         assert_eq!(description.max_record_bytes(&configured(Some(1000))), 1000);
     }
 
     #[test]
-    fn a_stream_is_described_again_after_five_minutes_and_never_if_that_is_denied() {
+    fn a_stream_is_described_again_within_five_minutes() {
         let (mut description, now) = (Description::default(), start());
 
         assert!(description.is_due(now));
-        description.update(summary(1 << 20), now);
-        assert!(!description.is_due(now + REFRESH_AFTER - Duration::from_nanos(1)));
-        assert!(description.is_due(now + REFRESH_AFTER));
+        description.update(summary(1 << 20), now, 0.5);
+        assert!(!description.is_due(now + Duration::from_secs(269)));
+        assert!(description.is_due(now + Duration::from_secs(270)));
         description.forget();
         assert!(description.is_due(now));
-        assert!(description.has_failed(&KinesisError::from_code("InternalFailure", "", None)), "told once");
+    }
+
+    #[test]
+    fn a_description_that_failed_is_asked_for_again_soon() {
+        let (mut description, now) = (Description::default(), start());
+        let throttled = KinesisError::from_code("LimitExceededException", "", None);
+
+        for (luck, seconds) in [(0.0, 1), (1.0, 4), (0.5, 6), (0.0, 8), (0.0, 16), (0.0, 32), (1.0, 120), (0.0, 60)] {
+            let is_first = description.failures == 0;
+            assert_eq!(description.has_failed(&throttled, now, luck), is_first, "reported once");
+            assert_eq!(description.due_at(), Some(now + Duration::from_secs(seconds)));
+        }
+        assert!(!description.is_settled());
+    }
+
+    #[test]
+    fn a_description_that_is_denied_is_asked_for_again_after_ten_minutes() {
+        let (mut description, now) = (Description::default(), start());
+
+        assert!(description.has_failed(&KinesisError::from_code("AccessDeniedException", "", None), now, 0.0));
+        description.forget();
+        description.doubt(now + FIRST_PAUSE);
+        assert_eq!(description.due_at(), Some(now + Duration::from_secs(600)));
+        assert!(description.is_settled());
+    }
+
+    #[test]
+    fn evidence_against_a_description_is_reason_to_ask_at_once() {
+        let (mut description, now) = (Description::default(), start());
+        description.update(summary(1 << 20), now, 0.0);
+
+        description.doubt(now + Duration::from_millis(999));
+        assert!(!description.is_due(now), "it may be elder than the description");
+        description.doubt(now + FIRST_PAUSE);
         assert!(description.is_due(now));
-        assert!(!description.has_failed(&KinesisError::from_code("AccessDeniedException", "", None)));
-        assert!(!description.is_due(now + 10 * REFRESH_AFTER));
     }
 }

@@ -5,23 +5,21 @@
 //! - (C) Nothing is sent after its time to live.
 //! - (D) While no attempt fails, records of a partition key are stored in the order they were put, and what a KCL
 //!   delivers of them is in that order, also when shards are split or merged meanwhile.
-//! - (E) At most `max_in_flight` requests are under way, with a part of the buffer, and at most one of them holds records of
-//!   a given hash key.
+//! - (E) At most `max_in_flight` requests are under way, with as many bytes as [`Flow`] allows, and at most one of them holds
+//!   records of a given hash key.
 //! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+mod answers;
 mod expiry;
 mod reshard;
 mod split;
 
-use self::{
-    reshard::Unjudged,
-    split::{is_single, split},
-};
+use self::reshard::Unjudged;
 use super::{
     Action, BatchId, Input,
     ages::Ages,
@@ -29,21 +27,21 @@ use super::{
     barrier::Barrier,
     collector::{Collector, Sent, wake_at},
     description::Description,
+    flow::Flow,
     lanes::Lanes,
     pending::{Detach, KinesisRecord, Pending},
-    retrier::{given_up, pause},
+    retrier::Retrier,
     shard_map::{Listing, ShardMap},
 };
 use crate::{
-    DeliveryErrorKind, Event, HashKey, HashKeyRange, RecordOrder,
+    Attempt, DeliveryErrorKind, Event, HashKey, HashKeyRange,
     aggregated::Sealed,
     config::{Config, DEFAULT_MAX_RECORD_BYTES},
-    kinesis::{EntryResult, KinesisError, KinesisErrorKind, Stored},
+    kinesis::{KinesisError, Stored},
 };
 
-/// One in so many bytes of the buffer may be in flight, and a request more: what is in flight exists twice, as it is kept and
-/// as the SDK sends it.
-const IN_FLIGHT_PART: usize = 12;
+/// How long a flush waits for the first listing of the shards before records are sent plain.
+const FLUSH_WAITS_FOR_SHARDS: Duration = Duration::from_millis(200);
 
 /// The producer of one stream, without its clock, its tasks and its service.
 #[derive(Debug)]
@@ -55,7 +53,8 @@ pub(crate) struct Engine<T: Detach> {
     description: Description,
     listing: Listing,
     in_flight: HashMap<BatchId, Flight<T>>,
-    bytes_in_flight: usize,
+    flow: Flow,
+    retrier: Retrier,
     unjudged: Vec<Unjudged<T>>,
     barrier: Barrier,
     ages: Ages,
@@ -67,6 +66,10 @@ pub(crate) struct Engine<T: Detach> {
     stirred: bool,
     /// When to look at the lanes at the latest.
     wake: Option<Instant>,
+    /// From when on records of unknown shards are sent plain because a flush waits for them.
+    plain_at: Option<Instant>,
+    /// What keeps records from being sent at all, if something does.
+    obstacle: Option<Attempt>,
     now: Instant,
 }
 
@@ -80,7 +83,11 @@ struct Flight<T: Detach> {
     ranges: Vec<HashKeyRange>,
     /// Of the request that it was at first.
     bytes: usize,
+    /// The request was taken apart.
+    apart: bool,
     started: Instant,
+    /// If the shard map was not trusted when it started: listings of shards that had been answered by then.
+    untrusted: Option<u64>,
     /// Listings of shards that had been started by then.
     listings: u64,
 }
@@ -96,7 +103,8 @@ impl<T: Detach> Engine<T> {
             description: Description::default(),
             listing: Listing::default(),
             in_flight: HashMap::new(),
-            bytes_in_flight: 0,
+            flow: Flow::new(config),
+            retrier: Retrier::default(),
             unjudged: Vec::new(),
             barrier: Barrier::new(),
             ages: Ages::new(),
@@ -106,6 +114,8 @@ impl<T: Detach> Engine<T> {
             actions: VecDeque::new(),
             stirred: false,
             wake: None,
+            plain_at: None,
+            obstacle: None,
             now,
         };
         engine.list_if(true);
@@ -114,6 +124,7 @@ impl<T: Detach> Engine<T> {
 
     /// Takes note of what happened at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
+        self.note_standstill(now);
         self.now = now;
         self.stirred |= !matches!(input, Input::Put { .. });
         match input {
@@ -133,12 +144,16 @@ impl<T: Detach> Engine<T> {
     /// What is to be done next; to be called until it returns `None`.
     pub(crate) fn next_action(&mut self) -> Option<Action<T>> {
         if std::mem::take(&mut self.stirred) {
+            if self.plain_at.take_if(|at| *at <= self.now).is_some() {
+                self.lanes.end_patience();
+            }
             self.expire();
             self.list_if_due();
-            while self.may_send() {
-                let Some(sent) = self.collector.collect(&mut self.lanes, self.now) else { break };
+            while let Some(room) = self.flow.room(self.in_flight.len(), self.now) {
+                let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else { break };
                 self.launch(sent);
             }
+            self.list_if_due();
             self.wake = self.next_wake();
         }
         self.actions.pop_front()
@@ -172,36 +187,33 @@ impl<T: Detach> Engine<T> {
             self.wake = dues.into_iter().flatten().min();
         }
         let overdue = self.wake.is_some_and(|wake| wake <= self.now);
-        self.stirred |= may_go || overdue || self.listing.is_due(self.now);
+        self.stirred |= may_go || overdue || self.listing.is_due(self.description.is_due(self.now), self.now);
     }
 
     /// Records with a lower number than `number` shall wait for no company.
     fn hurry(&mut self, number: u64) {
         self.collector.hurry(number);
         self.lanes.rouse();
+        if self.lanes.is_patient() {
+            self.plain_at.get_or_insert(self.now + FLUSH_WAITS_FOR_SHARDS);
+        }
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let free = self.may_send();
+        let free = self.flow.room(self.in_flight.len(), self.now).is_some();
         let lanes = self.lanes.wake_at(self.now, |lane| {
             let wake = wake_at(lane, self.now).filter(|_| free);
             let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
             wake.into_iter().chain(end).min()
         });
         let unjudged = self.unjudged.iter().map(|unjudged| self.ttl_end(unjudged.sent.record.first().arrived));
-        let listing = self.listing.retry_at().filter(|_| self.unresolved() > 0);
-        unjudged.chain([lanes, listing]).flatten().min()
+        let calls = [self.listing.due_at(self.description.due_at()), self.flow.held_until(self.now), self.plain_at];
+        let calls = calls.into_iter().filter(|_| self.unresolved() > 0);
+        unjudged.chain([lanes]).chain(calls).flatten().min()
     }
 
     fn ttl_end(&self, arrived: Instant) -> Option<Instant> {
         self.config.record_ttl.and_then(|ttl| arrived.checked_add(ttl))
-    }
-
-    /// Whether one more request may be under way.
-    fn may_send(&self) -> bool {
-        let part = self.config.max_outstanding_bytes / IN_FLIGHT_PART;
-        self.in_flight.is_empty()
-            || self.in_flight.len() < usize::from(self.config.max_in_flight) && self.bytes_in_flight < part
     }
 
     fn launch(&mut self, sent: Vec<Sent<T>>) {
@@ -209,110 +221,27 @@ impl<T: Detach> Engine<T> {
         ranges.dedup(); // the records of a lane stand together
         ranges.iter().for_each(|range| self.lanes.set_busy(range));
         let bytes = sent.iter().map(|sent| sent.record.size_bytes()).sum();
-        self.bytes_in_flight += bytes;
-        self.send(Flight { sent, later: Vec::new(), ranges, bytes, started: self.now, listings: 0 });
+        self.flow.sent(bytes);
+        let started = self.now;
+        let (later, apart) = (Vec::new(), false);
+        self.send(Flight { sent, later, ranges, bytes, apart, started, untrusted: None, listings: 0 });
     }
 
     fn send(&mut self, mut flight: Flight<T>) {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
         (flight.started, flight.listings) = (self.now, self.listing.started());
+        flight.untrusted = (!self.map.is_trusted(self.now)).then(|| self.listing.answered());
+        if let Some(seen) = flight.untrusted
+            && flight.sent.iter().any(|sent| sent.record.is_aggregate())
+        {
+            self.listing.want_after(seen);
+        }
         Sealed::digest_all(flight.sent.iter_mut().filter_map(|sent| sent.record.content_mut()));
         let entries = flight.sent.iter().map(|sent| sent.record.entry()).collect();
         let shapes = flight.sent.iter().map(|sent| sent.shape(self.now)).collect();
         self.in_flight.insert(id, flight);
         self.actions.push_back(Action::Send { id, entries, shapes });
-    }
-
-    fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
-        let Some(mut flight) = self.in_flight.remove(&id) else { return };
-        let sent = std::mem::take(&mut flight.sent);
-        let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
-        match result {
-            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
-            Ok(answers) => self.count_mismatch(sent, answers.len()),
-            Err(error) => {
-                self.notify_call_failed(&sent, &error);
-                if error.kind() == KinesisErrorKind::Invalid && !is_single(&sent) {
-                    flight.later.extend(split(sent, &self.config).into_iter().rev());
-                } else {
-                    self.call_failed(sent, &mut flight, &error);
-                }
-            }
-        }
-        self.land(flight);
-        if missing {
-            self.forget_stream();
-        }
-    }
-
-    /// Sends the next part of a request that was taken apart, or ends it.
-    fn land(&mut self, mut flight: Flight<T>) {
-        while let Some(part) = flight.later.pop() {
-            let in_time = self.without_expired(part);
-            flight.sent = self.without_misfits(in_time);
-            if !flight.sent.is_empty() {
-                return self.send(flight);
-            }
-        }
-        self.bytes_in_flight -= flight.bytes;
-        flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
-    }
-
-    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
-        let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
-        for (sent, answer) in sent.into_iter().zip(answers) {
-            match answer {
-                Ok(stored) => {
-                    let now = self.now;
-                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
-                    self.stored(sent, stored, flight);
-                }
-                Err(error) => {
-                    self.notify_entry_failed(&sent, &error);
-                    if !failed.contains(&(sent.range, error.kind())) {
-                        failed.push((sent.range, error.kind()));
-                    }
-                    self.attempt_failed(sent, &error, flight.started);
-                }
-            }
-        }
-        if !failed.is_empty() && self.config.record_order == RecordOrder::Strict {
-            self.put_back_later(flight);
-        }
-        for (range, kind) in failed {
-            self.hold(&range, kind);
-        }
-    }
-
-    /// The other parts wait behind what is to be sent again rather than overtake it.
-    fn put_back_later(&mut self, flight: &mut Flight<T>) {
-        for part in flight.later.drain(..) {
-            part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
-        }
-    }
-
-    fn call_failed(&mut self, sent: Vec<Sent<T>>, flight: &mut Flight<T>, error: &KinesisError) {
-        for range in &flight.ranges {
-            self.hold(range, error.kind());
-        }
-        if given_up(error, self.config.fail_if_throttled).is_none() {
-            self.put_back_later(flight);
-        }
-        sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight.started));
-    }
-
-    fn attempt_failed(&mut self, mut sent: Sent<T>, error: &KinesisError, started: Instant) {
-        sent.record.attempt_failed(error, started, self.now);
-        match given_up(error, self.config.fail_if_throttled) {
-            Some(kind) => self.fail(sent.record.into_records(), &kind),
-            None => self.lanes.put_back(sent.record, &sent.range),
-        }
-    }
-
-    fn count_mismatch(&mut self, sent: Vec<Sent<T>>, answered: usize) {
-        let kind = DeliveryErrorKind::CountMismatch { sent: sent.len(), answered };
-        sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
     }
 
     fn deliver(&mut self, record: KinesisRecord<T>, stored: Stored) {
@@ -329,7 +258,8 @@ impl<T: Detach> Engine<T> {
             let number = [record.course.number].into_iter();
             self.barrier.resolved(number.clone());
             self.ages.resolved(number);
-            let (ticket, failure) = record.fail(kind.clone());
+            let obstacle = self.obstacle.as_ref().filter(|_| *kind == DeliveryErrorKind::Expired);
+            let (ticket, failure) = record.fail(kind.clone(), obstacle);
             self.actions.push_back(Action::Fail { ticket, failure });
         }
         self.complete_flushes();
@@ -341,26 +271,14 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind) {
-        if !matches!(kind, KinesisErrorKind::Throttled | KinesisErrorKind::Transient) {
-            return;
-        }
-        let (now, rng) = (self.now, &mut self.rng);
-        for lane in self.lanes.overlapping(range) {
-            lane.hold(now, |failures| pause(failures, rng));
-            if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
-                limiter.throttled(now);
-            }
-        }
-    }
-
     fn list_if_due(&mut self) {
         self.list_if(self.unresolved() > 0);
     }
 
     fn list_if(&mut self, wanted: bool) {
-        if wanted && self.listing.start_if_due(self.now) {
-            self.actions.push_back(Action::ListShards { describe: self.description.is_due(self.now) });
+        let describe = self.description.is_due(self.now);
+        if wanted && self.listing.start_if_due(describe, self.now) {
+            self.actions.push_back(Action::ListShards { describe });
         }
     }
 

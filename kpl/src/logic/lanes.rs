@@ -281,10 +281,17 @@ impl<T: Detach> Lanes<T> {
         &mut self.lanes[first..=last]
     }
 
-    /// The lane of unknown shards, if that is what there is.
-    pub(crate) fn unknown_lane(&mut self) -> Option<&mut Lane<T>> {
+    /// Whether records of unknown shards wait for the shards to be listed.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.lanes[0].patient
+    }
+
+    /// Nothing waits for the shards to be listed any more. Returns the lane of unknown shards, if that is what there is.
+    pub(crate) fn end_patience(&mut self) -> Option<&mut Lane<T>> {
         self.rouse();
-        self.lanes.first_mut().filter(|lane| lane.shard_id.is_none())
+        let lane = self.lanes.first_mut().filter(|lane| lane.shard_id.is_none())?;
+        lane.patient = false;
+        Some(lane)
     }
 
     fn occupy(&mut self, index: usize) {

@@ -82,10 +82,12 @@ impl<T> Pending<T> {
         Self { ticket, hash_key, course: Course { number, arrived, history: None } }
     }
 
-    pub(crate) fn fail(self, kind: DeliveryErrorKind) -> (T, Box<Failure>) {
-        let failure = match self.course.history {
-            Some(history) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
-            None => Failure::unattempted(kind),
+    /// `obstacle` is what kept the record from being sent, if it was not.
+    pub(crate) fn fail(self, kind: DeliveryErrorKind, obstacle: Option<&Attempt>) -> (T, Box<Failure>) {
+        let failure = match (self.course.history, obstacle) {
+            (Some(history), _) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
+            (None, Some(obstacle)) => Failure { kind, attempts: vec![obstacle.clone()], attempts_made: 0 },
+            (None, None) => Failure::unattempted(kind),
         };
         (self.ticket, failure.into())
     }

@@ -3,9 +3,11 @@
 //! - (A) A plain record that is stored is delivered: consumers never discard it, whichever shard took it.
 //! - (B) An aggregate is delivered as a whole or sent again as a whole: a KCL discards all of an aggregate if one record
 //!   is outside of the shard's range.
-//! - (C) Only what may change is retried. Throttling and faults are; a missing stream or missing rights are not.
+//! - (C) Only what may change is retried. Throttling and faults are; missing rights are not; a refusal that may pass, as of
+//!   a stream that is missing, is for a short while.
+//! - (D) A request that is refused as a whole is not taken for one that holds a bad record for long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{collector::Sent, pending::Detach, shard_map::ShardMap};
 use crate::{
@@ -18,6 +20,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Where the pause ends to grow.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long refusals that may pass are tried again, from the first one on.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// After so long without such a refusal, the next one is a first one.
+const PATIENCE_RETURNS_AFTER: Duration = Duration::from_secs(30);
+
+/// So many records in a row, each refused alone and with the same words, show that the refusal is of every request.
+const REFUSED_ALONE: u32 = 4;
+/// A longer record may be too long for something on the way, and shows nothing.
+const SMALL_BYTES: usize = 256 * 1024;
+
 /// What became of a Kinesis record that was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -29,9 +41,10 @@ pub(crate) enum Place {
     Unknown,
 }
 
-/// Judges where a Kinesis record was stored.
-pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap) -> Place {
-    if !sent.record.is_aggregate() || sent.predicted.as_ref() == Some(&stored.shard_id) {
+/// Judges where a Kinesis record was stored. `trusted` if the map was known to be right when the record was sent: of a stream
+/// that was deleted and created again, a shard may have the same id and another range.
+pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, trusted: bool) -> Place {
+    if !sent.record.is_aggregate() || trusted && sent.predicted.as_ref() == Some(&stored.shard_id) {
         return Place::Right;
     }
     match map.range_of(&stored.shard_id) {
@@ -47,51 +60,135 @@ pub(crate) fn wrong_shard(stored: &Stored) -> KinesisError {
     KinesisError::new(KinesisErrorKind::Transient, "WrongShard", message)
 }
 
-/// Why a record is given up after `error`; `None` if it is to be sent again.
-pub(crate) fn given_up(error: &KinesisError, fail_if_throttled: bool) -> Option<DeliveryErrorKind> {
-    let (code, message) = (error.code().clone(), error.message().clone());
-    match error.kind() {
-        KinesisErrorKind::Throttled if fail_if_throttled => Some(DeliveryErrorKind::Throttled { code, message }),
-        KinesisErrorKind::Throttled | KinesisErrorKind::Transient => None,
-        KinesisErrorKind::Invalid | KinesisErrorKind::Permanent => Some(DeliveryErrorKind::Rejected { code, message }),
+/// What failures since the last success say.
+#[derive(Debug, Default)]
+pub(crate) struct Retrier {
+    /// When the first and the last refusal came that may pass.
+    doubtful: Option<(Instant, Instant)>,
+    /// What records were refused with, each alone, and how many of them.
+    refused: Option<(KinesisError, u32)>,
+}
+
+impl Retrier {
+    /// Something was stored.
+    pub(crate) fn stored(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Why records are given up after `error`; `None` if they are to be sent again.
+    pub(crate) fn given_up(
+        &mut self,
+        error: &KinesisError,
+        fail_if_throttled: bool,
+        now: Instant,
+    ) -> Option<DeliveryErrorKind> {
+        let (code, message) = (error.code().clone(), error.message().clone());
+        match error.kind() {
+            KinesisErrorKind::Throttled if fail_if_throttled => Some(DeliveryErrorKind::Throttled { code, message }),
+            KinesisErrorKind::Throttled | KinesisErrorKind::Transient => None,
+            KinesisErrorKind::Doubtful if self.is_patient(now) => None,
+            KinesisErrorKind::Doubtful | KinesisErrorKind::Invalid | KinesisErrorKind::Permanent => {
+                Some(DeliveryErrorKind::Rejected { code, message })
+            }
+        }
+    }
+
+    fn is_patient(&mut self, now: Instant) -> bool {
+        let recent = self.doubtful.filter(|(_, last)| now.saturating_duration_since(*last) < PATIENCE_RETURNS_AFTER);
+        let first = recent.map_or(now, |(first, _)| first);
+        self.doubtful = Some((first, now));
+        now < first + PATIENCE
+    }
+
+    /// How much longer refusals that may pass are tried again, if there are any.
+    pub(crate) fn patience(&self, now: Instant) -> Option<Duration> {
+        let (first, _) = self.doubtful?;
+        Some((first + PATIENCE).saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// A record of `bytes` was refused alone.
+    pub(crate) fn refused_alone(&mut self, error: &KinesisError, bytes: usize) {
+        if bytes <= SMALL_BYTES {
+            let before = self.refused.take().filter(|(last, _)| last == error);
+            self.refused = Some((error.clone(), before.map_or(0, |(_, count)| count) + 1));
+        }
+    }
+
+    /// Whether the last record that was sent alone was refused.
+    pub(crate) fn suspects_all(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// Whether every request is refused with `error`.
+    pub(crate) fn refuses_all(&self, error: &KinesisError) -> bool {
+        self.refused.as_ref().is_some_and(|(last, count)| last == error && *count >= REFUSED_ALONE)
     }
 }
 
-/// Pause after a number of failures in a row: anything up to a bound that grows ("full jitter").
+/// Pause after a number of failures in a row: `luck`, from 0 to 1, of a bound that grows ("full jitter").
 /// Source: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
-pub(crate) fn pause(failures: u32, rng: &mut fastrand::Rng) -> Duration {
+pub(crate) fn pause(failures: u32, luck: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let bound = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
-    Duration::from_nanos(rng.u64(0..=bound.as_nanos() as u64))
+    (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE).mul_f64(luck)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::start;
 
-    fn longest_pause(failures: u32) -> Duration {
-        let mut rng = fastrand::Rng::with_seed(1);
-        (0..1000).map(|_| pause(failures, &mut rng)).max().expect("pauses")
+    fn error(kind: KinesisErrorKind) -> KinesisError {
+        KinesisError::new(kind, "c", "m")
+    }
+
+    fn rejected() -> DeliveryErrorKind {
+        DeliveryErrorKind::Rejected { code: "c".into(), message: "m".into() }
     }
 
     #[test]
-    fn pauses_grow_to_a_bound_and_spread_over_all_of_it() {
+    fn pauses_grow_to_a_bound() {
         for (failures, bound_ms) in [(1, 50), (2, 100), (5, 800), (8, 5000), (u32::MAX, 5000)] {
-            let (longest, bound) = (longest_pause(failures), Duration::from_millis(bound_ms));
-            assert!(longest <= bound && longest > bound * 9 / 10, "{failures} failures: {longest:?}");
+            assert_eq!(pause(failures, 1.0), Duration::from_millis(bound_ms), "{failures} failures");
+            assert_eq!(pause(failures, 0.5), Duration::from_millis(bound_ms / 2), "{failures} failures");
         }
     }
 
     #[test]
     fn throttling_and_faults_are_retried_and_nothing_else_is() {
         use KinesisErrorKind::{Invalid, Permanent, Throttled, Transient};
-        let given_up = |kind, fail_if_throttled| given_up(&KinesisError::new(kind, "c", "m"), fail_if_throttled);
-        let (code, message) = ("c".into(), "m".into());
-        let rejected = DeliveryErrorKind::Rejected { code, message };
+        let given_up = |kind, fail| Retrier::default().given_up(&error(kind), fail, start());
 
         assert_eq!([Throttled, Transient].map(|kind| given_up(kind, false)), [None, None]);
-        assert_eq!([Invalid, Permanent].map(|kind| given_up(kind, false)), [Some(rejected.clone()), Some(rejected)]);
+        assert_eq!([Invalid, Permanent].map(|kind| given_up(kind, false)), [Some(rejected()), Some(rejected())]);
         assert!(matches!(given_up(Throttled, true), Some(DeliveryErrorKind::Throttled { .. })));
         assert_eq!(given_up(Transient, true), None);
+    }
+
+    #[test]
+    fn refusals_that_may_pass_are_retried_for_a_while_and_then_not() {
+        let (mut retrier, now, doubtful) = (Retrier::default(), start(), error(KinesisErrorKind::Doubtful));
+        let mut given_up = |at| retrier.given_up(&doubtful, false, at).is_some();
+
+        assert!(!given_up(now) && !given_up(now + PATIENCE - Duration::from_millis(1)));
+        assert!(given_up(now + PATIENCE), "the patience is over");
+        assert!(given_up(now + PATIENCE + Duration::from_secs(29)), "for whatever is put");
+        assert!(!given_up(now + PATIENCE + Duration::from_secs(60)), "and comes back");
+        retrier.stored();
+        assert_eq!(retrier.patience(now), None);
+    }
+
+    #[test]
+    fn several_records_refused_alike_show_that_all_requests_are() {
+        let (mut retrier, invalid) = (Retrier::default(), error(KinesisErrorKind::Invalid));
+        let other = KinesisError::new(KinesisErrorKind::Invalid, "c", "other");
+
+        (0..REFUSED_ALONE).for_each(|_| retrier.refused_alone(&invalid, SMALL_BYTES + 1));
+        assert!(!retrier.suspects_all(), "they may all be too long");
+        (1..REFUSED_ALONE).for_each(|_| retrier.refused_alone(&invalid, 10));
+        assert!(retrier.suspects_all() && !retrier.refuses_all(&invalid));
+        retrier.refused_alone(&invalid, 10);
+        assert!(retrier.refuses_all(&invalid) && !retrier.refuses_all(&other));
+        retrier.refused_alone(&other, 10);
+        assert!(!retrier.refuses_all(&invalid) && !retrier.refuses_all(&other));
     }
 }

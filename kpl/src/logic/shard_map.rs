@@ -20,6 +20,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Where the pause ends to grow. Source: as above.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// For so long after it was confirmed a map is right: no stream is deleted and created again in less.
+const TRUSTED_FOR: Duration = Duration::from_secs(5);
+
 /// After this many failures in a row nothing waits for a listing any more.
 const FAILURES_WAITED_FOR: u32 = 3;
 
@@ -30,6 +33,8 @@ pub(crate) struct ShardMap {
     shards: Vec<Shard>,
     /// Kept for answers that were given by shards closed since.
     ranges: HashMap<ShardId, HashKeyRange>,
+    /// When the shards were listed last, or took a record that was sent while the map was trusted.
+    confirmed_at: Option<Instant>,
 }
 
 impl ShardMap {
@@ -40,6 +45,16 @@ impl ShardMap {
     /// Whether the shards were not listed yet.
     pub(crate) fn is_unknown(&self) -> bool {
         self.shards.is_empty()
+    }
+
+    /// The stream was the one of this map at `at`.
+    pub(crate) fn confirm(&mut self, at: Instant) {
+        self.confirmed_at = self.confirmed_at.max(Some(at));
+    }
+
+    /// Whether the stream cannot be another one by now.
+    pub(crate) fn is_trusted(&self, now: Instant) -> bool {
+        self.confirmed_at.is_some_and(|at| now.saturating_duration_since(at) < TRUSTED_FOR)
     }
 
     /// Whether one open shard owns all of the hash keys.
@@ -111,21 +126,26 @@ impl Listing {
         self.started
     }
 
+    /// Number of listings that were answered so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.started - u64::from(self.running)
+    }
+
     /// Asks for a listing that starts after the first `seen` ones, unless there is or was one.
     pub(crate) fn want_after(&mut self, seen: u64) {
         let latest = if self.running { self.started } else { self.succeeded };
         self.wanted |= latest <= seen;
     }
 
-    /// Whether it is time for a listing.
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
+    /// Whether it is time for a listing; `describe` if it is for a description of the stream, which comes with it.
+    pub(crate) fn is_due(&self, describe: bool, now: Instant) -> bool {
         let old = || self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
-        !self.running && self.retry_at.is_none_or(|at| at <= now) && (self.wanted || old())
+        !self.running && self.retry_at.is_none_or(|at| at <= now) && (self.wanted || describe || old())
     }
 
     /// Starts a listing if it is time for one.
-    pub(crate) fn start_if_due(&mut self, now: Instant) -> bool {
-        let due = self.is_due(now);
+    pub(crate) fn start_if_due(&mut self, describe: bool, now: Instant) -> bool {
+        let due = self.is_due(describe, now);
         if due {
             (self.running, self.wanted) = (true, false);
             self.started += 1;
@@ -133,9 +153,14 @@ impl Listing {
         due
     }
 
-    /// When to try again after a failure.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
-        self.retry_at.filter(|_| !self.running)
+    /// When to list the shards if nothing asks for it before: after a failure, or to describe the stream at `describe_at`.
+    pub(crate) fn due_at(&self, describe_at: Option<Instant>) -> Option<Instant> {
+        self.retry_at.or(describe_at).filter(|_| !self.running)
+    }
+
+    /// The service answers again: that it failed before says nothing.
+    pub(crate) fn retry_now(&mut self) {
+        (self.hopeless, self.retry_at) = (false, None);
     }
 
     /// Listing has failed in a way, or so often, that nothing should wait for it.
@@ -146,6 +171,11 @@ impl Listing {
     /// Failed listings in a row.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Whether a listing that was started after the first `seen` ones has succeeded.
+    pub(crate) fn has_succeeded_after(&self, seen: u64) -> bool {
+        self.succeeded > seen
     }
 
     /// Whether the listing that was just answered was started after the first `seen` ones.
@@ -167,7 +197,8 @@ impl Listing {
             .min(LONGEST_PAUSE)
             .mul_f64((1.0 + luck) / 2.0);
         self.failures += 1;
-        self.hopeless = kind == KinesisErrorKind::Permanent || self.failures >= FAILURES_WAITED_FOR;
+        let refused = matches!(kind, KinesisErrorKind::Permanent | KinesisErrorKind::Doubtful);
+        self.hopeless = refused || self.failures >= FAILURES_WAITED_FOR;
         self.retry_at = Some(now + pause);
         pause
     }
@@ -224,26 +255,26 @@ mod tests {
     fn the_first_listing_is_due_at_once_and_the_next_one_after_a_minute() {
         let (mut listing, now) = (Listing::default(), start());
 
-        assert!(listing.start_if_due(now));
-        assert!(!listing.start_if_due(now));
+        assert!(listing.start_if_due(false, now));
+        assert!(!listing.start_if_due(false, now));
         listing.has_succeeded(now);
-        assert!(!listing.start_if_due(now + REFRESH_AFTER - Duration::from_nanos(1)));
-        assert!(listing.start_if_due(now + REFRESH_AFTER));
+        assert!(!listing.start_if_due(false, now + REFRESH_AFTER - Duration::from_nanos(1)));
+        assert!(listing.start_if_due(false, now + REFRESH_AFTER));
     }
 
     #[test]
     fn evidence_elder_than_the_map_is_ignored() {
         let (mut listing, now) = (Listing::default(), start());
         let before = listing.started();
-        listing.start_if_due(now);
+        listing.start_if_due(false, now);
         let meanwhile = listing.started();
         listing.want_after(before);
         listing.has_succeeded(now);
 
         listing.want_after(before);
-        assert!(!listing.start_if_due(now));
+        assert!(!listing.start_if_due(false, now));
         listing.want_after(meanwhile);
-        assert!(listing.start_if_due(now));
+        assert!(listing.start_if_due(false, now));
     }
 
     #[test]
@@ -255,8 +286,8 @@ mod tests {
 
         assert_eq!(pauses[..4], [1000, 1500, 2250, 3375]);
         assert_eq!(pauses[11], 30_000);
-        assert!(!listing.start_if_due(now + Duration::from_secs(29)));
-        assert!(listing.start_if_due(now + Duration::from_secs(30)));
+        assert!(!listing.start_if_due(false, now + Duration::from_secs(29)));
+        assert!(listing.start_if_due(false, now + Duration::from_secs(30)));
         listing.has_succeeded(now);
         assert_eq!(listing.has_failed(KinesisErrorKind::Transient, now, 0.0), FIRST_PAUSE / 2);
     }

@@ -1,17 +1,37 @@
 //! What the engine does when a record has outlived its time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Engine, reshard::Unjudged};
 use crate::{
-    DeliveryErrorKind, Event,
+    Attempt, DeliveryErrorKind, Event,
+    kinesis::{KinesisError, KinesisErrorKind},
     logic::{
         collector::Sent,
         pending::{Detach, KinesisRecord, Pending},
     },
 };
 
+/// From when on being late is worth a word.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 impl<T: Detach> Engine<T> {
+    /// Remembers that what was due before was not done: the process was frozen, or its threads were blocked.
+    pub(super) fn note_standstill(&mut self, now: Instant) {
+        let late = self.wake.map(|wake| now.saturating_duration_since(wake)).filter(|late| *late >= STANDSTILL);
+        if let Some(late) = late {
+            let error =
+                KinesisError::new(KinesisErrorKind::Transient, "Standstill", format!("nothing ran for {late:?}"));
+            self.meet(&error);
+        }
+    }
+
+    /// Records that are not sent from now on are not because of `error`, until something is stored.
+    pub(super) fn meet(&mut self, error: &KinesisError) {
+        let (code, message) = (error.code().clone(), error.message().clone());
+        self.obstacle = Some(Attempt { delay: Duration::ZERO, duration: Duration::ZERO, code, message });
+    }
+
     /// Fails what has outlived its time and is not in flight.
     pub(super) fn expire(&mut self) {
         let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{Action, Engine, Flight};
 use crate::{
     Event,
-    kinesis::{KinesisError, Shard, Stored, StreamSummary},
+    kinesis::{KinesisError, KinesisErrorKind, Shard, Stored, StreamSummary},
     logic::{
         aggregator::Packing,
         collector::Sent,
@@ -21,13 +21,15 @@ use crate::{
 /// A record whose aggregate was stored in a wrong shard this often goes alone: alone, no shard is wrong.
 const WRONG_SHARDS_IN_COMPANY: u32 = 2;
 
-/// An aggregate that was stored in a shard of which the range is not known.
+/// An aggregate that was stored in a shard of which the range is not known, or no longer certain.
 #[derive(Debug)]
 pub(super) struct Unjudged<T: Detach> {
     pub(super) sent: Sent<T>,
     pub(super) stored: Stored,
     started: Instant,
-    /// Listings of shards that had been started when it was answered.
+    /// The shard map was trusted when it was sent.
+    trusted: bool,
+    /// Listings of shards that had been started when it was answered, or sent if the map was not trusted.
     listings: u64,
 }
 
@@ -37,15 +39,22 @@ impl<T: Detach> Engine<T> {
         if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
             self.listing.want_after(flight.listings);
         }
-        match place(&sent, &stored, &self.map) {
-            Place::Right => self.deliver(sent.record, stored),
-            Place::Wrong => self.resend(sent, &stored, flight.started, false),
-            Place::Unknown if self.listing.is_hopeless() => self.resend(sent, &stored, flight.started, true),
-            Place::Unknown => {
-                let listings = self.listing.started();
+        let Flight { started, untrusted, .. } = *flight;
+        let trusted = untrusted.is_none();
+        if trusted {
+            self.map.confirm(started);
+        }
+        let certain =
+            !sent.record.is_aggregate() || untrusted.is_none_or(|seen| self.listing.has_succeeded_after(seen));
+        match place(&sent, &stored, &self.map, trusted) {
+            Place::Right if certain => self.deliver(sent.record, stored),
+            Place::Wrong if certain => self.resend(sent, &stored, started, false),
+            _ if self.listing.is_hopeless() => self.resend(sent, &stored, started, true),
+            _ => {
+                let listings = untrusted.unwrap_or_else(|| self.listing.started());
                 self.listing.want_after(listings);
                 self.lanes.set_busy(&sent.range);
-                self.unjudged.push(Unjudged { sent, stored, started: flight.started, listings });
+                self.unjudged.push(Unjudged { sent, stored, started, trusted, listings });
             }
         }
     }
@@ -57,6 +66,7 @@ impl<T: Detach> Engine<T> {
         summary: Option<Result<StreamSummary, KinesisError>>,
     ) {
         let other_stream = summary.is_some_and(|summary| self.described(summary));
+        let trusted = self.map.is_trusted(self.now);
         let updated = shards.and_then(|shards| self.map.update(shards));
         let other_shards = updated.as_ref().is_ok_and(|changed| *changed);
         if (other_stream || other_shards) && !self.map.is_unknown() {
@@ -70,6 +80,7 @@ impl<T: Detach> Engine<T> {
         match updated {
             Ok(changed) => {
                 self.listing.has_succeeded(self.now);
+                self.map.confirm(self.now);
                 if changed {
                     self.notify(Event::ShardMapUpdated { open_shards: self.map.shards().len() });
                 }
@@ -81,8 +92,12 @@ impl<T: Detach> Engine<T> {
                     let (code, message) = (error.code().clone(), error.message().clone());
                     self.notify(Event::ShardMapUnavailable { code, message, retry_in });
                 }
-                if let Some(lane) = self.lanes.unknown_lane() {
-                    (lane.patient, lane.limiter) = (false, None);
+                // Nobody can say any more what the shards are.
+                if error.kind() == KinesisErrorKind::Permanent && !trusted {
+                    self.forget_shards();
+                }
+                if let Some(lane) = self.lanes.end_patience() {
+                    lane.limiter = None;
                 }
                 self.judge();
             }
@@ -100,11 +115,11 @@ impl<T: Detach> Engine<T> {
 
     /// Returns whether the stream is other than it was thought to be.
     fn described(&mut self, summary: Result<StreamSummary, KinesisError>) -> bool {
-        let ignored = self.description.ignores_partition_keys();
+        let (ignored, luck) = (self.description.ignores_partition_keys(), self.rng.f64());
         let changed = match summary {
-            Ok(summary) => self.description.update(summary, self.now),
+            Ok(summary) => self.description.update(summary, self.now, luck),
             Err(error) => {
-                if self.description.has_failed(&error) {
+                if self.description.has_failed(&error, self.now, luck) {
                     let (code, message) = (error.code().clone(), error.message().clone());
                     self.notify(Event::StreamNotDescribed { code, message });
                 }
@@ -114,7 +129,10 @@ impl<T: Detach> Engine<T> {
         if self.description.ignores_partition_keys() && !ignored {
             self.notify(Event::PartitionKeysIgnored { aggregation: self.config.aggregation });
         }
-        self.actions.push_back(Action::LimitRecords { max_bytes: self.description.max_record_bytes(&self.config) });
+        // Else a record may be as large as any stream takes, and Kinesis has the last word.
+        if self.description.is_settled() {
+            self.actions.push_back(Action::LimitRecords { max_bytes: self.description.max_record_bytes(&self.config) });
+        }
         changed
     }
 
@@ -127,7 +145,11 @@ impl<T: Detach> Engine<T> {
         let listings = self.listing.started();
         self.listing.want_after(listings);
         self.description.forget();
-        if !std::mem::take(&mut self.map).shards().is_empty() {
+        self.forget_shards();
+    }
+
+    fn forget_shards(&mut self) {
+        if !std::mem::take(&mut self.map).is_unknown() {
             self.lanes.forget(self.now);
             self.restore_busy();
         }
@@ -143,19 +165,18 @@ impl<T: Detach> Engine<T> {
     /// Judges what was stored in shards that were not known.
     fn judge(&mut self) {
         for unjudged in std::mem::take(&mut self.unjudged) {
-            let Unjudged { sent, stored, started, listings } = unjudged;
+            let Unjudged { sent, stored, started, trusted, listings } = unjudged;
             let range = sent.range;
-            match place(&sent, &stored, &self.map) {
-                Place::Right => self.deliver(sent.record, stored),
-                Place::Wrong => self.resend(sent, &stored, started, false),
+            let listed = self.listing.failures() == 0 && self.listing.is_after(listings);
+            match place(&sent, &stored, &self.map, trusted) {
+                Place::Right if trusted || listed => self.deliver(sent.record, stored),
+                Place::Wrong if trusted || listed => self.resend(sent, &stored, started, false),
                 // The shard is closed already: its records may belong to several others by now.
-                Place::Unknown if self.listing.failures() == 0 && self.listing.is_after(listings) => {
-                    self.resend(sent, &stored, started, false);
-                }
-                Place::Unknown if self.listing.is_hopeless() => self.resend(sent, &stored, started, true),
-                Place::Unknown => {
+                Place::Unknown if listed => self.resend(sent, &stored, started, false),
+                _ if self.listing.is_hopeless() => self.resend(sent, &stored, started, true),
+                _ => {
                     self.listing.want_after(listings);
-                    self.unjudged.push(Unjudged { sent, stored, started, listings });
+                    self.unjudged.push(Unjudged { sent, stored, started, trusted, listings });
                     continue;
                 }
             }
@@ -167,6 +188,11 @@ impl<T: Detach> Engine<T> {
     /// as a Kinesis record of its own.
     fn resend(&mut self, mut sent: Sent<T>, stored: &Stored, started: Instant, alone: bool) {
         sent.record.attempt_failed(&wrong_shard(stored), started, self.now);
+        // An open shard that takes what it does not own: the stream may place records by itself by now.
+        let first = sent.record.hash_keys().first;
+        if self.map.range_of(&stored.shard_id).is_some_and(|range| !range.contains(first)) {
+            self.description.doubt(self.now);
+        }
         let mut records = sent.record.into_records();
         if let Some(predicted) = sent.predicted {
             let (actual, user_records) = (stored.shard_id.clone(), records.len());

@@ -16,6 +16,20 @@ pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
     sent.iter().map(|sent| sent.record.courses().len()).sum::<usize>() == 1
 }
 
+/// The first user record of a request alone, and the rest: whether it is refused, too, shows whether all requests are.
+pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
+    let mut rest = sent.into_iter();
+    let Some(Sent { record, range, predicted }) = rest.next() else { return Vec::new() };
+    let key = record.key();
+    let mut records = record.into_records().into_iter();
+    let first = records.next().map(|mut record| {
+        record.course.set_alone();
+        Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
+    });
+    let others = KinesisRecord::packed(records.collect(), key).map(|record| Sent { record, range, predicted });
+    vec![first.into_iter().collect(), others.into_iter().chain(rest).collect()]
+}
+
 /// Two halves of a request; of a request that is one aggregate, its records each alone.
 pub(super) fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
     if sent.len() > 1 {

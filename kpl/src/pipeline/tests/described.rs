@@ -41,7 +41,7 @@ async fn a_configured_limit_holds_below_the_streams() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denied_description_is_one_warning_and_no_error() {
+async fn a_denied_description_is_one_warning_and_repeated_after_ten_minutes() {
     let kinesis = FakeKinesis::new(2);
     kinesis.describe_as(Err(error("AccessDeniedException")));
     let (producer, seen) = observed(builder(&kinesis));
@@ -53,7 +53,7 @@ async fn a_denied_description_is_one_warning_and_no_error() {
 
     let seen = seen.lock().expect("not poisoned");
     assert_eq!(seen.iter().filter(|event| matches!(event, Event::StreamNotDescribed { .. })).count(), 1);
-    assert_eq!((kinesis.descriptions(), producer.max_record_bytes()), (1, 1 << 20));
+    assert_eq!((kinesis.descriptions(), producer.max_record_bytes()), (2, 1 << 20));
     assert!(kinesis.listings() > 10);
 }
 

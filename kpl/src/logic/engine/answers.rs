@@ -1,0 +1,170 @@
+//! What the engine does with the answer to a request.
+
+use super::{
+    Engine, Flight,
+    split::{is_single, peel, split},
+};
+use crate::{
+    DeliveryErrorKind, HashKeyRange, RecordOrder,
+    kinesis::{EntryResult, KinesisError, KinesisErrorKind},
+    logic::{BatchId, collector::Sent, pending::Detach, retrier::pause},
+};
+
+impl<T: Detach> Engine<T> {
+    pub(super) fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
+        let Some(mut flight) = self.in_flight.remove(&id) else { return };
+        let sent = std::mem::take(&mut flight.sent);
+        let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
+        match result {
+            Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
+            Ok(answers) => self.count_mismatch(sent, answers.len()),
+            Err(error) => {
+                self.notify_call_failed(&sent, &error);
+                match error.kind() {
+                    KinesisErrorKind::Invalid => self.refused(sent, &mut flight, &error),
+                    _ => self.call_failed(sent, &mut flight, &error),
+                }
+            }
+        }
+        self.land(flight);
+        if missing {
+            self.forget_stream();
+        }
+    }
+
+    /// Sends the next part of a request that was taken apart, or ends it.
+    fn land(&mut self, mut flight: Flight<T>) {
+        while let Some(part) = flight.later.pop() {
+            let in_time = self.without_expired(part);
+            flight.sent = self.without_misfits(in_time);
+            if !flight.sent.is_empty() {
+                return self.send(flight);
+            }
+        }
+        self.flow.ended(flight.bytes);
+        flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
+    }
+
+    fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
+        let down = flight.ranges.len() > 1 && answers.iter().all(is_fault);
+        let bytes = if flight.apart { 0 } else { flight.bytes };
+        if !down && self.flow.answered(bytes, flight.started, self.now) {
+            self.listing.retry_now();
+        }
+        let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
+        for (sent, answer) in sent.into_iter().zip(answers) {
+            match answer {
+                Ok(stored) => {
+                    let now = self.now;
+                    self.retrier.stored();
+                    self.obstacle = None;
+                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
+                    self.stored(sent, stored, flight);
+                }
+                Err(error) => {
+                    self.notify_entry_failed(&sent, &error);
+                    if !failed.contains(&(sent.range, error.kind())) {
+                        failed.push((sent.range, error.kind()));
+                    }
+                    self.attempt_failed(sent, &error, flight);
+                }
+            }
+        }
+        if !failed.is_empty() && self.config.record_order != RecordOrder::BestEffort {
+            self.put_back_later(flight);
+        }
+        if down {
+            return self.pause_all(flight);
+        }
+        // The same for all, so that they are sent together again.
+        let luck = self.rng.f64();
+        for (range, kind) in failed {
+            self.hold(&range, kind, luck);
+        }
+    }
+
+    /// The other parts wait behind what is to be sent again rather than overtake it.
+    fn put_back_later(&mut self, flight: &mut Flight<T>) {
+        for part in flight.later.drain(..) {
+            part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
+        }
+    }
+
+    /// Takes a request apart that is not acceptable, unless none is.
+    fn refused(&mut self, mut sent: Vec<Sent<T>>, flight: &mut Flight<T>, error: &KinesisError) {
+        if is_single(&sent) {
+            self.retrier.refused_alone(error, sent[0].record.size_bytes());
+        }
+        if self.retrier.refuses_all(error) {
+            let later: Vec<Sent<T>> = flight.later.drain(..).rev().flatten().collect();
+            if let Some(kind) = self.given_up(error) {
+                later.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
+            }
+        } else if !is_single(&sent) {
+            sent.iter_mut().for_each(|sent| sent.record.attempt_failed(error, flight.started, self.now));
+            let halve = flight.apart && !self.retrier.suspects_all();
+            let parts = if halve { split(sent, &self.config) } else { peel(sent) };
+            flight.apart = true;
+            return flight.later.extend(parts.into_iter().rev());
+        }
+        sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight));
+    }
+
+    fn call_failed(&mut self, sent: Vec<Sent<T>>, flight: &mut Flight<T>, error: &KinesisError) {
+        if self.given_up(error).is_none() {
+            self.put_back_later(flight);
+            self.pause_all(flight);
+            self.meet(error);
+        }
+        if error.kind() == KinesisErrorKind::Throttled {
+            let luck = self.rng.f64();
+            flight.ranges.iter().for_each(|range| self.hold(range, error.kind(), luck));
+        }
+        sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight));
+    }
+
+    /// Pauses all lanes, so that they are sent together again.
+    fn pause_all(&mut self, flight: &Flight<T>) {
+        let (luck, now) = (self.rng.f64(), self.now);
+        let patience = self.retrier.patience(now);
+        self.flow.failed(flight.started, now, |failures| {
+            let pause = pause(failures, luck);
+            patience.map_or(pause, |left| pause.min(left))
+        });
+    }
+
+    fn attempt_failed(&mut self, mut sent: Sent<T>, error: &KinesisError, flight: &Flight<T>) {
+        sent.record.attempt_failed(error, flight.started, self.now);
+        match self.given_up(error) {
+            Some(kind) => self.fail(sent.record.into_records(), &kind),
+            None => self.lanes.put_back(sent.record, &sent.range),
+        }
+    }
+
+    fn given_up(&mut self, error: &KinesisError) -> Option<DeliveryErrorKind> {
+        self.retrier.given_up(error, self.config.fail_if_throttled, self.now)
+    }
+
+    fn count_mismatch(&mut self, sent: Vec<Sent<T>>, answered: usize) {
+        let kind = DeliveryErrorKind::CountMismatch { sent: sent.len(), answered };
+        sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
+    }
+
+    fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind, luck: f64) {
+        if !matches!(kind, KinesisErrorKind::Throttled | KinesisErrorKind::Transient | KinesisErrorKind::Doubtful) {
+            return;
+        }
+        let now = self.now;
+        for lane in self.lanes.overlapping(range) {
+            lane.hold(now, |failures| pause(failures, luck));
+            if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
+                limiter.throttled(now);
+            }
+        }
+    }
+}
+
+/// Whether an entry met a fault of the service.
+fn is_fault(answer: &EntryResult) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == KinesisErrorKind::Transient)
+}
