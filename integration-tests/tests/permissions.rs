@@ -7,8 +7,8 @@ use kpl::{Producer, UserRecord};
 
 const README: &str = include_str!("../../README.md");
 
-/// Every action of both services that the embedded AWS answers, and some more.
-const ACTIONS: [&str; 46] = [
+/// Actions of both services that the embedded AWS answers.
+const ACTIONS: [&str; 48] = [
     "kinesis:AddTagsToStream",
     "kinesis:CreateStream",
     "kinesis:DecreaseStreamRetentionPeriod",
@@ -44,12 +44,14 @@ const ACTIONS: [&str; 46] = [
     "dynamodb:GetItem",
     "dynamodb:ListTables",
     "dynamodb:ListTagsOfResource",
+    "dynamodb:PartiQLDelete",
+    "dynamodb:PartiQLInsert",
+    "dynamodb:PartiQLSelect",
+    "dynamodb:PartiQLUpdate",
     "dynamodb:PutItem",
     "dynamodb:Query",
     "dynamodb:Scan",
     "dynamodb:TagResource",
-    "dynamodb:TransactGetItems",
-    "dynamodb:TransactWriteItems",
     "dynamodb:UntagResource",
     "dynamodb:UpdateContinuousBackups",
     "dynamodb:UpdateItem",

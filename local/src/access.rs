@@ -1,13 +1,26 @@
-//! Which actions are denied, as a policy would: `kinesis:PutRecords`, `dynamodb:CreateTable`.
+//! Which actions are denied, as a policy would: `kinesis:PutRecords`, `dynamodb:PartiQLSelect`, `kinesis:*`.
+//!
+//! An operation needs the action of its name. Those of DynamoDB that are made of others need theirs: transactions those of
+//! their items, PartiQL those of its statements.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use crate::dynamodb::statements::{self, Verb};
 use crate::services::Service;
 use crate::wire::Format;
 use crate::{ACCOUNT_ID, REGION, kinesis};
+
+/// Operations of DynamoDB that have no action of their name.
+const COMPOSED: [&str; 5] =
+    ["BatchExecuteStatement", "ExecuteStatement", "ExecuteTransaction", "TransactGetItems", "TransactWriteItems"];
+
+/// Actions of DynamoDB that have no operation of their name.
+/// docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
+const PARTS: [&str; 5] = ["ConditionCheckItem", "PartiQLDelete", "PartiQLInsert", "PartiQLSelect", "PartiQLUpdate"];
 
 /// The denied actions. Everything else is allowed.
 #[derive(Debug, Default)]
@@ -17,11 +30,17 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// # Panics
+    /// When a pattern matches no action.
     pub(crate) fn new(denied: BTreeSet<String>) -> Self {
+        denied.iter().for_each(|action| require_action(action));
         Self { denied: Mutex::new(denied) }
     }
 
+    /// # Panics
+    /// When the pattern matches no action, since it would deny nothing.
     pub(crate) fn deny(&self, action: &str) {
+        require_action(action);
         self.lock().insert(action.to_owned());
     }
 
@@ -35,20 +54,59 @@ impl Access {
         if denied.is_empty() {
             return None;
         }
-        let action = format!("{}:{operation}", service.prefix());
-        denied.contains(&action).then(|| {
-            format!(
-                "User: arn:aws:iam::{ACCOUNT_ID}:user/local is not authorized to perform: {action} on resource: {} \
-                 because no identity-based policy allows the {action} action",
-                resource(service, format, body)
-            )
-        })
+        let needs = needs(service, operation, format, body);
+        let (action, resource) =
+            needs.into_iter().find(|(action, _)| denied.iter().any(|denied| matches(denied, action)))?;
+        Some(format!(
+            "User: arn:aws:iam::{ACCOUNT_ID}:user/local is not authorized to perform: {action} on resource: {resource} \
+             because no identity-based policy allows the {action} action"
+        ))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A set is whole even when a thread panicked between two of its changes.
         self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the pattern, which may end in `*`, is about the action.
+fn matches(pattern: &str, action: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == action, |prefix| action.starts_with(prefix))
+}
+
+fn require_action(pattern: &str) {
+    let is_known = Service::ALL.into_iter().any(|service| {
+        let parts = if service == Service::DynamoDb { &PARTS[..] } else { &[] };
+        let operations = service.operations().iter().filter(|operation| !COMPOSED.contains(operation));
+        operations.chain(parts).any(|action| matches(pattern, &format!("{}:{action}", service.prefix())))
+    });
+    assert!(is_known, "{pattern} is no action like kinesis:PutRecords or dynamodb:PartiQLSelect, nor kinesis:* or *");
+}
+
+/// The actions that a request needs, each with its resource.
+fn needs(service: Service, operation: &str, format: Format, body: &[u8]) -> Vec<(String, String)> {
+    if service != Service::DynamoDb || !COMPOSED.contains(&operation) {
+        return vec![(format!("{}:{operation}", service.prefix()), resource(service, format, body))];
+    }
+    let request: Value = format.decode(body).unwrap_or_default();
+    let entries = |name: &str| request[name].as_array().cloned().unwrap_or_default();
+    let of_item = |item: &Value| {
+        let (kind, item) = item.as_object()?.iter().next()?;
+        let action = if kind == "ConditionCheck" { "ConditionCheckItem" } else { &format!("{kind}Item") };
+        Some((format!("dynamodb:{action}"), table_arn(item["TableName"].as_str())))
+    };
+    let of_statement = |statement: &Value| {
+        let statement = statement["Statement"].as_str()?;
+        let action = Verb::of(statement)?.action();
+        Some((format!("dynamodb:{action}"), table_arn(statements::table(statement))))
+    };
+    let items = entries("TransactItems");
+    let statements = [entries("TransactStatements"), entries("Statements"), vec![request]].concat();
+    items.iter().filter_map(of_item).chain(statements.iter().filter_map(of_statement)).collect()
+}
+
+fn table_arn(table: Option<&str>) -> String {
+    table.map_or("*".to_owned(), |table| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{table}"))
 }
 
 /// The names of what a request is about, in any operation among any other fields.
@@ -67,9 +125,7 @@ fn resource(service: Service, format: Format, body: &[u8]) -> String {
     match service {
         Service::Kinesis => names.stream_arn.or_else(|| names.stream_name.as_deref().map(kinesis::arn)),
         Service::CloudWatch => None,
-        Service::DynamoDb => {
-            names.table_name.map(|table| format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{table}"))
-        }
+        Service::DynamoDb => Some(table_arn(names.table_name.as_deref())),
     }
     .unwrap_or_else(|| "*".to_owned())
 }

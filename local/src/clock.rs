@@ -62,6 +62,10 @@ impl ServiceClock {
         self.skew_millis.store(millis, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_skewed(&self) -> bool {
+        self.skew_millis() != 0
+    }
+
     /// The time now.
     pub(crate) fn now(&self) -> Millis {
         self.process.now().shifted(self.skew_millis())

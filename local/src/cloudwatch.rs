@@ -16,6 +16,9 @@ mod metric;
 
 pub use self::metric::Metric;
 
+/// All that is answered.
+pub(crate) const OPERATIONS: [&str; 1] = ["PutMetricData"];
+
 /// Metrics that are kept at most; the eldest go first.
 const MAX_METRICS: usize = 100_000;
 
@@ -49,7 +52,7 @@ impl CloudWatch {
         format: Format,
         now: SystemTime,
     ) -> Result<Vec<u8>, Refusal> {
-        if operation != "PutMetricData" {
+        if !OPERATIONS.contains(&operation) {
             return Err(Refusal::new(400, "UnknownOperationException", ""));
         }
         let body = unpack(request)?;

@@ -1,13 +1,17 @@
 //! DynamoDB: `dynoxide` for tables and items, and our own answers where it has none (`dynamodb/backups.rs`).
 //!
 //! `replica.rs` makes reads eventually consistent and `indexes.rs` lets indexes take time, when asked to. Throttling and
-//! transaction conflicts come from injected faults only. Not here: expiry of items by their time to live, streams.
+//! transaction conflicts come from injected faults only; `batches.rs` lets parts of batches fail. `transactions.rs` is what
+//! dynoxide's transactions lack, `statements.rs` tells PartiQL statements apart. Not here: expiry of items by their time to live, streams.
 //! Creation times of tables are real, not virtual. Items are in SQLite in memory; an
 //! ordinary call takes 0.1 to 0.2 ms of the calling thread.
 
 mod backups;
+mod batches;
 mod indexes;
 mod replica;
+pub(crate) mod statements;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +19,55 @@ use std::time::Duration;
 use dynoxide::{Database, DynoxideError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tracing::{info, warn};
 
 use self::backups::Backups;
 use self::indexes::Indexes;
 use self::replica::Replica;
+use self::transactions::Transactions;
 use crate::clock::ServiceClock;
+use crate::faults::RecordFaults;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
+
+/// All that is answered.
+pub(crate) const OPERATIONS: [&str; 27] = [
+    "BatchExecuteStatement",
+    "BatchGetItem",
+    "BatchWriteItem",
+    "CreateTable",
+    "DeleteItem",
+    "DeleteTable",
+    "DescribeContinuousBackups",
+    "DescribeEndpoints",
+    "DescribeLimits",
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "ExecuteStatement",
+    "ExecuteTransaction",
+    "GetItem",
+    "ListTables",
+    "ListTagsOfResource",
+    "PutItem",
+    "Query",
+    "Scan",
+    "TagResource",
+    "TransactGetItems",
+    "TransactWriteItems",
+    "UntagResource",
+    "UpdateContinuousBackups",
+    "UpdateItem",
+    "UpdateTable",
+    "UpdateTimeToLive",
+];
+
+/// The operations that only read items.
+const READS: [&str; 5] = ["BatchGetItem", "GetItem", "Query", "Scan", "TransactGetItems"];
+
+/// What an operation on items comes to.
+type Answered = Result<Vec<u8>, Refusal>;
 
 /// The region that dynoxide writes into ARNs.
 const DYNOXIDE_ARN: &str = "arn:aws:dynamodb:dynoxide:000000000000:";
@@ -49,6 +93,7 @@ pub(crate) struct Lags {
 pub(crate) struct DynamoDb {
     database: Database,
     replica: Option<Replica>,
+    transactions: Transactions,
     indexes: Indexes,
     backups: Backups,
 }
@@ -64,21 +109,27 @@ impl DynamoDb {
         let memory = Database::memory_with_clock(Arc::new(clock.clone()));
         let database = memory.expect("SQLite opens a database in memory");
         let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, clock));
-        Self { database, replica, indexes: Indexes::new(lags), backups: Backups::default() }
+        let (transactions, indexes, backups) = (Transactions::default(), Indexes::new(lags), Backups::default());
+        Self { database, replica, transactions, indexes, backups }
     }
 
-    /// Performs one operation.
-    pub(crate) fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
+    /// Performs one operation, of which the faults may let a part fail.
+    pub(crate) fn perform(
+        &self,
+        (operation, body): (&str, &[u8]),
+        faults: Option<RecordFaults>,
+        now: Millis,
+    ) -> Result<Vec<u8>, Refusal> {
         if self.indexes.take_time() && matches!(operation, "Query" | "Scan") {
             self.indexes.require_readable(body, now)?;
         }
-        let perform = || items(&self.database, operation, body);
-        let answer = match &self.replica {
-            None => perform(),
-            Some(replica) => {
-                replica.read(operation, body, now).or_else(|| replica.write(operation, body, now, perform))
+        let answer = batches::perform((operation, body), faults, |body| {
+            let on_items = |body: &[u8]| self.items((operation, body), now);
+            if READS.contains(&operation) {
+                return on_items(body);
             }
-        };
+            self.transactions.perform(&self.database, (operation, body), now, on_items)
+        });
         if let Some(answer) = answer {
             return answer;
         }
@@ -86,6 +137,17 @@ impl DynamoDb {
         match self.tables(operation, &body, now) {
             Ok(answer) => Ok(in_region(&answer, DYNOXIDE_ARN, &our_arn())),
             Err(refusal) => Err(Refusal::json(refusal.status, in_region(&refusal.body, DYNOXIDE_ARN, &our_arn()))),
+        }
+    }
+
+    /// Operations on items, on the database or its replica; `None` for any other.
+    fn items(&self, (operation, body): (&str, &[u8]), now: Millis) -> Option<Answered> {
+        let perform = || items(&self.database, operation, body);
+        match &self.replica {
+            None => perform(),
+            Some(replica) => {
+                replica.read(operation, body, now).or_else(|| replica.write(operation, body, now, perform))
+            }
         }
     }
 
@@ -123,6 +185,8 @@ impl DynamoDb {
             "ListTagsOfResource" => run(body, |request| db.list_tags_of_resource(request)),
             "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
             "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
+            "DescribeEndpoints" => Ok(endpoints()),
+            "DescribeLimits" => Ok(limits()),
             "UpdateContinuousBackups" => self.backups.update(db, body, now),
             "DescribeContinuousBackups" => self.backups.describe(db, body, now),
             _ => Err(Refusal::new(400, "com.amazon.coral.service#UnknownOperationException", "")),
@@ -144,7 +208,7 @@ impl DynamoDb {
 }
 
 /// Operations on items; `None` for any other.
-fn items(db: &Database, operation: &str, body: &[u8]) -> Option<Result<Vec<u8>, Refusal>> {
+fn items(db: &Database, operation: &str, body: &[u8]) -> Option<Answered> {
     Some(match operation {
         "PutItem" => run(body, |request| db.put_item(request)),
         "GetItem" => run(body, |request| db.get_item(request)),
@@ -161,6 +225,23 @@ fn items(db: &Database, operation: &str, body: &[u8]) -> Option<Result<Vec<u8>, 
         "BatchExecuteStatement" => run(body, |request| db.batch_execute_statement(request)),
         _ => return None,
     })
+}
+
+/// The endpoint that clients discover, for a day.
+fn endpoints() -> Vec<u8> {
+    let address = format!("dynamodb.{REGION}.amazonaws.com");
+    json!({ "Endpoints": [{ "Address": address, "CachePeriodInMinutes": 1440 }] }).to_string().into_bytes()
+}
+
+/// The quotas of a new account, in capacity units; none of them is enforced.
+/// docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+fn limits() -> Vec<u8> {
+    let (account, table) = (80_000, 40_000);
+    let limits = json!({
+        "AccountMaxReadCapacityUnits": account, "AccountMaxWriteCapacityUnits": account,
+        "TableMaxReadCapacityUnits": table, "TableMaxWriteCapacityUnits": table,
+    });
+    limits.to_string().into_bytes()
 }
 
 fn our_arn() -> String {
@@ -223,7 +304,7 @@ mod tests {
 
     fn refused(operation: &str, body: &str) -> String {
         let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
-        let refusal = dynamodb.perform(operation, body.as_bytes(), Millis::default()).unwrap_err();
+        let refusal = dynamodb.perform((operation, body.as_bytes()), None, Millis::default()).unwrap_err();
         assert_eq!(refusal.status, 400);
         let answer: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
         answer["__type"].as_str().unwrap().to_owned()
@@ -240,6 +321,16 @@ mod tests {
         assert_eq!(refused("PutItem", r#"{"TableName":"leases","Item":{"k":{}}}"#), VALIDATION);
         assert_eq!(refused("UpdateContinuousBackups", r#"{"TableName":"leases"}"#), VALIDATION);
         assert_eq!(refused("Nothing", "{}"), "com.amazon.coral.service#UnknownOperationException");
+    }
+
+    #[test]
+    fn every_operation_of_the_list_is_known() {
+        for operation in OPERATIONS {
+            let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
+            if let Err(refusal) = dynamodb.perform((operation, b"{}"), None, Millis::default()) {
+                assert!(!String::from_utf8_lossy(&refusal.body).contains("UnknownOperation"), "{operation}");
+            }
+        }
     }
 
     #[test]
@@ -262,7 +353,7 @@ mod tests {
             r#"{"ResourceArn":"arn"}"#,
         ];
         for (operation, body) in operations.iter().flat_map(|operation| bodies.map(|body| (operation, body))) {
-            let answer = dynamodb.perform(operation, body.as_bytes(), Millis::default());
+            let answer = dynamodb.perform((operation, body.as_bytes()), None, Millis::default());
             assert!(answer.is_err_and(|refusal| refusal.status == 400), "{operation} {body}");
         }
     }

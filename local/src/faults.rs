@@ -9,7 +9,7 @@ mod refusals;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(crate) use self::plan::{End, RefusalKind, Verdict};
+pub(crate) use self::plan::{End, Failing, RecordFaults, RefusalKind, Verdict};
 use self::plan::{Kind, Plan, Selection};
 use crate::services::Service;
 
@@ -46,7 +46,7 @@ impl Faults {
     /// all of a service: `cloudwatch:*`; or about all: `*`. Without a selection it strikes every call.
     ///
     /// # Panics
-    /// When this names no service, since such a rule would never strike.
+    /// When this names no service, or no operation of it that is answered here, since such a rule would never strike.
     pub fn on(&self, action: &str) -> FaultRule {
         let (service, operation) = match action.split_once(':') {
             Some((prefix, operation)) => (Service::of_prefix(prefix), operation),
@@ -54,6 +54,9 @@ impl Faults {
         };
         assert!(service.is_some() || action == "*", "{action} is not like kinesis:PutRecords, kinesis:* or *");
         let operation = (operation != "*").then(|| operation.to_owned());
+        if let (Some(service), Some(operation)) = (service, &operation) {
+            assert!(service.operations().contains(&&**operation), "{action} is no operation");
+        }
         FaultRule { plan: Arc::clone(&self.plan), selection: Selection { service, operation, ..Selection::default() } }
     }
 
@@ -82,7 +85,11 @@ pub struct FaultRule {
 
 impl FaultRule {
     /// Strikes only the n-th call, counted from 1.
+    ///
+    /// # Panics
+    /// When `n` is 0.
     pub fn call(mut self, n: u64) -> Self {
+        assert!(n > 0, "there is no zeroth call");
         self.selection.call = Some(n);
         self
     }
@@ -98,13 +105,21 @@ impl FaultRule {
     }
 
     /// Strikes at most so many calls.
+    ///
+    /// # Panics
+    /// When `times` is 0, since such a rule would never strike.
     pub fn times(mut self, times: u64) -> Self {
+        assert!(times > 0, "a rule that strikes 0 times is none");
         self.selection.times = Some(times);
         self
     }
 
     /// Strikes a call with this probability, from 0 to 1.
+    ///
+    /// # Panics
+    /// When it is outside of that, or not a number.
     pub fn with_probability(mut self, probability: f64) -> Self {
+        assert!((0.0..=1.0).contains(&probability), "{probability} is no probability");
         self.selection.probability = Some(probability);
         self
     }
@@ -149,7 +164,11 @@ impl FaultRule {
     }
 
     /// Refuses because a transaction is going on: TransactionConflictException, or TransactionCanceledException with
-    /// that reason from DynamoDB's TransactWriteItems and TransactGetItems.
+    /// that reason for the first item from DynamoDB's transactions. Of BatchExecuteStatement the first statement has the
+    /// error TransactionConflict, of BatchWriteItem the first item is unprocessed. Any other operation is left alone.
+    ///
+    /// # Panics
+    /// When the rule is about another operation only.
     pub fn conflict(self) -> Fault {
         self.set(Kind::Conflict)
     }
@@ -189,17 +208,22 @@ impl FaultRule {
         self.set(Kind::Truncate)
     }
 
-    /// Fails every n-th record of a PutRecords with InternalFailure and stores the others. With
-    /// [`after_effect`](Self::after_effect) the failed ones are stored as well. Any other operation is left alone.
+    /// Fails every n-th record of a PutRecords with InternalFailure and stores the others. So it does with every n-th
+    /// item of DynamoDB's BatchWriteItem and BatchGetItem, which are unprocessed, and every n-th statement of
+    /// BatchExecuteStatement, which has ThrottlingError. With [`after_effect`](Self::after_effect) the failed ones are
+    /// stored as well. Any other operation is left alone.
     ///
     /// # Panics
-    /// When `every` is 0.
+    /// When `every` is 0, or the rule is about another operation only.
     pub fn fail_records(self, every: usize) -> Fault {
         assert!(every > 0, "there is no zeroth record");
         self.set(Kind::FailRecords { every })
     }
 
     /// Breaks the connection of a subscription after so many events. Any other operation is left alone.
+    ///
+    /// # Panics
+    /// When the rule is about another operation only.
     pub fn cut_event_stream(self, events: usize) -> Fault {
         self.set(Kind::CutEvents { after: events })
     }

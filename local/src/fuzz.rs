@@ -1,76 +1,24 @@
 //! The way from a request to its answer, for fuzzing. Not part of the API.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures::StreamExt;
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::services::{Body, Request, Services, Settings};
+use crate::services::{Body, Request, Service, Services, Settings};
 
-/// All operations that are answered, as targets.
-pub const TARGETS: [&str; 60] = [
-    "Kinesis_20131202.AddTagsToStream",
-    "Kinesis_20131202.CreateStream",
-    "Kinesis_20131202.DecreaseStreamRetentionPeriod",
-    "Kinesis_20131202.DeleteStream",
-    "Kinesis_20131202.DeregisterStreamConsumer",
-    "Kinesis_20131202.DescribeLimits",
-    "Kinesis_20131202.DescribeStream",
-    "Kinesis_20131202.DescribeStreamConsumer",
-    "Kinesis_20131202.DescribeStreamSummary",
-    "Kinesis_20131202.DisableEnhancedMonitoring",
-    "Kinesis_20131202.EnableEnhancedMonitoring",
-    "Kinesis_20131202.GetRecords",
-    "Kinesis_20131202.GetShardIterator",
-    "Kinesis_20131202.IncreaseStreamRetentionPeriod",
-    "Kinesis_20131202.ListShards",
-    "Kinesis_20131202.ListStreamConsumers",
-    "Kinesis_20131202.ListStreams",
-    "Kinesis_20131202.ListTagsForResource",
-    "Kinesis_20131202.ListTagsForStream",
-    "Kinesis_20131202.MergeShards",
-    "Kinesis_20131202.PutRecord",
-    "Kinesis_20131202.PutRecords",
-    "Kinesis_20131202.RegisterStreamConsumer",
-    "Kinesis_20131202.RemoveTagsFromStream",
-    "Kinesis_20131202.SplitShard",
-    "Kinesis_20131202.StartStreamEncryption",
-    "Kinesis_20131202.StopStreamEncryption",
-    "Kinesis_20131202.SubscribeToShard",
-    "Kinesis_20131202.TagResource",
-    "Kinesis_20131202.UntagResource",
-    "Kinesis_20131202.UpdateMaxRecordSize",
-    "Kinesis_20131202.UpdateShardCount",
-    "Kinesis_20131202.UpdateStreamMode",
-    "Kinesis_20131202.UpdateStreamRecordDistributionStrategy",
-    "Kinesis_20131202.Nothing",
-    "Nothing_20131202.PutRecord",
-    "DynamoDB_20120810.BatchGetItem",
-    "DynamoDB_20120810.BatchWriteItem",
-    "DynamoDB_20120810.CreateTable",
-    "DynamoDB_20120810.DeleteItem",
-    "DynamoDB_20120810.DeleteTable",
-    "DynamoDB_20120810.DescribeContinuousBackups",
-    "DynamoDB_20120810.DescribeTable",
-    "DynamoDB_20120810.DescribeTimeToLive",
-    "DynamoDB_20120810.ExecuteStatement",
-    "DynamoDB_20120810.GetItem",
-    "DynamoDB_20120810.ListTables",
-    "DynamoDB_20120810.ListTagsOfResource",
-    "DynamoDB_20120810.PutItem",
-    "DynamoDB_20120810.Query",
-    "DynamoDB_20120810.Scan",
-    "DynamoDB_20120810.TagResource",
-    "DynamoDB_20120810.TransactGetItems",
-    "DynamoDB_20120810.TransactWriteItems",
-    "DynamoDB_20120810.UpdateContinuousBackups",
-    "DynamoDB_20120810.UpdateItem",
-    "DynamoDB_20120810.UpdateTable",
-    "DynamoDB_20120810.UpdateTimeToLive",
-    "GraniteServiceVersion20100801.PutMetricData",
-    "GraniteServiceVersion20100801.Nothing",
-];
+/// All operations that are answered, and some that are not, as targets.
+pub static TARGETS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let prefixes = ["Kinesis_20131202", "DynamoDB_20120810", "GraniteServiceVersion20100801"];
+    let of_service = |(service, prefix): (Service, &str)| {
+        let operations = service.operations().iter().chain(&["Nothing"]);
+        operations.map(|operation| format!("{prefix}.{operation}")).collect::<Vec<_>>()
+    };
+    let mut targets: Vec<_> = Service::ALL.into_iter().zip(prefixes).flat_map(of_service).collect();
+    targets.push("Nothing_20131202.PutRecord".to_owned());
+    targets
+});
 
 const CONTENT_TYPES: [&str; 4] =
     ["application/x-amz-json-1.1", "application/x-amz-cbor-1.1", "application/cbor", "application/json; charset=utf-8"];
@@ -90,7 +38,7 @@ pub fn answer(input: &[u8]) -> u16 {
         }
         let (&operation, rest) = input.split_first().unwrap_or((&0, &[]));
         let (&format, body) = rest.split_first().unwrap_or((&0, &[]));
-        let target = TARGETS[usize::from(operation) % TARGETS.len()];
+        let target = &TARGETS[usize::from(operation) % TARGETS.len()];
         let (status, answer) = exchange(&services, target, body, format).await;
         // Events are read until the first is there; the next would be five seconds away.
         if let Body::Events(mut events) = answer {

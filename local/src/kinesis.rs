@@ -31,11 +31,11 @@ use std::time::Duration;
 pub(crate) use self::consumer::Subscription;
 pub(crate) use self::error::Error;
 pub(crate) use self::limits::Limits;
-use self::limits::{CallMeters, MAX_ACCOUNT_SHARDS, Retained};
-pub(crate) use self::operations::{Call, Next, RecordFaults, Reply, Step};
+use self::limits::{CallMeters, MAX_ACCOUNT_SHARDS, MAX_CREATING_STREAMS, Retained};
+pub(crate) use self::operations::{Call, Next, OPERATIONS, Reply, Step};
 use self::sequence::Eras;
-use self::stream::Stream;
 pub(crate) use self::stream::arn;
+use self::stream::{State, Stream};
 use crate::ACCOUNT_ID;
 use crate::timestamp::Millis;
 
@@ -76,6 +76,21 @@ impl Kinesis {
             return Ok(());
         }
         Err(Error::too_many_shards(MAX_ACCOUNT_SHARDS, more))
+    }
+
+    /// Passes when the limits allow another stream to be CREATING.
+    fn require_few_creating(&mut self, now: Millis) -> Result<(), Error> {
+        if !self.limits.are_enforced {
+            return Ok(());
+        }
+        self.settle(now);
+        let creating = self.streams.values().filter(|stream| matches!(stream.state, State::Creating { .. })).count();
+        if creating < MAX_CREATING_STREAMS {
+            return Ok(());
+        }
+        Err(Error::limit_exceeded(format!(
+            "Account {ACCOUNT_ID} has reached the limit of {MAX_CREATING_STREAMS} streams in state CREATING."
+        )))
     }
 
     /// Passes when the limits allow another call of the operation.

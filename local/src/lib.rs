@@ -52,10 +52,10 @@
 //! along the lineage; names and ARNs; error codes, and messages where they are known. Consumers with enhanced fan-out:
 //! events the moment records are put, an empty one every five seconds, sessions of five minutes, takeover after five
 //! seconds, child shards at the end of a shard, exceptions when the consumer or its stream goes. Tags, capacity modes,
-//! automatic distribution of records, records of up to 10 MiB.
+//! automatic distribution of records, records of up to 10 MiB. Resource policies, kept but not enforced.
 //!
 //! # What is not here
-//! Resource policies, channels, account settings, warm throughput, and on-demand streams that scale by themselves. Of
+//! Channels, account settings, warm throughput, and on-demand streams that scale by themselves. Of
 //! encryption there are only the flags. What DynamoDB lacks is listed in `dynamodb.rs`. Data lives in memory and goes
 //! with the process; of signatures only the time is checked.
 //!

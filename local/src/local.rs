@@ -77,7 +77,7 @@ impl LocalAws {
 
     /// Sets the services' clock ahead of the process' by this, from now on: as when the machine's clock is slow. It is
     /// shown by the timestamps of records, the header `Date` of answers and all else, and decides which times are in
-    /// the future and which signatures have expired: those that are more than five minutes off, either way. Clients of
+    /// the future and which signatures have expired: those that are more than five minutes off, either way (over sockets only while a skew is set). Clients of
     /// the SDK learn from the `Date` of an answer, and sign later calls by it.
     pub fn set_clock_ahead(&self, by: Duration) {
         self.services.set_skew_millis(millis(by));
@@ -100,13 +100,17 @@ impl LocalAws {
         self.services.cloudwatch.clear();
     }
 
-    /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`. Its calls
-    /// are answered with AccessDeniedException.
+    /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`; or all actions
+    /// that begin so: `dynamodb:*`. Calls that need it are answered with AccessDeniedException. As at the service, DynamoDB's
+    /// transactions need the actions of their items, and PartiQL statements `dynamodb:PartiQLSelect` and the like.
+    ///
+    /// # Panics
+    /// When there is no such action.
     pub fn deny(&self, action: &str) {
         self.services.access.deny(action);
     }
 
-    /// Allows an action again that was denied.
+    /// Allows again what was denied by the same text.
     pub fn allow(&self, action: &str) {
         self.services.access.allow(action);
     }
@@ -199,7 +203,7 @@ impl Builder {
     /// Starts both services, empty.
     ///
     /// # Panics
-    /// When SQLite cannot open a database in memory.
+    /// When SQLite cannot open a database in memory, or an action is denied that does not exist.
     ///
     /// # Cancellation
     /// Dropping the future before it completes starts nothing.

@@ -1,6 +1,7 @@
 //! A refusal as it goes over the wire: a status and a JSON body with the error's type and message.
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::kinesis;
 
@@ -24,6 +25,22 @@ impl Refusal {
         }
         let body = serde_json::to_vec(&Wire { error_type, message }).expect("two strings always serialize");
         Self::json(status, body)
+    }
+
+    /// A transaction was canceled because of one of its items, counted from 0, by a code and a message.
+    pub(crate) fn transaction_canceled(items: usize, at: usize, (code, message): (&str, &str)) -> Self {
+        let reason = |n| if n == at { json!({ "Code": code, "Message": message }) } else { json!({ "Code": "None" }) };
+        let code = |n| if n == at { code } else { "None" };
+        let items = 0..items.max(at + 1);
+        let body = json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": format!(
+                "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+                items.clone().map(code).collect::<Vec<_>>().join(", ")
+            ),
+            "CancellationReasons": items.map(reason).collect::<Vec<_>>(),
+        });
+        Self::json(400, body.to_string().into_bytes())
     }
 
     /// With a body that is written already.

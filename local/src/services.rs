@@ -13,11 +13,11 @@ use tracing::debug;
 
 use crate::access::Access;
 use crate::clock::{Clock, ServiceClock};
-use crate::cloudwatch::CloudWatch;
-use crate::dynamodb::{DynamoDb, Lags};
+use crate::cloudwatch::{self, CloudWatch};
+use crate::dynamodb::{self, DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
-use crate::faults::{End, Faults, RefusalKind};
-use crate::kinesis::{Call, Delays, Error, Kinesis, Limits, RecordFaults, Reply, Step};
+use crate::faults::{End, Faults, RecordFaults, RefusalKind};
+use crate::kinesis::{self, Call, Delays, Error, Kinesis, Limits, Reply, Step};
 use crate::refusal::Refusal;
 use crate::signature;
 use crate::subscription::{self, Framing};
@@ -36,7 +36,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    const ALL: [Service; 3] = [Service::Kinesis, Service::DynamoDb, Service::CloudWatch];
+    pub(crate) const ALL: [Service; 3] = [Service::Kinesis, Service::DynamoDb, Service::CloudWatch];
 
     /// The prefix of its actions in policies.
     pub(crate) fn prefix(self) -> &'static str {
@@ -49,6 +49,15 @@ impl Service {
 
     pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|service| service.prefix() == prefix)
+    }
+
+    /// The operations that are answered.
+    pub(crate) fn operations(self) -> &'static [&'static str] {
+        match self {
+            Service::Kinesis => &kinesis::OPERATIONS,
+            Service::DynamoDb => &dynamodb::OPERATIONS,
+            Service::CloudWatch => &cloudwatch::OPERATIONS,
+        }
     }
 
     /// The content type of its answers.
@@ -283,7 +292,9 @@ impl Services {
         }
         match service {
             Service::Kinesis => Ok(Call { operation, format, body, record_faults }.perform(self)?),
-            Service::DynamoDb => self.dynamodb.perform(operation, body, self.clock.now()).map(Reply::Body),
+            Service::DynamoDb => {
+                self.dynamodb.perform((operation, body), record_faults, self.clock.now()).map(Reply::Body)
+            }
             Service::CloudWatch => {
                 let now = self.clock.now().into();
                 self.cloudwatch.perform(operation, request, format, now).map(Reply::Body)

@@ -11,7 +11,8 @@ use dynoxide::Database;
 use serde::Deserialize;
 use tracing::warn;
 
-use super::items;
+use super::statements::Verb;
+use super::{READS, items};
 use crate::clock::ServiceClock;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
@@ -39,13 +40,35 @@ struct Write {
 struct Consistency {
     consistent_read: bool,
     index_name: Option<serde::de::IgnoredAny>,
-    request_items: std::collections::BTreeMap<String, TableConsistency>,
+    request_items: std::collections::BTreeMap<String, PartConsistency>,
+    statement: String,
+    statements: Vec<PartConsistency>,
 }
 
+/// What a request says about one table, or one statement of a batch.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct TableConsistency {
+struct PartConsistency {
     consistent_read: bool,
+    statement: String,
+}
+
+impl Consistency {
+    /// Whether the request is a read, none of it consistent.
+    fn is_eventual(&self, operation: &str) -> bool {
+        let selects = |statement: &str| Verb::of(statement) == Some(Verb::Select);
+        match operation {
+            "GetItem" | "Query" | "Scan" | "BatchGetItem" => {
+                let is_consistent = self.consistent_read && self.index_name.is_none();
+                !is_consistent && !self.request_items.values().any(|table| table.consistent_read)
+            }
+            "ExecuteStatement" => selects(&self.statement) && !self.consistent_read,
+            "BatchExecuteStatement" => {
+                self.statements.iter().all(|part| selects(&part.statement) && !part.consistent_read)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Replica {
@@ -56,15 +79,8 @@ impl Replica {
 
     /// Answers a read from the past, when the request allows it.
     pub(super) fn read(&self, operation: &str, body: &[u8], now: Millis) -> Option<Result<Vec<u8>, Refusal>> {
-        let allows = match operation {
-            "GetItem" | "Query" | "Scan" | "BatchGetItem" => {
-                let consistency: Consistency = serde_json::from_slice(body).unwrap_or_default();
-                let is_consistent = consistency.consistent_read && consistency.index_name.is_none();
-                !is_consistent && !consistency.request_items.values().any(|table| table.consistent_read)
-            }
-            _ => false,
-        };
-        if !allows {
+        let consistency: Consistency = serde_json::from_slice(body).unwrap_or_default();
+        if !consistency.is_eventual(operation) {
             return None;
         }
         let mut waiting = self.lock();
@@ -85,7 +101,7 @@ impl Replica {
     ) -> Option<Result<Vec<u8>, Refusal>> {
         let mut waiting = self.lock();
         let answer = perform();
-        if matches!(answer, Some(Ok(_))) && !matches!(operation, "GetItem" | "Query" | "Scan" | "BatchGetItem") {
+        if matches!(answer, Some(Ok(_))) && !READS.contains(&operation) {
             waiting.push_back(Write { at: now, operation: operation.to_owned(), body: body.to_owned() });
             if waiting.len() > MAX_WAITING
                 && let Some(write) = waiting.pop_front()

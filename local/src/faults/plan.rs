@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::refusals;
-use crate::kinesis::RecordFaults;
 use crate::refusal::Refusal;
 use crate::services::Service;
 
@@ -35,6 +34,60 @@ pub(super) enum Kind {
     Truncate,
     FailRecords { every: usize },
     CutEvents { after: usize },
+}
+
+/// Records of PutRecords, or entries of a batch of DynamoDB, that are to fail, whether they are stored or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordFaults {
+    pub(crate) failing: Failing,
+    pub(crate) are_stored: bool,
+}
+
+/// Which of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failing {
+    /// Every n-th.
+    Every(usize),
+    /// The first, which is in conflict with a transaction.
+    First,
+}
+
+impl RecordFaults {
+    /// Whether the n-th fails, counted from 1.
+    pub(crate) fn strikes(self, n: usize) -> bool {
+        match self.failing {
+            Failing::Every(every) => n.is_multiple_of(every),
+            Failing::First => n == 1,
+        }
+    }
+}
+
+/// The operations of which a part can fail.
+const IN_PARTS: [&str; 4] = ["BatchExecuteStatement", "BatchGetItem", "BatchWriteItem", "PutRecords"];
+
+/// The operations that can be in conflict with a transaction; the batches only in parts.
+const CONFLICTING: [&str; 9] = [
+    "BatchExecuteStatement",
+    "BatchWriteItem",
+    "DeleteItem",
+    "ExecuteStatement",
+    "ExecuteTransaction",
+    "PutItem",
+    "TransactGetItems",
+    "TransactWriteItems",
+    "UpdateItem",
+];
+
+impl Kind {
+    /// Whether it can happen to the operation at all.
+    pub(super) fn is_about(&self, operation: &str) -> bool {
+        match self {
+            Kind::FailRecords { .. } => IN_PARTS.contains(&operation),
+            Kind::CutEvents { .. } => operation == "SubscribeToShard",
+            Kind::Conflict => CONFLICTING.contains(&operation),
+            _ => true,
+        }
+    }
 }
 
 /// What is done with a call.
@@ -93,7 +146,12 @@ impl Default for Plan {
 }
 
 impl Plan {
+    /// Adds a rule.
+    ///
+    /// # Panics
+    /// When it would never strike.
     pub(super) fn add(&mut self, selection: Selection, kind: Kind) -> u64 {
+        selection.require_possible(&kind);
         self.last_id += 1;
         self.rules.push(Rule { id: self.last_id, selection, kind, seen: 0, struck: 0 });
         self.last_id
@@ -129,6 +187,18 @@ impl Plan {
 }
 
 impl Selection {
+    fn require_possible(&self, kind: &Kind) {
+        if let (Some(call), Some(every)) = (self.call, self.every) {
+            assert!(call.is_multiple_of(every), "call {call} is not one of every {every}");
+        }
+        let services = Service::ALL.into_iter().filter(|service| self.service.is_none_or(|wanted| wanted == *service));
+        let mut operations = services.flat_map(Service::operations);
+        let is_possible = |operation: &&'static str| {
+            self.operation.as_deref().is_none_or(|wanted| wanted == *operation) && kind.is_about(operation)
+        };
+        assert!(operations.any(is_possible), "{kind:?} never happens to {:?} of {:?}", self.operation, self.service);
+    }
+
     fn is_about(&self, service: Service, operation: &str, body_bytes: usize) -> bool {
         self.service.is_none_or(|wanted| wanted == service)
             && self.operation.as_deref().is_none_or(|wanted| wanted == operation)
@@ -150,19 +220,28 @@ impl Verdict {
     /// Adds what the rule does. Returns whether it does anything: only one can end the call.
     fn take(&mut self, rule: &Rule, operation: &str) -> bool {
         let after_effect = rule.selection.after_effect;
+        if !rule.kind.is_about(operation) {
+            return false;
+        }
         match &rule.kind {
             Kind::Delay(delay) => {
                 let total = if after_effect { &mut self.delay_after } else { &mut self.delay_before };
                 *total = total.saturating_add(*delay);
             }
             Kind::FailRecords { every } => {
-                if self.records.is_some() || operation != "PutRecords" {
+                if self.records.is_some() {
                     return false;
                 }
-                self.records = Some(RecordFaults { every: *every, are_stored: after_effect });
+                self.records = Some(RecordFaults { failing: Failing::Every(*every), are_stored: after_effect });
+            }
+            Kind::Conflict if IN_PARTS.contains(&operation) => {
+                if self.records.is_some() {
+                    return false;
+                }
+                self.records = Some(RecordFaults { failing: Failing::First, are_stored: after_effect });
             }
             Kind::CutEvents { after } => {
-                if self.cut_events_after.is_some() || operation != "SubscribeToShard" {
+                if self.cut_events_after.is_some() {
                     return false;
                 }
                 self.cut_events_after = Some(*after);

@@ -1,7 +1,6 @@
 //! Injected refusals in the words of each service.
 
 use serde::Deserialize;
-use serde_json::json;
 
 use super::plan::Kind;
 use crate::refusal::Refusal;
@@ -55,6 +54,11 @@ fn throttled(service: Service, operation: &str) -> Refusal {
             "com.amazon.coral.availability#ThrottlingException",
             "Rate of requests exceeds the allowed throughput.",
         ),
+        Service::DynamoDb if operation == "BatchExecuteStatement" => Refusal::new(
+            400,
+            "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded",
+            "Throughput exceeds the current throughput limit for your account.",
+        ),
         Service::DynamoDb => {
             Refusal::new(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", ITEMS)
         }
@@ -67,21 +71,16 @@ fn conflict(operation: &str, body: &[u8]) -> Refusal {
     #[serde(rename_all = "PascalCase", default)]
     struct Transaction {
         transact_items: Vec<serde::de::IgnoredAny>,
+        transact_statements: Vec<serde::de::IgnoredAny>,
     }
-    if !operation.starts_with("Transact") {
+    if !matches!(operation, "TransactWriteItems" | "TransactGetItems" | "ExecuteTransaction") {
         return Refusal::new(400, "com.amazonaws.dynamodb.v20120810#TransactionConflictException", TRANSACTION);
     }
-    let items = serde_json::from_slice::<Transaction>(body).unwrap_or_default().transact_items.len();
+    let Transaction { transact_items, transact_statements } = serde_json::from_slice(body).unwrap_or_default();
     // The first item is the one in conflict.
-    let mut reasons = vec![json!({ "Code": "None" }); items.max(1)];
-    reasons[0] = json!({ "Code": "TransactionConflict", "Message": TRANSACTION });
-    let codes: Vec<_> = reasons.iter().filter_map(|reason| reason["Code"].as_str()).collect();
-    let message =
-        format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "));
-    let body = json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-        "Message": message,
-        "CancellationReasons": reasons,
-    });
-    Refusal::json(400, body.to_string().into_bytes())
+    Refusal::transaction_canceled(
+        transact_items.len() + transact_statements.len(),
+        0,
+        ("TransactionConflict", TRANSACTION),
+    )
 }

@@ -162,7 +162,7 @@ pub(super) fn stream<'r>(name: Option<&'r Text<'_>>, arn: Option<&'r Text<'_>>) 
                     arn.name
                 )));
             }
-            if arn.account != ACCOUNT_ID || arn.region != REGION {
+            if !arn.is_ours() {
                 return Err(Error::no_stream(arn.name, arn.account));
             }
             Ok(arn.name)
@@ -195,16 +195,23 @@ pub(super) fn consumer_arn(text: &str) -> Result<ConsumerArn<'_>, Error> {
         check.finish()?;
         return Err(Error::no_consumer(text));
     };
-    if arn.account != ACCOUNT_ID || arn.region != REGION {
+    if !arn.is_ours() {
         return Err(Error::no_consumer(text));
     }
     Ok(consumer)
 }
 
 struct Arn<'a> {
+    partition: &'a str,
     region: &'a str,
     account: &'a str,
     name: &'a str,
+}
+
+impl Arn<'_> {
+    fn is_ours(&self) -> bool {
+        (self.partition, self.region, self.account) == ("aws", REGION, ACCOUNT_ID)
+    }
 }
 
 fn split_arn(text: &str) -> Option<Arn<'_>> {
@@ -214,7 +221,7 @@ fn split_arn(text: &str) -> Option<Arn<'_>> {
     let name = resource.strip_prefix("stream/")?;
     let account_is_valid = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
     let valid = arn == "arn" && partition.starts_with("aws") && service == "kinesis" && account_is_valid;
-    (valid && !name.is_empty()).then_some(Arn { region, account, name })
+    (valid && !name.is_empty()).then_some(Arn { partition, region, account, name })
 }
 
 #[cfg(test)]
@@ -271,5 +278,8 @@ mod tests {
         assert_eq!(code(None, Some("arn:aws:kinesis:us-east-1:1:stream/orders")), "ValidationException");
         let elsewhere = "arn:aws:kinesis:us-east-1:123456789012:stream/orders";
         assert_eq!(code(None, Some(elsewhere)), "ResourceNotFoundException");
+        let in_china = "arn:aws-cn:kinesis:us-east-1:000000000000:stream/orders";
+        assert_eq!(code(None, Some(in_china)), "ResourceNotFoundException");
+        assert!(consumer_arn(&format!("{in_china}/consumer/app:1")).is_err());
     }
 }

@@ -42,6 +42,7 @@ pub(super) struct Consumer {
     pub(super) created_at: Millis,
     pub(super) status: Status,
     pub(super) tags: Tags,
+    pub(super) policy: Option<String>,
     subscribed: BTreeMap<ShardId, Subscribed>,
     calls: BTreeMap<ShardId, Meter>,
 }
@@ -60,6 +61,7 @@ impl Consumer {
             created_at: now,
             status,
             tags,
+            policy: None,
             subscribed: BTreeMap::new(),
             calls: BTreeMap::new(),
         }

@@ -95,6 +95,10 @@ impl Error {
         Self::new("ResourceNotFoundException", format!("Consumer {consumer} not found."))
     }
 
+    pub(super) fn no_policy(arn: &str) -> Self {
+        Self::new("ResourceNotFoundException", format!("No resource policy found for resource ARN {arn}."))
+    }
+
     pub(super) fn no_shard(shard: impl Display, stream: &str) -> Self {
         Self::new(
             "ResourceNotFoundException",

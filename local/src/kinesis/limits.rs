@@ -1,8 +1,9 @@
 //! Limits of the account: calls of the control plane, and the bytes that are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::error::Error;
 use super::meter::Meter;
@@ -17,12 +18,23 @@ pub(super) const MAX_ACCOUNT_SHARDS: usize = 20_000;
 /// On-demand streams of an account; told but not enforced. Same source.
 pub(super) const MAX_ON_DEMAND_STREAMS: usize = 50;
 
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Streams of an account that are CREATING at once.
+/// docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
+pub(super) const MAX_CREATING_STREAMS: usize = 5;
+
+/// Switches of the capacity mode of a stream in 24 hours.
+/// docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamMode.html
+pub(super) const MAX_MODE_SWITCHES: usize = 2;
+
 /// Calls of the control plane in a second, as their API references say. Those that are per stream at the service
 /// (ListShards, DescribeStreamConsumer, ListStreamConsumers, UpdateShardCount) are counted for the account here.
-const CALLS: [(&str, u64); 29] = [
+const CALLS: [(&str, u64); 32] = [
     ("AddTagsToStream", 5),
     ("CreateStream", 5),
     ("DecreaseStreamRetentionPeriod", 5),
+    ("DeleteResourcePolicy", 5),
     ("DeleteStream", 5),
     ("DeregisterStreamConsumer", 5),
     ("DescribeLimits", 1),
@@ -31,6 +43,7 @@ const CALLS: [(&str, u64); 29] = [
     ("DescribeStreamSummary", 20),
     ("DisableEnhancedMonitoring", 5),
     ("EnableEnhancedMonitoring", 5),
+    ("GetResourcePolicy", 5),
     ("IncreaseStreamRetentionPeriod", 5),
     ("ListShards", 1000),
     ("ListStreamConsumers", 5),
@@ -38,6 +51,7 @@ const CALLS: [(&str, u64); 29] = [
     ("ListTagsForResource", 5),
     ("ListTagsForStream", 5),
     ("MergeShards", 5),
+    ("PutResourcePolicy", 5),
     ("RegisterStreamConsumer", 5),
     ("RemoveTagsFromStream", 5),
     ("SplitShard", 5),
@@ -80,6 +94,16 @@ impl CallMeters {
         }
         Err(Error::limit_exceeded(format!("Rate exceeded for operation {name} of account {}.", crate::ACCOUNT_ID)))
     }
+}
+
+/// Passes when something was done less than so many times in 24 hours, and counts this time.
+pub(super) fn require_rare(times: &mut VecDeque<Millis>, limit: usize, done: &str, now: Millis) -> Result<(), Error> {
+    while times.pop_front_if(|at| now.since(*at) >= DAY).is_some() {}
+    if times.len() >= limit {
+        return Err(Error::limit_exceeded(format!("{done} {limit} times in the last 24 hours.")));
+    }
+    times.push_back(now);
+    Ok(())
 }
 
 /// Counts the bytes that all shards keep. Clones count together.

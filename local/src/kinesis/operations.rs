@@ -3,6 +3,7 @@
 mod consumers;
 mod get;
 mod listing;
+mod policies;
 mod position;
 mod put;
 mod resharding;
@@ -13,12 +14,53 @@ mod tags;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::put::RecordFaults;
 pub(crate) use self::subscribe::Next;
 use super::consumer::Subscription;
 use super::{Error, Kinesis, request};
+use crate::faults::RecordFaults;
 use crate::timestamp::Millis;
 use crate::wire::Format;
+
+/// All that is answered.
+pub(crate) const OPERATIONS: [&str; 37] = [
+    "AddTagsToStream",
+    "CreateStream",
+    "DecreaseStreamRetentionPeriod",
+    "DeleteResourcePolicy",
+    "DeleteStream",
+    "DeregisterStreamConsumer",
+    "DescribeLimits",
+    "DescribeStream",
+    "DescribeStreamConsumer",
+    "DescribeStreamSummary",
+    "DisableEnhancedMonitoring",
+    "EnableEnhancedMonitoring",
+    "GetRecords",
+    "GetResourcePolicy",
+    "GetShardIterator",
+    "IncreaseStreamRetentionPeriod",
+    "ListShards",
+    "ListStreamConsumers",
+    "ListStreams",
+    "ListTagsForResource",
+    "ListTagsForStream",
+    "MergeShards",
+    "PutRecord",
+    "PutRecords",
+    "PutResourcePolicy",
+    "RegisterStreamConsumer",
+    "RemoveTagsFromStream",
+    "SplitShard",
+    "StartStreamEncryption",
+    "StopStreamEncryption",
+    "SubscribeToShard",
+    "TagResource",
+    "UntagResource",
+    "UpdateMaxRecordSize",
+    "UpdateShardCount",
+    "UpdateStreamMode",
+    "UpdateStreamRecordDistributionStrategy",
+];
 
 /// One request: the name of the operation, and the body.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +121,9 @@ impl Call<'_> {
             "TagResource" => self.run(step, Kinesis::tag_resource),
             "UntagResource" => self.run(step, Kinesis::untag_resource),
             "ListTagsForResource" => self.run(step, Kinesis::list_resource_tags),
+            "PutResourcePolicy" => self.run(step, Kinesis::put_resource_policy),
+            "GetResourcePolicy" => self.run(step, Kinesis::get_resource_policy),
+            "DeleteResourcePolicy" => self.run(step, Kinesis::delete_resource_policy),
             "StartStreamEncryption" => self.run(step, Kinesis::start_encryption),
             "StopStreamEncryption" => self.run(step, Kinesis::stop_encryption),
             "UpdateStreamMode" => self.run(step, Kinesis::update_stream_mode),

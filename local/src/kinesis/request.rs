@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer};
 
 pub(crate) use self::consumers::{ListStreamConsumers, RegisterStreamConsumer, StreamConsumer, SubscribeToShard};
 pub(crate) use self::settings::{
-    AddTags, Encryption, ListTags, Monitoring, Nothing, RemoveTags, TagKeys, TagResource, UpdateDistribution,
-    UpdateStreamMode,
+    AddTags, Encryption, ListTags, Monitoring, Nothing, RemoveTags, ResourcePolicy, TagKeys, TagResource,
+    UpdateDistribution, UpdateStreamMode,
 };
 use crate::timestamp::Millis;
 use crate::wire::Format;

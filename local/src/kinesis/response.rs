@@ -127,6 +127,10 @@ responses! {
         key: String,
         value: String,
     }
+    /// GetResourcePolicy.
+    ResourcePolicy {
+        policy: String,
+    }
     /// DescribeLimits.
     DescribeLimits {
         shard_limit: usize,

@@ -74,6 +74,7 @@ pub(crate) struct Stream {
     pub(super) retention_hours: u32,
     pub(super) max_record_kib: u32,
     pub(super) tags: Tags,
+    pub(super) policy: Option<String>,
     /// The key that records are encrypted with, if they are.
     pub(super) key_id: Option<String>,
     pub(super) distribution: Distribution,
@@ -81,6 +82,8 @@ pub(crate) struct Stream {
     pub(super) metrics: Vec<&'static str>,
     /// When UpdateShardCount began, in the last 24 hours.
     pub(super) scalings: VecDeque<Millis>,
+    /// When the capacity mode was switched, in the last 24 hours.
+    pub(super) mode_switches: VecDeque<Millis>,
     pub(super) state: State,
     pub(super) consumers: BTreeMap<String, Consumer>,
     shards: BTreeMap<ShardId, Shard>,
@@ -119,10 +122,12 @@ impl Stream {
             max_record_kib: DEFAULT_MAX_RECORD_KIB,
             state: State::Creating { until, shards },
             tags,
+            policy: None,
             key_id: None,
             distribution,
             metrics: Vec::new(),
             scalings: VecDeque::new(),
+            mode_switches: VecDeque::new(),
             consumers: BTreeMap::new(),
             shards: BTreeMap::new(),
             open: Vec::new(),

@@ -194,7 +194,7 @@ async fn missing_and_existing_tables_are_told_apart() {
     assert!(create.send().await.unwrap_err().into_service_error().is_resource_in_use_exception());
     let put = dynamodb.put_item().table_name("none").item("leaseKey", text("s0")).send().await;
     assert!(put.unwrap_err().into_service_error().is_resource_not_found_exception());
-    let unknown = dynamodb.describe_limits().send().await;
+    let unknown = dynamodb.list_backups().send().await;
     assert_eq!(super::code(unknown), "UnknownOperationException");
 }
 

@@ -1,5 +1,6 @@
 //! Injected faults, as the SDK's retries see them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, BillingMode, KeySchemaElement, KeyType, Put, TransactWriteItem};
@@ -9,7 +10,7 @@ use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::operation::put_records::{PutRecordsError, PutRecordsOutput};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, StartingPosition};
-use kinesis_local::LocalAws;
+use kinesis_local::{Fault, FaultRule, LocalAws};
 use tokio::time::Instant;
 
 use super::{code, data, get, iterator, message, shard};
@@ -263,4 +264,30 @@ async fn a_rule_about_no_service_is_a_mistake() {
     let aws = LocalAws::start().await;
 
     aws.faults().on("s3:GetObject").fail();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_can_never_strike_is_a_mistake() {
+    type Mistake = fn(FaultRule) -> Fault;
+    let aws = LocalAws::start().await;
+    let mistakes: [(&str, Mistake); 11] = [
+        ("kinesis:PutRecordz", FaultRule::fail),
+        ("dynamodb:PutRecords", FaultRule::fail),
+        ("kinesis:PutRecords", |rule| rule.call(0).fail()),
+        ("kinesis:PutRecords", |rule| rule.every(0).fail()),
+        ("kinesis:PutRecords", |rule| rule.call(3).every(2).fail()),
+        ("kinesis:PutRecords", |rule| rule.times(0).fail()),
+        ("kinesis:PutRecords", |rule| rule.with_probability(f64::NAN).fail()),
+        ("kinesis:PutRecords", |rule| rule.with_probability(1.1).fail()),
+        ("kinesis:PutRecords", |rule| rule.fail_records(0)),
+        ("kinesis:PutRecord", |rule| rule.fail_records(1)),
+        ("kinesis:*", FaultRule::conflict),
+    ];
+
+    for (action, mistake) in mistakes {
+        let faults = aws.faults().clone();
+        let set = AssertUnwindSafe(|| mistake(faults.on(action)));
+        assert!(catch_unwind(set).is_err(), "{action}");
+    }
+    aws.faults().on("*").with_probability(0.0).fail_records(1);
 }

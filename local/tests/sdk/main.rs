@@ -18,6 +18,7 @@ mod settings;
 mod shards;
 mod streams;
 mod time;
+mod transactions;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};

@@ -11,8 +11,9 @@ use aws_sdk_kinesis::types::{
     StreamMode, StreamModeDetails, StreamStatus, Tag,
 };
 use kinesis_local::LocalAws;
+use tokio::time::sleep;
 
-use super::{code, get, iterator, kinesis, put, shard};
+use super::{code, get, iterator, kinesis, message, put, shard};
 
 const STREAM: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
 
@@ -201,7 +202,7 @@ async fn a_stream_is_scaled_ten_times_a_day_when_limits_are_enforced() {
     let kinesis = Client::new(&config.into_builder().retry_config(RetryConfig::disabled()).build());
     kinesis.create_stream().stream_name("s").shard_count(1).send().await.unwrap();
     let scale = async |n: i32| {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         let scale = kinesis.update_shard_count().stream_name("s").target_shard_count(n % 2 + 1);
         scale.scaling_type(ScalingType::UniformScaling).send().await
     };
@@ -210,7 +211,7 @@ async fn a_stream_is_scaled_ten_times_a_day_when_limits_are_enforced() {
         scale(n).await.unwrap();
     }
     assert_eq!(code(scale(11).await), "LimitExceededException");
-    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    sleep(Duration::from_secs(86_400)).await;
     scale(11).await.unwrap();
 }
 
@@ -230,4 +231,72 @@ async fn a_record_of_ten_mebibytes_passes_where_it_is_allowed() {
     assert_eq!(code(put(10 * MIB + 1).await), "InvalidArgumentException");
     let read = get(&kinesis, &iterator(&kinesis, &shard(0), ShardIteratorType::TrimHorizon).await).await;
     assert_eq!(read.records()[0].data().as_ref().len(), 10 * MIB - 1);
+}
+
+/// A policy that lets another account read a resource.
+fn policy(resource: &str, account: &str) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"{account}"}},"Action":"kinesis:GetRecords","Resource":"{resource}"}}]}}"#
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_and_consumers_have_resource_policies() {
+    let kinesis = kinesis(1).await;
+    let registered = kinesis.register_stream_consumer().stream_arn(STREAM).consumer_name("app").send().await.unwrap();
+    let get = async |arn: &str| kinesis.get_resource_policy().resource_arn(arn).send().await.unwrap().policy;
+
+    for arn in [STREAM, registered.consumer().unwrap().consumer_arn()] {
+        let delete = || kinesis.delete_resource_policy().resource_arn(arn).send();
+        let put = |policy: String| kinesis.put_resource_policy().resource_arn(arn).policy(policy).send();
+        assert_eq!(get(arn).await, "{}");
+        assert_eq!(message(delete().await), format!("No resource policy found for resource ARN {arn}."));
+
+        for account in ["111111111111", "222222222222"] {
+            put(policy(arn, account)).await.unwrap();
+            assert_eq!(get(arn).await, policy(arn, account));
+        }
+        assert_eq!(code(put(policy("other", "111111111111")).await), "InvalidArgumentException");
+        assert_eq!(get(arn).await, policy(arn, "222222222222"));
+
+        delete().await.unwrap();
+        assert_eq!(get(arn).await, "{}");
+    }
+    let elsewhere = kinesis.get_resource_policy().resource_arn(format!("{STREAM}2")).send().await;
+    assert_eq!(code(elsewhere), "ResourceNotFoundException");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_capacity_mode_is_switched_twice_a_day_when_limits_are_enforced() {
+    let kinesis = Client::new(&LocalAws::builder().enforce_limits().start().await.sdk_config());
+    kinesis.create_stream().stream_name("s").shard_count(1).send().await.unwrap();
+    let switch = async |switched: StreamMode| {
+        sleep(Duration::from_secs(1)).await;
+        kinesis.update_stream_mode().stream_arn(STREAM).stream_mode_details(mode(switched)).send().await
+    };
+    switch(StreamMode::OnDemand).await.unwrap();
+    switch(StreamMode::Provisioned).await.unwrap();
+
+    assert_eq!(code(switch(StreamMode::OnDemand).await), "LimitExceededException");
+
+    sleep(Duration::from_secs(86_400)).await;
+    switch(StreamMode::OnDemand).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_streams_are_created_at_once_when_limits_are_enforced() {
+    let builder = LocalAws::builder().enforce_limits().creating_takes(Duration::from_secs(10));
+    let config = builder.start().await.sdk_config().into_builder().retry_config(RetryConfig::disabled()).build();
+    let kinesis = Client::new(&config);
+    let create = |name: String| kinesis.create_stream().stream_name(name).shard_count(1).send();
+    for n in 0..5 {
+        create(format!("s{n}")).await.unwrap();
+    }
+    sleep(Duration::from_secs(5)).await;
+
+    let refused = create("s5".to_owned()).await;
+    assert!(message(refused).contains("5 streams in state CREATING"));
+
+    sleep(Duration::from_secs(5)).await;
+    create("s5".to_owned()).await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::faults::RecordFaults;
 use crate::kinesis::check::{self, Check};
 use crate::kinesis::hash_key::HashKey;
 use crate::kinesis::request::Text;
@@ -16,14 +17,6 @@ const MAX_RECORDS: usize = 500;
 
 /// Most bytes of a request, data and partition keys together. Same source.
 const MAX_REQUEST_BYTES: usize = 10 << 20;
-
-/// Records of PutRecords that are to fail, whether they are stored or not.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RecordFaults {
-    /// Every n-th record, from 1.
-    pub(crate) every: usize,
-    pub(crate) are_stored: bool,
-}
 
 /// A record that passed the checks which need no stream.
 struct Entry<'r> {
@@ -174,7 +167,7 @@ impl Kinesis {
         if request.dry_run == Some(true) {
             return Err(Error::dry_run());
         }
-        let fault = |n: usize| faults.filter(|faults| n.is_multiple_of(faults.every));
+        let fault = |n: usize| faults.filter(|faults| faults.strikes(n));
         let records = (1..).zip(entries).map(|(n, entry)| entry.store_or_fail(stream, room, fault(n), now)).collect();
         Ok(response::PutRecords::new(records, stream.key_id.is_some().then_some(response::KMS)))
     }

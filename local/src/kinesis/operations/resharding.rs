@@ -1,12 +1,11 @@
 //! SplitShard, MergeShards and UpdateShardCount: what is allowed. What happens then is in `reshard.rs`.
 
-use std::time::Duration;
-
 use tracing::info;
 
 use super::streams::MAX_SHARDS;
 use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
+use crate::kinesis::limits::require_rare;
 use crate::kinesis::reshard::Reshard;
 use crate::kinesis::shard::{Shard, ShardId};
 use crate::kinesis::stream::{Mode, State, Stream};
@@ -16,8 +15,6 @@ use crate::timestamp::Millis;
 /// UpdateShardCount of a stream in 24 hours, when limits are enforced.
 /// docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
 const MAX_SCALINGS: usize = 10;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl Kinesis {
     pub(super) fn split_shard(
@@ -103,7 +100,8 @@ impl Kinesis {
         let current = stream.open_shards().len();
         let target_shard_count = scaling_target(current, target)?;
         if is_limited {
-            require_scaling(stream, now)?;
+            let done = format!("Stream {name} under account {ACCOUNT_ID} was scaled");
+            require_rare(&mut stream.scalings, MAX_SCALINGS, &done, now)?;
         }
         let stream_arn = stream.arn();
         self.start(name, Reshard::Scale { target: target_shard_count }, now)?;
@@ -145,19 +143,6 @@ fn scaling_target(current: usize, target: i64) -> Result<u32, Error> {
         "UpdateShardCount cannot {relation} your current open shard count. Current open shard count: {current}, Target \
          shard count: {target}"
     )))
-}
-
-/// Passes when the stream was scaled less than ten times in 24 hours, and counts this time.
-fn require_scaling(stream: &mut Stream, now: Millis) -> Result<(), Error> {
-    while stream.scalings.pop_front_if(|at| now.since(*at) >= DAY).is_some() {}
-    if stream.scalings.len() >= MAX_SCALINGS {
-        return Err(Error::limit_exceeded(format!(
-            "Stream {} under account {ACCOUNT_ID} was scaled {MAX_SCALINGS} times in the last 24 hours.",
-            stream.name
-        )));
-    }
-    stream.scalings.push_back(now);
-    Ok(())
 }
 
 fn require_provisioned(stream: &Stream) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use tracing::info;
 
 use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
-use crate::kinesis::limits::{MAX_ACCOUNT_SHARDS, MAX_ON_DEMAND_STREAMS};
+use crate::kinesis::limits::{MAX_ACCOUNT_SHARDS, MAX_MODE_SWITCHES, MAX_ON_DEMAND_STREAMS, require_rare};
 use crate::kinesis::stream::{Distribution, METRICS, Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
@@ -46,6 +46,13 @@ impl Kinesis {
         check.one_of(mode.as_deref(), "streamModeDetails.streamMode", &["PROVISIONED", "ON_DEMAND"]);
         check.finish()?;
         let mode = if mode.as_deref() == Some("ON_DEMAND") { Mode::OnDemand } else { Mode::Provisioned };
+        if self.limits.are_enforced {
+            let name = check::stream(request.stream_name.as_ref(), request.stream_arn.as_ref())?;
+            let stream = self.stream(name, now)?;
+            stream.require_active()?;
+            let done = format!("The capacity mode of stream {name} under account {ACCOUNT_ID} was switched");
+            require_rare(&mut stream.mode_switches, MAX_MODE_SWITCHES, &done, now)?;
+        }
         let stream = self.begin_update(&request.stream_name, &request.stream_arn, now)?;
         stream.mode = mode;
         if mode == Mode::Provisioned {

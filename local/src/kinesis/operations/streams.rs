@@ -60,6 +60,7 @@ impl Kinesis {
         };
         settings::require_distribution(distribution, mode)?;
         self.advance(name, now);
+        self.require_few_creating(now)?;
         self.require_shards(shards as usize)?;
         if self.streams.contains_key(name) {
             let text = format!("Stream {name} under account {ACCOUNT_ID} already exists.");

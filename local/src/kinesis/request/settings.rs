@@ -76,6 +76,16 @@ pub(crate) struct TagKeys<'a> {
     pub(in crate::kinesis) tag_keys: Option<Vec<String>>,
 }
 
+/// PutResourcePolicy, GetResourcePolicy and DeleteResourcePolicy.
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ResourcePolicy<'a> {
+    #[serde(borrow, rename = "ResourceARN")]
+    pub(in crate::kinesis) resource_arn: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(in crate::kinesis) policy: Option<Text<'a>>,
+}
+
 /// DescribeLimits, which says nothing.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Nothing {}

@@ -228,3 +228,28 @@ fn time_in_a_shard_starts_at_its_opening() {
     assert_eq!(at(5000), (all.clone(), all));
     assert_eq!(at(5001), (children.clone(), children));
 }
+
+#[test]
+fn arns_of_another_partition_name_nothing_here() {
+    let service = Service::with_stream(1);
+    let stream = "arn:aws-cn:kinesis:us-east-1:000000000000:stream/s";
+    let consumer = format!("{stream}/consumer/app:{}", START.0 / 1000);
+    let position = json!({ "Type": "LATEST" });
+    let shard = "shardId-000000000000";
+
+    for (operation, request) in [
+        ("DescribeStreamSummary", json!({ "StreamARN": stream })),
+        ("ListShards", json!({ "StreamARN": stream })),
+        ("PutRecord", json!({ "StreamARN": stream, "PartitionKey": "k", "Data": "" })),
+        ("GetShardIterator", json!({ "StreamARN": stream, "ShardId": shard, "ShardIteratorType": "LATEST" })),
+        ("RegisterStreamConsumer", json!({ "StreamARN": stream, "ConsumerName": "app" })),
+        ("DescribeStreamConsumer", json!({ "ConsumerARN": consumer })),
+        ("SubscribeToShard", json!({ "ConsumerARN": consumer, "ShardId": shard, "StartingPosition": position })),
+        ("ListTagsForResource", json!({ "ResourceARN": stream })),
+        ("TagResource", json!({ "ResourceARN": consumer, "Tags": {} })),
+        ("GetResourcePolicy", json!({ "ResourceARN": stream })),
+        ("DeleteResourcePolicy", json!({ "ResourceARN": consumer })),
+    ] {
+        assert_eq!(service.call(operation, request).unwrap_err().code(), "ResourceNotFoundException", "{operation}");
+    }
+}
