@@ -40,7 +40,7 @@ const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 /// What leaving the fleet may take before the shards are stopped all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks, while a worker stops, for leases that were given to it in the last moment.
-const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
 /// What a stop may take beyond the time given to processors.
 pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use tokio::{
 use super::Context;
 use crate::lease::{Lease, LeaseKey, store::StoreError};
 
-/// Leases read or given back at the same time.
+/// Leases read, or given back, at the same time.
 const CONCURRENT_CALLS: usize = 16;
 
 /// Looks for the leases of this worker that it does not hold.
@@ -34,9 +34,7 @@ impl Discovery {
                 () = self.context.nudges.discover.notified() => {}
             }
             match self.look().await {
-                Ok(mut leases) => {
-                    // A lease in handoff is not ours until its old owner lets go.
-                    leases.retain(|lease| !lease.in_handoff());
+                Ok(leases) => {
                     self.context.metrics.discovered(leases.len());
                     for lease in leases {
                         if found.send(lease).await.is_err() {
@@ -49,13 +47,20 @@ impl Discovery {
         }
     }
 
-    /// Gives back what it finds, a lease in handoff to its old owner. Returns how many leases that were.
+    /// Gives back what names this worker and is not held, a lease in handoff to its old owner. Returns how many leases that
+    /// were. Scans, as the index may lag behind.
     pub(crate) async fn give_back(&self) -> usize {
-        let leases = self.look().await.unwrap_or_else(|error| {
-            self.context.table_failed(&error);
-            Vec::new()
-        });
-        let (store, found) = (&self.context.store, leases.len());
+        let store = &self.context.store;
+        let mut leases = match store.scan().await {
+            Ok(scan) => scan.leases,
+            Err(error) => {
+                self.context.table_failed(&error);
+                return 0;
+            }
+        };
+        let me = Some(&self.context.settings.worker_id);
+        leases.retain(|lease| lease.owner.as_ref() == me && !self.held.borrow().contains(&lease.key));
+        let found = leases.len();
         let give_back = async |lease: Lease| {
             let written = match &lease.checkpoint_owner {
                 Some(holder) => store.assign(&lease, holder).await,
@@ -82,12 +87,13 @@ impl Discovery {
         let leases: Vec<_> = reads.collect().await;
         let mut ours = Vec::new();
         for lease in leases {
+            // A lease in handoff is not ours until its old owner lets go.
             // One lease that cannot be read must not hide the others.
             let lease = lease.unwrap_or_else(|error| {
                 self.context.table_failed(&error);
                 None
             });
-            ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me)));
+            ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me) && !lease.in_handoff()));
         }
         Ok(ours)
     }
