@@ -341,6 +341,59 @@ async fn a_stream_that_is_created_again_starts_anew_under_another_id() {
     worker.stop().await.unwrap();
 }
 
+/// A fleet of two workers, and leases of `payments` that nobody can read: it was created again while no worker ran, or it
+/// is gone.
+async fn fleet_beside_lost_leases(created_again: bool, lists_it: bool) -> (World, Vec<Running>) {
+    let world = World::with(&["orders", "payments"]).await;
+    let both = Streams::new(["orders", "payments"]);
+    let before = ["a1", "a2"].map(|id| world.run(id, &both));
+    world.put("orders", 0..10).await;
+    world.put("payments", 10..20).await;
+    world.journal.processed(20).await;
+    for worker in before {
+        worker.stop().await.unwrap();
+    }
+    world.delete("payments").await;
+    sleep(Duration::from_secs(2)).await;
+    if created_again {
+        world.create("payments").await;
+    }
+    let streams = if lists_it { both } else { Streams::new(["orders"]) };
+    let workers = ["b1", "b2"].map(|id| world.run(id, &streams));
+    (world, workers.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_that_no_worker_can_read_disturb_nobody() {
+    for (created_again, lists_it) in [(true, true), (false, true), (false, false)] {
+        let (world, workers) = fleet_beside_lost_leases(created_again, lists_it).await;
+        let what = format!("created again: {created_again}, listed: {lists_it}, {:?}", world.events.all());
+        let leases = if created_again { 6 } else { 4 };
+        world.until_leases("all have leases", |found| found.len() == leases).await;
+        // What was assigned before the leader knew is given up within this time.
+        sleep(Duration::from_secs(90)).await;
+        let moves = |event: &Event| {
+            matches!(event, Event::HandoffRequested { .. } | Event::LeaseTaken { .. } | Event::LeaseLost { .. })
+        };
+        let (moved, reads) =
+            (world.events.count(moves), world.local.faults().on("dynamodb:GetItem").delay(Duration::ZERO));
+
+        sleep(Duration::from_secs(180)).await;
+
+        assert_eq!(world.events.count(moves), moved, "{what}");
+        // Both workers look whether their item is theirs, once a second, and the follower at the leader's lock.
+        assert!(reads.count() < 180 * 35 / 10, "{} reads, {what}", reads.count());
+        let unavailable =
+            |event: &Event| matches!(event, Event::StreamUnavailable { stream, .. } if stream.contains(":payments:"));
+        assert_eq!(world.events.count(unavailable), 1, "{what}");
+        world.put("orders", 20..30).await;
+        eventually("orders is read", || world.processed()["orders"].len() == 20).await;
+        for worker in workers {
+            worker.stop().await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_closure_for_each_shard_knows_its_stream() {
     let world = World::with(&["orders", "payments"]).await;

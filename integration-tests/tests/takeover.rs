@@ -2,19 +2,32 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use integration_tests::{APPLICATION, Journal, Running, TestStream};
-use kcl::FleetStatus;
+use integration_tests::{APPLICATION, Journal, Running, STREAM, TestStream};
+use kcl::{FleetStatus, InitialPosition, Streams, Worker, WorkerBuilder};
+use kinesis_local::{Fault, FaultRule};
 use tokio::time::{Instant, sleep};
 
 const LEASE_DURATION: Duration = Duration::from_secs(10);
 const SHARDS: i32 = 6;
+const OTHER_STREAM: &str = "orders";
 
 /// Three workers that have shared the shards, the leader first, and records that keep coming.
 async fn fleet(journal: &Journal) -> (TestStream, Vec<Running>, tokio::task::JoinHandle<()>) {
+    fleet_of(journal, TestStream::worker).await
+}
+
+/// Such a fleet of the workers that `build` makes.
+async fn fleet_of(
+    journal: &Journal,
+    build: impl Fn(&TestStream, &str) -> WorkerBuilder,
+) -> (TestStream, Vec<Running>, tokio::task::JoinHandle<()>) {
     let stream = TestStream::start(SHARDS).await;
-    let mut workers = vec![stream.run("w1", journal)];
+    let create = stream.kinesis.create_stream().stream_name(OTHER_STREAM).shard_count(2);
+    create.send().await.expect("stream is new");
+    let run = |id| Running::start(build(&stream, id), journal, |journal, shard| journal.processor(shard));
+    let mut workers = vec![run("w1")];
     sleep(Duration::from_secs(3)).await;
-    workers.extend(["w2", "w3"].map(|id| stream.run(id, journal)));
+    workers.extend(["w2", "w3"].map(run));
     let putting = tokio::spawn({
         let stream = stream.clone();
         async move {
@@ -97,5 +110,48 @@ async fn a_killed_worker_is_given_no_lease_again() {
             sleep(Duration::from_millis(500)).await;
         }
         putting.abort();
+    }
+}
+
+fn of_both_streams(stream: &TestStream, worker_id: &str) -> WorkerBuilder {
+    let builder = Worker::builder(&stream.aws, APPLICATION, Streams::new([STREAM, OTHER_STREAM]));
+    builder.worker_id(worker_id).initial_position(InitialPosition::TrimHorizon)
+}
+
+/// The longest time that a shard stands still when the leader dies and Kinesis' control plane does not answer as it should.
+async fn pause_without_control_plane(
+    build: impl Fn(&TestStream, &str) -> WorkerBuilder,
+    answer: impl Fn(FaultRule) -> Fault,
+) -> Duration {
+    let journal = Journal::default();
+    let (stream, mut workers, putting) = fleet_of(&journal, build).await;
+    for action in ["kinesis:ListShards", "kinesis:DescribeStreamSummary"] {
+        answer(stream.local.faults().on(action));
+    }
+    let since = Instant::now();
+    workers.remove(0).kill();
+    // Long enough for descriptions of streams to be renewed.
+    sleep(Duration::from_secs(45)).await;
+    putting.abort();
+    let pauses = longest_pauses(&journal, since);
+    assert_eq!(pauses.len(), 6, "every shard is processed again");
+    pauses.into_values().max().expect("there are shards")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_control_plane_that_is_down_does_not_delay_a_takeover() {
+    type Answer = fn(FaultRule) -> Fault;
+    let answers: [(&str, Answer); 4] = [
+        ("healthy", |rule| rule.delay(Duration::ZERO)),
+        ("throttled", FaultRule::throttle),
+        ("failing", FaultRule::fail),
+        ("hanging", |rule| rule.delay(Duration::from_secs(3600))),
+    ];
+    let bound = LEASE_DURATION.mul_f64(1.5) + Duration::from_secs(1);
+    for (how, answer) in answers {
+        let one = pause_without_control_plane(TestStream::worker, answer).await;
+        let several = pause_without_control_plane(of_both_streams, answer).await;
+        println!("{how}: {one:?} with one stream, {several:?} with several");
+        assert!(one <= bound && several <= bound, "{how}: {one:?} {several:?}");
     }
 }

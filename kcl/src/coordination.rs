@@ -2,8 +2,8 @@
 //!
 //! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine), and per
 //! lease a [`keeper`] (renews it, writes its checkpoints, learns of its loss or handoff).
-//! On the leader only: [`assigner`], which scans the table, has missing leases created ([`auditor`], [`shard_sync`]),
-//! gives leases to workers and deletes leases of ended shards.
+//! On the leader only: [`assigner`], which scans the table and gives leases to workers, and beside it [`auditor`], which
+//! creates missing leases ([`shard_sync`]) and deletes those of ended shards.
 //! Which streams there are: [`catalog`]. What is checked before a worker joins: [`entry`].
 
 use std::sync::Arc;

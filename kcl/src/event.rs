@@ -221,10 +221,11 @@ pub enum Event {
         /// The first part without a lease.
         hole: HashKeyRange,
     },
-    /// A listed stream is not there, or was refused; it is tried again, and the others are read. With several streams
+    /// A listed stream is not there, or was refused; it is tried again, and the others are read. Or, as leader, the worker
+    /// found leases of a stream that was deleted, or deleted and created again; they are left alone. With several streams
     /// only: a worker whose only stream cannot be read ends.
     StreamUnavailable {
-        /// The name or ARN by which it is listed.
+        /// The name or ARN by which it is listed; its [`StreamId`], if there are leases of it.
         stream: String,
         /// What failed.
         error: String,

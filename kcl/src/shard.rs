@@ -32,6 +32,8 @@ mod tests;
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// First and longest pause between looks at parents that are not processed yet.
 const PARENT_POLL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// First and longest pause between looks for the stream of a lease, which may not exist any more.
+const STREAM_POLL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Why a shard's work stops before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +62,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     /// Takes the lease and processes its shard until the shard's end, the lease's loss, or `stop`.
     pub(crate) async fn run(context: Arc<Context>, factory: Arc<F>, lease: Lease, stop: CancellationToken) {
         let (shard_id, key) = (lease.shard_id.clone(), lease.key.clone());
-        let Some(stream) = context.catalog.stream_of(&lease, &context.events).await else {
-            debug!(%key, "stream of the lease is not known");
-            return;
-        };
+        let found = stop.run_until_cancelled(find_stream(&context, lease)).await.flatten();
+        let Some((stream, lease)) = found else { return };
         let stream_id = stream.id.clone();
         let Some((keeper, handle)) = Keeper::take(Arc::clone(&context), stream_id.clone(), lease).await else {
             debug!(%shard_id, "lease is not ours after all");
@@ -195,6 +195,26 @@ impl<F: ProcessorFactory> ShardTask<F> {
     fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {
         let ((stream_id, shard_id), error) = (self.ids(), chain(error.as_ref()));
         self.context.events.emit(Event::ProcessorFailed { stream_id, shard_id, error, retry_in });
+    }
+}
+
+/// Waits until the stream of a lease can be read; None if the lease is not ours any more by then.
+async fn find_stream(context: &Context, mut lease: Lease) -> Option<(Arc<Stream>, Lease)> {
+    let (mut pause, longest) = STREAM_POLL;
+    loop {
+        if let Some(stream) = context.catalog.stream_of(&lease, &context.events).await {
+            return Some((stream, lease));
+        }
+        debug!(key = %lease.key, "stream of the lease cannot be read");
+        sleep(pause).await;
+        pause = (pause * 2).min(longest);
+        match context.store.get(&lease.key).await {
+            Ok(found) => {
+                let is_ours = |found: &Lease| found.actual_owner() == Some(&context.settings.worker_id);
+                lease = found.filter(is_ours)?;
+            }
+            Err(error) => context.table_failed(&error),
+        }
     }
 }
 

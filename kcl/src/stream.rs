@@ -1,15 +1,18 @@
 //! A stream that a worker reads, and its id as Java KCL writes it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use kpl::ShardId;
 
 use crate::{
     config::{InitialPosition, StreamConfig},
-    kinesis::{Kinesis, StreamIdentity},
+    kinesis::{Kinesis, KinesisError, StreamDescription, StreamIdentity},
     lease::{Lease, LeaseKey},
     retrieval::registration::Registration,
 };
+use identity::{Identity, Standing};
+
+pub(crate) mod identity;
 
 /// Identifies a stream of an application.
 ///
@@ -94,6 +97,7 @@ pub(crate) struct Stream {
     /// A consumer that the application registered for enhanced fan-out; None: it is looked up or registered.
     pub(crate) consumer_arn: Option<Arc<str>>,
     pub(crate) registration: Registration,
+    pub(crate) identity: Identity,
 }
 
 impl Stream {
@@ -107,6 +111,7 @@ impl Stream {
             initial_position: config.initial_position.unwrap_or(default),
             consumer_arn: config.consumer_arn.clone(),
             registration: Registration::default(),
+            identity: Identity::default(),
         }
     }
 
@@ -118,6 +123,21 @@ impl Stream {
         kinesis: Arc<dyn Kinesis>,
     ) -> Self {
         Self { key_prefix: Some(id.clone()), id, ..Self::only(config, default, kinesis) }
+    }
+
+    /// What the service says of the stream now.
+    pub(crate) async fn describe(&self) -> Result<StreamDescription, KinesisError> {
+        self.identity.describe(&*self.kinesis).await
+    }
+
+    /// Whether it is still the one that it was, as far as is known.
+    pub(crate) fn is_present(&self) -> bool {
+        self.identity.standing() == Standing::Present
+    }
+
+    /// Whether it is still the one that it was, as of `age` ago or later.
+    pub(crate) async fn confirm(&self, age: Duration) -> Result<Standing, KinesisError> {
+        self.identity.confirm(&*self.kinesis, age).await
     }
 
     /// Key of the lease for one of the stream's shards.

@@ -171,7 +171,7 @@ impl<F: ProcessorFactory> Running<F> {
         let (held, held_observer) = watch::channel(HashSet::new());
         context.nudges.discover.notify_one(); // a restarted worker may own leases already
         let (leader, reign) = Leader::new(Arc::clone(&context));
-        let assigner = Assigner::new(Arc::clone(&context), reign);
+        let (assigner, auditor) = Assigner::new(Arc::clone(&context), reign);
         let discovery = Discovery { context: Arc::clone(&context), held: held_observer };
         let intake = CancellationToken::new();
         let mut coordination = JoinSet::new();
@@ -183,6 +183,7 @@ impl<F: ProcessorFactory> Running<F> {
             coordination.spawn(stopped.in_current_span());
         };
         spawn(Box::pin(done(assigner.run(intake.clone()))));
+        spawn(Box::pin(done(auditor.run(intake.clone()))));
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));

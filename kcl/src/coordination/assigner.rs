@@ -1,10 +1,11 @@
-//! SHELL: the leader's cycle. Scans the table, has missing leases created, gives leases to workers, deletes what is done
-//! with. Decided by [`logic`](crate::logic): `fleet_view`, `assignment`, `cleanup`. A worker that expects to lead
-//! soon only looks on.
+//! SHELL: the leader's cycle. Scans the table, gives leases to workers, and passes on what it saw to the
+//! [`auditor`](super::auditor). Decided by [`logic`](crate::logic): `fleet_view`, `assignment`. A worker that expects to
+//! lead soon only looks on.
 //!
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 
 use std::{
+    collections::HashSet,
     mem::discriminant,
     sync::{
         Arc,
@@ -20,7 +21,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, auditor::Auditor, leader::Reign, membership::WorkerItem, watchdog::Unowned};
+use super::{
+    Context,
+    auditor::{Auditor, Sighting},
+    leader::Reign,
+    membership::WorkerItem,
+    watchdog::Unowned,
+};
 use crate::{
     config::Assignment,
     event::Event,
@@ -30,11 +37,11 @@ use crate::{
     },
     logic::{
         assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
-        cleanup,
         fleet_view::FleetView,
         utilization,
     },
     metrics::Cycle,
+    stream::StreamId,
 };
 
 /// Writes at the same time.
@@ -53,7 +60,8 @@ pub(crate) struct Assigner {
     reign: watch::Receiver<Reign>,
     /// Kept from when the leader is suspected to be gone, so that an heir knows which leases expire.
     view: FleetView,
-    auditor: Auditor,
+    /// What the auditor is to look at; None while this worker does not lead.
+    sightings: watch::Sender<Option<Arc<Sighting>>>,
     term: Term,
 }
 
@@ -63,12 +71,15 @@ struct Term {
     balanced: Option<Instant>,
     malformed: Vec<String>,
     unowned: Unowned,
+    /// Streams with leases that nobody can read.
+    lost: HashSet<StreamId>,
 }
 
 impl Assigner {
-    pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> Self {
-        let auditor = Auditor::new(Arc::clone(&context));
-        Self { context, reign, view: FleetView::default(), auditor, term: Term::default() }
+    pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> (Self, Auditor) {
+        let (sightings, observer) = watch::channel(None);
+        let auditor = Auditor::new(Arc::clone(&context), observer);
+        (Self { context, reign, view: FleetView::default(), sightings, term: Term::default() }, auditor)
     }
 
     /// Handles: changes of leadership, time for a cycle, a nudge, cancellation.
@@ -118,7 +129,7 @@ impl Assigner {
     }
 
     fn end_term(&mut self) {
-        self.auditor.forget();
+        self.sightings.send_replace(None);
         self.term = Term::default();
     }
 
@@ -139,14 +150,13 @@ impl Assigner {
 
     async fn cycle(&mut self) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let mut scan = self.scan().await?;
+        let scan = self.scan().await?;
         self.report_malformed(&scan);
-        if self.auditor.run(&scan.leases).await {
-            scan = self.scan().await?;
-        }
         let now = Instant::now();
         self.view.observe(&scan, now, self.context.clock.seconds());
-        self.term.unowned.observe(&self.context, &scan.leases, now);
+        self.look_for_lost_streams(&scan.leases);
+        let Term { unowned, lost, .. } = &mut self.term;
+        unowned.observe(&self.context, scan.leases.iter().filter(|lease| may_be_read(lease, lost)), now);
         let candidates = self.candidates(&scan, now);
         for lease in candidates.iter().filter(|candidate| candidate.expired).map(|candidate| &candidate.lease) {
             lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
@@ -163,9 +173,22 @@ impl Assigner {
             moves: moves.len(),
             failed_moves: 0,
         };
+        let stale = self.view.stale_workers(STALE_WORKER_AGE, now);
+        self.sightings.send_replace(Some(Arc::new(Sighting { at: begun, leases: scan.leases, stale })));
         cycle.failed_moves = self.carry_out(moves).await;
         self.context.metrics.cycle(cycle, begun.elapsed());
-        self.clean_up(&scan, now).await
+        Ok(())
+    }
+
+    /// Leases that nobody can read are left alone, and reported once.
+    fn look_for_lost_streams(&mut self, leases: &[Lease]) {
+        let lost = self.context.catalog.lost_streams(leases);
+        for stream in lost.difference(&self.term.lost) {
+            let error = "the stream of these leases was deleted, or deleted and created again; they are left alone";
+            let (stream, error) = (stream.to_string(), error.to_owned());
+            self.context.events.emit(Event::StreamUnavailable { stream, error });
+        }
+        self.term.lost = lost;
     }
 
     fn report_malformed(&mut self, scan: &TableScan) {
@@ -187,7 +210,8 @@ impl Assigner {
                 && self.view.age(&lease.key, now) > settings.lease_duration,
             handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
-        scan.leases.iter().filter(|lease| !lease.is_ended()).map(candidate).collect()
+        let to_give = scan.leases.iter().filter(|lease| !lease.is_ended() && may_be_read(lease, &self.term.lost));
+        to_give.map(candidate).collect()
     }
 
     fn plan(&mut self, candidates: &[Candidate], workers: &[WorkerItem], now: Instant) -> Vec<Move> {
@@ -243,24 +267,8 @@ impl Assigner {
         }
         false
     }
+}
 
-    async fn clean_up(&self, scan: &TableScan, now: Instant) -> Result<(), StoreError> {
-        for (stream_id, leases) in self.context.catalog.by_stream(&scan.leases) {
-            let keys = cleanup::plan(&leases);
-            let mut shards = Vec::new();
-            for lease in leases.into_iter().filter(|lease| keys.contains(&lease.key)) {
-                // Not if it was reset since the scan.
-                if let Conditional::Applied = self.context.store.delete_ended(&lease.key).await? {
-                    shards.push(lease.shard_id.clone());
-                }
-            }
-            if !shards.is_empty() {
-                self.context.events.emit(Event::LeasesCleanedUp { stream_id, shards });
-            }
-        }
-        for worker in self.view.stale_workers(STALE_WORKER_AGE, now) {
-            self.context.store.delete_worker(&worker).await?;
-        }
-        Ok(())
-    }
+fn may_be_read(lease: &Lease, lost: &HashSet<StreamId>) -> bool {
+    lease.stream.as_ref().is_none_or(|stream| !lost.contains(stream))
 }

@@ -1,59 +1,130 @@
-//! SHELL: on the leader, sees to it that each stream has the leases it needs, and none that are of no use.
-//! Decided by [`logic`](crate::logic): `audit`, `shard_sync`, `former_streams`.
+//! SHELL: on the leader, sees to it that each stream has the leases it needs, and that nothing stays in the table that is of
+//! no use. Decided by [`logic`](crate::logic): `audit`, `shard_sync`, `cleanup`, `former_streams`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Context,
     catalog::{Catalog, DESCRIPTION_LIFE, Several},
+    membership::WorkerItem,
     shard_sync,
 };
 use crate::{
     event::{Event, chain},
-    kinesis::KinesisErrorKind,
-    lease::{Lease, store::StoreError},
-    logic::{audit::Audit, former_streams::Missing},
-    stream::{Stream, StreamId},
+    lease::{Conditional, Lease, store::StoreError},
+    logic::{audit::Audit, cleanup, former_streams::Missing},
+    stream::{Stream, StreamId, identity::Standing},
 };
 
 /// Streams synced at the same time.
 const CONCURRENT_SYNCS: usize = 8;
 
-/// What the leader remembers of the streams.
+/// What the leader saw in the table.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    /// When the scan began.
+    pub(crate) at: Instant,
+    pub(crate) leases: Vec<Lease>,
+    /// Workers that are gone.
+    pub(crate) stale: Vec<WorkerItem>,
+}
+
+/// Tidies the table up while this worker leads. A task of its own, so that Kinesis' control plane, which may take long to
+/// answer, holds up no assignment.
 pub(crate) struct Auditor {
     context: Arc<Context>,
+    /// None while this worker does not lead.
+    sightings: watch::Receiver<Option<Arc<Sighting>>>,
+    term: Term,
+}
+
+/// What is remembered while leading.
+#[derive(Default)]
+struct Term {
     audits: HashMap<StreamId, Audit>,
     missing: Missing,
-    /// When Kinesis was asked for a missing stream last, and whether it is gone.
-    gone: HashMap<StreamId, (Instant, bool)>,
+    /// When leases were created or deleted last. What was seen before is out of date.
+    changed: Option<Instant>,
 }
 
 impl Auditor {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, audits: HashMap::new(), missing: Missing::default(), gone: HashMap::new() }
+    pub(crate) fn new(context: Arc<Context>, sightings: watch::Receiver<Option<Arc<Sighting>>>) -> Self {
+        Self { context, sightings, term: Term::default() }
     }
 
-    /// Forgets what was seen in an earlier term.
-    pub(crate) fn forget(&mut self) {
-        *self = Self::new(Arc::clone(&self.context));
+    /// Handles: a new sighting, the end of the leadership, cancellation.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let changed = stop.run_until_cancelled(self.sightings.changed()).await;
+            let Some(Ok(())) = changed else { return };
+            let Some(sighting) = self.sightings.borrow_and_update().clone() else {
+                self.term = Term::default();
+                continue;
+            };
+            if self.term.changed.is_some_and(|changed| sighting.at < changed) {
+                continue;
+            }
+            let mut sightings = self.sightings.clone();
+            let leads_no_more = sightings.wait_for(Option::is_none);
+            let looked = tokio::select! {
+                () = stop.cancelled() => return,
+                // Another may lead by now. What was begun is begun: each write stands for itself.
+                _ = leads_no_more => false,
+                changed = self.look(&sighting) => changed,
+            };
+            if looked {
+                self.term.changed = Some(Instant::now());
+                self.context.nudges.assign.notify_one();
+            }
+        }
     }
 
-    /// Looks at all leases. True: leases were created or deleted, so that the table is to be scanned again.
-    pub(crate) async fn run(&mut self, leases: &[Lease]) -> bool {
+    /// True: leases were created or deleted.
+    async fn look(&mut self, sighting: &Sighting) -> bool {
+        if let Err(error) = self.clean_up(sighting).await {
+            self.context.table_failed(&error);
+        }
+        self.audit(&sighting.leases).await
+    }
+
+    /// Deletes what is done with.
+    async fn clean_up(&self, sighting: &Sighting) -> Result<(), StoreError> {
+        for (stream_id, leases) in self.context.catalog.by_stream(&sighting.leases) {
+            let keys = cleanup::plan(&leases);
+            let mut shards = Vec::new();
+            for lease in leases.into_iter().filter(|lease| keys.contains(&lease.key)) {
+                // Not if it was reset since the scan.
+                if let Conditional::Applied = self.context.store.delete_ended(&lease.key).await? {
+                    shards.push(lease.shard_id.clone());
+                }
+            }
+            if !shards.is_empty() {
+                self.context.events.emit(Event::LeasesCleanedUp { stream_id, shards });
+            }
+        }
+        for worker in &sighting.stale {
+            self.context.store.delete_worker(worker).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at all leases. True: leases were created or deleted.
+    async fn audit(&mut self, leases: &[Lease]) -> bool {
         let context = Arc::clone(&self.context);
         let streams = context.catalog.listed(&context.events).await;
         let by_stream = context.catalog.by_stream(leases);
         let mut due: Vec<(&Arc<Stream>, &[&Lease])> = Vec::new();
-        self.audits.retain(|id, _| streams.iter().any(|stream| stream.id == *id));
+        self.term.audits.retain(|id, _| streams.iter().any(|stream| stream.id == *id));
         for stream in &streams {
             let leases = by_stream.get(&stream.id).map_or(&[][..], Vec::as_slice);
-            let (audit, now) = (self.audits.entry(stream.id.clone()).or_default(), Instant::now());
+            let (audit, now) = (self.term.audits.entry(stream.id.clone()).or_default(), Instant::now());
             if audit.is_due(leases, now) {
                 audit.begun(now);
                 if let Some(hole) = audit.confirmed_hole() {
@@ -62,7 +133,7 @@ impl Auditor {
                 due.push((stream, leases));
             }
         }
-        context.metrics.audited(self.audits.values().filter(|audit| audit.has_hole()).count(), due.len());
+        context.metrics.audited(self.term.audits.values().filter(|audit| audit.has_hole()).count(), due.len());
         let syncs: Vec<_> = due.into_iter().map(|(stream, leases)| sync(&context, stream, leases)).collect();
         let synced: Vec<bool> = stream::iter(syncs).buffer_unordered(CONCURRENT_SYNCS).collect().await;
         let changed = synced.contains(&true);
@@ -80,17 +151,17 @@ impl Auditor {
         active: usize,
     ) -> bool {
         let now = Instant::now();
-        self.missing.observe(by_stream.keys(), &several.known().await, now);
-        let missing = self.missing.streams();
+        self.term.missing.observe(by_stream.keys(), &several.known(), now);
+        let missing = self.term.missing.streams();
         self.context.metrics.streams(active, missing.len());
-        // Only if it matters does Kinesis have to answer for streams that nobody reads.
-        for stream in self.missing.due(several.former(), |_| true, now) {
-            self.look_for(several, stream, now).await;
+        let mut gone = HashSet::new();
+        for stream in missing.iter().filter_map(|id| several.former_stream(id)) {
+            if let Ok(Standing::Gone) = stream.confirm(DESCRIPTION_LIFE).await {
+                gone.insert(stream.id.clone());
+            }
         }
-        self.gone.retain(|stream, _| missing.contains(stream));
-        let is_gone = |stream: &StreamId| self.gone.get(stream).is_some_and(|(_, gone)| *gone);
         let mut deleted = false;
-        for stream in self.missing.due(several.former(), is_gone, now) {
+        for stream in self.term.missing.due(several.former(), |stream| gone.contains(stream), now) {
             let leases = by_stream.get(&stream).map_or(&[][..], Vec::as_slice);
             match self.delete(leases).await {
                 Ok(()) => {
@@ -103,17 +174,6 @@ impl Auditor {
             deleted = true;
         }
         deleted
-    }
-
-    /// Asks Kinesis whether the stream still exists, unless that was done a short time ago.
-    async fn look_for(&mut self, several: &Several, id: StreamId, now: Instant) {
-        if self.gone.get(&id).is_some_and(|(asked, _)| now - *asked < DESCRIPTION_LIFE) {
-            return;
-        }
-        let Some(stream) = several.unlisted(&id, &self.context.events).await else { return };
-        let described = stream.kinesis.describe().await;
-        let gone = described.is_err_and(|error| error.kind == KinesisErrorKind::NotFound);
-        self.gone.insert(id, (now, gone));
     }
 
     async fn delete(&self, leases: &[&Lease]) -> Result<(), StoreError> {

@@ -1,15 +1,15 @@
 //! SHELL: the streams that this worker may read: those that the application lists, and those that leases tell of.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fmt,
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
 use tokio::{
-    sync::Mutex,
+    sync::Mutex as AsyncMutex,
     time::{Instant, sleep},
 };
 
@@ -21,7 +21,7 @@ use crate::{
     kinesis::{Kinesis, KinesisError, KinesisErrorKind},
     lease::Lease,
     logic::former_streams::Listed,
-    stream::{Stream, StreamId},
+    stream::{Stream, StreamId, identity::Identity},
 };
 
 /// Streams described at the same time. Kinesis answers 20 a second and account.
@@ -78,8 +78,16 @@ impl Catalog {
         by_stream
     }
 
-    /// The stream of a lease, listed or not; None if it cannot be told yet, or the lease is of an application of another
-    /// kind.
+    /// Streams of these leases that nobody can read any more, as far as is known without asking.
+    pub(crate) fn lost_streams(&self, leases: &[Lease]) -> HashSet<StreamId> {
+        match self {
+            Self::One(_) => HashSet::new(),
+            Self::Several(several) => several.lost(leases.iter().filter_map(|lease| lease.stream.as_ref()).collect()),
+        }
+    }
+
+    /// The stream of a lease, listed or not; None if it cannot be told yet, or does not exist any more, or the lease is of
+    /// an application of another kind.
     pub(crate) async fn stream_of(&self, lease: &Lease, events: &Events) -> Option<Arc<Stream>> {
         match (self, &lease.stream) {
             (Self::One(stream), None) => Some(Arc::clone(stream)),
@@ -102,7 +110,7 @@ impl Catalog {
             if let Some((stream, error)) = listing.failed.into_iter().next() {
                 return Err(WorkerError::of_stream(&stream, error));
             }
-            if several.known().await.unknown.is_empty() {
+            if several.known().unknown.is_empty() {
                 return Ok(listing.streams);
             }
             sleep(RETRY).await;
@@ -125,24 +133,92 @@ pub(crate) struct Several {
     /// `arn:<partition>:kinesis:<region>`, for streams that only leases tell of.
     arn_prefix: String,
     open: Open,
-    /// Held while streams are described, so that each is described once.
+    /// What is known; changed in a few lines at a time.
     state: Mutex<State>,
+    /// Held while streams are described, so that each is described once. Whoever has no need of a description must not
+    /// wait for it.
+    describing: AsyncMutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What became of the listed streams when they were described last.
-    described: Vec<Described>,
+    /// The listed streams by the names or ARNs that they were given by.
+    listed: HashMap<String, Described>,
     unlisted: HashMap<StreamId, Arc<Stream>>,
+    /// The unlisted ones that are read, each reported once.
+    reported: HashSet<StreamId>,
 }
 
+/// What became of a listed stream when it was described last.
 #[derive(Clone)]
 struct Described {
     config: StreamConfig,
     kinesis: Arc<dyn Kinesis>,
     /// None until it was described once.
     stream: Option<Arc<Stream>>,
-    again_at: Instant,
+    /// The service says that there is none of this name.
+    gone: bool,
+    /// When it was described last, and how long that is good for.
+    described: Option<(Instant, Duration)>,
+}
+
+impl Described {
+    /// Whether it is to be described again; after `at_most` in any case.
+    fn is_due(&self, at_most: Duration) -> bool {
+        let at_most = if self.stream.as_ref().is_some_and(|stream| !stream.is_present()) { RETRY } else { at_most };
+        self.described.is_none_or(|(at, life)| at.elapsed() >= life.min(at_most))
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.described.is_some_and(|(at, _)| at.elapsed() < DESCRIPTION_LIFE * 2)
+    }
+
+    /// Whether the stream of a lease may be listed by this name.
+    fn has_name_of(&self, id: &StreamId) -> bool {
+        match &self.stream {
+            Some(stream) => (stream.id.account(), stream.id.name()) == (id.account(), id.name()),
+            None => StreamId::of_one(&self.config.stream).name() == id.name(),
+        }
+    }
+
+    /// What this says of a stream of its name.
+    fn place(&self, id: &StreamId) -> Place {
+        match &self.stream {
+            Some(stream) if stream.id == *id && !self.gone && stream.is_present() => Place::Known(Arc::clone(stream)),
+            Some(stream) if stream.id == *id => Place::Lost,
+            // It was deleted and created again: its name leads to another stream now, unless we know the earlier one.
+            Some(stream) if self.is_fresh() || id.creation_epoch() < stream.id.creation_epoch() => Place::Lost,
+            None if self.gone && self.is_fresh() => Place::Lost,
+            _ => Place::Unsure,
+        }
+    }
+}
+
+/// Where the stream of a lease is to be found.
+enum Place {
+    Known(Arc<Stream>),
+    /// It does not exist any more; nobody can read it.
+    Lost,
+    /// The name is listed, and what it leads to must be found out.
+    Unsure,
+    /// Only leases tell of it.
+    Unlisted,
+}
+
+impl State {
+    /// Of several streams whose names fit the one that is known counts, then those that may be it.
+    fn place<'a>(&self, id: &StreamId, named: impl Iterator<Item = &'a Described>) -> Place {
+        let mut place = None;
+        for one in named.filter(|one| one.has_name_of(id)) {
+            place = match (one.place(id), place) {
+                (Place::Known(stream), _) => return Place::Known(stream),
+                (Place::Lost, Some(Place::Unsure)) => Some(Place::Unsure),
+                (found, _) => Some(found),
+            };
+        }
+        let lost = self.unlisted.get(id).is_some_and(|stream| !stream.is_present());
+        place.unwrap_or(if lost { Place::Lost } else { Place::Unlisted })
+    }
 }
 
 impl fmt::Debug for Several {
@@ -159,114 +235,161 @@ impl Several {
             _ => "aws",
         };
         let arn_prefix = format!("arn:{partition}:kinesis:{region}");
-        Self { list, default_position, arn_prefix, open, state: Mutex::default() }
+        let (state, describing) = (Mutex::default(), AsyncMutex::default());
+        Self { list, default_position, arn_prefix, open, state, describing }
     }
 
     pub(crate) fn former(&self) -> &FormerStreams {
         self.list.former()
     }
 
-    /// Describes the listed streams, unless that was done a short time ago.
-    pub(crate) async fn resolve(&self, events: &Events) -> Listing {
-        let mut state = self.state.lock().await;
-        let mut known: HashMap<String, Described> =
-            state.described.drain(..).map(|one| (one.config.stream.clone(), one)).collect();
-        let now = Instant::now();
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list as it is now, and what is known of it.
+    fn listed(&self) -> Vec<Described> {
+        let mut state = self.state();
+        let mut known = mem::take(&mut state.listed);
         let listed = self.list.get().into_iter().map(|config| match known.remove(&config.stream) {
             Some(described) if described.config == config => described,
-            _ => Described { kinesis: (self.open)(&config.stream), config, stream: None, again_at: now },
+            _ => {
+                let kinesis = (self.open)(&config.stream);
+                Described { config, kinesis, stream: None, gone: false, described: None }
+            }
         });
+        let listed: Vec<Described> = listed.collect();
+        state.listed = listed.iter().map(|one| (one.config.stream.clone(), one.clone())).collect();
+        listed
+    }
+
+    /// Describes the listed streams, unless that was done a short time ago.
+    ///
+    /// Cancellation: safe, what was learned by then stays known.
+    pub(crate) async fn resolve(&self, events: &Events) -> Listing {
+        let failed = self.describe_all(events, |one| one.is_due(Duration::MAX)).await;
+        let mut seen = HashSet::new();
         // In the order of the list, so that of two names for one stream always the same counts.
-        let described = stream::iter(listed).map(|one| self.describe(one, now)).buffered(CONCURRENT_DESCRIPTIONS);
-        let described: Vec<(Described, Option<KinesisError>)> = described.collect().await;
-        let (mut streams, mut failed, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        for (one, error) in described {
+        let known = self.listed().into_iter().filter(|one| !one.gone).filter_map(|one| one.stream);
+        let known = known.filter(|stream| stream.is_present());
+        Listing { streams: known.filter(|stream| seen.insert(stream.id.clone())).collect(), failed }
+    }
+
+    async fn describe_all(&self, events: &Events, which: impl Fn(&Described) -> bool) -> Vec<(String, KinesisError)> {
+        let _turn = self.describing.lock().await;
+        let due: Vec<Described> = self.listed().into_iter().filter(which).collect();
+        let mut described = stream::iter(due).map(|one| self.describe(one)).buffered(CONCURRENT_DESCRIPTIONS);
+        let mut failed = Vec::new();
+        while let Some((one, error)) = described.next().await {
+            let stream = one.config.stream.clone();
+            self.state().listed.insert(stream.clone(), one);
             if let Some(error) = error {
-                let stream = one.config.stream.clone();
                 events.emit(Event::StreamUnavailable { stream: stream.clone(), error: chain(&error) });
                 failed.push((stream, error));
             }
-            streams.extend(one.stream.iter().filter(|stream| seen.insert(stream.id.clone())).cloned());
-            state.described.push(one);
         }
-        Listing { streams, failed }
+        failed
     }
 
-    /// Describes one stream if it is time to. What is known of it stays known unless the service says otherwise.
-    async fn describe(&self, mut one: Described, now: Instant) -> (Described, Option<KinesisError>) {
-        if one.again_at > now {
-            return (one, None);
-        }
-        one.again_at = now + RETRY;
-        let error = match one.kinesis.describe().await {
-            Ok(found) if !found.active => return (one, None), // it is being created, or deleted
+    /// Describes one stream. What is known of it stays known unless the service says otherwise.
+    async fn describe(&self, mut one: Described) -> (Described, Option<KinesisError>) {
+        let answer = match &one.stream {
+            Some(stream) => stream.describe().await,
+            None => one.kinesis.describe().await,
+        };
+        let mut life = RETRY;
+        let error = match answer {
+            Ok(found) if !found.active => None, // it is being created, or deleted
             Ok(found) => match StreamId::of_several(&found.identity, one.config.creation_epoch) {
                 Some(id) => {
-                    one.again_at = now + DESCRIPTION_LIFE;
+                    life = DESCRIPTION_LIFE;
+                    one.gone = false;
                     if one.stream.as_ref().is_none_or(|known| known.id != id) {
-                        one.stream = Some(Arc::new(self.stream(id, &one.config, &one.kinesis)));
+                        let identity = Identity::of(found.identity);
+                        let stream = self.stream(id, &one.config, &one.kinesis);
+                        one.stream = Some(Arc::new(Stream { identity, ..stream }));
                     }
-                    return (one, None);
+                    None
                 }
-                None => unusable(&found.identity.arn),
+                None => Some(unusable(&found.identity.arn)),
             },
-            Err(error) => error,
+            Err(error) => Some(error),
         };
-        if error.may_pass() {
-            one.again_at = now + RETRY_SOON;
+        if let Some(error) = &error {
+            one.gone |= error.kind == KinesisErrorKind::NotFound;
+            if error.may_pass() {
+                life = RETRY_SOON;
+            }
         }
-        if error.kind == KinesisErrorKind::NotFound {
-            one.stream = None;
-        }
-        (one, Some(error))
+        one.described = Some((Instant::now(), life));
+        (one, error)
     }
 
     fn stream(&self, id: StreamId, config: &StreamConfig, kinesis: &Arc<dyn Kinesis>) -> Stream {
         Stream::one_of_several(id, config, self.default_position, Arc::clone(kinesis))
     }
 
+    /// Asks Kinesis only if it must: what is known already is found whatever state its control plane is in.
     async fn find(&self, id: &StreamId, events: &Events) -> Option<Arc<Stream>> {
-        let streams = self.resolve(events).await.streams;
-        let same_name = |stream: &&Arc<Stream>| (stream.id.account(), stream.id.name()) == (id.account(), id.name());
-        match streams.iter().find(|stream| stream.id == *id) {
-            Some(stream) => Some(Arc::clone(stream)),
-            // It was deleted and created again: its name leads to another stream now.
-            None if streams.iter().any(|stream| same_name(&stream)) => None,
-            // It may be one of the list of which only the name is known yet; then its settings matter.
-            None if self.known().await.unknown.contains(id.name()) => None,
-            None => self.unlisted(id, events).await,
+        let place = || {
+            let listed = self.listed();
+            self.state().place(id, listed.iter())
+        };
+        let mut found = place();
+        if matches!(found, Place::Lost | Place::Unsure) {
+            self.describe_all(events, |one| one.has_name_of(id) && one.is_due(RETRY)).await;
+            found = place();
         }
+        match found {
+            Place::Known(stream) => Some(stream),
+            Place::Unlisted => {
+                let stream = self.unlisted(id)?;
+                if self.state().reported.insert(id.clone()) {
+                    events.emit(Event::StreamNotListed { stream_id: id.clone() });
+                }
+                Some(stream)
+            }
+            Place::Lost | Place::Unsure => None,
+        }
+    }
+
+    /// Those of these streams that nobody can read any more, as far as is known without asking.
+    fn lost(&self, ids: BTreeSet<&StreamId>) -> HashSet<StreamId> {
+        let listed = self.listed();
+        let mut by_name: HashMap<String, Vec<&Described>> = HashMap::new();
+        for one in &listed {
+            by_name.entry(StreamId::of_one(&one.config.stream).name().to_owned()).or_default().push(one);
+        }
+        let state = self.state();
+        let is_lost = |id: &&StreamId| {
+            let named = by_name.get(id.name()).into_iter().flatten().copied();
+            matches!(state.place(id, named), Place::Lost)
+        };
+        ids.into_iter().filter(is_lost).cloned().collect()
+    }
+
+    /// The stream of leases, unless one of its name is listed.
+    pub(crate) fn former_stream(&self, id: &StreamId) -> Option<Arc<Stream>> {
+        let is_listed = self.listed().iter().any(|one| one.has_name_of(id));
+        if is_listed { None } else { self.unlisted(id) }
     }
 
     /// A stream that only leases tell of.
-    pub(crate) async fn unlisted(&self, id: &StreamId, events: &Events) -> Option<Arc<Stream>> {
+    fn unlisted(&self, id: &StreamId) -> Option<Arc<Stream>> {
         let account = id.account()?;
-        let mut state = self.state.lock().await;
-        if let Some(known) = state.unlisted.get(id) {
-            return Some(Arc::clone(known));
-        }
         let config = StreamConfig::new(format!("{}:{account}:stream/{}", self.arn_prefix, id.name()));
-        let kinesis = (self.open)(&config.stream);
-        let stream = Arc::new(self.stream(id.clone(), &config, &kinesis));
-        state.unlisted.insert(id.clone(), Arc::clone(&stream));
-        events.emit(Event::StreamNotListed { stream_id: id.clone() });
-        Some(stream)
+        let open = || Arc::new(self.stream(id.clone(), &config, &(self.open)(&config.stream)));
+        Some(Arc::clone(self.state().unlisted.entry(id.clone()).or_insert_with(open)))
     }
 
     /// What is known of the list without asking anybody.
-    pub(crate) async fn known(&self) -> Listed {
+    pub(crate) fn known(&self) -> Listed {
         let mut listed = Listed::default();
-        let state = self.state.lock().await;
-        for config in self.list.get() {
-            let described = state.described.iter().find(|one| one.config == config);
-            match described.and_then(|one| one.stream.as_ref()) {
-                Some(stream) => {
-                    listed.known.insert(stream.id.clone());
-                }
-                None => {
-                    listed.unknown.insert(StreamId::of_one(&config.stream).name().to_owned());
-                }
+        for one in self.listed() {
+            if one.stream.is_none() || one.gone {
+                listed.unknown.insert(StreamId::of_one(&one.config.stream).name().to_owned());
             }
+            listed.known.extend(one.stream.map(|stream| stream.id.clone()));
         }
         listed
     }

@@ -43,10 +43,9 @@ pub(crate) struct Unowned {
 
 impl Unowned {
     /// Tells of leases that nobody has held for long.
-    pub(crate) fn observe(&mut self, context: &Context, leases: &[Lease], now: Instant) {
+    pub(crate) fn observe<'a>(&mut self, context: &Context, leases: impl Iterator<Item = &'a Lease>, now: Instant) {
         let unowned = |lease: &&Lease| lease.actual_owner().is_none() && !lease.is_ended();
-        let still: HashMap<&LeaseKey, &Lease> =
-            leases.iter().filter(unowned).map(|lease| (&lease.key, lease)).collect();
+        let still: HashMap<&LeaseKey, &Lease> = leases.filter(unowned).map(|lease| (&lease.key, lease)).collect();
         self.since.retain(|key, _| still.contains_key(key));
         for (key, lease) in still {
             let (since, told) = self.since.entry(key.clone()).or_insert((now, false));

@@ -1,0 +1,90 @@
+//! SHELL: whether a stream is still the one that it was: one that is deleted and created again has the same name and ARN,
+//! and shards with the same ids, but none of the old records.
+
+use std::{sync::OnceLock, time::Duration};
+
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
+
+use crate::kinesis::{Kinesis, KinesisError, KinesisErrorKind, StreamDescription, StreamIdentity};
+
+/// What the service said of a stream last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It exists, or nothing else is known.
+    #[default]
+    Present,
+    /// It does not exist.
+    Gone,
+    /// It was deleted and created again: its name leads to this one. For good.
+    Replaced(StreamIdentity),
+}
+
+/// Which stream it is, from its first description on.
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    first: OnceLock<StreamIdentity>,
+    standing: watch::Sender<Standing>,
+    /// When the last answered description began. Held while the stream is described, so that those who ask at the same
+    /// time share one call.
+    described: Mutex<Option<Instant>>,
+}
+
+impl Identity {
+    /// Of a stream that was described a moment ago.
+    pub(crate) fn of(found: StreamIdentity) -> Self {
+        Self { first: found.into(), described: Mutex::new(Some(Instant::now())), ..Self::default() }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Describes the stream.
+    pub(crate) async fn describe(&self, kinesis: &dyn Kinesis) -> Result<StreamDescription, KinesisError> {
+        let mut described = self.described.lock().await;
+        self.ask(kinesis, &mut described).await
+    }
+
+    /// The standing, at most `age` old; describes the stream if that is not known.
+    ///
+    /// # Errors
+    /// The service did not answer, or not as to whether the stream exists.
+    pub(crate) async fn confirm(&self, kinesis: &dyn Kinesis, age: Duration) -> Result<Standing, KinesisError> {
+        let asked = Instant::now();
+        let mut described = self.described.lock().await;
+        if described.is_none_or(|described| asked.saturating_duration_since(described) > age)
+            && let Err(error) = self.ask(kinesis, &mut described).await
+            && error.kind != KinesisErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        Ok(self.standing())
+    }
+
+    async fn ask(
+        &self,
+        kinesis: &dyn Kinesis,
+        described: &mut Option<Instant>,
+    ) -> Result<StreamDescription, KinesisError> {
+        let begun = Instant::now();
+        let answer = kinesis.describe().await;
+        let standing = match &answer {
+            Ok(found) if *self.first.get_or_init(|| found.identity.clone()) == found.identity => Standing::Present,
+            Ok(found) => Standing::Replaced(found.identity.clone()),
+            Err(error) if error.kind == KinesisErrorKind::NotFound => Standing::Gone,
+            Err(_) => return answer,
+        };
+        *described = Some(begun);
+        self.standing.send_if_modified(|known| {
+            let is_news = *known != standing && !matches!(known, Standing::Replaced(_));
+            if is_news {
+                *known = standing;
+            }
+            is_news
+        });
+        answer
+    }
+}
