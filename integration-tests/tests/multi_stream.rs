@@ -351,7 +351,7 @@ async fn fleet_beside_lost_leases(created_again: bool, lists_it: bool) -> (World
     world.put("payments", 10..20).await;
     world.journal.processed(20).await;
     for worker in before {
-        worker.stop().await.unwrap();
+        worker.stop().await.expect("worker stops in good order");
     }
     world.delete("payments").await;
     sleep(Duration::from_secs(2)).await;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        atomic::{AtomicI32, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,7 @@ use crate::{
 use conditional::{added, owners_unchanged, written};
 use error::Call;
 use layout::{Place, Places};
+use read::Index;
 
 mod conditional;
 mod error;
@@ -55,9 +56,7 @@ pub(crate) struct DynamoDbLeaseStore {
     places: Mutex<Places>,
     /// Whether table and index may be created.
     may_create: bool,
-    index_ready: AtomicBool,
-    /// The credentials do not allow to query the index.
-    query_denied: AtomicBool,
+    index: Mutex<Index>,
     /// Parts in which the table is scanned at the same time.
     segments: AtomicI32,
 }
@@ -76,8 +75,7 @@ impl DynamoDbLeaseStore {
             table,
             legacy,
             may_create,
-            index_ready: AtomicBool::new(false),
-            query_denied: AtomicBool::new(false),
+            index: Mutex::default(),
             segments: AtomicI32::new(1),
         }
     }
@@ -104,9 +102,8 @@ impl DynamoDbLeaseStore {
 impl LeaseStore for DynamoDbLeaseStore {
     fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
-            let prepared = table::prepare(&self.client, &self.table, self.may_create).await?;
-            self.index_ready.store(prepared.index_ready, Ordering::Relaxed);
-            self.segments.store(prepared.segments, Ordering::Relaxed);
+            let segments = table::prepare(&self.client, &self.table, self.may_create).await?;
+            self.segments.store(segments, Ordering::Relaxed);
             Ok(())
         }
         .boxed()

@@ -1,11 +1,29 @@
 //! Reads of the lease table that take more than one call.
 
-use std::sync::atomic::Ordering;
+use std::{
+    mem,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
-use super::{Call, DynamoDbLeaseStore, INDEX, item, s, table};
-use crate::lease::{WorkerId, item::Item, store::StoreError};
+use super::{Call, DynamoDbLeaseStore, INDEX, item, s};
+use crate::{
+    event::chain,
+    lease::{WorkerId, item::Item, store::StoreError},
+};
+
+/// Pause before an index that could not be queried is queried again.
+const QUERY_RETRY: Duration = Duration::from_secs(10);
+
+/// The owner index.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// When it may be queried again; None unless it could not be queried.
+    query_at: Option<Instant>,
+}
 
 impl DynamoDbLeaseStore {
     /// A scan of the table or of one segment, page by page, optionally only of the leases of one owner.
@@ -48,27 +66,35 @@ impl DynamoDbLeaseStore {
         Ok(page.items.unwrap_or_default())
     }
 
-    /// From the index if it can be used, else from the table.
+    /// From the index, or from the table while the index cannot be queried, for whatever reason: slower and dearer, but a
+    /// worker that cannot find its leases is of no use.
     pub(super) async fn items_owned_by(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
-        if !self.query_denied.load(Ordering::Relaxed) && self.index_ready().await? {
+        if self.index().query_at.is_none_or(|at| at <= Instant::now()) {
             match self.query_index(owner).await {
-                Err(StoreError::AccessDenied { action, .. }) => {
-                    // Slower and dearer, but a worker that cannot find its leases is of no use.
-                    warn!(
-                        table = self.table,
-                        index = INDEX,
-                        action,
-                        "permission is missing, scanning the table instead"
-                    );
-                    self.query_denied.store(true, Ordering::Relaxed);
+                Ok(items) => {
+                    if mem::take(&mut *self.index()).query_at.is_some() {
+                        info!(table = self.table, index = INDEX, "the index can be queried again");
+                    }
+                    return Ok(items);
                 }
-                other => return other,
+                Err(error) => {
+                    // Throttling may be over at once.
+                    let pause = if let StoreError::Throttled { .. } = error { Duration::ZERO } else { QUERY_RETRY };
+                    if self.index().query_at.replace(Instant::now() + pause).is_none() {
+                        let error = chain(&error);
+                        warn!(table = self.table, index = INDEX, error, "cannot query the index, scanning the table");
+                    }
+                }
             }
         }
         self.scan_items(None, Some(owner)).await
     }
 
-    pub(super) async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
@@ -84,13 +110,5 @@ impl DynamoDbLeaseStore {
                 _ => return Ok(items),
             }
         }
-    }
-
-    pub(super) async fn index_ready(&self) -> Result<bool, StoreError> {
-        if !self.index_ready.load(Ordering::Relaxed) {
-            let ready = table::index_is_ready(&self.client, &self.table).await?;
-            self.index_ready.store(ready, Ordering::Relaxed);
-        }
-        Ok(self.index_ready.load(Ordering::Relaxed))
     }
 }

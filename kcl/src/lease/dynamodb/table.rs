@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata as _,
     types::{
         AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
-        GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType,
-        Projection, ProjectionType, ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus,
+        GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection,
+        ProjectionType, ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus,
     },
 };
 use tracing::info;
@@ -24,16 +24,9 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long a table may take to become ACTIVE. Source: KCL's table wait.
 const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What a table is like.
-pub(super) struct Prepared {
-    /// While the index is not ready, owned leases are found by a scan.
-    pub(super) index_ready: bool,
-    /// Parts in which to scan the table at the same time.
-    pub(super) segments: i32,
-}
-
-/// Makes sure that table and index exist, and that they are what they should be.
-pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> Result<Prepared, StoreError> {
+/// Makes sure that table and index exist, and that they are what they should be. The index may still be building.
+/// Returns the parts in which to scan the table at the same time.
+pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> Result<i32, StoreError> {
     let description = match describe(client, table).await? {
         Some(description) => description,
         None if !may_create => return Err(StoreError::TableMissing { table: table.to_owned() }),
@@ -55,8 +48,7 @@ pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> R
         info!(table, index = INDEX, "adding the owner index to the lease table");
         add_index(client, table, &description).await?;
     }
-    let segments = segments(description.table_size_bytes().unwrap_or(0));
-    Ok(Prepared { index_ready: index_is_ready(client, table).await?, segments })
+    Ok(segments(description.table_size_bytes().unwrap_or(0)))
 }
 
 /// One segment for each 0.2 GB, 1 to 32. Source: KCL `leaseTableScanTotalSegments`, when it is 0.
@@ -65,13 +57,6 @@ fn segments(table_bytes: i64) -> i32 {
     const MOST: i64 = 32;
     let segments = (table_bytes.max(0) + BYTES - 1) / BYTES;
     i32::try_from(segments.clamp(1, MOST)).unwrap_or(1)
-}
-
-/// Whether the owner index can be queried.
-pub(super) async fn index_is_ready(client: &Client, table: &str) -> Result<bool, StoreError> {
-    let description = describe(client, table).await?;
-    let index = description.as_ref().and_then(owner_index);
-    Ok(index.is_some_and(|index| index.index_status() == Some(&IndexStatus::Active)))
 }
 
 fn owner_index(description: &TableDescription) -> Option<&GlobalSecondaryIndexDescription> {
