@@ -343,6 +343,7 @@ fn settings_out_of_their_bounds_are_refused() {
 
     assert_eq!(refused(builder().prefetch_records(0)), "prefetch records is 0, it must be at least 1");
     assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch bytes is 0, it must be at least 1");
+    assert_eq!(refused(builder().max_batch_records(0)), "max batch records is 0, it must be at least 1");
     assert_eq!(refused(builder().concurrency(0)), "concurrency is 0, it must be at least 1");
     let never = builder().on_processor_error(ErrorPolicy::skip_after(0));
     assert_eq!(refused(never), "attempts is 0, it must be at least 1");

@@ -7,10 +7,11 @@ use std::sync::{
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint, Position},
-    coordination::keeper::LeaseHandle,
+    coordination::keeper::{LeaseHandle, LeaseState},
     error::CheckpointError,
     lease::store::CheckpointWrite,
     logic::progress::Progress,
@@ -35,12 +36,16 @@ pub struct Checkpointer {
 #[derive(Debug)]
 struct Shared {
     lease: LeaseHandle,
+    /// The worker stops.
+    stop: CancellationToken,
     fencing_token: u64,
     metrics: Arc<ShardRecorder>,
     /// Guards the shard's progress; locked for a few lines, never across an await.
     progress: Mutex<Progress>,
     /// Wakes who waits for a checkpoint.
     stored: Notify,
+    /// Wakes the worker's own checkpoints when more is processed.
+    processed: Notify,
     /// Checkpoints that nobody has an answer to yet.
     under_way: AtomicUsize,
     /// Whether a checkpoint was not stored, or nobody waited for its answer, since it was last asked.
@@ -75,6 +80,11 @@ impl Shared {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn stored_at(&self, checkpoint: Checkpoint) {
+        self.progress().stored_at(checkpoint);
+        self.stored.notify_waiters();
+    }
+
     /// What a checkpoint of all that the application was given writes.
     fn everything_seen(&self, seen: &Mutex<Option<Position>>) -> Option<Position> {
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
@@ -100,32 +110,45 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Whether everything that the application was given is checkpointed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.shared.everything_seen(&self.seen).is_none()
+    }
+
     /// Waits until everything that the application was given is checkpointed. False: it dropped its checkpointers before.
     pub(crate) async fn settled(&mut self) -> bool {
         loop {
             let mut stored = std::pin::pin!(self.shared.stored.notified());
             // From here on no checkpoint is missed.
             stored.as_mut().enable();
-            if self.shared.everything_seen(&self.seen).is_none() {
+            if self.is_settled() {
                 return true;
             }
             tokio::select! {
                 biased;
                 () = stored => {}
-                _ = self.dropped.recv() => return self.shared.everything_seen(&self.seen).is_none(),
+                _ = self.dropped.recv() => return self.is_settled(),
             }
         }
     }
 }
 
 impl Checkpointer {
-    pub(crate) fn new(lease: LeaseHandle, fencing_token: u64, progress: Progress, metrics: Arc<ShardRecorder>) -> Self {
+    pub(crate) fn new(
+        lease: LeaseHandle,
+        stop: CancellationToken,
+        fencing_token: u64,
+        progress: Progress,
+        metrics: Arc<ShardRecorder>,
+    ) -> Self {
         let shared = Shared {
             lease: lease.for_processor(),
+            stop,
             fencing_token,
             metrics,
             progress: Mutex::new(progress),
             stored: Notify::new(),
+            processed: Notify::new(),
             under_way: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
@@ -138,6 +161,39 @@ impl Checkpointer {
         let view = View { seen: Arc::default(), _alive: alive };
         let seen = Seen { shared: Arc::clone(&self.shared), seen: Arc::clone(&view.seen), dropped };
         (Self { shared: Arc::clone(&self.shared), view: Some(view) }, seen)
+    }
+
+    /// Resolves when the processor's work has to stop. True: the lease is lost; false: the worker stops, or the lease is
+    /// wanted elsewhere.
+    pub(crate) async fn interrupted(&self) -> bool {
+        tokio::select! {
+            state = self.shared.lease.no_longer_held() => state == LeaseState::Lost,
+            () = self.shared.stop.cancelled() => false,
+        }
+    }
+
+    /// Everything that the processor was given up to this position is processed: `records` more than before.
+    pub(crate) fn processed(&self, position: &Position, records: usize) {
+        self.with_progress(|progress| progress.processed(position, records));
+        self.shared.processed.notify_one();
+    }
+
+    /// Waits until more is processed: how many records.
+    ///
+    /// Cancellation: safe.
+    pub(crate) async fn processed_more(&self) -> usize {
+        self.shared.processed.notified().await;
+        self.with_progress(Progress::take_fresh)
+    }
+
+    /// The worker's own checkpoint, of what is processed, by its own handle: that outlives the processor, and says nothing
+    /// about the processor's checkpoints.
+    pub(crate) async fn checkpoint_processed(&self, lease: &LeaseHandle) -> Result<(), CheckpointError> {
+        let Some(position) = self.with_progress(|progress| progress.own()) else { return Ok(()) };
+        let checkpoint = Checkpoint::At(position);
+        self.shared.metrics.checkpoint(lease.checkpoint(CheckpointWrite::commit(checkpoint.clone()))).await?;
+        self.shared.stored_at(checkpoint);
+        Ok(())
     }
 
     /// The application was given the record at this position.
@@ -264,8 +320,7 @@ impl Checkpointer {
         let Some(position) = position else { return self.shared.lease.check() };
         let checkpoint = Checkpoint::At(position);
         self.write(CheckpointWrite::commit(checkpoint.clone())).await?;
-        self.with_progress(|progress| progress.stored_at(checkpoint));
-        self.shared.stored.notify_waiters();
+        self.shared.stored_at(checkpoint);
         Ok(())
     }
 
@@ -278,6 +333,8 @@ impl Checkpointer {
             None => self.shared.lease.check()?,
             Some(position) => {
                 let pending = PendingCheckpoint { checkpoint: Checkpoint::At(position.clone()), state };
+                // Before the write, so that no checkpoint of the worker's own follows it and ends what is prepared.
+                self.with_progress(|progress| progress.prepare(position.clone()));
                 self.write(CheckpointWrite::Prepare(pending)).await?;
             }
         }

@@ -79,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) warn_after: Duration,
     pub(crate) retrieval: Retrieval,
     pub(crate) prefetch: Prefetch,
+    pub(crate) max_batch_records: u32,
     pub(crate) error_policy: ErrorPolicy,
     /// None: only the processor checkpoints.
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
@@ -127,6 +128,7 @@ impl WorkerBuilder {
             warn_after: Duration::from_secs(60),
             retrieval: Retrieval::default(),
             prefetch: Prefetch::default(),
+            max_batch_records: 10_000,
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
@@ -240,15 +242,27 @@ impl WorkerBuilder {
         self
     }
 
+    /// Maximum user records that a processor is given at once. Default 10,000, at least 1. What was read in one answer is
+    /// delivered in batches of this size, cut within aggregates, too. A stop waits for a batch, up to
+    /// [`shutdown_grace`](Self::shutdown_grace): a processor of 10 ms a record should be given 1,000. Concurrent calls of
+    /// [`build_for_each`](Self::build_for_each) are those of one batch. Of no effect on how much is read at once.
+    /// Source: KCL `maxRecords`, which counts records before deaggregation.
+    #[doc(alias = "maxRecords")]
+    pub fn max_batch_records(mut self, records: u32) -> Self {
+        self.settings.max_batch_records = records;
+        self
+    }
+
     /// What happens when a processor fails. Default [`ErrorPolicy::restart`].
     pub fn on_processor_error(mut self, policy: ErrorPolicy) -> Self {
         self.settings.error_policy = policy;
         self
     }
 
-    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and after
-    /// `shutdown_requested`. Default: only the processor checkpoints, by its [`Checkpointer`](crate::Checkpointer); it may
-    /// do so as well.
+    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and before the
+    /// processor is dropped: after `shutdown_requested`, or after a failure. Default: only the processor checkpoints, by its
+    /// [`Checkpointer`](crate::Checkpointer); it may do so as well. A checkpoint that it prepares is not ended before what
+    /// it covers is processed.
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = Some(every);
         self

@@ -86,7 +86,7 @@ pub enum Event {
         shard_id: ShardId,
         /// What it said.
         error: String,
-        /// When this worker tries again; None if the lease is given up, and the next owner goes on.
+        /// When this worker tries again at the latest; None if the lease is given up, and the next owner goes on.
         retry_in: Option<Duration>,
     },
     /// Records were left out because the processor kept failing at them, as the [`ErrorPolicy`](crate::ErrorPolicy)

@@ -1,9 +1,12 @@
 //! Consumers that are a closure: called for each record, checkpointed by the worker.
+//!
+//! (A) A call that was begun is waited for, unless it outlasts the grace time of a stop. (B) Once one fails, only records
+//! before it are begun. (C) Once the work has to stop, only records before those begun already are, and not for long.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep_until};
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -11,21 +14,30 @@ use crate::{
     checkpoint::Position,
     checkpointer::Checkpointer,
     config::{CheckpointEvery, WorkerBuilder},
-    error::{CheckpointError, ConfigError},
-    logic::{due::Due, window::Window},
-    processor::{ProcessorFactory, RecordProcessor, ShardContext},
+    error::ConfigError,
+    logic::window::Window,
+    processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
     record::{Record, RecordBatch},
     worker::Worker,
 };
+
+/// How long records that were overtaken are begun once the work has to stop, so that what was handled out of order is not
+/// handled again.
+const FILL_GAPS: Duration = Duration::from_secs(1);
 
 impl WorkerBuilder {
     /// Builds a worker that calls `handler` for each record and checkpoints by itself, `every` so often.
     ///
     /// Records of one shard are handled one after the other, or up to [`concurrency`](Self::concurrency) at a time: then
     /// those of one partition key still keep their order, and a checkpoint covers only what is handled without a gap.
-    /// When a call fails or panics, those under way are waited for, everything before the first gap is checkpointed, and
-    /// the shard goes on behind that as [`on_processor_error`](Self::on_processor_error) says, always with
-    /// [`isolate`](crate::ErrorPolicy::isolate): what is given up is the one record.
+    ///
+    /// When a call fails or panics, those under way and the records before it are waited for, these are checkpointed, and
+    /// the record is tried again by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts are the one
+    /// record's, and it alone is given up. Records behind it that were handled meanwhile are handled once more afterwards.
+    ///
+    /// When the worker stops or hands the shard over, no more calls are begun, those under way are waited for, and what
+    /// they handled is checkpointed: nothing is handled twice. Only with a concurrency above 1 records may have been
+    /// overtaken: they are handled, too, but after 1 s no more of them are begun, and what overtook them is repeated.
     ///
     /// ```no_run
     /// use kcl::{BoxError, CheckpointEvery, Worker};
@@ -56,7 +68,7 @@ impl WorkerBuilder {
     {
         self.settings.error_policy.isolate = true;
         let concurrency = self.settings.concurrency;
-        self.checkpoint_every(every).build(ForEach { handler, every, concurrency })
+        self.checkpoint_every(every).build(ForEach { handler, concurrency })
     }
 }
 
@@ -97,20 +109,19 @@ impl WorkerBuilder {
     {
         self.settings.error_policy.isolate = true;
         let concurrency = self.settings.concurrency;
-        self.checkpoint_every(every).build(ForEachShard { make, every, concurrency })
+        self.checkpoint_every(every).build(ForEachShard { make, concurrency })
     }
 }
 
 /// Makes the processors of a worker that [`WorkerBuilder::build_for_each_shard`] built.
 pub struct ForEachShard<M> {
     make: M,
-    every: CheckpointEvery,
     concurrency: usize,
 }
 
 impl<M> fmt::Debug for ForEachShard<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForEachShard").field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("ForEachShard").field("concurrency", &self.concurrency).finish_non_exhaustive()
     }
 }
 
@@ -124,8 +135,7 @@ where
     type Processor = ForEachProcessor<H>;
 
     fn create(&self, shard: &ShardContext) -> ForEachProcessor<H> {
-        let Self { every, concurrency, .. } = *self;
-        ForEachProcessor(ForEach { handler: (self.make)(shard), every, concurrency })
+        ForEachProcessor { handler: Arc::new((self.make)(shard)), concurrency: self.concurrency }
     }
 }
 
@@ -133,13 +143,12 @@ where
 #[derive(Clone)]
 pub struct ForEach<H> {
     handler: H,
-    every: CheckpointEvery,
     concurrency: usize,
 }
 
 impl<H> fmt::Debug for ForEach<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForEach").field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("ForEach").field("concurrency", &self.concurrency).finish_non_exhaustive()
     }
 }
 
@@ -152,13 +161,16 @@ where
     type Processor = ForEachProcessor<H>;
 
     fn create(&self, _shard: &ShardContext) -> ForEachProcessor<H> {
-        ForEachProcessor(self.clone())
+        ForEachProcessor { handler: Arc::new(self.handler.clone()), concurrency: self.concurrency }
     }
 }
 
 /// Calls a closure for each record of a shard.
 #[derive(Debug)]
-pub struct ForEachProcessor<H>(ForEach<H>);
+pub struct ForEachProcessor<H> {
+    handler: Arc<H>,
+    concurrency: usize,
+}
 
 impl<H, Fut, E> RecordProcessor for ForEachProcessor<H>
 where
@@ -168,38 +180,33 @@ where
 {
     type Error = BoxError;
 
-    /// Handles: calls that end, checkpoints that are due. Ends when all records are handled, or after a failure when
-    /// those under way are. What is handled at the end of the batch is the worker's to checkpoint.
+    /// Handles: calls that end, the wish to stop. Ends when no call is under way and none may be begun.
     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        let mut batch = InOrder::new(batch.records, self.0.every);
+        let mut batch = InOrder::new(batch.records);
         let mut running = FuturesUnordered::new();
-        let mut failure = None;
+        let mut interrupted = pin!(checkpointer.interrupted().fuse());
         loop {
-            while failure.is_none()
-                && running.len() < self.0.concurrency
+            while running.len() < self.concurrency
                 && let Some((at, record)) = batch.start()
             {
                 // A task of its own: its panic is this record's failure, and the others are waited for.
-                let call = AbortOnDropHandle::new(tokio::spawn((self.0.handler)(record)));
+                let handler = Arc::clone(&self.handler);
+                let call = AbortOnDropHandle::new(tokio::spawn(async move { handler(record).await }));
                 running.push(async move { (at, call.await) });
             }
-            let due = batch.due.at();
             tokio::select! {
+                // biased: after the wish to stop nothing more is begun.
+                biased;
+                lost = &mut interrupted => batch.stop(if lost { Duration::ZERO } else { FILL_GAPS }),
                 ended = running.next() => match ended {
                     None => break,
-                    Some((at, Ok(Ok(())))) => batch.done(at),
-                    Some((_, Ok(Err(error)))) => failure = failure.or(Some(error.into())),
-                    Some((_, Err(panic))) => failure = failure.or(Some(panic.into())),
+                    Some((at, Ok(Ok(())))) => batch.done(at, checkpointer),
+                    Some((at, Ok(Err(error)))) => batch.failed(at, error.into()),
+                    Some((at, Err(panic))) => batch.failed(at, panic.into()),
                 },
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    batch.checkpoint(checkpointer).await?;
-                }
             }
         }
-        let Some(failure) = failure else { return Ok(()) };
-        // If it is not stored, more than need be is delivered again.
-        let _ = batch.checkpoint(checkpointer).await;
-        Err(failure)
+        Ok(batch.end()?)
     }
 }
 
@@ -208,40 +215,61 @@ struct InOrder {
     window: Window,
     records: Vec<Option<Record>>,
     positions: Vec<Position>,
-    /// How many are checkpointed.
-    stored: usize,
-    due: Due,
+    /// Only records before this one are begun.
+    limit: usize,
+    /// Until when any are begun.
+    until: Option<Instant>,
+    /// Why the record at the limit failed.
+    failure: Option<BoxError>,
 }
 
 impl InOrder {
-    fn new(records: Vec<Record>, every: CheckpointEvery) -> Self {
+    fn new(records: Vec<Record>) -> Self {
         let window = Window::new(records.iter().map(|record| &*record.partition_key));
         let positions = records.iter().map(Record::position).collect();
-        Self { window, records: records.into_iter().map(Some).collect(), positions, stored: 0, due: Due::new(every) }
+        let limit = records.len();
+        Self { window, records: records.into_iter().map(Some).collect(), positions, limit, until: None, failure: None }
     }
 
     fn start(&mut self) -> Option<(usize, Record)> {
-        let at = self.window.start()?;
+        if self.until.is_some_and(|until| until <= Instant::now()) {
+            return None;
+        }
+        let at = self.window.start(self.limit)?;
         Some((at, self.records[at].take()?))
     }
 
-    fn done(&mut self, at: usize) {
+    fn done(&mut self, at: usize, checkpointer: &Checkpointer) {
         let before = self.window.watermark();
         self.window.done(at);
-        self.due.processed(self.window.watermark() - before, Instant::now());
+        let handled = self.window.watermark();
+        if handled > before {
+            checkpointer.processed(&self.positions[handled - 1], handled - before);
+        }
     }
 
-    async fn checkpoint(&mut self, checkpointer: &Checkpointer) -> Result<(), CheckpointError> {
-        let handled = self.window.watermark();
-        self.due.covered();
-        if handled > self.stored {
-            match checkpointer.checkpoint_position(self.positions[handled - 1].clone()).await {
-                Ok(()) => self.stored = handled,
-                // Tried again when the next is due.
-                Err(CheckpointError::Table(_)) => {}
-                Err(lost) => return Err(lost),
-            }
+    /// Of several failures the first record's counts, as no other record is tried again before it.
+    fn failed(&mut self, at: usize, error: BoxError) {
+        if self.failure.is_none() || at < self.limit {
+            self.failure = Some(error);
+            self.limit = at;
         }
-        Ok(())
+    }
+
+    /// Begins no more than what was overtaken, and that only for so long.
+    fn stop(&mut self, fill_gaps: Duration) {
+        self.until = Some(Instant::now() + fill_gaps);
+        self.limit = self.limit.min(self.window.furthest());
+    }
+
+    fn end(self) -> Result<(), Unfinished> {
+        let handled = self.window.watermark();
+        match self.failure {
+            Some(error) if handled == self.limit => {
+                Err(Unfinished::Record { position: self.positions[handled].clone(), error })
+            }
+            None if handled == self.positions.len() => Ok(()),
+            _ => Err(Unfinished::Interrupted),
+        }
     }
 }

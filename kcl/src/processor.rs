@@ -6,12 +6,29 @@ use kpl::ShardId;
 
 use crate::{
     BoxError,
-    checkpoint::{Checkpoint, PendingCheckpoint},
+    checkpoint::{Checkpoint, PendingCheckpoint, Position},
     checkpointer::Checkpointer,
     lease::WorkerId,
     record::RecordBatch,
     stream::StreamId,
 };
+
+/// Why a processor of the library's own returns before its batch is processed, without a failure of the batch as a whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfinished {
+    /// It noticed that the work has to stop.
+    #[error("the shard goes on elsewhere")]
+    Interrupted,
+    /// One record failed; all before it are processed.
+    #[error("{error}")]
+    Record { position: Position, error: BoxError },
+    /// The application dropped its stream, with everything checkpointed that it was given.
+    #[error("shard stream was dropped before its end")]
+    Dropped,
+    /// The application dropped its stream, or its checkpointers, although records it was given are not checkpointed.
+    #[error("shard stream was dropped before everything it gave was checkpointed")]
+    Unconfirmed,
+}
 
 /// The shard that a processor is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -57,6 +57,6 @@ impl Record {
 pub struct RecordBatch {
     /// The records; never empty when a processor receives them.
     pub records: Vec<Record>,
-    /// How far the end of this batch was behind the newest record of the shard when it was read.
+    /// How far the end of the answer that this batch was read with was behind the newest record of the shard.
     pub behind_latest: Option<Duration>,
 }

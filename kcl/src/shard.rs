@@ -24,6 +24,7 @@ use crate::{
 
 mod end;
 mod feed;
+mod own_checkpoints;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! Consumers that are streams: one stream of records per shard, and a stream of these.
 //!
 //! An adapter of [`RecordProcessor`]: its processor hands a batch to the stream and waits until the stream has given all
-//! its records and asks for more, so nothing piles up, and an unread stream holds its shard back.
+//! its records and asks for more, so nothing piles up, and an unread stream holds its shard back. When the work has to stop
+//! it takes back what is not given.
 
 use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -16,11 +18,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BoxError,
     checkpointer::{Checkpointer, Seen},
     config::WorkerBuilder,
     error::{ConfigError, WorkerError},
-    processor::{ProcessorFactory, RecordProcessor, ShardContext},
+    processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
     record::{Record, RecordBatch},
 };
 
@@ -141,17 +142,18 @@ impl Stream for ShardStreams {
 
 /// Records of one shard, in order.
 ///
-/// It ends when the shard does, when the worker stops or hands the shard over, or when the lease is lost. Then checkpoint
-/// what is processed: the worker marks the shard as ended, or passes it on, once everything this stream gave is
-/// checkpointed. If the stream and its checkpointers are dropped before that, the rest is delivered again, here or
-/// elsewhere; the same holds for a stream that is dropped before its end.
+/// It ends when the shard does, when the worker stops or hands the shard over, or when the lease is lost; what it has not
+/// given by then is delivered elsewhere. Then checkpoint what is processed: the worker marks the shard as ended, or passes
+/// it on, once everything this stream gave is checkpointed. If the stream and its checkpointers are dropped before that,
+/// the rest is delivered again, here or elsewhere; the same holds for a stream that is dropped before its end. That is no
+/// failure of the records: an [`ErrorPolicy`](crate::ErrorPolicy) never gives them up.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct ShardStream {
     shard: ShardContext,
     checkpointer: Checkpointer,
-    batches: mpsc::Receiver<RecordBatch>,
-    records: VecDeque<Record>,
+    batches: mpsc::Receiver<Batch>,
+    batch: Batch,
     /// Tells the processor that the last batch is given.
     given: mpsc::Sender<()>,
     batch_open: bool,
@@ -179,8 +181,7 @@ impl Stream for ShardStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Record>> {
         loop {
-            if let Some(record) = self.records.pop_front() {
-                self.checkpointer.saw(record.position());
+            if let Some(record) = self.batch.give(&self.checkpointer) {
                 return Poll::Ready(Some(record));
             }
             if std::mem::take(&mut self.batch_open) {
@@ -188,7 +189,7 @@ impl Stream for ShardStream {
             }
             match ready!(self.batches.poll_recv(cx)) {
                 Some(batch) => {
-                    self.records = batch.records.into();
+                    self.batch = batch;
                     self.batch_open = true;
                 }
                 None => return Poll::Ready(None),
@@ -197,15 +198,29 @@ impl Stream for ShardStream {
     }
 }
 
-/// The stream, or its checkpointers, were dropped although records it gave are not checkpointed.
-#[derive(Debug, thiserror::Error)]
-#[error("shard stream was dropped before everything it gave was checkpointed")]
-pub(crate) struct Unconfirmed;
+/// A batch that the stream gives record by record, and the processor may take back. Locked for a record.
+#[derive(Debug, Clone, Default)]
+struct Batch(Arc<Mutex<VecDeque<Record>>>);
 
-/// The stream was dropped while the shard goes on.
-#[derive(Debug, thiserror::Error)]
-#[error("shard stream was dropped before its end")]
-struct Dropped;
+impl Batch {
+    fn records(&self) -> MutexGuard<'_, VecDeque<Record>> {
+        // No statement leaves it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next record, which counts as given.
+    fn give(&self, checkpointer: &Checkpointer) -> Option<Record> {
+        let mut records = self.records();
+        let record = records.pop_front()?;
+        // Under the lock: what is not taken back is seen to be given.
+        checkpointer.saw(record.position());
+        Some(record)
+    }
+
+    fn take_back(&self) {
+        self.records().clear();
+    }
+}
 
 struct Factory {
     streams: mpsc::Sender<ShardStream>,
@@ -229,59 +244,82 @@ struct StreamProcessor {
 /// The processor's side of a stream.
 struct Open {
     /// None: the stream has been told that nothing follows.
-    batches: Option<mpsc::Sender<RecordBatch>>,
+    batches: Option<mpsc::Sender<Batch>>,
     given: mpsc::Receiver<()>,
     seen: Seen,
 }
 
+impl Open {
+    /// The application dropped its stream.
+    fn dropped(&self) -> Unfinished {
+        if self.seen.is_settled() { Unfinished::Dropped } else { Unfinished::Unconfirmed }
+    }
+}
+
 impl StreamProcessor {
-    async fn open(&mut self, checkpointer: &Checkpointer) -> Result<&mut Open, BoxError> {
+    async fn open(&mut self, checkpointer: &Checkpointer) -> Result<&mut Open, Unfinished> {
         if self.open.is_none() {
             let (batches, receiver) = mpsc::channel(1);
             let (given_sender, given) = mpsc::channel(1);
             let (checkpointer, seen) = checkpointer.record_by_record();
             let stream = ShardStream {
-                shard: self.shard.clone().ok_or(Dropped)?,
+                shard: self.shard.clone().ok_or(Unfinished::Dropped)?,
                 checkpointer,
                 batches: receiver,
-                records: VecDeque::new(),
+                batch: Batch::default(),
                 given: given_sender,
                 batch_open: false,
             };
-            self.streams.send(stream).await.map_err(|_| Dropped)?;
+            self.streams.send(stream).await.map_err(|_| Unfinished::Dropped)?;
             self.open = Some(Open { batches: Some(batches), given, seen });
         }
-        self.open.as_mut().ok_or_else(|| Dropped.into())
+        self.open.as_mut().ok_or(Unfinished::Dropped)
+    }
+
+    /// Hands a batch to the stream, and waits until it is given.
+    async fn give(&mut self, batch: Batch, checkpointer: &Checkpointer) -> Result<(), Unfinished> {
+        let open = self.open(checkpointer).await?;
+        let batches = open.batches.as_ref().ok_or(Unfinished::Dropped)?;
+        if batches.send(batch).await.is_err() || open.given.recv().await.is_none() {
+            return Err(open.dropped());
+        }
+        Ok(())
     }
 
     /// Ends the stream and waits until what it gave is checkpointed.
-    async fn settle(&mut self) -> Result<(), BoxError> {
+    async fn settle(&mut self) -> Result<(), Unfinished> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.batches = None;
-        if open.seen.settled().await { Ok(()) } else { Err(Unconfirmed.into()) }
+        if open.seen.settled().await { Ok(()) } else { Err(Unfinished::Unconfirmed) }
     }
 }
 
 impl RecordProcessor for StreamProcessor {
-    type Error = BoxError;
+    type Error = Unfinished;
 
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), Unfinished> {
         self.shard = Some(shard.clone());
         Ok(())
     }
 
-    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        let open = self.open(checkpointer).await?;
-        let batches = open.batches.as_ref().ok_or(Dropped)?;
-        batches.send(batch).await.map_err(|_| Dropped)?;
-        open.given.recv().await.ok_or_else(|| Dropped.into())
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), Unfinished> {
+        let batch = Batch(Arc::new(Mutex::new(batch.records.into())));
+        tokio::select! {
+            // biased: a batch that is given is not to be given again.
+            biased;
+            given = self.give(batch.clone(), checkpointer) => given,
+            _ = checkpointer.interrupted() => {
+                batch.take_back();
+                Err(Unfinished::Interrupted)
+            }
+        }
     }
 
-    async fn shard_ended(&mut self) -> Result<(), BoxError> {
+    async fn shard_ended(&mut self) -> Result<(), Unfinished> {
         self.settle().await
     }
 
-    async fn shutdown_requested(&mut self, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
+    async fn shutdown_requested(&mut self, _checkpointer: &Checkpointer) -> Result<(), Unfinished> {
         self.settle().await
     }
 

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use kpl::ShardId;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint},
@@ -105,7 +106,8 @@ impl<P: RecordProcessor> TestShard<P> {
         let metrics = Arc::new(ShardRecorder::new(&lease));
         let (handle, lease) = LeaseHandle::detached(lease);
         processor.initialize(&shard).await?;
-        let checkpointer = Checkpointer::new(handle, shard.fencing_token, Progress::starting_at(checkpoint), metrics);
+        let (stop, progress) = (CancellationToken::new(), Progress::starting_at(checkpoint));
+        let checkpointer = Checkpointer::new(handle, stop, shard.fencing_token, progress, metrics);
         Ok(Self { processor, checkpointer, lease, delivered: Vec::new() })
     }
 

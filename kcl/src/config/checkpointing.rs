@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-/// When the worker checkpoints by itself: after so many records or so much time, whatever comes first.
+/// When the worker checkpoints by itself: after so many records or so much time, whatever comes first. Processing goes on
+/// beside the writes. What is processed and not covered is stored, too, before a processor is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointEvery {
-    /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch.
+    /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch, by closures at each record.
     pub records: u32,
-    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: after each batch;
-    /// `Duration::MAX`: by count alone.
+    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: as soon as the checkpoint
+    /// before is stored; `Duration::MAX`: by count alone.
     pub interval: Duration,
 }
 

@@ -45,9 +45,12 @@ impl fmt::Debug for GiveUp {
 
 /// What happens when `process_records` fails or panics.
 ///
-/// Always a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s. The policies
-/// differ in what becomes of a batch that fails again and again. An attempt counts only if the batch failed by itself: not
-/// if a checkpoint could not be stored during it.
+/// Always a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s, half of it at random,
+/// as long as no processor gets further than those before. A batch that failed is tried again as it was, and the records
+/// before it come in a batch of their own. The policies differ in what becomes of a batch that fails again and again. An
+/// attempt counts only if the batch failed by itself: not if a checkpoint could not be stored during it, and not for
+/// records that were checkpointed before the failure. Shard streams have no attempts: what the application does with their
+/// records is not known.
 ///
 /// ```
 /// use kcl::{BoxError, ErrorPolicy, FailedRecords};
@@ -95,7 +98,8 @@ impl ErrorPolicy {
     /// Hands a batch to `keep` after so many failures in a row, at least 1, and goes on behind it once `keep` returns
     /// `Ok`, with [`Event::RecordsSkipped`]. While `keep` fails, the batch is tried again.
     ///
-    /// Until the next checkpoint covers the batch it may be handed over again, by another worker.
+    /// If all before the batch is checkpointed, the worker then checkpoints behind it. Else, or if that is not stored, the
+    /// batch may be handed over again, by another worker, until the next checkpoint covers it.
     ///
     /// [`Event::RecordsSkipped`]: crate::Event::RecordsSkipped
     pub fn dead_letter_after<K, Fut, E>(attempts: u32, keep: K) -> Self
@@ -110,7 +114,8 @@ impl ErrorPolicy {
     }
 
     /// Looks for the culprit: a batch that fails is delivered in halves, and halves of these, until one record fails by
-    /// itself. The attempts are its own, and only it is given up. Of no use without a limit of attempts.
+    /// itself. The attempts are its own, and only it is given up; without a limit of attempts, what comes before it gets
+    /// through. Closures need it not: theirs is known at once.
     pub fn isolate(mut self) -> Self {
         self.isolate = true;
         self

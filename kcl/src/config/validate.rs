@@ -56,6 +56,7 @@ impl WorkerBuilder {
             ("max leases", settings.max_leases),
             ("prefetch records", settings.prefetch.records as usize),
             ("prefetch bytes", settings.prefetch.bytes as usize),
+            ("max batch records", settings.max_batch_records as usize),
             ("concurrency", settings.concurrency),
             ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
             ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),

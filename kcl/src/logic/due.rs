@@ -3,6 +3,8 @@
 //! (A) Due is only what was processed and is not covered. (B) Nothing waits longer than the interval, nor more records
 //! than the count, before it is due.
 
+use std::mem;
+
 use tokio::time::Instant;
 
 use crate::config::{CheckpointEvery, LONGEST};
@@ -30,20 +32,21 @@ impl Due {
         }
     }
 
-    /// Everything processed is covered.
-    pub(crate) fn covered(&mut self) {
-        (self.records, self.oldest) = (0, None);
+    /// A checkpoint of everything processed begins. Returns what it covers.
+    pub(crate) fn begin(&mut self) -> Self {
+        mem::replace(self, Self::new(self.every))
+    }
+
+    /// A checkpoint that was begun is not stored.
+    pub(crate) fn not_stored(&mut self, begun: &Self) {
+        self.records += begun.records;
+        self.oldest = begun.oldest.or(self.oldest);
     }
 
     /// When a checkpoint is due; None as long as nothing was processed.
     pub(crate) fn at(&self) -> Option<Instant> {
         let oldest = self.oldest?;
         Some(if self.records >= u64::from(self.every.records) { oldest } else { oldest + self.every.interval })
-    }
-
-    /// Whether it is due now.
-    pub(crate) fn is_now(&self, now: Instant) -> bool {
-        self.at().is_some_and(|at| at <= now)
     }
 }
 
@@ -60,11 +63,11 @@ mod tests {
         let mut due = Due::new(CheckpointEvery { records: 10, interval: Duration::MAX });
         let start = crate::tests::some_time();
         due.processed(9, start);
-        assert!(!due.is_now(start + Duration::from_secs(1_000_000)));
+        assert!(due.at() > Some(start + Duration::from_secs(1_000_000)));
 
         due.processed(1, start);
 
-        assert!(due.is_now(start));
+        assert_eq!(due.at(), Some(start));
     }
 
     #[test]
@@ -76,12 +79,24 @@ mod tests {
         due.processed(4, start);
         due.processed(5, start + Duration::from_secs(4));
         assert_eq!(due.at(), Some(start + Duration::from_secs(5)));
-        assert!(!due.is_now(start + Duration::from_secs(4)) && due.is_now(start + Duration::from_secs(5)));
 
         due.processed(1, start + Duration::from_secs(4));
-        assert!(due.is_now(start + Duration::from_secs(4)));
+        assert_eq!(due.at(), Some(start));
+    }
 
-        due.covered();
+    #[test]
+    fn what_a_checkpoint_that_is_not_stored_was_to_cover_is_due_again() {
+        let (mut due, start) = (Due::new(EVERY), crate::tests::some_time());
+        due.processed(4, start);
+
+        let begun = due.begin();
         assert_eq!(due.at(), None);
+        due.processed(5, start + Duration::from_secs(4));
+        assert_eq!(due.at(), Some(start + Duration::from_secs(9)));
+
+        due.not_stored(&begun);
+        assert_eq!(due.at(), Some(start + Duration::from_secs(5)));
+        due.processed(1, start + Duration::from_secs(4));
+        assert_eq!(due.at(), Some(start));
     }
 }

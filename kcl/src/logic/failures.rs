@@ -3,6 +3,7 @@
 //! (A) A batch that failed is tried again as it was: records before and after it come in batches of their own.
 //! (B) With isolation, a batch of more than one record that fails is tried again as its first half; only single records
 //!     use their attempts up. (C) Only what used its attempts up is left out, and only it.
+//! (D) Failures are in a row as long as no processor gets further than all before it.
 
 use crate::{
     checkpoint::{Checkpoint, Position},
@@ -33,8 +34,17 @@ impl Batch {
         Some(Self { first, middle, last, records: records.len() })
     }
 
+    /// Of one record, which failed by itself.
+    pub(crate) fn single(position: Position) -> Self {
+        Self { first: position.clone(), middle: position.clone(), last: position, records: 1 }
+    }
+
     pub(crate) fn last(&self) -> &Position {
         &self.last
+    }
+
+    pub(crate) fn contains(&self, position: &Position) -> bool {
+        (&self.first..=&self.last).contains(&position)
     }
 }
 
@@ -73,12 +83,15 @@ pub(crate) struct Failures {
     suspect: Option<Suspect>,
     /// In order, without overlaps.
     left_out: Vec<Range>,
+    in_a_row: u32,
+    /// How far the processor came that came furthest.
+    reached: Option<Checkpoint>,
 }
 
 impl Failures {
     /// No failures yet. `attempts` is how often a batch may fail, None for ever.
     pub(crate) fn new(attempts: Option<u32>, isolate: bool) -> Self {
-        Self { attempts, isolate, suspect: None, left_out: Vec::new() }
+        Self { attempts, isolate, suspect: None, left_out: Vec::new(), in_a_row: 0, reached: None }
     }
 
     /// How to go on with these records, of which there is at least one.
@@ -107,32 +120,41 @@ impl Failures {
         Piece::Deliver(count)
     }
 
-    /// Whether one more failure of these records would use their attempts up.
+    /// A processor that came this far has failed. Returns the failures in a row.
+    pub(crate) fn processor_failed(&mut self, reached: &Checkpoint) -> u32 {
+        let is_further = self.reached.as_ref().is_none_or(|before| reached > before);
+        self.in_a_row = if is_further { 1 } else { self.in_a_row.saturating_add(1) };
+        if is_further {
+            self.reached = Some(reached.clone());
+        }
+        self.in_a_row
+    }
+
+    /// Whether one more failure of these records, or of one of them, would use its attempts up.
     pub(crate) fn is_last_attempt(&self, records: &[Record]) -> bool {
-        let Some(attempts) = self.attempts.filter(|_| !self.isolate || records.len() == 1) else { return false };
         let failures = range(records).map_or(0, |range| self.failures_of(&range));
-        failures + 1 >= attempts && self.left_out.len() < MAX_LEFT_OUT
+        self.attempts.is_some_and(|attempts| failures + 1 >= attempts) && self.left_out.len() < MAX_LEFT_OUT
     }
 
     /// This batch failed.
     pub(crate) fn failed(&mut self, batch: &Batch) -> Verdict {
-        let Some(attempts) = self.attempts else { return Verdict::Retry };
         let range = (batch.first.clone(), batch.last.clone());
         let failures = self.failures_of(&range).saturating_add(1);
+        let mut wider = self.suspect.take().map(|suspect| suspect.wider).unwrap_or_default();
         if self.isolate && batch.records > 1 {
-            let mut wider = self.suspect.take().map(|suspect| suspect.wider).unwrap_or_default();
             wider.retain(|end| *end > range.1);
             wider.push(range.1);
             self.suspect = Some(Suspect { range: (range.0, batch.middle.clone()), failures: 0, wider });
             return Verdict::Retry;
         }
-        let wider = self.suspect.take().map(|suspect| suspect.wider).unwrap_or_default();
         self.suspect = Some(Suspect { range, failures, wider });
-        // Beyond the bound it is tried for ever rather than forgotten.
-        if failures >= attempts && self.left_out.len() < MAX_LEFT_OUT {
-            return Verdict::GiveUp { attempts: failures };
+        match self.attempts {
+            // Beyond the bound it is tried for ever rather than forgotten.
+            Some(attempts) if failures >= attempts && self.left_out.len() < MAX_LEFT_OUT => {
+                Verdict::GiveUp { attempts: failures }
+            }
+            _ => Verdict::Retry,
         }
-        Verdict::Retry
     }
 
     /// Records up to this one were processed.
@@ -156,11 +178,15 @@ impl Failures {
         self.widen(&range.1);
         let at = self.left_out.partition_point(|(first, _)| *first < range.0);
         self.left_out.insert(at, range);
+        self.in_a_row = 0;
     }
 
     /// What the checkpoint covers is not delivered again.
     pub(crate) fn checkpointed(&mut self, checkpoint: &Checkpoint) {
         self.left_out.retain(|(_, last)| Checkpoint::At(last.clone()) > *checkpoint);
+        if let Checkpoint::At(position) = checkpoint {
+            self.processed(position);
+        }
     }
 
     fn failures_of(&self, range: &Range) -> u32 {
@@ -225,6 +251,39 @@ mod tests {
             assert_eq!(failures.failed(&batch(&records(0..1))), Verdict::Retry);
         }
         assert!(!failures.is_last_attempt(&records(0..1)));
+    }
+
+    #[test]
+    fn without_a_limit_a_batch_that_failed_does_not_grow() {
+        let mut failures = Failures::new(None, false);
+        let all = records(0..30);
+        failures.failed(&batch(&all[10..20]));
+
+        assert_eq!(failures.next(&all), Piece::Deliver(10));
+        assert_eq!(failures.next(&all[10..]), Piece::Deliver(10));
+    }
+
+    #[test]
+    fn a_checkpoint_within_a_batch_that_failed_leaves_its_rest_suspected() {
+        let mut failures = Failures::new(Some(9), true);
+        let all = records(0..32);
+        failures.failed(&batch(&all[0..16]));
+
+        failures.checkpointed(&Checkpoint::At(all[9].position()));
+
+        assert_eq!(failures.next(&all[10..]), Piece::Deliver(6));
+    }
+
+    #[test]
+    fn failures_are_in_a_row_until_a_processor_gets_further() {
+        let mut failures = Failures::new(Some(1), false);
+        let reached = |number: u32| Checkpoint::At(records(number..number + 1)[0].position());
+
+        let counts = [3, 3, 3, 2, 4, 4].map(|number| failures.processor_failed(&reached(number)));
+        assert_eq!(counts, [1, 2, 3, 4, 1, 2]);
+
+        failures.leave_out(range(&records(5..6)).unwrap());
+        assert_eq!(failures.processor_failed(&reached(4)), 1);
     }
 
     /// Delivers all records with a processor that fails at `poison`, starting over after each failure. Returns how often

@@ -2,6 +2,9 @@
 //!
 //! (A) A checkpoint never moves back. (B) It never goes beyond what was handed to the processor.
 //! (C) What is handed out lies after the checkpoint and after everything handed out before.
+//! (D) The worker's own checkpoint covers only what is processed, and ends no prepared checkpoint of what is not.
+
+use std::mem;
 
 use crate::checkpoint::{Checkpoint, Position};
 
@@ -10,6 +13,12 @@ use crate::checkpoint::{Checkpoint, Position};
 pub(crate) struct Progress {
     stored: Checkpoint,
     delivered: Option<Position>,
+    /// Everything handed out up to here is processed.
+    processed: Option<Position>,
+    /// Records processed since [`take_fresh`](Self::take_fresh) was last called.
+    fresh: usize,
+    /// The furthest checkpoint that was prepared, or may have been.
+    prepared: Option<Position>,
 }
 
 /// A position outside of what may be checkpointed.
@@ -22,7 +31,7 @@ pub(crate) struct OutOfRange {
 impl Progress {
     /// A run that starts after `stored`.
     pub(crate) fn starting_at(stored: Checkpoint) -> Self {
-        Self { stored, delivered: None }
+        Self { stored, delivered: None, processed: None, fresh: 0, prepared: None }
     }
 
     /// The checkpoint in the lease table.
@@ -44,6 +53,38 @@ impl Progress {
     pub(crate) fn deliver(&mut self, position: Position) {
         debug_assert!(self.is_new(&position), "records are handed out in order");
         self.delivered = Some(position);
+    }
+
+    /// Everything handed out up to `position` is processed: `records` more than before.
+    pub(crate) fn processed(&mut self, position: &Position, records: usize) {
+        debug_assert!(self.delivered.as_ref() >= Some(position), "what is processed was handed out");
+        if self.processed.as_ref() < Some(position) {
+            self.processed = Some(position.clone());
+            self.fresh += records;
+        }
+    }
+
+    /// How many records were processed since this was last asked.
+    pub(crate) fn take_fresh(&mut self) -> usize {
+        mem::take(&mut self.fresh)
+    }
+
+    /// How far the shard is processed, checkpointed or not.
+    pub(crate) fn reached(&self) -> Checkpoint {
+        self.processed
+            .clone()
+            .map_or(self.stored.clone(), |processed| Checkpoint::At(processed).max(self.stored.clone()))
+    }
+
+    /// What the worker's own checkpoint writes; None if there is nothing to store.
+    pub(crate) fn own(&self) -> Option<Position> {
+        let position = self.everything(Some(self.processed.as_ref()?))?;
+        (self.prepared <= self.processed).then_some(position)
+    }
+
+    /// A checkpoint at `position` is about to be prepared.
+    pub(crate) fn prepare(&mut self, position: Position) {
+        self.prepared = self.prepared.take().max(Some(position));
     }
 
     /// What a checkpoint of everything handed out writes; None if that is stored already. A `limit` means less: the
@@ -128,6 +169,23 @@ mod tests {
         assert_eq!(progress.everything(None), Some(at(100, 0)));
         assert_eq!(progress.everything(Some(&at(70, 0))), Some(at(70, 0)));
         assert_eq!(progress.everything(Some(&at(50, 0))), None, "stored already");
+    }
+
+    #[test]
+    fn the_worker_s_own_checkpoint_covers_what_is_processed_and_ends_no_prepared_one_beyond_it() {
+        let mut progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
+        assert_eq!(progress.own(), None);
+
+        progress.processed(&at(70, 0), 20);
+        progress.processed(&at(60, 0), 10);
+        assert_eq!((progress.own(), progress.take_fresh(), progress.take_fresh()), (Some(at(70, 0)), 20, 0));
+
+        progress.prepare(at(80, 0));
+        assert_eq!(progress.own(), None);
+        progress.processed(&at(100, 0), 30);
+        assert_eq!(progress.own(), Some(at(100, 0)));
+        progress.stored_at(Checkpoint::At(at(100, 0)));
+        assert_eq!(progress.own(), None);
     }
 
     proptest! {

@@ -15,6 +15,7 @@ pub(crate) struct Window {
     next_of_key: Vec<Option<usize>>,
     done: Vec<bool>,
     watermark: usize,
+    furthest: usize,
     ready: BinaryHeap<Reverse<usize>>,
 }
 
@@ -31,12 +32,20 @@ impl Window {
             }
         }
         let done = vec![false; next_of_key.len()];
-        Self { next_of_key, done, watermark: 0, ready }
+        Self { next_of_key, done, watermark: 0, furthest: 0, ready }
     }
 
-    /// A record that may be processed now; None if all that are left wait for others.
-    pub(crate) fn start(&mut self) -> Option<usize> {
-        self.ready.pop().map(|Reverse(at)| at)
+    /// A record before `limit` that may be processed now; None if all that are left wait for others.
+    pub(crate) fn start(&mut self, limit: usize) -> Option<usize> {
+        self.ready.peek().filter(|Reverse(at)| *at < limit)?;
+        let Reverse(at) = self.ready.pop()?;
+        self.furthest = self.furthest.max(at + 1);
+        Some(at)
+    }
+
+    /// How far beyond the first record any was started: those before it that are not done are the gaps.
+    pub(crate) fn furthest(&self) -> usize {
+        self.furthest
     }
 
     /// The record is processed.
@@ -68,7 +77,7 @@ mod tests {
             let mut window = Window::new(keys.iter().map(String::as_str));
             let (mut running, mut done) = (Vec::new(), Vec::new());
             for choice in &choices {
-                while running.len() < concurrency && let Some(at) = window.start() {
+                while running.len() < concurrency && let Some(at) = window.start(keys.len()) {
                     prop_assert!(!running.iter().any(|other: &usize| keys[*other] == keys[at]), "same key twice");
                     running.push(at);
                 }
@@ -92,10 +101,28 @@ mod tests {
     }
 
     #[test]
+    fn the_gaps_are_filled_without_going_further() {
+        let mut window = Window::new(["a", "a", "b", "a", "c", "d"].into_iter());
+        assert_eq!([(); 3].map(|()| window.start(6)), [Some(0), Some(2), Some(4)]);
+        let furthest = window.furthest();
+        for at in [2, 4] {
+            window.done(at);
+            assert_eq!(window.start(furthest), None);
+        }
+
+        for (at, next) in [(0, Some(1)), (1, Some(3)), (3, None)] {
+            window.done(at);
+            assert_eq!(window.start(furthest), next);
+        }
+
+        assert_eq!((window.watermark(), furthest), (5, 5));
+    }
+
+    #[test]
     fn one_at_a_time_is_in_order() {
         let mut window = Window::new(["a", "b", "a", "b"].into_iter());
         let mut order = Vec::new();
-        while let Some(at) = window.start() {
+        while let Some(at) = window.start(4) {
             order.push(at);
             window.done(at);
         }

@@ -5,6 +5,7 @@ use kpl::ShardId;
 use super::{
     Interrupt, ShardTask, backoff,
     contained::{Outcome, contained},
+    run::NoEnd,
 };
 use crate::{
     BoxError,
@@ -15,8 +16,7 @@ use crate::{
     event::Event,
     kinesis::ChildShard,
     lease::{Lease, store::CheckpointWrite},
-    processor::{ProcessorFactory, RecordProcessor},
-    shard_streams::Unconfirmed,
+    processor::{ProcessorFactory, RecordProcessor, Unfinished},
 };
 
 /// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
@@ -25,19 +25,6 @@ use crate::{
 struct SiblingMissing {
     child: ShardId,
     sibling: ShardId,
-}
-
-/// Why a shard that has no more records is not ended yet.
-pub(super) enum NoEnd {
-    Interrupted(Interrupt),
-    /// Records were given to the application and will not be confirmed: they must be delivered again.
-    Unconfirmed(BoxError),
-}
-
-impl From<Interrupt> for NoEnd {
-    fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
-    }
 }
 
 impl<F: ProcessorFactory> ShardTask<F> {
@@ -116,7 +103,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
             match contained(call, self.interrupted(), grace).await {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
-                Outcome::Failed(error) if error.is::<Unconfirmed>() => return Err(NoEnd::Unconfirmed(error)),
+                // Records were given to the application and will not be confirmed: they must be delivered again.
+                Outcome::Failed(error) if error.is::<Unfinished>() => return Err(NoEnd::Failed(error.into())),
                 Outcome::Failed(error) => {
                     failures += 1;
                     let pause = backoff(failures);

@@ -1,4 +1,4 @@
-//! One processor's life: initialize it, feed it with records, checkpoint for it if wanted, say goodbye.
+//! One processor's life: initialize it, feed it with records, say goodbye.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -8,39 +8,34 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Interrupt, ShardTask,
     contained::{Outcome, contained},
-    run::Failure,
+    own_checkpoints::OwnCheckpoints,
+    run::{Failure, NoEnd},
 };
 use crate::{
     BoxError,
+    checkpoint::Checkpoint,
     checkpointer::Checkpointer,
     config::Deaggregation,
-    error::CheckpointError,
     event::Event,
     kinesis::{ChildShard, KinesisRecord},
     logic::{
         deaggregate::{Finding, undivided, user_records},
-        due::Due,
         failures::{Batch, Failures, Piece},
     },
-    processor::{ProcessorFactory, RecordProcessor, ShardContext},
+    processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
     record::{Record, RecordBatch},
     retrieval::{Fetched, Reading},
     shard_status::ShardPhase,
 };
-
-/// Pause after a checkpoint of the worker's own that was not stored; the next batch tries again at once.
-const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 
 /// How one processor's run ended.
 pub(super) enum Run<P> {
     /// All records are processed and the shard is closed.
     AtEnd {
         processor: P,
-        checkpointer: Checkpointer,
         children: Vec<ChildShard>,
     },
-    Failed(Failure),
-    Interrupted(Interrupt),
+    NoEnd(NoEnd),
 }
 
 /// Why feeding stopped before the shard's end.
@@ -59,10 +54,7 @@ pub(super) struct Feed<'a, F: ProcessorFactory> {
     checkpointer: Checkpointer,
     reading: Reading,
     failures: &'a mut Failures,
-    /// None: only the processor checkpoints.
-    due: Option<Due>,
-    /// After a checkpoint of our own that failed.
-    not_before: Option<Instant>,
+    own: OwnCheckpoints,
 }
 
 impl<'a, F: ProcessorFactory> Feed<'a, F> {
@@ -73,17 +65,15 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         reading: Reading,
         failures: &'a mut Failures,
     ) -> Self {
-        let due = task.context.settings.checkpoint_every.map(Due::new);
-        Self { task, processor, checkpointer, reading, failures, due, not_before: None }
+        let own = OwnCheckpoints::new(Arc::clone(&task.context), task.handle.clone(), checkpointer.clone());
+        Self { task, processor, checkpointer, reading, failures, own }
     }
 
     /// Feeds the processor to the shard's end, to a failure, or to an interrupt.
     pub(super) async fn run(mut self, shard: &ShardContext) -> Run<F::Processor> {
         let stop = match self.initialize(shard).await {
             Ok(()) => match self.feed().await {
-                Ok(children) => {
-                    return Run::AtEnd { processor: self.processor, checkpointer: self.checkpointer, children };
-                }
+                Ok(children) => return Run::AtEnd { processor: self.processor, children },
                 Err(stop) => stop,
             },
             Err(stop) => stop,
@@ -91,13 +81,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         if !matches!(stop, Stop::Interrupted(_)) {
             self.checkpointer.retire();
         }
-        match stop {
-            Stop::Failed(failure) => Run::Failed(failure),
-            Stop::Abandoned(interrupt) => Run::Interrupted(interrupt),
+        Run::NoEnd(match stop {
+            Stop::Failed(failure) => NoEnd::Failed(failure),
+            Stop::Abandoned(interrupt) => NoEnd::Interrupted(interrupt),
             Stop::Interrupted(interrupt) => {
-                Run::Interrupted(self.task.say_goodbye(interrupt, self.processor, &self.checkpointer).await)
+                NoEnd::Interrupted(self.task.say_goodbye(interrupt, self.processor, &self.checkpointer).await)
             }
-        }
+        })
     }
 
     async fn initialize(&mut self, shard: &ShardContext) -> Result<(), Stop> {
@@ -111,21 +101,18 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         }
     }
 
-    /// Handles: interrupts, checkpoints that are due, what was read. Ends with the shard's children.
+    /// Handles: interrupts, what was read. Ends with the shard's children.
     async fn feed(&mut self) -> Result<Vec<ChildShard>, Stop> {
         loop {
-            let due = self.due.as_ref().and_then(Due::at).map(|at| self.not_before.map_or(at, |not| at.max(not)));
-            let fetched = tokio::select! {
-                // biased: a lost lease must win over a ready batch, or we deliver after fencing.
-                biased;
-                interrupt = self.task.interrupted() => return Err(Stop::Interrupted(interrupt)),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.checkpoint().await;
-                    continue;
+            let next = async {
+                tokio::select! {
+                    // biased: a lost lease must win over a ready batch, or we deliver after fencing.
+                    biased;
+                    interrupt = self.task.interrupted() => Err(Stop::Interrupted(interrupt)),
+                    fetched = self.reading.next() => Ok(fetched),
                 }
-                fetched = self.reading.next() => fetched,
             };
-            match fetched {
+            match self.own.beside(next).await? {
                 Some(Fetched::Records { records, behind_latest }) => {
                     let begun = Instant::now();
                     let records = self.user_records(records);
@@ -150,34 +137,32 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     /// Delivers records, in pieces if something failed before.
-    async fn process(&mut self, mut records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
-        while !records.is_empty() {
-            match self.failures.next(&records) {
+    async fn process(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
+        let mut records = records.into_iter();
+        while !records.as_slice().is_empty() {
+            match self.failures.next(records.as_slice()) {
                 Piece::LeaveOut(count) => {
-                    self.delivered(&records[..count]);
-                    self.count(count);
-                    records.drain(..count);
+                    if let Some(last) = records.by_ref().take(count).last() {
+                        self.delivered(&last);
+                        self.checkpointer.processed(&last.position(), count);
+                    }
                 }
                 Piece::Deliver(count) => {
                     // Between pieces, too, a lost lease must win, or we deliver after fencing.
                     if let Some(interrupt) = self.task.interrupted().now_or_never() {
                         return Err(Stop::Interrupted(interrupt));
                     }
-                    let rest = records.split_off(count);
-                    self.deliver(records, behind_latest).await?;
-                    records = rest;
+                    let count = count.min(self.task.context.settings.max_batch_records as usize);
+                    self.deliver(records.by_ref().take(count).collect(), behind_latest).await?;
                 }
-            }
-            if self.due.as_ref().is_some_and(|due| due.is_now(Instant::now())) {
-                self.checkpoint().await;
             }
         }
         Ok(())
     }
 
     async fn deliver(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
-        self.delivered(&records);
-        let Some(batch) = Batch::of(&records) else { return Ok(()) };
+        let (Some(batch), Some(last)) = (Batch::of(&records), records.last()) else { return Ok(()) };
+        self.delivered(last);
         let kept = self.failures.is_last_attempt(&records).then(|| records.clone());
         let bytes = records.iter().map(|record| record.data.len() as u64).sum();
         self.task.handle.count_delivered(bytes);
@@ -185,50 +170,36 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         metrics.batch(records.len(), bytes, behind_latest);
         self.checkpointer.take_failed();
         let call = self.processor.process_records(RecordBatch { records, behind_latest }, &self.checkpointer);
-        match self.task.contained(metrics.process_records(call)).await {
+        let call = self.task.contained(metrics.process_records(call));
+        match self.own.beside(call).await {
             Ok(Ok(())) => {
                 self.failures.processed(batch.last());
-                self.count(batch.records);
+                self.checkpointer.processed(batch.last(), batch.records);
                 Ok(())
             }
-            Ok(Err(error)) => {
-                // Not the records' fault if a checkpoint failed.
-                let counts = !self.checkpointer.take_failed();
-                let records = counts.then(|| (kept.unwrap_or_default(), self.failures.failed(&batch)));
-                Err(Stop::Failed(Failure { error, records }))
-            }
+            Ok(Err(error)) => Err(self.failed(error, batch, kept.unwrap_or_default()).await),
             Err(interrupt) => Err(Stop::Abandoned(interrupt)),
         }
     }
 
-    fn delivered(&self, records: &[Record]) {
-        if let Some(last) = records.last() {
-            self.checkpointer.with_progress(|progress| progress.deliver(last.position()));
-        }
+    /// Judges an error of `process_records`: which records failed, if it was they that did.
+    async fn failed(&mut self, error: BoxError, batch: Batch, mut kept: Vec<Record>) -> Stop {
+        // Not the records' fault if a checkpoint failed.
+        let checkpoint_failed = self.checkpointer.take_failed();
+        let is_stored = Checkpoint::At(batch.last().clone()) <= self.checkpointer.last();
+        let (error, batch) = match error.downcast().map(|unfinished| *unfinished) {
+            Ok(Unfinished::Interrupted) => return Stop::Interrupted(self.task.interrupted().await),
+            Ok(Unfinished::Record { position, error }) => (error, Batch::single(position)),
+            Ok(dropped) => return Stop::Failed(BoxError::from(dropped).into()),
+            Err(error) if checkpoint_failed || is_stored => return Stop::Failed(error.into()),
+            Err(error) => (error, batch),
+        };
+        kept.retain(|record| batch.contains(&record.position()));
+        Stop::Failed(Failure { error, records: Some((kept, self.failures.failed(&batch))) })
     }
 
-    fn count(&mut self, records: usize) {
-        if let Some(due) = &mut self.due {
-            due.processed(records, Instant::now());
-        }
-    }
-
-    /// The worker's own checkpoint. If it is not stored, it is due again soon.
-    async fn checkpoint(&mut self) {
-        match self.checkpointer.checkpoint().await {
-            Ok(()) => {
-                if let Some(due) = &mut self.due {
-                    due.covered();
-                }
-                self.not_before = None;
-            }
-            Err(CheckpointError::Table(error)) => {
-                self.task.context.table_failed(&error);
-                self.not_before = Some(Instant::now() + CHECKPOINT_RETRY);
-            }
-            // The loss of the lease interrupts the feeding.
-            Err(_) => self.not_before = Some(Instant::now() + CHECKPOINT_RETRY),
-        }
+    fn delivered(&self, last: &Record) {
+        self.checkpointer.with_progress(|progress| progress.deliver(last.position()));
     }
 
     /// Takes user records out of their aggregates, and leaves out those at or before the checkpoint.
@@ -319,21 +290,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 contained(call, std::future::ready(()), grace).await
             }
         };
-        match outcome {
-            Outcome::Failed(error) => self.report_failure(&error, None),
-            Outcome::Returned(()) if interrupt == Interrupt::GiveUp => self.checkpoint_at_goodbye(checkpointer).await,
-            _ => {}
+        if let Outcome::Failed(error) = outcome {
+            self.report_failure(&error, None);
         }
         interrupt
-    }
-
-    /// What was processed and is not covered, if the worker checkpoints by itself.
-    async fn checkpoint_at_goodbye(&self, checkpointer: &Checkpointer) {
-        if self.context.settings.checkpoint_every.is_none() {
-            return;
-        }
-        if let Err(CheckpointError::Table(error)) = checkpointer.checkpoint().await {
-            self.context.table_failed(&error);
-        }
     }
 }

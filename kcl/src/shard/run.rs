@@ -9,12 +9,11 @@ use std::{
 use super::{
     Interrupt, ShardTask, backoff,
     contained::contained_now,
-    end::NoEnd,
     feed::{Feed, Run},
 };
 use crate::{
     BoxError, FailedRecords,
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Position},
     checkpointer::Checkpointer,
     config::{GiveUp, InitialPosition},
     error::CheckpointError,
@@ -26,7 +25,7 @@ use crate::{
         failures::{Failures, Verdict, range},
         progress::Progress,
     },
-    processor::{ProcessorFactory, ShardContext},
+    processor::{ProcessorFactory, ShardContext, Unfinished},
     record::Record,
     retrieval::Reading,
     shard_status::ShardPhase,
@@ -48,74 +47,87 @@ impl From<BoxError> for Failure {
     }
 }
 
+/// Why a processor did not bring the shard to its end.
+pub(super) enum NoEnd {
+    Interrupted(Interrupt),
+    Failed(Failure),
+}
+
+impl From<Interrupt> for NoEnd {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
+}
+
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Ok: the shard is processed to its end. `latest_is_new`: LATEST may be asked for; once in the life of a lease, since
     /// asking again would leave out what came between.
     pub(super) async fn run_processors(&mut self, mut latest_is_new: bool) -> Result<(), Interrupt> {
         let policy = self.context.settings.error_policy.clone();
         let mut failures = Failures::new(policy.limit.as_ref().map(|(attempts, _)| *attempts), policy.isolate);
-        let mut in_a_row = 0;
         loop {
             let start = self.start_at(mem::take(&mut latest_is_new));
-            let before = self.lease.checkpoint.clone();
-            let failure = match self.run_processor(start, &mut failures).await {
-                Run::AtEnd { processor, checkpointer, children } => {
-                    self.phase(ShardPhase::Ending);
-                    match self.end(processor, &checkpointer, &children).await {
-                        Ok(()) => return Ok(()),
-                        Err(NoEnd::Interrupted(interrupt)) => return Err(interrupt),
-                        Err(NoEnd::Unconfirmed(error)) => {
-                            checkpointer.retire();
-                            error.into()
-                        }
-                    }
-                }
-                Run::Interrupted(interrupt) => return Err(interrupt),
-                Run::Failed(failure) => failure,
+            let (ended, reached) = self.run_processor(start, &mut failures).await;
+            let failure = match ended {
+                Ok(()) => return Ok(()),
+                Err(NoEnd::Interrupted(interrupt)) => return Err(interrupt),
+                Err(NoEnd::Failed(failure)) => failure,
             };
             if let Err(interrupt) = self.look().await {
                 self.report_failure(&failure.error, None);
                 return Err(interrupt);
             }
-            failures.checkpointed(&self.lease.checkpoint);
-            in_a_row = if self.lease.checkpoint > before { 1 } else { in_a_row + 1 };
-            if let Some(given_up) = self.judge(failure, in_a_row, &mut failures).await? {
-                in_a_row = given_up;
-            }
+            self.judge(failure, reached, &mut failures).await?;
         }
     }
 
-    /// Takes a failure in, and waits. Some: failures in a row from now on.
-    async fn judge(
-        &mut self,
-        failure: Failure,
-        in_a_row: u32,
-        failures: &mut Failures,
-    ) -> Result<Option<u32>, Interrupt> {
+    /// Takes in the failure of a processor that came as far as `reached`, and waits.
+    async fn judge(&mut self, failure: Failure, reached: Checkpoint, failures: &mut Failures) -> Result<(), Interrupt> {
+        failures.checkpointed(&self.lease.checkpoint);
+        let in_a_row = failures.processor_failed(&reached);
         let pause = backoff(in_a_row);
-        self.report_failure(&failure.error, Some(pause));
         self.context.board.change(&self.lease.key, |status| status.phase = ShardPhase::BackingOff);
-        self.note_failures(in_a_row);
+        if !matches!(failure.error.downcast_ref(), Some(Unfinished::Dropped)) {
+            self.report_failure(&failure.error, Some(pause));
+            self.note_failures(in_a_row);
+        }
         let limit = self.context.settings.error_policy.limit.clone();
-        if let (Some((records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
+        if let (Some((mut records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
+            // What was checkpointed before the failure did not fail.
+            records.retain(|record| Checkpoint::At(record.position()) > self.lease.checkpoint);
             let (stream_id, shard_id) = self.ids();
             let failed = FailedRecords { stream_id, shard_id, records, error: failure.error, attempts };
-            if self.give_records_up(failed, give_up, failures).await? {
-                return Ok(Some(0));
+            if let Some(last) = self.give_records_up(failed, give_up, failures, pause).await? {
+                if reached <= self.lease.checkpoint {
+                    self.cover(last).await;
+                }
+                return self.pause(Duration::ZERO).await;
             }
         }
-        self.pause(pause).await?;
-        Ok(None)
+        self.pause(pause).await
     }
 
-    /// Carries out what the error policy says of records whose attempts are used up. False: they are to be tried again.
+    /// Stores a checkpoint behind records that were given up and follow the one before, so that no other worker comes to
+    /// them again. If it is not stored, the next one covers them.
+    async fn cover(&mut self, last: Position) {
+        let write = CheckpointWrite::commit(Checkpoint::At(last));
+        // A prepared checkpoint is the application's to end.
+        if self.lease.pending.is_none() && self.metrics.checkpoint(self.handle.checkpoint(write.clone())).await.is_ok()
+        {
+            write.apply(&mut self.lease);
+        }
+    }
+
+    /// Carries out what the error policy says of records whose attempts are used up. Returns the last of them; None if they
+    /// are to be tried again, `retry_in` from now.
     async fn give_records_up(
         &mut self,
         failed: FailedRecords,
         give_up: GiveUp,
         failures: &mut Failures,
-    ) -> Result<bool, Interrupt> {
-        let Some((first, last)) = range(&failed.records) else { return Ok(false) };
+        retry_in: Duration,
+    ) -> Result<Option<Position>, Interrupt> {
+        let Some((first, last)) = range(&failed.records) else { return Ok(None) };
         let ((stream_id, shard_id), records) = (self.ids(), failed.records.len());
         let error = chain(failed.error.as_ref());
         let dead_lettered = match give_up {
@@ -131,15 +143,16 @@ impl<F: ProcessorFactory> ShardTask<F> {
             GiveUp::DeadLetter(keep) => match self.contained(async move { keep(failed).await }).await? {
                 Ok(()) => true,
                 Err(error) => {
-                    self.report_failure(&error, None);
-                    return Ok(false);
+                    self.report_failure(&error, Some(retry_in));
+                    return Ok(None);
                 }
             },
         };
         failures.leave_out((first.clone(), last.clone()));
-        let skipped = Event::RecordsSkipped { stream_id, shard_id, records, first, last, dead_lettered, error };
+        let skipped =
+            Event::RecordsSkipped { stream_id, shard_id, records, first, last: last.clone(), dead_lettered, error };
         self.context.events.emit(skipped);
-        Ok(true)
+        Ok(Some(last))
     }
 
     /// For a lease at LATEST, makes sure that the lease says when that was. True: nobody has asked for LATEST yet.
@@ -185,13 +198,15 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> Run<F::Processor> {
+    /// Runs a processor. Also returns how far it came.
+    async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> (Result<(), NoEnd>, Checkpoint) {
         let (context, stream) = (self.context.clone(), self.stream.clone());
         let cursor = Cursor::new(start, self.latest_as_of());
         let (shard_id, metrics) = (self.shard_id().clone(), Arc::clone(&self.metrics));
         let reading = Reading::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
-        let checkpointer = Checkpointer::new(self.handle.clone(), self.fencing_token, progress, metrics);
+        let (handle, stop) = (self.handle.clone(), self.stop.clone());
+        let checkpointer = Checkpointer::new(handle, stop, self.fencing_token, progress, metrics);
         let shard = ShardContext {
             stream_id: self.stream.id.clone(),
             shard_id: self.shard_id().clone(),
@@ -201,10 +216,27 @@ impl<F: ProcessorFactory> ShardTask<F> {
             fencing_token: self.fencing_token,
         };
         self.phase(ShardPhase::Initializing);
-        match contained_now(|| self.factory.create(&shard)) {
-            Ok(processor) => Feed::new(self, processor, checkpointer, reading, failures).run(&shard).await,
-            Err(error) => Run::Failed(error.into()),
+        let run = match contained_now(|| self.factory.create(&shard)) {
+            Ok(processor) => Feed::new(self, processor, checkpointer.clone(), reading, failures).run(&shard).await,
+            Err(error) => Run::NoEnd(NoEnd::Failed(error.into())),
+        };
+        let ended = match run {
+            Run::AtEnd { processor, children } => {
+                self.phase(ShardPhase::Ending);
+                self.end(processor, &checkpointer, &children).await
+            }
+            Run::NoEnd(no_end) => Err(no_end),
+        };
+        if matches!(ended, Err(NoEnd::Failed(_))) {
+            checkpointer.retire();
         }
+        if ended.is_err() && self.context.settings.checkpoint_every.is_some() {
+            // What is processed is not delivered again.
+            if let Err(CheckpointError::Table(error)) = checkpointer.checkpoint_processed(&self.handle).await {
+                self.context.table_failed(&error);
+            }
+        }
+        (ended, checkpointer.with_progress(|progress| progress.reached()))
     }
 
     /// Takes in what the lease holds now, which the next processor starts from.

@@ -1,0 +1,351 @@
+//! Closures that are stopped, handed over, or fail: calls under way are waited for, nothing is handled twice that need
+//! not be, and one bad record costs no more than its own calls.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use integration_tests::{APPLICATION, EventLog, TestStream, eventually, id_of};
+use kcl::{
+    BoxError, Checkpoint, CheckpointEvery, ErrorPolicy, Event, FailedRecords, FleetStatus, ForEach, Record, Worker,
+    WorkerBuilder,
+};
+use tokio::time::{Instant, sleep};
+
+const EVERY: CheckpointEvery = CheckpointEvery { records: 10_000, interval: Duration::from_secs(5) };
+const SHARD: &str = "shardId-000000000000";
+
+/// Calls of a closure: which were begun, and which returned.
+#[derive(Debug, Clone, Default)]
+struct Calls(Arc<Mutex<[Vec<u64>; 2]>>);
+
+impl Calls {
+    fn begin(&self, id: u64) {
+        self.0.lock().expect("no writer panics")[0].push(id);
+    }
+
+    fn end(&self, id: u64) {
+        self.0.lock().expect("no writer panics")[1].push(id);
+    }
+
+    fn begun(&self) -> Vec<u64> {
+        self.0.lock().expect("no writer panics")[0].clone()
+    }
+
+    fn ended(&self) -> Vec<u64> {
+        self.0.lock().expect("no writer panics")[1].clone()
+    }
+
+    fn distinct(&self) -> usize {
+        self.ended().into_iter().collect::<BTreeSet<_>>().len()
+    }
+
+    /// How often the call for this record was begun.
+    fn of(&self, id: u64) -> usize {
+        self.begun().into_iter().filter(|begun| *begun == id).count()
+    }
+
+    /// The records whose calls returned more than once.
+    fn twice(&self) -> Vec<u64> {
+        let mut counts = BTreeMap::<u64, u32>::new();
+        self.ended().into_iter().for_each(|id| *counts.entry(id).or_default() += 1);
+        counts.into_iter().filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
+    }
+
+    /// Calls that were begun and cut.
+    fn cut(&self) -> usize {
+        let calls = self.0.lock().expect("no writer panics");
+        calls[0].len() - calls[1].len()
+    }
+}
+
+/// A closure that takes `pause` of each record; `fails` says which fail, at the end of the call.
+fn handler(
+    calls: &Calls,
+    pause: impl Fn(u64) -> Duration + Clone + Send + Sync + 'static,
+    fails: impl Fn(u64) -> bool + Clone + Send + Sync + 'static,
+) -> impl Fn(Record) -> futures::future::BoxFuture<'static, Result<(), BoxError>> + Clone + Send + Sync + 'static {
+    let calls = calls.clone();
+    move |record: Record| {
+        let (id, calls) = (id_of(&record), calls.clone());
+        let (pause, fails) = (pause(id), fails(id));
+        calls.begin(id);
+        Box::pin(async move {
+            sleep(pause).await;
+            calls.end(id);
+            if fails { Err("fails on purpose".into()) } else { Ok(()) }
+        })
+    }
+}
+
+/// Millis of each call.
+fn always(millis: u64) -> impl Fn(u64) -> Duration + Clone + Send + Sync + 'static {
+    move |_| Duration::from_millis(millis)
+}
+
+fn never(_id: u64) -> bool {
+    false
+}
+
+async fn checkpoint(stream: &TestStream) -> Checkpoint {
+    let status = FleetStatus::read(&stream.aws, APPLICATION).await.expect("table is there");
+    status.leases[0].checkpoint.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_call_in_hand_and_not_for_the_batch() {
+    for millis in [10, 100, 1_000, 10_000] {
+        let (stream, calls) = (TestStream::start(1).await, Calls::default());
+        stream.put(0..3_000).await;
+        let build = |id: &str, millis| {
+            stream.worker(id).build_for_each(EVERY, handler(&calls, always(millis), never)).unwrap().start()
+        };
+        let worker = build("w1", millis);
+        sleep(Duration::from_secs(12)).await;
+
+        let begun = Instant::now();
+        worker.stop().await.unwrap();
+
+        assert!(begun.elapsed() < Duration::from_millis(2_000 + millis), "{millis} ms: {:?}", begun.elapsed());
+        assert_eq!(calls.cut(), 0, "{millis} ms");
+        let next = build("w2", 0);
+        eventually("all is handled", || calls.distinct() == 3_000).await;
+        assert_eq!(calls.twice(), [0; 0], "{millis} ms");
+        next.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_no_gaps_behind_concurrent_calls() {
+    let (stream, calls) = (TestStream::start(1).await, Calls::default());
+    stream.put(0..6_000).await;
+    // Keys have their own speeds, so that fast ones run ahead of slow ones.
+    let pause = |id: u64| Duration::from_millis(1 + id % 100 * 2);
+    for id in ["w1", "w2", "w3"] {
+        let builder = stream.worker(id).concurrency(40);
+        let worker = builder.build_for_each(EVERY, handler(&calls, pause, never)).unwrap().start();
+        sleep(Duration::from_secs(3)).await;
+
+        let begun = Instant::now();
+        worker.stop().await.unwrap();
+
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert_eq!((calls.cut(), calls.twice()), (0, vec![]), "after {id}");
+    }
+    assert!(calls.distinct() > 100 && calls.distinct() < 6_000, "{}", calls.distinct());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handoff_of_a_closure_cuts_no_call_and_repeats_none() {
+    for concurrency in [1, 16] {
+        let (stream, calls, events) = (TestStream::start(4).await, Calls::default(), EventLog::default());
+        stream.put(0..4_000).await;
+        let build = |id: &str| {
+            let at_a_time = usize::try_from(concurrency).unwrap();
+            let builder = stream.worker(id).concurrency(at_a_time).on_event(events.handler());
+            builder.build_for_each(EVERY, handler(&calls, always(50 * concurrency), never)).unwrap().start()
+        };
+        let first = build("w1");
+        sleep(Duration::from_millis(1_500)).await;
+        let second = build("w2");
+        eventually("all is handled", || calls.distinct() == 4_000).await;
+
+        let handed_over = |event: &Event| matches!(event, Event::LeaseReleased { .. });
+        assert_eq!(events.count(handed_over), 2, "{:?}", events.all());
+        assert_eq!((calls.cut(), calls.twice()), (0, vec![]), "{concurrency} at a time");
+        first.stop().await.unwrap();
+        second.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_that_panics_before_its_future_cuts_no_other_call() {
+    let (stream, calls) = (TestStream::start(1).await, Calls::default());
+    stream.put(0..100).await;
+    let inner = handler(&calls, |id| Duration::from_millis(10 + id % 7), never);
+    let panicking = move |record: Record| {
+        assert!(id_of(&record) != 50, "panics on purpose");
+        inner(record)
+    };
+    let worker = stream.worker("w1").concurrency(8).build_for_each(EVERY, panicking).unwrap().start();
+    sleep(Duration::from_secs(120)).await;
+
+    assert_eq!(calls.cut(), 0);
+    assert_eq!((0..50).map(|id| calls.of(id)).collect::<Vec<_>>(), [1; 50]);
+    assert!(calls.begun().iter().all(|id| *id < 60), "{:?}", calls.begun());
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lease_starts_no_more_calls_and_cuts_none() {
+    let (stream, calls, events) = (TestStream::start(1).await, Calls::default(), EventLog::default());
+    stream.put(0..100).await;
+    let every = CheckpointEvery { records: 1, interval: Duration::ZERO };
+    let builder = stream.worker("w1").concurrency(8).on_event(events.handler());
+    let worker = builder.build_for_each(every, handler(&calls, |id| Duration::from_millis(900 + id % 8 * 100), never));
+    let worker = worker.unwrap().start();
+    sleep(Duration::from_secs(5)).await;
+    let take = aws_sdk_dynamodb::Client::new(&stream.aws).update_item().table_name(APPLICATION);
+    let take = take.key("leaseKey", AttributeValue::S(SHARD.to_owned()));
+    let take = take.update_expression("SET leaseOwner = :other ADD leaseCounter :one");
+    let take = take.expression_attribute_values(":other", AttributeValue::S("other".to_owned()));
+    take.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await.unwrap();
+    let lost = |event: &Event| matches!(event, Event::LeaseLost { .. });
+    eventually("the loss is noticed", || events.count(lost) == 1).await;
+
+    let begun = calls.begun().len();
+    assert_eq!(calls.cut(), 0, "those under way were waited for");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(calls.begun().len(), begun);
+    worker.stop().await.unwrap();
+}
+
+fn bad(every: u64) -> impl Fn(u64) -> bool + Clone + Send + Sync + 'static {
+    move |id| id % every == every / 2
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_record_costs_a_closure_one_call_and_no_pause() {
+    for (every, patience) in [(1_000, 5), (100, 10), (10, 60)] {
+        let (stream, calls, events) = (TestStream::start(1).await, Calls::default(), EventLog::default());
+        stream.put(0..1_000).await;
+        let builder = stream.worker("w1").on_processor_error(ErrorPolicy::skip_after(1)).on_event(events.handler());
+        let begun = Instant::now();
+        let worker = builder.build_for_each(EVERY, handler(&calls, always(0), bad(every))).unwrap().start();
+        eventually("all is handled", || calls.distinct() == 1_000).await;
+
+        assert!(begun.elapsed() < Duration::from_secs(patience), "{:?}", begun.elapsed());
+        assert_eq!(calls.twice(), [0; 0]);
+        let skipped = |event: &Event| matches!(event, Event::RecordsSkipped { records: 1, .. });
+        eventually("all are skipped", || events.count(skipped) == 1_000 / usize::try_from(every).unwrap()).await;
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_of_a_closure_s_bad_record_are_its_own() {
+    let (stream, calls, letters) = (TestStream::start(1).await, Calls::default(), Calls::default());
+    stream.put(0..1_000).await;
+    let keep = {
+        let letters = letters.clone();
+        move |failed: FailedRecords| {
+            assert_eq!(
+                (failed.records.len(), failed.attempts, failed.error.to_string().as_str()),
+                (1, 3, "fails on purpose")
+            );
+            letters.end(id_of(&failed.records[0]));
+            async { Ok::<(), BoxError>(()) }
+        }
+    };
+    let builder = stream.worker("w1").concurrency(16).on_processor_error(ErrorPolicy::dead_letter_after(3, keep));
+    let worker =
+        builder.build_for_each(EVERY, handler(&calls, |id| Duration::from_millis(id % 5), bad(250))).unwrap().start();
+    eventually("all is handled", || calls.distinct() == 1_000 && letters.ended().len() == 4).await;
+
+    assert_eq!(letters.ended(), [125, 375, 625, 875]);
+    for id in letters.ended() {
+        assert_eq!(calls.of(id), 3, "{id}");
+    }
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closure_s_shard_is_stopped_at_its_first_bad_record_if_so_demanded() {
+    let (stream, calls, events) = (TestStream::start(1).await, Calls::default(), EventLog::default());
+    stream.put(0..1_000).await;
+    let builder = stream.worker("w1").on_processor_error(ErrorPolicy::stop_shard_after(1)).on_event(events.handler());
+    let worker = builder.build_for_each(EVERY, handler(&calls, always(0), |id| id == 500)).unwrap().start();
+    sleep(Duration::from_secs(5)).await;
+
+    assert_eq!(events.count(|event| matches!(event, Event::ShardStopped { .. })), 1);
+    assert_eq!(calls.begun(), (0..=500).collect::<Vec<_>>());
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_closure_handled_is_checkpointed_before_a_restart() {
+    let (stream, calls) = (TestStream::start(1).await, Calls::default());
+    let every = CheckpointEvery { records: 10_000, interval: Duration::from_secs(60) };
+    let (fails, failed) = (Arc::new(Mutex::new(3)), Calls::default());
+    let once = {
+        let failed = failed.clone();
+        move |id: u64| {
+            let mut left = fails.lock().expect("no writer panics");
+            let fails = id == 10 && *left > 0;
+            if fails {
+                *left -= 1;
+                failed.end(id);
+            }
+            fails
+        }
+    };
+    let worker = stream.worker("w1").build_for_each(every, handler(&calls, always(0), once)).unwrap().start();
+    stream.put(0..10).await;
+    eventually("the first are handled", || calls.distinct() == 10).await;
+    sleep(Duration::from_secs(5)).await;
+    stream.put(10..20).await;
+    eventually("all is handled", || calls.distinct() == 20).await;
+
+    assert_eq!(failed.ended().len(), 3);
+    assert_eq!(calls.twice(), [10]);
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handled_is_checkpointed_while_the_next_call_is_slow() {
+    let (stream, calls) = (TestStream::start(1).await, Calls::default());
+    let pause = |id: u64| Duration::from_secs(if id == 10 { 300 } else { 0 });
+    let worker = stream.worker("w1").build_for_each(EVERY, handler(&calls, pause, never)).unwrap().start();
+    stream.put(0..10).await;
+    eventually("the first are handled", || calls.distinct() == 10).await;
+    stream.put(10..20).await;
+    eventually("the slow one is begun", || calls.of(10) == 1).await;
+    sleep(Duration::from_secs(7)).await;
+
+    assert!(matches!(checkpoint(&stream).await, Checkpoint::At(_)));
+    drop(worker);
+    sleep(Duration::from_secs(20)).await;
+    let next = stream.worker("w2").build_for_each(EVERY, handler(&calls, always(0), never)).unwrap().start();
+    eventually("all is handled", || calls.distinct() == 20).await;
+    assert_eq!(calls.twice(), [0; 0]);
+    next.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_record_under_the_default_policy_leaves_its_neighbours_alone() {
+    let (stream, calls) = (TestStream::start(1).await, Calls::default());
+    stream.put(0..1_000).await;
+    let build = |builder: WorkerBuilder| -> Worker<ForEach<_>> {
+        builder
+            .concurrency(64)
+            .build_for_each(EVERY, handler(&calls, |id| Duration::from_millis(id % 7), |id| id == 50))
+            .unwrap()
+    };
+    let worker = build(stream.worker("w1")).start();
+    sleep(Duration::from_secs(600)).await;
+
+    assert!(calls.of(50) > 20, "{}", calls.of(50));
+    let most = (0..1_000).filter(|id| *id != 50).map(|id| calls.of(id)).max().unwrap();
+    assert_eq!(most, 1, "neighbours are handled once while the worker lives");
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_lease_table_does_not_hold_a_closure_up() {
+    let (stream, calls) = (TestStream::start(1).await, Calls::default());
+    stream.put(0..4_000).await;
+    stream.local.faults().on("dynamodb:UpdateItem").delay(Duration::from_secs(2));
+    let every = CheckpointEvery { records: 100, ..EVERY };
+    let builder = stream.worker("w1").concurrency(10);
+    let worker = builder.build_for_each(every, handler(&calls, always(100), never)).unwrap().start();
+    eventually("begins", || !calls.begun().is_empty()).await;
+    sleep(Duration::from_secs(20)).await;
+
+    let handled = calls.distinct();
+    assert!(handled > 1_900, "{handled} handled in 20 s");
+    worker.stop().await.unwrap();
+    assert_eq!(calls.cut(), 0);
+}
