@@ -39,9 +39,14 @@ pub enum InitialPosition {
     /// the first worker fails or dies before. Reading starts again from 5 s before it, as clocks differ: records that are
     /// a little older may be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
     /// does not heed it.)
+    ///
+    /// It concerns the shards of the first start. Those that follow them are read from their oldest retained record, also
+    /// if the stream has forgotten their parents meanwhile. (A leader of Java starts such shards at LATEST again.)
     #[default]
     Latest,
     /// At the first record that arrived at this time or later.
+    ///
+    /// It concerns the shards that took records then; those that follow them are read from their oldest retained record.
     AtTimestamp(SystemTime),
 }
 

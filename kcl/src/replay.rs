@@ -123,7 +123,7 @@ async fn first_leases_of(context: &Context, stream: &Stream) -> Result<Vec<Lease
         let listed = shard_sync::list(stream, true).await;
         let shards = listed.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
         looks += 1;
-        match plan_first(&shards, &stream.initial_position) {
+        match plan_first(&shards, &[], &stream.initial_position) {
             Ok(leases) => return Ok(leases),
             Err(inconsistent) if looks == LISTINGS => {
                 let (kind, action) = (KinesisErrorKind::Other, "kinesis:ListShards");

@@ -1,10 +1,9 @@
 //! SHELL: creates the leases that a stream's shards need, and completes those that lack something. Planned by
 //! [`logic`](crate::logic): `shard_sync`, `audit`.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use kpl::ShardId;
 
 use super::Context;
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     },
     logic::{
         audit::{Completion, complete},
-        shard_sync::{Inconsistent, plan_first, plan_missing},
+        shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
     stream::Stream,
 };
@@ -36,13 +35,12 @@ pub(crate) enum SyncError {
 /// Creates what is missing beside the stream's leases that exist. True: leases were created or deleted.
 pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) -> Result<bool, SyncError> {
     let position = &stream.initial_position;
-    if leases.is_empty() {
-        let plan = plan_first(&list(stream, true).await?, position);
+    if is_unread(leases, position) {
+        let plan = plan_first(&list(stream, true).await?, leases, position);
         return create(context, stream, plan).await;
     }
     let shards = list(stream, false).await?;
-    let leased: HashSet<ShardId> = leases.iter().map(|lease| lease.shard_id.clone()).collect();
-    let created = create(context, stream, plan_missing(&shards, &leased, position)).await?;
+    let created = create(context, stream, plan_missing(&shards, leases, position)).await?;
     let deleted = complete_leases(context, stream, leases, &shards).await?;
     Ok(created || deleted)
 }

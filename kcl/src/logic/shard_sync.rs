@@ -1,13 +1,15 @@
 //! Plans which leases the stream's shards still need. Pure.
 //!
-//! (A) On an empty table every listed shard gets a lease at the initial position; their hash key ranges must cover the
-//!     whole space.
-//! (B) Otherwise exactly one generation per lineage is created: for an open shard without leased ancestors the oldest
-//!     ancestors that are still listed, or with LATEST the shard itself. Later generations follow when it ends.
+//! (A) While nobody has read the stream yet, every shard listed for the initial position gets a lease at it; their hash key
+//!     ranges must cover the whole space.
+//! (B) Afterwards a lease that has not ended leads to the shards that follow its own, whether its shard is still listed or
+//!     not: they get their leases when it ends. A lineage that no lease leads to starts at the oldest of its shards that are
+//!     listed: at the initial position if the shard has no parents, otherwise at TRIM_HORIZON. Its parents were opened
+//!     and trimmed since the application began, so that at LATEST all its records up to now would be lost.
 //! (C) Leases are created oldest first, so that an interrupted run leaves ancestors, never orphans.
 //! (D) Planning again after creating what was planned plans nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use kpl::{HashKeyRange, ShardId};
 
@@ -43,34 +45,65 @@ pub(crate) fn new_lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
     }
 }
 
-/// Plans the leases of an empty table, from the shards listed for the initial position.
-pub(crate) fn plan_first(shards: &[Shard], position: &InitialPosition) -> Result<Vec<Lease>, Inconsistent> {
+/// Whether nobody has read the stream yet: it has no leases, or an interrupted first plan left some that nobody ever took.
+pub(crate) fn is_unread(leases: &[&Lease], position: &InitialPosition) -> bool {
+    let checkpoint = Checkpoint::initial(position);
+    let untouched = |lease: &&Lease| lease.counter == 0 && lease.owner.is_none() && lease.checkpoint == checkpoint;
+    leases.iter().all(untouched)
+}
+
+/// Plans the leases of a stream that nobody has read yet, from the shards listed for the initial position.
+pub(crate) fn plan_first(
+    shards: &[Shard],
+    leases: &[&Lease],
+    position: &InitialPosition,
+) -> Result<Vec<Lease>, Inconsistent> {
     if let Some(hole) = find_hole(shards.iter().map(|shard| shard.hash_key_range)) {
         return Err(Inconsistent::Hole(hole));
     }
-    let checkpoint = Checkpoint::initial(position);
-    Ok(oldest_first(shards.iter()).map(|shard| new_lease(shard, checkpoint.clone())).collect())
+    let (checkpoint, leased) = (Checkpoint::initial(position), by_shard(leases));
+    let missing = shards.iter().filter(|shard| !leased.contains_key(&shard.id));
+    Ok(oldest_first(missing).map(|shard| new_lease(shard, checkpoint.clone())).collect())
 }
 
-/// Plans the leases that a table with leases lacks, from all shards of the stream.
+/// Plans the leases that a stream being read lacks, from all its shards.
 pub(crate) fn plan_missing(
     shards: &[Shard],
-    leased: &HashSet<ShardId>,
+    leases: &[&Lease],
     position: &InitialPosition,
 ) -> Result<Vec<Lease>, Inconsistent> {
     let listed: HashMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
     check_parents_closed(shards, &listed)?;
-    let mut lineage = Lineage { listed: &listed, leased, position, descends: HashMap::new(), create: BTreeMap::new() };
-    for shard in shards.iter().filter(|shard| shard.is_open() && !leased.contains(&shard.id)) {
-        if !lineage.descends_from_lease(&shard.id) {
-            lineage.create.insert(&shard.id, Checkpoint::initial(position));
-        } else {
-            lineage.create.remove(&shard.id);
+    let leased = by_shard(leases);
+    let unleased = unleased_lineages(shards, &listed, &leased);
+    let leads =
+        |parent: &ShardId| unleased.contains(parent) || leased.get(parent).is_some_and(|lease| !lease.is_ended());
+    let is_first = |shard: &&Shard| unleased.contains(&shard.id) && !shard.parents.iter().any(leads);
+    let lease = |shard: &Shard| match shard.parents[..] {
+        [] => new_lease(shard, Checkpoint::initial(position)),
+        _ => new_lease(shard, Checkpoint::TrimHorizon),
+    };
+    Ok(oldest_first(shards.iter().filter(is_first)).map(lease).collect())
+}
+
+/// Open shards without a lease, and their listed ancestors without one.
+fn unleased_lineages<'a>(
+    shards: &'a [Shard],
+    listed: &HashMap<&ShardId, &'a Shard>,
+    leased: &HashMap<&ShardId, &Lease>,
+) -> HashSet<&'a ShardId> {
+    let mut unleased = HashSet::new();
+    let mut left: Vec<&Shard> = shards.iter().filter(|shard| shard.is_open()).collect();
+    while let Some(shard) = left.pop() {
+        if !leased.contains_key(&shard.id) && unleased.insert(&shard.id) {
+            left.extend(shard.parents.iter().filter_map(|parent| listed.get(parent)));
         }
     }
-    let create = lineage.create;
-    let chosen = oldest_first(shards.iter().filter(|shard| create.contains_key(&shard.id)));
-    Ok(chosen.map(|shard| new_lease(shard, create[&shard.id].clone())).collect())
+    unleased
+}
+
+fn by_shard<'a>(leases: &[&'a Lease]) -> HashMap<&'a ShardId, &'a Lease> {
+    leases.iter().map(|lease| (&lease.shard_id, *lease)).collect()
 }
 
 fn check_parents_closed(shards: &[Shard], listed: &HashMap<&ShardId, &Shard>) -> Result<(), Inconsistent> {
@@ -87,80 +120,6 @@ fn oldest_first<'a>(shards: impl Iterator<Item = &'a Shard>) -> impl Iterator<It
     let mut shards: Vec<&Shard> = shards.collect();
     shards.sort_by(|a, b| a.starting_sequence_number.cmp(&b.starting_sequence_number).then_with(|| a.id.cmp(&b.id)));
     shards.into_iter()
-}
-
-/// Walks from open shards to their ancestors.
-struct Lineage<'a> {
-    listed: &'a HashMap<&'a ShardId, &'a Shard>,
-    leased: &'a HashSet<ShardId>,
-    position: &'a InitialPosition,
-    /// Whether a shard will be reached from a lease that exists or is to be created.
-    descends: HashMap<&'a ShardId, bool>,
-    create: BTreeMap<&'a ShardId, Checkpoint>,
-}
-
-impl<'a> Lineage<'a> {
-    /// Decides for `shard` and all its ancestors, ancestors first; a stack, since lineages can be long.
-    fn descends_from_lease(&mut self, shard: &'a ShardId) -> bool {
-        let mut stack = vec![shard];
-        while let Some(&top) = stack.last() {
-            let undecided: Vec<&ShardId> =
-                self.listed_parents(top).filter(|parent| !self.descends.contains_key(parent)).collect();
-            if self.descends.contains_key(top) || undecided.is_empty() || self.has_lease(top) {
-                stack.pop();
-                if !self.descends.contains_key(top) {
-                    self.decide(top);
-                }
-            } else {
-                stack.extend(undecided);
-            }
-        }
-        self.descends[shard]
-    }
-
-    fn listed_parents(&self, shard: &ShardId) -> impl Iterator<Item = &'a ShardId> + use<'a> {
-        let listed = self.listed;
-        let parents = listed.get(shard).map_or(&[][..], |shard| &shard.parents[..]);
-        parents.iter().filter(move |parent| listed.contains_key(parent))
-    }
-
-    fn has_lease(&self, shard: &ShardId) -> bool {
-        self.leased.contains(shard)
-    }
-
-    /// Decides for one shard whose parents are decided.
-    fn decide(&mut self, shard: &'a ShardId) {
-        if self.has_lease(shard) {
-            self.descends.insert(shard, true);
-            return;
-        }
-        let parents: Vec<&'a ShardId> = self.listed_parents(shard).collect();
-        let reached =
-            |lineage: &Self, parent: &ShardId| lineage.descends[parent] || lineage.create.contains_key(parent);
-        let descends = parents.iter().any(|parent| reached(self, parent));
-        if descends {
-            for parent in parents {
-                self.complete_merge(parent);
-            }
-        } else if !matches!(self.position, InitialPosition::Latest) {
-            self.create.insert(shard, Checkpoint::initial(self.position));
-        }
-        self.descends.insert(shard, descends);
-    }
-
-    /// A parent of a shard that is reached by a lease must be processed too; give it a lease if nothing else reaches it.
-    fn complete_merge(&mut self, parent: &'a ShardId) {
-        if self.has_lease(parent) {
-            return;
-        }
-        let flagged = self.create.contains_key(parent);
-        let descends = self.descends[parent];
-        if flagged || !descends {
-            let at_horizon = flagged && !matches!(self.position, InitialPosition::AtTimestamp(_));
-            let checkpoint = if at_horizon { Checkpoint::TrimHorizon } else { Checkpoint::initial(self.position) };
-            self.create.insert(parent, checkpoint);
-        }
-    }
 }
 
 #[cfg(test)]

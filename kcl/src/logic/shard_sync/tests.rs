@@ -21,8 +21,19 @@ fn id(index: u32) -> ShardId {
     format!("shardId-{index:012}").into()
 }
 
-fn leased(indexes: &[u32]) -> HashSet<ShardId> {
-    indexes.iter().map(|index| id(*index)).collect()
+/// Leases of these shards, being processed.
+fn leased(indexes: &[u32]) -> Vec<Lease> {
+    let begun = |index: &u32| Lease { counter: 1, ..Lease::unowned(id(*index), Checkpoint::TrimHorizon) };
+    indexes.iter().map(begun).collect()
+}
+
+/// Leases of these shards, processed to their ends.
+fn ended(indexes: &[u32]) -> Vec<Lease> {
+    leased(indexes).into_iter().map(|lease| Lease { checkpoint: Checkpoint::ShardEnd, ..lease }).collect()
+}
+
+fn plan(shards: &[Shard], leases: &[Lease], position: &InitialPosition) -> Result<Vec<Lease>, Inconsistent> {
+    plan_missing(shards, &leases.iter().collect::<Vec<_>>(), position)
 }
 
 fn created(plan: &[Lease]) -> Vec<(u32, Checkpoint)> {
@@ -56,7 +67,7 @@ fn an_empty_table_gets_a_lease_for_every_listed_shard_at_the_initial_position() 
     let upper = HashKeyRange { start: HashKey(half.0 + 1), end: HashKey::MAX };
     let shards = [shard(1, &[], true, upper), shard(0, &[], true, lower)];
 
-    let plan = plan_first(&shards, &InitialPosition::Latest).unwrap();
+    let plan = plan_first(&shards, &[], &InitialPosition::Latest).unwrap();
 
     assert_eq!(created(&plan), [(0, Checkpoint::Latest), (1, Checkpoint::Latest)]);
     assert_eq!(plan[0].hash_key_range, Some(lower));
@@ -66,68 +77,108 @@ fn an_empty_table_gets_a_lease_for_every_listed_shard_at_the_initial_position() 
 fn an_empty_table_waits_while_a_part_of_the_hash_key_space_is_not_listed() {
     let lower = HashKeyRange { start: HashKey::MIN, end: HashKey(9) };
 
-    let refused = plan_first(&[shard(0, &[], true, lower)], &InitialPosition::TrimHorizon);
+    let refused = plan_first(&[shard(0, &[], true, lower)], &[], &InitialPosition::TrimHorizon);
 
     assert_eq!(refused, Err(Inconsistent::Hole(HashKeyRange { start: HashKey(10), end: HashKey::MAX })));
 }
 
 #[test]
-fn of_a_merge_with_one_leased_side_the_other_side_gets_its_lease() {
-    let leases = leased(&[4, 5, 7]);
+fn a_first_plan_that_was_interrupted_is_completed_at_the_initial_position() {
+    let half = HashKey(u128::MAX / 2);
+    let lower = HashKeyRange { start: HashKey::MIN, end: half };
+    let upper = HashKeyRange { start: HashKey(half.0 + 1), end: HashKey::MAX };
+    let shards = [shard(8, &[6, 7], true, lower), shard(9, &[5], true, upper)];
+    let position = InitialPosition::Latest;
+    let first = plan_first(&shards, &[], &position).unwrap().remove(0);
 
-    let latest = plan_missing(&tree(), &leases, &InitialPosition::Latest).unwrap();
-    assert_eq!(created(&latest), [(6, Checkpoint::Latest)]);
-    let horizon = plan_missing(&tree(), &leases, &InitialPosition::TrimHorizon).unwrap();
-    assert_eq!(created(&horizon), [(0, Checkpoint::TrimHorizon), (1, Checkpoint::TrimHorizon)]);
-    let timestamp = plan_missing(&tree(), &leases, &AT_TIMESTAMP).unwrap();
-    assert_eq!(created(&timestamp), [(0, Checkpoint::AtTimestamp), (1, Checkpoint::AtTimestamp)]);
+    assert!(is_unread(&[], &position) && is_unread(&[&first], &position));
+    let rest = plan_first(&shards, &[&first], &position).unwrap();
+
+    assert_eq!(created(&rest), [(9, Checkpoint::Latest)]);
 }
 
 #[test]
-fn an_unreached_lineage_starts_at_its_oldest_listed_shards_or_with_latest_at_its_tip() {
-    let none = leased(&[4]);
-
-    let horizon = plan_missing(&tree(), &none, &InitialPosition::TrimHorizon).unwrap();
-    assert_eq!(created(&horizon).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 2, 3, 5]);
-    let latest = plan_missing(&tree(), &none, &InitialPosition::Latest).unwrap();
-    assert_eq!(created(&latest).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [8, 9, 10]);
+fn a_stream_is_read_once_a_lease_was_taken_or_is_not_at_the_initial_position() {
+    let new = Lease::unowned(id(0), Checkpoint::Latest);
+    let taken = Lease { counter: 1, ..new.clone() };
+    let owned = Lease { owner: Some("w1".into()), ..new.clone() };
+    let child = Lease { checkpoint: Checkpoint::TrimHorizon, ..new.clone() };
+    for read in [taken, owned, child] {
+        assert!(!is_unread(&[&new, &read], &InitialPosition::Latest), "{read:?}");
+    }
 }
 
-/// What is planned for shards of which these have leases, at LATEST and at TRIM_HORIZON. AT_TIMESTAMP starts where
-/// TRIM_HORIZON does.
-fn assert_planned(shards: &[Shard], leases: &[u32], latest: &[u32], trim_horizon: &[u32]) {
-    let planned = |position| created(&plan_missing(shards, &leased(leases), position).unwrap());
-    let at = |shards: &[u32], checkpoint: Checkpoint| -> Vec<(u32, Checkpoint)> {
-        shards.iter().map(|shard| (*shard, checkpoint.clone())).collect()
-    };
-    let horizon = InitialPosition::TrimHorizon;
-    assert_eq!(planned(&InitialPosition::Latest), at(latest, Checkpoint::Latest), "{leases:?} LATEST");
-    assert_eq!(planned(&horizon), at(trim_horizon, Checkpoint::TrimHorizon), "{leases:?} TRIM_HORIZON");
-    assert_eq!(planned(&AT_TIMESTAMP), at(trim_horizon, Checkpoint::AtTimestamp), "{leases:?} AT_TIMESTAMP");
+#[test]
+fn of_a_merge_with_one_leased_side_the_other_side_gets_its_leases() {
+    let leases = leased(&[4, 5, 7]);
+
+    for (position, checkpoint) in positions() {
+        let plan = plan(&tree(), &leases, &position).unwrap();
+        assert_eq!(created(&plan), [(0, checkpoint.clone()), (1, checkpoint)]);
+    }
+}
+
+/// Each initial position and its checkpoint.
+fn positions() -> [(InitialPosition, Checkpoint); 3] {
+    let with_checkpoint = |position| (position, Checkpoint::initial(&position));
+    [InitialPosition::Latest, InitialPosition::TrimHorizon, AT_TIMESTAMP].map(with_checkpoint)
+}
+
+/// What is planned for shards that have these leases: shards without parents at the initial position, all others at
+/// TRIM_HORIZON.
+fn assert_planned(shards: &[Shard], leases: &[Lease], expected: &[u32]) {
+    for (position, checkpoint) in positions() {
+        let checkpoint = |index: &u32| match shards.iter().find(|shard| shard.id == id(*index)) {
+            Some(shard) if shard.parents.is_empty() => checkpoint.clone(),
+            _ => Checkpoint::TrimHorizon,
+        };
+        let expected: Vec<_> = expected.iter().map(|index| (*index, checkpoint(index))).collect();
+        let planned = created(&plan(shards, leases, &position).unwrap());
+        assert_eq!(planned, expected, "{position:?} with {leases:?}");
+    }
 }
 
 #[test]
 fn splits_and_merges_are_planned_for_by_what_has_leases() {
     let all = tree();
-    assert_planned(&all, &[0, 1, 2, 3, 4, 5], &[], &[]); // the first generation
-    assert_planned(&all, &[4, 8, 9, 10], &[], &[]); // the last
-    assert_planned(&all, &[4, 5, 6, 7], &[], &[]); // one between
-    assert_planned(&all, &[4], &[8, 9, 10], &[0, 1, 2, 3, 5]);
-    assert_planned(&all, &[6], &[4, 7, 9, 10], &[2, 3, 4, 5]); // half of a merge
-    assert_planned(&all, &[8], &[4, 9, 10], &[4, 5]);
-    assert_planned(&all, &[9], &[4, 8, 10], &[0, 1, 2, 3, 4, 5]); // half of a split
-    assert_planned(&all, &[5, 9], &[4, 8], &[0, 1, 2, 3, 4]); // a split whose parent is still there
-    assert_planned(&all, &[0, 8], &[4, 9, 10], &[4, 5]); // leases of several generations
+    assert_planned(&all, &leased(&[0, 1, 2, 3, 4, 5]), &[]); // the first generation
+    assert_planned(&all, &leased(&[4, 8, 9, 10]), &[]); // the last
+    assert_planned(&all, &leased(&[4, 5, 6, 7]), &[]); // one between
+    assert_planned(&all, &leased(&[4]), &[0, 1, 2, 3, 5]);
+    assert_planned(&all, &leased(&[6]), &[2, 3, 4, 5]); // half of a merge
+    assert_planned(&all, &leased(&[8]), &[4, 5]);
+    assert_planned(&all, &leased(&[9]), &[0, 1, 2, 3, 4, 5]); // half of a split
+    assert_planned(&all, &leased(&[5, 9]), &[0, 1, 2, 3, 4]); // a split whose parent is still there
+    assert_planned(&all, &leased(&[0, 8]), &[4, 5]); // leases of several generations
 }
 
 #[test]
-fn what_retention_has_forgotten_is_planned_for_from_the_oldest_that_is_left() {
+fn a_leased_parent_leads_to_its_children_listed_or_not() {
     let left: Vec<Shard> = tree().into_iter().skip(4).collect();
-    assert_planned(&left, &[4], &[8, 9, 10], &[5, 6, 7]);
-    assert_planned(&left, &[6], &[4, 7, 9, 10], &[4, 5, 7]);
-    assert_planned(&left, &[0, 1, 2, 3], &[4, 8, 9, 10], &[4, 5, 6, 7]); // leases of shards that are gone
+    assert_planned(&left, &leased(&[0, 1, 2, 3]), &[4, 5]);
+    assert_planned(&left, &leased(&[0, 3]), &[4, 5]); // one side of each merge is gone altogether
     let tips: Vec<Shard> = tree().into_iter().filter(Shard::is_open).collect();
-    assert_planned(&tips, &[9], &[4, 8, 10], &[4, 8, 10]);
+    assert_planned(&tips, &leased(&[4, 5, 6, 7]), &[]);
+    assert_planned(&tips, &leased(&[4, 5, 7]), &[]);
+}
+
+#[test]
+fn what_retention_cut_off_from_every_lease_starts_at_the_oldest_that_is_left() {
+    let left: Vec<Shard> = tree().into_iter().skip(4).collect();
+    assert_planned(&left, &leased(&[4]), &[5, 6, 7]);
+    assert_planned(&left, &leased(&[6]), &[4, 5, 7]);
+    let tips: Vec<Shard> = tree().into_iter().filter(Shard::is_open).collect();
+    assert_planned(&tips, &leased(&[9]), &[4, 8, 10]);
+    assert_planned(&tips, &leased(&[0, 1, 2, 3, 4, 5]), &[8]); // leases of grandparents that are gone
+}
+
+#[test]
+fn an_ended_lease_leads_nowhere() {
+    let tips: Vec<Shard> = tree().into_iter().filter(Shard::is_open).collect();
+    for shards in [&tree(), &tips] {
+        let leases = [ended(&[5, 6, 7]), leased(&[4])].concat();
+        assert_planned(shards, &leases, &[8, 9, 10]);
+    }
 }
 
 #[test]
@@ -141,32 +192,17 @@ fn a_merge_of_sides_of_different_depth_waits_for_both() {
         shard(3, &[0], false, any),
         shard(4, &[3, 1], true, any),
     ];
-    assert_planned(&shards, &[0], &[1], &[1]);
-    assert_planned(&shards, &[1], &[2, 3], &[0]);
-    assert_planned(&shards, &[2], &[4], &[0, 1]);
-    assert_planned(&shards, &[2, 4], &[], &[]);
-}
-
-#[test]
-fn descendants_of_leased_shards_wait_for_their_parents_to_end() {
-    assert_eq!(plan_missing(&tree(), &leased(&[0, 1, 2, 3, 4, 5]), &InitialPosition::Latest), Ok(Vec::new()));
-}
-
-#[test]
-fn parents_trimmed_from_the_listing_are_no_obstacle() {
-    let shards = [shard(8, &[6, 7], true, HashKeyRange::FULL)];
-
-    let plan = plan_missing(&shards, &leased(&[]), &InitialPosition::TrimHorizon).unwrap();
-
-    assert_eq!(created(&plan), [(8, Checkpoint::TrimHorizon)]);
-    assert_eq!(plan[0].parents, [id(6), id(7)]);
+    assert_planned(&shards, &leased(&[0]), &[1]);
+    assert_planned(&shards, &leased(&[1]), &[0]);
+    assert_planned(&shards, &leased(&[2]), &[0, 1]);
+    assert_planned(&shards, &leased(&[2, 4]), &[]);
 }
 
 #[test]
 fn a_child_of_an_open_parent_is_an_inconsistent_listing() {
     let shards = [shard(0, &[], true, HashKeyRange::FULL), shard(1, &[0], true, HashKeyRange::FULL)];
 
-    let refused = plan_missing(&shards, &leased(&[]), &InitialPosition::Latest);
+    let refused = plan(&shards, &leased(&[9]), &InitialPosition::Latest);
 
     assert_eq!(refused, Err(Inconsistent::OpenParent { child: id(1), parent: id(0) }));
 }
@@ -180,50 +216,53 @@ fn a_history_of_ten_thousand_splits_does_not_overflow_the_stack() {
         })
         .collect();
 
-    let plan = plan_missing(&shards, &leased(&[]), &InitialPosition::TrimHorizon).unwrap();
-
-    assert_eq!(created(&plan), [(0, Checkpoint::TrimHorizon)]);
+    assert_planned(&shards, &[], &[0]);
 }
 
-/// A random history of splits and merges over a hash key space of 16 cells.
-fn history(steps: &[(prop::sample::Index, bool)]) -> Vec<Shard> {
+/// A stream of which the shards are split and merged; its hash key space has 16 cells.
+struct Resharded {
+    shards: Vec<Shard>,
+    /// Index, first cell and last cell + 1 of the open ones, in the order of their ranges.
+    open: Vec<(u32, u128, u128)>,
+}
+
+impl Resharded {
     const CELL: u128 = 1 << 124;
-    let range = |from: u128, to: u128| HashKeyRange {
-        start: HashKey(from * CELL),
-        end: HashKey(to.wrapping_mul(CELL).wrapping_sub(1)),
-    };
-    let mut shards = vec![shard(0, &[], true, HashKeyRange::FULL)];
-    let mut open: Vec<(u32, u128, u128)> = vec![(0, 0, 16)];
-    for (pick, merge) in steps {
-        let at = pick.index(open.len());
-        let (index, from, to) = open[at];
-        let next = u32::try_from(shards.len()).unwrap();
-        if *merge && at + 1 < open.len() {
-            let (neighbour, _, neighbour_to) = open[at + 1];
-            shards.push(shard(next, &[index, neighbour], true, range(from, neighbour_to)));
-            close(&mut shards, &[index, neighbour]);
-            open.splice(at..=at + 1, [(next, from, neighbour_to)]);
-        } else if !*merge && to - from > 1 {
+
+    fn new() -> Self {
+        Self { shards: vec![shard(0, &[], true, HashKeyRange::FULL)], open: vec![(0, 0, 16)] }
+    }
+
+    fn open_shard(&mut self, parents: &[u32], from: u128, to: u128) -> (u32, u128, u128) {
+        let start = HashKey(from * Self::CELL);
+        let range = HashKeyRange { start, end: HashKey(to.wrapping_mul(Self::CELL).wrapping_sub(1)) };
+        let index = u32::try_from(self.shards.len()).unwrap();
+        self.shards.push(shard(index, parents, true, range));
+        for parent in parents {
+            self.shards[*parent as usize].ending_sequence_number = Some((parent + 1000).to_string().parse().unwrap());
+        }
+        (index, from, to)
+    }
+
+    /// Merges a shard with its right neighbour, or splits it, if that can be done.
+    fn reshard(&mut self, pick: &prop::sample::Index, merge: bool) {
+        let at = pick.index(self.open.len());
+        let (index, from, to) = self.open[at];
+        if merge && at + 1 < self.open.len() {
+            let (neighbour, _, neighbour_to) = self.open[at + 1];
+            let merged = self.open_shard(&[index, neighbour], from, neighbour_to);
+            self.open.splice(at..=at + 1, [merged]);
+        } else if !merge && to - from > 1 {
             let middle = from.midpoint(to);
-            shards.push(shard(next, &[index], true, range(from, middle)));
-            shards.push(shard(next + 1, &[index], true, range(middle, to)));
-            close(&mut shards, &[index]);
-            open.splice(at..=at, [(next, from, middle), (next + 1, middle, to)]);
+            let halves = [(from, middle), (middle, to)].map(|(from, to)| self.open_shard(&[index], from, to));
+            self.open.splice(at..=at, halves);
         }
     }
-    shards
 }
 
-fn close(shards: &mut [Shard], indexes: &[u32]) {
-    for index in indexes {
-        let shard = &mut shards[*index as usize];
-        shard.ending_sequence_number = Some((index + 1000).to_string().parse().unwrap());
-    }
-}
-
-/// Every open shard has a lease, or all its listed parents are reached.
-fn reached(shards: &[Shard], leases: &HashSet<ShardId>, shard: &ShardId) -> bool {
-    if leases.contains(shard) {
+/// A lease, or all listed parents, lead to the shard.
+fn reached(shards: &[Shard], leases: &[Lease], shard: &ShardId) -> bool {
+    if leases.iter().any(|lease| lease.shard_id == *shard) {
         return true;
     }
     let found = shards.iter().find(|candidate| candidate.id == *shard).unwrap();
@@ -237,15 +276,19 @@ proptest! {
         kept in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         position in prop_oneof![Just(InitialPosition::TrimHorizon), Just(InitialPosition::Latest), Just(AT_TIMESTAMP)],
     ) {
-        let shards = history(&steps);
-        let mut leases: HashSet<ShardId> = kept.iter().map(|pick| shards[pick.index(shards.len())].id.clone()).collect();
+        let mut stream = Resharded::new();
+        steps.iter().for_each(|(pick, merge)| stream.reshard(pick, *merge));
+        let shards = stream.shards;
+        let kept: HashSet<usize> = kept.iter().map(|pick| pick.index(shards.len())).collect();
+        let mut leases: Vec<Lease> = kept.into_iter().flat_map(|index| leased(&[index as u32])).collect();
 
-        let plan = plan_missing(&shards, &leases, &position).unwrap();
-        leases.extend(plan.iter().map(|lease| lease.shard_id.clone()));
+        leases.extend(plan(&shards, &leases, &position).unwrap());
 
         for shard in shards.iter().filter(|shard| shard.is_open()) {
             prop_assert!(reached(&shards, &leases, &shard.id), "{} is not reached by {leases:?}", shard.id);
         }
-        prop_assert_eq!(plan_missing(&shards, &leases, &position).unwrap(), Vec::new(), "idempotent");
+        prop_assert_eq!(plan(&shards, &leases, &position).unwrap(), Vec::new(), "idempotent");
     }
 }
+
+mod lifetimes;
