@@ -1,30 +1,68 @@
-//! Wall time, for what is stored and shown. Derived from one reading and the runtime's clock, so that virtual time moves
-//! it too. Nothing is decided by comparing it with another machine's.
+//! The time of the services, by the `Date` of their answers, and from then on by the runtime's clock, so that virtual time
+//! moves it too. It is never ahead of the services, and behind by at most what their answers take and a second. The
+//! machine's clock, which may be wrong, counts until the first answer only.
+//!
+//! Requests are signed by it as well: the services refuse signatures that are minutes off.
 
 use std::{
-    sync::OnceLock,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
+use aws_sdk_kinesis::{
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef},
+    primitives::{DateTime, DateTimeFormat},
+};
+use aws_types::{
+    SdkConfig,
+    sdk_config::{SharedTimeSource, TimeSource},
+};
 use tokio::time::Instant;
 
-/// Reads the wall time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WallClock {
-    epoch: SystemTime,
-    origin: Instant,
+use crate::BoxError;
+
+/// Dates are whole seconds, and answers take time: one that is earlier by no more says nothing new.
+const PRECISION: Duration = Duration::from_secs(2);
+/// From then on the machine's clock is said to be wrong.
+const TOLERANCE: Duration = Duration::from_secs(10);
+
+/// Tells the services' time. Clones learn of it together.
+#[derive(Debug, Clone)]
+pub(crate) struct ServiceClock {
+    machine: SharedTimeSource,
+    /// What the services said last, and when.
+    told: Arc<Mutex<Option<(SystemTime, Instant)>>>,
 }
 
-impl WallClock {
-    /// All clocks of a process agree.
-    pub(crate) fn new() -> Self {
-        static CLOCK: OnceLock<WallClock> = OnceLock::new();
-        #[expect(clippy::disallowed_methods, reason = "the one reading")]
-        *CLOCK.get_or_init(|| Self { epoch: SystemTime::now(), origin: Instant::now() })
+impl ServiceClock {
+    /// Until the services tell the time, it is the configuration's.
+    pub(crate) fn new(aws: &SdkConfig) -> Self {
+        Self { machine: aws.time_source().unwrap_or_default(), told: Arc::default() }
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        self.epoch + Instant::now().saturating_duration_since(self.origin)
+        self.told().unwrap_or_else(|| self.machine.now())
+    }
+
+    fn told(&self) -> Option<SystemTime> {
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.map(|(date, at)| date + at.elapsed())
+    }
+
+    /// A service answered just now, with this date.
+    fn hear(&self, date: SystemTime) {
+        let behind = self.told().and_then(|known| known.duration_since(date).ok());
+        if behind.is_none_or(|behind| behind > PRECISION) {
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, Instant::now()));
+        }
+    }
+
+    /// How far the machine's clock is ahead of the services', and how far behind, if it is wrong.
+    pub(crate) fn error_of_machine(&self) -> Option<(Duration, Duration)> {
+        let (machine, services) = (self.machine.now(), self.told()?);
+        let ahead = machine.duration_since(services).unwrap_or_default();
+        let behind = services.duration_since(machine).unwrap_or_default();
+        (ahead.max(behind) > TOLERANCE).then_some((ahead, behind))
     }
 
     fn since_1970(&self) -> Duration {
@@ -37,5 +75,99 @@ impl WallClock {
 
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.since_1970().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl TimeSource for ServiceClock {
+    fn now(&self) -> SystemTime {
+        self.now()
+    }
+}
+
+impl Intercept for ServiceClock {
+    fn name(&self) -> &'static str {
+        "ServiceClock"
+    }
+
+    /// Refusals count, too: of a wrong signature above all. What is between us and the service has no request id to tell.
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.response().headers();
+        let date = headers.get("date").filter(|_| headers.contains_key("x-amzn-requestid"));
+        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+        if let Some(date) = date.and_then(|date| SystemTime::try_from(date).ok()) {
+            self.hear(date);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fixed(SystemTime);
+
+    impl TimeSource for Fixed {
+        fn now(&self) -> SystemTime {
+            self.0
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn clock(machine: u64) -> ServiceClock {
+        ServiceClock::new(&SdkConfig::builder().time_source(Fixed(at(machine))).build())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_machines_clock_counts_until_a_service_answers() {
+        let clock = clock(5_000);
+        assert_eq!((clock.seconds(), clock.error_of_machine()), (5_000, None));
+
+        clock.hear(at(1_000));
+        sleep(Duration::from_secs(7)).await;
+
+        assert_eq!(clock.now(), at(1_007));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_answers_and_whole_seconds_do_not_move_it_back() {
+        let clock = clock(0);
+        clock.hear(at(1_000));
+        sleep(Duration::from_millis(1_900)).await;
+
+        clock.hear(at(1_000));
+        assert_eq!(clock.millis(), 1_001_900);
+        clock.hear(at(1_002));
+        assert_eq!(clock.now(), at(1_002));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_services_may_set_it_back() {
+        let clock = clock(0);
+        clock.hear(at(1_000));
+        clock.hear(at(990));
+        assert_eq!(clock.now(), at(990));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_more_than_ten_seconds_off_is_wrong() {
+        let errors = [990, 1_010, 989, 1_011].map(|machine| {
+            let clock = clock(machine);
+            clock.hear(at(1_000));
+            clock.error_of_machine()
+        });
+        let (none, eleven) = (Duration::ZERO, Duration::from_secs(11));
+        assert_eq!(errors, [None, None, Some((none, eleven)), Some((eleven, none))]);
     }
 }

@@ -22,6 +22,7 @@ pub(crate) use streams::Source;
 pub use streams::{FormerStreams, StreamConfig, StreamSource, Streams};
 
 use crate::{
+    clock::ServiceClock,
     event::{Event, Events},
     lease::WorkerId,
     logic::replay::Window,
@@ -36,8 +37,9 @@ pub enum InitialPosition {
     /// After the newest record at the time of the first start.
     ///
     /// The time of that start is kept in the lease until there is a checkpoint, so nothing that comes after it is lost if
-    /// the first worker fails or dies before. Reading starts again from 5 s before it, as clocks differ: records that are
-    /// a little older may be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
+    /// the first worker fails or dies before. It is the service's time, whatever the machine's clock says. Reading starts
+    /// again from 5 s before it, as the clocks of the service's own machines differ: records that are a little older may
+    /// be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
     /// does not heed it.)
     ///
     /// It concerns the shards of the first start. Those that follow them are read from their oldest retained record, also
@@ -47,6 +49,7 @@ pub enum InitialPosition {
     /// At the first record that arrived at this time or later.
     ///
     /// It concerns the shards that took records then; those that follow them are read from their oldest retained record.
+    /// The time must not be in the future.
     AtTimestamp(SystemTime),
 }
 
@@ -68,6 +71,7 @@ pub enum Assignment {
 /// The worker's timings and bounds.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
+    pub(crate) clock: ServiceClock,
     pub(crate) application: String,
     pub(crate) table: String,
     pub(crate) create_table: bool,
@@ -117,6 +121,7 @@ pub struct WorkerBuilder {
 impl WorkerBuilder {
     pub(crate) fn new(aws: &SdkConfig, application: String, source: Source) -> Self {
         let settings = Settings {
+            clock: ServiceClock::new(aws),
             table: application.clone(),
             create_table: true,
             legacy_tables: LegacyTables::of(&application),

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use self::catalog::Catalog;
 use crate::{
-    clock::WallClock,
+    clock::ServiceClock,
     config::Settings,
     event::{Event, Events, chain},
     lease::store::{LeaseStore, StoreError},
@@ -42,7 +42,7 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     pub(crate) catalog: Catalog,
     pub(crate) store: Arc<dyn LeaseStore>,
-    pub(crate) clock: WallClock,
+    pub(crate) clock: ServiceClock,
     pub(crate) nudges: Nudges,
     /// Renewals that may be under way at the same time, of all leases of this worker.
     pub(crate) renewals: Semaphore,
@@ -63,7 +63,7 @@ pub(crate) struct Nudges {
 impl Context {
     pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, store: Arc<dyn LeaseStore>) -> Self {
         let metrics = Recorder::new(settings.worker_id.as_str());
-        let (clock, nudges) = (WallClock::new(), Nudges::default());
+        let (clock, nudges) = (settings.clock.clone(), Nudges::default());
         let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
         let instance = uuid::Uuid::new_v4().to_string().into();
         Self { settings, instance, events, catalog, store, clock, nudges, renewals, metrics, board }

@@ -243,6 +243,14 @@ pub enum Event {
         /// The shards that had leases.
         shards: Vec<ShardId>,
     },
+    /// The machine's clock differs from the services' by more than 10 s. Nothing is decided by it: the worker goes by the
+    /// services' time, and signs its requests with it. Emitted once, and again if the clock was right meanwhile.
+    ClockWrong {
+        /// How far it is ahead; zero if it is behind.
+        ahead: Duration,
+        /// How far it is behind; zero if it is ahead.
+        behind: Duration,
+    },
     /// The fleet has left the tables of KCL 3.0 to 3.4: leader and workers are in the lease table now.
     MigratedToOneTable,
     /// Items of the lease table that claim to be leases of this application and cannot be read; they are left alone.
@@ -307,6 +315,7 @@ impl Event {
             Self::FormerStreamDeleted { stream_id, shards } => {
                 info!(%stream_id, ?shards, "leases of a stream that is no longer listed deleted");
             }
+            Self::ClockWrong { ahead, behind } => warn!(?ahead, ?behind, "the machine's clock is wrong"),
             Self::MigratedToOneTable => info!("the fleet keeps everything in the lease table now"),
             Self::LeasesMalformed { keys } => error!(?keys, "items of the lease table cannot be read"),
         }

@@ -7,6 +7,7 @@ use kpl::ShardId;
 
 use crate::{
     checkpoint::Checkpoint,
+    clock::ServiceClock,
     config::LegacyTables,
     lease::{
         WorkerId,
@@ -36,7 +37,7 @@ pub struct FleetStatus {
 pub struct WorkerStatus {
     /// Its id.
     pub id: WorkerId,
-    /// When it reported last, by its own clock, in seconds since 1970.
+    /// When it reported last, in seconds since 1970: by the services' time, or a Java worker's own clock.
     pub last_report_seconds: u64,
     /// Leases that it processes, those of ended shards left out.
     pub leases: usize,
@@ -74,7 +75,7 @@ impl FleetStatus {
     pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, StoreError> {
         let table = table.into();
         let legacy = LegacyTables::of(&table);
-        let store = DynamoDbLeaseStore::new(aws, table, legacy, false);
+        let store = DynamoDbLeaseStore::new(aws, ServiceClock::new(aws), table, legacy, false);
         LeaseStore::find_layout(&store).await?;
         let mut scan = store.scan().await?;
         let leader = store.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);

@@ -86,7 +86,7 @@ impl WorkerBuilder {
         builder.everywhere(reset.position);
         let settings = builder.settings.clone();
         let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
-        let store = DynamoDbLeaseStore::new(self.lease_table_aws(), table, legacy, false);
+        let store = DynamoDbLeaseStore::new(self.lease_table_aws(), settings.clock.clone(), table, legacy, false);
         let context = Context::new(settings, Events::default(), builder.catalog(), Arc::new(store));
         Resetting { context, reset }.run().await
     }
@@ -106,6 +106,7 @@ struct Task {
 
 impl Resetting {
     async fn run(mut self) -> Result<ResetReport, ResetError> {
+        let streams = self.streams().await?;
         let now = self.context.clock.now();
         match self.reset.position {
             InitialPosition::AtTimestamp(time) if time > now => return Err(ResetError::InFuture),
@@ -113,7 +114,6 @@ impl Resetting {
             InitialPosition::Latest => self.reset.position = InitialPosition::AtTimestamp(now),
             _ => {}
         }
-        let streams = self.streams().await?;
         if !self.reset.force {
             watch::fleet_is_still(&self.context).await?;
         }

@@ -36,7 +36,8 @@ impl WorkerBuilder {
         let Self { aws, lease_table_aws, settings, events, .. } = self;
         let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
         let aws = lease_table_aws.as_ref().unwrap_or(&aws);
-        let store = Arc::new(DynamoDbLeaseStore::new(aws, table, legacy, settings.create_table));
+        let store =
+            Arc::new(DynamoDbLeaseStore::new(aws, settings.clock.clone(), table, legacy, settings.create_table));
         Ok(Worker::new(settings, events, catalog, store, factory))
     }
 
@@ -79,7 +80,7 @@ impl WorkerBuilder {
 
     /// The streams to read, none of them asked for yet.
     pub(crate) fn catalog(&self) -> Catalog {
-        let client = SdkKinesis::client(&self.aws);
+        let client = SdkKinesis::client(&self.aws, self.settings.clock.clone());
         let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
         match &self.source {
             Source::One(config) => self.only(config, open(&config.stream)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FanOut, Retrieval, Source, WorkerBuilder};
+use super::{FanOut, InitialPosition, Retrieval, Source, WorkerBuilder};
 use crate::{error::ConfigError, lease::item};
 
 impl WorkerBuilder {
@@ -19,6 +19,15 @@ impl WorkerBuilder {
         };
         if streams.iter().any(|stream| stream.stream.trim().is_empty()) {
             return Err(ConfigError::Empty { what: "stream" });
+        }
+        let positions = streams.iter().map(|stream| stream.initial_position.unwrap_or(self.initial_position));
+        for position in positions {
+            if let InitialPosition::AtTimestamp(time) = position
+                && time > settings.clock.now()
+            {
+                let (what, bounds) = ("initial position", "in the past");
+                return Err(ConfigError::OutOfBounds { what, value: format!("{position:?}"), bounds });
+            }
         }
         let names = [
             ("application name", settings.application.as_str()),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use crate::{
     error::WorkerError,
-    event::chain,
+    event::{Event, chain},
     lease::WorkerId,
     logic::membership::{Standing, judge, may_be_alive},
     utilization::CpuMeter,
@@ -52,11 +52,11 @@ pub(crate) struct Metric {
 pub(crate) struct WorkerItem {
     /// The worker.
     pub(crate) id: WorkerId,
-    /// When it reported last, by its own clock, in seconds since 1970.
+    /// When it reported last, in seconds since 1970: by the services' time, or a Java worker's own clock.
     pub(crate) last_update_seconds: u64,
     /// Random id of this run of the worker; None for Java workers.
     pub(crate) instance: Option<String>,
-    /// When this run started, by its own clock, in milliseconds since 1970.
+    /// When this run started, by the services' time, in milliseconds since 1970.
     pub(crate) started_at_millis: u64,
     /// It is to be given no leases: it is leaving, or not sure of its id yet.
     pub(crate) leaving: bool,
@@ -72,6 +72,8 @@ pub(crate) struct Membership {
     meter: Option<CpuMeter>,
     /// Since the last report; at most one for each check.
     samples: Vec<f64>,
+    /// The machine's clock is wrong, and the event was emitted.
+    clock_is_wrong: bool,
 }
 
 impl Membership {
@@ -88,8 +90,10 @@ impl Membership {
             leaving: true,
             metrics: BTreeMap::new(),
         };
-        let mut membership = Self { context, item, meter: CpuMeter::detect(), samples: Vec::new() };
+        let mut membership =
+            Self { context, item, meter: CpuMeter::detect(), samples: Vec::new(), clock_is_wrong: false };
         let before = membership.context.store.report_worker(&membership.item).await?;
+        membership.check_clock();
         if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs()) && !membership.outlast(stop).await?
         {
             membership.delete().await;
@@ -215,8 +219,18 @@ impl Membership {
         let begun = Instant::now();
         let reported = self.context.store.report_worker(&self.item).await;
         self.context.metrics.reported(reported.is_ok(), begun.elapsed());
-        if let Err(error) = reported {
-            self.context.table_failed(&error);
+        match reported {
+            Ok(_) => self.check_clock(),
+            Err(error) => self.context.table_failed(&error),
+        }
+    }
+
+    /// After an answer of the table, which tells the time.
+    fn check_clock(&mut self) {
+        let error = self.context.clock.error_of_machine();
+        let was_wrong = std::mem::replace(&mut self.clock_is_wrong, error.is_some());
+        if let Some((ahead, behind)) = error.filter(|_| !was_wrong) {
+            self.context.events.emit(Event::ClockWrong { ahead, behind });
         }
     }
 }

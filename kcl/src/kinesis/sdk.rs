@@ -18,7 +18,7 @@ use super::{
     ChildShard, FanOutConsumer, Kinesis, KinesisError, KinesisErrorKind, KinesisRecord, Records, Shard, StartAt,
     StreamDescription, StreamIdentity, Subscription, fan_out,
 };
-use crate::{BoxError, config::InitialPosition};
+use crate::{BoxError, clock::ServiceClock, config::InitialPosition};
 
 /// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,12 +31,14 @@ pub(crate) struct SdkKinesis {
 
 impl SdkKinesis {
     /// SDK retries are off: how and when to try again is this library's business. The application's own time-outs win.
-    pub(crate) fn client(aws: &SdkConfig) -> Client {
+    pub(crate) fn client(aws: &SdkConfig, clock: ServiceClock) -> Client {
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(TimeoutConfig::builder().operation_timeout(REQUEST_TIMEOUT));
         let config = aws_sdk_kinesis::config::Builder::from(aws)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts.build())
+            .interceptor(clock.clone())
+            .time_source(clock)
             .build();
         Client::from_conf(config)
     }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     checkpoint::Checkpoint,
+    clock::ServiceClock,
     config::LegacyTables,
     coordination::{leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
@@ -63,12 +64,18 @@ pub(crate) struct DynamoDbLeaseStore {
 
 impl DynamoDbLeaseStore {
     /// The application's own time-outs win over ours.
-    pub(crate) fn new(aws: &SdkConfig, table: String, legacy: LegacyTables, may_create: bool) -> Self {
+    pub(crate) fn new(
+        aws: &SdkConfig,
+        clock: ServiceClock,
+        table: String,
+        legacy: LegacyTables,
+        may_create: bool,
+    ) -> Self {
         let ours = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
-        let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build()).build();
-        let client = Client::from_conf(config);
+        let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build());
+        let client = Client::from_conf(config.interceptor(clock.clone()).time_source(clock).build());
         Self {
             client,
             places: Mutex::new(Places::new(Layout::OneTable, &table, &legacy)),

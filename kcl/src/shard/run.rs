@@ -31,7 +31,7 @@ use crate::{
     shard_status::ShardPhase,
 };
 
-/// How far the clocks of this worker and of Kinesis may differ without records being lost at LATEST.
+/// How far the clocks of the services' machines may differ without records being lost at LATEST.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 /// Why a processor was dropped.

@@ -9,7 +9,8 @@ use crate::lease::store::tests::{TABLE, at, owned_by, read, shard};
 #[tokio::test]
 async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), false);
+    let store =
+        DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), false);
 
     let error = store.prepare().await.unwrap_err();
 
@@ -21,7 +22,7 @@ async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named
 #[tokio::test]
 async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
     let lease = owned_by(&store, "w1").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
@@ -58,7 +59,7 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
     let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
 
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
 
     owned_by(&store, "w1").await;
@@ -70,7 +71,7 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
 #[tokio::test]
 async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
     let lease = owned_by(&store, "w1").await;
     let update = aws_sdk_dynamodb::Client::new(&aws).update_item().table_name(TABLE);

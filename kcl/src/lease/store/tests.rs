@@ -13,6 +13,7 @@ use crate::lease::{
 };
 use crate::{
     checkpoint::{Checkpoint, PendingCheckpoint},
+    clock::ServiceClock,
     config::LegacyTables,
     coordination::{
         leader::LockItem,
@@ -26,7 +27,8 @@ pub(crate) const TABLE: &str = "application";
 
 async fn stores() -> Vec<Arc<dyn LeaseStore>> {
     let aws = LocalAws::start().await.sdk_config();
-    let dynamodb = DynamoDbLeaseStore::new(&aws, TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    let dynamodb =
+        DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
     dynamodb.prepare().await.unwrap();
     vec![Arc::new(dynamodb), Arc::new(MemoryLeaseStore::default())]
 }
