@@ -55,7 +55,7 @@ impl World {
         sleep(Duration::from_secs(15)).await;
         self.put().await;
         sleep(Duration::from_secs(30)).await;
-        worker.stop().await.unwrap();
+        worker.stop().await.expect("worker stops in good order");
         let mut ids = history::numbers(&self.journal);
         ids.sort_unstable();
         assert_eq!(ids, (0..self.next).collect::<Vec<_>>(), "{:?}", self.position);
@@ -131,7 +131,7 @@ async fn an_interrupted_first_start_reads_nothing_from_before_it() {
     world.stream.put(500_100..500_200).await;
     let worker = Running::start(world.worker(), &world.journal, |journal, shard| journal.processor(shard));
     sleep(Duration::from_secs(2)).await;
-    worker.stop().await.unwrap();
+    worker.stop().await.expect("worker stops in good order");
     let dynamodb = aws_sdk_dynamodb::Client::new(&world.stream.aws);
     for (index, shard) in world.stream.open_shards().await.into_iter().enumerate() {
         let key = AttributeValue::S(shard);
