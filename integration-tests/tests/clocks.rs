@@ -1,5 +1,5 @@
 //! A machine whose clock is wrong, by half a minute or an hour, ahead or behind, loses nothing: workers go by the services'
-//! time, sign with it, and say that the clock is wrong.
+//! time, and say that the clock is wrong.
 
 use std::{
     sync::{
@@ -14,6 +14,7 @@ use kcl::{
     BoxError, Checkpointer, ConfigError, Event, FleetStatus, InitialPosition, RecordBatch, RecordProcessor, Reset,
     WorkerBuilder,
 };
+use kinesis_local::LocalAws;
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,12 +29,12 @@ const ERRORS: [(Duration, Duration); 4] = [
 ];
 
 async fn stream_with((ahead, behind): (Duration, Duration)) -> TestStream {
-    let stream = TestStream::start(2).await;
+    let local = LocalAws::start().await;
     match behind.is_zero() {
-        true => stream.local.set_clock_behind(ahead),
-        false => stream.local.set_clock_ahead(behind),
+        true => local.set_clock_behind(ahead),
+        false => local.set_clock_ahead(behind),
     }
-    stream
+    TestStream::on(local, 2).await
 }
 
 fn at_latest(stream: &TestStream) -> WorkerBuilder {
@@ -71,7 +72,7 @@ async fn at_latest_nothing_is_lost_and_the_clock_is_reported() {
         let is_near = |told: &Duration, real: Duration| told.abs_diff(real) <= 2 * SECOND;
         let is_told = |event: &Event| matches!(event, Event::ClockWrong { ahead: a, behind: b } if is_near(a, ahead) && is_near(b, behind));
         assert_eq!(events.count(is_told), 1, "{error:?}: {:?}", events.all());
-        worker.stop().await.unwrap();
+        worker.stop().await.expect("worker stops in good order");
     }
 }
 
@@ -95,7 +96,7 @@ async fn a_reset_to_latest_leaves_out_nothing_that_comes_after_it() {
         let worker = stream.run("w1", &journal);
         stream.put(0..10).await;
         journal.processed(10).await;
-        worker.stop().await.unwrap();
+        worker.stop().await.expect("worker stops in good order");
         stream.put(10..20).await;
         sleep(5 * SECOND).await;
 
@@ -105,7 +106,7 @@ async fn a_reset_to_latest_leaves_out_nothing_that_comes_after_it() {
         let next = Journal::default();
         let worker = stream.run("w1", &next);
         next.processed(10).await;
-        worker.stop().await.unwrap();
+        worker.stop().await.expect("worker stops in good order");
         assert!(next.ids().iter().all(|id| *id >= 20), "{error:?}: {:?}", next.ids());
     }
 }

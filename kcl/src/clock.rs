@@ -1,8 +1,6 @@
 //! The time of the services, by the `Date` of their answers, and from then on by the runtime's clock, so that virtual time
 //! moves it too. It is never ahead of the services, and behind by at most what their answers take and a second. The
-//! machine's clock, which may be wrong, counts until the first answer only.
-//!
-//! Requests are signed by it as well: the services refuse signatures that are minutes off.
+//! machine's clock, which may be wrong, counts until the first answer only. (The SDK signs requests by such a date as well.)
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,10 +11,7 @@ use aws_sdk_kinesis::{
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef},
     primitives::{DateTime, DateTimeFormat},
 };
-use aws_types::{
-    SdkConfig,
-    sdk_config::{SharedTimeSource, TimeSource},
-};
+use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 use tokio::time::Instant;
 
 use crate::BoxError;
@@ -78,12 +73,6 @@ impl ServiceClock {
     }
 }
 
-impl TimeSource for ServiceClock {
-    fn now(&self) -> SystemTime {
-        self.now()
-    }
-}
-
 impl Intercept for ServiceClock {
     fn name(&self) -> &'static str {
         "ServiceClock"
@@ -108,6 +97,7 @@ impl Intercept for ServiceClock {
 
 #[cfg(test)]
 mod tests {
+    use aws_types::sdk_config::TimeSource;
     use tokio::time::sleep;
 
     use super::*;

@@ -244,7 +244,7 @@ pub enum Event {
         shards: Vec<ShardId>,
     },
     /// The machine's clock differs from the services' by more than 10 s. Nothing is decided by it: the worker goes by the
-    /// services' time, and signs its requests with it. Emitted once, and again if the clock was right meanwhile.
+    /// services' time. Emitted once, and again if the clock was right meanwhile.
     ClockWrong {
         /// How far it is ahead; zero if it is behind.
         ahead: Duration,

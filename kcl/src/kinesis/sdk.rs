@@ -37,8 +37,7 @@ impl SdkKinesis {
         let config = aws_sdk_kinesis::config::Builder::from(aws)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts.build())
-            .interceptor(clock.clone())
-            .time_source(clock)
+            .interceptor(clock)
             .build();
         Client::from_conf(config)
     }

@@ -75,7 +75,7 @@ impl DynamoDbLeaseStore {
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
         let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build());
-        let client = Client::from_conf(config.interceptor(clock.clone()).time_source(clock).build());
+        let client = Client::from_conf(config.interceptor(clock).build());
         Self {
             client,
             places: Mutex::new(Places::new(Layout::OneTable, &table, &legacy)),
