@@ -293,7 +293,7 @@ fn now() -> std::time::Instant {
 async fn guarded<T>(call: impl Future<Output = Result<T, KinesisError>>, limit: Duration) -> Result<T, KinesisError> {
     let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
     let mut end = Instant::now() + limit;
-    loop {
+    for _ in 0..2 {
         tokio::select! {
             // The call first: an answer that is there wins over a time-out.
             biased;
@@ -304,11 +304,11 @@ async fn guarded<T>(call: impl Future<Output = Result<T, KinesisError>>, limit: 
         }
         // A timer that is late says that the process was frozen: the answer may be in the socket, not read yet.
         if end.elapsed() < LATE {
-            let message = format!("no answer within {limit:?}");
-            return Err(KinesisError::new(KinesisErrorKind::Transient, "Timeout", message));
+            break;
         }
         end = Instant::now() + GRACE;
     }
+    Err(KinesisError::new(KinesisErrorKind::Transient, "Timeout", format!("no answer within {limit:?}")))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -124,7 +124,6 @@ impl<T: Detach> Engine<T> {
 
     /// Takes note of what happened at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
-        self.note_standstill(now);
         self.now = now;
         self.stirred |= !matches!(input, Input::Put { .. });
         match input {
@@ -144,6 +143,7 @@ impl<T: Detach> Engine<T> {
     /// What is to be done next; to be called until it returns `None`.
     pub(crate) fn next_action(&mut self) -> Option<Action<T>> {
         if std::mem::take(&mut self.stirred) {
+            self.note_standstill();
             if self.plain_at.take_if(|at| *at <= self.now).is_some() {
                 self.lanes.end_patience();
             }

@@ -2,8 +2,9 @@
 //!
 //! - (A) After a call that failed as a whole nothing is sent for a pause, and then one request at a time until a call
 //!   succeeds. The pause grows with each failure. An outage is thus met with few calls, however many shards there are.
-//! - (B) Bytes in flight are few at first and grow while answers come soon. They become fewer when a call fails that took
-//!   long. A slow link is thus filled, not flooded.
+//! - (B) Bytes in flight are few at first and grow while answers come soon: by as much as keeps the next answers within a half
+//!   of the time-out, should the link be all that limits them. They become fewer when a call fails that took long. A slow
+//!   link is thus filled, not flooded.
 
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,7 @@ impl Flow {
     pub(crate) fn answered(&mut self, bytes: usize, started: Instant, now: Instant) -> bool {
         let took = now.saturating_duration_since(started);
         let gain = match took {
+            _ if took <= self.timeout / 32 => bytes * 4,
             _ if took <= self.timeout / 4 => bytes,
             _ if took <= self.timeout / 2 => bytes / 4,
             _ => 0,
@@ -129,12 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn doubles_bytes_in_flight_while_answers_come_soon() {
+    fn multiplies_bytes_in_flight_while_answers_come_soon() {
         let (mut flow, mut now) = (flow(), start());
 
-        grow(&mut flow, 3, 20 * MS, &mut now);
+        grow(&mut flow, 3, 1500 * MS, &mut now);
         assert_eq!(flow.window, 8 * FIRST_WINDOW);
-        grow(&mut flow, 10, 20 * MS, &mut now);
+        grow(&mut flow, 1, 20 * MS, &mut now);
+        assert_eq!(flow.window, 40 * FIRST_WINDOW);
+        grow(&mut flow, 1, 20 * MS, &mut now);
         assert_eq!(flow.window, flow.max_window);
     }
 

@@ -17,8 +17,8 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 
 impl<T: Detach> Engine<T> {
     /// Remembers that what was due before was not done: the process was frozen, or its threads were blocked.
-    pub(super) fn note_standstill(&mut self, now: Instant) {
-        let late = self.wake.map(|wake| now.saturating_duration_since(wake)).filter(|late| *late >= STANDSTILL);
+    pub(super) fn note_standstill(&mut self) {
+        let late = self.wake.map(|wake| self.now.saturating_duration_since(wake)).filter(|late| *late >= STANDSTILL);
         if let Some(late) = late {
             let error =
                 KinesisError::new(KinesisErrorKind::Transient, "Standstill", format!("nothing ran for {late:?}"));

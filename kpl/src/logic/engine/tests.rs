@@ -1,4 +1,7 @@
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
@@ -32,6 +35,8 @@ struct World {
     flushing: VecDeque<usize>,
     events: Vec<Event>,
     sent: Vec<(Instant, Vec<Entry>)>,
+    /// Numbers of the unresolved records of each partition key, if overtaking is watched for.
+    unresolved: Option<HashMap<String, BTreeSet<usize>>>,
 }
 
 impl World {
@@ -53,6 +58,7 @@ impl World {
             flushing: VecDeque::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            unresolved: None,
         };
         world.perform();
         world
@@ -80,6 +86,7 @@ impl World {
                     assert!(bytes <= self.config.collection_max_bytes || entries.len() == 1, "{bytes} bytes");
                     self.assert_keys_not_in_flight(&entries);
                     self.assert_aggregates_fit(&entries);
+                    self.assert_nothing_is_overtaken(&entries);
                     self.sent.push((self.now, entries.clone()));
                     self.open.push((id, entries));
                 }
@@ -91,10 +98,10 @@ impl World {
                 Action::LimitRecords { max_bytes } => self.max_record_bytes = Some(max_bytes),
                 Action::Deliver { record, stored } => {
                     let stored = stored.into();
-                    let delivered = record.deliver(&stored).map(|(ticket, delivered)| (ticket, Ok(delivered)));
-                    self.resolved.extend(delivered);
+                    let delivered: Vec<_> = record.deliver(&stored).collect();
+                    delivered.into_iter().for_each(|(ticket, delivered)| self.resolve(ticket, Ok(delivered)));
                 }
-                Action::Fail { ticket, failure } => self.resolved.push((ticket, Err(*failure))),
+                Action::Fail { ticket, failure } => self.resolve(ticket, Err(*failure)),
                 Action::Flushed => {
                     self.flushed += 1;
                     let before = self.flushing.pop_front().unwrap_or_default();
@@ -110,6 +117,30 @@ impl World {
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
         assert_eq!(self.engine.oldest().is_some(), self.engine.unresolved() > 0);
         assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
+    }
+
+    fn resolve(&mut self, record: UserRecord, outcome: Result<Delivered, Failure>) {
+        let numbers = self.unresolved.as_mut().and_then(|unresolved| unresolved.get_mut(record.partition_key()));
+        if let Some(numbers) = numbers {
+            numbers.remove(&Self::number_of(record.data()));
+        }
+        self.resolved.push((record, outcome));
+    }
+
+    /// Of each partition key, the first record that is not resolved goes before all others.
+    fn assert_nothing_is_overtaken(&self, entries: &[Entry]) {
+        let Some(unresolved) = &self.unresolved else { return };
+        let mut once = FakeStream::new(1);
+        once.put(entries, &Reaction::Accept);
+        let mut firsts: HashMap<String, usize> = HashMap::new();
+        for record in once.delivered() {
+            let number = Self::number_of(&record.data);
+            let first = firsts.entry(record.partition_key).or_insert(number);
+            *first = number.min(*first);
+        }
+        for (key, first) in firsts {
+            assert_eq!(unresolved[&key].first(), Some(&first), "{key} is overtaken");
+        }
     }
 
     fn number_of(data: &[u8]) -> usize {
@@ -137,6 +168,10 @@ impl World {
     }
 
     fn put(&mut self, record: UserRecord) {
+        if let Some(unresolved) = &mut self.unresolved {
+            let numbers = unresolved.entry(record.partition_key().to_owned()).or_default();
+            numbers.insert(Self::number_of(record.data()));
+        }
         let hash_key = record.hash_key();
         self.handle(Input::Put { ticket: record, hash_key });
     }

@@ -259,6 +259,24 @@ proptest! {
     }
 
     #[test]
+    fn no_record_is_overtaken_by_one_of_a_later_request(
+        steps in steps(true), shards in 1..6_usize, settings in settings(), strict in any::<bool>(),
+    ) {
+        let record_order = if strict { RecordOrder::Strict } else { RecordOrder::PerPartitionKey };
+        let mut world = World::new(shards, |config| *config = Config { record_order, ..settings });
+        world.unresolved = Some(HashMap::new());
+
+        // Few partition keys, so that records of one meet.
+        let few = |step| match step {
+            Step::Put { place, bytes, .. } => Step::Put { place: place & 0x80, key: 0, bytes },
+            other => other,
+        };
+        let puts = world.run(&steps.into_iter().map(few).collect::<Vec<_>>());
+
+        world.assert_each_resolved_once(puts);
+    }
+
+    #[test]
     fn nothing_is_sent_after_its_time_to_live(steps in steps(true), shards in 1..6_usize) {
         let mut world = World::new(shards, |config| config.record_ttl = Some(1000 * MS));
         let mut arrived = Vec::new();
