@@ -152,7 +152,7 @@ impl WorkerBuilder {
     /// Identifies this worker in its fleet. Default: a random UUID.
     ///
     /// A stable id lets a restarted worker resume its leases at once. Two live workers must never share one: the
-    /// younger ends with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse).
+    /// younger ends with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse), or waits if the older is stopping.
     #[doc(alias = "workerIdentifier")]
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.settings.worker_id = WorkerId::new(id.into());

@@ -61,7 +61,8 @@ pub enum Event {
         /// The shard.
         shard_id: ShardId,
     },
-    /// The worker lost a lease to another worker, or could not renew it in time.
+    /// The worker lost a lease to another worker, or could not renew it in time, or gave it up without an answer of the lease
+    /// table: then it may have to expire.
     LeaseLost {
         /// The shard's stream.
         stream_id: StreamId,

@@ -37,12 +37,14 @@ fn seniority(worker: &WorkerItem) -> (u64, &Option<String>) {
     (worker.started_at_millis, &worker.instance)
 }
 
-/// Whether the item found at our start may be of a run that is still alive.
+/// Whether the item found at our start may be of a run that is still alive. One that was leaving may be, whatever the clocks
+/// say: it would have deleted the item.
 pub(crate) fn may_be_alive(mine: &WorkerItem, before: Option<&WorkerItem>, active_window_seconds: u64) -> bool {
     before.is_some_and(|before| {
         before.instance.is_some()
             && before.instance != mine.instance
-            && mine.last_update_seconds.saturating_sub(before.last_update_seconds) <= active_window_seconds
+            && (before.leaving
+                || mine.last_update_seconds.saturating_sub(before.last_update_seconds) <= active_window_seconds)
     })
 }
 
@@ -98,6 +100,7 @@ mod tests {
 
         assert!(may_be_alive(&mine, Some(&run("a", 70_000)), 60));
         assert!(!may_be_alive(&mine, Some(&run("a", 10_000)), 60));
+        assert!(may_be_alive(&mine, Some(&WorkerItem { leaving: true, ..run("a", 10_000) }), 60));
         assert!(!may_be_alive(&mine, None, 60));
     }
 }
