@@ -103,7 +103,7 @@ pub(crate) struct Records {
     pub(crate) records: Vec<KinesisRecord>,
     /// Where to go on; None at the end of a closed shard.
     pub(crate) next_iterator: Option<String>,
-    /// The shards that follow; empty unless at the end of a closed shard.
+    /// The shards that follow; empty unless at the end of a closed shard, where some emulators leave them out.
     pub(crate) children: Vec<ChildShard>,
     /// Distance to the newest record of the shard.
     pub(crate) behind_latest: Option<Duration>,

@@ -10,7 +10,7 @@ use crate::{
     config::Retrieval,
     coordination::Context,
     event::{Event, chain},
-    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord},
+    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord, Shard},
     lease::LeaseKey,
     logic::cursor::Cursor,
     metrics::shard::ShardRecorder,
@@ -164,12 +164,25 @@ impl Reader {
         }
         let (stream_id, shard_id) = self.ids();
         self.context.events.emit(Event::ShardTrimmed { stream_id, shard_id });
-        let follows = shards.into_iter().filter(|shard| shard.parents.contains(&self.shard_id));
-        let child = |shard: crate::kinesis::Shard| ChildShard {
-            id: shard.id,
-            parents: shard.parents,
-            hash_key_range: shard.hash_key_range,
-        };
-        Some(follows.map(child).collect())
+        Some(self.followers(shards))
+    }
+
+    /// The shards that follow this one, which has ended: as the service told at its end or, if it told none, as listed.
+    async fn children(&self, told: Vec<ChildShard>) -> Result<Vec<ChildShard>, KinesisError> {
+        if !told.is_empty() {
+            return Ok(told);
+        }
+        let listed = self.followers(self.stream.kinesis.list_shards(None).await?);
+        if listed.is_empty() {
+            let source = "the shard has ended, and no shards that follow it are listed".into();
+            return Err(KinesisError { kind: KinesisErrorKind::Other, action: "kinesis:ListShards", source });
+        }
+        Ok(listed)
+    }
+
+    fn followers(&self, listed: Vec<Shard>) -> Vec<ChildShard> {
+        let follows = listed.into_iter().filter(|shard| shard.parents.contains(&self.shard_id));
+        let child = |Shard { id, parents, hash_key_range, .. }| ChildShard { id, parents, hash_key_range };
+        follows.map(child).collect()
     }
 }

@@ -111,10 +111,6 @@ fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError>
     };
     let records: Option<Vec<KinesisRecord>> = told.records.into_iter().map(record).collect();
     let records = records.ok_or_else(|| malformed(SUBSCRIBE, "a record without a readable sequence number"))?;
-    // Either there is more to come, or the shard has ended and has children.
-    if continuation.is_some() != children.is_empty() {
-        return Err(malformed(SUBSCRIBE, "event with neither or both of a continuation and child shards"));
-    }
     Ok(SubscriptionEvent { records, continuation, children, behind_latest: behind.map(Duration::from_millis) })
 }
 

@@ -121,7 +121,10 @@ impl Reading<'_> {
         }
         match continuation {
             Some(continuation) => self.reader.cursor.told_to(&continuation),
-            None => return Err(self.reader.end(children).await.into()),
+            None => {
+                let children = self.reader.children(children).await.map_err(Stop::Failed)?;
+                return Err(self.reader.end(children).await.into());
+            }
         }
         Ok(())
     }

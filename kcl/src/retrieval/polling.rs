@@ -70,13 +70,7 @@ impl Polling<'_> {
             }
         };
         let call = kinesis.get_records(&iterator, GET_RECORDS_LIMIT);
-        let records = self.reader.metrics.fetch(Fetch::Records, call).await?;
-        // Either there is more to read, or the shard has ended and has children.
-        if records.next_iterator.is_some() == records.children.is_empty() {
-            return Ok(records);
-        }
-        let source = "answer with neither or both of a next iterator and child shards".into();
-        Err(KinesisError { kind: KinesisErrorKind::Other, action: "kinesis:GetRecords", source })
+        self.reader.metrics.fetch(Fetch::Records, call).await
     }
 
     async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<Last, Done> {
@@ -90,7 +84,10 @@ impl Polling<'_> {
         }
         self.iterator = next_iterator;
         if self.iterator.is_none() {
-            return Err(self.reader.end(children).await);
+            return match self.reader.children(children).await {
+                Ok(children) => Err(self.reader.end(children).await),
+                Err(error) => self.failed(error).await,
+            };
         }
         Ok(Last::Read { bytes, behind: behind_latest.is_some_and(|behind| !behind.is_zero()) })
     }

@@ -33,6 +33,8 @@ struct Endless {
     given: Arc<AtomicUsize>,
     /// Subscriptions that fall silent after their first event, instead.
     silent: Option<Arc<AtomicUsize>>,
+    /// The shard has ended; its child is listed, and not told.
+    ended: bool,
 }
 
 fn record(number: usize) -> KinesisRecord {
@@ -50,7 +52,14 @@ impl Kinesis for Endless {
     }
 
     fn list_shards<'a>(&'a self, _: Option<&'a InitialPosition>) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>> {
-        ready(Ok(Vec::new())).boxed()
+        let child = Shard {
+            id: "shardId-000000000001".into(),
+            parents: vec!["shardId-000000000000".into()],
+            hash_key_range: kpl::HashKeyRange::FULL,
+            starting_sequence_number: "2".parse().unwrap(),
+            ending_sequence_number: None,
+        };
+        ready(Ok(if self.ended { vec![child] } else { Vec::new() })).boxed()
     }
 
     fn shard_iterator<'a>(&'a self, _: &'a ShardId, _: &'a StartAt) -> BoxFuture<'a, Result<String, KinesisError>> {
@@ -59,7 +68,7 @@ impl Kinesis for Endless {
 
     fn get_records<'a>(&'a self, _: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
         let records = vec![record(self.given.fetch_add(1, Ordering::SeqCst))];
-        let next_iterator = Some("iterator".to_owned());
+        let next_iterator = (!self.ended).then(|| "iterator".to_owned());
         let behind_latest = Some(Duration::from_secs(1));
         ready(Ok(Records { records, next_iterator, children: Vec::new(), behind_latest })).boxed()
     }
@@ -86,10 +95,10 @@ impl Kinesis for Endless {
         _: &'a ShardId,
         _: &'a StartAt,
     ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
-        let given = Arc::clone(&self.given);
+        let (given, ended) = (Arc::clone(&self.given), self.ended);
         let events = stream::repeat_with(move || {
             let records = vec![record(given.fetch_add(1, Ordering::SeqCst))];
-            let continuation = Some(records[0].sequence_number.clone());
+            let continuation = Some(records[0].sequence_number.clone()).filter(|_| !ended);
             Ok(SubscriptionEvent { records, continuation, children: Vec::new(), behind_latest: None })
         });
         match &self.silent {
@@ -135,7 +144,7 @@ async fn a_subscription_that_falls_silent_is_replaced() {
 async fn neither_way_of_reading_runs_further_ahead_than_its_bounds() {
     for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let given = Arc::new(AtomicUsize::new(0));
-        let kinesis = Endless { given: Arc::clone(&given), silent: None };
+        let kinesis = Endless { given: Arc::clone(&given), ..Endless::default() };
         let mut reading = start(context(kinesis, retrieval.clone()));
         sleep(Duration::from_secs(600)).await;
 
@@ -146,5 +155,16 @@ async fn neither_way_of_reading_runs_further_ahead_than_its_bounds() {
             sleep(Duration::from_secs(10)).await;
             assert!(given.load(Ordering::SeqCst) <= taken + 5, "{retrieval:?}: {given:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_that_the_end_of_a_shard_does_not_tell_are_listed() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let mut reading = start(context(Endless { ended: true, ..Endless::default() }, retrieval));
+
+        assert!(matches!(reading.next().await, Some(Fetched::Records { .. })));
+        let Some(Fetched::End { children }) = reading.next().await else { panic!("the shard has ended") };
+        assert_eq!(children[0].id, "shardId-000000000001".into());
     }
 }
