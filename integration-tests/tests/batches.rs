@@ -311,3 +311,20 @@ async fn a_dead_letter_hook_that_succeeds_during_a_stop_is_not_called_again() {
         second.stop().await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_up_is_not_covered_before_what_precedes_it() {
+    let (stream, batches, events) = (TestStream::start(1).await, Batches::default(), EventLog::default());
+    stream.put(0..10).await;
+    let policy = ErrorPolicy::skip_after(1);
+    let builder = stream.worker("w1").max_batch_records(1).on_processor_error(policy).on_event(events.handler());
+    // Nothing is checkpointed, so the next worker must be given what was processed.
+    let worker = run(builder, &batches, false, fails_at(5));
+    let skipped = |event: &Event| matches!(event, Event::RecordsSkipped { records: 1, .. });
+    eventually("the bad one is skipped", || events.count(skipped) == 1).await;
+    sleep(Duration::from_secs(5)).await;
+
+    assert_eq!(checkpoint(&stream).await, Checkpoint::TrimHorizon);
+    assert_eq!(given(&batches).concat(), (0..6).chain(0..5).chain(6..10).collect::<Vec<_>>());
+    worker.stop().await.unwrap();
+}

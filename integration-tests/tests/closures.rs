@@ -122,20 +122,20 @@ async fn a_stop_waits_for_the_call_in_hand_and_not_for_the_batch() {
 async fn a_stop_leaves_no_gaps_behind_concurrent_calls() {
     let (stream, calls) = (TestStream::start(1).await, Calls::default());
     stream.put(0..6_000).await;
-    // Keys have their own speeds, so that fast ones run ahead of slow ones.
-    let pause = |id: u64| Duration::from_millis(1 + id % 100 * 2);
-    for id in ["w1", "w2", "w3"] {
-        let builder = stream.worker(id).concurrency(40);
+    // Three keys are slow, so that the others run ahead of them.
+    let pause = |id: u64| Duration::from_millis(if id % 100 < 3 { 60 } else { 1 + id % 10 });
+    for round in 1..=3 {
+        let builder = stream.worker(&format!("w{round}")).concurrency(40);
         let worker = builder.build_for_each(EVERY, handler(&calls, pause, never)).unwrap().start();
-        sleep(Duration::from_secs(3)).await;
+        eventually("some are handled", || calls.distinct() >= 1_000 * round).await;
 
         let begun = Instant::now();
         worker.stop().await.unwrap();
 
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert_eq!((calls.cut(), calls.twice()), (0, vec![]), "after {id}");
+        assert_eq!((calls.cut(), calls.twice()), (0, vec![]), "after {round}");
     }
-    assert!(calls.distinct() > 100 && calls.distinct() < 6_000, "{}", calls.distinct());
+    assert!(calls.distinct() < 6_000, "{}", calls.distinct());
 }
 
 #[tokio::test(start_paused = true)]
