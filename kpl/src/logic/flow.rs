@@ -18,7 +18,7 @@ const FIRST_WINDOW: usize = 64 * 1024;
 /// Minimum of the window.
 const MIN_WINDOW: usize = 16 * 1024;
 /// What the window is divided by after a call that failed and took long.
-const NARROWER: usize = 4;
+const NARROWER: usize = 8;
 
 /// Requests under way to one stream, and what the answers say about more of them.
 #[derive(Debug)]
