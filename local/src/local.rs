@@ -77,8 +77,8 @@ impl LocalAws {
 
     /// Sets the services' clock ahead of the process' by this, from now on: as when the machine's clock is slow. It is
     /// shown by the timestamps of records, the header `Date` of answers and all else, and decides which times are in
-    /// the future and which signatures have expired: those that are more than five minutes off, either way (over sockets only while a skew is set). Clients of
-    /// the SDK learn from the `Date` of an answer, and sign later calls by it.
+    /// the future and which signatures have expired: those that are more than five minutes off, either way (over sockets
+    /// only while a skew is set). Clients of the SDK learn from the `Date` of an answer, and sign later calls by it.
     pub fn set_clock_ahead(&self, by: Duration) {
         self.services.set_skew_millis(millis(by));
     }

@@ -3,12 +3,13 @@
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeAction, AttributeValue, AttributeValueUpdate, ExpectedAttributeValue, PutRequest, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
+    AttributeAction, AttributeValue, AttributeValueUpdate, ExpectedAttributeValue, ParameterizedStatement, PutRequest,
+    ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
 };
 
 use super::Failure;
@@ -19,6 +20,7 @@ use super::table::{COUNTER, Item, KEY, Leases, OWNER, lease, number, text};
 
 const EXPECTED: &str = guide!("amazondynamodb/latest/developerguide/LegacyConditionalParameters.Expected");
 const UPDATES: &str = guide!("amazondynamodb/latest/developerguide/LegacyConditionalParameters.AttributeUpdates");
+const EXISTS: &str = guide!("amazondynamodb/latest/developerguide/ql-functions.exists");
 const SIZE: &str = guide!("amazondynamodb/latest/developerguide/Limits");
 
 checks! {
@@ -46,6 +48,9 @@ checks! {
     DynamoDb a_transaction_writes_all: dynamodb_api!("TransactWriteItems");
     DynamoDb a_transaction_that_fails_writes_nothing: dynamodb_api!("TransactWriteItems");
     DynamoDb a_transaction_that_fails_tells_which: dynamodb_api!("TransactWriteItems");
+    DynamoDb a_token_used_again_writes_nothing: dynamodb_api!("TransactWriteItems");
+    DynamoDb a_token_of_another_transaction_is_refused: dynamodb_api!("TransactWriteItems");
+    DynamoDb exists_checks_a_condition_among_writes: EXISTS;
     DynamoDb a_batch_of_25_is_written: dynamodb_api!("BatchWriteItem");
     DynamoDb a_batch_of_26_is_refused: dynamodb_api!("BatchWriteItem");
     DynamoDb an_item_above_400_kb_is_refused: SIZE;
@@ -284,6 +289,43 @@ async fn a_transaction_that_fails_tells_which(peer: Peer) -> Outcome {
         }
         other => Err(Failure::new(format!("got {other:?}, want TransactionCanceledException"))),
     }
+}
+
+/// A transaction under one token of the table that takes the lease.
+fn take_once(leases: &Leases, key: &str) -> TransactWriteItemsFluentBuilder {
+    leases.dynamodb.transact_write_items().transact_items(take(leases, key)).client_request_token(&leases.name)
+}
+
+async fn a_token_used_again_writes_nothing(peer: Peer) -> Outcome {
+    let leases = Leases::filled(&peer, 1).await?;
+    take_once(&leases, "lease-00").send().await?;
+    leases.put(lease("lease-00", "w1", 0)).await?;
+    take_once(&leases, "lease-00").send().await?;
+    equal("owner", leases.attribute("lease-00", OWNER).await?, Some(text("w1")))
+}
+
+async fn a_token_of_another_transaction_is_refused(peer: Peer) -> Outcome {
+    let leases = Leases::filled(&peer, 2).await?;
+    take_once(&leases, "lease-00").send().await?;
+    refused(take_once(&leases, "lease-01").send().await, "IdempotentParameterMismatchException")
+}
+
+async fn exists_checks_a_condition_among_writes(peer: Peer) -> Outcome {
+    let leases = Leases::filled(&peer, 1).await?;
+    let insert_if_owned_by = |owner: &str, key: &str| {
+        let table = &leases.name;
+        let check =
+            format!(r#"EXISTS(SELECT * FROM "{table}" WHERE leaseKey = 'lease-00' AND leaseOwner = '{owner}')"#);
+        let insert = format!(r#"INSERT INTO "{table}" VALUE {{'leaseKey': '{key}'}}"#);
+        let statement = |text: String| ParameterizedStatement::builder().statement(text).build().expect("text is set");
+        let transaction = leases.dynamodb.execute_transaction().transact_statements(statement(check));
+        transaction.transact_statements(statement(insert)).send()
+    };
+    refused(insert_if_owned_by("w9", "s1").await, "TransactionCanceledException")?;
+    equal("item", leases.get("s1").await?, None)?;
+    insert_if_owned_by("w0", "s2").await?;
+    present(leases.get("s2").await?, "item")?;
+    Ok(())
 }
 
 fn batch(items: usize) -> Vec<WriteRequest> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_kinesis::operation::add_tags_to_stream::AddTagsToStreamError;
+use aws_sdk_kinesis::operation::get_resource_policy::GetResourcePolicyError;
 use aws_sdk_kinesis::types::{EncryptionType, MetricsName, ScalingType, StreamMode, StreamModeDetails, Tag};
 
 use super::check::{api, checks, guide};
@@ -34,6 +35,10 @@ checks! {
     Kinesis putting_to_an_encrypted_stream_tells_so: api!("PutRecords");
     Kinesis a_record_tells_that_it_was_encrypted: api!("Record");
     Kinesis encryption_can_be_stopped: api!("StopStreamEncryption");
+    Kinesis a_resource_policy_of_a_stream_is_kept: api!("PutResourcePolicy");
+    Kinesis a_resource_policy_of_a_consumer_is_kept: api!("PutResourcePolicy");
+    Kinesis a_resource_policy_is_deleted: api!("DeleteResourcePolicy");
+    Kinesis a_resource_policy_of_a_missing_stream_is_refused: api!("GetResourcePolicy");
     Kinesis shard_level_metrics_can_be_enabled: api!("EnableEnhancedMonitoring");
     Kinesis the_limit_of_shards_is_told_with_their_number: api!("DescribeLimits");
 }
@@ -228,4 +233,50 @@ async fn the_limit_of_shards_is_told_with_their_number(peer: Peer) -> Outcome {
     let limits = peer.kinesis().describe_limits().send().await?;
     let (open, limit) = (limits.open_shard_count(), limits.shard_limit());
     holds(3 <= open && open <= limit, format!("{open} open shards, 3 at least, are within the limit of {limit}"))
+}
+
+/// Gives another account a right to the resource.
+async fn share(stream: &Stream, arn: &str, action: &str) -> Result<String, Failure> {
+    let policy = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"111111111111"}},"Action":["kinesis:{action}"],"Resource":"{arn}"}}]}}"#
+    );
+    stream.kinesis.put_resource_policy().resource_arn(arn).policy(&policy).send().await?;
+    Ok(policy)
+}
+
+/// The policy of the resource. That there is none is told in more than one way.
+async fn policy(stream: &Stream, arn: &str) -> Result<Option<String>, Failure> {
+    match stream.kinesis.get_resource_policy().resource_arn(arn).send().await {
+        Ok(answer) => Ok(Some(answer.policy).filter(|policy| !["", "{}"].contains(&policy.as_str()))),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn a_resource_policy_of_a_stream_is_kept(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    let put = share(&stream, &stream.arn, "GetRecords").await?;
+    equal("policy", policy(&stream, &stream.arn).await?, Some(put))
+}
+
+async fn a_resource_policy_of_a_consumer_is_kept(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    let consumer = active(&stream, "app").await?;
+    let put = share(&stream, &consumer, "SubscribeToShard").await?;
+    equal("policy", policy(&stream, &consumer).await?, Some(put))?;
+    equal("policy of the stream", policy(&stream, &stream.arn).await?, None)
+}
+
+async fn a_resource_policy_is_deleted(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    share(&stream, &stream.arn, "GetRecords").await?;
+    stream.kinesis.delete_resource_policy().resource_arn(&stream.arn).send().await?;
+    equal("policy", policy(&stream, &stream.arn).await?, None)
+}
+
+async fn a_resource_policy_of_a_missing_stream_is_refused(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    let missing = stream.arn.replace(&stream.name, &unique("missing"));
+    let get = stream.kinesis.get_resource_policy().resource_arn(missing);
+    refused_as(get.send().await, GetResourcePolicyError::is_resource_not_found_exception)
 }
