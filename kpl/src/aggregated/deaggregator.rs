@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{AggregatedRecord, Decoded, MAGIC, MalformedRecord, decode};
+use super::{AggregatedRecord, Decoded, MAGIC, MalformedReason, MalformedRecord, decode};
 use crate::{HashKey, HashKeyRange};
 
 /// Makes user records out of Kinesis records, whether they are aggregates or not.
@@ -90,9 +90,10 @@ impl Deaggregator {
             Decoded::Plain => plain(partition_key, data),
             Decoded::Aggregate(records) => self.aggregate(records),
             Decoded::Malformed(records) => {
-                // A record without its keys belongs nowhere in particular.
-                let readable = records.iter().flatten();
-                if self.is_foreign(readable) {
+                // A record without its keys belongs nowhere in particular, one whose hash key no shard owns in no shard.
+                let outside = |reason: &MalformedReason| *reason == MalformedReason::ExplicitHashKeyOutside;
+                let is_outside = records.iter().any(|record| record.as_ref().is_err_and(|bad| outside(&bad.reason)));
+                if self.range.is_some() && is_outside || self.is_foreign(records.iter().flatten()) {
                     return Deaggregated { records: Vec::new(), discarded: records.len() };
                 }
                 numbered(records.into_iter().map(|record| record.unwrap_or_else(under_outer_key)))
@@ -198,6 +199,23 @@ mod tests {
         let error = Deaggregator::new().deaggregate_strictly("k", &damaged).expect_err("damaged");
         let text = "55 bytes begin as an aggregate does, but are none: their digest or body is wrong";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn an_aggregate_with_a_hash_key_that_no_shard_owns_is_left_out_of_every_shard() {
+        let body = [
+            &b"\x0a\x01p\x12\x27340282366920938463463374607431768211456"[..],
+            b"\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y",
+        ];
+        let body = body.concat();
+        let data = [&MAGIC[..], &body, &Md5::digest(&body)].concat().into();
+
+        let left_out = Deaggregator::new().within(HashKeyRange::FULL).deaggregate("outer", &data);
+        let everywhere = Deaggregator::new().deaggregate("outer", &data);
+
+        assert_eq!((left_out.records.len(), left_out.discarded), (0, 2));
+        let keys: Vec<_> = everywhere.records.iter().map(|record| &*record.partition_key).collect();
+        assert_eq!(keys, ["outer", "p"]);
     }
 
     #[test]

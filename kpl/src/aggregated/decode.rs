@@ -84,9 +84,12 @@ pub enum MalformedReason {
         /// Length of the table.
         len: usize,
     },
-    /// The entry of the explicit hash key table is not a decimal integer of 0 to 2^128 - 1.
-    #[error("explicit hash key is not a decimal integer from 0 to 2^128 - 1")]
+    /// The entry of the explicit hash key table is not a decimal integer.
+    #[error("explicit hash key is not a decimal integer")]
     ExplicitHashKey,
+    /// The explicit hash key is an integer that no shard owns. A KCL discards the aggregate, as one of another shard.
+    #[error("explicit hash key is outside of 0 to 2^128 - 1")]
+    ExplicitHashKeyOutside,
 }
 
 /// Takes a Kinesis record's data apart, if it is an aggregate. Never panics, whatever the bytes.
@@ -109,7 +112,7 @@ pub(super) fn decode_own(encoded: &Bytes) -> Vec<AggregatedRecord> {
 pub struct ParsedAggregate<'a> {
     data: &'a Bytes,
     partition_keys: Vec<Arc<str>>,
-    hash_keys: Vec<Option<HashKey>>,
+    hash_keys: Vec<Result<HashKey, MalformedReason>>,
     records: Vec<RawRecord<'a>>,
 }
 
@@ -133,7 +136,7 @@ impl<'a> ParsedAggregate<'a> {
                     parsed.partition_keys.push(String::from_utf8_lossy(key).into());
                 }
                 (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => {
-                    parsed.hash_keys.push(str::from_utf8(key).ok().and_then(|key| key.parse().ok()));
+                    parsed.hash_keys.push(explicit_hash_key(key));
                 }
                 (tag, Field::Bytes(record)) if tag == tag::RECORD.into() => {
                     parsed.records.push(RawRecord::parse(record)?);
@@ -154,19 +157,21 @@ impl<'a> ParsedAggregate<'a> {
         self.records.is_empty()
     }
 
-    /// Whether all user records whose keys can be read belong into a shard that owns `range`.
+    /// Whether all user records whose keys can be read belong into a shard that owns `range`. An explicit hash key above
+    /// 2^128 - 1 or below 0 belongs into none.
     ///
     /// A KCL discards a whole aggregate if any of its records does not.
     pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
-        if *range == HashKeyRange::FULL {
+        if *range == HashKeyRange::FULL && self.hash_keys.iter().all(Result::is_ok) {
             return true;
         }
         let mut is_hashed = vec![false; self.partition_keys.len()];
-        for keys in self.records.iter().filter_map(|record| self.keys_of(record).ok()) {
-            match keys {
-                (_, Some(hash_key)) if !range.contains(hash_key) => return false,
-                (_, Some(_)) => {}
-                (index, None) => is_hashed[index] = true,
+        for record in &self.records {
+            match self.keys_of(record) {
+                Ok((_, Some(hash_key))) if !range.contains(hash_key) => return false,
+                Ok((index, None)) => is_hashed[index] = true,
+                Err(MalformedReason::ExplicitHashKeyOutside) => return false,
+                Ok(_) | Err(_) => {}
             }
         }
         let hashed =
@@ -195,7 +200,7 @@ impl<'a> ParsedAggregate<'a> {
         let Some(index) = record.hash_key_index else { return Ok((partition_key, None)) };
         let hash_key =
             place(&self.hash_keys, index).map_err(|len| MalformedReason::ExplicitHashKeyIndex { index, len })?;
-        Ok((partition_key, Some(self.hash_keys[hash_key].ok_or(MalformedReason::ExplicitHashKey)?)))
+        Ok((partition_key, Some(self.hash_keys[hash_key].clone()?)))
     }
 
     fn resolve(&self) -> Decoded {
@@ -235,6 +240,16 @@ impl<'a> RawRecord<'a> {
         }
         Some(Self { partition_key_index: partition_key_index?, hash_key_index, data: data? })
     }
+}
+
+/// Reads an explicit hash key as the KCL does: any decimal integer, with a sign if there is one.
+fn explicit_hash_key(text: &[u8]) -> Result<HashKey, MalformedReason> {
+    let digits = text.strip_prefix(b"+").or_else(|| text.strip_prefix(b"-")).unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(MalformedReason::ExplicitHashKey);
+    }
+    let key = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    key.filter(|key| !text.starts_with(b"-") || *key == HashKey::MIN).ok_or(MalformedReason::ExplicitHashKeyOutside)
 }
 
 /// Whether all these partition keys belong into `range`.
@@ -336,13 +351,52 @@ mod tests {
 
     #[test]
     fn a_hash_key_that_is_no_number_spares_the_other_records() {
-        let body = b"\x0a\x01p\x12\x02-1\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
+        let body = b"\x0a\x01p\x12\x02 5\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
 
         let Decoded::Malformed(records) = decode(&enveloped(body)) else { panic!("malformed") };
 
         let malformed = records[0].as_ref().unwrap_err();
         assert_eq!((malformed.reason.clone(), &malformed.data[..]), (MalformedReason::ExplicitHashKey, &b"x"[..]));
         assert_eq!(&records[1].as_ref().unwrap().data[..], b"y");
+    }
+
+    /// (p, `hash_key`, "x"), (p, -, "y")
+    fn with_hash_key(hash_key: &str) -> Bytes {
+        let body = b"\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
+        enveloped(&[b"\x0a\x01p\x12", &[hash_key.len() as u8][..], hash_key.as_bytes(), body].concat())
+    }
+
+    #[test]
+    fn explicit_hash_keys_are_read_as_the_kcl_reads_them() {
+        let max = u128::MAX.to_string();
+        for (text, key) in [("+5", 5), ("-0", 0), ("007", 7), (max.as_str(), u128::MAX)] {
+            let Decoded::Aggregate(records) = decode(&with_hash_key(text)) else { panic!("an aggregate: {text}") };
+            assert_eq!(records[0].explicit_hash_key, Some(HashKey(key)), "{text}");
+        }
+        use MalformedReason::{ExplicitHashKey, ExplicitHashKeyOutside};
+        let above = "340282366920938463463374607431768211456";
+        for (text, reason) in [
+            (above, ExplicitHashKeyOutside),
+            ("-1", ExplicitHashKeyOutside),
+            (" 5", ExplicitHashKey),
+            ("", ExplicitHashKey),
+            ("+", ExplicitHashKey),
+            ("+-5", ExplicitHashKey),
+            ("5x", ExplicitHashKey),
+        ] {
+            let Decoded::Malformed(records) = decode(&with_hash_key(text)) else { panic!("malformed: {text}") };
+            assert_eq!(records[0].as_ref().unwrap_err().reason, reason, "{text}");
+            assert!(records[1].is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_aggregate_with_a_hash_key_that_no_shard_owns_belongs_in_none() {
+        for (text, belongs) in [("340282366920938463463374607431768211456", false), ("-1", false), (" 5", true)] {
+            let data = with_hash_key(text);
+            let enveloped = Enveloped::of(&data).expect("enveloped");
+            assert_eq!(enveloped.parse().expect("an aggregate").belongs_in(&HashKeyRange::FULL), belongs, "{text}");
+        }
     }
 
     #[test]

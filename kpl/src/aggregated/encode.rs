@@ -122,7 +122,8 @@ impl Aggregate {
         self.add(record, &addition, usize::MAX);
     }
 
-    /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes.
+    /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes. Without records it is one that every reader takes for
+    /// the data of a plain record, not for an aggregate of none.
     pub fn encode(&self) -> Bytes {
         let mut encoded = self.without_digest();
         encoded.extend_from_slice(&digest_each(&[&encoded[MAGIC.len()..]])[0]);

@@ -133,6 +133,11 @@ fn n1_to_n4_and_n7_are_plain() {
 }
 
 #[test]
+fn n3_is_what_an_aggregate_without_records_is_encoded_to() {
+    assert_eq!(Aggregate::new().encode(), bytes(N3));
+}
+
+#[test]
 fn n5_a_record_outside_of_the_table_is_reported_and_the_others_are_readable() {
     let Decoded::Malformed(records) = decode(&bytes(N5)) else { panic!("malformed") };
 
