@@ -12,8 +12,8 @@ pub struct Snapshot {
     pub outstanding_records: usize,
     /// Bytes, data and partition keys, of these records.
     pub outstanding_bytes: usize,
-    /// How long the oldest of them has been waiting, give or take ten milliseconds; longer ago, one part in 256. `None` if
-    /// there is none.
+    /// How long the oldest of them has been waiting, or up to ten milliseconds more; until a backlog is resolved, up to one
+    /// part in 128 of its age more. `None` if there is none.
     pub oldest_record_age: Option<Duration>,
 }
 

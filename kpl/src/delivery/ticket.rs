@@ -27,9 +27,9 @@ impl Prepared {
         Self { record, original: Some(Box::new(original)) }
     }
 
-    /// What the record takes up in the buffer.
+    /// What the record takes up in the buffer: 4 GiB at the most, which is above any record that is sent.
     pub(crate) fn space_bytes(&self) -> usize {
-        self.record.size_bytes() + self.original.as_ref().map_or(0, |original| original.len())
+        counted(self.record.size_bytes(), self.original.as_ref().map_or(0, |original| original.len())) as usize
     }
 
     /// The record, as it was put.
@@ -39,6 +39,11 @@ impl Prepared {
         }
         self.record
     }
+}
+
+/// What the two forms of a record take up, in as many bits as a [`Stub`] has.
+fn counted(sent_bytes: usize, original_bytes: usize) -> u32 {
+    u32::try_from(sent_bytes.saturating_add(original_bytes)).unwrap_or(u32::MAX)
 }
 
 /// A record on its way and the duty to resolve its [`Delivery`]. Dropping the ticket resolves it as abandoned, so that
@@ -159,6 +164,15 @@ mod tests {
         drop(Ticket::attach(stub, content));
 
         assert_eq!(delivery.await.expect_err("abandoned").into_record(), UserRecord::new("k", "v"));
+    }
+
+    #[test]
+    fn data_of_any_size_take_up_as_much_when_put_as_when_resolved() {
+        let sizes = [(1, 0), (1, u32::MAX as usize - 1), (1, u32::MAX as usize), (1, (4 << 30) + 10), (1, usize::MAX)];
+
+        let found = sizes.map(|(sent, original)| counted(sent, original));
+
+        assert_eq!(found, [1, u32::MAX, u32::MAX, u32::MAX, u32::MAX]);
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Knows how long the oldest record that is not resolved has been waiting.
 //!
-//! Records that arrive within ten milliseconds count as one, to keep this cheap. The number of such spans is bounded: when
-//! there are too many, neighbours become one, and spans are longer from then on. An age is thus rather too great than too
-//! small.
+//! Records that arrive within ten milliseconds count as one, to keep this cheap; while the oldest has been waiting for long,
+//! those within one part in 256 of its age. The number of such spans is bounded: when there are too many, neighbours become
+//! one. An age is thus rather too great than too small.
 
 use std::{
     collections::VecDeque,
@@ -11,13 +11,13 @@ use std::{
 
 const SHORTEST_SPAN: Duration = Duration::from_millis(10);
 const MOST_SPANS: usize = 512;
+/// Parts of the age of the oldest record, of which a new span covers one.
+const PARTS: u32 = 256;
 
 /// Counts unresolved records by the time of their arrival.
 #[derive(Debug)]
 pub(crate) struct Ages {
     spans: VecDeque<Span>,
-    /// Time that a span covers.
-    width: Duration,
 }
 
 #[derive(Debug)]
@@ -30,15 +30,18 @@ struct Span {
 
 impl Ages {
     pub(crate) fn new() -> Self {
-        Self { spans: VecDeque::new(), width: SHORTEST_SPAN }
+        Self { spans: VecDeque::new() }
     }
 
     /// Record `number` arrives. Numbers grow.
     pub(crate) fn put(&mut self, number: u64, now: Instant) {
+        let since = |arrived| now.saturating_duration_since(arrived);
+        let oldest = self.oldest();
+        let width = || oldest.map_or(SHORTEST_SPAN, |oldest| SHORTEST_SPAN.max(since(oldest) / PARTS));
         match self.spans.back_mut() {
             // Those that are taken together arrive together.
             Some(last) if last.arrived == now => last.unresolved += 1,
-            Some(last) if now.saturating_duration_since(last.arrived) < self.width => last.unresolved += 1,
+            Some(last) if since(last.arrived) < width() => last.unresolved += 1,
             _ => {
                 if self.spans.len() == MOST_SPANS {
                     self.merge_neighbours();
@@ -62,9 +65,6 @@ impl Ages {
         while self.spans.front().is_some_and(|front| front.unresolved == 0) {
             self.spans.pop_front();
         }
-        if self.spans.is_empty() {
-            self.width = SHORTEST_SPAN;
-        }
     }
 
     /// When the oldest record arrived that is not resolved.
@@ -73,7 +73,6 @@ impl Ages {
     }
 
     fn merge_neighbours(&mut self) {
-        self.width *= 2;
         let mut merged = VecDeque::with_capacity(MOST_SPANS);
         while let Some(mut span) = self.spans.pop_front() {
             span.unresolved += self.spans.pop_front().map_or(0, |next| next.unresolved);
@@ -117,6 +116,46 @@ mod tests {
 
         assert!(ages.spans.len() <= MOST_SPANS);
         assert_eq!(ages.oldest(), Some(now));
+    }
+
+    #[test]
+    fn ages_are_fine_again_soon_after_a_long_outage() {
+        let (mut ages, began) = (Ages::new(), start());
+        let outage = 3600 * 20;
+        (0..outage).for_each(|n| ages.put(n, began + Duration::from_millis(50 * n)));
+        let well = began + Duration::from_millis(50 * outage);
+        assert_eq!(ages.oldest(), Some(began));
+
+        ages.resolved(0..outage);
+        // 200 records a second, and each is resolved after 20 ms: the stream never has none.
+        for n in 0..2000 {
+            let now = well + Duration::from_millis(5 * n);
+            ages.put(outage + n, now);
+            if n >= 4 {
+                ages.resolved([outage + n - 4].into_iter());
+                let age = now - ages.oldest().expect("there are records");
+                assert!(n < 10 || age <= Duration::from_millis(30), "{age:?} after {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_age_of_a_backlog_is_hardly_too_great() {
+        let (mut ages, began) = (Ages::new(), start());
+        let mut put = 0;
+        for n in 0..360_000_u64 {
+            ages.put(n, began + Duration::from_millis(10 * n));
+            put = n;
+        }
+        let now = began + Duration::from_millis(10 * put);
+
+        // Of an hour, the older half is resolved one after the other.
+        for n in 0..180_000_u64 {
+            ages.resolved([n].into_iter());
+            let (found, truly) =
+                (now - ages.oldest().expect("some are left"), now - began - Duration::from_millis(10 * (n + 1)));
+            assert!(found >= truly && found - truly <= (truly / 64).max(SHORTEST_SPAN), "{found:?} for {truly:?}");
+        }
     }
 
     proptest! {
