@@ -3,6 +3,8 @@
 //! - (A) Records leave in the order of their numbers, whatever the order in which they came.
 //! - (B) An aggregate holds at least two records and is not longer than the limit.
 //! - (C) A record that goes alone, or is too long for company, is sent as it is; what was put before goes before.
+//! - (D) With aggregation, data that are an aggregate arrive as they were put, with company or without: alone, they are in an
+//!   aggregate of one. That may be as long as a record may be.
 //!
 //! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
 
@@ -41,6 +43,8 @@ pub(crate) struct Packing {
     pub(crate) linger: Duration,
     /// Most bytes of room that all open aggregates together may have left over.
     pub(crate) spare_bytes: usize,
+    /// Most bytes of an aggregate of one; 0 without aggregation.
+    pub(crate) max_bytes_alone: usize,
 }
 
 /// One in so many bytes of the buffer may be left over.
@@ -64,10 +68,9 @@ impl Packing {
     pub(crate) fn of(config: &Config, max_record_bytes: usize) -> Self {
         let by_key = matches!(config.aggregation, Aggregation::ByPartitionKey { .. });
         let key = if by_key { AggregateKey::FirstRecord } else { config.aggregate_key };
-        let limits = config.aggregation.limits().map(|(max_bytes, max_records)| {
-            let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
-            Limits { max_bytes: max_bytes.min(room), max_records }
-        });
+        let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
+        let limits = config.aggregation.limits();
+        let limits = limits.map(|(max_bytes, max_records)| Limits { max_bytes: max_bytes.min(room), max_records });
         Self {
             limits,
             by_key,
@@ -75,6 +78,7 @@ impl Packing {
             buffered: config.record_max_buffered_time,
             linger: config.linger(),
             spare_bytes: config.max_outstanding_bytes / SPARE_PART,
+            max_bytes_alone: limits.map_or(0, |_| room),
         }
     }
 
@@ -168,7 +172,7 @@ impl<T: Detach> Aggregator<T> {
 
     fn push_plain(&mut self, record: Pending<T>, spare: &mut Spare) {
         self.complete_for(&record, spare);
-        self.put_back(KinesisRecord::Plain(record));
+        self.put_back(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
     }
 
     /// Completes all open aggregates: no record joins them any more.
@@ -208,10 +212,15 @@ impl<T: Detach> Aggregator<T> {
     /// Adds a complete Kinesis record, or puts one back that was not stored.
     pub(crate) fn put_back(&mut self, record: KinesisRecord<T>) {
         let number = record.first().number;
-        let before = self.ready.iter().rposition(|other| other.first().number < number);
+        let place = match self.ready.back() {
+            Some(last) if last.first().number > number => {
+                self.ready.partition_point(|other| other.first().number < number)
+            }
+            _ => self.ready.len(),
+        };
         self.ready_bytes += record.size_bytes();
         self.ready_aggregates += usize::from(record.is_aggregate());
-        self.ready.insert(before.map_or(0, |position| position + 1), record);
+        self.ready.insert(place, record);
     }
 
     /// Adds records of any order and packs everything anew.
@@ -275,7 +284,8 @@ mod tests {
     fn packing(max_bytes: usize, max_records: usize) -> Packing {
         let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));
         let limits = Some(Limits { max_bytes, max_records });
-        Packing { limits, by_key: false, key: AggregateKey::Constant, buffered, linger, spare_bytes: 1 << 20 }
+        let (spare_bytes, max_bytes_alone) = (1 << 20, 1 << 20);
+        Packing { limits, by_key: false, key: AggregateKey::Constant, buffered, linger, spare_bytes, max_bytes_alone }
     }
 
     fn pending(number: u64, data_bytes: usize, arrived: Instant) -> Pending<UserRecord> {

@@ -174,7 +174,8 @@ impl<T: Detach> Lanes<T> {
             let (id, range) = (Some(shard.shard_id.clone()), shard.hash_key_range);
             let limiter = || Limiter::new(self.rate_percent, now);
             let mut lane = match kind {
-                LaneKind::Any => Lane::new(None, range, packing.plain(), None),
+                // Anywhere but where its key belongs an aggregate would be discarded.
+                LaneKind::Any => Lane::new(None, range, Packing { max_bytes_alone: 0, ..packing.plain() }, None),
                 LaneKind::OfShard => match stay.remove(&(id.clone(), range)) {
                     Some(lane) => lane,
                     None => Lane::new(id, range, packing, Some(limiter())),
@@ -294,6 +295,16 @@ impl<T: Detach> Lanes<T> {
         Some(lane)
     }
 
+    /// Whether nothing can be sent, whatever is waited for.
+    #[cfg(test)]
+    pub(crate) fn are_blocked(&self, now: Instant) -> bool {
+        let is_blocked = |lane: &Lane<T>| {
+            let limited = lane.limited_until(now).is_some();
+            lane.waiting.is_empty() || lane.is_busy() || lane.patient || lane.held_until(now).is_some() || limited
+        };
+        self.lanes.iter().all(is_blocked)
+    }
+
     fn occupy(&mut self, index: usize) {
         self.rests[index] = None;
         if !std::mem::replace(&mut self.lanes[index].listed, true) {
@@ -317,6 +328,7 @@ mod tests {
             buffered: Duration::from_millis(100),
             linger: Duration::from_millis(20),
             spare_bytes: 1 << 20,
+            max_bytes_alone: 1 << 20,
         };
         Lanes::unknown(packing, 150, now)
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
-    aggregated::{AGGREGATE_PARTITION_KEY, Sealed},
+    aggregated::{AGGREGATE_PARTITION_KEY, Aggregate, Sealed, is_aggregate},
     delivery::{Delivered, Retried},
     error::Failure,
     kinesis::{Entry, KinesisError, Stored},
@@ -146,7 +146,8 @@ impl Course {
     }
 }
 
-/// One entry of a request to be: a user record as it is, or an aggregate of at least two.
+/// One entry of a request to be: a user record as it is, or an aggregate of at least two, or of one whose data are an
+/// aggregate.
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T: Detach> {
     Plain(Pending<T>),
@@ -154,13 +155,26 @@ pub(crate) enum KinesisRecord<T: Detach> {
 }
 
 impl<T: Detach> KinesisRecord<T> {
+    /// A record without company: as it is, unless consumers would take its data apart. Then it is an aggregate of one, if
+    /// that has no more than `max_bytes`.
+    pub(crate) fn alone(record: Pending<T>, key: AggregateKey, max_bytes: usize) -> Self {
+        if !is_aggregate(record.as_ref().data()) {
+            return Self::Plain(record);
+        }
+        let mut packed = Packed::within(Aggregate::new(), 1);
+        match packed.try_push(record, max_bytes) {
+            Ok(()) => Self::Aggregate(packed.seal(&mut Spare::default()), key),
+            Err(record) => Self::Plain(record),
+        }
+    }
+
     /// An aggregate, unless there is but one record.
     ///
     /// `None` without a record.
     pub(crate) fn of(packed: Packed<T>, key: AggregateKey, spare: &mut Spare) -> Option<Self> {
         match packed.len() {
             0 => None,
-            1 => packed.unpack().pop().map(Self::Plain),
+            1 => packed.unpack().pop().map(|record| Self::alone(record, key, usize::MAX)),
             _ => Some(Self::Aggregate(packed.seal(spare), key)),
         }
     }

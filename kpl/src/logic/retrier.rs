@@ -48,6 +48,8 @@ pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, 
         return Place::Right;
     }
     match map.range_of(&stored.shard_id) {
+        // Without any shards there is only Kinesis to go by the hash key, which is that of all records.
+        None if sent.predicted.is_none() && !sent.record.is_mixed() => Place::Right,
         None => Place::Unknown,
         Some(range) if sent.record.hash_keys().are_in(range) => Place::Right,
         Some(_) => Place::Wrong,

@@ -106,6 +106,7 @@ async fn bytes_are_bounded_besides_records() {
 #[tokio::test(start_paused = true)]
 async fn a_put_that_is_cancelled_is_not_sent_and_takes_no_space() {
     let kinesis = FakeKinesis::new(1);
+    kinesis.set_latency(50 * MS);
     let producer = builder(&kinesis).max_outstanding_records(1).build().expect("valid settings");
     let first = producer.put(record(0)).await.expect("accepted");
 
@@ -544,5 +545,6 @@ mod described;
 mod ending;
 mod fronts;
 mod metering;
+mod nested;
 mod outage;
 mod streams;

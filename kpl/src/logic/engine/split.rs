@@ -37,9 +37,10 @@ pub(super) fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<V
         return vec![sent, second];
     }
     let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
+        let key = record.key();
         record.into_records().into_iter().map(move |mut record| {
             record.course.set_alone();
-            Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
+            Sent { record: KinesisRecord::alone(record, key, usize::MAX), range, predicted: predicted.clone() }
         })
     });
     let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());
