@@ -32,12 +32,27 @@ impl ProducerBuilder {
 
     /// Longest time a record waits for company before it is sent. Default 100 ms, up to 24 hours, and below the
     /// [`record_ttl`](Self::record_ttl). Best effort: an aggregate waits up to a fifth of it (at most 50 ms) longer for
-    /// those of other shards, and rate limits, requests in flight and retries add to it.
+    /// those of other shards, and rate limits, requests in flight and retries add to it. Nothing waits for company while the
+    /// buffer is full.
     ///
     /// Source: KPL `RecordMaxBufferedTime`.
     #[doc(alias = "RecordMaxBufferedTime")]
     pub fn record_max_buffered_time(mut self, time: Duration) -> Self {
         self.config.record_max_buffered_time = time;
+        self
+    }
+
+    /// Whether a record is sent at once that finds nothing under way to its stream, and with it what is put in the same turn
+    /// of the runtime; what is put until the answer comes is sent then, together, and earlier if its time has come. Default
+    /// `false`.
+    ///
+    /// Meant for `put(..).await?.await?` one after the other and in handlers of requests: a record takes one round trip, two
+    /// if others are under way, and not [`record_max_buffered_time`](Self::record_max_buffered_time) as well. The price is more
+    /// requests and Kinesis records: with round trips of 20 ms, 10 records a second to one shard make 10 of each rather than 5,
+    /// and 1,000 a second 50 rather than 10, stored after 20 to 40 ms rather than 90 to 140. Source:
+    /// `cargo run -p kpl --example send_when_idle`; more of its figures are in `docs/performance.md`.
+    pub fn send_when_idle(mut self, send: bool) -> Self {
+        self.config.send_when_idle = send;
         self
     }
 
@@ -79,7 +94,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// How far the order of records is kept. Default: per partition key.
+    /// How far the order of records is kept. Default: per hash key, which is that of the partition key without an explicit one.
     pub fn record_order(mut self, order: RecordOrder) -> Self {
         self.config.record_order = order;
         self
@@ -111,7 +126,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Most records that are accepted and not resolved, for all streams together; [`Producer::put`] waits beyond. Default 100,000, at least 1.
+    /// Most records that are accepted and not resolved, for all streams together; [`Producer::put`] waits beyond. Default
+    /// 100,000, at least 1. A put that has to wait, or is refused, sends what is in the buffer without waiting for company.
     pub fn max_outstanding_records(mut self, records: usize) -> Self {
         self.config.max_outstanding_records = records;
         self
@@ -126,6 +142,20 @@ impl ProducerBuilder {
     /// makes of what is in flight, which is the same in base64.
     pub fn max_outstanding_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outstanding_bytes = bytes;
+        self
+    }
+
+    /// Whether each stream has a share of the buffer, so that one whose records cannot be sent does not hold up puts to the
+    /// others. Default `true`; of no effect on a producer of one stream, which uses all of the buffer.
+    ///
+    /// While several streams are in use, none takes up more than it leaves free to the others, of
+    /// [`max_outstanding_records`](Self::max_outstanding_records) and of
+    /// [`max_outstanding_bytes`](Self::max_outstanding_bytes): up to half of the buffer if it alone has much outstanding, a
+    /// third each if there are two of them, and so on. A stream without outstanding records takes any record that there is
+    /// space for. A stream is in use from its first record until nothing was put for five minutes; what it took up while it
+    /// was the only one remains until it is resolved. With `false`, each stream takes what there is.
+    pub fn stream_shares(mut self, shares: bool) -> Self {
+        self.config.stream_shares = shares;
         self
     }
 

@@ -34,9 +34,14 @@ const LEAST_COLLECTION_BYTES: usize = 52_224;
 const MOST_IN_FLIGHT: u16 = 256;
 
 /// Whether user records share Kinesis records.
+///
+/// Unless it is off, data that are an aggregate themselves arrive as they were put: alone, they are sent in an aggregate of
+/// one. Exceptions are data so long that this would exceed [`max_record_bytes`](crate::Producer::max_record_bytes), and streams
+/// that place records by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aggregation {
-    /// Each user record becomes a Kinesis record of its own. Source: KPL `AggregationEnabled`.
+    /// Each user record becomes a Kinesis record of its own. Data that are an aggregate are taken apart by consumers, which is
+    /// what a forwarder of Kinesis records wants. Source: KPL `AggregationEnabled`.
     Off,
     /// User records for the same shard become one Kinesis record. Consumers must take it apart, as every KCL does.
     On {
@@ -46,9 +51,10 @@ pub enum Aggregation {
         /// Most user records of an aggregate, at least 1; default 4,294,967,295. Source: KPL `AggregationMaxCount`.
         max_records: usize,
     },
-    /// User records of the same partition key become one Kinesis record, which has that partition key: right for
-    /// consumers that route, filter or parallelise by it, as AWS Lambda does. Pays off where a partition key has several
-    /// records in `record_max_buffered_time`.
+    /// User records of the same partition key and the same hash key become one Kinesis record, which has that partition key:
+    /// right for consumers that route, filter or parallelise by it, as AWS Lambda does. Pays off where a partition key has several
+    /// records in `record_max_buffered_time`. Records of one partition key with several explicit hash keys are not kept in
+    /// order among each other.
     ByPartitionKey {
         /// As for [`On`](Self::On).
         max_bytes: usize,
@@ -107,7 +113,9 @@ impl Default for Aggregation {
     }
 }
 
-/// What the producer holds back to keep user records of one partition key in the order they were put.
+/// What the producer holds back to keep user records of one hash key in the order they were put. The hash key is the explicit
+/// one, if there is one, else that of the partition key: records of one partition key with several explicit hash keys are not
+/// kept in order among each other, even in one shard.
 ///
 /// What it costs, in records of 100 bytes each second and shard, with 250 partition keys a shard and round trips of 20 ms
 /// (`cargo bench -p kpl`; a shard takes some 10,000 such records):
@@ -128,8 +136,8 @@ pub enum RecordOrder {
     #[default]
     PerPartitionKey,
     /// Order holds also when entries fail or are throttled, for what is stored in the end: one request per shard at a time,
-    /// in it at most one Kinesis record with records of a partition key, and nothing of that key is sent before it is
-    /// stored or has failed for good. Without aggregation this sustains one record per round trip and partition key.
+    /// in it at most one Kinesis record with records of a hash key, and nothing of that key is sent before it is
+    /// stored or has failed for good. Without aggregation this sustains one record per round trip and hash key.
     ///
     /// A request whose answer is lost is made again: its records may be there twice, the second time in order again.
     Strict,
@@ -201,6 +209,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) record_max_buffered_time: Duration,
+    pub(crate) send_when_idle: bool,
     pub(crate) record_ttl: Option<Duration>,
     /// `None` for what the stream takes.
     pub(crate) max_record_bytes: Option<usize>,
@@ -212,6 +221,7 @@ pub(crate) struct Config {
     pub(crate) rate_limit_percent: NonZero<u32>,
     pub(crate) max_outstanding_records: usize,
     pub(crate) max_outstanding_bytes: usize,
+    pub(crate) stream_shares: bool,
     pub(crate) max_in_flight: u16,
     pub(crate) request_timeout: Duration,
     pub(crate) fail_if_throttled: bool,
@@ -222,6 +232,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             record_max_buffered_time: Duration::from_millis(100),
+            send_when_idle: false,
             record_ttl: Some(Duration::from_secs(30)),
             max_record_bytes: None,
             aggregation: Aggregation::default(),
@@ -232,6 +243,7 @@ impl Default for Config {
             rate_limit_percent: const { NonZero::new(150).expect("150 is not zero") },
             max_outstanding_records: 100_000,
             max_outstanding_bytes: 64 * 1024 * 1024,
+            stream_shares: true,
             max_in_flight: 24,
             request_timeout: Duration::from_secs(6),
             fail_if_throttled: false,

@@ -34,7 +34,7 @@ pub enum PutError {
         /// The record, as it was put.
         record: Box<UserRecord>,
     },
-    /// No space for the record just now. Only `try_put` says so, `put` waits.
+    /// No space for the record just now, or other puts wait for it. Only `try_put` says so, `put` waits.
     #[error("producer buffer is full")]
     BufferFull {
         /// The record, as it was put.

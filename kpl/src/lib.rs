@@ -43,13 +43,15 @@
 //!   none that is fine is: other consumers, which do not discard, see the first copy, too. An aggregate that is sent more than
 //!   five seconds after the last answer is reported once the shards are listed again: a stream that was deleted and created
 //!   again has shards of the same ids with other ranges. This takes Kinesis longer than five seconds.
-//! - **Order.** Records of one partition key that are put one after the other are stored, and by a KCL delivered, in
-//!   that order as long as no attempt fails, also while shards are split or merged. An entry of a request that fails
+//! - **Order.** Records of one hash key, which is the explicit one or that of the partition key, that are put one after the
+//!   other are stored, and by a KCL delivered, in that order as long as no attempt fails, also while shards are split or
+//!   merged. An entry of a request that fails
 //!   can be overtaken by the entries behind it in the same request, never by a later request. See `RecordOrder` for
 //!   the price, and for an order that holds whatever fails. A shard that opens and closes again between two listings can
 //!   cause duplicates.
 //! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached, over all streams;
-//!   [`ProducerBuilder::max_outstanding_bytes`] says what that comes to.
+//!   [`ProducerBuilder::max_outstanding_bytes`] says what that comes to. A stream that is stuck leaves
+//!   [a part](ProducerBuilder::stream_shares) of it to the others.
 //! - **No surprise on special streams.** What a stream takes, and whether it heeds partition keys at all, is asked with
 //!   DescribeStreamSummary; without that permission it is taken for an ordinary one, with one warning.
 //! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What
@@ -104,7 +106,7 @@
 //! | `producer.rs`, `builder.rs`, `config.rs` | the handle: put, flush, shutdown; its settings and their bounds |
 //! | `sink.rs`, `blocking.rs` | the same as a `Sink`, and for threads without a runtime |
 //! | `delivery.rs`, `delivery/ticket.rs`, `error.rs`, `event.rs` | answers and who owes them, errors, and what else happens |
-//! | `space.rs`, `line.rs` | the bounds of the buffer, and who waits for room |
+//! | `space.rs` | the bounds of the buffer, the shares of its streams, and who waits for space |
 //! | `streams.rs`, `queue.rs` | which streams there are; the way to a stream's task, and when there is one |
 //! | `pipeline/metering.rs` | what it counts |
 //! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
@@ -144,8 +146,6 @@ mod error;
 mod event;
 #[cfg(feature = "producer")]
 pub mod kinesis;
-#[cfg(feature = "producer")]
-mod line;
 #[cfg(feature = "producer")]
 mod locked;
 #[cfg(feature = "producer")]

@@ -37,7 +37,9 @@ use crate::{
 pub(crate) enum Input<T> {
     /// A record to be stored. `hash_key` is the record's, computed by the caller.
     Put { ticket: T, hash_key: HashKey },
-    /// Send what is there, do not wait for company; tell when all of it is resolved.
+    /// Send what is there, do not wait for company.
+    Hurry,
+    /// The same; tell when all of it is resolved.
     Flush,
     /// No more records will come: send everything, whenever it becomes possible, without waiting for company.
     Drain,

@@ -22,19 +22,17 @@ use tokio::{
 use tracing::Instrument as _;
 
 use self::metering::Metering;
+pub(crate) use self::metering::count_abandoned;
 use crate::{
     Event, HashKey,
     delivery::Ticket,
     digest::LANES,
     kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stored, Stream},
     logic::{Action, BatchId, Input, Shape, engine::Engine, pending::KinesisRecord},
-    queue::{Command, Receiver},
+    queue::{COMMANDS, Command, Receiver},
     space::Load,
-    streams::{Context, Status},
+    streams::{Context, Ended, Status},
 };
-
-/// Commands after which other tasks of the thread have their turn: the requests, for instance.
-const COMMANDS_OF_A_TURN: usize = 4096;
 
 /// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);
@@ -44,8 +42,8 @@ const LATE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Takes what is sent to a stream, until [`Pipeline::run`] ends.
-pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) {
-    Pipeline::new(stream, commands, status, context).run().await;
+pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Ended {
+    Pipeline::new(stream, commands, status, context).run().await
 }
 
 /// See [`Pipeline::run`].
@@ -96,7 +94,7 @@ impl Pipeline {
     ///
     /// Ends when it was idle, or when the producer was shut down or all its handles are gone and every record is
     /// resolved. If it ends earlier with the runtime or by a panic, records resolve as they are dropped.
-    async fn run(mut self) {
+    async fn run(mut self) -> Ended {
         let mut commands = Vec::new();
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut closing = pin!(self.context.closing.clone().cancelled_owned());
@@ -104,9 +102,10 @@ impl Pipeline {
         loop {
             self.perform();
             if !self.open && self.engine.unresolved() == 0 {
-                return;
+                return Ended::Closed;
             }
-            if self.taken >= COMMANDS_OF_A_TURN {
+            // Other tasks of the thread have their turn: the requests, for instance.
+            if self.taken >= COMMANDS {
                 self.taken = 0;
                 yield_now().await;
             }
@@ -121,11 +120,11 @@ impl Pipeline {
                     if self.idle_until().is_none() {
                         self.engine.handle(Input::Tick, now());
                     } else if self.commands.park() {
-                        return;
+                        return Ended::Idle;
                     }
                 }
                 // Records resolve as they are dropped.
-                () = abandoning.as_mut() => return,
+                () = abandoning.as_mut() => return Ended::Closed,
                 // What is in the channel already still comes.
                 () = closing.as_mut(), if !self.commands.is_closed() => self.commands.close(),
             }
@@ -161,6 +160,7 @@ impl Pipeline {
                         self.flushes.push_back(done);
                         self.engine.handle(Input::Flush, now);
                     }
+                    Command::Hurry => self.engine.handle(Input::Hurry, now),
                 }
             }
         }
@@ -209,7 +209,7 @@ impl Pipeline {
             metering.settle(self.engine.unresolved());
         }
         self.status.set_oldest(self.engine.oldest().map(Instant::from_std));
-        self.context.space.give_back(resolved);
+        self.context.space.give_back(&self.status.share, resolved);
     }
 
     /// Resolves the user records of a Kinesis record that is stored. Returns what they took up.

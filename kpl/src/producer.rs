@@ -64,7 +64,12 @@ impl Producer {
 
     /// Accepts a record to be sent; waits while the buffer is full, see
     /// [`max_outstanding_records`](ProducerBuilder::max_outstanding_records) and
-    /// [`max_outstanding_bytes`](ProducerBuilder::max_outstanding_bytes).
+    /// [`max_outstanding_bytes`](ProducerBuilder::max_outstanding_bytes). What is in the buffer is then sent without waiting
+    /// for company.
+    ///
+    /// The record is stored when its [`Delivery`] resolves, which takes `record_max_buffered_time` and a round trip: 120 ms
+    /// and more by default. Who awaits each delivery before the next put gets eight records a second; put many and await
+    /// them together, or see [`send_when_idle`](ProducerBuilder::send_when_idle).
     ///
     /// Records that are put one after the other go out in that order, see [`RecordOrder`](crate::RecordOrder).
     ///
@@ -80,16 +85,21 @@ impl Producer {
         self.accept(prepared).await
     }
 
-    /// Accepts a record to be sent, if there is space for it now.
+    /// Accepts a record to be sent, if there is space for it now. If there is none, what is in the buffer is sent without
+    /// waiting for company.
     ///
     /// # Errors
-    /// [`PutError::BufferFull`] if there is no space; also if the record is not acceptable or the producer is shut
+    /// [`PutError::BufferFull`] if there is no space, for the stream's [share](ProducerBuilder::stream_shares) or for all
+    /// streams, or others wait for it; also if the record is not acceptable or the producer is shut
     /// down. The error hands the record back.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         let prepared = self.prepare(record)?;
-        self.try_accept(prepared).map_err(|prepared| match self.streams.context.space.is_closed() {
-            true => shut_down(*prepared),
-            false => PutError::BufferFull { record: Box::new(prepared.into_record()) },
+        self.try_accept(prepared).map_err(|prepared| {
+            if self.is_closed() {
+                return shut_down(*prepared);
+            }
+            self.hurry(prepared.space_bytes());
+            PutError::BufferFull { record: Box::new(prepared.into_record()) }
         })
     }
 
@@ -104,7 +114,7 @@ impl Producer {
             accepted.push(self.put(record).await);
         }
         // The barrier also waits for what others have put before: it is not waited for.
-        drop(self.intake.queue.flush().await);
+        drop(self.intake.queue.flush());
         let mut outcomes = Vec::with_capacity(accepted.len());
         for put in accepted {
             outcomes.push(match put {
@@ -133,26 +143,36 @@ impl Producer {
             Ok(delivery) => return Ok(delivery),
             Err(record) => *record,
         };
-        let Some(space) = self.streams.context.space.reserve(record.space_bytes()).await else {
-            return Err(shut_down(record));
-        };
-        match self.intake.queue.put(record).await {
-            Ok(sent) => {
-                space.keep();
-                Ok(self.sent(sent))
+        let (space, share, bytes) = (&self.streams.context.space, &self.intake.status.share, record.space_bytes());
+        let mut record = Some(record);
+        let attempt = || match self.intake.queue.put(record.take()?, |bytes| space.take(share, bytes)) {
+            Ok(sent) => Some(Ok(self.sent(sent))),
+            Err(back) if self.is_closed() => Some(Err(shut_down(*back))),
+            Err(back) => {
+                record = Some(*back);
+                None
             }
-            Err(record) => Err(shut_down(*record)),
-        }
+        };
+        space.wait(share, bytes, attempt, || self.hurry(bytes)).await
     }
 
     /// Hands the record back if there is no space.
     pub(crate) fn try_accept(&self, record: Prepared) -> Result<Delivery, Box<Prepared>> {
-        let Some(space) = self.streams.context.space.try_reserve(record.space_bytes()) else {
-            return Err(record.into());
-        };
-        let sent = self.intake.queue.try_put(record)?;
-        space.keep();
+        let (space, share) = (&self.streams.context.space, &self.intake.status.share);
+        let sent = self.intake.queue.put(record, |bytes| space.try_take(share, bytes))?;
         Ok(self.sent(sent))
+    }
+
+    /// No company can come to what keeps a record of `bytes` out of the buffer: it goes at once.
+    fn hurry(&self, bytes: usize) {
+        match self.streams.context.space.allows(&self.intake.status.share, bytes) {
+            true => self.streams.hurry(),
+            false => self.intake.queue.hurry(),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.streams.context.space.is_closed() || self.intake.queue.is_closed()
     }
 
     fn sent<R>(&self, Sent { value, starts }: Sent<R>) -> R {
@@ -185,7 +205,7 @@ impl Producer {
     }
 
     async fn flush_intake(&self, intake: &Arc<Intake>) {
-        match intake.queue.flush().await {
+        match intake.queue.flush() {
             Some(flushed) => {
                 let _ = flushed.await; // an error means that the task is gone, and nothing is left unresolved
             }

@@ -6,6 +6,7 @@
 //!   are put in under.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
@@ -16,34 +17,40 @@ use tokio::sync::oneshot;
 use crate::{
     Delivery,
     delivery::{Prepared, Slots, Ticket},
-    line::Line,
     locked::locked,
 };
 
-/// Commands that may be on their way. Filled by puts that come faster than the pipeline takes them; then puts wait.
-const COMMANDS: usize = 4096;
+/// Commands that a pipeline takes at once, at the most.
+pub(crate) const COMMANDS: usize = 4096;
 
 /// What a producer asks of its pipeline.
 #[derive(Debug)]
 pub(crate) enum Command {
     Put(Ticket),
     Flush(oneshot::Sender<()>),
+    /// A put waits for space: what was put before shall not wait for company.
+    Hurry,
 }
 
-/// The way into one stream's pipeline.
+/// The way into one stream's pipeline. Bounded by the space for records, each of which is followed by one [`Command::Hurry`]
+/// and a flush for each caller that waits for it.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Locked to put a command in, and to take all of them.
+    /// Locked to put a command in, and to take some.
     state: Mutex<State>,
-    line: Line,
 }
 
 #[derive(Debug)]
 struct State {
+    /// The latest ones, up to [`COMMANDS`]; there are none only if there are none at all.
     commands: Vec<Command>,
+    /// Those before, [`COMMANDS`] each.
+    earlier: VecDeque<Vec<Command>>,
     slots: Slots,
     pipeline: Pipeline,
     closed: bool,
+    /// Something was put since the last [`Command::Hurry`].
+    is_fresh: bool,
     /// Of the pipeline, if it waits.
     waker: Option<Waker>,
 }
@@ -65,68 +72,86 @@ pub(crate) struct Sent<R> {
     pub(crate) starts: bool,
 }
 
+impl State {
+    /// Returns whom to wake.
+    #[must_use]
+    fn push(&mut self, command: Command) -> Option<Waker> {
+        if self.commands.len() == COMMANDS {
+            self.earlier.push_back(std::mem::take(&mut self.commands));
+        }
+        self.commands.push(command);
+        self.waker.take()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.closed && self.pipeline != Pipeline::None
+    }
+}
+
 impl Queue {
     pub(crate) fn new() -> Arc<Self> {
-        let state =
-            State { commands: Vec::new(), slots: Slots::new(), pipeline: Pipeline::None, closed: false, waker: None };
-        Arc::new(Self { state: Mutex::new(state), line: Line::new() })
-    }
-
-    /// Puts a record in, or hands it back if the queue is full, somebody waits, or it is closed.
-    pub(crate) fn try_put(&self, record: Prepared) -> Result<Sent<Delivery>, Box<Prepared>> {
-        if self.line.is_empty() { self.put_now(record) } else { Err(record.into()) }
-    }
-
-    /// Waits until the queue is not full, and puts a record in. Hands it back if the queue is closed.
-    pub(crate) async fn put(&self, record: Prepared) -> Result<Sent<Delivery>, Box<Prepared>> {
-        let mut record = Some(record);
-        let attempt = || match self.put_now(record.take()?) {
-            Err(back) if !self.is_closed() => {
-                record = Some(*back);
-                None
-            }
-            put => Some(put),
+        let state = State {
+            commands: Vec::new(),
+            earlier: VecDeque::new(),
+            slots: Slots::new(),
+            pipeline: Pipeline::None,
+            closed: false,
+            is_fresh: false,
+            waker: None,
         };
-        self.line.wait(attempt).await
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
-    fn put_now(&self, record: Prepared) -> Result<Sent<Delivery>, Box<Prepared>> {
+    /// Puts a record in if `take` has space for it, else hands it back; also if the queue is closed. Nothing is taken from
+    /// a space on behalf of a queue that is closed.
+    pub(crate) fn put(
+        &self,
+        record: Prepared,
+        take: impl FnOnce(usize) -> bool,
+    ) -> Result<Sent<Delivery>, Box<Prepared>> {
         let mut state = locked(&self.state);
-        if state.closed || state.commands.len() >= COMMANDS {
+        if state.closed || !take(record.space_bytes()) {
             return Err(record.into());
         }
         let (ticket, delivery) = Ticket::new(record, &mut state.slots);
-        state.commands.push(Command::Put(ticket));
         let starts = state.pipeline == Pipeline::None;
         if starts {
             state.pipeline = Pipeline::Wanted;
         }
-        let waker = state.waker.take();
+        state.is_fresh = true;
+        let waker = state.push(Command::Put(ticket));
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         Ok(Sent { value: delivery, starts })
     }
 
     /// Puts a flush in, if there is a pipeline: else there is nothing to be flushed.
-    pub(crate) async fn flush(&self) -> Option<oneshot::Receiver<()>> {
-        self.line.wait(|| self.flush_now()).await
-    }
-
-    /// `None` while the queue is full.
-    fn flush_now(&self) -> Option<Option<oneshot::Receiver<()>>> {
+    pub(crate) fn flush(&self) -> Option<oneshot::Receiver<()>> {
         let mut state = locked(&self.state);
-        if state.closed || state.pipeline == Pipeline::None {
-            return Some(None);
-        }
-        if state.commands.len() >= COMMANDS {
+        if !state.is_open() {
             return None;
         }
         let (done, flushed) = oneshot::channel();
-        state.commands.push(Command::Flush(done));
-        let waker = state.waker.take();
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
-        Some(Some(flushed))
+        match state.commands.last_mut() {
+            // Takes the place of one that nobody waits for.
+            Some(Command::Flush(last)) if last.is_closed() => *last = done,
+            _ => {
+                let waker = state.push(Command::Flush(done));
+                drop(state);
+                waker.into_iter().for_each(Waker::wake);
+            }
+        }
+        Some(flushed)
+    }
+
+    /// What was put before shall not wait for company.
+    pub(crate) fn hurry(&self) {
+        let mut state = locked(&self.state);
+        if state.is_open() && std::mem::take(&mut state.is_fresh) {
+            let waker = state.push(Command::Hurry);
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Whether there is a pipeline, or about to be.
@@ -134,7 +159,7 @@ impl Queue {
         locked(&self.state).pipeline != Pipeline::None
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         locked(&self.state).closed
     }
 
@@ -145,7 +170,6 @@ impl Queue {
         let waker = state.waker.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
-        self.line.freed();
     }
 }
 
@@ -166,7 +190,7 @@ impl Receiver {
         wanted.then(|| Self { queue: Some(queue.clone()) })
     }
 
-    /// Waits for commands, and takes all there are into `commands`, which is empty. None means that no more will come.
+    /// Waits for commands, and takes up to [`COMMANDS`] into `commands`, which is empty. None means that no more will come.
     ///
     /// # Cancellation
     /// Dropping the future leaves the commands in the queue.
@@ -183,9 +207,10 @@ impl Receiver {
             }
             return Poll::Pending;
         }
-        std::mem::swap(&mut state.commands, commands);
-        drop(state);
-        queue.line.freed();
+        match state.earlier.pop_front() {
+            Some(first) => *commands = first,
+            None => std::mem::swap(&mut state.commands, commands),
+        }
         Poll::Ready(())
     }
 
@@ -217,7 +242,9 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         let Some(queue) = &self.queue else { return };
         queue.close();
-        let left = std::mem::take(&mut locked(&queue.state).commands);
+        let mut state = locked(&queue.state);
+        let left = (std::mem::take(&mut state.earlier), std::mem::take(&mut state.commands));
+        drop(state);
         drop(left); // outside of the lock: deliveries resolve
     }
 }
@@ -236,8 +263,8 @@ mod tests {
 
     const RECORDS_OF_EACH: usize = 20_000;
 
-    fn record() -> Prepared {
-        Prepared::new(UserRecord::new("k", "v"))
+    fn put(queue: &Queue) -> Result<Sent<Delivery>, Box<Prepared>> {
+        queue.put(Prepared::new(UserRecord::new("k", "v")), |_| true)
     }
 
     /// A pipeline that ends as soon as there is nothing to do. Returns what it has received.
@@ -266,12 +293,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..RECORDS_OF_EACH {
-                        let sent = loop {
-                            match queue.try_put(record()) {
-                                Ok(sent) => break sent,
-                                Err(_) => thread::yield_now(),
-                            }
-                        };
+                        let sent = put(&queue).expect("it is open");
                         if sent.starts {
                             received.fetch_add(run_briefly(&queue, &running), Ordering::SeqCst);
                             ended.fetch_add(1, Ordering::SeqCst);
@@ -286,40 +308,76 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_hands_records_back_and_lets_who_waits_go_first() {
+    fn a_queue_holds_what_there_is_space_for_and_is_taken_in_parts_and_in_order() {
         let queue = Queue::new();
-        for _ in 0..COMMANDS {
-            drop(queue.try_put(record()).expect("there is room"));
-        }
+        let mut deliveries: VecDeque<_> =
+            (0..2 * COMMANDS + 5).map(|_| put(&queue).expect("there is space").value).collect();
+        assert!(queue.put(Prepared::new(UserRecord::new("k", "v")), |_| false).is_err());
         let receiver = Receiver::claim(&queue).expect("it is wanted");
-        assert!(queue.try_put(record()).is_err());
+        let flushed = queue.flush().expect("there is a pipeline");
 
-        let mut waiting = Box::pin(queue.put(record()));
-        assert!(waiting.as_mut().now_or_never().is_none());
+        let (mut commands, mut taken) = (Vec::new(), Vec::new());
+        while receiver.take(&mut commands).now_or_never().is_some() {
+            taken.push(commands.len());
+            for command in commands.drain(..).filter(|command| matches!(command, Command::Put(_))) {
+                drop(command);
+                let first = deliveries.pop_front().expect("as many as were put");
+                assert!(first.now_or_never().is_some(), "what was put first is taken first");
+            }
+        }
+
+        assert_eq!(taken, [COMMANDS, COMMANDS, 6]);
+        drop(flushed);
+    }
+
+    #[test]
+    fn what_was_put_is_hurried_once() {
+        let queue = Queue::new();
+        queue.hurry();
+        assert!(!queue.is_running(), "there is nothing to be hurried");
+        let sent = put(&queue).expect("there is space");
+        let receiver = Receiver::claim(&queue).expect("it is wanted");
+
+        (0..10).for_each(|_| queue.hurry());
+        drop(put(&queue).expect("there is space"));
+        (0..10).for_each(|_| queue.hurry());
+
         let mut commands = Vec::new();
-        receiver.take(&mut commands).now_or_never().expect("it is full");
-        assert!(queue.try_put(record()).is_err(), "somebody waits");
+        receiver.take(&mut commands).now_or_never().expect("commands");
+        let hurries = commands.iter().map(|command| matches!(command, Command::Hurry)).collect::<Vec<_>>();
+        assert_eq!((hurries, sent.starts), (vec![false, true, false, true], true));
+    }
 
-        assert!(waiting.now_or_never().expect("there is room").is_ok());
-        assert_eq!(commands.len(), COMMANDS);
+    #[test]
+    fn flushes_that_nobody_waits_for_do_not_pile_up() {
+        let queue = Queue::new();
+        let _sent = put(&queue).expect("there is space");
+        let receiver = Receiver::claim(&queue).expect("it is wanted");
+
+        (0..1000).for_each(|_| drop(queue.flush()));
+        let waited_for = [queue.flush(), queue.flush()];
+
+        let mut commands = Vec::new();
+        receiver.take(&mut commands).now_or_never().expect("commands");
+        assert_eq!((commands.len(), waited_for.iter().flatten().count()), (3, 2));
     }
 
     #[tokio::test]
     async fn what_is_in_the_queue_of_a_pipeline_that_fails_resolves_and_nothing_more_is_taken() {
         let queue = Queue::new();
-        let sent = queue.try_put(record()).expect("there is room");
+        let sent = put(&queue).expect("there is space");
         let receiver = Receiver::claim(&queue).expect("it is wanted");
 
         drop(receiver);
 
         assert_eq!(sent.value.await.expect_err("dropped").kind(), &DeliveryErrorKind::Abandoned);
-        assert!(queue.put(record()).await.is_err() && queue.flush().await.is_none());
+        assert!(put(&queue).is_err() && queue.flush().is_none());
     }
 
     #[test]
     fn what_is_in_a_queue_when_it_closes_is_still_taken() {
         let queue = Queue::new();
-        let sent = queue.try_put(record()).expect("there is room");
+        let sent = put(&queue).expect("there is space");
         let mut commands = Vec::new();
 
         queue.close();

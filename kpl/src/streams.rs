@@ -20,7 +20,7 @@ use crate::{
     locked::locked,
     pipeline,
     queue::{Queue, Receiver},
-    space::Space,
+    space::{Share, Space},
 };
 
 /// Told of every event.
@@ -55,7 +55,7 @@ impl Context {
         on_event: Option<OnEvent>,
         encode: Option<Encode>,
     ) -> Self {
-        let space = Space::new(config.max_outstanding_records, config.max_outstanding_bytes);
+        let space = Space::new(config.max_outstanding_records, config.max_outstanding_bytes, config.stream_shares);
         let (closing, abandoning) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, panicked) = (TaskTracker::new(), Mutex::new(None));
         Self { config, kinesis, on_event, encode, space, closing, abandoning, tasks, panicked }
@@ -105,23 +105,53 @@ impl Context {
     }
 }
 
-/// Closes the producer unless a pipeline ends as it should.
-pub(crate) struct Guard {
+/// Settles what a pipeline leaves behind, however it ends: by itself, by a panic, or with its runtime.
+struct Guard {
+    stream: Stream,
+    queue: Arc<Queue>,
+    status: Arc<Status>,
     context: Arc<Context>,
-    pub(crate) armed: bool,
+    ended: Ended,
+}
+
+/// How a pipeline has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was idle; the next record starts another one.
+    Idle,
+    /// The producer is closed, or has no more handles.
+    Closed,
+    /// By a panic or with its runtime.
+    Broken,
+}
+
+impl Guard {
+    fn new(intake: &Intake, context: &Arc<Context>) -> Self {
+        context.space.enter();
+        let (queue, status) = (intake.queue.clone(), intake.status.clone());
+        Self { stream: intake.stream.clone(), queue, status, context: context.clone(), ended: Ended::Broken }
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.armed {
+        if self.ended != Ended::Idle {
+            self.queue.close();
+            let left = self.context.space.vacate(&self.status.share);
+            self.status.set_oldest(None);
+            pipeline::count_abandoned(&self.stream, self.context.config.metrics_granularity, left.records);
+        }
+        self.context.space.leave();
+        if self.ended == Ended::Broken {
             self.context.close();
         }
     }
 }
 
-/// What a pipeline tells the handles.
+/// What a stream's pipeline and its handles share.
 #[derive(Debug)]
 pub(crate) struct Status {
+    pub(crate) share: Share,
     /// Most bytes of a record; the most that any stream takes before it is known.
     pub(crate) max_record_bytes: AtomicUsize,
     /// When the oldest record arrived that is not resolved. Locked to copy it.
@@ -147,8 +177,8 @@ pub(crate) struct Intake {
 
 impl Intake {
     fn new(stream: Stream) -> Self {
-        let status =
-            Arc::new(Status { max_record_bytes: AtomicUsize::new(MAX_RECORD_BYTES), oldest: Mutex::new(None) });
+        let (max_record_bytes, oldest) = (AtomicUsize::new(MAX_RECORD_BYTES), Mutex::new(None));
+        let status = Arc::new(Status { share: Share::new(), max_record_bytes, oldest });
         Self { stream, queue: Queue::new(), status }
     }
 }
@@ -214,19 +244,23 @@ impl Streams {
         // Who shuts down meanwhile waits also for a pipeline that is claimed and not spawned yet.
         let _starting = self.context.tasks.token();
         let Some(commands) = Receiver::claim(&intake.queue) else { return };
-        let (status, context) = (intake.status.clone(), self.context.clone());
-        let guard = Guard { context: context.clone(), armed: true };
-        let pipeline = run(intake.stream.clone(), commands, status, context, guard);
-        self.context.tasks.spawn_on(pipeline, &self.runtime);
+        let guard = Guard::new(intake, &self.context);
+        self.context.tasks.spawn_on(run(commands, guard), &self.runtime);
+    }
+
+    /// A put waits for space: nothing that takes it up shall wait for company.
+    pub(crate) fn hurry(&self) {
+        self.all().iter().for_each(|intake| intake.queue.hurry());
     }
 }
 
 /// A pipeline, whose panic is kept for who shuts the producer down.
-async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>, mut guard: Guard) {
-    let pipeline = pipeline::run(stream, commands, status, context.clone());
+async fn run(commands: Receiver, mut guard: Guard) {
+    let (stream, status, context) = (guard.stream.clone(), guard.status.clone(), guard.context.clone());
+    let pipeline = pipeline::run(stream, commands, status, context);
     match AssertUnwindSafe(pipeline).catch_unwind().await {
-        Ok(()) => guard.armed = false,
-        Err(panic) => *locked(&context.panicked) = Some(panic),
+        Ok(ended) => guard.ended = ended,
+        Err(panic) => *locked(&guard.context.panicked) = Some(panic),
     }
 }
 

@@ -7,7 +7,8 @@
 //!   delivers of them is in that order, also when shards are split or merged meanwhile.
 //! - (E) At most `max_in_flight` requests are under way, with as many bytes as [`Flow`] allows, and at most one of them holds
 //!   records of a given hash key.
-//! - (F) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
+//! - (F) With `send_when_idle`, nothing waits for company while no request is under way.
+//! - (G) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -128,12 +129,13 @@ impl<T: Detach> Engine<T> {
         self.stirred |= !matches!(input, Input::Put { .. });
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
+            Input::Hurry => self.hurry(self.next_number),
             Input::Flush => {
                 self.barrier.flush(self.next_number);
-                self.hurry(self.next_number);
+                self.flush(self.next_number);
                 self.complete_flushes();
             }
-            Input::Drain => self.hurry(u64::MAX),
+            Input::Drain => self.flush(u64::MAX),
             Input::Responded { id, result } => self.responded(id, result),
             Input::ShardsListed { shards, summary } => self.shards_listed(shards, summary),
             Input::Tick => {}
@@ -149,6 +151,9 @@ impl<T: Detach> Engine<T> {
             }
             self.expire();
             self.list_if_due();
+            if self.is_idle() {
+                self.hurry(self.next_number);
+            }
             while let Some(room) = self.flow.room(self.in_flight.len(), self.now) {
                 let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else { break };
                 self.launch(sent);
@@ -187,13 +192,24 @@ impl<T: Detach> Engine<T> {
             self.wake = dues.into_iter().flatten().min();
         }
         let overdue = self.wake.is_some_and(|wake| wake <= self.now);
-        self.stirred |= may_go || overdue || self.listing.is_due(self.description.is_due(self.now), self.now);
+        self.stirred |=
+            may_go || overdue || self.is_idle() || self.listing.is_due(self.description.is_due(self.now), self.now);
+    }
+
+    /// Nothing is under way, and hence nothing is to wait for company.
+    fn is_idle(&self) -> bool {
+        self.config.send_when_idle && self.in_flight.is_empty()
     }
 
     /// Records with a lower number than `number` shall wait for no company.
     fn hurry(&mut self, number: u64) {
         self.collector.hurry(number);
         self.lanes.rouse();
+    }
+
+    /// Nor for shards that are not known soon.
+    fn flush(&mut self, number: u64) {
+        self.hurry(number);
         if self.lanes.is_patient() {
             self.plain_at.get_or_insert(self.now + FLUSH_WAITS_FOR_SHARDS);
         }

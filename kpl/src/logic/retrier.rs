@@ -44,16 +44,20 @@ pub(crate) enum Place {
 /// Judges where a Kinesis record was stored. `trusted` if the map was known to be right when the record was sent: of a stream
 /// that was deleted and created again, a shard may have the same id and another range.
 pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, trusted: bool) -> Place {
-    if !sent.record.is_aggregate() || trusted && sent.predicted.as_ref() == Some(&stored.shard_id) {
+    if !is_judged(sent) || trusted && sent.predicted.as_ref() == Some(&stored.shard_id) {
         return Place::Right;
     }
     match map.range_of(&stored.shard_id) {
-        // Without any shards there is only Kinesis to go by the hash key, which is that of all records.
-        None if sent.predicted.is_none() && !sent.record.is_mixed() => Place::Right,
         None => Place::Unknown,
         Some(range) if sent.record.hash_keys().are_in(range) => Place::Right,
         Some(_) => Place::Wrong,
     }
+}
+
+/// Whether it matters which shard takes it: not if it is plain, nor if there were no shards to go by and all of its records
+/// have the hash key that Kinesis goes by.
+pub(crate) fn is_judged<T: Detach>(sent: &Sent<T>) -> bool {
+    sent.record.is_aggregate() && (sent.predicted.is_some() || sent.record.is_mixed())
 }
 
 /// The error that an attempt is remembered by whose record was stored in a wrong shard.

@@ -211,6 +211,16 @@ impl Metering {
     }
 }
 
+/// So many user records of a stream were abandoned, and none is pending.
+pub(crate) fn count_abandoned(stream: &Stream, granularity: MetricsGranularity, user_records: usize) {
+    if granularity == MetricsGranularity::Off || user_records == 0 {
+        return;
+    }
+    let labels = || vec![Label::new("StreamName", stream.name().to_owned())];
+    counter!("UserRecordsFailed", labels()).increment(user_records as u64);
+    gauge!("UserRecordsPending", labels()).set(0.0);
+}
+
 /// Counts user records of one shard.
 pub(super) struct Tally<'a>(&'a mut Metering);
 

@@ -544,6 +544,8 @@ fn a_producer_needs_a_runtime_and_valid_settings() {
 mod described;
 mod ending;
 mod fronts;
+mod full;
+mod idle;
 mod metering;
 mod nested;
 mod outage;

@@ -14,7 +14,7 @@ use crate::{
         collector::Sent,
         lanes::LaneKind,
         pending::Detach,
-        retrier::{Place, place, wrong_shard},
+        retrier::{Place, is_judged, place, wrong_shard},
     },
 };
 
@@ -44,8 +44,7 @@ impl<T: Detach> Engine<T> {
         if trusted {
             self.map.confirm(started);
         }
-        let certain =
-            !sent.record.is_aggregate() || untrusted.is_none_or(|seen| self.listing.has_succeeded_after(seen));
+        let certain = !is_judged(&sent) || untrusted.is_none_or(|seen| self.listing.has_succeeded_after(seen));
         match place(&sent, &stored, &self.map, trusted) {
             Place::Right if certain => self.deliver(sent.record, stored),
             Place::Wrong if certain => self.resend(sent, &stored, started, false),

@@ -20,11 +20,11 @@ pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
 pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
     let mut rest = sent.into_iter();
     let Some(Sent { record, range, predicted }) = rest.next() else { return Vec::new() };
-    let key = record.key();
+    let (key, max_bytes) = (record.key(), if record.is_aggregate() { usize::MAX } else { 0 });
     let mut records = record.into_records().into_iter();
     let first = records.next().map(|mut record| {
         record.course.set_alone();
-        Sent { record: KinesisRecord::Plain(record), range, predicted: predicted.clone() }
+        Sent { record: KinesisRecord::alone(record, key, max_bytes), range, predicted: predicted.clone() }
     });
     let others = KinesisRecord::packed(records.collect(), key).map(|record| Sent { record, range, predicted });
     vec![first.into_iter().collect(), others.into_iter().chain(rest).collect()]

@@ -114,6 +114,9 @@ impl World {
         assert!(self.open.len() <= usize::from(self.config.max_in_flight), "too many requests in flight");
         let deadline = self.engine.deadline();
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
+        if self.config.send_when_idle && self.open.is_empty() && self.engine.flow.held_until(self.now).is_none() {
+            assert!(self.engine.lanes.are_blocked(self.now), "something waits for company while nothing is under way");
+        }
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
         assert_eq!(self.engine.oldest().is_some(), self.engine.unresolved() > 0);
         assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");

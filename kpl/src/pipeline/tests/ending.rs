@@ -26,6 +26,63 @@ async fn a_shutdown_with_a_limit_resolves_everything_by_then() {
     producer.shutdown_within(Duration::MAX).await.expect("nothing is left");
 }
 
+#[track_caller]
+fn assert_nothing_outstanding(producer: &Producer) {
+    let snapshot = producer.snapshot();
+    assert_eq!((snapshot.outstanding_records, snapshot.outstanding_bytes), (0, 0));
+    assert_eq!(snapshot.oldest_record_age, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_with_a_limit_nothing_counts_as_outstanding() {
+    let kinesis = FakeKinesis::new(2);
+    kinesis.on_put(|_| Reaction::Hang);
+    let producer = producer(&kinesis);
+    for n in 0..10 {
+        drop(producer.put(record(n)).await.expect("accepted"));
+        sleep(100 * MS).await;
+    }
+    assert_eq!(producer.outstanding_records(), 10);
+
+    producer.shutdown_within(100 * MS).await.expect_err("they are stuck");
+
+    assert_nothing_outstanding(&producer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_panic_of_the_task_nothing_counts_as_outstanding() {
+    let kinesis = FakeKinesis::new(1);
+    kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
+    let builder = builder(&kinesis).on_event(|_, event| assert!(!matches!(event, Event::CallFailed { .. }), "as told"));
+    let producer = builder.build().expect("valid settings");
+    let deliveries: Vec<_> = (0..10).map(|n| producer.try_put(record(n)).expect("accepted")).collect();
+
+    for delivery in deliveries {
+        delivery.await.expect_err("the task has panicked");
+    }
+
+    assert_nothing_outstanding(&producer);
+}
+
+#[test]
+fn after_the_end_of_the_runtime_nothing_counts_as_outstanding() {
+    let runtime = paused_runtime();
+    let kinesis = FakeKinesis::new(1);
+    kinesis.on_put(|_| Reaction::Hang);
+    let producer = runtime.block_on(async {
+        let producer = producer(&kinesis);
+        drop(producer.put(record(0)).await.expect("accepted"));
+        sleep(Duration::from_secs(1)).await;
+        drop(producer.put(record(1)).await.expect("accepted"));
+        producer
+    });
+    assert_eq!(producer.outstanding_records(), 2);
+
+    drop(runtime);
+
+    assert_nothing_outstanding(&producer);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_with_a_limit_ends_early_when_all_is_stored() {
     let kinesis = FakeKinesis::new(4);

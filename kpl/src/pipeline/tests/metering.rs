@@ -87,6 +87,23 @@ fn records_that_fail_are_counted_besides_those_that_expire() {
 }
 
 #[test]
+fn records_that_are_abandoned_are_counted_as_failed() {
+    let counted = counted(async || {
+        let kinesis = FakeKinesis::new(1);
+        kinesis.on_put(|_| Reaction::Hang);
+        let producer = producer(&kinesis);
+        for n in 0..7 {
+            drop(producer.put(record(n)).await.expect("accepted"));
+        }
+        producer.shutdown_within(Duration::from_secs(1)).await.expect_err("they are stuck");
+    });
+
+    assert_counter(&counted, "UserRecordsFailed{StreamName=StockTradeStream}", 7);
+    let pending = counted.get("UserRecordsPending{StreamName=StockTradeStream}");
+    assert_eq!(pending, Some(&DebugValue::Gauge(0.0.into())));
+}
+
+#[test]
 fn metrics_by_shard_name_the_shard_and_without_granularity_there_are_none() {
     let run = async |granularity| {
         let kinesis = FakeKinesis::new(2);

@@ -84,6 +84,62 @@ async fn the_buffer_is_for_all_streams_together() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_is_stuck_does_not_hold_up_puts_to_others() {
+    let account = Account::default();
+    let first = account.producer(|builder| builder.max_outstanding_records(100).record_ttl(None));
+    let second = first.to_stream("second").expect("a name");
+    second.put(record(0)).await.expect("accepted").await.expect("stored");
+    account.stream("first").on_put(|_| Reaction::Hang);
+    let stuck = tokio::spawn(async move {
+        for n in 0..1000 {
+            drop(first.put(record(n)).await.expect("accepted"));
+        }
+    });
+    sleep(MINUTE).await;
+    assert_eq!(second.outstanding_records(), 50);
+
+    let began = Instant::now();
+    for n in 0..1000 {
+        drop(second.put(record(n)).await.expect("accepted"));
+    }
+    second.flush_stream().await;
+
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(!stuck.is_finished());
+    account.stream("first").on_put(|_| Reaction::Accept);
+    stuck.await.expect("all are accepted now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_shares_a_stream_takes_what_there_is() {
+    let account = Account::default();
+    let first = account.producer(|builder| builder.max_outstanding_records(100).stream_shares(false));
+    let second = first.to_stream("second").expect("a name");
+    second.put(record(0)).await.expect("accepted").await.expect("stored");
+    account.stream("first").on_put(|_| Reaction::Hang);
+
+    let accepted = (0..1000).filter(|n| first.try_put(record(*n)).is_ok()).count();
+
+    assert_eq!(accepted, 100);
+    assert!(second.try_put(record(0)).is_err());
+}
+
+#[test]
+fn what_is_accepted_during_a_shutdown_is_resolved_when_it_returns() {
+    for n in 0..500 {
+        let kinesis = FakeKinesis::new(1);
+        let producer = builder(&kinesis).build_blocking().expect("valid settings");
+        let front = producer.clone();
+        let putting = std::thread::spawn(move || front.try_put(record(n)));
+
+        producer.shutdown();
+
+        let accepted = usize::from(putting.join().expect("no panic").is_ok());
+        assert_eq!((kinesis.delivered().len(), producer.as_async().outstanding_records()), (accepted, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_stuck_does_not_hold_the_flush_of_another() {
     let account = Account::default();
     let first = account.producer(|builder| builder);

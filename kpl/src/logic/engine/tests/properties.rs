@@ -13,6 +13,7 @@ enum Step {
     Split(prop::sample::Index),
     Merge(prop::sample::Index),
     Flush,
+    Hurry,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,7 @@ fn steps(failures: bool) -> impl Strategy<Value = Vec<Step>> {
         1 => any::<prop::sample::Index>().prop_map(Step::Split),
         1 => any::<prop::sample::Index>().prop_map(Step::Merge),
         1 => Just(Step::Flush),
+        1 => Just(Step::Hurry),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -98,6 +100,7 @@ impl World {
                 self.flushing.push_back(number);
                 self.handle(Input::Flush);
             }
+            Step::Hurry => self.handle(Input::Hurry),
             Step::Answer { .. } | Step::List { .. } => {}
         }
         false
@@ -165,7 +168,7 @@ fn settings() -> impl Strategy<Value = Config> {
         2 => Just(RecordOrder::PerPartitionKey), 1 => Just(RecordOrder::Strict), 1 => Just(RecordOrder::BestEffort)
     ];
     let rate = (1..200_u32).prop_filter_map("not zero", std::num::NonZero::new);
-    ((aggregation, key), record_order, 1..500_usize, 1..5_u16, rate, 0..300_u32, any::<bool>()).prop_map(
+    ((aggregation, key), record_order, 1..500_usize, 1..5_u16, rate, 0..300_u32, any::<[bool; 2]>()).prop_map(
         |(
             (aggregation, aggregate_key),
             record_order,
@@ -173,7 +176,7 @@ fn settings() -> impl Strategy<Value = Config> {
             max_in_flight,
             rate_limit_percent,
             buffered,
-            fail_if_throttled,
+            [fail_if_throttled, send_when_idle],
         )| Config {
             aggregation,
             aggregate_key,
@@ -184,6 +187,7 @@ fn settings() -> impl Strategy<Value = Config> {
             rate_limit_percent,
             record_max_buffered_time: MS * buffered,
             fail_if_throttled,
+            send_when_idle,
             ..Config::default()
         },
     )
