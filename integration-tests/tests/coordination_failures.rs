@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use integration_tests::{APPLICATION, Journal, TestStream};
+use integration_tests::{APPLICATION, Call, EventLog, Journal, Running, STREAM, TestStream};
+use kcl::{Event, FanOut, FleetStatus, Retrieval, StoreError, WorkerError};
 use kinesis_local::{Fault, FaultRule};
 use tokio::time::{Instant, sleep};
 
@@ -56,4 +57,176 @@ async fn leases_are_found_although_the_index_is_deleted_while_the_worker_runs() 
     stream.put(100..200).await;
     journal.processed(200).await;
     second.stop().await.unwrap();
+}
+
+/// Deletes the stream and creates it again.
+async fn create_again(stream: &TestStream, shards: i32) {
+    let delete = stream.kinesis.delete_stream().stream_name(STREAM).enforce_consumer_deletion(true);
+    delete.send().await.expect("stream exists");
+    while stream.kinesis.describe_stream_summary().stream_name(STREAM).send().await.is_ok() {
+        sleep(Duration::from_millis(100)).await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    stream.kinesis.create_stream().stream_name(STREAM).shard_count(shards).send().await.expect("stream is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_created_again_under_a_running_worker_ends_it_and_is_not_read() {
+    let retrievals = [Retrieval::Polling, Retrieval::FanOut(FanOut::new())];
+    for (retrieval, read_before) in retrievals.into_iter().flat_map(|way| [(way.clone(), true), (way, false)]) {
+        let (stream, journal) = (TestStream::start(2).await, Journal::default());
+        let worker = stream.worker("w1").retrieval(retrieval.clone());
+        let mut worker = Running::start(worker, &journal, |journal, shard| journal.processor(shard));
+        // Otherwise nothing but the initial position stands in the leases.
+        let read = if read_before { 100 } else { 0 };
+        stream.put(0..read).await;
+        sleep(Duration::from_secs(20)).await;
+
+        // One shard fewer: what is not there any more is not past its retention.
+        create_again(&stream, 1).await;
+        stream.put(100..200).await;
+        let ended = tokio::time::timeout(Duration::from_secs(120), worker.ended()).await;
+
+        let error = ended.expect("the worker ends").unwrap_err();
+        assert!(matches!(error, WorkerError::OtherStream { .. }), "{retrieval:?} {read_before}: {error:?}");
+        assert_eq!(journal.distinct() as u64, read, "{retrieval:?} {read_before}: {:?}", journal.ids());
+        let ended_shards = journal.entries().into_iter().filter(|entry| entry.call == Call::ShardEnded);
+        assert_eq!(ended_shards.count(), 0, "{retrieval:?} {read_before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_without_checkpoint_is_not_taken_over_for_a_stream_created_again() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let first = stream.run("w1", &journal);
+    sleep(Duration::from_secs(10)).await;
+    // A standby without a lease, to which nothing is said of the stream.
+    let mut standby = stream.run("w2", &journal);
+    sleep(Duration::from_secs(10)).await;
+    first.kill();
+    create_again(&stream, 1).await;
+    stream.put(0..10).await;
+
+    let ended = tokio::time::timeout(Duration::from_secs(120), standby.ended()).await;
+
+    assert!(matches!(ended, Ok(Err(WorkerError::OtherStream { .. }))), "{ended:?}");
+    assert_eq!(journal.ids(), [] as [u64; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_lease_table_is_deleted_ends_and_says_so() {
+    let (stream, journal, events) = (TestStream::start(2).await, Journal::default(), EventLog::default());
+    let builder = stream.worker("w1").on_event(events.handler());
+    let mut worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    stream.put(0..100).await;
+    journal.processed(100).await;
+
+    let dynamodb = aws_sdk_dynamodb::Client::new(&stream.aws);
+    dynamodb.delete_table().table_name(APPLICATION).send().await.unwrap();
+    let begun = Instant::now();
+    let error = worker.ended().await.unwrap_err();
+
+    let WorkerError::LeaseTable(StoreError::TableMissing { table }) = &error else { panic!("{error:?}") };
+    assert_eq!(table, APPLICATION);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    let failed = events.count(|event| matches!(event, Event::LeaseTableFailed { .. }));
+    assert!(failed < 200, "{failed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_alone_never_ends_the_start_and_is_reported() {
+    for action in ["dynamodb:*", "kinesis:*", "dynamodb:DescribeTable", "dynamodb:UpdateItem"] {
+        let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+        stream.put(0..100).await;
+        let fault = stream.local.faults().on(action).throttle();
+        let builder = stream.worker("w1").on_event(events.handler());
+        let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(events.count(|event| matches!(event, Event::Started { .. })), 0, "{action}");
+        let told = |event: &Event| matches!(event, Event::LeaseTableFailed { .. } | Event::StreamUnavailable { .. });
+        assert!((10..200).contains(&events.count(told)), "{action}: {}", events.count(told));
+
+        fault.remove();
+        journal.processed(100).await;
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_failures_at_the_start_are_waited_out_for_a_minute() {
+    for action in ["dynamodb:*", "kinesis:*"] {
+        let (stream, journal) = (TestStream::start(1).await, Journal::default());
+        stream.put(0..100).await;
+        let fault = stream.local.faults().on(action).unavailable();
+        let worker = stream.run("w1", &journal);
+        sleep(Duration::from_secs(40)).await;
+        fault.remove();
+        journal.processed(100).await;
+        worker.stop().await.unwrap();
+
+        stream.local.faults().on(action).unavailable();
+        let begun = Instant::now();
+        let error = stream.run("w2", &journal).ended().await.unwrap_err();
+        let took = begun.elapsed();
+        assert!((60..100).contains(&took.as_secs()), "{action}: {took:?}");
+        let named = matches!(&error, WorkerError::LeaseTable(StoreError::Call { table, .. }) if table == APPLICATION);
+        assert!(named || matches!(error, WorkerError::Stream { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_not_accepted_are_not_reported_as_a_missing_permission() {
+    for service in ["dynamodb:*", "kinesis:*"] {
+        let stream = TestStream::start(1).await;
+        let words = "The security token included in the request is invalid.";
+        stream.local.faults().on(service).refuse(400, "UnrecognizedClientException", words);
+
+        let error = stream.run("w1", &Journal::default()).ended().await.unwrap_err();
+
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        assert!(text.contains(words) && !text.contains("IAM action"), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_a_new_fleet_that_start_at_once_all_join() {
+    let (stream, journal, events) = (TestStream::start(4).await, Journal::default(), EventLog::default());
+    // The second finds no migration state, then leases of the first in its scan.
+    stream.local.faults().on("dynamodb:Scan").times(1).delay(Duration::from_secs(5));
+    let run = |id| {
+        let builder = stream.worker(id).on_event(events.handler());
+        Running::start(builder, &journal, |journal, shard| journal.processor(shard))
+    };
+    let workers = ["w1", "w2"].map(run);
+    stream.put(0..100).await;
+    journal.processed(100).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(events.count(|event| matches!(event, Event::Started { .. })), 2);
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_are_gone_for_a_day_are_deleted_by_a_leader_of_a_minute() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    for day in 0..2 {
+        let worker = stream.run(&format!("spot-{day}"), &journal);
+        sleep(Duration::from_secs(90)).await;
+        worker.kill();
+        sleep(Duration::from_secs(24 * 60 * 60)).await;
+    }
+    let last = stream.run("last", &journal);
+    sleep(Duration::from_secs(180)).await;
+
+    let status = FleetStatus::read(&stream.aws, APPLICATION).await.unwrap();
+
+    let workers: Vec<&str> = status.workers.iter().map(|worker| worker.id.as_str()).collect();
+    assert_eq!(workers, ["last"], "{status}");
+    last.stop().await.unwrap();
 }

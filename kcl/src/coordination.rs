@@ -58,6 +58,8 @@ pub(crate) struct Nudges {
     pub(crate) assign: Notify,
     /// There are leases of ours to find.
     pub(crate) discover: Notify,
+    /// The lease table was not found.
+    pub(crate) table: Notify,
 }
 
 impl Context {
@@ -71,6 +73,9 @@ impl Context {
 
     /// Reports a failed call to the lease table that is tried again.
     pub(crate) fn table_failed(&self, error: &StoreError) {
+        if let StoreError::TableMissing { .. } = error {
+            self.nudges.table.notify_one();
+        }
         self.events.emit(Event::LeaseTableFailed { error: chain(error) });
     }
 }

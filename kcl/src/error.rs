@@ -68,7 +68,9 @@ pub enum WorkerError {
         /// What failed.
         source: KinesisError,
     },
-    /// The lease table cannot be used.
+    /// The lease table cannot be used. At the start, throttling is waited out however long it lasts, other failures that may
+    /// pass for a minute. Later only a table that was deleted ends a worker, one lease duration after it is missed: its
+    /// checkpoints are lost, and the next worker would begin anew.
     #[error("lease table cannot be used")]
     LeaseTable(#[from] StoreError),
     /// Another worker that runs now has this id. Give each worker its own.
@@ -77,7 +79,8 @@ pub enum WorkerError {
         /// The id.
         worker_id: WorkerId,
     },
-    /// The lease table's checkpoints are of another stream, or of an earlier one of the same name.
+    /// The lease table's checkpoints are of another stream, or of an earlier one of the same name: found at the start, or
+    /// while the worker runs, when its stream is deleted and created again.
     #[error(
         "lease table {table} was made for {noted}, not for {stream}: choose another application name, or delete the table if its checkpoints are of no use"
     )]

@@ -223,8 +223,8 @@ pub enum Event {
         hole: HashKeyRange,
     },
     /// A listed stream is not there, or was refused; it is tried again, and the others are read. Or, as leader, the worker
-    /// found leases of a stream that was deleted, or deleted and created again; they are left alone. With several streams
-    /// only: a worker whose only stream cannot be read ends.
+    /// found leases of a stream that was deleted, or deleted and created again; they are left alone. With one stream only
+    /// at the start, while Kinesis throttles or fails.
     StreamUnavailable {
         /// The name or ARN by which it is listed; its [`StreamId`], if there are leases of it.
         stream: String,

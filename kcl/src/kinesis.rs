@@ -141,6 +141,8 @@ pub enum KinesisErrorKind {
     NotFound,
     /// The credentials lack a permission.
     AccessDenied,
+    /// The credentials are unknown to the service, or their signature is wrong.
+    Credentials,
     /// Beyond a limit of the shard, the stream or the account.
     Throttled,
     /// The iterator is too old or not accepted; get a new one.
@@ -161,6 +163,20 @@ pub struct KinesisError {
     pub action: &'static str,
     /// What the SDK or the service said.
     pub source: BoxError,
+}
+
+/// Whether AWS refuses the credentials themselves with this code; expired ones are renewed and may pass.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+pub(crate) fn is_about_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+    )
 }
 
 impl KinesisError {

@@ -95,12 +95,16 @@ pub(crate) async fn run<F: ProcessorFactory>(
     context.events.emit(Event::Started { worker_id: context.settings.worker_id.clone() });
     let (shards_stop, started) = (CancellationToken::new(), HashSet::new());
     let mut replay = Replay { context, factory, first, started, shards: JoinSet::new(), shards_stop };
-    tokio::select! {
-        () = &mut stop => {}
+    let context = Arc::clone(&replay.context);
+    let outcome = tokio::select! {
+        // biased: shards that are given up because their stream is another one must not end the replay as incomplete.
+        biased;
+        () = &mut stop => Ok(()),
+        replaced = context.catalog.only_stream_replaced(&context.settings.table) => Err(replaced),
         done = replay.until_done() => return done,
-    }
+    };
     replay.stop().await;
-    Ok(())
+    outcome
 }
 
 /// Creates leases for the shards that were open at the window's start.

@@ -1,9 +1,13 @@
 //! SHELL: reads a shard's records, ahead of its processor by a bounded amount. [`polling`] or [`fan_out`], as configured.
 
-use std::{future::pending, sync::Arc, time::SystemTime};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use kpl::ShardId;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -14,8 +18,15 @@ use crate::{
     lease::LeaseKey,
     logic::cursor::Cursor,
     metrics::shard::ShardRecorder,
-    stream::{Stream, StreamId},
+    stream::{Stream, StreamId, identity::Standing},
 };
+
+/// How old an answer may be that says that the stream is still the one that it was: it takes longer to delete and create one.
+const CONFIRMED: Duration = Duration::from_secs(10);
+/// How long the first read waits for that answer, if nothing is doubtful.
+const CONFIRM_WAIT: Duration = Duration::from_secs(1);
+/// First and longest pause before it is asked for again.
+const CONFIRM_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 pub(crate) mod buffer;
 pub(crate) mod fan_out;
@@ -51,7 +62,8 @@ impl Reading {
     ) -> Self {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
         let lease_key = stream.lease_key(&shard_id);
-        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics };
+        let (doubtful, confirming) = (false, None);
+        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics, doubtful, confirming };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
@@ -72,6 +84,10 @@ struct Reader {
     cursor: Cursor,
     sender: buffer::Sender,
     metrics: Arc<ShardRecorder>,
+    /// The service did not find the stream, or refused a position: it may have been deleted and created again.
+    doubtful: bool,
+    /// Asks whether the stream is still the one that it was.
+    confirming: Option<AbortOnDropHandle<()>>,
 }
 
 /// Nothing is left to read, or nobody listens.
@@ -94,6 +110,51 @@ impl Reader {
             if let polling::Ended::Done(Done) = polling::read(&mut self, again).await {
                 return;
             }
+        }
+    }
+
+    /// The service accepted the cursor's position. Makes sure that it did so for the stream that it was, before anything is
+    /// read: a position that is no sequence number fits another stream just as well.
+    ///
+    /// # Errors
+    /// It is doubtful, and could not be found out.
+    async fn opened(&mut self) -> Result<(), KinesisError> {
+        self.cursor.opened();
+        if self.cursor.is_of_one_stream() {
+            self.doubtful = false;
+        } else if self.doubtful {
+            let standing = self.stream.confirm(Duration::ZERO).await?;
+            self.stop_if_replaced().await;
+            self.doubtful = standing != Standing::Present;
+        } else {
+            let stream = Arc::clone(&self.stream);
+            let mut confirming = AbortOnDropHandle::new(tokio::spawn(async move {
+                let (mut pause, longest) = CONFIRM_PAUSE;
+                while stream.confirm(CONFIRMED).await.is_err() {
+                    sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+                    pause = (pause * 2).min(longest);
+                }
+            }));
+            // Without a reason to doubt, a service that does not answer must not hold up a takeover for long.
+            let _ = timeout(CONFIRM_WAIT, &mut confirming).await; // it goes on beside the reading
+            self.confirming = Some(confirming);
+            self.stop_if_replaced().await;
+        }
+        Ok(())
+    }
+
+    /// The service said what it says of a stream that was deleted or created again.
+    async fn doubt(&mut self) {
+        self.doubtful = true;
+        // What cannot be found out now is asked again after the next failure.
+        let _ = self.stream.confirm(CONFIRMED).await;
+        self.stop_if_replaced().await;
+    }
+
+    /// Reads nothing more of another stream of the same name; the shard's task, which is told too, ends the reading.
+    async fn stop_if_replaced(&self) {
+        if let Standing::Replaced(_) = self.stream.identity.standing() {
+            pending::<()>().await;
         }
     }
 
@@ -160,6 +221,11 @@ impl Reader {
     async fn children_of_trimmed_shard(&self) -> Option<Vec<ChildShard>> {
         let shards = self.stream.kinesis.list_shards(None).await.ok()?;
         if shards.is_empty() || shards.iter().any(|shard| shard.id == self.shard_id) {
+            return None;
+        }
+        let standing = self.stream.confirm(Duration::ZERO).await.ok()?;
+        self.stop_if_replaced().await;
+        if standing != Standing::Present {
             return None;
         }
         let (stream_id, shard_id) = self.ids();

@@ -125,6 +125,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 _ => Interrupt::GiveUp,
             },
             () = self.stop.cancelled() => Interrupt::GiveUp,
+            () = self.stream.lost() => Interrupt::GiveUp,
         }
     }
 

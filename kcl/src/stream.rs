@@ -135,6 +135,18 @@ impl Stream {
         self.identity.standing() == Standing::Present
     }
 
+    /// Resolves when its shards cannot be read any more: it was deleted and created again, or, if it is one of several, it
+    /// was deleted. An only stream that is gone is waited for.
+    pub(crate) async fn lost(&self) {
+        let is_one_of_several = self.key_prefix.is_some();
+        let is_lost = |standing: &Standing| match standing {
+            Standing::Present => false,
+            Standing::Gone => is_one_of_several,
+            Standing::Replaced(_) => true,
+        };
+        self.identity.until(is_lost).await;
+    }
+
     /// Whether it is still the one that it was, as of `age` ago or later.
     pub(crate) async fn confirm(&self, age: Duration) -> Result<Standing, KinesisError> {
         self.identity.confirm(&*self.kinesis, age).await

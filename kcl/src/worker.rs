@@ -27,7 +27,10 @@ use crate::{
     },
     error::WorkerError,
     event::{Event, Events},
-    lease::{Lease, LeaseKey, store::LeaseStore},
+    lease::{
+        Lease, LeaseKey,
+        store::{LeaseStore, StoreError},
+    },
     processor::ProcessorFactory,
     replay,
     shard::ShardTask,
@@ -130,6 +133,23 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 }
 
+/// Ends with an error when the only stream was deleted and created again.
+async fn watch_stream(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
+    Err(context.catalog.only_stream_replaced(&context.settings.table).await)
+}
+
+/// Ends with an error when the lease table was deleted: what stood in it is lost, and whether to begin anew is not for a
+/// worker to say. Handles: a call that found no table.
+async fn watch_table(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
+    loop {
+        context.nudges.table.notified().await;
+        sleep(context.settings.lease_duration).await;
+        if let Err(error @ StoreError::TableMissing { .. }) = context.store.sample().await {
+            return Err(error.into());
+        }
+    }
+}
+
 /// Follows the fleet to one table. Ends with an error if the operator takes it back to KCL 2.x. Handles: time to look.
 async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
     loop {
@@ -187,6 +207,8 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));
+        spawn(Box::pin(watch_stream(Arc::clone(&context))));
+        spawn(Box::pin(watch_table(Arc::clone(&context))));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());
         Self { context, factory, intake, shards_stop, coordination, discovery, found, shards, by_task, held }

@@ -173,7 +173,7 @@ impl Assigner {
             moves: moves.len(),
             failed_moves: 0,
         };
-        let stale = self.view.stale_workers(STALE_WORKER_AGE, now);
+        let stale = self.view.stale_workers(STALE_WORKER_AGE, now, self.context.clock.seconds());
         self.sightings.send_replace(Some(Arc::new(Sighting { at: begun, leases: scan.leases, stale })));
         cycle.failed_moves = self.carry_out(moves).await;
         self.context.metrics.cycle(cycle, begun.elapsed());

@@ -23,6 +23,8 @@ use crate::{
     stream::{Stream, StreamId, identity::Standing},
 };
 
+/// Workers deleted in one look, so that nothing else waits for many.
+const STALE_AT_ONCE: usize = 100;
 /// Streams synced at the same time.
 const CONCURRENT_SYNCS: usize = 8;
 
@@ -109,7 +111,7 @@ impl Auditor {
                 self.context.events.emit(Event::LeasesCleanedUp { stream_id, shards });
             }
         }
-        for worker in &sighting.stale {
+        for worker in sighting.stale.iter().take(STALE_AT_ONCE) {
             self.context.store.delete_worker(worker).await?;
         }
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt, mem,
+    fmt,
+    future::pending,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,7 +23,10 @@ use crate::{
     kinesis::{Kinesis, KinesisError, KinesisErrorKind},
     lease::Lease,
     logic::former_streams::Listed,
-    stream::{Stream, StreamId, identity::Identity},
+    stream::{
+        Stream, StreamId,
+        identity::{Identity, Standing},
+    },
 };
 
 /// Streams described at the same time. Kinesis answers 20 a second and account.
@@ -93,6 +98,16 @@ impl Catalog {
             (Self::One(stream), None) => Some(Arc::clone(stream)),
             (Self::Several(several), Some(id)) => several.find(id, events).await,
             _ => None,
+        }
+    }
+
+    /// Resolves when an application's only stream was deleted and created again: its leases are of no use any more.
+    pub(crate) async fn only_stream_replaced(&self, table: &str) -> WorkerError {
+        let Self::One(stream) = self else { return pending().await };
+        stream.lost().await;
+        match (stream.identity.standing(), stream.identity.first()) {
+            (Standing::Replaced(found), Some(noted)) => WorkerError::other_stream(table, &found, noted),
+            _ => pending().await, // nothing else is the loss of an only stream
         }
     }
 

@@ -1,16 +1,31 @@
 //! SHELL: what is made sure of before anything is changed: that the streams can be read, and that the lease table is that of
 //! a fleet which this application may join.
 
+use std::{future::Future, time::Duration};
+
+use futures::TryFutureExt as _;
+use tokio::time::{Instant, sleep};
+
 use super::{Context, catalog::Catalog, shard_sync};
-use crate::{error::WorkerError, kinesis::StreamIdentity, lease::store::FleetVersion};
+use crate::{
+    error::WorkerError,
+    event::{Event, chain},
+    kinesis::{KinesisErrorKind, StreamIdentity},
+    lease::store::{FleetVersion, StoreError},
+};
+
+/// How long failures that may pass, other than throttling, are waited out.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// First and longest pause before a failed step is tried again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// Before a worker joins.
 pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
     match &context.catalog {
         Catalog::One(stream) => {
-            let stream = shard_sync::wait_until_active(stream).await?;
+            let stream = patiently(context, || shard_sync::wait_until_active(stream)).await?;
             enter_table(context).await?;
-            claim(context, &stream).await
+            patiently(context, || claim(context, &stream)).await
         }
         Catalog::Several(several) => {
             let listing = several.resolve(&context.events).await;
@@ -26,10 +41,47 @@ pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
 }
 
 async fn enter_table(context: &Context) -> Result<(), WorkerError> {
-    context.store.find_layout().await?;
-    context.store.prepare().await?;
-    declare(context).await?;
-    check_kind(context).await
+    patiently(context, || context.store.find_layout().err_into()).await?;
+    patiently(context, || context.store.prepare().err_into()).await?;
+    patiently(context, || declare(context)).await?;
+    patiently(context, || check_kind(context)).await
+}
+
+/// Tries a step of the start until it succeeds. Throttling is waited out however long it lasts, as a worker that ended and
+/// was started again would add to it; other failures that may pass for [`PATIENCE`]. Each is an event.
+pub(crate) async fn patiently<T, F>(context: &Context, step: impl Fn() -> F) -> Result<T, WorkerError>
+where
+    F: Future<Output = Result<T, WorkerError>>,
+{
+    let (mut pause, longest) = PAUSE;
+    let mut failing_since = None;
+    loop {
+        let begun = Instant::now();
+        let error = match step().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let is_throttled = match &error {
+            WorkerError::LeaseTable(failure) if failure.may_pass() => {
+                context.table_failed(failure);
+                matches!(failure, StoreError::Throttled { .. })
+            }
+            WorkerError::Stream { stream, source } if source.may_pass() => {
+                let (stream, error) = (stream.clone(), chain(source));
+                context.events.emit(Event::StreamUnavailable { stream, error });
+                source.kind == KinesisErrorKind::Throttled
+            }
+            _ => return Err(error),
+        };
+        if is_throttled {
+            failing_since = None;
+        } else if failing_since.get_or_insert(begun).elapsed() >= PATIENCE {
+            return Err(error);
+        }
+        // Spread, so that workers started together do not ask in step.
+        sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+        pause = (pause * 2).min(longest);
+    }
 }
 
 /// Whether the table's leases are of an application of one stream, or of several, like this one.
@@ -61,7 +113,9 @@ async fn declare(context: &Context) -> Result<(), WorkerError> {
     }
     let me = &context.settings.worker_id;
     let leases = context.store.scan().await?.leases;
-    if leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me)) {
+    let is_owned = leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me));
+    // By workers of 3.x, if one has declared it since we looked.
+    if is_owned && !check_version(context).await? {
         let reason = "it has owned leases and no migration state, as KCL 2.x leaves it".to_owned();
         return Err(foreign(context, reason));
     }

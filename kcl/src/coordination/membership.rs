@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
+use futures::TryFutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::{Context, entry::patiently};
 use crate::{
     error::WorkerError,
     event::{Event, chain},
@@ -80,7 +81,7 @@ impl Membership {
     /// Enters the fleet: makes sure that no other run has this id, and writes the item. None: `stop` resolved before.
     pub(crate) async fn join(
         context: Arc<Context>,
-        stop: impl Future<Output = ()> + Unpin,
+        mut stop: impl Future<Output = ()> + Unpin,
     ) -> Result<Option<Self>, WorkerError> {
         let item = WorkerItem {
             id: context.settings.worker_id.clone(),
@@ -92,16 +93,31 @@ impl Membership {
         };
         let mut membership =
             Self { context, item, meter: CpuMeter::detect(), samples: Vec::new(), clock_is_wrong: false };
-        let before = membership.context.store.report_worker(&membership.item).await?;
+        let Some(before) = membership.announce(&mut stop).await? else { return Ok(None) };
         membership.check_clock();
-        if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs()) && !membership.outlast(stop).await?
+        if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs())
+            && !membership.outlast(&mut stop).await?
         {
             membership.delete().await;
             return Ok(None);
         }
         membership.item.leaving = false;
-        membership.context.store.report_worker(&membership.item).await?;
-        Ok(Some(membership))
+        Ok(membership.announce(&mut stop).await?.map(|_| membership))
+    }
+
+    /// Writes the item, and returns what stood there before; None if `stop` resolved first, and then the item is gone.
+    async fn announce(
+        &self,
+        stop: impl Future<Output = ()> + Unpin,
+    ) -> Result<Option<Option<WorkerItem>>, WorkerError> {
+        let report = || self.context.store.report_worker(&self.item).err_into();
+        tokio::select! {
+            () = stop => {
+                self.delete().await;
+                Ok(None)
+            }
+            reported = patiently(&self.context, report) => reported.map(Some),
+        }
     }
 
     /// Waits until no other run answers for this id any more. One that is leaving is waited for. False: `stop` resolved.

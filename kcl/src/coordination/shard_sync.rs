@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 
-use super::Context;
+use super::{Context, catalog::DESCRIPTION_LIFE};
 use crate::{
     error::WorkerError,
     event::Event,
@@ -18,7 +18,7 @@ use crate::{
         audit::{Completion, complete},
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
-    stream::Stream,
+    stream::{Stream, identity::Standing},
 };
 
 /// Why shards could not be synced; the next cycle tries again.
@@ -28,6 +28,8 @@ pub(crate) enum SyncError {
     List(#[from] KinesisError),
     #[error("the listed shards contradict each other, a resharding may be under way: {0:?}")]
     Inconsistent(Inconsistent),
+    #[error("the stream was deleted and created again")]
+    Replaced,
     #[error("leases cannot be written")]
     Write(#[from] StoreError),
 }
@@ -35,6 +37,9 @@ pub(crate) enum SyncError {
 /// Creates what is missing beside the stream's leases that exist. True: leases were created or deleted.
 pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) -> Result<bool, SyncError> {
     let position = &stream.initial_position;
+    if let Ok(Standing::Replaced(_)) = stream.confirm(DESCRIPTION_LIFE).await {
+        return Err(SyncError::Replaced);
+    }
     if is_unread(leases, position) {
         let plan = plan_first(&list(stream, true).await?, leases, position);
         return create(context, stream, plan).await;
@@ -99,7 +104,7 @@ pub(crate) async fn wait_until_active(stream: &Stream) -> Result<StreamIdentity,
     /// Between looks at a stream that is being created.
     const POLL: Duration = Duration::from_secs(1);
     loop {
-        let described = (|| stream.kinesis.describe()).retry(backoff()).when(KinesisError::may_pass).await;
+        let described = (|| stream.describe()).retry(backoff()).when(KinesisError::may_pass).await;
         let found = described.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
         if found.active {
             return Ok(found.identity);

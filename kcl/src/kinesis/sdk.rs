@@ -16,7 +16,7 @@ use kpl::{HashKeyRange, ShardId};
 
 use super::{
     ChildShard, FanOutConsumer, Kinesis, KinesisError, KinesisErrorKind, KinesisRecord, Records, Shard, StartAt,
-    StreamDescription, StreamIdentity, Subscription, fan_out,
+    StreamDescription, StreamIdentity, Subscription, fan_out, is_about_credentials,
 };
 use crate::{BoxError, clock::ServiceClock, config::InitialPosition};
 
@@ -70,7 +70,8 @@ where
         let kind = match error.as_service_error().and_then(ProvideErrorMetadata::code) {
             Some("ResourceNotFoundException") => KinesisErrorKind::NotFound,
             Some("ResourceInUseException") => KinesisErrorKind::InUse,
-            Some("AccessDeniedException" | "UnrecognizedClientException") => KinesisErrorKind::AccessDenied,
+            Some("AccessDeniedException") => KinesisErrorKind::AccessDenied,
+            Some(code) if is_about_credentials(code) => KinesisErrorKind::Credentials,
             Some(
                 "ProvisionedThroughputExceededException"
                 | "LimitExceededException"

@@ -15,6 +15,7 @@ use crate::{
     BoxError,
     checkpoint::{Checkpoint, PendingCheckpoint},
     coordination::{leader::LockItem, membership::WorkerItem},
+    event::chain,
     kinesis::StreamIdentity,
     lease::{Conditional, Lease, LeaseKey, WorkerId},
 };
@@ -51,6 +52,16 @@ pub enum StoreError {
     #[error("access denied: IAM action {action} on table {table} is missing")]
     AccessDenied {
         /// The missing IAM action.
+        action: &'static str,
+        /// The table, or its index.
+        table: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// The credentials are unknown to the service, or their signature is wrong.
+    #[error("credentials were not accepted in {action} on table {table}")]
+    Credentials {
+        /// The IAM action of the call.
         action: &'static str,
         /// The table, or its index.
         table: String,
@@ -102,6 +113,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A call to another table, made for the sake of this lease table.
+    pub(crate) fn while_looking_for(self, lease_table: &str) -> Self {
+        let table = lease_table.to_owned();
+        let why = |of: String, source: BoxError| -> BoxError {
+            format!("looking for the table {of}, which a fleet of KCL 3.0 to 3.4 has: {}", chain(&*source)).into()
+        };
+        match self {
+            Self::Throttled { action, table: of, source } => Self::Throttled { action, table, source: why(of, source) },
+            Self::Call { action, table: of, source } => Self::Call { action, table, source: why(of, source) },
+            other => other,
+        }
+    }
+
     /// Whether the same call may succeed a moment later.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Call { .. })

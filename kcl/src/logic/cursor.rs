@@ -27,6 +27,11 @@ impl Cursor {
         &self.position
     }
 
+    /// Whether the position is one of this stream alone: the service refuses sequence numbers of another.
+    pub(crate) fn is_of_one_stream(&self) -> bool {
+        matches!(self.position, StartAt::At(_) | StartAt::After(_))
+    }
+
     /// The service accepted the position.
     pub(crate) fn opened(&mut self) {
         if self.position == StartAt::Latest {

@@ -5,6 +5,7 @@
 //!     one that has missed a report by then counts from the next on, as it may have died before we led.
 //! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
 //!     tells. Only if all are like this, all are active.
+//! (D) Only to forget a worker for good its clock and ours are compared, as no leader may see a whole day.
 //! (D) A worker that leaves, or has not yet made sure of its id, is not active.
 
 use std::{
@@ -37,6 +38,8 @@ struct SeenLease {
 #[derive(Debug)]
 struct SeenWorker {
     item: WorkerItem,
+    /// Since when we see the item like this.
+    seen: Instant,
     changed: Instant,
     /// Let a lease expire since then.
     lapsed: bool,
@@ -86,13 +89,13 @@ impl FleetView {
     fn observe_worker(&mut self, worker: &WorkerItem, now: Instant, wall_seconds: u64) {
         match self.workers.get_mut(&worker.id) {
             Some(seen) if seen.item == *worker => {}
-            Some(seen) => *seen = SeenWorker { item: worker.clone(), changed: now, lapsed: false },
+            Some(seen) => *seen = SeenWorker { item: worker.clone(), seen: now, changed: now, lapsed: false },
             None => {
                 let age = Duration::from_secs(wall_seconds.saturating_sub(worker.last_update_seconds));
                 let interval = if worker.instance.is_some() { REPORT_INTERVAL } else { ACTIVE_WINDOW / 2 };
                 let age = if age > interval * 3 / 2 { ACTIVE_WINDOW } else { age };
                 let changed = now.checked_sub(age).unwrap_or(now);
-                let seen = SeenWorker { item: worker.clone(), changed, lapsed: false };
+                let seen = SeenWorker { item: worker.clone(), seen: now, changed, lapsed: false };
                 self.workers.insert(worker.id.clone(), seen);
             }
         }
@@ -133,9 +136,13 @@ impl FleetView {
         active.into_iter().map(|seen| seen.item.clone()).collect()
     }
 
-    /// Items of workers that have not reported for longer than `age`.
-    pub(crate) fn stale_workers(&self, age: Duration, now: Instant) -> Vec<WorkerItem> {
-        let stale = |seen: &&SeenWorker| now.duration_since(seen.changed) > age;
+    /// Items of workers that have not reported for longer than `age`, by the time written in them, and have not done so
+    /// before our eyes: whose clock may be wrong is not gone.
+    pub(crate) fn stale_workers(&self, age: Duration, now: Instant, wall_seconds: u64) -> Vec<WorkerItem> {
+        let stale = |seen: &&SeenWorker| {
+            wall_seconds.saturating_sub(seen.item.last_update_seconds) > age.as_secs()
+                && now.duration_since(seen.seen) >= ACTIVE_WINDOW
+        };
         self.workers.values().filter(stale).map(|seen| seen.item.clone()).collect()
     }
 }
@@ -237,6 +244,22 @@ mod tests {
 
         view.observe(&reported(1_001, 1_000), start + second, 1_001);
         assert_eq!(active(&view, start + second), "w");
+    }
+
+    #[test]
+    fn a_worker_is_stale_after_a_day_by_its_item_and_a_minute_of_silence() {
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time());
+        let day = Duration::from_secs(24 * 60 * 60);
+        let stale = |view: &FleetView, now, wall_seconds| view.stale_workers(day, now, wall_seconds).len();
+        let (day_later, a_minute_on) = (1_000 + day.as_secs() + 1, start + ACTIVE_WINDOW);
+
+        view.observe(&reported_at(1_000, None), start, day_later);
+        assert_eq!(stale(&view, start, day_later), 0, "it may report any moment");
+        assert_eq!(stale(&view, a_minute_on, day_later + 60), 1);
+        assert_eq!(stale(&view, a_minute_on, day_later - 1), 0);
+
+        view.observe(&reported_at(1_010, None), a_minute_on, day_later + 60);
+        assert_eq!(stale(&view, a_minute_on + ACTIVE_WINDOW / 2, day_later + 90), 0, "its clock is wrong");
     }
 
     #[test]

@@ -83,8 +83,10 @@ impl Reading<'_> {
         let told = match subscribed {
             Ok(subscription) => {
                 self.succeeded_at = Some(Instant::now());
-                self.reader.cursor.opened();
-                self.follow(subscription, asked_at).await
+                match self.reader.opened().await {
+                    Ok(()) => self.follow(subscription, asked_at).await,
+                    Err(error) => Err(Stop::Failed(error)),
+                }
             }
             Err(error) => Err(Stop::Failed(error)),
         };
@@ -131,6 +133,9 @@ impl Reading<'_> {
 
     /// What an error of a subscription, or of the call for one, means.
     async fn judge(&mut self, error: KinesisError, arn: &str) -> Stop {
+        if let KinesisErrorKind::NotFound | KinesisErrorKind::IteratorInvalid = error.kind {
+            self.reader.doubt().await;
+        }
         match error.kind {
             KinesisErrorKind::AccessDenied => Stop::Refused(error),
             KinesisErrorKind::NotFound => {

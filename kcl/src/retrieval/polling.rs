@@ -1,6 +1,6 @@
 //! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::pacing).
 
-use std::{future::Future, time::SystemTime};
+use std::{future::Future, sync::Arc, time::SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -59,13 +59,13 @@ impl Polling<'_> {
     }
 
     async fn get(&mut self) -> Result<Records, KinesisError> {
-        let kinesis = &self.reader.stream.kinesis;
+        let kinesis = Arc::clone(&self.reader.stream.kinesis);
         let iterator = match self.iterator.clone() {
             Some(iterator) => iterator,
             None => {
                 let call = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position());
                 let iterator = self.reader.metrics.fetch(Fetch::Iterator, call).await?;
-                self.reader.cursor.opened();
+                self.reader.opened().await?;
                 self.iterator.insert(iterator).clone()
             }
         };
@@ -97,6 +97,12 @@ impl Polling<'_> {
         if error.kind == KinesisErrorKind::IteratorInvalid {
             self.iterator = None;
             self.reader.metrics.iterator_expired();
+        }
+        // One iterator may expire; a position that is refused then is not of this stream.
+        if error.kind == KinesisErrorKind::NotFound
+            || error.kind == KinesisErrorKind::IteratorInvalid && self.failures > 1
+        {
+            self.reader.doubt().await;
         }
         if error.kind == KinesisErrorKind::NotFound
             && let Some(children) = self.reader.children_of_trimmed_shard().await

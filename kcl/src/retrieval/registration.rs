@@ -107,7 +107,7 @@ pub(super) async fn wait_until_possible(context: &Context, stream: &Stream, fan_
 
 async fn establish(context: &Context, stream: &Stream, name: &str) -> Result<Arc<str>, KinesisError> {
     let kinesis = &stream.kinesis;
-    let stream_arn = kinesis.describe().await?.identity.arn;
+    let stream_arn = stream.describe().await?.identity.arn;
     for _ in 0..LOOKS {
         match kinesis.find_consumer(&stream_arn, name).await? {
             Some(found) if found.active => return Ok(found.arn.into()),

@@ -38,6 +38,16 @@ impl Identity {
         Self { first: found.into(), described: Mutex::new(Some(Instant::now())), ..Self::default() }
     }
 
+    /// As it was described first.
+    pub(crate) fn first(&self) -> Option<&StreamIdentity> {
+        self.first.get()
+    }
+
+    /// Resolves when the standing is like this.
+    pub(crate) async fn until(&self, like: impl FnMut(&Standing) -> bool) {
+        let _ = self.standing.subscribe().wait_for(like).await; // the sender is ours
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }

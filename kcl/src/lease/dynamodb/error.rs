@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::lease::store::StoreError;
+use crate::{kinesis::is_about_credentials, lease::store::StoreError};
 
 /// A DynamoDB call, for error texts.
 #[derive(Debug, Clone, Copy)]
@@ -22,9 +22,8 @@ impl Call<'_> {
         let code = error.as_service_error().and_then(|service| service.code().map(str::to_owned));
         let source = flatten(error);
         match code.as_deref() {
-            Some("AccessDeniedException" | "UnrecognizedClientException") => {
-                StoreError::AccessDenied { action, table, source }
-            }
+            Some("AccessDeniedException") => StoreError::AccessDenied { action, table, source },
+            Some(code) if is_about_credentials(code) => StoreError::Credentials { action, table, source },
             Some("ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded") => {
                 StoreError::Throttled { action, table, source }
             }

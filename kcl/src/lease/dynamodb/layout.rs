@@ -115,7 +115,7 @@ impl DynamoDbLeaseStore {
                 );
                 Status::NoTable
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.while_looking_for(&self.table)),
         };
         let refused = |reason| StoreError::WrongTable { table: legacy.clone(), reason };
         layout(status, self.legacy.migrate).map_err(refused)
