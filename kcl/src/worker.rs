@@ -44,6 +44,8 @@ const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two looks, while a worker stops, for leases that were given to it in the last moment.
 const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
+/// Between the last looks, when all processors are done.
+const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// What a stop may take beyond the time given to processors.
 pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -299,7 +301,11 @@ impl<F: ProcessorFactory> Running<F> {
             () = self.stop_shards() => {}
             () = give_back => {}
         }
-        let rest = async { while discovery.give_back().await > 0 {} };
+        let rest = async {
+            while discovery.give_back().await {
+                sleep(GIVE_BACK_PAUSE).await;
+            }
+        };
         if timeout(LEAVE_TIMEOUT, rest).await.is_err() {
             error!("leases may be left that name this worker, they will expire");
         }

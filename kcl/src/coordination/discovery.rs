@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::Context;
-use crate::lease::{Lease, LeaseKey, store::StoreError};
+use crate::lease::{Conditional, Lease, LeaseKey, store::StoreError};
 
 /// Leases read, or given back, at the same time.
 const CONCURRENT_CALLS: usize = 16;
@@ -47,32 +47,36 @@ impl Discovery {
         }
     }
 
-    /// Gives back what names this worker and is not held, a lease in handoff to its old owner. Returns how many leases that
-    /// were. Scans, as the index may lag behind.
-    pub(crate) async fn give_back(&self) -> usize {
+    /// Gives back what names this worker and is not held, a lease in handoff to its old owner. Scans, as the index may lag
+    /// behind. True: something was given back, or a call failed, so another look may find more.
+    pub(crate) async fn give_back(&self) -> bool {
         let store = &self.context.store;
         let mut leases = match store.scan().await {
             Ok(scan) => scan.leases,
             Err(error) => {
                 self.context.table_failed(&error);
-                return 0;
+                return true;
             }
         };
         let me = Some(&self.context.settings.worker_id);
         leases.retain(|lease| lease.owner.as_ref() == me && !self.held.borrow().contains(&lease.key));
-        let found = leases.len();
-        let give_back = async |lease: Lease| {
+        let give_back = |lease: Lease| async move {
             let written = match &lease.checkpoint_owner {
                 Some(holder) => store.assign(&lease, holder).await,
                 None => store.release(&lease).await,
             };
-            // A conflict: somebody else has done something with it.
-            if let Err(error) = written {
-                self.context.table_failed(&error);
+            match written {
+                Ok(Conditional::Applied) => true,
+                // Somebody else has done something with it, or what was read was out of date.
+                Ok(Conditional::Conflict(_)) => false,
+                Err(error) => {
+                    self.context.table_failed(&error);
+                    true
+                }
             }
         };
-        stream::iter(leases).for_each_concurrent(CONCURRENT_CALLS, give_back).await;
-        found
+        let given = stream::iter(leases).map(give_back).buffer_unordered(CONCURRENT_CALLS);
+        given.fold(false, |any, one| async move { any || one }).await
     }
 
     async fn look(&self) -> Result<Vec<Lease>, StoreError> {
