@@ -76,6 +76,44 @@ async fn consumption_is_recorded_under_the_kcls_names_and_dimensions() {
     assert_eq!(value("Scheduler:Initialize", "Initialize.Success", false), 1);
 }
 
+/// The greatest value of MillisBehindLatest of a shard.
+fn furthest_behind(snapshotter: &Snapshotter) -> f64 {
+    let of_shard =
+        |key: &metrics::Key| key.name() == "MillisBehindLatest" && key.labels().any(|label| label.key() == "ShardId");
+    let recorded = snapshotter.snapshot().into_vec().into_iter().filter(|(key, ..)| of_shard(key.key()));
+    let values = recorded.flat_map(|(.., value)| match value {
+        DebugValue::Histogram(values) => values,
+        _ => Vec::new(),
+    });
+    values.map(|value| value.into_inner()).fold(0.0, f64::max)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_slow_is_behind_until_all_it_read_is_processed() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let stream = TestStream::start(1).await;
+    let handler = |_: Record| async {
+        sleep(Duration::from_secs(6)).await;
+        Ok::<(), BoxError>(())
+    };
+    let builder = stream.worker("w1").max_batch_records(10);
+    let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+    let behind = || worker.shards()[0].behind_latest;
+    stream.put(0..100).await;
+
+    // A batch takes a minute, and the service has nothing more to be read.
+    sleep(MINUTE * 5 + MINUTE / 2).await;
+    let told = behind().unwrap();
+    assert!((MINUTE * 5..MINUTE * 6).contains(&told), "{told:?}");
+    let millis = furthest_behind(&snapshotter);
+    assert!((4.0 * 60_000.0..6.0 * 60_000.0).contains(&millis), "{millis}");
+
+    sleep(MINUTE * 6).await;
+    assert_eq!(behind(), Some(Duration::ZERO));
+}
+
 /// A worker that handles each record by `handler`, and what it tells.
 fn start<H, Fut>(stream: &TestStream, events: &EventLog, handler: H) -> WorkerHandle
 where

@@ -79,7 +79,9 @@ pub struct ShardStatus {
     pub phase: ShardPhase,
     /// The last checkpoint that this worker knows to be stored, as of the last batch.
     pub checkpoint: Checkpoint,
-    /// How far the last batch was behind the newest record of the shard; None before the first batch.
+    /// How far the processing is behind; None before the first batch. While a batch is in hand, tried again perhaps: the age
+    /// of its first record, by the services' clock, or the distance of what was read with it from the newest record of
+    /// the shard, if that is more. Once all that was read is processed: that distance, 0 at the newest record.
     pub behind_latest: Option<Duration>,
     /// Failures of processors in a row.
     pub failures: u32,
@@ -100,6 +102,12 @@ impl Entry {
     fn stall(&self, now: Instant, patience: Duration) -> Option<Stall> {
         self.activity.stall(self.status.phase, self.status.failures, now, patience)
     }
+
+    fn status(&self, now: Instant, stall: Option<Stall>) -> ShardStatus {
+        let in_hand =
+            self.activity.in_hand.map(|(behind, at)| behind.saturating_add(now.saturating_duration_since(at)));
+        ShardStatus { stall, behind_latest: in_hand.or(self.status.behind_latest), ..self.status.clone() }
+    }
 }
 
 /// The shards of one worker.
@@ -116,7 +124,7 @@ impl Board {
 
     /// All shards, by stream and id.
     pub(crate) fn all(&self, now: Instant, patience: Duration) -> Vec<ShardStatus> {
-        let status = |entry: &Entry| ShardStatus { stall: entry.stall(now, patience), ..entry.status.clone() };
+        let status = |entry: &Entry| entry.status(now, entry.stall(now, patience));
         self.shards().values().map(status).collect()
     }
 
@@ -126,8 +134,7 @@ impl Board {
         let stalled = shards.iter().filter_map(|(key, entry)| {
             let stall = entry.stall(now, patience)?;
             let since = entry.activity.failing_since.unwrap_or(entry.activity.moved);
-            let status = ShardStatus { stall: Some(stall), ..entry.status.clone() };
-            Some((key.clone(), status, now.saturating_duration_since(since)))
+            Some((key.clone(), entry.status(now, Some(stall)), now.saturating_duration_since(since)))
         });
         stalled.collect()
     }

@@ -23,11 +23,14 @@ pub(crate) struct Activity {
     pub(crate) parents: Vec<ShardId>,
     /// Since when the processor has failed again and again.
     pub(crate) failing_since: Option<Instant>,
+    /// How far behind the batch in hand was when it was delivered, and when that was; None once all that was read is processed.
+    pub(crate) in_hand: Option<(Duration, Instant)>,
 }
 
 impl Activity {
     pub(crate) fn beginning(now: Instant) -> Self {
-        Self { moved: now, busy_since: None, read_failure: None, parents: Vec::new(), failing_since: None }
+        let (busy_since, read_failure, parents, failing_since) = (None, None, Vec::new(), None);
+        Self { moved: now, busy_since, read_failure, parents, failing_since, in_hand: None }
     }
 
     /// Why the shard has made no progress for at least `patience`; None if it has.

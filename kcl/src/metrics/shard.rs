@@ -11,7 +11,8 @@
 //! | ShutdownTask | UpdateLease.Success and .Time | ShardId, StreamId |
 //!
 //! StreamId is there in applications of several streams. MillisBehindLatest and what ends in Time are histograms in
-//! milliseconds, the others counters.
+//! milliseconds, the others counters. MillisBehindLatest also counts the age of the first record of each batch when it is
+//! delivered (Java: only how far the reading is behind), so that it shows a processor that is slow.
 
 use std::{future::Future, time::Duration};
 
@@ -103,7 +104,7 @@ impl ShardRecorder {
         }
     }
 
-    /// What a batch brought to the processor, and how far behind the shard's tip that was.
+    /// What a batch brings to the processor, and how far behind that is.
     pub(crate) fn batch(&self, records: usize, bytes: u64, behind: Option<Duration>) {
         self.records.increment(records as u64);
         self.bytes.increment(bytes);

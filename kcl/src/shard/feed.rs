@@ -119,7 +119,9 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     let processed = self.process(records, behind_latest).await;
                     self.task.metrics.task(processed.is_ok(), begun.elapsed());
                     processed?;
-                    self.task.context.board.note(&self.task.lease.key, |activity| activity.failing_since = None);
+                    self.task.context.board.note(&self.task.lease.key, |activity| {
+                        (activity.failing_since, activity.in_hand) = (None, None);
+                    });
                     let checkpoint = self.checkpointer.last();
                     self.failures.checkpointed(&checkpoint);
                     self.task.context.board.change(&self.task.lease.key, |status| {
@@ -167,7 +169,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let bytes = records.iter().map(|record| record.data.len() as u64).sum();
         self.task.handle.count_delivered(bytes);
         let metrics = Arc::clone(&self.task.metrics);
-        metrics.batch(records.len(), bytes, behind_latest);
+        metrics.batch(records.len(), bytes, self.note_in_hand(&records, behind_latest));
         self.checkpointer.take_failed();
         let call = self.processor.process_records(RecordBatch { records, behind_latest }, &self.checkpointer);
         let call = self.task.contained(metrics.process_records(call));
@@ -180,6 +182,17 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             Ok(Err(error)) => Err(self.failed(error, batch, kept.unwrap_or_default()).await),
             Err(interrupt) => Err(Stop::Abandoned(interrupt)),
         }
+    }
+
+    /// How far behind a batch is that is delivered now. A slow processor is behind although the reading is not.
+    fn note_in_hand(&self, records: &[Record], behind_latest: Option<Duration>) -> Option<Duration> {
+        let context = &self.task.context;
+        let arrival = records.first().and_then(|record| record.approximate_arrival);
+        let age = arrival.and_then(|arrival| context.clock.now().duration_since(arrival).ok());
+        let behind = behind_latest.max(age);
+        let in_hand = behind.map(|behind| (behind, Instant::now()));
+        context.board.note(&self.task.lease.key, |activity| activity.in_hand = in_hand);
+        behind
     }
 
     /// Judges an error of `process_records`: which records failed, if it was they that did.
