@@ -137,8 +137,14 @@ impl Auditor {
         }
         context.metrics.audited(self.term.audits.values().filter(|audit| audit.has_hole()).count(), due.len());
         let syncs: Vec<_> = due.into_iter().map(|(stream, leases)| sync(&context, stream, leases)).collect();
-        let synced: Vec<bool> = stream::iter(syncs).buffer_unordered(CONCURRENT_SYNCS).collect().await;
-        let changed = synced.contains(&true);
+        let mut synced = stream::iter(syncs).buffer_unordered(CONCURRENT_SYNCS);
+        let mut changed = false;
+        while let Some((stream_id, synced)) = synced.next().await {
+            if let Some(audit) = self.term.audits.get_mut(stream_id) {
+                audit.ended(synced.is_some(), Instant::now());
+            }
+            changed |= synced == Some(true);
+        }
         let deleted = match &context.catalog {
             Catalog::One(_) => false,
             Catalog::Several(several) => self.delete_former(several, &by_stream, streams.len()).await,
@@ -186,12 +192,12 @@ impl Auditor {
     }
 }
 
-/// True: the table changed.
-async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) -> bool {
+/// True: the table changed. None: it failed.
+async fn sync<'a>(context: &Context, stream: &'a Stream, leases: &[&Lease]) -> (&'a StreamId, Option<bool>) {
     let synced = shard_sync::sync(context, stream, leases).await;
     context.metrics.synced(synced.is_ok());
-    synced.unwrap_or_else(|error| {
-        context.events.emit(Event::ShardSyncFailed { stream_id: stream.id.clone(), error: chain(&error) });
-        false
-    })
+    let synced = synced.inspect_err(|error| {
+        context.events.emit(Event::ShardSyncFailed { stream_id: stream.id.clone(), error: chain(error) });
+    });
+    (&stream.id, synced.ok())
 }

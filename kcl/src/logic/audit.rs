@@ -1,6 +1,6 @@
 //! When the shards of a stream must be listed, to create leases that are missing and to complete those that are there. Pure.
 //!
-//! (A) A stream without leases is listed at once, any other once in a leader's term.
+//! (A) A stream without leases is listed at once, any other once in a leader's term; again, after a pause, if that failed.
 //! (B) A hole that leases leave in the hash key space must be seen the same some cycles in a row: for a moment one is
 //!     normal, while a shard ends.
 //! (C) Leases of which something is not known are a reason, but not an urgent one.
@@ -30,6 +30,8 @@ const LONG_REST: Duration = Duration::from_secs(30 * 60);
 pub(crate) struct Audit {
     hole: Option<(HashKeyRange, u32)>,
     listed: Option<Instant>,
+    /// What was begun then failed.
+    failed: bool,
 }
 
 impl Audit {
@@ -44,12 +46,17 @@ impl Audit {
         };
         let rested = now - listed;
         let sure = self.confirmed_hole().is_some();
-        sure && rested >= REST || rested >= LONG_REST && leases.iter().any(|lease| is_childless(lease))
+        (sure || self.failed) && rested >= REST || rested >= LONG_REST && leases.iter().any(|lease| is_childless(lease))
     }
 
     /// The shards are being listed.
     pub(crate) fn begun(&mut self, now: Instant) {
         self.listed = Some(now);
+    }
+
+    /// What was begun is done, or failed.
+    pub(crate) fn ended(&mut self, succeeded: bool, now: Instant) {
+        (self.listed, self.failed) = (Some(now), !succeeded);
     }
 
     /// A hole that has been seen often enough to be one.
@@ -144,6 +151,19 @@ mod tests {
         let (mut audit, now) = audited(Duration::ZERO);
         assert!(audit.is_due(&[], now));
         assert!(!audit.is_due(&[&whole], now));
+    }
+
+    #[test]
+    fn a_listing_that_failed_is_repeated_after_a_pause() {
+        let whole = lease("a", Some((0, u128::MAX)));
+        let (mut audit, now) = audited(Duration::ZERO);
+        audit.ended(false, now);
+        assert!(!audit.is_due(&[&whole], now + REST - Duration::from_secs(1)));
+        assert!(audit.is_due(&[&whole], now + REST));
+
+        audit.begun(now + REST);
+        audit.ended(true, now + REST);
+        assert!(!audit.is_due(&[&whole], now + LONG_REST));
     }
 
     #[test]
