@@ -381,3 +381,33 @@ async fn a_checkpointer_kept_after_the_lease_is_gone_fails_with_lease_lost() {
     assert!(matches!(checkpointer.checkpoint().await, Err(CheckpointError::LeaseLost)));
     checkpointer.lease_lost().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_is_named_and_nothing_is_skipped() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let answer = |records: &[(&str, &str)]| {
+        let record = |(number, data): &(&str, &str)| {
+            format!(
+                r#"{{"SequenceNumber":"{number}","PartitionKey":"a","Data":"{data}","ApproximateArrivalTimestamp":1.0}}"#
+            )
+        };
+        let records: Vec<String> = records.iter().map(record).collect();
+        format!(r#"{{"Records":[{}],"NextShardIterator":"next","MillisBehindLatest":0}}"#, records.join(","))
+    };
+    let reads = || stream.local.faults().on("kinesis:GetRecords");
+    // Data are the numbers 0, 1 and 2.
+    reads().call(1).answer_bare(200, &answer(&[("1", "MA=="), ("x", "MQ=="), ("3", "Mg==")]));
+    reads().call(2).answer_bare(200, &answer(&[("1", "MA==")]));
+    let stuck = reads().answer_bare(200, &answer(&[("x", "MQ=="), ("3", "Mg==")]));
+    let worker = stream.worker("w1").on_event(events.handler());
+    let worker = Running::start(worker, &journal, |journal, shard| journal.processor(shard));
+
+    journal.processed(1).await;
+    assert_eq!(events.count(|event| matches!(event, Event::ReadFailed { .. })), 0, "{:?}", events.all());
+    sleep(Duration::from_secs(60)).await;
+
+    assert_eq!(journal.ids(), [0]);
+    let is_named = |event: &Event| matches!(event, Event::ReadFailed { error, .. } if error.contains("\"x\""));
+    assert!(events.count(is_named) > 1 && stuck.count() > 1, "{:?}", events.all());
+    worker.stop().await.expect("worker stops in good order");
+}

@@ -17,7 +17,7 @@ use kpl::ShardId;
 use super::{
     ChildShard, FanOutConsumer, KinesisError, KinesisErrorKind, KinesisRecord, StartAt, Subscription,
     SubscriptionEvent,
-    sdk::{child, failed, malformed, record},
+    sdk::{before_unreadable, child, failed, malformed, record},
 };
 
 const SUBSCRIBE: &str = "kinesis:SubscribeToShard";
@@ -72,8 +72,9 @@ pub(super) async fn subscribe(
         let mut receiver = receiver?;
         loop {
             return match receiver.recv().await {
-                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(told))) => {
-                    Some((event(told), Some(receiver)))
+                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(mut told))) => {
+                    let goes_on = !end_before_unreadable(&mut told);
+                    Some((event(told), goes_on.then_some(receiver)))
                 }
                 // A kind of event of the future.
                 Ok(Some(_)) => continue,
@@ -101,6 +102,18 @@ fn starting_position(start: &StartAt) -> StartingPosition {
         .expect("position has a type")
 }
 
+/// Takes what comes with a record that cannot be read, and after it, out of an event. True: something was taken; the next
+/// subscription begins there.
+fn end_before_unreadable(told: &mut SubscribeToShardEvent) -> bool {
+    let Some(before) = before_unreadable(&told.records) else { return false };
+    told.records.truncate(before);
+    told.child_shards = None;
+    if let Some(last) = told.records.last() {
+        told.continuation_sequence_number.clone_from(&last.sequence_number);
+    }
+    true
+}
+
 fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError> {
     let behind = u64::try_from(told.millis_behind_latest).ok();
     let children: Option<Vec<ChildShard>> = told.child_shards().iter().map(child).collect();
@@ -109,8 +122,8 @@ fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError>
         "" => None,
         number => Some(number.parse().map_err(|error| malformed(SUBSCRIBE, Box::new(error) as crate::BoxError))?),
     };
-    let records: Option<Vec<KinesisRecord>> = told.records.into_iter().map(record).collect();
-    let records = records.ok_or_else(|| malformed(SUBSCRIBE, "a record without a readable sequence number"))?;
+    let records: Result<Vec<KinesisRecord>, _> = told.records.into_iter().map(record).collect();
+    let records = records.map_err(|error| malformed(SUBSCRIBE, error))?;
     Ok(SubscriptionEvent { records, continuation, children, behind_latest: behind.map(Duration::from_millis) })
 }
 
@@ -127,4 +140,42 @@ where
         _ => return failed(SUBSCRIBE)(error),
     };
     KinesisError { kind, ..failed(SUBSCRIBE)(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::{primitives::Blob, types::Record};
+
+    use super::*;
+
+    fn told(numbers: &[&str]) -> SubscribeToShardEvent {
+        let record = |number: &&str| {
+            let record = Record::builder().sequence_number(*number).partition_key("a").data(Blob::new("0"));
+            record.build().unwrap()
+        };
+        SubscribeToShardEvent::builder()
+            .set_records(Some(numbers.iter().map(record).collect()))
+            .continuation_sequence_number("9")
+            .millis_behind_latest(0)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn what_comes_before_an_unreadable_record_is_given_first() {
+        for (numbers, given, ends) in [(&["1", "2"][..], 2, false), (&["1", "x", "3"], 1, true), (&[], 0, false)] {
+            let mut told = told(numbers);
+            assert_eq!(end_before_unreadable(&mut told), ends, "{numbers:?}");
+            let event = event(told).unwrap();
+            assert_eq!(event.records.len(), given);
+            assert_eq!(event.continuation, Some(if ends { "1" } else { "9" }.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn an_unreadable_record_fails_the_reading_and_is_named() {
+        let mut told = told(&["x", "3"]);
+        assert!(!end_before_unreadable(&mut told));
+        assert!(event(told).unwrap_err().source.to_string().contains("\"x\""));
+    }
 }

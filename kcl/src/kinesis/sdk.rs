@@ -12,7 +12,7 @@ use aws_sdk_kinesis::{
 use aws_types::SdkConfig;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
-use kpl::{HashKeyRange, ShardId};
+use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
 use super::{
     ChildShard, FanOutConsumer, Kinesis, KinesisError, KinesisErrorKind, KinesisRecord, Records, Shard, StartAt,
@@ -131,14 +131,22 @@ pub(super) fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildS
     })
 }
 
-pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Option<KinesisRecord> {
-    Some(KinesisRecord {
-        sequence_number: record.sequence_number.parse().ok()?,
+pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxError> {
+    Ok(KinesisRecord {
+        sequence_number: record.sequence_number.parse()?,
         // Streams that distribute records by themselves take records without a key.
         partition_key: record.partition_key.unwrap_or_default().into(),
         data: Bytes::from(record.data.into_inner()),
         approximate_arrival: record.approximate_arrival_timestamp.and_then(|time| SystemTime::try_from(time).ok()),
     })
+}
+
+/// How many records come before the first one whose sequence number cannot be read; None: all can be read, or none comes
+/// before it. They are given first. Then that one is the first to be read, and the reading fails: nothing is skipped.
+pub(super) fn before_unreadable(records: &[aws_sdk_kinesis::types::Record]) -> Option<usize> {
+    let is_unreadable =
+        |record: &aws_sdk_kinesis::types::Record| record.sequence_number.parse::<SequenceNumber>().is_err();
+    records.iter().position(is_unreadable).filter(|before| *before > 0)
 }
 
 impl Kinesis for SdkKinesis {
@@ -215,12 +223,15 @@ impl Kinesis for SdkKinesis {
         const ACTION: &str = "kinesis:GetRecords";
         let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn());
         async move {
-            let output = call.send().await.map_err(failed(ACTION))?;
+            let mut output = call.clone().send().await.map_err(failed(ACTION))?;
+            if let Some(before) = before_unreadable(output.records()).and_then(|before| i32::try_from(before).ok()) {
+                output = call.limit(before).send().await.map_err(failed(ACTION))?;
+            }
             let behind = output.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
             let children: Option<Vec<ChildShard>> = output.child_shards().iter().map(child).collect();
             let next_iterator = output.next_shard_iterator;
-            let records: Option<Vec<KinesisRecord>> = output.records.into_iter().map(record).collect();
-            let records = records.ok_or_else(|| malformed(ACTION, "a record without a readable sequence number"))?;
+            let records: Result<Vec<KinesisRecord>, _> = output.records.into_iter().map(record).collect();
+            let records = records.map_err(|error| malformed(ACTION, error))?;
             let children = children.ok_or_else(|| malformed(ACTION, "a child shard that cannot be read"))?;
             Ok(Records { records, next_iterator, children, behind_latest: behind.map(Duration::from_millis) })
         }
