@@ -316,3 +316,24 @@ async fn a_call_that_is_not_answered_is_given_up_and_made_again() {
     assert!(events.count(|event| matches!(event, Event::ReadFailed { .. })) > 0, "{:?}", events.all());
     worker.stop().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_takes_over_while_the_control_plane_does_not_answer() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let first = run(fan_out(&stream, "w1"), &journal);
+    stream.put(0..10).await;
+    journal.processed(10).await;
+    let standby = run(fan_out(&stream, "w2"), &journal);
+    sleep(Duration::from_secs(60)).await;
+    for action in ["DescribeStreamSummary", "DescribeStreamConsumer", "ListShards"] {
+        stream.local.faults().on(&format!("kinesis:{action}")).delay(Duration::from_secs(3_600));
+    }
+
+    let begun = Instant::now();
+    first.stop().await.unwrap();
+    stream.put(10..20).await;
+    journal.processed(20).await;
+
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    standby.stop().await.unwrap();
+}

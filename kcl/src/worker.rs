@@ -33,6 +33,7 @@ use crate::{
     },
     processor::ProcessorFactory,
     replay,
+    retrieval::registration,
     shard::ShardTask,
 };
 
@@ -208,6 +209,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(auditor.run(intake.clone()))));
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
+        spawn(Box::pin(done(registration::prepare(Arc::clone(&context)))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));
         spawn(Box::pin(watch_stream(Arc::clone(&context))));
         spawn(Box::pin(watch_table(Arc::clone(&context))));

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    config::FanOut,
+    config::{FanOut, Retrieval},
     coordination::Context,
     event::{Event, chain},
     kinesis::{KinesisError, KinesisErrorKind},
@@ -21,6 +21,8 @@ const LOOKS: u32 = 60;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Between tries to go back to fan-out, on average.
 const RETRY: Duration = Duration::from_secs(300);
+/// Within this time after its start a worker without shards looks consumers up; not all workers of a fleet at once.
+const PREPARE: Duration = Duration::from_secs(30);
 
 /// The consumer's ARN, once known.
 #[derive(Debug, Default)]
@@ -86,12 +88,29 @@ impl Registration {
         }
     }
 
+    /// Nobody asked before.
+    fn is_untried(&self) -> bool {
+        self.state.try_lock().is_ok_and(|state| state.arn.is_none() && state.refused.is_none())
+    }
+
     /// The consumer is gone, so it must be looked up again, unless another shard has done so already.
     pub(super) async fn forget(&self, gone: &str) {
         let mut state = self.state.lock().await;
         if state.arn.as_deref() == Some(gone) {
             state.arn = None;
         }
+    }
+}
+
+/// Has the consumers of the listed streams at hand before a shard needs one, so that a takeover waits for no control plane.
+pub(crate) async fn prepare(context: Arc<Context>) {
+    let Retrieval::FanOut(fan_out) = &context.settings.retrieval else { return };
+    sleep(PREPARE.mul_f64(fastrand::f64())).await;
+    for stream in context.catalog.listed(&context.events).await {
+        if !stream.registration.is_untried() {
+            continue;
+        }
+        let _ = stream.registration.arn(&context, &stream, fan_out).await; // who needs it asks again, and tells
     }
 }
 
