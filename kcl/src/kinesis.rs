@@ -165,14 +165,14 @@ pub struct KinesisError {
     pub source: BoxError,
 }
 
-/// Whether AWS refuses the credentials themselves with this code; expired ones are renewed and may pass.
+/// Whether AWS refuses the credentials themselves with this code; expired ones are renewed and may pass. So does a wrong
+/// signature: often the machine's clock is wrong, and the next is made by the time that the refusal tells.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
 pub(crate) fn is_about_credentials(code: &str) -> bool {
     matches!(
         code,
         "UnrecognizedClientException"
             | "InvalidClientTokenId"
-            | "InvalidSignatureException"
             | "IncompleteSignature"
             | "MissingAuthenticationToken"
             | "MissingAuthenticationTokenException"
