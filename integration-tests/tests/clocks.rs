@@ -130,7 +130,7 @@ async fn a_replay_up_to_a_time_that_comes_processes_all_until_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_initial_position_in_the_future_is_refused() {
+async fn an_initial_position_more_than_an_hour_ahead_is_refused() {
     let stream = TestStream::start(1).await;
     let time = stream.aws.time_source().unwrap().now();
     let build = |time| {
@@ -138,7 +138,45 @@ async fn an_initial_position_in_the_future_is_refused() {
         builder.build(|shard: &_| Journal::default().processor(shard))
     };
 
-    assert!(build(time).is_ok());
-    let refused = build(time + SECOND).map(drop);
+    assert!(build(time + HOUR).is_ok());
+    let refused = build(time + HOUR + SECOND).map(drop);
     assert!(matches!(refused, Err(ConfigError::OutOfBounds { what: "initial position", .. })), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_initial_position_of_the_last_hour_is_read_whatever_the_clock() {
+    for error in ERRORS.map(|(ahead, behind)| (ahead, behind.min(HOUR - 10 * SECOND))) {
+        let (stream, journal) = (stream_with(error).await, Journal::default());
+        stream.put(0..10).await;
+        sleep(5 * SECOND).await;
+        let time = now(&stream, 1_000).await;
+        sleep(SECOND).await;
+        stream.put(10..20).await;
+
+        let worker = stream.worker("w1").initial_position(InitialPosition::AtTimestamp(time));
+        let worker = Running::start(worker, &journal, |journal, shard| journal.processor(shard));
+        // With the record that told the time.
+        journal.processed(11).await;
+        worker.stop().await.expect("worker stops in good order");
+        assert!(journal.ids().iter().all(|id| *id >= 10), "{error:?}: {:?}", journal.ids());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_initial_position_that_is_still_to_come_is_waited_for() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    let time = now(&stream, 1_000).await + 60 * SECOND;
+    let worker = stream.worker("w1").initial_position(InitialPosition::AtTimestamp(time)).on_event(events.handler());
+    let worker = Running::start(worker, &journal, |journal, shard| journal.processor(shard));
+    sleep(30 * SECOND).await;
+    stream.put(0..10).await;
+    let is_told =
+        |event: &Event| matches!(event, Event::ReadFailed { error, .. } if error.contains("currentTimestampInMillis"));
+    assert!(events.count(is_told) > 0, "{:?}", events.all());
+
+    sleep(60 * SECOND).await;
+    stream.put(10..20).await;
+    journal.processed(10).await;
+    worker.stop().await.expect("worker stops in good order");
+    assert!(journal.ids().iter().all(|id| (10..20).contains(id)), "{:?}", journal.ids());
 }

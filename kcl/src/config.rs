@@ -49,7 +49,9 @@ pub enum InitialPosition {
     /// At the first record that arrived at this time or later.
     ///
     /// It concerns the shards that took records then; those that follow them are read from their oldest retained record.
-    /// The time must not be in the future.
+    /// The time should not be in the future. One that is more than an hour ahead of the machine's clock, which may be
+    /// slow, is refused when the worker is built. One that the service takes for the future is waited for: until it comes
+    /// nothing is read, and each try is an [`Event::ReadFailed`](crate::Event::ReadFailed) with the service's refusal.
     AtTimestamp(SystemTime),
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::{FanOut, InitialPosition, Retrieval, Source, WorkerBuilder};
 use crate::{error::ConfigError, lease::item};
 
+/// How slow the machine's clock may be. Nothing that a service says is known yet.
+const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
+
 impl WorkerBuilder {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
@@ -23,9 +26,9 @@ impl WorkerBuilder {
         let positions = streams.iter().map(|stream| stream.initial_position.unwrap_or(self.initial_position));
         for position in positions {
             if let InitialPosition::AtTimestamp(time) = position
-                && time > settings.clock.now()
+                && time.duration_since(settings.clock.now()).is_ok_and(|ahead| ahead > CLOCK_ERROR)
             {
-                let (what, bounds) = ("initial position", "in the past");
+                let (what, bounds) = ("initial position", "at most an hour ahead of the machine's clock");
                 return Err(ConfigError::OutOfBounds { what, value: format!("{position:?}"), bounds });
             }
         }
