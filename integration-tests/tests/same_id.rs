@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use integration_tests::{APPLICATION, EventLog, Running, TestStream, eventually};
+use integration_tests::{APPLICATION, EventLog, Journal, Running, TestStream, eventually};
 use kcl::{BoxError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext};
 use tokio::time::{Instant, sleep};
 
@@ -176,4 +176,20 @@ async fn tells_of_a_release_only_if_the_table_took_it_in() {
         let lost = events.count(|event| matches!(event, Event::LeaseLost { .. }));
         assert_eq!((unowned, told, lost), (released, usize::from(released), usize::from(!released)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuses_the_later_of_two_runs_whatever_the_clocks_say() {
+    let (stream, journal) = (TestStream::start(2).await, Journal::default());
+    let first = stream.run("w1", &journal);
+    stream.put(0..100).await;
+    journal.processed(100).await;
+    stream.local.set_clock_behind(Duration::from_secs(60));
+
+    let refused = stream.run("w1", &Journal::default()).ended().await.unwrap_err();
+
+    assert_eq!(refused.to_string(), "worker id w1 is in use by another running worker");
+    stream.put(100..200).await;
+    journal.processed(200).await;
+    first.stop().await.unwrap();
 }

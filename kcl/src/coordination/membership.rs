@@ -83,11 +83,19 @@ impl Membership {
         context: Arc<Context>,
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> Result<Option<Self>, WorkerError> {
+        let id = context.settings.worker_id.clone();
+        let look = patiently(&context, || context.store.get_worker(&id).err_into());
+        let predecessor = tokio::select! {
+            () = &mut stop => return Ok(None),
+            found = look => found?,
+        };
+        // This run is the younger one, whatever the clocks say: they may have the same second, or differ.
+        let earliest = predecessor.map_or(0, |found| found.started_at_millis.saturating_add(1));
         let item = WorkerItem {
-            id: context.settings.worker_id.clone(),
             last_update_seconds: context.clock.seconds(),
             instance: Some(context.instance.to_string()),
-            started_at_millis: context.clock.millis(),
+            started_at_millis: context.clock.millis().max(earliest),
+            id,
             leaving: true,
             metrics: BTreeMap::new(),
         };
