@@ -23,7 +23,7 @@ const SHARD: &str = "shardId-000000000000";
 /// Batches that processors were given, and when.
 type Batches = Arc<Mutex<Vec<(Instant, Vec<u64>)>>>;
 
-/// What is done with a batch, given its numbers.
+/// The processing of a batch, given its numbers.
 type Act = Arc<dyn Fn(&[u64]) -> Result<Duration, BoxError> + Send + Sync>;
 
 /// Writes batches down; checkpoints if it is to.

@@ -13,7 +13,7 @@ use kcl::{
 };
 use tokio::time::{sleep, timeout};
 
-/// Where a processor started, and the numbers of the records that it was given.
+/// The start position of a processor, and the numbers of the records that it was given.
 type Life = (ShardContext, Vec<u64>);
 
 /// The processors of a test, in order.
@@ -238,7 +238,7 @@ impl RecordProcessor for Unanswered {
     }
 }
 
-/// What the second of two processors starts with and is given, when the first one's checkpoint is stored without an answer.
+/// The start and the records of a second processor, when the first one's checkpoint is stored without an answer.
 async fn second_processor(prepares: bool, fault: impl Fn(&TestStream)) -> Life {
     let (stream, log) = (TestStream::start(1).await, Log::default());
     let worker = Running::start_factory(stream.worker("w1").lease_duration(Duration::from_secs(60)), {

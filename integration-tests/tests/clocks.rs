@@ -20,7 +20,7 @@ use tokio::time::sleep;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// How far the machine's clock is ahead of the services', and behind.
+/// Distances of the machine's clock from the services', ahead and behind.
 const ERRORS: [(Duration, Duration); 4] = [
     (SECOND.saturating_mul(30), Duration::ZERO),
     (HOUR, Duration::ZERO),

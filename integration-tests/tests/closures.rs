@@ -43,7 +43,7 @@ impl Calls {
         self.ended().into_iter().collect::<BTreeSet<_>>().len()
     }
 
-    /// How often the call for this record was begun.
+    /// Number of calls begun for this record.
     fn of(&self, id: u64) -> usize {
         self.begun().into_iter().filter(|begun| *begun == id).count()
     }

@@ -1,4 +1,4 @@
-//! What the coordination does when the lease table, its index or the stream's control plane is not as it should be.
+//! Coordination while the lease table, its index or the stream's control plane fails.
 
 use std::time::Duration;
 

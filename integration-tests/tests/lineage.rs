@@ -1,4 +1,4 @@
-//! What the stream still retains is read although retention has cut leases off from the shards that follow theirs, whatever
+//! Records that the stream still retains are read although retention has cut leases off from the shards that follow theirs, whatever
 //! the initial position; once, and nothing from before the application's first start.
 
 use std::time::Duration;

@@ -34,7 +34,7 @@ use tokio::{
 
 /// Seeds of a run that is not told how many.
 const SEEDS: u64 = 12;
-/// How long records are put, and workers come and go.
+/// Duration of the phase in which records are put and workers come and go.
 const UNREST: Duration = Duration::from_secs(40);
 /// How long the last worker may take to process what is left.
 const PATIENCE: Duration = Duration::from_secs(900);

@@ -52,7 +52,7 @@ impl ServiceClock {
         }
     }
 
-    /// How far the machine's clock is ahead of the services', and how far behind, if it is wrong.
+    /// Distances of the machine's clock from the services', ahead and behind, if it is wrong.
     pub(crate) fn error_of_machine(&self) -> Option<(Duration, Duration)> {
         let (machine, services) = (self.machine.now(), self.told()?);
         let ahead = machine.duration_since(services).unwrap_or_default();
