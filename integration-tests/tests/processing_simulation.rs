@@ -36,8 +36,11 @@ use tokio::{
 const SEEDS: u64 = 12;
 /// Duration of the phase in which records are put and workers come and go.
 const UNREST: Duration = Duration::from_secs(40);
-/// How long the last worker may take to process what is left.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// Maximum duration of the last worker's work on what is left: each record that is looked for by halving costs some ten
+/// restarts, with pauses of up to 30 s.
+const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// Maximum size of a batch that is tried again whole where records fail by chance; a larger one would hardly ever succeed.
+const SMALL_BATCH: u32 = 50;
 
 #[test]
 fn nothing_is_skipped_silently_repeated_without_need_or_out_of_order() {
@@ -139,7 +142,7 @@ impl Plan {
         let policy = fastrand::choice([Policy::Restart, Policy::Skip, Policy::DeadLetter]).expect("is one of them");
         let in_half = |value: f64| if fastrand::bool() { value } else { 0.0 };
         let limited = policy != Policy::Restart && consumer != Consumer::Streams;
-        Self {
+        let mut plan = Self {
             consumer,
             policy,
             attempts: fastrand::u32(1..4),
@@ -152,7 +155,16 @@ impl Plan {
             table: if fastrand::bool() { Duration::ZERO } else { millis(0..1_500) },
             drops: in_half(0.01),
             keys: fastrand::u64(1..20),
+        };
+        if plan.unlucky > 0.0 && policy == Policy::Restart && !plan.is_closure() {
+            plan.max_batch_records = plan.max_batch_records.min(SMALL_BATCH);
         }
+        plan
+    }
+
+    /// Whether a record that was processed may fail later: where it is processed again, and failures are chance.
+    fn may_fail_later(&self) -> bool {
+        self.unlucky > 0.0 && self.consumer != Consumer::Closure { concurrency: 1 }
     }
 
     fn is_closure(&self) -> bool {
@@ -549,7 +561,7 @@ impl World {
             assert!(once, "(D) each once: {:?}", log.given_up);
         }
         let processed_and_given_up: Vec<_> = given_up.iter().filter(|id| log.processed.contains_key(id)).collect();
-        if plan.is_closure() {
+        if plan.is_closure() && !plan.may_fail_later() {
             assert!(processed_and_given_up.is_empty(), "(D) given up though processed: {processed_and_given_up:?}");
         }
         if plan.is_calm() {
