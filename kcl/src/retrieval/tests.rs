@@ -112,7 +112,7 @@ impl Kinesis for Endless {
 }
 
 fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
-    let aws = aws_types::SdkConfig::builder().build();
+    let aws = crate::tests::without_services();
     let builder = Worker::builder(&aws, "application", "stream");
     let (mut settings, events, catalog) = builder.retrieval(retrieval).into_parts_on(Arc::new(kinesis));
     settings.prefetch = Prefetch { records: 1000, bytes: 4 * 1_100_000 };

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use kpl::{HashKey, HashKeyRange, ShardId};
 use tokio::{
@@ -110,6 +111,7 @@ impl RecordProcessor for Idle {
 
 /// Workers of one application.
 struct Fleet {
+    aws: SdkConfig,
     stream: Arc<QuietStream>,
     table: Arc<MemoryLeaseStore>,
     workers: BTreeMap<String, JoinHandle<Result<(), WorkerError>>>,
@@ -118,14 +120,13 @@ struct Fleet {
 impl Fleet {
     fn new(shards: u32) -> Self {
         let (stream, table) = (Arc::new(QuietStream::new(shards)), Arc::new(MemoryLeaseStore::default()));
-        Self { stream, table, workers: BTreeMap::new() }
+        Self { aws: super::without_services(), stream, table, workers: BTreeMap::new() }
     }
 
     fn start(&mut self, numbers: std::ops::Range<usize>) {
-        let aws = aws_types::SdkConfig::builder().build();
         for number in numbers {
             let id = format!("worker-{number:03}");
-            let builder = Worker::builder(&aws, "application", "stream");
+            let builder = Worker::builder(&self.aws, "application", "stream");
             let builder = builder.worker_id(&id).idle_between_reads(Duration::from_secs(60));
             let (settings, events, catalog) = builder.into_parts_on(self.stream.clone());
             let factory = |_: &ShardContext| Idle;

@@ -71,9 +71,8 @@ slow! {
 #[tokio::test(start_paused = true)]
 async fn releases_every_lease_wherever_a_stop_meets_the_start() {
     let (stream, table) = (Arc::new(QuietStream::new(300)), Arc::new(MemoryLeaseStore::default()));
-    let mut most_owned = 0;
+    let (aws, mut most_owned) = (super::without_services(), 0);
     for moment in 0..100 {
-        let aws = aws_types::SdkConfig::builder().build();
         let builder = Worker::builder(&aws, "application", "stream").worker_id("w1");
         let (settings, events, catalog) = builder.into_parts_on(stream.clone());
         let store = Arc::new(SlowStore(Arc::clone(&table)));
