@@ -18,11 +18,12 @@ use crate::{
     lease::LeaseKey,
     logic::cursor::Cursor,
     metrics::shard::ShardRecorder,
-    stream::{Stream, StreamId, identity::Standing},
+    stream::{
+        Stream, StreamId,
+        identity::{CONFIRMED, Standing},
+    },
 };
 
-/// How old an answer may be that says that the stream is still the one that it was: it takes longer to delete and create one.
-const CONFIRMED: Duration = Duration::from_secs(10);
 /// How long the first read waits for that answer, if nothing is doubtful.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
 /// First and longest pause before it is asked for again.

@@ -18,7 +18,10 @@ use crate::{
         audit::{Completion, complete},
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
-    stream::{Stream, identity::Standing},
+    stream::{
+        Stream,
+        identity::{CONFIRMED, Standing},
+    },
 };
 
 /// Why shards could not be synced; the next cycle tries again.
@@ -51,8 +54,15 @@ pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) 
 }
 
 async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inconsistent>) -> Result<bool, SyncError> {
+    let plan = plan.map_err(SyncError::Inconsistent)?;
+    // What is listed by now may be of another stream of that name.
+    if !plan.is_empty()
+        && let Ok(Standing::Replaced(_)) = stream.confirm(CONFIRMED).await
+    {
+        return Err(SyncError::Replaced);
+    }
     let mut created = Vec::new();
-    for lease in plan.map_err(SyncError::Inconsistent)? {
+    for lease in plan {
         let lease = stream.lease(lease);
         // In order, oldest first: an interruption must not leave a child without its ancestors.
         match context.store.create(&lease).await? {

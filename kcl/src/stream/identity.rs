@@ -10,6 +10,10 @@ use tokio::{
 
 use crate::kinesis::{Kinesis, KinesisError, KinesisErrorKind, StreamDescription, StreamIdentity};
 
+/// Greatest age of an answer after which what is read next is still of that stream: one of the same name takes longer to
+/// become active.
+pub(crate) const CONFIRMED: Duration = Duration::from_secs(10);
+
 /// What the service said of a stream last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
