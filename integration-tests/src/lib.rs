@@ -19,6 +19,7 @@ pub mod conformance;
 mod fleet;
 pub mod history;
 pub mod interop;
+pub mod seeds;
 
 pub use fleet::Running;
 

@@ -11,18 +11,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
-    env,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use aws_sdk_kinesis::primitives::Blob;
 use futures::{StreamExt as _, TryStreamExt as _};
-use integration_tests::{APPLICATION, STREAM, TestStream, id_of};
+use integration_tests::{APPLICATION, STREAM, TestStream, id_of, seeds};
 use kcl::{
     BoxError, Checkpoint, CheckpointEvery, Checkpointer, ErrorPolicy, Event, FailedRecords, FleetStatus, Position,
     Record, RecordBatch, RecordProcessor, ShardContext, ShardStream, Stopper, WorkerBuilder, WorkerHandle,
@@ -44,31 +39,11 @@ const SMALL_BATCH: u32 = 50;
 
 #[test]
 fn nothing_is_skipped_silently_repeated_without_need_or_out_of_order() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect("is a number"));
-    let seeds = match number("KCL_PROCESSING_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("KCL_PROCESSING_SEEDS").unwrap_or(SEEDS),
-    };
-    let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if !seeds.contains(&seed) {
-                        return;
-                    }
-                    if std::panic::catch_unwind(|| simulate(seed)).is_err() {
-                        let replay = "cargo test -p integration-tests --test processing_simulation";
-                        fastrand::seed(seed);
-                        eprintln!("{:?}\nseed {seed} failed: KCL_PROCESSING_SEED={seed} {replay}", Plan::random());
-                        failed.lock().expect("nobody panics here").push(seed);
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().expect("nobody panics here");
+    let failed = seeds::failing("KCL_PROCESSING_SEED", SEEDS, simulate);
+    for seed in &failed {
+        fastrand::seed(*seed);
+        eprintln!("{seed}: {:?}", Plan::random());
+    }
     assert!(failed.is_empty(), "seeds {failed:?} failed");
 }
 
