@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
 use aws_types::SdkConfig;
 use kcl::{
@@ -101,6 +102,24 @@ impl TestStream {
             (bound(range.starting_hash_key()), bound(range.ending_hash_key()), shard.shard_id().to_owned())
         })
         .collect()
+    }
+
+    /// Lets the stream take records of this size.
+    pub async fn take_records_of(&self, kib: i32) {
+        let arn = self.kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("stream exists");
+        let arn = arn.stream_description_summary().expect("described").stream_arn().to_owned();
+        let update = self.kinesis.update_max_record_size().stream_arn(arn).max_record_size_in_kib(kib);
+        update.send().await.expect("record size can be updated");
+    }
+
+    /// Gives the shard's lease to a worker that does not exist, as a leader does that takes its owner for dead.
+    pub async fn take_lease_away(&self, shard_id: &str) {
+        let take = aws_sdk_dynamodb::Client::new(&self.aws).update_item().table_name(APPLICATION);
+        let take = take.key("leaseKey", AttributeValue::S(shard_id.to_owned()));
+        let take = take.update_expression("SET leaseOwner = :other ADD leaseCounter :one");
+        let take = take.expression_attribute_values(":other", AttributeValue::S("other".to_owned()));
+        let take = take.expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+        take.send().await.expect("table exists");
     }
 
     /// Splits an open shard in the middle.

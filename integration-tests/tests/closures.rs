@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use integration_tests::{APPLICATION, EventLog, TestStream, eventually, id_of};
 use kcl::{
     BoxError, Checkpoint, CheckpointEvery, ErrorPolicy, Event, FailedRecords, FleetStatus, ForEach, Record, Worker,
@@ -188,11 +187,7 @@ async fn a_lost_lease_starts_no_more_calls_and_cuts_none() {
     let worker = builder.build_for_each(every, handler(&calls, |id| Duration::from_millis(900 + id % 8 * 100), never));
     let worker = worker.unwrap().start();
     sleep(Duration::from_secs(5)).await;
-    let take = aws_sdk_dynamodb::Client::new(&stream.aws).update_item().table_name(APPLICATION);
-    let take = take.key("leaseKey", AttributeValue::S(SHARD.to_owned()));
-    let take = take.update_expression("SET leaseOwner = :other ADD leaseCounter :one");
-    let take = take.expression_attribute_values(":other", AttributeValue::S("other".to_owned()));
-    take.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await.unwrap();
+    stream.take_lease_away(SHARD).await;
     let lost = |event: &Event| matches!(event, Event::LeaseLost { .. });
     eventually("the loss is noticed", || events.count(lost) == 1).await;
 

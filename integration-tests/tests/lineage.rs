@@ -61,6 +61,12 @@ impl World {
         assert_eq!(ids, (0..self.next).collect::<Vec<_>>(), "{:?}", self.position);
     }
 
+    async fn come_back_beyond_the_retention(&mut self) {
+        sleep(25 * HOUR).await;
+        self.put().await;
+        self.run().await;
+    }
+
     async fn split_all(&self) {
         for shard in self.stream.open_shards().await {
             self.stream.split(&shard).await;
@@ -73,9 +79,7 @@ async fn children_of_trimmed_parents_are_read_from_their_beginning() {
     for mut world in World::all().await {
         world.run().await;
         world.split_all().await;
-        sleep(25 * HOUR).await;
-        world.put().await;
-        world.run().await;
+        world.come_back_beyond_the_retention().await;
     }
 }
 
@@ -85,9 +89,7 @@ async fn shards_whose_whole_ancestry_was_trimmed_are_read_from_their_beginning()
         world.run().await;
         world.split_all().await;
         world.stream.merge_neighbours().await;
-        sleep(25 * HOUR).await;
-        world.put().await;
-        world.run().await;
+        world.come_back_beyond_the_retention().await;
     }
 }
 
@@ -118,9 +120,7 @@ async fn a_merge_of_which_one_parent_has_no_lease_is_read_from_its_beginning() {
         let delete = dynamodb.delete_item().table_name(APPLICATION).key("leaseKey", lease.unwrap()["leaseKey"].clone());
         delete.send().await.unwrap();
         world.stream.merge_neighbours().await;
-        sleep(25 * HOUR).await;
-        world.put().await;
-        world.run().await;
+        world.come_back_beyond_the_retention().await;
     }
 }
 

@@ -179,10 +179,7 @@ async fn bad_records_in_a_row_do_not_take_good_ones_down() {
 #[tokio::test(start_paused = true)]
 async fn a_description_that_is_throttled_once_leaves_the_limit_unknown() {
     let stream = TestStream::start(1).await;
-    let arn = stream.kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("stream exists");
-    let arn = arn.stream_description_summary().expect("described").stream_arn().to_owned();
-    let update = stream.kinesis.update_max_record_size().stream_arn(&arn).max_record_size_in_kib(10_240);
-    update.send().await.expect("record size can be updated");
+    stream.take_records_of(10_240).await;
     stream.local.faults().on("kinesis:DescribeStreamSummary").times(1).throttle();
     let producer = producer(&stream.aws);
     let big = || UserRecord::new("big", vec![0; 3 << 20]);
@@ -202,10 +199,7 @@ async fn a_description_that_is_throttled_once_leaves_the_limit_unknown() {
 #[tokio::test(start_paused = true)]
 async fn a_permission_to_describe_that_comes_late_is_noticed() {
     let stream = TestStream::start(1).await;
-    let arn = stream.kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("stream exists");
-    let arn = arn.stream_description_summary().expect("described").stream_arn().to_owned();
-    let update = stream.kinesis.update_max_record_size().stream_arn(&arn).max_record_size_in_kib(2048);
-    update.send().await.expect("record size can be updated");
+    stream.take_records_of(2048).await;
     stream.local.deny("kinesis:DescribeStreamSummary");
     let producer = producer(&stream.aws);
     producer.put(record(0)).await.expect("record is fine").await.expect("stored");

@@ -40,11 +40,8 @@ async fn one_record_of_a_mebibyte_among_small_ones_is_no_obstacle() {
 #[tokio::test(start_paused = true)]
 async fn records_of_ten_mebibytes_go_where_the_stream_takes_them() {
     let stream = TestStream::start(1).await;
-    let arn = stream.kinesis.describe_stream_summary().stream_name(STREAM).send().await.expect("stream exists");
-    let arn = arn.stream_description_summary().expect("described").stream_arn().to_owned();
-    let update = stream.kinesis.update_max_record_size().stream_arn(&arn).max_record_size_in_kib(10_240);
-    update.send().await.expect("record size can be updated");
-    let producer = Producer::builder(&stream.aws, arn).build().expect("settings are right");
+    stream.take_records_of(10_240).await;
+    let producer = Producer::builder(&stream.aws, STREAM).build().expect("settings are right");
 
     let first = producer.put(UserRecord::new("k", vec![1; 10 * MIB - 1])).await.expect("the limit is not known");
     for id in 0..100 {

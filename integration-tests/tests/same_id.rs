@@ -76,12 +76,17 @@ fn keep_putting(stream: &TestStream) -> tokio::task::JoinHandle<()> {
     })
 }
 
+/// What puts records, and the first run once it works.
+async fn first_run(stream: &TestStream, log: &Log, events: &EventLog) -> (tokio::task::JoinHandle<()>, Running) {
+    let (putting, first) = (keep_putting(stream), run(stream, log, events, "w1", 1));
+    eventually("the first run works", || log.has(1)).await;
+    (putting, first)
+}
+
 #[tokio::test(start_paused = true)]
 async fn waits_for_a_run_of_the_same_id_that_drains() {
     let (stream, log, events) = (TestStream::start(2).await, Log::default(), EventLog::default());
-    let putting = keep_putting(&stream);
-    let first = run(&stream, &log, &events, "w1", 1);
-    eventually("the first run works", || log.has(1)).await;
+    let (putting, first) = first_run(&stream, &log, &events).await;
     sleep(Duration::from_secs(5)).await;
     let stopping = tokio::spawn(first.stop());
     sleep(Duration::from_secs(1)).await;
@@ -103,9 +108,7 @@ async fn waits_for_a_run_of_the_same_id_that_drains() {
 #[tokio::test(start_paused = true)]
 async fn gives_a_worker_that_drains_no_lease_and_tells_java_leaders_so() {
     let (stream, log, events) = (TestStream::start(2).await, Log::default(), EventLog::default());
-    let putting = keep_putting(&stream);
-    let first = run(&stream, &log, &events, "w1", 1);
-    eventually("the first run works", || log.has(1)).await;
+    let (putting, first) = first_run(&stream, &log, &events).await;
     let other = run(&stream, &log, &events, "w2", 2);
     eventually("the other works", || log.has(2)).await;
     let stopping = tokio::spawn(first.stop());
@@ -137,9 +140,7 @@ async fn gives_a_worker_that_drains_no_lease_and_tells_java_leaders_so() {
 #[tokio::test(start_paused = true)]
 async fn stops_at_once_while_it_waits_for_a_run_of_the_same_id() {
     let (stream, log, events) = (TestStream::start(1).await, Log::default(), EventLog::default());
-    let putting = keep_putting(&stream);
-    let first = run(&stream, &log, &events, "w1", 1);
-    eventually("the first run works", || log.has(1)).await;
+    let (putting, first) = first_run(&stream, &log, &events).await;
     let stopping = tokio::spawn(first.stop());
     sleep(Duration::from_secs(1)).await;
     let second = run(&stream, &log, &events, "w1", 2);

@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{StreamExt as _, TryStreamExt as _};
-use integration_tests::{APPLICATION, EventLog, TestStream, eventually, id_of};
+use integration_tests::{EventLog, TestStream, eventually, id_of};
 use kcl::{BoxError, ErrorPolicy, Event, FailedRecords, ShardStream, ShardStreams, Stopper, WorkerBuilder};
 use tokio::{
     task::JoinHandle,
@@ -202,11 +201,7 @@ async fn a_lost_lease_ends_its_stream_at_once() {
     let builder = stream.worker("w1").on_event(events.handler());
     let (stopper, run) = consume(builder, &given, Duration::from_millis(100), 10);
     sleep(Duration::from_secs(10)).await;
-    let take = aws_sdk_dynamodb::Client::new(&stream.aws).update_item().table_name(APPLICATION);
-    let take = take.key("leaseKey", AttributeValue::S(SHARD.to_owned()));
-    let take = take.update_expression("SET leaseOwner = :other ADD leaseCounter :one");
-    let take = take.expression_attribute_values(":other", AttributeValue::S("other".to_owned()));
-    take.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await.unwrap();
+    stream.take_lease_away(SHARD).await;
     let lost = |event: &Event| matches!(event, Event::LeaseLost { .. });
     eventually("the loss is noticed", || events.count(lost) == 1).await;
 
