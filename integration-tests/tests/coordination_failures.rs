@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{APPLICATION, Call, EventLog, Journal, Running, STREAM, TestStream};
-use kcl::{Event, FanOut, FleetStatus, Retrieval, StoreError, WorkerError};
+use kcl::{Event, FanOut, FleetStatus, InitialPosition, Retrieval, StoreError, WorkerError};
 use kinesis_local::{Fault, FaultRule};
 use tokio::time::{Instant, sleep};
 
@@ -210,6 +210,30 @@ async fn workers_of_a_new_fleet_that_start_at_once_all_join() {
     for worker in workers {
         worker.stop().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_before_all_leases_of_the_first_start_are_there() {
+    let (stream, journal) = (TestStream::start(20).await, Journal::default());
+    let slow = stream.local.faults().on("dynamodb:PutItem").delay(Duration::from_secs(2));
+    let run = |id| {
+        let builder = stream.worker(id).initial_position(InitialPosition::Latest);
+        Running::start(builder, &journal, |journal, shard| journal.processor(shard))
+    };
+    let first = run("w1");
+    while slow.count() < 12 {
+        sleep(Duration::from_millis(100)).await;
+    }
+    stream.put(0..1_000).await;
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(journal.ids().len(), 0, "some shards would begin before these records, others behind them");
+    first.kill();
+
+    let _second = run("w2");
+    sleep(Duration::from_secs(120)).await;
+    stream.put(1_000..2_000).await;
+    journal.processed(1_000).await;
+    assert!(journal.ids().iter().all(|id| *id >= 1_000), "all shards begin at one time");
 }
 
 #[tokio::test(start_paused = true)]

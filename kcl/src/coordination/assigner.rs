@@ -38,6 +38,7 @@ use crate::{
     logic::{
         assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
         fleet_view::FleetView,
+        shard_sync::is_untouched,
         utilization,
     },
     metrics::Cycle,
@@ -62,6 +63,8 @@ pub(crate) struct Assigner {
     view: FleetView,
     /// What the auditor is to look at; None while this worker does not lead.
     sightings: watch::Sender<Option<Arc<Sighting>>>,
+    /// Streams that the auditor has found to have all leases that they need.
+    complete: watch::Receiver<HashSet<StreamId>>,
     term: Term,
 }
 
@@ -77,9 +80,9 @@ struct Term {
 
 impl Assigner {
     pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> (Self, Auditor) {
-        let (sightings, observer) = watch::channel(None);
-        let auditor = Auditor::new(Arc::clone(&context), observer);
-        (Self { context, reign, view: FleetView::default(), sightings, term: Term::default() }, auditor)
+        let ((sightings, observer), (completed, complete)) = (watch::channel(None), watch::channel(HashSet::new()));
+        let auditor = Auditor::new(Arc::clone(&context), observer, completed);
+        (Self { context, reign, view: FleetView::default(), sightings, complete, term: Term::default() }, auditor)
     }
 
     /// Handles: changes of leadership, time for a cycle, a nudge, cancellation.
@@ -210,8 +213,26 @@ impl Assigner {
                 && self.view.age(&lease.key, now) > settings.lease_duration,
             handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
-        let to_give = scan.leases.iter().filter(|lease| !lease.is_ended() && may_be_read(lease, &self.term.lost));
+        let incomplete = self.incomplete_streams(&scan.leases);
+        let to_give = scan.leases.iter().filter(|lease| {
+            !lease.is_ended()
+                && may_be_read(lease, &self.term.lost)
+                && !incomplete.contains(&self.context.catalog.id_of(lease))
+        });
         to_give.map(candidate).collect()
+    }
+
+    /// Streams whose first leases are not known to be all there.
+    fn incomplete_streams(&self, leases: &[Lease]) -> HashSet<StreamId> {
+        let (catalog, complete) = (&self.context.catalog, self.complete.borrow());
+        let (untouched, touched): (Vec<&Lease>, Vec<&Lease>) = leases.iter().partition(|lease| is_untouched(lease));
+        let mut incomplete: HashSet<StreamId> = untouched.into_iter().map(|lease| catalog.id_of(lease)).collect();
+        incomplete.retain(|id| !complete.contains(id) && catalog.lists(id));
+        if !incomplete.is_empty() {
+            let read: HashSet<StreamId> = touched.into_iter().map(|lease| catalog.id_of(lease)).collect();
+            incomplete.retain(|id| !read.contains(id));
+        }
+        incomplete
     }
 
     fn plan(&mut self, candidates: &[Candidate], workers: &[WorkerItem], now: Instant) -> Vec<Move> {

@@ -4,10 +4,14 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,6 +31,8 @@ use crate::{
 const STALE_AT_ONCE: usize = 100;
 /// Streams synced at the same time.
 const CONCURRENT_SYNCS: usize = 8;
+/// Longest wait in one look for what Kinesis says of former streams; the rest is asked in later ones.
+const FORMER_STREAMS_WAIT: Duration = Duration::from_secs(5);
 
 /// What the leader saw in the table.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub(crate) struct Auditor {
     context: Arc<Context>,
     /// None while this worker does not lead.
     sightings: watch::Receiver<Option<Arc<Sighting>>>,
+    /// Streams that have all the leases that they need, as far as was found while this worker leads.
+    complete: watch::Sender<HashSet<StreamId>>,
     term: Term,
 }
 
@@ -57,8 +65,12 @@ struct Term {
 }
 
 impl Auditor {
-    pub(crate) fn new(context: Arc<Context>, sightings: watch::Receiver<Option<Arc<Sighting>>>) -> Self {
-        Self { context, sightings, term: Term::default() }
+    pub(crate) fn new(
+        context: Arc<Context>,
+        sightings: watch::Receiver<Option<Arc<Sighting>>>,
+        complete: watch::Sender<HashSet<StreamId>>,
+    ) -> Self {
+        Self { context, sightings, complete, term: Term::default() }
     }
 
     /// Handles: a new sighting, the end of the leadership, cancellation.
@@ -68,6 +80,7 @@ impl Auditor {
             let Some(Ok(())) = changed else { return };
             let Some(sighting) = self.sightings.borrow_and_update().clone() else {
                 self.term = Term::default();
+                self.complete.send_replace(HashSet::new());
                 continue;
             };
             if self.term.changed.is_some_and(|changed| sighting.at < changed) {
@@ -143,6 +156,9 @@ impl Auditor {
             if let Some(audit) = self.term.audits.get_mut(stream_id) {
                 audit.ended(synced.is_some(), Instant::now());
             }
+            if synced.is_some() {
+                self.complete.send_if_modified(|complete| complete.insert(stream_id.clone()));
+            }
             changed |= synced == Some(true);
         }
         let deleted = match &context.catalog {
@@ -163,11 +179,13 @@ impl Auditor {
         let missing = self.term.missing.streams();
         self.context.metrics.streams(active, missing.len());
         let mut gone = HashSet::new();
-        for stream in missing.iter().filter_map(|id| several.former_stream(id)) {
-            if let Ok(Standing::Gone) = stream.confirm(DESCRIPTION_LIFE).await {
-                gone.insert(stream.id.clone());
-            }
+        let asked: Vec<_> = missing.iter().filter_map(|id| several.former_stream(id)).map(gone_stream).collect();
+        let mut asked = stream::iter(asked).buffer_unordered(CONCURRENT_SYNCS);
+        let deadline = now + FORMER_STREAMS_WAIT;
+        while let Ok(Some(found)) = timeout_at(deadline, asked.next()).await {
+            gone.extend(found);
         }
+        drop(asked);
         let mut deleted = false;
         for stream in self.term.missing.due(several.former(), |stream| gone.contains(stream), now) {
             let leases = by_stream.get(&stream).map_or(&[][..], Vec::as_slice);
@@ -200,4 +218,10 @@ async fn sync<'a>(context: &Context, stream: &'a Stream, leases: &[&Lease]) -> (
         context.events.emit(Event::ShardSyncFailed { stream_id: stream.id.clone(), error: chain(error) });
     });
     (&stream.id, synced.ok())
+}
+
+/// The stream's id, if it does not exist any more.
+async fn gone_stream(stream: Arc<Stream>) -> Option<StreamId> {
+    let standing = stream.confirm(DESCRIPTION_LIFE).await;
+    matches!(standing, Ok(Standing::Gone)).then(|| stream.id.clone())
 }

@@ -74,6 +74,14 @@ impl Catalog {
         }
     }
 
+    /// Whether the application lists a stream of this name.
+    pub(crate) fn lists(&self, id: &StreamId) -> bool {
+        match self {
+            Self::One(_) => true,
+            Self::Several(several) => several.lists(id),
+        }
+    }
+
     /// Fitting leases by their streams.
     pub(crate) fn by_stream<'a>(&self, leases: &'a [Lease]) -> BTreeMap<StreamId, Vec<&'a Lease>> {
         let mut by_stream: BTreeMap<StreamId, Vec<&Lease>> = BTreeMap::new();
@@ -375,7 +383,10 @@ impl Several {
         for one in &listed {
             by_name.entry(StreamId::of_one(&one.config.stream).name().to_owned()).or_default().push(one);
         }
-        let state = self.state();
+        let mut state = self.state();
+        // What no lease tells of any more need not be remembered.
+        state.unlisted.retain(|id, _| ids.contains(id));
+        state.reported.retain(|id| ids.contains(id));
         let is_lost = |id: &&StreamId| {
             let named = by_name.get(id.name()).into_iter().flatten().copied();
             matches!(state.place(id, named), Place::Lost)
@@ -383,10 +394,13 @@ impl Several {
         ids.into_iter().filter(is_lost).cloned().collect()
     }
 
+    fn lists(&self, id: &StreamId) -> bool {
+        self.listed().iter().any(|one| one.has_name_of(id))
+    }
+
     /// The stream of leases, unless one of its name is listed.
     pub(crate) fn former_stream(&self, id: &StreamId) -> Option<Arc<Stream>> {
-        let is_listed = self.listed().iter().any(|one| one.has_name_of(id));
-        if is_listed { None } else { self.unlisted(id) }
+        if self.lists(id) { None } else { self.unlisted(id) }
     }
 
     /// A stream that only leases tell of.

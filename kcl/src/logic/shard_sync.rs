@@ -48,8 +48,13 @@ pub(crate) fn new_lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
 /// Whether nobody has read the stream yet: it has no leases, or an interrupted first plan left some that nobody ever took.
 pub(crate) fn is_unread(leases: &[&Lease], position: &InitialPosition) -> bool {
     let checkpoint = Checkpoint::initial(position);
-    let untouched = |lease: &&Lease| lease.counter == 0 && lease.owner.is_none() && lease.checkpoint == checkpoint;
-    leases.iter().all(untouched)
+    leases.iter().all(|lease| is_untouched(lease) && lease.checkpoint == checkpoint)
+}
+
+/// Whether nobody ever took the lease. As long as this is so of all leases of a stream, its first plan may have been
+/// interrupted: what it lacks must be there before one is given away, or LATEST would be another time for each half.
+pub(crate) fn is_untouched(lease: &Lease) -> bool {
+    lease.counter == 0 && lease.owner.is_none()
 }
 
 /// Plans the leases of a stream that nobody has read yet, from the shards listed for the initial position.
