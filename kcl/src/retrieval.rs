@@ -24,6 +24,8 @@ use crate::{
     },
 };
 
+/// Longest wait for it where the service refused something: less than a hanging call takes.
+const DOUBT_WAIT: Duration = Duration::from_secs(10);
 /// How long the first read waits for that answer, if nothing is doubtful.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
 /// First and longest pause before it is asked for again.
@@ -148,7 +150,7 @@ impl Reader {
     async fn doubt(&mut self) {
         self.doubtful = true;
         // What cannot be found out now is asked again after the next failure.
-        let _ = self.stream.confirm(CONFIRMED).await;
+        let _ = timeout(DOUBT_WAIT, self.stream.confirm(CONFIRMED)).await;
         self.stop_if_replaced().await;
     }
 

@@ -8,7 +8,13 @@ use tokio::{
     time::Instant,
 };
 
-use crate::kinesis::{Kinesis, KinesisError, KinesisErrorKind, StreamDescription, StreamIdentity};
+use crate::{
+    event::chain,
+    kinesis::{Kinesis, KinesisError, KinesisErrorKind, StreamDescription, StreamIdentity},
+};
+
+/// IAM action of a description.
+const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 
 /// Greatest age of an answer after which what is read next is still of that stream: one of the same name takes longer to
 /// become active.
@@ -31,15 +37,24 @@ pub(crate) enum Standing {
 pub(crate) struct Identity {
     first: OnceLock<StreamIdentity>,
     standing: watch::Sender<Standing>,
-    /// When the last answered description began. Held while the stream is described, so that those who ask at the same
-    /// time share one call.
-    described: Mutex<Option<Instant>>,
+    /// Held while the stream is described, so that those who ask at the same time share one call.
+    described: Mutex<Described>,
+}
+
+/// Outcomes of the last descriptions.
+#[derive(Debug, Default)]
+struct Described {
+    /// When the last one that was answered began.
+    answered: Option<Instant>,
+    /// When the last one that failed ended, and why.
+    failed: Option<(Instant, KinesisErrorKind, String)>,
 }
 
 impl Identity {
     /// Of a stream that was described a moment ago.
     pub(crate) fn of(found: StreamIdentity) -> Self {
-        Self { first: found.into(), described: Mutex::new(Some(Instant::now())), ..Self::default() }
+        let described = Described { answered: Some(Instant::now()), failed: None };
+        Self { first: found.into(), described: Mutex::new(described), ..Self::default() }
     }
 
     /// As it was described first.
@@ -69,7 +84,12 @@ impl Identity {
     pub(crate) async fn confirm(&self, kinesis: &dyn Kinesis, age: Duration) -> Result<Standing, KinesisError> {
         let asked = Instant::now();
         let mut described = self.described.lock().await;
-        if described.is_none_or(|described| asked.saturating_duration_since(described) > age)
+        let is_old = described.answered.is_none_or(|answered| asked.saturating_duration_since(answered) > age);
+        if is_old && let Some((_, kind, told)) = described.failed.as_ref().filter(|(ended, ..)| *ended > asked) {
+            // Its call failed while we waited for it.
+            return Err(KinesisError { kind: *kind, action: DESCRIBE, source: told.as_str().into() });
+        }
+        if is_old
             && let Err(error) = self.ask(kinesis, &mut described).await
             && error.kind != KinesisErrorKind::NotFound
         {
@@ -78,20 +98,19 @@ impl Identity {
         Ok(self.standing())
     }
 
-    async fn ask(
-        &self,
-        kinesis: &dyn Kinesis,
-        described: &mut Option<Instant>,
-    ) -> Result<StreamDescription, KinesisError> {
+    async fn ask(&self, kinesis: &dyn Kinesis, described: &mut Described) -> Result<StreamDescription, KinesisError> {
         let begun = Instant::now();
         let answer = kinesis.describe().await;
         let standing = match &answer {
             Ok(found) if *self.first.get_or_init(|| found.identity.clone()) == found.identity => Standing::Present,
             Ok(found) => Standing::Replaced(found.identity.clone()),
             Err(error) if error.kind == KinesisErrorKind::NotFound => Standing::Gone,
-            Err(_) => return answer,
+            Err(error) => {
+                described.failed = Some((Instant::now(), error.kind, chain(error.source.as_ref())));
+                return answer;
+            }
         };
-        *described = Some(begun);
+        described.answered = Some(begun);
         self.standing.send_if_modified(|known| {
             let is_news = *known != standing && !matches!(known, Standing::Replaced(_));
             if is_news {
