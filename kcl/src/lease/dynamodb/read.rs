@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{Call, DynamoDbLeaseStore, INDEX, item, s};
@@ -17,12 +17,16 @@ use crate::{
 
 /// Pause before an index that could not be queried is queried again.
 const QUERY_RETRY: Duration = Duration::from_secs(10);
+/// Minimum time between two scans in place of a query: each reads the whole table.
+const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The owner index.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// When it may be queried again; None unless it could not be queried.
     query_at: Option<Instant>,
+    /// When the table may be scanned in its place.
+    scan_at: Option<Instant>,
 }
 
 impl DynamoDbLeaseStore {
@@ -67,7 +71,7 @@ impl DynamoDbLeaseStore {
     }
 
     /// From the index, or from the table while the index cannot be queried, for whatever reason: slower and dearer, but a
-    /// worker that cannot find its leases is of no use.
+    /// worker that cannot find its leases is of no use. Waits if it has scanned a moment ago.
     pub(super) async fn items_owned_by(&self, owner: &WorkerId) -> Result<Vec<Item>, StoreError> {
         if self.index().query_at.is_none_or(|at| at <= Instant::now()) {
             match self.query_index(owner).await {
@@ -87,6 +91,10 @@ impl DynamoDbLeaseStore {
                 }
             }
         }
+        let now = Instant::now();
+        let scan_at = self.index().scan_at.unwrap_or(now).max(now);
+        self.index().scan_at = Some(scan_at + SCAN_INTERVAL);
+        sleep_until(scan_at).await;
         self.scan_items(None, Some(owner)).await
     }
 
