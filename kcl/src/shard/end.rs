@@ -35,15 +35,22 @@ impl<F: ProcessorFactory> ShardTask<F> {
         checkpointer: &Checkpointer,
         children: &[ChildShard],
     ) -> Result<(), NoEnd> {
-        match self.carry_out_end(&mut processor, children).await {
-            Err(NoEnd::Interrupted(interrupt)) => {
+        let mut is_last_call_made = false;
+        match self.carry_out_end(&mut processor, children, &mut is_last_call_made).await {
+            Err(NoEnd::Interrupted(interrupt)) if !is_last_call_made => {
                 Err(NoEnd::Interrupted(self.say_goodbye(interrupt, processor, checkpointer).await))
             }
             other => other,
         }
     }
 
-    async fn carry_out_end(&mut self, processor: &mut F::Processor, children: &[ChildShard]) -> Result<(), NoEnd> {
+    /// `is_last_call_made`: `shard_ended` returned `Ok`, or did not return in time.
+    async fn carry_out_end(
+        &mut self,
+        processor: &mut F::Processor,
+        children: &[ChildShard],
+        is_last_call_made: &mut bool,
+    ) -> Result<(), NoEnd> {
         let mut failures = 0;
         while let Err(error) = self.create_children(children).await {
             failures += 1;
@@ -51,7 +58,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             self.context.events.emit(Event::ShardSyncFailed { stream_id, error });
             self.pause(backoff(failures)).await?;
         }
-        self.tell_processor(processor).await?;
+        self.tell_processor(processor, is_last_call_made).await?;
         self.store_end(children).await?;
         self.context.nudges.assign.notify_one();
         let children = children.iter().map(|child| child.id.clone()).collect();
@@ -95,12 +102,14 @@ impl<F: ProcessorFactory> ShardTask<F> {
         Ok(())
     }
 
-    async fn tell_processor(&self, processor: &mut F::Processor) -> Result<(), NoEnd> {
+    async fn tell_processor(&self, processor: &mut F::Processor, is_last_call_made: &mut bool) -> Result<(), NoEnd> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
             let call = self.noticed(self.metrics.shutdown(processor.shard_ended()));
-            match contained(call, self.interrupted(), grace).await {
+            let outcome = contained(call, self.interrupted(), grace).await;
+            *is_last_call_made = matches!(outcome, Outcome::Returned(()) | Outcome::Abandoned);
+            match outcome {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
                 // Records were given to the application and will not be confirmed: they must be delivered again.

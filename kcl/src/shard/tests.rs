@@ -28,6 +28,7 @@ enum Fault {
     ProcessFails,
     ProcessHangs,
     ShardEndedFails,
+    ShardEndedHangs,
     ShardEndedPanics,
 }
 
@@ -59,7 +60,7 @@ impl RecordProcessor for Probe {
     }
 
     async fn shard_ended(&mut self) -> Result<(), BoxError> {
-        self.call("shard_ended", &[Fault::ShardEndedFails], None).await
+        self.call("shard_ended", &[Fault::ShardEndedFails], Some(Fault::ShardEndedHangs)).await
     }
 
     async fn shutdown_requested(&mut self, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
@@ -220,6 +221,12 @@ async fn a_processor_that_fails_at_the_shards_end_is_told_goodbye() {
         let scene = Scene { closed: true, ..Scene::of(ShardPhase::Ending, fault) };
         check(scene, [Some("shutdown_requested"), Some("lease_lost")]).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_processor_that_hangs_at_the_shards_end_is_dropped_without_a_goodbye() {
+    let scene = Scene { closed: true, ..Scene::of(ShardPhase::Ending, Fault::ShardEndedHangs) };
+    check(scene, [Some("shard_ended"); 2]).await;
 }
 
 #[tokio::test(start_paused = true)]
