@@ -43,8 +43,8 @@ const FOUND: usize = 64;
 const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 /// What leaving the fleet may take before the shards are stopped all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two looks, while a worker stops, for leases that were given to it in the last moment.
-const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(2);
+/// First and longest pause between two looks, while a worker stops, for leases that were given to it in the last moment.
+const GIVE_BACK_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Between the last looks, when all processors are done.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// What a stop may take beyond the time given to processors.
@@ -294,9 +294,13 @@ impl<F: ProcessorFactory> Running<F> {
     async fn stop_shards_and_give_back(&mut self) {
         let discovery = self.discovery.clone();
         let give_back = async {
+            let (mut pause, longest) = GIVE_BACK_INTERVAL;
             loop {
-                discovery.give_back().await;
-                sleep(GIVE_BACK_INTERVAL).await;
+                // Each look reads the whole table.
+                if !discovery.give_back().await {
+                    pause = (pause * 2).min(longest);
+                }
+                sleep(pause).await;
             }
         };
         tokio::select! {
