@@ -1,5 +1,5 @@
 //! The time of the services, by the `Date` of their answers, and from then on by the runtime's clock, so that virtual time
-//! moves it too. It is never ahead of the services, and behind by at most what their answers take and a second. The
+//! moves it too. It is ahead of the services by at most 2 s, and behind by at most what their answers take and a second. The
 //! machine's clock, which may be wrong, counts until the first answer only. (The SDK signs requests by such a date as well.)
 
 use std::{

@@ -5,8 +5,8 @@
 //!     one that has missed a report by then counts from the next on, as it may have died before we led.
 //! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
 //!     tells. Only if all are like this, all are active.
-//! (D) Only to forget a worker for good its clock and ours are compared, as no leader may see a whole day.
-//! (D) A worker that leaves, or has not yet made sure of its id, is not active.
+//! (D) Only to forget a worker for good its time and the services' are compared, as no leader may see a whole day.
+//! (E) A worker that leaves, or has not yet made sure of its id, is not active.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -53,7 +53,7 @@ pub(crate) struct FleetView {
 }
 
 impl FleetView {
-    /// Takes in a scan made at `now`; `wall_seconds` is our wall clock, for workers never seen before.
+    /// Takes in a scan made at `now`; `wall_seconds` is the services' time, for workers never seen before.
     pub(crate) fn observe(&mut self, scan: &TableScan, now: Instant, wall_seconds: u64) {
         let present: HashSet<&LeaseKey> = scan.leases.iter().map(|lease| &lease.key).collect();
         self.leases.retain(|key, _| present.contains(key));

@@ -110,7 +110,6 @@ impl Reading<'_> {
     }
 
     async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime) -> Result<(), Stop> {
-        (self.in_use, self.failures) = (0, 0);
         let SubscriptionEvent { mut records, continuation, children, behind_latest } = event;
         let cursor = &mut self.reader.cursor;
         records.retain(|record| cursor.is_new(&record.sequence_number));
@@ -128,6 +127,7 @@ impl Reading<'_> {
                 return Err(self.reader.end(children).await.into());
             }
         }
+        (self.in_use, self.failures) = (0, 0);
         Ok(())
     }
 

@@ -50,10 +50,7 @@ impl Polling<'_> {
     async fn turn(&mut self) -> Result<Last, Done> {
         let asked_at = self.reader.context.clock.now();
         match self.get().await {
-            Ok(records) => {
-                self.failures = 0;
-                self.take(records, asked_at).await
-            }
+            Ok(records) => self.take(records, asked_at).await,
             Err(error) => self.failed(error).await,
         }
     }
@@ -89,6 +86,7 @@ impl Polling<'_> {
                 Err(error) => self.failed(error).await,
             };
         }
+        self.failures = 0;
         Ok(Last::Read { bytes, behind: behind_latest.is_some_and(|behind| !behind.is_zero()) })
     }
 
