@@ -179,6 +179,16 @@ struct Log {
     dead_letters: Vec<u64>,
     /// By processor, what it was given: partition key and position.
     tenures: Vec<Vec<(String, Position)>>,
+    /// What the library did not keep to where a panic would only be one more failure of the application.
+    breaches: Vec<String>,
+}
+
+impl Log {
+    fn expect(&mut self, kept: bool, what: impl Into<String>) {
+        if !kept {
+            self.breaches.push(what.into());
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -234,8 +244,9 @@ impl Shared {
         let mut log = self.log();
         let put = log.put.get(shard_id.as_str()).into_iter().flatten();
         let ids: Vec<u64> = put.filter(|(position, _)| (first..=last).contains(&position)).map(|(_, id)| *id).collect();
-        assert_eq!(ids.len(), *records, "the event says how many");
-        assert_eq!(*dead_lettered, self.plan().policy == Policy::DeadLetter);
+        log.expect(ids.len() == *records, format!("{records} skipped by the event, {ids:?} put"));
+        let is_dead_letter = self.plan().policy == Policy::DeadLetter;
+        log.expect(*dead_lettered == is_dead_letter, format!("{ids:?} dead-lettered: {dead_lettered}"));
         log.given_up.extend(&ids);
         log.acknowledged.extend(ids);
     }
@@ -264,7 +275,8 @@ impl RecordProcessor for Processor {
     type Error = BoxError;
 
     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        assert!(batch.records.len() <= self.shared.plan().max_batch_records as usize && !batch.records.is_empty());
+        let (size, longest) = (batch.records.len(), self.shared.plan().max_batch_records as usize);
+        self.shared.log().expect((1..=longest).contains(&size), format!("a batch of {size}, not 1 to {longest}"));
         batch.records.iter().for_each(|record| self.shared.given(self.tenure, record));
         let automatic = self.shared.plan().consumer == Consumer::Automatic;
         let midway = if automatic { usize::MAX } else { fastrand::usize(0..3 * batch.records.len()) };
@@ -297,7 +309,8 @@ impl RecordProcessor for Processor {
     }
 
     async fn shard_ended(&mut self) -> Result<(), BoxError> {
-        unreachable!("no shard is closed")
+        self.shared.log().expect(false, "shard_ended, though no shard is closed");
+        Ok(())
     }
 }
 
@@ -363,7 +376,8 @@ impl World {
     fn policy(&self) -> ErrorPolicy {
         let (attempts, shared) = (self.plan.attempts, self.shared.clone());
         let keep = move |failed: FailedRecords| {
-            assert_eq!(failed.attempts, attempts);
+            let made = failed.attempts;
+            shared.log().expect(made == attempts, format!("given up after {made} attempts of {attempts}"));
             shared.log().dead_letters.extend(failed.records.iter().map(id_of));
             async move {
                 sleep(millis(0..300)).await;
@@ -513,6 +527,7 @@ impl World {
 
     fn check(&self) {
         let (log, plan) = (self.shared.log(), &self.plan);
+        assert!(log.breaches.is_empty(), "{:?}", log.breaches);
         for tenure in &log.tenures {
             let mut last = BTreeMap::new();
             for (key, position) in tenure {

@@ -347,7 +347,7 @@ impl World {
         self.put(10).await;
         self.until_processed().await;
         last.stop().await.expect("worker stops in good order");
-        self.check_checkpoints().await;
+        self.compare(FleetStatus::read(&self.stream.aws, &self.application).await.expect("nothing refuses"));
     }
 
     async fn put(&mut self, count: u64) {
@@ -382,7 +382,12 @@ impl World {
 
     async fn check_checkpoints(&self) {
         // The table may refuse.
-        let Ok(status) = FleetStatus::read(&self.stream.aws, &self.application).await else { return };
+        if let Ok(status) = FleetStatus::read(&self.stream.aws, &self.application).await {
+            self.compare(status);
+        }
+    }
+
+    fn compare(&self, status: FleetStatus) {
         let log = self.shared.log();
         for lease in status.leases {
             let shard = name(self.life, lease.stream_id.as_ref(), lease.shard_id.as_str());
