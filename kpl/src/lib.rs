@@ -108,8 +108,8 @@
 //! | `delivery.rs`, `delivery/ticket.rs`, `error.rs`, `event.rs` | answers and who owes them, errors, and what else happens |
 //! | `space.rs` | the bounds of the buffer, the shares of its streams, and who waits for space |
 //! | `streams.rs`, `queue.rs` | which streams there are; the way to a stream's task, and when there is one |
-//! | `pipeline/metering.rs` | what it counts |
 //! | `pipeline.rs` | the task that feeds a stream's engine and performs what it decides |
+//! | `pipeline/metering.rs`, `pipeline/flushes.rs` | what it counts; who waits for its flushes |
 //! | `kinesis.rs`, `kinesis/sdk.rs` | the seam to the service, and the AWS SDK behind it |
 //! | `logic.rs` | inputs and actions of the engine; all below it is pure |
 //! | `logic/engine.rs` | runs records through the stages |

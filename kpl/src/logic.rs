@@ -64,8 +64,8 @@ pub(crate) enum Action<T: Detach> {
     Deliver { record: KinesisRecord<T>, stored: Stored },
     /// Tell the caller that a user record is not stored, and is not going to be.
     Fail { ticket: T, failure: Box<Failure> },
-    /// Everything that was put before a flush is resolved. Flushes complete in the order they came.
-    Flushed,
+    /// Every record below number `below` is resolved, which completes the flushes that came before the record of that number.
+    Flushed { below: u64 },
     /// Tell the application.
     Notify(Event),
 }

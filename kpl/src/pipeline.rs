@@ -1,10 +1,10 @@
 //! The task that feeds a stream's engine and performs what it decides. It decides nothing itself.
 
+mod flushes;
 mod metering;
 
 use std::{
     any::Any,
-    collections::VecDeque,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
@@ -15,14 +15,13 @@ use std::{
 
 use futures::FutureExt as _;
 use tokio::{
-    sync::oneshot,
     task::{JoinError, JoinSet, yield_now},
     time::{Instant, sleep_until},
 };
 use tracing::Instrument as _;
 
-use self::metering::Metering;
 pub(crate) use self::metering::count_abandoned;
+use self::{flushes::Flushes, metering::Metering};
 use crate::{
     Event, HashKey,
     delivery::Ticket,
@@ -55,8 +54,7 @@ struct Pipeline {
     stream: Stream,
     context: Arc<Context>,
     calls: JoinSet<Input<Ticket>>,
-    /// Flushes that are not complete, in order.
-    flushes: VecDeque<oneshot::Sender<()>>,
+    flushes: Flushes,
     /// More commands may come.
     open: bool,
     /// When something happened last.
@@ -76,7 +74,7 @@ impl Pipeline {
             stream,
             context,
             calls: JoinSet::new(),
-            flushes: VecDeque::new(),
+            flushes: Flushes::new(),
             open: true,
             active,
             metering,
@@ -157,7 +155,7 @@ impl Pipeline {
                 match command {
                     Command::Put(ticket) => self.engine.handle(Input::Put { ticket, hash_key }, now),
                     Command::Flush(done) => {
-                        self.flushes.push_back(done);
+                        self.flushes.push(self.engine.next_number(), done);
                         self.engine.handle(Input::Flush, now);
                     }
                     Command::Hurry => self.engine.handle(Input::Hurry, now),
@@ -193,10 +191,7 @@ impl Pipeline {
                 Action::Send { id, entries, shapes } => self.put_records(id, entries, shapes),
                 Action::ListShards { describe } => self.list_shards(describe),
                 Action::LimitRecords { max_bytes } => self.status.max_record_bytes.store(max_bytes, Relaxed),
-                Action::Flushed => {
-                    let done = self.flushes.pop_front().expect("flushes complete once, in order");
-                    let _ = done.send(()); // the caller stopped waiting
-                }
+                Action::Flushed { below } => self.flushes.complete(below),
                 Action::Notify(event) => {
                     if let (Event::ShardMapUpdated { .. }, Some(metering)) = (&event, &mut self.metering) {
                         metering.forget_shards();

@@ -174,6 +174,11 @@ impl<T: Detach> Engine<T> {
         self.barrier.unresolved()
     }
 
+    /// Number of the record that is put next. Records are numbered from 0.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
     /// When the oldest record arrived that is not resolved.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.ages.oldest()
@@ -282,8 +287,8 @@ impl<T: Detach> Engine<T> {
     }
 
     fn complete_flushes(&mut self) {
-        while self.barrier.next_complete() {
-            self.actions.push_back(Action::Flushed);
+        if let Some(below) = self.barrier.completed() {
+            self.actions.push_back(Action::Flushed { below });
         }
     }
 

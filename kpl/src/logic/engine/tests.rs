@@ -32,7 +32,7 @@ struct World {
     resolved: Vec<(UserRecord, Result<Delivered, Failure>)>,
     flushed: usize,
     /// For each flush that is not complete, the number of records put before it.
-    flushing: VecDeque<usize>,
+    flushing: VecDeque<u64>,
     events: Vec<Event>,
     sent: Vec<(Instant, Vec<Entry>)>,
     /// Numbers of the unresolved records of each partition key, if overtaking is watched for.
@@ -72,6 +72,9 @@ impl World {
     }
 
     fn handle(&mut self, input: Input<UserRecord>) {
+        if let Input::Flush = input {
+            self.flushing.push_back(self.engine.next_number());
+        }
         self.engine.handle(input, self.now);
         self.perform();
     }
@@ -102,12 +105,7 @@ impl World {
                     delivered.into_iter().for_each(|(ticket, delivered)| self.resolve(ticket, Ok(delivered)));
                 }
                 Action::Fail { ticket, failure } => self.resolve(ticket, Err(*failure)),
-                Action::Flushed => {
-                    self.flushed += 1;
-                    let before = self.flushing.pop_front().unwrap_or_default();
-                    let resolved = self.resolved.iter().filter(|(record, _)| Self::number_of(record.data()) < before);
-                    assert_eq!(resolved.count(), before, "a flush waits for everything before it");
-                }
+                Action::Flushed { below } => self.flushed(below),
                 Action::Notify(event) => self.events.push(event),
             }
         }
@@ -120,6 +118,16 @@ impl World {
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
         assert_eq!(self.engine.oldest().is_some(), self.engine.unresolved() > 0);
         assert!(awaited || self.engine.unresolved() == 0, "records are left, but nothing is going to happen");
+    }
+
+    fn flushed(&mut self, below: u64) {
+        let before = below as usize;
+        let resolved = self.resolved.iter().filter(|(record, _)| Self::number_of(record.data()) < before);
+        assert_eq!(resolved.count(), before, "a flush waits for everything before it");
+        let complete = self.flushing.partition_point(|flush| *flush <= below);
+        assert!(complete > 0, "a flush completes once");
+        self.flushing.drain(..complete);
+        self.flushed += complete;
     }
 
     fn resolve(&mut self, record: UserRecord, outcome: Result<Delivered, Failure>) {

@@ -96,10 +96,7 @@ impl World {
                 let shard = self.stream.shards()[index.index(self.stream.shards().len())].shard_id.clone();
                 self.stream.merge_with_next(&shard);
             }
-            Step::Flush => {
-                self.flushing.push_back(number);
-                self.handle(Input::Flush);
-            }
+            Step::Flush => self.handle(Input::Flush),
             Step::Hurry => self.handle(Input::Hurry),
             Step::Answer { .. } | Step::List { .. } => {}
         }
