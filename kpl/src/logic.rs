@@ -39,6 +39,8 @@ pub(crate) enum Input<T> {
     Put { ticket: T, hash_key: HashKey },
     /// Send what is there, do not wait for company.
     Hurry,
+    /// The same, and wait but shortly for shards that are unknown.
+    SendNow,
     /// The same; tell when all of it is resolved.
     Flush,
     /// No more records will come: send everything, whenever it becomes possible, without waiting for company.

@@ -30,10 +30,22 @@ pub(crate) enum Command {
     Flush(oneshot::Sender<()>),
     /// A put waits for space: what was put before shall not wait for company.
     Hurry,
+    /// As a flush, without an answer.
+    SendNow,
 }
 
-/// The way into one stream's pipeline. Bounded by the space for records, each of which is followed by one [`Command::Hurry`]
-/// and a flush for each caller that waits for it.
+/// How soon what was put is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Haste {
+    None,
+    /// By a [`Command::Hurry`].
+    Hurry,
+    /// By a [`Command::SendNow`] or a flush.
+    SendNow,
+}
+
+/// The way into one stream's pipeline. Bounded by the space for records, each of which is followed by one [`Command::Hurry`],
+/// one [`Command::SendNow`], and a flush for each caller that waits for it.
 #[derive(Debug)]
 pub(crate) struct Queue {
     /// Locked to put a command in, and to take some.
@@ -49,8 +61,8 @@ struct State {
     slots: Slots,
     pipeline: Pipeline,
     closed: bool,
-    /// Something was put since the last [`Command::Hurry`].
-    is_fresh: bool,
+    /// Haste of the record that was put last; those before have no less.
+    haste: Haste,
     /// Of the pipeline, if it waits.
     waker: Option<Waker>,
 }
@@ -96,7 +108,7 @@ impl Queue {
             slots: Slots::new(),
             pipeline: Pipeline::None,
             closed: false,
-            is_fresh: false,
+            haste: Haste::None,
             waker: None,
         };
         Arc::new(Self { state: Mutex::new(state) })
@@ -118,7 +130,7 @@ impl Queue {
         if starts {
             state.pipeline = Pipeline::Wanted;
         }
-        state.is_fresh = true;
+        state.haste = Haste::None;
         let waker = state.push(Command::Put(ticket));
         drop(state);
         waker.into_iter().for_each(Waker::wake);
@@ -131,6 +143,7 @@ impl Queue {
         if !state.is_open() {
             return None;
         }
+        state.haste = Haste::SendNow;
         let (done, flushed) = oneshot::channel();
         match state.commands.last_mut() {
             // Takes the place of one that nobody waits for.
@@ -146,9 +159,20 @@ impl Queue {
 
     /// What was put before shall not wait for company.
     pub(crate) fn hurry(&self) {
+        self.hasten(Haste::Hurry, Command::Hurry);
+    }
+
+    /// What was put before is sent as by a flush, which nobody waits for.
+    pub(crate) fn send_now(&self) {
+        self.hasten(Haste::SendNow, Command::SendNow);
+    }
+
+    /// Puts `command` in, which sends what was put before with `haste`, if it was not sent with as much already.
+    fn hasten(&self, haste: Haste, command: Command) {
         let mut state = locked(&self.state);
-        if state.is_open() && std::mem::take(&mut state.is_fresh) {
-            let waker = state.push(Command::Hurry);
+        if state.is_open() && state.haste < haste {
+            state.haste = haste;
+            let waker = state.push(command);
             drop(state);
             waker.into_iter().for_each(Waker::wake);
         }
@@ -346,6 +370,27 @@ mod tests {
         receiver.take(&mut commands).now_or_never().expect("commands");
         let hurries = commands.iter().map(|command| matches!(command, Command::Hurry)).collect::<Vec<_>>();
         assert_eq!((hurries, sent.starts), (vec![false, true, false, true], true));
+    }
+
+    #[test]
+    fn what_was_put_is_sent_at_once_by_one_command() {
+        let queue = Queue::new();
+        let _first = put(&queue).expect("there is space");
+        let receiver = Receiver::claim(&queue).expect("it is wanted");
+
+        queue.hurry();
+        (0..10).for_each(|_| queue.send_now());
+        queue.hurry();
+        let _second = put(&queue).expect("there is space");
+        let _flushed = queue.flush();
+        queue.send_now();
+
+        let mut commands = Vec::new();
+        receiver.take(&mut commands).now_or_never().expect("commands");
+        let [Command::Put(_), Command::Hurry, Command::SendNow, Command::Put(_), Command::Flush(_)] = &commands[..]
+        else {
+            panic!("{commands:?}");
+        };
     }
 
     #[test]

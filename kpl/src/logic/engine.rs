@@ -130,6 +130,7 @@ impl<T: Detach> Engine<T> {
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Hurry => self.hurry(self.next_number),
+            Input::SendNow => self.flush(self.next_number),
             Input::Flush => {
                 self.barrier.flush(self.next_number);
                 self.flush(self.next_number);

@@ -59,6 +59,31 @@ async fn put_all_does_not_wait_for_what_others_put() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn put_all_waits_200_ms_for_shards_that_cannot_be_listed() {
+    let kinesis = FakeKinesis::new(4);
+    kinesis.on_list(|| Reaction::Hang);
+    let producer = builder(&kinesis).record_max_buffered_time(Duration::from_secs(10)).build().expect("valid settings");
+    let began = Instant::now();
+
+    let outcomes = producer.put_all((0..10).map(record)).await;
+
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(began.elapsed(), 200 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn put_all_asks_for_no_answer_that_it_does_not_wait_for() {
+    let producer = producer(&FakeKinesis::new(1));
+
+    let mut putting = Box::pin(producer.put_all([record(0)]));
+    assert!(futures::poll!(&mut putting).is_pending());
+
+    let queue = format!("{:?}", producer.streams.all()[0].queue);
+    assert!(queue.contains("Put(") && !queue.contains("Flush("), "{queue}");
+    assert!(putting.await[0].is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_stores_everything_when_it_is_closed() {
     let kinesis = FakeKinesis::new(2);
     kinesis.set_latency(10 * MS);

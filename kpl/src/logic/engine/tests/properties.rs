@@ -14,6 +14,7 @@ enum Step {
     Merge(prop::sample::Index),
     Flush,
     Hurry,
+    SendNow,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,7 @@ fn steps(failures: bool) -> impl Strategy<Value = Vec<Step>> {
         1 => any::<prop::sample::Index>().prop_map(Step::Merge),
         1 => Just(Step::Flush),
         1 => Just(Step::Hurry),
+        1 => Just(Step::SendNow),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -98,6 +100,7 @@ impl World {
             }
             Step::Flush => self.handle(Input::Flush),
             Step::Hurry => self.handle(Input::Hurry),
+            Step::SendNow => self.handle(Input::SendNow),
             Step::Answer { .. } | Step::List { .. } => {}
         }
         false
