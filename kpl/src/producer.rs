@@ -18,6 +18,7 @@ use crate::{
     delivery::Prepared,
     kinesis::Stream,
     queue::Sent,
+    space::Hurry,
     streams::{Intake, Streams},
 };
 
@@ -165,9 +166,10 @@ impl Producer {
 
     /// No company can come to what keeps a record of `bytes` out of the buffer: it goes at once.
     fn hurry(&self, bytes: usize) {
-        match self.streams.context.space.allows(&self.intake.status.share, bytes) {
-            true => self.streams.hurry(),
-            false => self.intake.queue.hurry(),
+        match self.streams.context.space.hurry(&self.intake.status.share, bytes) {
+            Hurry::All => self.streams.hurry(),
+            Hurry::Stream => self.intake.queue.hurry(),
+            Hurry::None => {}
         }
     }
 

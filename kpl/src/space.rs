@@ -33,6 +33,19 @@ struct Used {
     /// Streams that have a pipeline.
     streams: usize,
     closed: bool,
+    /// Nothing was taken since [`Space::hurry`] returned [`Hurry::All`].
+    hurried: bool,
+}
+
+/// Records to be sent without waiting for company, as no company can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    /// None: all were hurried already.
+    None,
+    /// Those of the stream, which takes up its share.
+    Stream,
+    /// Those of all streams.
+    All,
 }
 
 /// What one stream takes up of the space.
@@ -125,14 +138,31 @@ impl Space {
             return false;
         }
         used.load = all;
+        used.hurried = false;
         share.set(own.with(load));
         true
     }
 
     /// Whether the stream may take a record of `bytes`, be there space for it or not; also once closed.
-    pub(crate) fn allows(&self, share: &Share, bytes: usize) -> bool {
-        let used = locked(&self.used);
-        used.closed || self.leaves_enough(&used, share.load(), self.load_of(bytes))
+    fn allows(&self, share: &Share, bytes: usize) -> bool {
+        self.allows_of(&locked(&self.used), share, bytes)
+    }
+
+    fn allows_of(&self, used: &Used, share: &Share, bytes: usize) -> bool {
+        used.closed || self.leaves_enough(used, share.load(), self.load_of(bytes))
+    }
+
+    /// Whose records keep one of `bytes` out that has just found no space. The caller hurries them.
+    ///
+    /// Records are put into their queue while the queue is locked that they take space under: who is returned
+    /// [`Hurry::All`] for them finds them there.
+    pub(crate) fn hurry(&self, share: &Share, bytes: usize) -> Hurry {
+        let mut used = locked(&self.used);
+        if used.hurried {
+            return Hurry::None;
+        }
+        used.hurried = self.allows_of(&used, share, bytes);
+        if used.hurried { Hurry::All } else { Hurry::Stream }
     }
 
     fn fits(&self, load: Load) -> bool {
@@ -305,6 +335,20 @@ mod tests {
             space.freed.notify_waiters();
         }
         assert_eq!(hurried.get(), 1);
+    }
+
+    #[test]
+    fn all_streams_are_hurried_once_until_more_is_taken() {
+        let (space, shares) = (space(10, 100), [Share::new(), Share::new()]);
+        (0..2).for_each(|_| space.enter());
+        assert!((0..5).all(|_| space.try_take(&shares[0], 1)));
+
+        assert_eq!([space.hurry(&shares[0], 1), space.hurry(&shares[0], 1)], [Hurry::Stream, Hurry::Stream]);
+        assert_eq!([space.hurry(&shares[1], 1), space.hurry(&shares[1], 1)], [Hurry::All, Hurry::None]);
+        assert!(!space.try_take(&shares[0], 1));
+        assert_eq!(space.hurry(&shares[0], 1), Hurry::None);
+        assert!(space.try_take(&shares[1], 1));
+        assert_eq!([space.hurry(&shares[1], 1), space.hurry(&shares[0], 1)], [Hurry::All, Hurry::None]);
     }
 
     #[test]

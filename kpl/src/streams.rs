@@ -194,7 +194,7 @@ impl Drop for Intake {
 pub(crate) struct Streams {
     pub(crate) context: Arc<Context>,
     pub(crate) runtime: Handle,
-    /// Locked to look a stream up or to list them.
+    /// Locked to look a stream up, to list them, or to hurry each.
     known: Mutex<Known>,
 }
 
@@ -250,7 +250,7 @@ impl Streams {
 
     /// A put waits for space: nothing that takes it up shall wait for company.
     pub(crate) fn hurry(&self) {
-        self.all().iter().for_each(|intake| intake.queue.hurry());
+        locked(&self.known).intakes.values().for_each(|intake| intake.queue.hurry());
     }
 }
 

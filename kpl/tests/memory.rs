@@ -170,3 +170,19 @@ fn a_record_costs_few_allocations() {
         assert!(each < 4.0, "{each} allocations for each record");
     });
 }
+
+#[test]
+fn a_put_that_is_refused_allocates_nothing_for_other_streams() {
+    measured(async || {
+        let producer = builder(false).max_outstanding_records(1).build().expect("valid settings");
+        let streams: Vec<_> = (0..1000).map(|n| producer.to_stream(format!("stream-{n}")).expect("a name")).collect();
+        drop(producer.try_put(UserRecord::new("k", "v")).expect("there is space"));
+        let refused = |producer: &Producer| assert!(producer.try_put(UserRecord::new("k", "v")).is_err());
+
+        let region = Region::new(ALLOCATOR);
+        streams.iter().for_each(refused);
+
+        let each = region.change().bytes_allocated / streams.len();
+        assert!(each < 1000, "{each} bytes allocated for each record that is refused");
+    });
+}

@@ -59,6 +59,23 @@ async fn a_put_that_is_refused_sends_what_takes_up_the_space() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_time_that_the_buffer_is_full_a_put_that_is_refused_sends_it() {
+    let kinesis = FakeKinesis::new(1);
+    let producer = patient(&kinesis, |builder| builder.max_outstanding_records(4).stream_shares(false));
+    let other = producer.to_stream("other").expect("a name");
+
+    for round in 0..5 {
+        for n in 0..4 {
+            let producer = if n == round { &other } else { &producer };
+            drop(producer.try_put(record(n)).expect("there is space"));
+        }
+        (0..3).for_each(|_| assert!(producer.try_put(record(4)).is_err() && other.try_put(record(4)).is_err()));
+        sleep(50 * MS).await;
+        assert_eq!(producer.outstanding_records(), 0, "in round {round}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_flushes_also_while_a_record_waits_for_space() {
     let kinesis = FakeKinesis::new(1);
     let mut sink = patient(&kinesis, |builder| builder.max_outstanding_records(5)).sink();
