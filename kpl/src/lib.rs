@@ -51,7 +51,8 @@
 //!   cause duplicates.
 //! - **Bounded memory.** `put` waits when `max_outstanding_records` or `max_outstanding_bytes` are reached, over all streams;
 //!   [`ProducerBuilder::max_outstanding_bytes`] says what that comes to. A stream that is stuck leaves
-//!   [a part](ProducerBuilder::stream_shares) of it to the others.
+//!   [a part](ProducerBuilder::stream_shares) of it to the others, unless it took up all of it while it was the only one in
+//!   use.
 //! - **No surprise on special streams.** What a stream takes, and whether it heeds partition keys at all, is asked with
 //!   DescribeStreamSummary; without that permission it is taken for an ordinary one, with one warning.
 //! - **Limits in time.** No attempt starts after `record_ttl`; an answer is waited for up to `request_timeout`. What

@@ -111,6 +111,21 @@ async fn a_stream_that_is_stuck_does_not_hold_up_puts_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stuck_stream_took_up_alone_remains_until_it_is_resolved() {
+    let account = Account::default();
+    let first = account.producer(|builder| builder.max_outstanding_records(100));
+    let second = first.to_stream("second").expect("a name");
+    account.stream("first").on_put(|_| Reaction::Hang);
+    assert_eq!((0..1000).filter(|n| first.try_put(record(*n)).is_ok()).count(), 100);
+
+    let wait = Duration::from_secs(20);
+    assert!(timeout(wait, second.put(record(0))).await.is_err());
+    let put = timeout(wait, second.put(record(0))).await.expect("the others have expired");
+
+    put.expect("accepted").await.expect("stored");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_shares_a_stream_takes_what_there_is() {
     let account = Account::default();
     let first = account.producer(|builder| builder.max_outstanding_records(100).stream_shares(false));
