@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, oneshot},
+};
 
 use crate::{
     ConfigError, Delivered, Delivery, Producer, PutError, RecordError, ShutdownError, UserRecord, streams::Streams,
@@ -29,7 +32,10 @@ use crate::{
 /// ```
 ///
 /// # Panics
-/// All methods panic where blocking would stop an async runtime, in its tasks.
+/// In async code, where blocking would stop the runtime: [`put`](Self::put), [`put_all`](Self::put_all),
+/// [`flush`](Self::flush), [`shutdown`](Self::shutdown) and [`shutdown_within`](Self::shutdown_within), also when they need
+/// not wait. Not in closures of tokio's `spawn_blocking` and `block_in_place`. The other methods never block. Dropping the
+/// last handle with a runtime of its own blocks, and does not panic.
 #[derive(Clone)]
 pub struct BlockingProducer {
     producer: Producer,
@@ -97,7 +103,12 @@ impl BlockingProducer {
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Panics
+    /// In async code, also while the buffer has space.
+    #[track_caller]
     pub fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
+        assert_may_block();
         let prepared = self.producer.prepare(record)?;
         match self.producer.try_accept(prepared) {
             Ok(delivery) => Ok(delivery),
@@ -105,7 +116,8 @@ impl BlockingProducer {
         }
     }
 
-    /// Accepts a record to be sent, if there is space for it now. See [`Producer::try_put`].
+    /// Accepts a record to be sent, if there is space for it now. Never blocks, and may be called in async code. See
+    /// [`Producer::try_put`].
     ///
     /// # Errors
     /// As there.
@@ -114,33 +126,65 @@ impl BlockingProducer {
     }
 
     /// Puts records and blocks until each is stored or not going to be. See [`Producer::put_all`].
+    ///
+    /// # Panics
+    /// In async code.
+    #[track_caller]
     pub fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {
-        self.handle.block_on(self.producer.put_all(records))
+        self.block_on(self.producer.put_all(records))
     }
 
     /// Blocks until all that was put before is resolved. See [`Producer::flush`].
+    ///
+    /// # Panics
+    /// In async code.
+    #[track_caller]
     pub fn flush(&self) {
-        self.handle.block_on(self.producer.flush());
+        self.block_on(self.producer.flush());
     }
 
     /// Accepts no more records and blocks until all are resolved. See [`Producer::shutdown`].
+    ///
+    /// # Panics
+    /// In async code, and as there.
+    #[track_caller]
     pub fn shutdown(&self) {
-        self.handle.block_on(self.producer.shutdown());
+        self.block_on(self.producer.shutdown());
     }
 
     /// The same, for `limit` at the most. See [`Producer::shutdown_within`].
     ///
     /// # Errors
     /// As there.
+    ///
+    /// # Panics
+    /// In async code, and as there.
+    #[track_caller]
     pub fn shutdown_within(&self, limit: Duration) -> Result<(), ShutdownError> {
         // The timer of the limit belongs to the runtime.
-        self.handle.block_on(async { self.producer.shutdown_within(limit).await })
+        self.block_on(async { self.producer.shutdown_within(limit).await })
+    }
+
+    #[track_caller]
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        assert_may_block();
+        self.handle.block_on(work)
     }
 
     /// The producer, for async code. It and its clones refuse records once the last blocking handle with a runtime of its own
     /// is dropped.
     pub fn as_async(&self) -> &Producer {
         &self.producer
+    }
+}
+
+/// Panics where blocking would stop an async runtime.
+#[track_caller]
+pub(crate) fn assert_may_block() {
+    // Threads of `spawn_blocking` have a current runtime, too, and may block.
+    if Handle::try_current().is_ok() {
+        // The lock is free: this is only for the panic of tokio, which knows.
+        drop(Mutex::const_new(()).blocking_lock());
     }
 }
 

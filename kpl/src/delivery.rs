@@ -14,7 +14,9 @@ pub(crate) use self::{
     slots::Slots,
     ticket::{Prepared, Ticket},
 };
-use crate::{Attempt, DeliveryError, SequenceNumber, ShardId, kinesis::Stored, locked::locked};
+use crate::{
+    Attempt, DeliveryError, SequenceNumber, ShardId, blocking::assert_may_block, kinesis::Stored, locked::locked,
+};
 
 mod slots;
 mod ticket;
@@ -88,8 +90,11 @@ impl Delivery {
     /// If it is not stored.
     ///
     /// # Panics
-    /// Where blocking would stop an async runtime, in its tasks.
+    /// In async code, where blocking would stop the runtime, also when it need not wait. Not in closures of tokio's
+    /// `spawn_blocking` and `block_in_place`.
+    #[track_caller]
     pub fn wait(mut self) -> Result<Delivered, DeliveryError> {
+        assert_may_block();
         loop {
             let (sender, woken) = oneshot::channel();
             let waker = Arc::new(Signal(Mutex::new(Some(sender)))).into();

@@ -203,6 +203,50 @@ async fn a_producer_of_a_runtime_serves_threads_as_well() {
     assert_eq!(consumed(&kinesis), ["0"]);
 }
 
+fn panics<R>(call: impl FnOnce() -> R) -> bool {
+    std::panic::catch_unwind(AssertUnwindSafe(call)).is_err()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn blocking_calls_panic_in_async_code_also_when_they_need_not_wait() {
+    let kinesis = FakeKinesis::new(1);
+    let front = producer(&kinesis).blocking();
+    let delivery = front.try_put(record(0)).expect("accepted: it never waits");
+    front.as_async().flush().await;
+
+    assert!(panics(|| front.put(record(1))));
+    assert!(panics(|| front.put_all([])));
+    assert!(panics(|| front.flush()));
+    assert!(panics(|| delivery.wait()));
+    assert!(panics(|| front.shutdown_within(MS)));
+    assert!(panics(|| front.shutdown()));
+    assert_eq!(consumed(&kinesis), ["0"]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn blocking_calls_work_in_threads_of_a_runtime_that_may_block() {
+    let kinesis = FakeKinesis::new(1);
+    let front = producer(&kinesis).blocking();
+    let (of_runtime, entered) = (front.clone(), front.clone());
+    let handle = tokio::runtime::Handle::current();
+
+    let putting = tokio::task::spawn_blocking(move || {
+        tokio::runtime::Handle::try_current().expect("a thread of the runtime");
+        of_runtime.put(record(0)).expect("accepted").wait().expect("stored");
+    });
+    putting.await.expect("no panic");
+    let putting = tokio::task::spawn_blocking(move || {
+        let entering = move || {
+            let _entered = handle.enter();
+            entered.put(record(1)).expect("accepted").wait().expect("stored");
+        };
+        thread::spawn(entering).join()
+    });
+
+    assert!(putting.await.expect("no panic").is_ok());
+    assert_eq!(consumed(&kinesis), ["0", "1"]);
+}
+
 /// Half of the data.
 fn halved(record: &UserRecord) -> Result<Bytes, std::io::Error> {
     match record.data().len() {
