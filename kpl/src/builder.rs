@@ -42,9 +42,9 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether a record is sent at once that finds nothing under way to its stream, and with it what is put in the same turn
-    /// of the runtime; what is put until the answer comes is sent then, together, and earlier if its time has come. Default
-    /// `false`.
+    /// Sending at once of a record that finds nothing under way to its stream, and with it of what is put in the same turn of
+    /// the runtime. Records that are put until the answer comes are sent then, together, and earlier if their time has come.
+    /// Default `false`.
     ///
     /// Meant for `put(..).await?.await?` one after the other and in handlers of requests: a record takes one round trip, two
     /// if others are under way, and not [`record_max_buffered_time`](Self::record_max_buffered_time) as well. The price is more
@@ -79,7 +79,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether user records share Kinesis records, and how many of them. On by default.
+    /// Aggregation of user records into Kinesis records: whether, and how many of them into one. On by default.
     #[doc(alias = "AggregationEnabled")]
     pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
         self.config.aggregation = aggregation;
@@ -145,8 +145,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether each stream has a share of the buffer, so that one whose records cannot be sent does not hold up puts to the
-    /// others. Default `true`; of no effect on a producer of one stream, which uses all of the buffer.
+    /// Shares of the streams in the buffer, so that one whose records cannot be sent does not hold up puts to the others.
+    /// Default `true`; of no effect on a producer of one stream, which uses all of the buffer.
     ///
     /// While several streams are in use, none takes up more than it leaves free to the others, of
     /// [`max_outstanding_records`](Self::max_outstanding_records) and of
@@ -178,7 +178,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether records that are throttled fail at once rather than being sent again. Default `false`.
+    /// Failure of records that are throttled at once, rather than another attempt. Default `false`.
     ///
     /// Source: KPL `FailIfThrottled`.
     #[doc(alias = "FailIfThrottled")]
