@@ -40,9 +40,7 @@ pub(crate) enum SyncError {
 /// Creates what is missing beside the stream's leases that exist. True: leases were created or deleted.
 pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) -> Result<bool, SyncError> {
     let position = &stream.initial_position;
-    if let Ok(Standing::Replaced(_)) = stream.confirm(DESCRIPTION_LIFE).await {
-        return Err(SyncError::Replaced);
-    }
+    require_the_same(stream, DESCRIPTION_LIFE).await?;
     if is_unread(leases, position) {
         let plan = plan_first(&list(stream, true).await?, leases, position);
         return create(context, stream, plan).await;
@@ -53,13 +51,18 @@ pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) 
     Ok(created || deleted)
 }
 
+/// What is listed may be of another stream of that name. If that cannot be found out it is taken for the same.
+async fn require_the_same(stream: &Stream, age: Duration) -> Result<(), SyncError> {
+    match stream.confirm(age).await {
+        Ok(Standing::Replaced(_)) => Err(SyncError::Replaced),
+        _ => Ok(()),
+    }
+}
+
 async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inconsistent>) -> Result<bool, SyncError> {
     let plan = plan.map_err(SyncError::Inconsistent)?;
-    // What is listed by now may be of another stream of that name.
-    if !plan.is_empty()
-        && let Ok(Standing::Replaced(_)) = stream.confirm(CONFIRMED).await
-    {
-        return Err(SyncError::Replaced);
+    if !plan.is_empty() {
+        require_the_same(stream, CONFIRMED).await?;
     }
     let mut created = Vec::new();
     for lease in plan {
@@ -83,9 +86,13 @@ async fn complete_leases(
     stream: &Stream,
     leases: &[&Lease],
     shards: &[Shard],
-) -> Result<bool, StoreError> {
+) -> Result<bool, SyncError> {
+    let completions = complete(leases, shards);
+    if !completions.is_empty() {
+        require_the_same(stream, CONFIRMED).await?;
+    }
     let mut deleted = Vec::new();
-    for (key, completion) in complete(leases, shards) {
+    for (key, completion) in completions {
         match completion {
             Completion::Range(range) => context.store.add_to(&key, &Addition::HashKeyRange(range)).await?,
             Completion::Children(children) => context.store.add_to(&key, &Addition::Children(children)).await?,

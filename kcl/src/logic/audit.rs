@@ -14,6 +14,7 @@ use super::coverage::find_hole;
 use crate::{
     kinesis::Shard,
     lease::{Lease, LeaseKey},
+    logic::shard_sync::shows_reading,
 };
 
 /// Cycles in a row that must see the same hole in the hash key space before shards are listed.
@@ -90,6 +91,7 @@ pub(crate) fn complete(leases: &[&Lease], shards: &[Shard]) -> Vec<(LeaseKey, Co
     if shards.is_empty() {
         return Vec::new(); // no stream is without shards
     }
+    let is_read = leases.iter().any(|lease| shows_reading(lease));
     let completion = |lease: &&Lease| {
         let listed = shards.iter().find(|shard| shard.id == lease.shard_id);
         let completion = if is_childless(lease) {
@@ -97,8 +99,8 @@ pub(crate) fn complete(leases: &[&Lease], shards: &[Shard]) -> Vec<(LeaseKey, Co
             let children: Vec<ShardId> = shards.iter().filter(follows).map(|shard| shard.id.clone()).collect();
             match (children.is_empty(), listed) {
                 (false, _) => Completion::Children(children),
-                (true, None) => Completion::Garbage,
-                (true, Some(_)) => return None,
+                (true, None) if is_read => Completion::Garbage,
+                (true, _) => return None,
             }
         } else {
             let range = listed.filter(|_| lease.hash_key_range.is_none())?.hash_key_range;
@@ -226,10 +228,12 @@ mod tests {
     fn children_of_ended_leases_are_filled_in_and_forgotten_shards_are_garbage() {
         let (parent, forgotten, young) = (ended("a", &[]), ended("b", &[]), ended("c", &[]));
         let done = ended("d", &["x"]);
+        let read = Lease { counter: 1, ..lease("e", Some((0, 9))) };
         let shards = [shard("a1", &["a"]), shard("a2", &["a"]), shard("c", &[])];
-        let completed = complete(&[&parent, &forgotten, &young, &done], &shards);
+        let completed = complete(&[&parent, &forgotten, &young, &done, &read], &shards);
         let children = Completion::Children(vec!["a1".into(), "a2".into()]);
-        assert_eq!(completed, [(parent.key, children), (forgotten.key, Completion::Garbage)]);
+        assert_eq!(completed, [(parent.key, children), (forgotten.key.clone(), Completion::Garbage)]);
+        assert_eq!(complete(&[&forgotten], &shards), [], "nothing else shows that the stream has been read");
         assert_eq!(complete(&[&ended("b", &[])], &[]), [], "an empty listing proves nothing");
     }
 }

@@ -1,17 +1,22 @@
 //! Which ended leases may be deleted. Pure.
 //!
 //! A lease of an ended shard stays until (A) every child has a lease that has got beyond its start, so that nobody
-//! needs the parent to find or gate the children, and (B) its own parents' leases are gone: the oldest go first.
+//! needs the parent to find or gate the children, (B) its own parents' leases are gone: the oldest go first, and (C) some
+//! lease that stays shows that the stream has been read.
 
 use std::collections::HashMap;
 
 use crate::{
     checkpoint::Checkpoint,
     lease::{Lease, LeaseKey},
+    logic::shard_sync::shows_reading,
 };
 
 /// Keys of the leases to delete, of all that one stream has.
 pub(crate) fn plan(leases: &[&Lease]) -> Vec<LeaseKey> {
+    if !leases.iter().any(|lease| shows_reading(lease)) {
+        return Vec::new();
+    }
     let by_shard: HashMap<_, &Lease> = leases.iter().map(|lease| (&lease.shard_id, *lease)).collect();
     let started = |lease: &&Lease| !matches!(lease.checkpoint, Checkpoint::TrimHorizon | Checkpoint::AtTimestamp);
     let deletable = |lease: &&&Lease| {
@@ -59,6 +64,16 @@ mod tests {
 
         assert_eq!(planned(&[parent.clone(), child.clone(), grandparent]), ["g".into()]);
         assert_eq!(planned(&[parent, child]), ["p".into()]);
+    }
+
+    #[test]
+    fn the_only_lease_that_was_ever_taken_stays() {
+        let parent = lease("p", Checkpoint::ShardEnd, &[], &["a"]);
+        let child = lease("a", Checkpoint::Latest, &["p"], &[]);
+        assert_eq!(planned(&[parent.clone(), child.clone()]), []);
+
+        let taken = Lease { counter: 1, ..child };
+        assert_eq!(planned(&[parent, taken]), ["p".into()]);
     }
 
     #[test]

@@ -57,6 +57,12 @@ pub(crate) fn is_untouched(lease: &Lease) -> bool {
     lease.counter == 0 && lease.owner.is_none()
 }
 
+/// Whether the lease shows that the stream has been read, and stays. Without any such lease no ended one is deleted, or
+/// those that nobody has taken yet would pass for an interrupted first plan.
+pub(crate) fn shows_reading(lease: &Lease) -> bool {
+    !lease.is_ended() && (!is_untouched(lease) || matches!(lease.checkpoint, Checkpoint::At(_)))
+}
+
 /// Plans the leases of a stream that nobody has read yet, from the shards listed for the initial position.
 pub(crate) fn plan_first(
     shards: &[Shard],

@@ -157,10 +157,14 @@ impl Life {
     /// What a worker does with the lease; nothing if it waits for something. Leases are given to workers only once all
     /// of the first plan are there.
     fn read(&mut self, key: &LeaseKey) {
-        let lease = self.leases[key].clone();
+        if !self.complete || self.leases[key].is_ended() {
+            return;
+        }
+        let mut lease = self.leases[key].clone();
+        lease.counter += 1; // it is taken, and may wait for its parents
+        self.leases.insert(key.clone(), lease.clone());
         let by_shard = |shard: &ShardId| self.leases.get(&LeaseKey::of(None, shard));
-        let is_held_back = lease.parents.iter().any(|parent| by_shard(parent).is_some_and(|parent| !parent.is_ended()));
-        if !self.complete || lease.is_ended() || is_held_back {
+        if lease.parents.iter().any(|parent| by_shard(parent).is_some_and(|parent| !parent.is_ended())) {
             return;
         }
         self.begun.get_or_insert(self.now);
@@ -169,7 +173,7 @@ impl Life {
         for parent in lease.parents.iter().filter(|parent| find(parent).is_some() && self.is_wanted(parent)) {
             assert!(self.done.contains(parent), "(D) {} is read before {parent}", lease.shard_id);
         }
-        let mut written = Lease { counter: lease.counter + 1, ..lease.clone() };
+        let mut written = lease.clone();
         if find(&lease.shard_id).is_some_and(Shard::is_open) {
             written.checkpoint = Checkpoint::from_wire("5", 0).unwrap();
             self.leases.insert(key.clone(), written);
