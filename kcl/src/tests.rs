@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 mod model;
 mod purity;
+mod replaced;
 mod simulation;
 mod stopping;
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -21,7 +21,10 @@ use crate::{
     Checkpoint, FanOut, InitialPosition, Worker,
     config::Prefetch,
     coordination::catalog::Catalog,
-    kinesis::{FanOutConsumer, Kinesis, Records, Shard, StartAt, StreamDescription, Subscription, SubscriptionEvent},
+    kinesis::{
+        FanOutConsumer, Kinesis, Records, Shard, StartAt, StreamDescription, StreamIdentity, Subscription,
+        SubscriptionEvent,
+    },
     lease::{Lease, memory::MemoryLeaseStore},
 };
 
@@ -35,6 +38,17 @@ struct Endless {
     silent: Option<Arc<AtomicUsize>>,
     /// The shard has ended; its child is listed, and not told.
     ended: bool,
+    /// There is no such shard.
+    missing: bool,
+    /// When the stream was created that has the name now.
+    created: Arc<AtomicU64>,
+}
+
+impl Endless {
+    fn find(&self) -> Result<(), KinesisError> {
+        let (kind, action) = (KinesisErrorKind::NotFound, "kinesis:GetShardIterator");
+        if self.missing { Err(KinesisError { kind, action, source: "no such shard".into() }) } else { Ok(()) }
+    }
 }
 
 fn record(number: usize) -> KinesisRecord {
@@ -48,7 +62,8 @@ fn record(number: usize) -> KinesisRecord {
 
 impl Kinesis for Endless {
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
-        unreachable!("the consumer is given")
+        let (arn, created_seconds) = ("arn".to_owned(), self.created.load(Ordering::SeqCst));
+        ready(Ok(StreamDescription { active: true, identity: StreamIdentity { arn, created_seconds } })).boxed()
     }
 
     fn list_shards<'a>(&'a self, _: Option<&'a InitialPosition>) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>> {
@@ -63,7 +78,7 @@ impl Kinesis for Endless {
     }
 
     fn shard_iterator<'a>(&'a self, _: &'a ShardId, _: &'a StartAt) -> BoxFuture<'a, Result<String, KinesisError>> {
-        ready(Ok("iterator".to_owned())).boxed()
+        ready(self.find().map(|()| "iterator".to_owned())).boxed()
     }
 
     fn get_records<'a>(&'a self, _: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
@@ -95,6 +110,9 @@ impl Kinesis for Endless {
         _: &'a ShardId,
         _: &'a StartAt,
     ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
+        if let Err(error) = self.find() {
+            return ready(Err(error)).boxed();
+        }
         let (given, ended) = (Arc::clone(&self.given), self.ended);
         let events = stream::repeat_with(move || {
             let records = vec![record(given.fetch_add(1, Ordering::SeqCst))];
@@ -166,5 +184,34 @@ async fn children_that_the_end_of_a_shard_does_not_tell_are_listed() {
         assert!(matches!(reading.next().await, Some(Fetched::Records { .. })));
         let Some(Fetched::End { children }) = reading.next().await else { panic!("the shard has ended") };
         assert_eq!(children[0].id, "shardId-000000000001".into());
+    }
+}
+
+/// Whether a reader tells anything of a stream that was created again, this long after it was described.
+async fn tells_of_another_stream(kinesis: Endless, retrieval: Retrieval, described: Duration) -> bool {
+    let created = Arc::clone(&kinesis.created);
+    let context = context(kinesis, retrieval);
+    let Catalog::One(stream) = &context.catalog else { unreachable!("one stream is configured") };
+    stream.describe().await.unwrap();
+    created.store(1, Ordering::SeqCst);
+    sleep(described).await;
+    let mut reading = start(Arc::clone(&context));
+    timeout(Duration::from_secs(600), reading.next()).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_of_another_stream_of_the_same_name() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let is_told = tells_of_another_stream(Endless::default(), retrieval.clone(), 2 * CONFIRMED).await;
+        assert!(!is_told, "{retrieval:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_another_stream_of_the_same_name_lacks_is_not_past_its_retention() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let kinesis = Endless { missing: true, ended: true, ..Endless::default() };
+        let is_told = tells_of_another_stream(kinesis, retrieval.clone(), CONFIRMED / 2).await;
+        assert!(!is_told, "{retrieval:?}");
     }
 }

@@ -1,6 +1,13 @@
 //! Whole fleets under virtual time, on a lease table in memory and a stream without records.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _, ready};
@@ -22,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct QuietStream {
     shards: Vec<Shard>,
+    created: AtomicU64,
 }
 
 impl QuietStream {
@@ -38,13 +46,19 @@ impl QuietStream {
                 ending_sequence_number: None,
             }
         };
-        Self { shards: (0..shards).map(shard).collect() }
+        Self { shards: (0..shards).map(shard).collect(), created: AtomicU64::new(1) }
+    }
+
+    /// Another stream has the name from now on.
+    pub(super) fn create_again(&self) {
+        self.created.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 impl Kinesis for QuietStream {
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
-        let identity = StreamIdentity { arn: "arn".to_owned(), created_seconds: 1 };
+        let created_seconds = self.created.load(Ordering::SeqCst);
+        let identity = StreamIdentity { arn: "arn".to_owned(), created_seconds };
         ready(Ok(StreamDescription { active: true, identity })).boxed()
     }
 
