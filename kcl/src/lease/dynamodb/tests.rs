@@ -82,3 +82,29 @@ async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() 
 
     assert_eq!(error.to_string(), "lease shardId-000000000000 in table application cannot be read");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_index_is_queried_again_at_once_if_it_was_throttled_and_after_a_while_otherwise() {
+    let local = LocalAws::start().await;
+    let aws = local.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    store.prepare().await.unwrap();
+    owned_by(&store, "w1").await;
+    let found = async || store.keys_owned_by(&"w1".into()).await.unwrap() == [shard(0).key];
+    let scans = local.faults().on("dynamodb:Scan").delay(Duration::ZERO);
+
+    let throttled = local.faults().on("dynamodb:Query").throttle();
+    assert!(found().await);
+    throttled.remove();
+    assert!(found().await);
+    assert_eq!(scans.count(), 1);
+
+    let refused = local.faults().on("dynamodb:Query").refuse(400, "ValidationException", "no such index");
+    assert!(found().await);
+    refused.remove();
+    assert!(found().await);
+    assert_eq!(scans.count(), 3);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(found().await);
+    assert_eq!(scans.count(), 3);
+}
