@@ -1,15 +1,18 @@
 //! Workers that are stopped at any moment, on a lease table in memory that takes its time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::simulation::{Idle, QuietStream};
 use crate::{
-    ShardContext, Worker,
-    coordination::{leader::LockItem, membership::WorkerItem},
+    BoxError, Checkpoint, Checkpointer, RecordBatch, RecordProcessor, ShardContext, Worker,
+    coordination::{Context, discovery::Discovery, leader::LockItem, membership::WorkerItem},
     kinesis::StreamIdentity,
     lease::{
         Conditional, Lease, LeaseKey, WorkerId,
@@ -96,4 +99,74 @@ async fn releases_every_lease_wherever_a_stop_meets_the_start() {
         assert!(table.scan().await.unwrap().workers.is_empty(), "stopped after {after:?}");
     }
     assert_eq!(most_owned, 300, "the last start came to its end");
+}
+
+/// A lease of `shard` that names this worker.
+fn ours(shard: &str) -> Lease {
+    Lease { owner: Some("w1".into()), ..Lease::unowned(shard.into(), Checkpoint::TrimHorizon) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_back_what_nobody_holds_and_a_lease_in_handoff_to_its_holder() {
+    let table = Arc::new(MemoryLeaseStore::default());
+    let builder = Worker::builder(&super::without_services(), "application", "stream").worker_id("w1");
+    let (settings, events, catalog) = builder.into_parts_on(Arc::new(QuietStream::new(4)));
+    let context = Arc::new(Context::new(settings, events, catalog, table.clone()));
+    let leases = [
+        ours("given"),
+        Lease { checkpoint_owner: Some("w2".into()), ..ours("handed over") },
+        ours("held"),
+        Lease { owner: Some("w2".into()), ..ours("of another") },
+    ];
+    for lease in &leases {
+        assert!(table.create(lease).await.unwrap().is_applied());
+    }
+    let (_holder, held) = watch::channel(HashSet::from([leases[2].key.clone()]));
+
+    assert!(Discovery { context, held }.give_back().await);
+
+    let mut owners = Vec::new();
+    for lease in &leases {
+        let found = table.get(&lease.key).await.unwrap().unwrap();
+        owners.push((found.owner.as_ref().map(ToString::to_string), found.in_handoff()));
+    }
+    let owner = |id: &str| (Some(id.to_owned()), false);
+    assert_eq!(owners, [(None, false), owner("w2"), owner("w1"), owner("w2")]);
+}
+
+/// Takes its time to stop.
+struct Slow;
+
+impl RecordProcessor for Slow {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, _batch: RecordBatch, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn shutdown_requested(&mut self, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        sleep(Duration::from_secs(20)).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_back_what_it_is_given_while_its_processors_take_their_time() {
+    let table = Arc::new(MemoryLeaseStore::default());
+    let builder = Worker::builder(&super::without_services(), "application", "stream").worker_id("w1");
+    let (settings, events, catalog) = builder.into_parts_on(Arc::new(QuietStream::new(1)));
+    let worker = Worker::new(settings, events, catalog, table.clone(), |_: &ShardContext| Slow);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    sleep(Duration::from_secs(20)).await;
+    stop.cancel();
+    sleep(Duration::from_secs(5)).await;
+
+    let late = ours("late");
+    assert!(table.create(&late).await.unwrap().is_applied());
+    sleep(Duration::from_secs(3)).await;
+
+    assert!(!running.is_finished());
+    assert_eq!(table.get(&late.key).await.unwrap().unwrap().owner, None);
+    running.await.unwrap().unwrap();
 }
