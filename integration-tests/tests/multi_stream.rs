@@ -386,6 +386,8 @@ async fn leases_that_no_worker_can_read_disturb_nobody() {
         let unavailable =
             |event: &Event| matches!(event, Event::StreamUnavailable { stream, .. } if stream.contains(":payments:"));
         assert_eq!(world.events.count(unavailable), 1, "{what}");
+        let stalled = |event: &Event| matches!(event, Event::ShardStalled { .. });
+        assert_eq!(world.events.count(stalled), 0, "{what}");
         world.put("orders", 20..30).await;
         eventually("orders is read", || world.processed()["orders"].len() == 20).await;
         for worker in workers {
