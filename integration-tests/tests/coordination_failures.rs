@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{APPLICATION, Call, EventLog, Journal, Running, STREAM, TestStream};
-use kcl::{Event, FanOut, FleetStatus, InitialPosition, Retrieval, StoreError, WorkerError};
+use kcl::{Event, FanOut, FleetStatus, InitialPosition, Retrieval, StoreError, Streams, Worker, WorkerError};
 use kinesis_local::{Fault, FaultRule};
 use tokio::time::{Instant, sleep};
 
@@ -114,6 +114,28 @@ async fn a_lease_without_checkpoint_is_not_taken_over_for_a_stream_created_again
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_may_have_been_created_again_is_not_read_until_that_is_known() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+        let (stream, journal) = (TestStream::start(1).await, Journal::default());
+        let worker = stream.worker("w1").retrieval(retrieval.clone());
+        let mut worker = Running::start(worker, &journal, |journal, shard| journal.processor(shard));
+        sleep(Duration::from_secs(20)).await;
+
+        create_again(&stream, 1).await;
+        let fault = stream.local.faults().on("kinesis:DescribeStreamSummary").unavailable();
+        stream.put(0..100).await;
+        // Beyond the life of an iterator of the old stream.
+        sleep(Duration::from_secs(600)).await;
+        assert_eq!(journal.ids(), [] as [u64; 0], "{retrieval:?}");
+
+        fault.remove();
+        let ended = tokio::time::timeout(Duration::from_secs(60), worker.ended()).await;
+        assert!(matches!(ended, Ok(Err(WorkerError::OtherStream { .. }))), "{retrieval:?}: {ended:?}");
+        assert_eq!(journal.ids(), [] as [u64; 0], "{retrieval:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_whose_lease_table_is_deleted_ends_and_says_so() {
     let (stream, journal, events) = (TestStream::start(2).await, Journal::default(), EventLog::default());
     let builder = stream.worker("w1").on_event(events.handler());
@@ -150,6 +172,24 @@ async fn throttling_alone_never_ends_the_start_and_is_reported() {
         journal.processed(100).await;
         worker.stop().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_report_that_is_throttled_does_not_end_the_start() {
+    let (stream, journal, events) = (TestStream::start(1).await, Journal::default(), EventLog::default());
+    stream.put(0..100).await;
+    // Of several streams none is noted in the table: what a worker updates first is its item.
+    let fault = stream.local.faults().on("dynamodb:UpdateItem").throttle();
+    let builder = Worker::builder(&stream.aws, APPLICATION, Streams::new([STREAM])).worker_id("w1");
+    let builder = builder.initial_position(InitialPosition::TrimHorizon).on_event(events.handler());
+    let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(events.count(|event| matches!(event, Event::Started { .. })), 0);
+    assert!(fault.count() > 0);
+
+    fault.remove();
+    journal.processed(100).await;
+    worker.stop().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
