@@ -159,3 +159,37 @@ fn a_stream_of_twelve_thousand_shards_is_written_to() {
 
     assert_eq!((world.delivered().len(), world.consumed().len()), (3000, 3000));
 }
+
+#[test]
+fn after_a_pause_shards_are_listed_beside_the_first_aggregate() {
+    let mut world = World::ready(2, |_| {});
+    world.pass(Duration::from_secs(6));
+    assert!(!world.listing);
+
+    (0..10).for_each(|n| world.put_number("k", 0, n));
+    world.handle(Input::Flush);
+
+    assert_eq!((world.open.len(), world.listing), (1, true), "no time is lost");
+    world.finish();
+    assert!(world.delivered().iter().all(|delivered| delivered.attempts() == 1));
+}
+
+#[test]
+fn after_a_pause_records_are_sent_plain_where_listing_is_denied() {
+    let mut world = World::ready(2, |_| {});
+    world.pass(Duration::from_secs(6));
+    (0..10).for_each(|n| world.put_number("k", 0, n));
+    world.handle(Input::Flush);
+    world.list_fails(denied());
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+    world.sent.clear();
+
+    (10..20).for_each(|n| world.put_number("k", 0, n));
+    world.handle(Input::Flush);
+
+    let mut entries = world.sent.iter().flat_map(|(_, entries)| entries);
+    assert!(entries.all(|entry| !matches!(decode(&entry.data), Decoded::Aggregate(_))));
+    assert_eq!(world.sent.iter().map(|(_, entries)| entries.len()).sum::<usize>(), 10);
+}
