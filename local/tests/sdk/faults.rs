@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, BillingMode, KeySchemaElement, KeyType, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementRequest, BillingMode, KeySchemaElement, KeyType, Put, TransactWriteItem,
+};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::error::SdkError;
@@ -219,6 +221,10 @@ async fn dynamodb_is_throttled_and_fails_in_its_own_words() {
     fault.remove();
     aws.faults().on("dynamodb:DescribeTable").throttle();
     assert_eq!(code(dynamodb.describe_table().table_name("leases").send().await), "ThrottlingException");
+    aws.faults().on("dynamodb:BatchExecuteStatement").throttle();
+    let statement = BatchStatementRequest::builder().statement("SELECT * FROM leases").build().unwrap();
+    let batch = dynamodb.batch_execute_statement().statements(statement).send().await;
+    assert!(batch.unwrap_err().into_service_error().is_request_limit_exceeded());
     aws.faults().on("dynamodb:PutItem").lose_response();
     assert!(matches!(put().await, Err(SdkError::DispatchFailure(_))));
 

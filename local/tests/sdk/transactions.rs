@@ -124,6 +124,26 @@ async fn exists_is_a_condition_check_among_writes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_transaction_that_failed_is_checked_anew_under_its_token() {
+    let (_aws, dynamodb) = table(LocalAws::builder()).await;
+    let put = |key: &str| dynamodb.put_item().table_name("leases").item("k", text(key)).send();
+    let delete = |key: &str| dynamodb.delete_item().table_name("leases").key("k", text(key)).send();
+    let transact = || {
+        let statements = transact_statements(&["EXISTS(SELECT * FROM leases WHERE k = 'a')".to_owned(), insert("b")]);
+        dynamodb.execute_transaction().set_transact_statements(Some(statements)).client_request_token("once").send()
+    };
+    put("a").await.unwrap();
+    put("b").await.unwrap();
+    assert_eq!(code(transact().await), "TransactionCanceledException");
+
+    delete("a").await.unwrap();
+    delete("b").await.unwrap();
+
+    assert_eq!(reasons(transact().await), ["ConditionalCheckFailed", "None"]);
+    assert!(keys(&dynamodb).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn transactions_and_batches_conflict_in_their_own_ways() {
     let (aws, dynamodb) = table(LocalAws::builder()).await;
     let conflict = aws.faults().on("dynamodb:*").conflict();
