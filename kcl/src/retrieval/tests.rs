@@ -42,6 +42,8 @@ struct Endless {
     missing: bool,
     /// When the stream was created that has the name now.
     created: Arc<AtomicU64>,
+    /// It is not described.
+    hangs: bool,
 }
 
 impl Endless {
@@ -62,6 +64,9 @@ fn record(number: usize) -> KinesisRecord {
 
 impl Kinesis for Endless {
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
+        if self.hangs {
+            return pending().boxed();
+        }
         let (arn, created_seconds) = ("arn".to_owned(), self.created.load(Ordering::SeqCst));
         ready(Ok(StreamDescription { active: true, identity: StreamIdentity { arn, created_seconds } })).boxed()
     }
@@ -213,5 +218,14 @@ async fn a_shard_that_another_stream_of_the_same_name_lacks_is_not_past_its_rete
         let kinesis = Endless { missing: true, ended: true, ..Endless::default() };
         let is_told = tells_of_another_stream(kinesis, retrieval.clone(), CONFIRMED / 2).await;
         assert!(!is_told, "{retrieval:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_description_that_hangs_does_not_hold_up_the_reading_for_long() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let mut reading = start(context(Endless { hangs: true, ..Endless::default() }, retrieval.clone()));
+        let first = timeout(2 * CONFIRM_WAIT, reading.next()).await;
+        assert!(matches!(first, Ok(Some(Fetched::Records { .. }))), "{retrieval:?}: {first:?}");
     }
 }
