@@ -335,6 +335,9 @@ async fn a_stream_that_is_created_again_starts_anew_under_another_id() {
     assert_ne!(before, after);
     let new = world.journal.entries().into_iter().filter(|entry| entry.stream_id == after);
     assert_eq!(new.flat_map(|entry| entry.keys).count(), 10, "once, under the new id");
+    sleep(Duration::from_secs(60)).await;
+    let released = |event: &Event| matches!(event, Event::LeaseReleased { stream_id, .. } if *stream_id == before);
+    assert!(world.events.count(released) > 0, "{:?}", world.events.all());
     sleep(wait).await;
     let prefix = before.to_string();
     world.until_leases("the old leases are gone", |leases| leases.keys().all(|key| !key.starts_with(&prefix))).await;

@@ -198,3 +198,21 @@ async fn a_window_that_ends_before_it_begins_is_refused() {
 
     assert!(matches!(built, Err(ConfigError::OutOfBounds { what: "replay", .. })));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_ends_when_its_stream_is_created_again() {
+    let (stream, journal) = (TestStream::start(1).await, Journal::default());
+    let now = now(&stream, 1_000_000).await;
+    let builder = replay(&stream, now..now + MINUTE * 60);
+    let mut running = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    stream.put(0..10).await;
+    sleep(MINUTE).await;
+
+    stream.recreate(1).await;
+    stream.put(100..110).await;
+    let ended = tokio::time::timeout(MINUTE * 10, running.ended()).await;
+
+    assert!(matches!(ended, Ok(Err(WorkerError::OtherStream { .. }))), "{ended:?}");
+    let read = numbers(&journal);
+    assert!(read.contains(&9) && !read.iter().any(|id| (100..110).contains(id)), "{read:?}");
+}
