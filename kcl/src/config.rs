@@ -36,8 +36,9 @@ pub enum InitialPosition {
     TrimHorizon,
     /// After the newest record at the time of the first start.
     ///
-    /// The time of that start is kept in the lease until there is a checkpoint, so nothing that comes after it is lost if
-    /// the first worker fails or dies before. It is the service's time, whatever the machine's clock says. Reading starts
+    /// The time at which a worker first takes a shard is kept in the shard's lease until there is a checkpoint, so nothing
+    /// that comes after it is lost if that worker fails or dies before; no shard is taken before all that there are have
+    /// leases. It is the service's time, whatever the machine's clock says. Reading starts
     /// again from 5 s before it, as the clocks of the service's own machines differ: records that are a little older may
     /// be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
     /// does not heed it.)
