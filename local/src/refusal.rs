@@ -34,13 +34,15 @@ impl Refusal {
         let items = 0..items.max(at + 1);
         let body = json!({
             "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-            "Message": format!(
-                "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
-                items.clone().map(code).collect::<Vec<_>>().join(", ")
-            ),
+            "Message": Self::canceled_because(&items.clone().map(code).collect::<Vec<_>>()),
             "CancellationReasons": items.map(reason).collect::<Vec<_>>(),
         });
         Self::json(400, body.to_string().into_bytes())
+    }
+
+    /// Message of a canceled transaction, from a code for each item.
+    pub(crate) fn canceled_because(codes: &[&str]) -> String {
+        format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "))
     }
 
     /// With a body that is written already.

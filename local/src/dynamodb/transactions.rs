@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dynoxide::Database;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::statements::{self, Verb};
 use super::{Answered, run};
@@ -71,7 +71,11 @@ impl Transactions {
         if let (Some(Ok(_)), Some((key, used))) = (&answer, token) {
             tokens.used.entry(key).or_insert(used);
         }
-        answer
+        match answer {
+            Some(Ok(body)) => Some(Ok(with_places(body, &checks))),
+            Some(Err(refusal)) => Some(Err(Refusal { body: with_places(refusal.body, &checks), ..refusal })),
+            None => None,
+        }
     }
 }
 
@@ -113,6 +117,27 @@ fn take_checks(request: &mut Value) -> Vec<Check> {
         statements.remove(check.index);
     }
     checks
+}
+
+/// An answer about the other statements, with the places of the checks, which passed.
+fn with_places(body: Vec<u8>, checks: &[Check]) -> Vec<u8> {
+    let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
+    if checks.is_empty() {
+        return body;
+    }
+    for (list, place) in [("Responses", json!({})), ("CancellationReasons", json!({ "Code": "None" }))] {
+        let Some(list) = answer.get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for check in checks {
+            list.insert(check.index.min(list.len()), place.clone());
+        }
+    }
+    if let Some(reasons) = answer.get("CancellationReasons").and_then(Value::as_array) {
+        let codes: Vec<&str> = reasons.iter().filter_map(|reason| reason["Code"].as_str()).collect();
+        let message = Refusal::canceled_because(&codes);
+        let key = if answer.get("Message").is_some() { "Message" } else { "message" };
+        answer[key] = message.into();
+    }
+    answer.to_string().into_bytes()
 }
 
 /// Passes when every check finds its item.

@@ -118,6 +118,9 @@ async fn exists_is_a_condition_check_among_writes() {
     transact("EXISTS(SELECT * FROM leases WHERE k = 'a' AND n = '1')").await.unwrap();
     assert_eq!(keys(&dynamodb).await, ["a", "b", "c"]);
 
+    let twice = transact("EXISTS(SELECT * FROM leases WHERE k = 'a')").await;
+    assert_eq!(reasons(twice), ["DuplicateItem", "None", "DuplicateItem"], "the check has its place");
+
     let alone = transact_statements(&["EXISTS(SELECT * FROM leases WHERE k = 'a')".to_owned()]);
     let refused = dynamodb.execute_transaction().set_transact_statements(Some(alone)).send().await;
     assert!(message(refused).contains("EXISTS can only be used in ExecuteTransaction write requests."));
