@@ -69,6 +69,8 @@ pub(crate) struct Engine<T: Detach> {
     wake: Option<Instant>,
     /// From when on records of unknown shards are sent plain because a flush waits for them.
     plain_at: Option<Instant>,
+    /// There is no space for more. What is under way will make some; if nothing is, records wait for company no longer.
+    hurried: bool,
     /// What keeps records from being sent at all, if something does.
     obstacle: Option<Attempt>,
     now: Instant,
@@ -116,6 +118,7 @@ impl<T: Detach> Engine<T> {
             stirred: false,
             wake: None,
             plain_at: None,
+            hurried: false,
             obstacle: None,
             now,
         };
@@ -129,7 +132,7 @@ impl<T: Detach> Engine<T> {
         self.stirred |= !matches!(input, Input::Put { .. });
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
-            Input::Hurry => self.hurry(self.next_number),
+            Input::Hurry => self.hurried = true,
             Input::SendNow => self.flush(self.next_number),
             Input::Flush => {
                 self.barrier.flush(self.next_number);
@@ -152,7 +155,8 @@ impl<T: Detach> Engine<T> {
             }
             self.expire();
             self.list_if_due();
-            if self.is_idle() {
+            if self.in_flight.is_empty() && (self.hurried || self.config.send_when_idle) {
+                self.hurried = false;
                 self.hurry(self.next_number);
             }
             while let Some(room) = self.flow.room(self.in_flight.len(), self.now) {
@@ -197,14 +201,10 @@ impl<T: Detach> Engine<T> {
             let dues = [self.wake, lane.waiting.open_due(), self.ttl_end(self.now)];
             self.wake = dues.into_iter().flatten().min();
         }
+        let is_idle = self.config.send_when_idle && self.in_flight.is_empty();
         let overdue = self.wake.is_some_and(|wake| wake <= self.now);
         self.stirred |=
-            may_go || overdue || self.is_idle() || self.listing.is_due(self.description.is_due(self.now), self.now);
-    }
-
-    /// Nothing is under way, and hence nothing is to wait for company.
-    fn is_idle(&self) -> bool {
-        self.config.send_when_idle && self.in_flight.is_empty()
+            may_go || overdue || is_idle || self.listing.is_due(self.description.is_due(self.now), self.now);
     }
 
     /// Records with a lower number than `number` shall wait for no company.
