@@ -325,6 +325,21 @@ fn records_of_one_shard_go_as_one_aggregate_when_their_time_has_come() {
 }
 
 #[test]
+fn a_full_buffer_waits_for_what_is_under_way_and_for_no_company() {
+    let mut world = World::ready(4, |config| config.record_max_buffered_time = Duration::from_secs(60));
+    world.put_number("k", 0, 0);
+    world.handle(Input::Hurry);
+    assert_eq!(world.open.len(), 1, "nothing else is under way");
+
+    (1..10).for_each(|n| world.put_number("k", 100, n));
+    world.handle(Input::Hurry);
+    assert_eq!(world.open.len(), 1, "its answer makes space, and the aggregate may grow until then");
+
+    world.answer(&Reaction::Accept);
+    assert_eq!(world.open.len(), 1, "what is left goes in one request");
+}
+
+#[test]
 fn a_single_record_goes_plain_with_its_hash_key() {
     let mut world = World::ready(1, |_| {});
     world.put(UserRecord::new("alpha", "hello"));
