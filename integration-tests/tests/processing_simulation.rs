@@ -164,7 +164,7 @@ impl Plan {
     }
 }
 
-/// What was put and what became of it.
+/// Records that were put, and their fate.
 #[derive(Default)]
 struct Log {
     /// By shard, in order.
@@ -179,7 +179,7 @@ struct Log {
     dead_letters: Vec<u64>,
     /// By processor, what it was given: partition key and position.
     tenures: Vec<Vec<(String, Position)>>,
-    /// What the library did not keep to where a panic would only be one more failure of the application.
+    /// Breaches of the library's promises, noted where a panic would only be one more failure of the application.
     breaches: Vec<String>,
 }
 

@@ -76,7 +76,7 @@ fn keep_putting(stream: &TestStream) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// What puts records, and the first run once it works.
+/// The task that puts records, and the first run once it works.
 async fn first_run(stream: &TestStream, log: &Log, events: &EventLog) -> (tokio::task::JoinHandle<()>, Running) {
     let (putting, first) = (keep_putting(stream), run(stream, log, events, "w1", 1));
     eventually("the first run works", || log.has(1)).await;

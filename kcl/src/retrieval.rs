@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Longest wait for it where the service refused something: less than a hanging call takes.
+/// Maximum wait for that answer where the service refused something: less than a hanging call takes.
 const DOUBT_WAIT: Duration = Duration::from_secs(10);
 /// How long the first read waits for that answer, if nothing is doubtful.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);

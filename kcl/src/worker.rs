@@ -43,7 +43,7 @@ const FOUND: usize = 64;
 const VERSION_INTERVAL: Duration = Duration::from_secs(60);
 /// What leaving the fleet may take before the shards are stopped all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// First and longest pause between two looks, while a worker stops, for leases that were given to it in the last moment.
+/// Minimum and maximum pause between two looks, while a worker stops, for leases given to it in the last moment.
 const GIVE_BACK_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Between the last looks, when all processors are done.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     SendNow,
 }
 
-/// How soon what was put is sent.
+/// Urgency of records that were put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Haste {
     None,
@@ -162,7 +162,7 @@ impl Queue {
         self.hasten(Haste::Hurry, Command::Hurry);
     }
 
-    /// What was put before is sent as by a flush, which nobody waits for.
+    /// Sends all that was put before as a flush does, which nobody waits for.
     pub(crate) fn send_now(&self) {
         self.hasten(Haste::SendNow, Command::SendNow);
     }

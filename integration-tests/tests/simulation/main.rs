@@ -40,7 +40,7 @@ use unruly::{Given, Shared, Unruly};
 const SEEDS: u64 = 16;
 /// Duration of the time in which records are put and everything goes wrong.
 const CHAOS: Duration = Duration::from_secs(30);
-/// Longest time in which the fleet comes to rest.
+/// Maximum duration of the fleet's way to rest.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Duration of a stream's creation, which the service may take, too.
 const CREATION: Duration = Duration::from_secs(15);

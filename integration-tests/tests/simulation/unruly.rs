@@ -13,7 +13,7 @@ use integration_tests::id_of;
 use kcl::{BoxError, Checkpoint, Checkpointer, RecordBatch, RecordProcessor, SequenceNumber, ShardContext};
 use tokio::time::sleep;
 
-/// What was put and what became of it.
+/// Records that were put, and their fate.
 #[derive(Default)]
 pub(crate) struct Log {
     /// By shard, in order.
@@ -22,9 +22,9 @@ pub(crate) struct Log {
     pub(crate) processed: HashMap<u64, usize>,
     /// When each record was given to a processor first, by the same count.
     pub(crate) given: HashMap<u64, usize>,
-    /// What each processor was told to start after, and what it was given.
+    /// Processors, each with its checkpoint and its records.
     pub(crate) processors: Vec<Given>,
-    /// How many of these were compared with what was put.
+    /// Number of these that were compared with the records put.
     pub(crate) checked: usize,
     /// By shard, the furthest checkpoint of which a processor was told that it is stored.
     pub(crate) stored: HashMap<String, Checkpoint>,
@@ -44,7 +44,7 @@ impl Shared {
     }
 }
 
-/// What one processor was told and given.
+/// One processor's checkpoint and records.
 pub(crate) struct Given {
     pub(crate) shard: String,
     pub(crate) after: Checkpoint,

@@ -38,7 +38,7 @@ use crate::{
     logic::{
         assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
         fleet_view::FleetView,
-        shard_sync::is_untouched,
+        shard_sync::untouched_streams,
         utilization,
     },
     metrics::Cycle,
@@ -225,13 +225,8 @@ impl Assigner {
     /// Streams whose first leases are not known to be all there.
     fn incomplete_streams(&self, leases: &[Lease]) -> HashSet<StreamId> {
         let (catalog, complete) = (&self.context.catalog, self.complete.borrow());
-        let (untouched, touched): (Vec<&Lease>, Vec<&Lease>) = leases.iter().partition(|lease| is_untouched(lease));
-        let mut incomplete: HashSet<StreamId> = untouched.into_iter().map(|lease| catalog.id_of(lease)).collect();
+        let mut incomplete = untouched_streams(leases.iter().map(|lease| (catalog.id_of(lease), lease)));
         incomplete.retain(|id| !complete.contains(id) && catalog.lists(id));
-        if !incomplete.is_empty() {
-            let read: HashSet<StreamId> = touched.into_iter().map(|lease| catalog.id_of(lease)).collect();
-            incomplete.retain(|id| !read.contains(id));
-        }
         incomplete
     }
 

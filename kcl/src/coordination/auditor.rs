@@ -31,7 +31,7 @@ use crate::{
 const STALE_AT_ONCE: usize = 100;
 /// Streams synced at the same time.
 const CONCURRENT_SYNCS: usize = 8;
-/// Longest wait in one look for what Kinesis says of former streams; the rest is asked in later ones.
+/// Maximum wait in one look for Kinesis' word on former streams; the rest is asked in later looks.
 const FORMER_STREAMS_WAIT: Duration = Duration::from_secs(5);
 
 /// What the leader saw in the table.

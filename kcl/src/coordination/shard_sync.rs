@@ -51,7 +51,7 @@ pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) 
     Ok(created || deleted)
 }
 
-/// What is listed may be of another stream of that name. If that cannot be found out it is taken for the same.
+/// Refuses a listing that may be of another stream of that name. A stream that cannot be described is taken for the same.
 async fn require_the_same(stream: &Stream, age: Duration) -> Result<(), SyncError> {
     match stream.confirm(age).await {
         Ok(Standing::Replaced(_)) => Err(SyncError::Replaced),

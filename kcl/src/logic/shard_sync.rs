@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use kpl::{HashKeyRange, ShardId};
 
 use super::coverage::find_hole;
-use crate::{checkpoint::Checkpoint, config::InitialPosition, kinesis::Shard, lease::Lease};
+use crate::{checkpoint::Checkpoint, config::InitialPosition, kinesis::Shard, lease::Lease, stream::StreamId};
 
 /// Why no plan could be made; the listing is at odds with itself and will be right later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,18 @@ pub(crate) fn is_unread(leases: &[&Lease], position: &InitialPosition) -> bool {
 /// interrupted: what it lacks must be there before one is given away, or LATEST would be another time for each half.
 pub(crate) fn is_untouched(lease: &Lease) -> bool {
     lease.counter == 0 && lease.owner.is_none()
+}
+
+/// Streams of which nobody ever took a lease.
+pub(crate) fn untouched_streams<'a>(leases: impl Iterator<Item = (StreamId, &'a Lease)> + Clone) -> HashSet<StreamId> {
+    let untouched = leases.clone().filter(|(_, lease)| is_untouched(lease));
+    let mut streams: HashSet<StreamId> = untouched.map(|(id, _)| id).collect();
+    if !streams.is_empty() {
+        leases.filter(|(_, lease)| !is_untouched(lease)).for_each(|(id, _)| {
+            streams.remove(&id);
+        });
+    }
+    streams
 }
 
 /// Whether the lease shows that the stream has been read, and stays. Without any such lease no ended one is deleted, or

@@ -16,7 +16,7 @@ use crate::{
 /// IAM action of a description.
 const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 
-/// Greatest age of an answer after which what is read next is still of that stream: one of the same name takes longer to
+/// Maximum age of an answer after which the next read is still of that stream: one of the same name takes longer to
 /// become active.
 pub(crate) const CONFIRMED: Duration = Duration::from_secs(10);
 

@@ -15,7 +15,7 @@ use crate::{
     lease::{Lease, memory::MemoryLeaseStore, store::LeaseStore as _},
 };
 
-/// When a leader describes a stream again in any case, and when it does so only before it makes leases.
+/// Ages of a description at which a leader describes a stream again in any case, and only before it makes leases.
 const LONG_AGO: Duration = Duration::from_secs(120);
 const NOT_LONG_AGO: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,7 @@ fn leases(shards: usize) -> Vec<Lease> {
     (0..shards).map(|shard| Lease { counter: 1, ..lease(shard) }).collect()
 }
 
-/// What becomes of these leases of a stream of two shards when a leader syncs them, so long after the stream was described.
+/// Leases of a stream of two shards after a leader synced these, so long after the stream was described.
 async fn synced(leases: &[Lease], described: Duration) -> (Result<bool, SyncError>, Vec<Lease>) {
     let (kinesis, table) = (Arc::new(QuietStream::new(2)), Arc::new(MemoryLeaseStore::default()));
     let builder = Worker::builder(&super::without_services(), "application", "stream");

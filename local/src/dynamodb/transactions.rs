@@ -121,10 +121,10 @@ fn take_checks(request: &mut Value) -> Vec<Check> {
 
 /// An answer about the other statements, with the places of the checks, which passed.
 fn with_places(body: Vec<u8>, checks: &[Check]) -> Vec<u8> {
-    let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
     if checks.is_empty() {
         return body;
     }
+    let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
     for (list, place) in [("Responses", json!({})), ("CancellationReasons", json!({ "Code": "None" }))] {
         let Some(list) = answer.get_mut(list).and_then(Value::as_array_mut) else { continue };
         for check in checks {

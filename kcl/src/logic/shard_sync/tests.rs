@@ -21,6 +21,17 @@ fn id(index: u32) -> ShardId {
     format!("shardId-{index:012}").into()
 }
 
+#[test]
+fn streams_are_untouched_until_one_of_their_leases_was_taken() {
+    let new = Lease::unowned(id(0), Checkpoint::Latest);
+    let (taken, owned) = (Lease { counter: 1, ..new.clone() }, Lease { owner: Some("w".into()), ..new.clone() });
+    let leases = [("a", &new), ("b", &new), ("b", &taken), ("c", &owned), ("c", &new), ("a", &new)];
+
+    let untouched = untouched_streams(leases.iter().map(|(stream, lease)| (StreamId::from(*stream), *lease)));
+
+    assert_eq!(untouched, HashSet::from(["a".into()]));
+}
+
 /// Leases of these shards, being processed.
 fn leased(indexes: &[u32]) -> Vec<Lease> {
     let begun = |index: &u32| Lease { counter: 1, ..Lease::unowned(id(*index), Checkpoint::TrimHorizon) };
