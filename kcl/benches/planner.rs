@@ -1,4 +1,4 @@
-//! One assignment plan for a large fleet of which a third has died: `cargo bench -p kcl --features bench --bench planner`.
+//! One assignment plan for a large fleet of which a third has died: `cargo bench -p kinesis-kcl --features bench --bench planner`.
 
 use std::hint::black_box;
 

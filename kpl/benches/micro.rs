@@ -1,4 +1,4 @@
-//! The pieces that a record passes through, each alone: `cargo bench -p kpl --features bench --bench micro`.
+//! The pieces that a record passes through, each alone: `cargo bench -p kinesis-kpl --features bench --bench micro`.
 //!
 //! Times are of this machine; compare what stands in one group.
 

@@ -1,6 +1,6 @@
 //! User records per second through a producer on one core, over a Kinesis that answers at once; then what order costs, over
 //! one that takes its time:
-//! `cargo bench -p kpl --bench throughput`.
+//! `cargo bench -p kinesis-kpl --bench throughput`.
 
 use std::{collections::VecDeque, num::NonZero, time::Duration};
 
@@ -112,7 +112,7 @@ async fn run_ordered(order: RecordOrder, aggregation: Aggregation, latency: Dura
 }
 
 fn main() {
-    // `cargo bench -p kpl --bench throughput -- 100000` for fewer records.
+    // `cargo bench -p kinesis-kpl --bench throughput -- 100000` for fewer records.
     let records = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(3_000_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

@@ -1,6 +1,6 @@
 //! What sending at once when idle costs and saves, in virtual time: requests, Kinesis records and latency by rate, number of
 //! shards and arrivals, with round trips of 20 ms. The same figures at every run:
-//! `cargo run -p kpl --example send_when_idle`.
+//! `cargo run -p kinesis-kpl --example send_when_idle`.
 
 use std::{
     sync::{

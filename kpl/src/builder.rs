@@ -50,7 +50,7 @@ impl ProducerBuilder {
     /// if others are under way, and not [`record_max_buffered_time`](Self::record_max_buffered_time) as well. The price is more
     /// requests and Kinesis records: with round trips of 20 ms, 10 records a second to one shard make 10 of each rather than 5,
     /// and 1,000 a second 50 rather than 10, stored after 20 to 40 ms rather than 90 to 140. Source:
-    /// `cargo run -p kpl --example send_when_idle`; more of its figures are in `docs/performance.md`.
+    /// `cargo run -p kinesis-kpl --example send_when_idle`; more of its figures are in `docs/performance.md`.
     pub fn send_when_idle(mut self, send: bool) -> Self {
         self.config.send_when_idle = send;
         self

@@ -118,7 +118,7 @@ impl Default for Aggregation {
 /// kept in order among each other, even in one shard.
 ///
 /// What it costs, in records of 100 bytes each second and shard, with 250 partition keys a shard and round trips of 20 ms
-/// (`cargo bench -p kpl`; a shard takes some 10,000 such records):
+/// (`cargo bench -p kinesis-kpl`; a shard takes some 10,000 such records):
 ///
 /// | | aggregated | not aggregated |
 /// | --- | --- | --- |
