@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    HashKey,
     digest::{LANES, digest_each},
+    hash_key::HashKey,
     logic::{lanes::Owners, limiter::Limiter},
 };
 

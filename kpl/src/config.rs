@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
-use crate::aggregated::AGGREGATE_PARTITION_KEY;
+use crate::{aggregated::AGGREGATE_PARTITION_KEY, error::ConfigError, record::PARTITION_KEY_MAX_CHARS};
 
 /// Most bytes of one Kinesis record, data and partition key together, that a stream can be configured for.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
@@ -19,10 +19,6 @@ pub(crate) const PUT_RECORDS_MAX_ENTRIES: usize = 500;
 /// Most bytes of one PutRecords request, partition keys included.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 pub(crate) const PUT_RECORDS_MAX_BYTES: usize = 10 * 1024 * 1024;
-
-/// Most characters of a partition key; there must be at least one.
-/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
-pub const PARTITION_KEY_MAX_CHARS: usize = 256;
 
 /// Least bytes of an aggregate that can be asked for. Source: KPL `AggregationMaxSize`.
 pub(crate) const AGGREGATION_MIN_BYTES: usize = 64;
@@ -156,53 +152,6 @@ pub enum MetricsGranularity {
     Stream,
     /// `StreamName` and, where the KPL has it, `ShardId`. That is many metrics for a stream of many shards.
     Shard,
-}
-
-/// Settings out of bounds, or no runtime to run on.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// Neither a stream name (1 to 128 of letters, digits, `_`, `.`, `-`) nor a stream ARN.
-    #[error("{stream:?} is neither a stream name nor a stream ARN")]
-    Stream {
-        /// What was given.
-        stream: String,
-    },
-    /// A setting is outside of its bounds.
-    #[error("{setting} is {value}, accepted are {min} to {max}")]
-    OutOfBounds {
-        /// The builder's method.
-        setting: &'static str,
-        /// What was given.
-        value: usize,
-        /// Least value accepted.
-        min: usize,
-        /// Greatest value accepted.
-        max: usize,
-    },
-    /// A duration is outside of its bounds.
-    #[error("{setting} is {value:?}, accepted are {min:?} to {max:?}")]
-    DurationOutOfBounds {
-        /// The builder's method.
-        setting: &'static str,
-        /// What was given.
-        value: Duration,
-        /// Shortest duration accepted.
-        min: Duration,
-        /// Longest duration accepted.
-        max: Duration,
-    },
-    /// Records would expire while they wait for company.
-    #[error("record_max_buffered_time is {buffered:?}, which is not below the record_ttl of {ttl:?}")]
-    BufferedBeyondTtl {
-        /// `record_max_buffered_time`.
-        buffered: Duration,
-        /// `record_ttl`.
-        ttl: Duration,
-    },
-    /// `build` was called outside of a tokio runtime.
-    #[error("no tokio runtime is running here")]
-    NoRuntime,
 }
 
 /// All settings, with their defaults.

@@ -7,16 +7,17 @@ use std::{
     task::{Context, Poll, Wake},
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::Handle,
+    sync::{self, oneshot},
+};
 
 use self::slots::Waiter;
 pub(crate) use self::{
     slots::Slots,
     ticket::{Prepared, Ticket},
 };
-use crate::{
-    Attempt, DeliveryError, SequenceNumber, ShardId, blocking::assert_may_block, kinesis::Stored, locked::locked,
-};
+use crate::{delivered::Delivered, error::DeliveryError, locked::locked};
 
 mod slots;
 mod ticket;
@@ -34,54 +35,6 @@ pub struct Delivery {
 
 /// What is left for a [`Delivery`].
 pub(crate) type Outcome = Result<Delivered, DeliveryError>;
-
-/// A record is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    /// Shared by the user records of an aggregate.
-    stored: Arc<Stored>,
-    sub_sequence_number: Option<u32>,
-    /// `None`: the first attempt succeeded.
-    retried: Option<Box<Retried>>,
-}
-
-/// How a record fared before it was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Retried {
-    pub(crate) attempts: u32,
-    pub(crate) failed: Vec<Attempt>,
-}
-
-impl Delivered {
-    pub(crate) fn new(stored: Arc<Stored>, sub_sequence_number: Option<u32>, retried: Option<Box<Retried>>) -> Self {
-        Self { stored, sub_sequence_number, retried }
-    }
-
-    /// The shard that took the record.
-    pub fn shard_id(&self) -> &ShardId {
-        &self.stored.shard_id
-    }
-
-    /// Place of the Kinesis record in the shard. All user records of an aggregate have the same.
-    pub fn sequence_number(&self) -> &SequenceNumber {
-        &self.stored.sequence_number
-    }
-
-    /// Place of the user record in its aggregate, from 0; `None` if it is a Kinesis record of its own.
-    pub fn sub_sequence_number(&self) -> Option<u64> {
-        self.sub_sequence_number.map(u64::from)
-    }
-
-    /// How often the record was sent, the time that succeeded included.
-    pub fn attempts(&self) -> u32 {
-        self.retried.as_ref().map_or(1, |retried| retried.attempts)
-    }
-
-    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept.
-    pub fn failed_attempts(&self) -> &[Attempt] {
-        self.retried.as_ref().map_or(&[], |retried| &retried.failed)
-    }
-}
 
 impl Delivery {
     /// Blocks until the record is stored or is not going to be.
@@ -104,6 +57,16 @@ impl Delivery {
             // A ticket resolves its delivery at the latest when it is dropped.
             let _ = woken.blocking_recv();
         }
+    }
+}
+
+/// Panics where blocking would stop an async runtime.
+#[track_caller]
+pub(crate) fn assert_may_block() {
+    // Threads of `spawn_blocking` have a current runtime, too, and may block.
+    if Handle::try_current().is_ok() {
+        // The lock is free: this is only for the panic of tokio, which knows.
+        drop(sync::Mutex::const_new(()).blocking_lock());
     }
 }
 

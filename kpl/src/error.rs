@@ -2,7 +2,57 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{ShardId, UserRecord, config::PARTITION_KEY_MAX_CHARS};
+use crate::{
+    id::ShardId,
+    record::{PARTITION_KEY_MAX_CHARS, UserRecord},
+};
+
+/// Settings out of bounds, or no runtime to run on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Neither a stream name (1 to 128 of letters, digits, `_`, `.`, `-`) nor a stream ARN.
+    #[error("{stream:?} is neither a stream name nor a stream ARN")]
+    Stream {
+        /// What was given.
+        stream: String,
+    },
+    /// A setting is outside of its bounds.
+    #[error("{setting} is {value}, accepted are {min} to {max}")]
+    OutOfBounds {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: usize,
+        /// Least value accepted.
+        min: usize,
+        /// Greatest value accepted.
+        max: usize,
+    },
+    /// A duration is outside of its bounds.
+    #[error("{setting} is {value:?}, accepted are {min:?} to {max:?}")]
+    DurationOutOfBounds {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: Duration,
+        /// Shortest duration accepted.
+        min: Duration,
+        /// Longest duration accepted.
+        max: Duration,
+    },
+    /// Records would expire while they wait for company.
+    #[error("record_max_buffered_time is {buffered:?}, which is not below the record_ttl of {ttl:?}")]
+    BufferedBeyondTtl {
+        /// `record_max_buffered_time`.
+        buffered: Duration,
+        /// `record_ttl`.
+        ttl: Duration,
+    },
+    /// `build` was called outside of a tokio runtime.
+    #[error("no tokio runtime is running here")]
+    NoRuntime,
+}
 
 /// The record was not accepted: nothing of it was or will be sent.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Aggregation, ShardId};
+use crate::{config::Aggregation, id::ShardId};
 
 /// What a producer has to do, at some instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 mod sdk;
 
 use std::{
-    fmt,
     future::{Future, ready},
     pin::Pin,
     sync::Arc,
@@ -14,7 +13,11 @@ use std::{
 use bytes::Bytes;
 
 pub use self::sdk::SdkKinesis;
-use crate::{ConfigError, HashKey, HashKeyRange, SequenceNumber, ShardId};
+pub use crate::{delivered::Stored, stream::Stream};
+use crate::{
+    hash_key::{HashKey, HashKeyRange},
+    id::ShardId,
+};
 
 /// A future that is boxed, so that [`Kinesis`] can be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -33,54 +36,6 @@ pub trait Kinesis: Send + Sync + 'static {
     /// DescribeStreamSummary: what is special about the stream. Nothing is, unless implemented.
     fn describe_stream(&self, _stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
         Box::pin(ready(Ok(StreamSummary::default())))
-    }
-}
-
-/// Names a stream, within the caller's account and region or anywhere. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stream {
-    /// Stream of this name in the client's account and region.
-    Name(Arc<str>),
-    /// Stream with this Amazon Resource Name.
-    Arn(Arc<str>),
-}
-
-impl Stream {
-    pub(crate) fn parse(text: String) -> Result<Self, ConfigError> {
-        let name = |text: &str| {
-            (1..=128).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        };
-        if name(&text) {
-            return Ok(Self::Name(text.into()));
-        }
-        // arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream
-        let fields: Vec<&str> = text.splitn(6, ':').collect();
-        match fields[..] {
-            ["arn", _, "kinesis", _, _, resource] if resource.strip_prefix("stream/").is_some_and(name) => {
-                Ok(Self::Arn(text.into()))
-            }
-            _ => Err(ConfigError::Stream { stream: text }),
-        }
-    }
-}
-
-impl Stream {
-    /// The stream's name, of an ARN the end.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Name(name) => name,
-            Self::Arn(arn) => arn.rsplit('/').next().unwrap_or(arn),
-        }
-    }
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(text) | Self::Arn(text) => f.write_str(text),
-        }
     }
 }
 
@@ -108,15 +63,6 @@ pub struct Entry {
 
 /// What became of one entry.
 pub type EntryResult = Result<Stored, KinesisError>;
-
-/// Where a Kinesis record was stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// The shard that took the record.
-    pub shard_id: ShardId,
-    /// The record's place in that shard.
-    pub sequence_number: SequenceNumber,
-}
 
 /// An open shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -296,19 +242,5 @@ mod tests {
             assert_eq!(KinesisErrorKind::of("Odd", Some(status)), kind, "{status}");
         }
         assert_eq!(KinesisErrorKind::of("", None), KinesisErrorKind::Transient);
-    }
-
-    #[test]
-    fn a_stream_is_a_name_or_an_arn() {
-        let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream";
-
-        assert_eq!(Stream::parse("StockTradeStream".into()), Ok(Stream::Name("StockTradeStream".into())));
-        assert_eq!(Stream::parse(arn.into()), Ok(Stream::Arn(arn.into())));
-        assert_eq!(Stream::Arn(arn.into()).name(), "StockTradeStream");
-        assert_eq!(Stream::parse("x".repeat(128)), Ok(Stream::Name("x".repeat(128).into())));
-        for text in ["", " ", "a b", &"x".repeat(129), "arn:aws:s3:::bucket", "arn:aws:kinesis:r:1:stream/", "é"] {
-            let refused = Stream::parse(text.into()).expect_err("neither name nor ARN");
-            assert_eq!(refused.to_string(), format!("{text:?} is neither a stream name nor a stream ARN"));
-        }
     }
 }

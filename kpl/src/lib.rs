@@ -134,17 +134,19 @@ mod record;
 #[doc(hidden)]
 pub mod bench;
 #[cfg(feature = "producer")]
-mod blocking;
-#[cfg(feature = "producer")]
-mod builder;
-#[cfg(feature = "producer")]
 mod config;
+#[cfg(feature = "producer")]
+mod context;
+#[cfg(feature = "producer")]
+mod delivered;
 #[cfg(feature = "producer")]
 mod delivery;
 #[cfg(feature = "producer")]
 mod error;
 #[cfg(feature = "producer")]
 mod event;
+#[cfg(feature = "producer")]
+mod intake;
 #[cfg(feature = "producer")]
 pub mod kinesis;
 #[cfg(feature = "producer")]
@@ -156,11 +158,7 @@ mod pipeline;
 #[cfg(feature = "producer")]
 mod producer;
 #[cfg(feature = "producer")]
-mod queue;
-#[cfg(feature = "producer")]
-mod sink;
-#[cfg(feature = "producer")]
-mod space;
+mod stream;
 #[cfg(feature = "producer")]
 mod streams;
 #[cfg(all(feature = "producer", any(test, feature = "test-util")))]
@@ -171,16 +169,12 @@ pub use id::{SequenceNumber, ShardId};
 pub use record::UserRecord;
 #[cfg(feature = "producer")]
 pub use {
-    blocking::BlockingProducer,
-    builder::ProducerBuilder,
-    config::{
-        AggregateKey, Aggregation, ConfigError, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, MetricsGranularity,
-        PARTITION_KEY_MAX_CHARS, RecordOrder,
-    },
-    delivery::{Delivered, Delivery},
-    error::{Attempt, BoxError, DeliveryError, DeliveryErrorKind, PutError, RecordError, ShutdownError},
+    config::{AggregateKey, Aggregation, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, MetricsGranularity, RecordOrder},
+    delivered::Delivered,
+    delivery::Delivery,
+    error::{Attempt, BoxError, ConfigError, DeliveryError, DeliveryErrorKind, PutError, RecordError, ShutdownError},
     event::{Event, Snapshot},
     kinesis::Kinesis,
-    producer::Producer,
-    sink::RecordSink,
+    producer::{Producer, blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
+    record::PARTITION_KEY_MAX_CHARS,
 };

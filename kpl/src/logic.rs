@@ -27,9 +27,12 @@ use std::time::Duration;
 
 use self::pending::{Detach, KinesisRecord};
 use crate::{
-    Event, HashKey, ShardId,
+    delivered::Stored,
     error::Failure,
-    kinesis::{Entry, EntryResult, KinesisError, Shard, Stored, StreamSummary},
+    event::Event,
+    hash_key::HashKey,
+    id::ShardId,
+    kinesis::{Entry, EntryResult, KinesisError, Shard, StreamSummary},
 };
 
 /// What happens to the engine.

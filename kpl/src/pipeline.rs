@@ -23,15 +23,32 @@ use tracing::Instrument as _;
 pub(crate) use self::metering::count_abandoned;
 use self::{flushes::Flushes, metering::Metering};
 use crate::{
-    Event, HashKey,
+    context::Context,
+    delivered::Stored,
     delivery::Ticket,
     digest::LANES,
-    kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest, Stored, Stream},
+    event::Event,
+    hash_key::HashKey,
+    intake::{
+        Status,
+        queue::{COMMANDS, Command, Receiver},
+        space::Load,
+    },
+    kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest},
     logic::{Action, BatchId, Input, Shape, engine::Engine, pending::KinesisRecord},
-    queue::{COMMANDS, Command, Receiver},
-    space::Load,
-    streams::{Context, Ended, Status},
+    stream::Stream,
 };
+
+/// How a pipeline has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was idle; the next record starts another one.
+    Idle,
+    /// The producer is closed, or has no more handles.
+    Closed,
+    /// By a panic or with its runtime.
+    Broken,
+}
 
 /// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);

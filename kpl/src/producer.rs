@@ -1,5 +1,9 @@
 //! The application's handle: takes records and hands out deliveries.
 
+pub(crate) mod blocking;
+pub(crate) mod builder;
+pub(crate) mod sink;
+
 use std::{
     fmt,
     panic::resume_unwind,
@@ -12,14 +16,15 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::{
-    BlockingProducer, ConfigError, Delivered, Delivery, ProducerBuilder, PutError, RecordError, RecordSink,
-    ShutdownError, Snapshot, UserRecord,
-    config::PARTITION_KEY_MAX_CHARS,
-    delivery::Prepared,
-    kinesis::Stream,
-    queue::Sent,
-    space::Hurry,
-    streams::{Intake, Streams},
+    delivered::Delivered,
+    delivery::{Delivery, Prepared},
+    error::{ConfigError, PutError, RecordError, ShutdownError},
+    event::Snapshot,
+    intake::{Intake, queue::Sent, space::Hurry},
+    producer::{blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
+    record::{PARTITION_KEY_MAX_CHARS, UserRecord},
+    stream::Stream,
+    streams::Streams,
 };
 
 /// Puts user records into a stream: aggregated, batched, rate limited, retried.

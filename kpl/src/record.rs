@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::HashKey;
+use crate::hash_key::HashKey;
+
+/// Most characters of a partition key; there must be at least one.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
+pub const PARTITION_KEY_MAX_CHARS: usize = 256;
 
 /// One record of the application: data, and the partition key that says which shard takes it.
 ///

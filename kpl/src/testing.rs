@@ -26,8 +26,9 @@ use std::{
 
 pub use self::stream::{DeliveredRecord, FakeStream};
 use crate::{
-    ShardId,
-    kinesis::{BoxFuture, Entry, EntryResult, Kinesis, KinesisError, PutRecordsRequest, Shard, Stream, StreamSummary},
+    id::ShardId,
+    kinesis::{BoxFuture, Entry, EntryResult, Kinesis, KinesisError, PutRecordsRequest, Shard, StreamSummary},
+    stream::Stream,
 };
 
 /// What a [`FakeKinesis`] does about a call.
@@ -220,7 +221,10 @@ mod fixtures {
     use std::time::Instant;
 
     use super::FakeStream;
-    use crate::{HashKey, HashKeyRange, kinesis::Shard};
+    use crate::{
+        hash_key::{HashKey, HashKeyRange},
+        kinesis::Shard,
+    };
 
     /// Some instant, for logic.
     pub(crate) fn start() -> Instant {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{AggregatedRecord, Decoded, MAGIC, MalformedReason, MalformedRecord, decode};
-use crate::{HashKey, HashKeyRange};
+use crate::hash_key::{HashKey, HashKeyRange};
 
 /// Makes user records out of Kinesis records, whether they are aggregates or not.
 ///
@@ -151,7 +151,7 @@ mod tests {
     use md5::{Digest as _, Md5};
 
     use super::{super::Aggregate, *};
-    use crate::UserRecord;
+    use crate::record::UserRecord;
 
     /// `alpha` is in the lower half of the hash keys, `beta` in the upper one.
     fn alpha_and_beta() -> Bytes {

@@ -12,7 +12,10 @@ use std::sync::Arc;
 pub use self::envelope::Enveloped;
 use self::wire::{Field, Reader};
 use super::{MAGIC, tag};
-use crate::{HashKey, HashKeyRange, digest::LANES};
+use crate::{
+    digest::LANES,
+    hash_key::{HashKey, HashKeyRange},
+};
 use bytes::Bytes;
 
 /// What a Kinesis record turned out to be.
@@ -296,7 +299,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::Aggregate, *};
-    use crate::UserRecord;
+    use crate::record::UserRecord;
 
     fn enveloped(body: &[u8]) -> Bytes {
         [&MAGIC[..], body, &Md5::digest(body)].concat().into()

@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub(crate) use self::sealed::Sealed;
 use self::tables::{HashKeys, PartitionKeys, Place};
 use super::{AggregatedRecord, ENVELOPE_LEN, MAGIC, decode::decode_own, tag};
-use crate::{UserRecord, digest::digest_each};
+use crate::{digest::digest_each, record::UserRecord};
 
 /// User records that are to become one Kinesis record.
 ///
@@ -220,7 +220,7 @@ mod tests {
     use prost::Message as _;
 
     use super::{super::message, *};
-    use crate::HashKey;
+    use crate::hash_key::HashKey;
 
     fn aggregate_of(records: &[UserRecord]) -> Aggregate {
         let mut aggregate = Aggregate::new();

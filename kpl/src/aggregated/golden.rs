@@ -4,7 +4,10 @@
 use bytes::Bytes;
 
 use super::{Aggregate, Decoded, MalformedReason, decode};
-use crate::{HashKey, HashKeyRange, UserRecord};
+use crate::{
+    hash_key::{HashKey, HashKeyRange},
+    record::UserRecord,
+};
 
 const V1: &str =
     "f3899ac20a05616c7068610a04626574611a0908001a0568656c6c6f1a0908011a05776f726c641d27993ca4a60179a460cc6247c9ba5a";

@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::Outcome;
-use crate::{DeliveryError, DeliveryErrorKind, UserRecord, error::Failure, locked::locked};
+use crate::{
+    error::{DeliveryError, DeliveryErrorKind, Failure},
+    locked::locked,
+    record::UserRecord,
+};
 
 /// Slots of a chunk. One that is held pins its chunk, of about 1 KiB.
 const SLOTS: usize = 32;

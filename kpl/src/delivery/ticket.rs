@@ -3,10 +3,15 @@
 use bytes::Bytes;
 
 use super::{
-    Delivered, Delivery,
+    Delivery,
     slots::{Resolver, Slots},
 };
-use crate::{DeliveryError, DeliveryErrorKind, UserRecord, error::Failure, logic::pending::Detach};
+use crate::{
+    delivered::Delivered,
+    error::{DeliveryError, DeliveryErrorKind, Failure},
+    logic::pending::Detach,
+    record::UserRecord,
+};
 
 /// A record that was checked and is about to be accepted.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::{
     BoxFuture, Entry, EntryResult, Kinesis, KinesisError, KinesisErrorKind, PutRecordsRequest, Shard, Stored, Stream,
     StreamSummary,
 };
-use crate::HashKeyRange;
+use crate::hash_key::HashKeyRange;
 
 /// Most shards of one page. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
 const LIST_SHARDS_MAX_RESULTS: i32 = 1000;
@@ -135,7 +135,7 @@ fn entry_result(entry: PutRecordsResultEntry, shared: &mut impl FnMut(&str) -> A
     match (entry.sequence_number, entry.shard_id) {
         (Some(number), Some(shard_id)) => {
             let sequence_number = number.parse().map_err(|error| invalid_response(&error))?;
-            Ok(Stored { shard_id: crate::ShardId::new(shared(&shard_id)), sequence_number })
+            Ok(Stored { shard_id: crate::id::ShardId::new(shared(&shard_id)), sequence_number })
         }
         _ => {
             let code = entry.error_code.unwrap_or_default();
@@ -225,7 +225,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{HashKey, ShardId};
+    use crate::{hash_key::HashKey, id::ShardId};
 
     fn sdk_shard(ending: Option<&str>) -> SdkShard {
         let range = HashKeyRange::builder().starting_hash_key("0").ending_hash_key(u128::MAX.to_string()).build();
@@ -272,7 +272,7 @@ mod tests {
         assert!(!is_open(&sdk_shard(Some("9"))));
         let shard = from_sdk(&sdk_shard(None)).expect("complete");
         assert_eq!(shard.shard_id, ShardId::from("shardId-000000000000"));
-        assert_eq!(shard.hash_key_range, crate::HashKeyRange::FULL);
+        assert_eq!(shard.hash_key_range, crate::hash_key::HashKeyRange::FULL);
     }
 
     #[test]

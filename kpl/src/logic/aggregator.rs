@@ -23,9 +23,8 @@ use super::{
     pending::{Course, Detach, KinesisRecord, Pending},
 };
 use crate::{
-    AggregateKey, Aggregation,
     aggregated::Sealed,
-    config::{AGGREGATION_MIN_BYTES, Config},
+    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config},
     digest::LANES,
 };
 
@@ -279,7 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{HashKey, UserRecord, testing::start};
+    use crate::{hash_key::HashKey, record::UserRecord, testing::start};
 
     fn packing(max_bytes: usize, max_records: usize) -> Packing {
         let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));

@@ -18,8 +18,9 @@ use super::{
     lanes::{Lane, Lanes},
 };
 use crate::{
-    Aggregation, HashKey, HashKeyRange, RecordOrder, ShardId,
-    config::{Config, PUT_RECORDS_MAX_BYTES},
+    config::{Aggregation, Config, PUT_RECORDS_MAX_BYTES, RecordOrder},
+    hash_key::{HashKey, HashKeyRange},
+    id::ShardId,
     logic::{
         Shape,
         pending::{Detach, KinesisRecord},

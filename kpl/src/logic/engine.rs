@@ -35,10 +35,13 @@ use super::{
     shard_map::{Listing, ShardMap},
 };
 use crate::{
-    Attempt, DeliveryErrorKind, Event, HashKey, HashKeyRange,
     aggregated::Sealed,
     config::{Config, DEFAULT_MAX_RECORD_BYTES},
-    kinesis::{KinesisError, Stored},
+    delivered::Stored,
+    error::{Attempt, DeliveryErrorKind},
+    event::Event,
+    hash_key::{HashKey, HashKeyRange},
+    kinesis::KinesisError,
 };
 
 /// How long a flush waits for the first listing of the shards before records are sent plain.

@@ -16,7 +16,7 @@ use super::{
     limiter::Limiter,
     pending::{Detach, KinesisRecord, Pending},
 };
-use crate::{HashKeyRange, ShardId, kinesis::Shard};
+use crate::{hash_key::HashKeyRange, id::ShardId, kinesis::Shard};
 
 /// What waits for one shard.
 #[derive(Debug)]
@@ -318,13 +318,13 @@ mod tests {
     use super::*;
     use crate::logic::aggregator::Limits;
     use crate::testing::{shard, start, uniform_shards};
-    use crate::{HashKey, UserRecord};
+    use crate::{hash_key::HashKey, record::UserRecord};
 
     fn lanes(now: Instant) -> Lanes<UserRecord> {
         let packing = Packing {
             limits: Some(Limits { max_bytes: 51_200, max_records: usize::MAX }),
             by_key: false,
-            key: crate::AggregateKey::Constant,
+            key: crate::config::AggregateKey::Constant,
             buffered: Duration::from_millis(100),
             linger: Duration::from_millis(20),
             spare_bytes: 1 << 20,

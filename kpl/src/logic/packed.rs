@@ -7,8 +7,9 @@ use super::{
     pending::{Course, Detach, Pending},
 };
 use crate::{
-    HashKey, HashKeyRange, UserRecord,
     aggregated::{Aggregate, Sealed},
+    hash_key::{HashKey, HashKeyRange},
+    record::UserRecord,
 };
 
 /// User records in an aggregate, and who waits for them: in one that grows, or in one that is complete.

@@ -7,11 +7,13 @@ use super::{
     packed::{HashKeys, Packed},
 };
 use crate::{
-    AggregateKey, Attempt, DeliveryErrorKind, HashKey, UserRecord,
     aggregated::{AGGREGATE_PARTITION_KEY, Aggregate, Sealed, is_aggregate},
-    delivery::{Delivered, Retried},
-    error::Failure,
-    kinesis::{Entry, KinesisError, Stored},
+    config::AggregateKey,
+    delivered::{Delivered, Retried, Stored},
+    error::{Attempt, DeliveryErrorKind, Failure},
+    hash_key::HashKey,
+    kinesis::{Entry, KinesisError},
+    record::UserRecord,
 };
 
 /// Attempts that are remembered of one record: the first, and the last ones.

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::{collector::Sent, pending::Detach, shard_map::ShardMap};
 use crate::{
-    DeliveryErrorKind,
-    kinesis::{KinesisError, KinesisErrorKind, Stored},
+    delivered::Stored,
+    error::DeliveryErrorKind,
+    kinesis::{KinesisError, KinesisErrorKind},
 };
 
 /// Upper bound of the pause after the first failure; it doubles with each further one.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    HashKey, HashKeyRange, ShardId,
+    hash_key::{HashKey, HashKeyRange},
+    id::ShardId,
     kinesis::{KinesisError, KinesisErrorKind, Shard},
 };
 

@@ -8,10 +8,12 @@ use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram}
 use tokio::time::Instant;
 
 use crate::{
-    DeliveryErrorKind, MetricsGranularity, ShardId,
-    error::Failure,
-    kinesis::{EntryResult, KinesisError, Stream},
+    config::MetricsGranularity,
+    error::{DeliveryErrorKind, Failure},
+    id::ShardId,
+    kinesis::{EntryResult, KinesisError},
     logic::{BatchId, Shape},
+    stream::Stream,
 };
 
 /// Meters of one stream.

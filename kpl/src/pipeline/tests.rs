@@ -13,7 +13,11 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
-    Aggregation, ConfigError, DeliveryErrorKind, Event, Producer, ProducerBuilder, PutError, UserRecord,
+    config::Aggregation,
+    error::{ConfigError, DeliveryErrorKind, PutError},
+    event::Event,
+    producer::{Producer, builder::ProducerBuilder},
+    record::UserRecord,
     testing::{FakeKinesis, Reaction},
 };
 

@@ -4,9 +4,11 @@ use bytes::Bytes;
 
 use super::Reaction;
 use crate::{
-    HashKey, HashKeyRange, SequenceNumber, ShardId,
     aggregated::{Decoded, decode},
-    kinesis::{Entry, EntryResult, KinesisError, Shard, Stored},
+    delivered::Stored,
+    hash_key::{HashKey, HashKeyRange},
+    id::{SequenceNumber, ShardId},
+    kinesis::{Entry, EntryResult, KinesisError, Shard},
 };
 
 /// A stream in memory, without time and without calls.

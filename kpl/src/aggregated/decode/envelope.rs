@@ -54,7 +54,7 @@ impl Enveloped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{UserRecord, aggregated::Aggregate};
+    use crate::{aggregated::Aggregate, record::UserRecord};
 
     #[test]
     fn each_is_found_among_others_and_none_with_a_bit_flipped() {

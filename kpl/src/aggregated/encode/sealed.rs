@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{Aggregate, user_records};
 use crate::{
-    UserRecord,
     aggregated::{DIGEST_LEN, MAGIC},
     digest::{LANES, digest_each},
+    record::UserRecord,
 };
 
 /// An aggregate as it will be sent. The digest is added when it is needed, for several aggregates together.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::BuildHasher as _};
 use foldhash::quality::RandomState;
 
 use super::{bytes_field_len, put_bytes};
-use crate::{HashKey, aggregated::tag};
+use crate::{aggregated::tag, hash_key::HashKey};
 
 /// Where a key is in its table, or would be.
 #[derive(Debug)]

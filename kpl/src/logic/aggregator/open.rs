@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Limits, Spare};
 use crate::{
-    HashKey,
+    hash_key::HashKey,
     logic::{
         packed::Packed,
         pending::{Course, Detach, Pending},

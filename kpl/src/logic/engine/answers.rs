@@ -5,7 +5,9 @@ use super::{
     split::{is_single, peel, split},
 };
 use crate::{
-    DeliveryErrorKind, HashKeyRange, RecordOrder,
+    config::RecordOrder,
+    error::DeliveryErrorKind,
+    hash_key::HashKeyRange,
     kinesis::{EntryResult, KinesisError, KinesisErrorKind},
     logic::{BatchId, collector::Sent, pending::Detach, retrier::pause},
 };

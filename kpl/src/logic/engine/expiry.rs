@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, reshard::Unjudged};
 use crate::{
-    Attempt, DeliveryErrorKind, Event,
+    error::{Attempt, DeliveryErrorKind},
+    event::Event,
     kinesis::{KinesisError, KinesisErrorKind},
     logic::{
         collector::Sent,

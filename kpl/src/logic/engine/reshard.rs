@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use super::{Action, Engine, Flight};
 use crate::{
-    Event,
-    kinesis::{KinesisError, KinesisErrorKind, Shard, Stored, StreamSummary},
+    delivered::Stored,
+    event::Event,
+    kinesis::{KinesisError, KinesisErrorKind, Shard, StreamSummary},
     logic::{
         aggregator::Packing,
         collector::Sent,

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    RecordOrder,
-    config::Config,
+    config::{Config, RecordOrder},
     logic::{
         collector::Sent,
         pending::{Detach, KinesisRecord},

@@ -5,10 +5,12 @@ use std::{
 
 use super::*;
 use crate::{
-    AggregateKey, Aggregation, Delivered, RecordOrder, UserRecord,
     aggregated::{Decoded, decode},
+    config::{AggregateKey, Aggregation, RecordOrder},
+    delivered::Delivered,
     error::Failure,
     kinesis::{Entry, Shard, StreamSummary},
+    record::UserRecord,
     testing::{FakeStream, Reaction, start},
 };
 

@@ -1,6 +1,6 @@
 //! Finds the lane that owns a hash key, however many lanes there are.
 
-use crate::HashKey;
+use crate::hash_key::HashKey;
 
 /// First bits of a hash key that lead to its owner, at the most.
 const MOST_BITS: u32 = 14;

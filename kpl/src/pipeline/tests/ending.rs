@@ -1,7 +1,7 @@
 //! How a producer ends, and what happens when time does odd things.
 
 use super::*;
-use crate::ShutdownError;
+use crate::error::ShutdownError;
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_with_a_limit_resolves_everything_by_then() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _, stream};
 
 use super::*;
-use crate::{BlockingProducer, RecordError};
+use crate::{error::RecordError, producer::blocking::BlockingProducer};
 
 #[tokio::test(start_paused = true)]
 async fn put_all_returns_the_outcomes_in_order_and_waits_for_no_company() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::*;
-use crate::MetricsGranularity;
+use crate::config::MetricsGranularity;
 
 /// Runs `test` and returns what was counted, by name and labels.
 fn counted<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> BTreeMap<String, DebugValue> {

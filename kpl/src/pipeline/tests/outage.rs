@@ -65,7 +65,7 @@ async fn an_outage_that_fails_each_entry_is_met_with_no_more_calls_than_before()
 /// Passes calls through two tasks, as an HTTP client does.
 struct Remote(FakeKinesis);
 
-impl crate::Kinesis for Remote {
+impl crate::kinesis::Kinesis for Remote {
     fn put_records(
         &self,
         request: PutRecordsRequest,

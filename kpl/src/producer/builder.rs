@@ -7,11 +7,15 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::{
-    AggregateKey, Aggregation, BlockingProducer, BoxError, ConfigError, Event, MetricsGranularity, Producer,
-    RecordOrder, UserRecord,
-    config::Config,
-    kinesis::{Kinesis, SdkKinesis, Stream},
-    streams::{Context, Encode, OnEvent, Streams},
+    config::{AggregateKey, Aggregation, Config, MetricsGranularity, RecordOrder},
+    context::{Context, Encode, OnEvent},
+    error::{BoxError, ConfigError},
+    event::Event,
+    kinesis::{Kinesis, SdkKinesis},
+    producer::{Producer, blocking::BlockingProducer},
+    record::UserRecord,
+    stream::Stream,
+    streams::Streams,
 };
 
 /// Settings of a [`Producer`].

@@ -8,7 +8,12 @@ use std::{
 
 use futures::{FutureExt as _, Sink, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 
-use crate::{Delivery, Producer, PutError, RecordError, UserRecord};
+use crate::{
+    delivery::Delivery,
+    error::{PutError, RecordError},
+    producer::Producer,
+    record::UserRecord,
+};
 
 /// Takes user records and stores them: [`Producer::sink`].
 ///

@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{Mutex, oneshot},
-};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
-    ConfigError, Delivered, Delivery, Producer, PutError, RecordError, ShutdownError, UserRecord, streams::Streams,
+    delivered::Delivered,
+    delivery::{Delivery, assert_may_block},
+    error::{ConfigError, PutError, RecordError, ShutdownError},
+    producer::Producer,
+    record::UserRecord,
+    streams::Streams,
 };
 
 /// A [`Producer`] whose methods block: [`ProducerBuilder::build_blocking`](crate::ProducerBuilder::build_blocking) and
@@ -175,16 +177,6 @@ impl BlockingProducer {
     /// is dropped.
     pub fn as_async(&self) -> &Producer {
         &self.producer
-    }
-}
-
-/// Panics where blocking would stop an async runtime.
-#[track_caller]
-pub(crate) fn assert_may_block() {
-    // Threads of `spawn_blocking` have a current runtime, too, and may block.
-    if Handle::try_current().is_ok() {
-        // The lock is free: this is only for the panic of tokio, which knows.
-        drop(Mutex::const_new(()).blocking_lock());
     }
 }
 

@@ -15,8 +15,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    Delivery,
-    delivery::{Prepared, Slots, Ticket},
+    delivery::{Delivery, Prepared, Slots, Ticket},
     locked::locked,
 };
 
@@ -283,7 +282,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::{DeliveryErrorKind, UserRecord};
+    use crate::{error::DeliveryErrorKind, record::UserRecord};
 
     const RECORDS_OF_EACH: usize = 20_000;
 
