@@ -420,6 +420,13 @@ fn bad_configuration_is_refused_before_anything_is_called() {
 
     assert_eq!(refused(Worker::builder(&aws, "", STREAM)), "application name is empty");
     assert_eq!(refused(Worker::builder(&aws, APPLICATION, " ")), "stream is empty");
+    let rule = "it must be 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -, as a DynamoDB table has the name";
+    for name in ["ab", "my app", "größe", &"a".repeat(256)] {
+        let expected = format!("application name is {name:?}, {rule}");
+        assert_eq!(refused(Worker::builder(&aws, name, STREAM)), expected);
+        let expected = format!("lease table name is {name:?}, {rule}");
+        assert_eq!(refused(Worker::builder(&aws, APPLICATION, STREAM).lease_table(name)), expected);
+    }
     let short = Worker::builder(&aws, APPLICATION, STREAM).lease_duration(Duration::from_millis(10));
     assert_eq!(refused(short), "lease duration is 10ms, it must be at least 1 s");
     let reserved = Worker::builder(&aws, APPLICATION, STREAM).worker_id("Leader");

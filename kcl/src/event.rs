@@ -177,7 +177,7 @@ pub enum Event {
         /// The shard.
         shard_id: ShardId,
     },
-    /// An aggregate was dropped because it belongs to another shard: its producer sends the records there again.
+    /// An aggregate was discarded because it belongs to another shard, as after a split: its producer sends the records again.
     AggregateOfOtherShard {
         /// The stream it was read from.
         stream_id: StreamId,
@@ -301,7 +301,7 @@ impl Event {
                 error!(%shard_id, "shard left the stream's retention before it was read to its end");
             }
             Self::AggregateOfOtherShard { shard_id, sequence_number, records, .. } => {
-                warn!(%shard_id, %sequence_number, records, "aggregate of another shard dropped");
+                info!(%shard_id, %sequence_number, records, "aggregate of another shard discarded, its producer sends it again");
             }
             Self::AggregateMalformed { shard_id, sequence_number, records, reason, .. } => {
                 error!(%shard_id, %sequence_number, records, reason, "damaged aggregate: records delivered under its own key");

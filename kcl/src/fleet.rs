@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use aws_types::SdkConfig;
 use kpl::ShardId;
 
@@ -116,7 +117,9 @@ impl fmt::Display for FleetStatus {
         writeln!(f, "version  {}", self.version.clone().unwrap_or_else(none))?;
         for worker in &self.workers {
             let WorkerStatus { id, last_report_seconds, leases } = worker;
-            writeln!(f, "worker   {id}  {leases} leases, reported at second {last_report_seconds}")?;
+            let reported = DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX));
+            let reported = reported.fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| "an impossible time".to_owned());
+            writeln!(f, "worker   {id}  {leases} leases, reported at {reported}")?;
         }
         for lease in &self.leases {
             let owner = lease.owner.as_ref().map_or_else(none, ToString::to_string);
@@ -130,5 +133,21 @@ impl fmt::Display for FleetStatus {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_times_of_reports_in_rfc_3339() {
+        let worker = |id: &str, seconds| WorkerStatus { id: id.into(), last_report_seconds: seconds, leases: 3 };
+        let workers = vec![worker("w1", 1_700_000_000), worker("w2", u64::MAX)];
+        let status = FleetStatus { leader: Some("w1".into()), version: None, workers, leases: Vec::new() };
+
+        let expected = "leader   w1\nversion  -\nworker   w1  3 leases, reported at 2023-11-14T22:13:20Z\n\
+            worker   w2  3 leases, reported at an impossible time\n";
+        assert_eq!(status.to_string(), expected);
     }
 }

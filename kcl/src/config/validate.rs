@@ -8,6 +8,15 @@ use crate::{error::ConfigError, lease::item};
 /// How slow the machine's clock may be. Nothing that a service says is known yet.
 const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
+/// Names of tables. docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
+const TABLE_NAME: &str = "3 to 255 of the characters a-z, A-Z, 0-9, _, . and -, as a DynamoDB table has the name";
+
+fn is_table_name(name: &str) -> bool {
+    // DynamoDB takes the ARN of a table in place of its name.
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    name.starts_with("arn:") || ((3..=255).contains(&name.len()) && name.bytes().all(valid))
+}
+
 impl WorkerBuilder {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
@@ -39,6 +48,10 @@ impl WorkerBuilder {
         ];
         if let Some((what, _)) = names.iter().find(|(_, name)| name.trim().is_empty()) {
             return Err(ConfigError::Empty { what });
+        }
+        if !is_table_name(&settings.table) {
+            let what = if settings.table == settings.application { "application name" } else { "lease table name" };
+            return Err(ConfigError::OutOfBounds { what, value: format!("{:?}", settings.table), bounds: TABLE_NAME });
         }
         let worker_id = settings.worker_id.as_str();
         if item::is_reserved_key(worker_id) {
