@@ -67,7 +67,7 @@
 //! | `wire.rs` | the formats of requests and answers: JSON and CBOR |
 //! | `connector.rs`, `link.rs` | the door as an HTTP client of the SDK; links of limited bandwidth |
 //! | `subscription.rs`, `event_stream.rs` | subscriptions as event streams; frames |
-//! | `serve.rs` and below, `main.rs` | the door on loopback ports, TLS; the binary |
+//! | `serve.rs` and below, `bin/kinesis-local/` | the door on loopback ports, TLS; the binary |
 //! | `access.rs`, `faults.rs` and below | denied actions; injected faults |
 //! | `refusal.rs` | refusals as they go over the wire |
 //! | `clock.rs`, `timestamp.rs` | the virtual clocks of the process and of the services; times on the wire |
@@ -105,7 +105,7 @@ mod wire;
 pub use self::cloudwatch::Metric;
 pub use self::faults::{Fault, FaultRule, Faults};
 pub use self::link::Link;
-pub use self::local::{Builder, LocalAws};
+pub use self::local::{Builder, CreateStreamError, LocalAws};
 pub use self::serve::{ServeError, ServeOptions, Server};
 
 /// The account that everything belongs to.

@@ -70,6 +70,16 @@ impl LocalAws {
         Server::start(Arc::clone(&self.services), options).await
     }
 
+    /// Creates a stream of so many shards, as CreateStream does, whatever is denied or limited.
+    ///
+    /// # Errors
+    /// The stream exists, or the service does not accept the name or the number of shards.
+    pub fn create_stream(&self, name: &str, shards: u32) -> Result<(), CreateStreamError> {
+        self.services
+            .create_stream(name, shards)
+            .map_err(|refusal| CreateStreamError { stream: name.to_owned(), reason: refusal.message().to_owned() })
+    }
+
     /// Faults that calls run into, to be set, counted and removed at any time.
     pub fn faults(&self) -> &Faults {
         &self.services.faults
@@ -114,6 +124,14 @@ impl LocalAws {
     pub fn allow(&self, action: &str) {
         self.services.access.allow(action);
     }
+}
+
+/// A stream that was not created.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot create stream {stream:?}: {reason}")]
+pub struct CreateStreamError {
+    stream: String,
+    reason: String,
 }
 
 fn millis(duration: Duration) -> i64 {

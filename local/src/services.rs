@@ -200,6 +200,11 @@ impl Services {
         });
     }
 
+    /// Creates a stream, whatever is denied or limited.
+    pub(crate) fn create_stream(&self, name: &str, shards: u32) -> Result<(), Error> {
+        self.run(|kinesis, now| kinesis.create(name, shards, now))
+    }
+
     /// Performs the operation that the request names, and what the faults make of it.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ async fn use_both(kinesis: &aws_sdk_kinesis::Client, dynamodb: &aws_sdk_dynamodb
 }
 
 #[tokio::test]
-async fn both_services_are_served_and_share_their_state_with_the_process() {
+async fn serves_both_services_with_the_state_of_the_process() {
     let aws = LocalAws::start().await;
     let server = aws.serve(ServeOptions::default()).await.unwrap();
     let (kinesis, dynamodb) = clients(&server.kinesis_url(), &server.dynamodb_url()).await;
@@ -49,7 +49,7 @@ async fn both_services_are_served_and_share_their_state_with_the_process() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told() {
+async fn names_a_port_that_is_taken() {
     let aws = LocalAws::start().await;
     let server = aws.serve(ServeOptions::default()).await.unwrap();
     let taken = server.kinesis_address();
@@ -63,7 +63,7 @@ async fn a_taken_port_is_told() {
 }
 
 #[tokio::test]
-async fn anything_else_over_http_gets_an_answer() {
+async fn answers_anything_else_over_http() {
     let server = LocalAws::start().await.serve(ServeOptions::default()).await.unwrap();
     let mut stream = TcpStream::connect(server.kinesis_address()).await.unwrap();
 
@@ -76,7 +76,7 @@ async fn anything_else_over_http_gets_an_answer() {
 }
 
 #[tokio::test]
-async fn http2_is_understood_from_the_first_byte() {
+async fn understands_http2_from_the_first_byte() {
     const SETTINGS: u8 = 4;
     let server = LocalAws::start().await.serve(ServeOptions::default()).await.unwrap();
     let mut stream = TcpStream::connect(server.kinesis_address()).await.unwrap();
@@ -90,7 +90,7 @@ async fn http2_is_understood_from_the_first_byte() {
 
 // Paused, so that the time which the server grants passes at once.
 #[tokio::test(start_paused = true)]
-async fn a_half_sent_request_does_not_keep_the_server_from_stopping() {
+async fn stops_although_a_request_is_half_sent() {
     let server = LocalAws::start().await.serve(ServeOptions::default()).await.unwrap();
     let mut stream = TcpStream::connect(server.kinesis_address()).await.unwrap();
     stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf").await.unwrap();
@@ -121,7 +121,7 @@ impl Drop for Binary {
 }
 
 #[tokio::test]
-async fn the_binary_prints_its_environment_serves_and_stops_cleanly() {
+async fn prints_its_environment_serves_and_stops_at_a_signal() {
     let mut binary = Binary::start(&["--kinesis-port", "0", "--dynamodb-port", "0"]);
     let out = BufReader::new(binary.0.stdout.take().unwrap());
     let lines: Vec<_> = out.lines().map(Result::unwrap).take_while(|line| line != "ready").collect();
@@ -143,10 +143,10 @@ async fn the_binary_prints_its_environment_serves_and_stops_cleanly() {
 }
 
 #[test]
-fn the_binary_writes_the_certificate_where_it_is_told_to() {
+fn writes_the_certificate_to_the_file_and_exports_its_path() {
     let directory = std::env::temp_dir().join(format!("kinesis-local-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("certificate.pem");
+    let file = directory.join("the certificate.pem");
 
     let mut binary =
         Binary::start(&["--kinesis-port", "0", "--dynamodb-port", "0", "--tls-certificate", file.to_str().unwrap()]);
@@ -160,7 +160,7 @@ fn the_binary_writes_the_certificate_where_it_is_told_to() {
 }
 
 #[test]
-fn the_binary_says_which_port_is_taken() {
+fn prints_which_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
 
@@ -177,7 +177,7 @@ fn the_binary_says_which_port_is_taken() {
 
 #[cfg(unix)]
 #[test]
-fn a_shell_takes_over_the_environment_as_the_help_says() {
+fn is_taken_over_by_a_shell_as_the_help_describes() {
     let script = r#"
         while read -r line && [ "$line" != ready ]; do eval "$line"; done < <("$0" --kinesis-port 0 --dynamodb-port 0)
         echo "$AWS_ENDPOINT_URL_KINESIS $AWS_ENDPOINT_URL_DYNAMODB"

@@ -51,6 +51,9 @@ impl Served {
             if line == "ready" {
                 break;
             }
+            if line.starts_with("unset ") {
+                continue;
+            }
             let export = line.strip_prefix("export ").and_then(|line| line.split_once('='));
             let (name, value) = export.with_context(|| format!("kinesis-local printed {line}"))?;
             environment.push((name.to_owned(), value.trim_matches('\'').to_owned()));

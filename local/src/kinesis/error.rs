@@ -28,6 +28,11 @@ impl Error {
         self.code
     }
 
+    /// What people read.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The body of the answer in a format.
     pub(crate) fn encode(&self, format: Format) -> Vec<u8> {
         format.encode(self)

@@ -1,0 +1,85 @@
+//! `kinesis-local`: the embedded Kinesis, DynamoDB and CloudWatch for other processes, on loopback ports.
+//!
+//! Two modes: `serve` until a signal, or `run` one command. `environment` is the variables that both of them set.
+
+mod arguments;
+mod environment;
+mod run;
+mod serve;
+mod signals;
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::Parser;
+use kinesis_local::{LocalAws, ServeError, ServeOptions, Server};
+use tracing_subscriber::EnvFilter;
+
+use self::arguments::{Arguments, Command, Services};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { command, services } = Arguments::parse();
+    match command {
+        None => {
+            log_from("info");
+            outcome(serve::serve(services).await.map(|()| ExitCode::SUCCESS), ExitCode::FAILURE)
+        }
+        Some(Command::Run(run)) => {
+            log_from("warn");
+            outcome(run::run(run).await, ExitCode::from(run::NOT_STARTED))
+        }
+    }
+}
+
+/// Logs to stderr, by RUST_LOG or else from this level on.
+fn log_from(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let ansi = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
+}
+
+/// The exit code; prints an error with its cause and the way out.
+fn outcome(result: Result<ExitCode, Box<dyn Error>>, failure: ExitCode) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        eprintln!("kinesis-local: {error}{cause}");
+        if let Some(ServeError::Bind { .. }) = error.downcast_ref() {
+            eprintln!("--kinesis-port, --dynamodb-port and --cloudwatch-port choose other ports; 0 is any free one.");
+        }
+        failure
+    })
+}
+
+/// A file that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {file}")]
+struct WriteError {
+    file: String,
+    source: io::Error,
+}
+
+/// Starts the services with their streams, each on its port of `ports`: Kinesis, DynamoDB, CloudWatch.
+async fn start(services: &Services, ports: [u16; 3]) -> Result<Server, Box<dyn Error>> {
+    let mut builder = LocalAws::builder().max_retained_bytes(services.max_retained_mib.saturating_mul(1 << 20));
+    if services.enforce_limits {
+        builder = builder.enforce_limits();
+    }
+    let aws = builder.start().await;
+    for stream in &services.stream {
+        aws.create_stream(&stream.name, stream.shards)?;
+    }
+    let [kinesis, dynamodb, cloudwatch] = ports;
+    let options = ServeOptions::default()
+        .kinesis_port(services.kinesis_port.unwrap_or(kinesis))
+        .dynamodb_port(services.dynamodb_port.unwrap_or(dynamodb))
+        .cloudwatch_port(services.cloudwatch_port.unwrap_or(cloudwatch))
+        .tls(services.tls || services.tls_certificate.is_some());
+    let server = aws.serve(options).await?;
+    if let (Some(path), Some(certificate)) = (&services.tls_certificate, server.certificate_pem()) {
+        let failed = |source| WriteError { file: path.display().to_string(), source };
+        std::fs::write(path, certificate).map_err(failed)?;
+    }
+    Ok(server)
+}
