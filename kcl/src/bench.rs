@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    checkpoint::Checkpoint,
-    coordination::membership::WorkerItem,
-    lease::{Lease, WorkerId},
-    logic::{
+    logic::assign::{
         assignment::{self, Candidate},
         utilization,
+    },
+    model::{
+        checkpoint::Checkpoint,
+        lease::{Lease, WorkerId},
+        worker_item::WorkerItem,
     },
 };
 

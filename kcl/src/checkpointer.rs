@@ -10,13 +10,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    checkpoint::{Checkpoint, PendingCheckpoint, Position},
-    coordination::keeper::{LeaseHandle, LeaseState},
     error::CheckpointError,
-    lease::store::CheckpointWrite,
-    logic::progress::Progress,
+    keeper::{LeaseHandle, LeaseState},
+    logic::shard::progress::Progress,
     metrics::shard::ShardRecorder,
-    record::Record,
+    model::{
+        checkpoint::{Checkpoint, PendingCheckpoint, Position},
+        checkpoint_write::CheckpointWrite,
+        record::Record,
+    },
 };
 
 /// Stores the progress of one shard in its lease. Cheap to clone; may be kept and used from other tasks, and fails with

@@ -14,7 +14,7 @@ use aws_sdk_kinesis::{
 use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 use tokio::time::Instant;
 
-use crate::BoxError;
+use crate::error::BoxError;
 
 /// Dates are whole seconds, and answers take time: one that is earlier by no more says nothing new.
 const PRECISION: Duration = Duration::from_secs(2);

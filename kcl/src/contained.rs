@@ -11,12 +11,7 @@ use std::{
 use futures::FutureExt as _;
 use tokio::time::sleep;
 
-use crate::{
-    BoxError,
-    checkpointer::Checkpointer,
-    processor::{ProcessorFactory, RecordProcessor, ShardContext},
-    record::RecordBatch,
-};
+use crate::error::BoxError;
 
 /// Code of the application that panicked.
 #[derive(Debug, thiserror::Error)]
@@ -104,38 +99,6 @@ impl<T> Deref for Contained<T> {
 impl<T> DerefMut for Contained<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("it is there until it is dropped")
-    }
-}
-
-impl<F: ProcessorFactory> ProcessorFactory for Contained<F> {
-    type Processor = Contained<F::Processor>;
-
-    fn create(&self, shard: &ShardContext) -> Contained<F::Processor> {
-        Contained::new((**self).create(shard))
-    }
-}
-
-impl<P: RecordProcessor> RecordProcessor for Contained<P> {
-    type Error = BoxError;
-
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
-        (**self).initialize(shard).await.map_err(Into::into)
-    }
-
-    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        (**self).process_records(batch, checkpointer).await.map_err(Into::into)
-    }
-
-    async fn shard_ended(&mut self) -> Result<(), BoxError> {
-        (**self).shard_ended().await.map_err(Into::into)
-    }
-
-    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        (**self).shutdown_requested(checkpointer).await.map_err(Into::into)
-    }
-
-    async fn lease_lost(&mut self) {
-        (**self).lease_lost().await;
     }
 }
 

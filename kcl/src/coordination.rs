@@ -1,87 +1,15 @@
 //! How the workers of a fleet share the leases, through the lease table alone.
 //!
-//! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine), and per
-//! lease a [`keeper`] (renews it, writes its checkpoints, learns of its loss or handoff).
+//! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine).
 //! On the leader only: [`assigner`], which scans the table and gives leases to workers, and beside it [`auditor`], which
 //! creates missing leases ([`shard_sync`]) and deletes those of ended shards.
-//! Which streams there are: [`catalog`]. What is checked before a worker joins: [`entry`].
-
-use std::sync::Arc;
-
-use tokio::sync::{Notify, Semaphore};
-
-use self::catalog::Catalog;
-use crate::{
-    clock::ServiceClock,
-    config::Settings,
-    event::{Event, Events, chain},
-    lease::store::{LeaseStore, StoreError},
-    metrics::Recorder,
-    shard_status::Board,
-};
+//! What is checked before a worker joins: [`entry`].
 
 pub(crate) mod assigner;
 pub(crate) mod auditor;
-pub(crate) mod catalog;
 pub(crate) mod discovery;
 pub(crate) mod entry;
-pub(crate) mod keeper;
 pub(crate) mod leader;
 pub(crate) mod membership;
 pub(crate) mod shard_sync;
 pub(crate) mod watchdog;
-
-/// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
-const CONCURRENT_RENEWALS: usize = 64;
-
-/// What all parts of a worker share.
-pub(crate) struct Context {
-    pub(crate) settings: Settings,
-    /// Random id of this run of the worker.
-    pub(crate) instance: Arc<str>,
-    pub(crate) events: Events,
-    pub(crate) catalog: Catalog,
-    pub(crate) store: Arc<dyn LeaseStore>,
-    pub(crate) clock: ServiceClock,
-    pub(crate) nudges: Nudges,
-    /// Renewals that may be under way at the same time, of all leases of this worker.
-    pub(crate) renewals: Semaphore,
-    pub(crate) metrics: Recorder,
-    /// What the worker's shards are doing.
-    pub(crate) board: Board,
-}
-
-/// Tells a loop of this worker that there is something to do before its time.
-#[derive(Debug, Default)]
-pub(crate) struct Nudges {
-    /// There are leases to assign; of use if this worker leads.
-    pub(crate) assign: Notify,
-    /// There are leases of ours to find.
-    pub(crate) discover: Notify,
-    /// The lease table was not found.
-    pub(crate) table: Notify,
-}
-
-impl Context {
-    pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, store: Arc<dyn LeaseStore>) -> Self {
-        let metrics = Recorder::new(settings.worker_id.as_str());
-        let (clock, nudges) = (settings.clock.clone(), Nudges::default());
-        let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
-        let instance = uuid::Uuid::new_v4().to_string().into();
-        Self { settings, instance, events, catalog, store, clock, nudges, renewals, metrics, board }
-    }
-
-    /// Reports a failed call to the lease table that is tried again.
-    pub(crate) fn table_failed(&self, error: &StoreError) {
-        if let StoreError::TableMissing { .. } = error {
-            self.nudges.table.notify_one();
-        }
-        self.events.emit(Event::LeaseTableFailed { error: chain(error) });
-    }
-}
-
-impl std::fmt::Debug for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}

@@ -1,11 +1,24 @@
 //! Errors that reach the application.
 
-use crate::{
-    BoxError,
+use std::error::Error;
+
+use kpl::ShardId;
+
+use crate::model::{
     checkpoint::{Checkpoint, Position},
-    kinesis::{KinesisError, KinesisErrorKind, StreamIdentity},
-    lease::{WorkerId, store::StoreError},
+    lease::WorkerId,
+    stream_id::{StreamId, StreamIdentity},
 };
+
+pub(crate) use kinesis::is_about_credentials;
+pub use kinesis::{KinesisError, KinesisErrorKind};
+pub use table::StoreError;
+
+mod kinesis;
+mod table;
+
+/// Any error of user code, of the SDK or of a service.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A worker that cannot be built as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +118,7 @@ pub enum WorkerError {
     #[error("replay stopped in {} because the processor kept failing", shards.iter().map(|(stream, shard)| format!("{stream}:{shard}")).collect::<Vec<_>>().join(", "))]
     ReplayIncomplete {
         /// The shards with their streams.
-        shards: Vec<(crate::StreamId, kpl::ShardId)>,
+        shards: Vec<(StreamId, ShardId)>,
     },
 }
 

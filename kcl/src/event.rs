@@ -6,11 +6,8 @@ use kpl::{HashKeyRange, SequenceNumber, ShardId};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    checkpoint::Position,
     contained::{Contained, contained_now},
-    lease::WorkerId,
-    shard_status::Stall,
-    stream::StreamId,
+    model::{checkpoint::Position, lease::WorkerId, shard_status::Stall, stream_id::StreamId},
 };
 
 /// Something that happened in a worker.

@@ -85,63 +85,62 @@
 //! | `logic/*` | every decision, free of I/O |
 //! | `kinesis` | the calls to Kinesis |
 
-use std::error::Error;
-
+mod admin;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
-mod checkpoint;
 mod checkpointer;
 mod clock;
-mod config;
+mod consume;
 mod contained;
+mod context;
 mod coordination;
+mod cpu;
 mod error;
 mod event;
-mod fleet;
-mod for_each;
-mod handle;
+mod keeper;
 mod kinesis;
-mod lease;
 mod logic;
 mod metrics;
+mod model;
 mod processor;
-mod record;
-mod replay;
-mod reset;
 mod retrieval;
+mod settings;
 mod shard;
-mod shard_status;
-mod shard_streams;
 mod stream;
+mod table;
+mod task;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod utilization;
 mod worker;
 
-pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
-pub use checkpointer::{Checkpointer, PreparedCheckpoint};
-pub use config::{
-    Assignment, CheckpointEvery, Deaggregation, ErrorPolicy, FailedRecords, FanOut, FormerStreams, InitialPosition,
-    Retrieval, StreamConfig, StreamSource, Streams, WorkerBuilder,
+pub use admin::{
+    fleet::{FleetStatus, LeaseStatus, WorkerStatus},
+    reset::{Reset, ResetError, ResetReport, ShardReset},
 };
-pub use error::{CheckpointError, ConfigError, WorkerError};
+pub use checkpointer::{Checkpointer, PreparedCheckpoint};
+pub use consume::{
+    for_each::{ForEach, ForEachProcessor, ForEachShard},
+    shard_streams::{ShardStream, ShardStreams, Stopper},
+};
+pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, StoreError, WorkerError};
 pub use event::Event;
-pub use fleet::{FleetStatus, LeaseStatus, WorkerStatus};
-pub use for_each::{ForEach, ForEachProcessor, ForEachShard};
-pub use handle::WorkerHandle;
-pub use kinesis::{KinesisError, KinesisErrorKind};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
-pub use lease::{WorkerId, store::StoreError};
+pub use model::{
+    checkpoint::{Checkpoint, PendingCheckpoint, Position},
+    checkpointing::{CheckpointEvery, Deaggregation},
+    lease::WorkerId,
+    policies::{Assignment, FormerStreams, InitialPosition},
+    record::{Record, RecordBatch},
+    retrieval::{FanOut, Retrieval},
+    shard_status::{ShardPhase, ShardStatus, Stall},
+    stream_id::StreamId,
+};
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
-pub use record::{Record, RecordBatch};
-pub use reset::{Reset, ResetError, ResetReport, ShardReset};
-pub use shard_status::{ShardPhase, ShardStatus, Stall};
-pub use shard_streams::{ShardStream, ShardStreams, Stopper};
-pub use stream::StreamId;
-pub use worker::Worker;
-
-/// Any error of user code, of the SDK or of a service.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+pub use settings::{
+    error_policy::{ErrorPolicy, FailedRecords},
+    streams::{StreamConfig, StreamSource, Streams},
+};
+pub use worker::{Worker, builder::WorkerBuilder, handle::WorkerHandle};

@@ -5,12 +5,15 @@ use std::future::Future;
 use kpl::ShardId;
 
 use crate::{
-    BoxError,
-    checkpoint::{Checkpoint, PendingCheckpoint, Position},
     checkpointer::Checkpointer,
-    lease::WorkerId,
-    record::RecordBatch,
-    stream::StreamId,
+    contained::Contained,
+    error::BoxError,
+    model::{
+        checkpoint::{Checkpoint, PendingCheckpoint, Position},
+        lease::WorkerId,
+        record::RecordBatch,
+        stream_id::StreamId,
+    },
 };
 
 /// Why a processor of the library's own returns before its batch is processed, without a failure of the batch as a whole.
@@ -137,5 +140,37 @@ where
 
     fn create(&self, shard: &ShardContext) -> P {
         self(shard)
+    }
+}
+
+impl<F: ProcessorFactory> ProcessorFactory for Contained<F> {
+    type Processor = Contained<F::Processor>;
+
+    fn create(&self, shard: &ShardContext) -> Contained<F::Processor> {
+        Contained::new((**self).create(shard))
+    }
+}
+
+impl<P: RecordProcessor> RecordProcessor for Contained<P> {
+    type Error = BoxError;
+
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+        (**self).initialize(shard).await.map_err(Into::into)
+    }
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        (**self).process_records(batch, checkpointer).await.map_err(Into::into)
+    }
+
+    async fn shard_ended(&mut self) -> Result<(), BoxError> {
+        (**self).shard_ended().await.map_err(Into::into)
+    }
+
+    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        (**self).shutdown_requested(checkpointer).await.map_err(Into::into)
+    }
+
+    async fn lease_lost(&mut self) {
+        (**self).lease_lost().await;
     }
 }

@@ -11,15 +11,20 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    config::Retrieval,
-    coordination::Context,
+    context::Context,
+    error::{KinesisError, KinesisErrorKind},
     event::{Event, chain},
-    kinesis::{ChildShard, KinesisError, KinesisErrorKind, KinesisRecord, Shard},
-    lease::LeaseKey,
-    logic::cursor::Cursor,
+    logic::read::cursor::Cursor,
     metrics::shard::ShardRecorder,
+    model::{
+        lease::LeaseKey,
+        record::KinesisRecord,
+        retrieval::Retrieval,
+        shard::{ChildShard, Shard},
+        stream_id::StreamId,
+    },
     stream::{
-        Stream, StreamId,
+        Stream,
         identity::{CONFIRMED, Standing},
     },
 };
@@ -34,7 +39,6 @@ const CONFIRM_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::f
 pub(crate) mod buffer;
 pub(crate) mod fan_out;
 pub(crate) mod polling;
-pub(crate) mod registration;
 #[cfg(test)]
 mod tests;
 
@@ -109,7 +113,7 @@ impl Reader {
                 self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
             }
             let (context, stream) = (Arc::clone(&self.context), Arc::clone(&self.stream));
-            let again = registration::wait_until_possible(&context, &stream, &settings);
+            let again = fan_out::wait_until_possible(&context, &stream, &settings);
             if let polling::Ended::Done(Done) = polling::read(&mut self, again).await {
                 return;
             }

@@ -8,18 +8,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::debug;
 
 use crate::{
-    checkpoint::Checkpoint,
-    contained,
-    coordination::{
-        Context,
-        keeper::{Keeper, LeaseHandle, LeaseState},
-    },
+    context::Context,
     event::{Event, chain},
-    lease::Lease,
+    keeper::{Keeper, LeaseHandle, LeaseState},
     metrics::shard::ShardRecorder,
+    model::{checkpoint::Checkpoint, lease::Lease, shard_status::ShardPhase, stream_id::StreamId},
     processor::ProcessorFactory,
-    shard_status::ShardPhase,
-    stream::{Stream, StreamId},
+    stream::Stream,
 };
 
 mod end;
@@ -194,7 +189,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         });
     }
 
-    fn report_failure(&self, error: &crate::BoxError, retry_in: Option<Duration>) {
+    fn report_failure(&self, error: &crate::error::BoxError, retry_in: Option<Duration>) {
         let ((stream_id, shard_id), error) = (self.ids(), chain(error.as_ref()));
         self.context.events.emit(Event::ProcessorFailed { stream_id, shard_id, error, retry_in });
     }

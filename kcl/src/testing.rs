@@ -7,15 +7,17 @@ use kpl::ShardId;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    checkpoint::{Checkpoint, PendingCheckpoint},
     checkpointer::Checkpointer,
-    coordination::keeper::{LeaseHandle, detached::Detached},
-    lease::{Lease, WorkerId},
-    logic::progress::Progress,
+    keeper::{LeaseHandle, detached::Detached},
+    logic::shard::progress::Progress,
     metrics::shard::ShardRecorder,
+    model::{
+        checkpoint::{Checkpoint, PendingCheckpoint},
+        lease::{Lease, WorkerId},
+        record::{Record, RecordBatch},
+        stream_id::StreamId,
+    },
     processor::{RecordProcessor, ShardContext},
-    record::{Record, RecordBatch},
-    stream::StreamId,
 };
 
 const STREAM: &str = "test-stream";
@@ -239,7 +241,7 @@ fn successor(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BoxError, CheckpointError};
+    use crate::error::{BoxError, CheckpointError};
 
     /// Prepares each batch, commits when told to.
     #[derive(Default)]

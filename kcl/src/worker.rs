@@ -19,23 +19,27 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
-    config::{Settings, StreamSource, WorkerBuilder},
     contained::Contained,
-    coordination::{
-        Context, assigner::Assigner, catalog::Catalog, discovery::Discovery, entry, leader::Leader,
-        membership::Membership, watchdog,
-    },
-    error::WorkerError,
+    context::Context,
+    coordination::{assigner::Assigner, discovery::Discovery, entry, leader::Leader, membership::Membership, watchdog},
+    error::{StoreError, WorkerError},
     event::{Event, Events},
-    lease::{
-        Lease, LeaseKey,
-        store::{LeaseStore, StoreError},
-    },
+    model::lease::{Lease, LeaseKey},
     processor::ProcessorFactory,
-    replay,
-    retrieval::registration,
+    retrieval::fan_out,
+    settings::{Settings, streams::StreamSource},
     shard::ShardTask,
+    stream::catalog::Catalog,
+    table::LeaseStore,
+    task::propagate,
 };
+use builder::WorkerBuilder;
+
+mod build;
+pub(crate) mod builder;
+pub(crate) mod handle;
+pub(crate) mod replay;
+mod validate;
 
 /// Found leases that wait to be taken; discovery waits when there are more.
 const FOUND: usize = 64;
@@ -209,7 +213,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(auditor.run(intake.clone()))));
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
-        spawn(Box::pin(done(registration::prepare(Arc::clone(&context)))));
+        spawn(Box::pin(done(fan_out::prepare(Arc::clone(&context)))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));
         spawn(Box::pin(watch_stream(Arc::clone(&context))));
         spawn(Box::pin(watch_table(Arc::clone(&context))));
@@ -333,11 +337,4 @@ impl<F: ProcessorFactory> Running<F> {
 async fn done(task: impl Future<Output = ()>) -> Result<Option<Membership>, WorkerError> {
     task.await;
     Ok(None)
-}
-
-/// A panic of the library's own must not go unnoticed.
-pub(crate) fn propagate(failure: JoinError) {
-    if let Ok(panic) = failure.try_into_panic() {
-        std::panic::resume_unwind(panic);
-    }
 }

@@ -22,27 +22,30 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Context,
     auditor::{Auditor, Sighting},
     leader::Reign,
-    membership::WorkerItem,
     watchdog::Unowned,
 };
 use crate::{
-    config::Assignment,
+    context::Context,
+    error::StoreError,
     event::Event,
-    lease::{
-        Conditional, Lease, WorkerId,
-        store::{StoreError, TableScan},
-    },
     logic::{
-        assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
-        fleet_view::FleetView,
-        shard_sync::untouched_streams,
-        utilization,
+        assign::{
+            assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
+            fleet_view::FleetView,
+            utilization,
+        },
+        lineage::shard_sync::untouched_streams,
     },
     metrics::Cycle,
-    stream::StreamId,
+    model::{
+        lease::{Conditional, Lease, WorkerId},
+        policies::Assignment,
+        stream_id::StreamId,
+        table_scan::TableScan,
+        worker_item::WorkerItem,
+    },
 };
 
 /// Writes at the same time.

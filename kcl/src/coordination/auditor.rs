@@ -14,17 +14,22 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Context,
-    catalog::{Catalog, DESCRIPTION_LIFE, Several},
-    membership::WorkerItem,
-    shard_sync,
-};
+use super::shard_sync;
 use crate::{
+    context::Context,
+    error::StoreError,
     event::{Event, chain},
-    lease::{Conditional, Lease, store::StoreError},
-    logic::{audit::Audit, cleanup, former_streams::Missing},
-    stream::{Stream, StreamId, identity::Standing},
+    logic::lineage::{audit::Audit, cleanup, former_streams::Missing},
+    model::{
+        lease::{Conditional, Lease},
+        stream_id::StreamId,
+        worker_item::WorkerItem,
+    },
+    stream::{
+        Stream,
+        catalog::{Catalog, DESCRIPTION_LIFE, Several},
+        identity::Standing,
+    },
 };
 
 /// Workers deleted in one look, so that nothing else waits for many.

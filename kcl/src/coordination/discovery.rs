@@ -8,8 +8,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::Context;
-use crate::lease::{Conditional, Lease, LeaseKey, store::StoreError};
+use crate::{
+    context::Context,
+    error::StoreError,
+    model::lease::{Conditional, Lease, LeaseKey},
+};
 
 /// Leases read, or given back, at the same time.
 const CONCURRENT_CALLS: usize = 16;

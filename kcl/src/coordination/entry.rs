@@ -6,12 +6,12 @@ use std::{future::Future, time::Duration};
 use futures::TryFutureExt as _;
 use tokio::time::{Instant, sleep};
 
-use super::{Context, catalog::Catalog, shard_sync};
 use crate::{
-    error::WorkerError,
+    context::Context,
+    error::{KinesisErrorKind, StoreError, WorkerError},
     event::{Event, chain},
-    kinesis::{KinesisErrorKind, StreamIdentity},
-    lease::store::{FleetVersion, StoreError},
+    model::{stream_id::StreamIdentity, table_scan::FleetVersion},
+    stream::{catalog::Catalog, listing},
 };
 
 /// How long failures that may pass, other than throttling, are waited out.
@@ -23,7 +23,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
     match &context.catalog {
         Catalog::One(stream) => {
-            let stream = patiently(context, || shard_sync::wait_until_active(stream)).await?;
+            let stream = patiently(context, || listing::wait_until_active(stream)).await?;
             enter_table(context).await?;
             patiently(context, || claim(context, &stream)).await
         }

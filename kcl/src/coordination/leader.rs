@@ -8,25 +8,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
 use crate::{
+    context::Context,
+    error::StoreError,
     event::Event,
-    lease::{WorkerId, store::StoreError},
-    logic::leadership::{Leadership, Step},
+    logic::assign::leadership::{Leadership, Step},
 };
-
-/// The lock item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LockItem {
-    /// The leader.
-    pub(crate) owner: WorkerId,
-    /// Random text, new with each heartbeat.
-    pub(crate) version: String,
-    /// How long the lock may stand unchanged before others may seize it.
-    pub(crate) duration: Duration,
-    /// Given up by its owner.
-    pub(crate) released: bool,
-}
 
 /// What this worker knows of the leadership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,24 +3,24 @@
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable as _};
-
-use super::{Context, catalog::DESCRIPTION_LIFE};
 use crate::{
-    error::WorkerError,
+    context::Context,
+    error::{KinesisError, StoreError},
     event::Event,
-    kinesis::{KinesisError, Shard, StreamIdentity},
-    lease::{
-        Conditional, Lease,
-        store::{Addition, StoreError},
-    },
-    logic::{
+    logic::lineage::{
         audit::{Completion, complete},
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
+    model::{
+        lease::{Conditional, Lease},
+        shard::Shard,
+        table_scan::Addition,
+    },
     stream::{
         Stream,
+        catalog::DESCRIPTION_LIFE,
         identity::{CONFIRMED, Standing},
+        listing::list,
     },
 };
 
@@ -108,31 +108,4 @@ async fn complete_leases(
         context.events.emit(Event::LeasesCleanedUp { stream_id: stream.id.clone(), shards: deleted });
     }
     Ok(any)
-}
-
-/// Lists shards, again and again while throttled.
-pub(crate) async fn list(stream: &Stream, for_initial_position: bool) -> Result<Vec<Shard>, KinesisError> {
-    let position = for_initial_position.then_some(&stream.initial_position);
-    (|| stream.kinesis.list_shards(position)).retry(backoff()).when(KinesisError::may_pass).await
-}
-
-/// Waits while the stream is being created.
-pub(crate) async fn wait_until_active(stream: &Stream) -> Result<StreamIdentity, WorkerError> {
-    /// Between looks at a stream that is being created.
-    const POLL: Duration = Duration::from_secs(1);
-    loop {
-        let described = (|| stream.describe()).retry(backoff()).when(KinesisError::may_pass).await;
-        let found = described.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
-        if found.active {
-            return Ok(found.identity);
-        }
-        tracing::info!(stream = stream.given, "waiting for the stream to become active");
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-/// Up to 8 tries within about 20 s.
-fn backoff() -> ExponentialBuilder {
-    let (first, longest) = (Duration::from_millis(200), Duration::from_secs(5));
-    ExponentialBuilder::default().with_jitter().with_min_delay(first).with_max_delay(longest).with_max_times(7)
 }

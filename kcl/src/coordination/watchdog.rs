@@ -1,15 +1,17 @@
-//! SHELL: tells of shards that make no progress, and why, as [`logic::stall`](crate::logic::stall) finds it.
+//! SHELL: tells of shards that make no progress, and why, as [`logic::stall`](crate::logic::shard::stall) finds it.
 
 use std::{collections::HashMap, mem::discriminant, sync::Arc};
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
 use crate::{
+    context::Context,
     event::Event,
-    lease::{Lease, LeaseKey},
-    shard_status::Stall,
+    model::{
+        lease::{Lease, LeaseKey},
+        shard_status::Stall,
+    },
 };
 
 /// Looks within the time after which something is told.

@@ -15,9 +15,15 @@ use futures::{StreamExt as _, stream};
 use kpl::ShardId;
 
 use super::{
-    ChildShard, FanOutConsumer, KinesisError, KinesisErrorKind, KinesisRecord, StartAt, Subscription,
-    SubscriptionEvent,
+    FanOutConsumer, Subscription, SubscriptionEvent,
     sdk::{before_unreadable, child, failed, malformed, record},
+};
+use crate::{
+    error::{KinesisError, KinesisErrorKind},
+    model::{
+        record::KinesisRecord,
+        shard::{ChildShard, StartAt},
+    },
 };
 
 const SUBSCRIBE: &str = "kinesis:SubscribeToShard";
@@ -120,7 +126,9 @@ fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError>
     let children = children.ok_or_else(|| malformed(SUBSCRIBE, "a child shard that cannot be read"))?;
     let continuation = match told.continuation_sequence_number.as_str() {
         "" => None,
-        number => Some(number.parse().map_err(|error| malformed(SUBSCRIBE, Box::new(error) as crate::BoxError))?),
+        number => {
+            Some(number.parse().map_err(|error| malformed(SUBSCRIBE, Box::new(error) as crate::error::BoxError))?)
+        }
     };
     let records: Result<Vec<KinesisRecord>, _> = told.records.into_iter().map(record).collect();
     let records = records.map_err(|error| malformed(SUBSCRIBE, error))?;

@@ -14,11 +14,17 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
-use super::{
-    ChildShard, FanOutConsumer, Kinesis, KinesisError, KinesisErrorKind, KinesisRecord, Records, Shard, StartAt,
-    StreamDescription, StreamIdentity, Subscription, fan_out, is_about_credentials,
+use super::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription, fan_out};
+use crate::{
+    clock::ServiceClock,
+    error::{BoxError, KinesisError, KinesisErrorKind, is_about_credentials},
+    model::{
+        policies::InitialPosition,
+        record::KinesisRecord,
+        shard::{ChildShard, Shard, StartAt},
+        stream_id::StreamIdentity,
+    },
 };
-use crate::{BoxError, clock::ServiceClock, config::InitialPosition};
 
 /// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

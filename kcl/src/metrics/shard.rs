@@ -20,7 +20,7 @@ use metrics::{Counter, Histogram, Label, counter, histogram};
 use tokio::time::Instant;
 
 use super::millis;
-use crate::lease::Lease;
+use crate::model::lease::Lease;
 
 /// How often something succeeded, and how long it took.
 struct Calls {

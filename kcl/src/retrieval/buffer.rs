@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Fetched;
-use crate::config::Prefetch;
+use crate::model::retrieval::Prefetch;
 
 /// Answers that may wait, however small they are.
 const MAX_ANSWERS: usize = 16;
@@ -102,7 +102,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::kinesis::KinesisRecord;
+    use crate::model::record::KinesisRecord;
 
     fn records(count: usize, bytes_each: usize) -> Fetched {
         let record = |index: usize| KinesisRecord {

@@ -1,8 +1,10 @@
-//! SHELL: reads a shard by SubscribeToShard, subscribed again as [`logic::resubscription`](crate::logic::resubscription)
+//! SHELL: reads a shard by SubscribeToShard, subscribed again as [`logic::resubscription`](crate::logic::read::resubscription)
 //! says.
 //!
 //! Back-pressure: while the buffer is full the subscription is not read, and the service sends no more than the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
+
+use std::sync::Arc;
 
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +13,22 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Done, Reader};
 use crate::{
-    config::FanOut,
-    kinesis::{KinesisError, KinesisErrorKind, Subscription, SubscriptionEvent},
-    logic::resubscription::{Last, is_news, pause},
+    context::Context,
+    error::{KinesisError, KinesisErrorKind},
+    kinesis::{Subscription, SubscriptionEvent},
+    logic::read::resubscription::{Last, is_news, pause},
+    model::retrieval::{FanOut, Retrieval},
+    stream::Stream,
 };
 
 /// Longest silence of a subscription: the service tells something every 5 s, records or not.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Between tries to go back to fan-out, on average.
+const RETRY: Duration = Duration::from_secs(300);
+
+/// Within this time after its start a worker without shards looks consumers up; not all workers of a fleet at once.
+const PREPARE: Duration = Duration::from_secs(30);
 
 /// How reading by fan-out ended.
 pub(super) enum Ended {
@@ -71,7 +82,8 @@ impl Reading<'_> {
             return Err(Done.into());
         }
         let (context, stream) = (&self.reader.context, &self.reader.stream);
-        let arn = stream.registration.arn(context, stream, self.settings).await.map_err(|error| match error.kind {
+        let name = self.settings.name(&context.settings.application);
+        let arn = stream.registration.arn(stream, name, &context.events).await.map_err(|error| match error.kind {
             // The registration has tried for long.
             KinesisErrorKind::Other => Stop::Failed(error),
             _ => Stop::Refused(error),
@@ -166,5 +178,29 @@ impl Reading<'_> {
             self.reader.note_failure(error);
         }
         last
+    }
+}
+
+/// Has the consumers of the listed streams at hand before a shard needs one, so that a takeover waits for no control plane.
+pub(crate) async fn prepare(context: Arc<Context>) {
+    let Retrieval::FanOut(fan_out) = &context.settings.retrieval else { return };
+    let name = fan_out.name(&context.settings.application);
+    sleep(PREPARE.mul_f64(fastrand::f64())).await;
+    for stream in context.catalog.listed(&context.events).await {
+        if !stream.registration.is_untried() {
+            continue;
+        }
+        let _ = stream.registration.arn(&stream, name, &context.events).await; // who needs it asks again, and tells
+    }
+}
+
+/// Resolves when there is a consumer, while the shard is read in another way. Looks now and then.
+pub(super) async fn wait_until_possible(context: &Context, stream: &Stream, fan_out: &FanOut) {
+    let name = fan_out.name(&context.settings.application);
+    loop {
+        sleep(RETRY.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+        if stream.registration.arn(stream, name, &context.events).await.is_ok() {
+            return;
+        }
     }
 }

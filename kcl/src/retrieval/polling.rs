@@ -1,4 +1,4 @@
-//! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::pacing).
+//! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::read::pacing).
 
 use std::{future::Future, sync::Arc, time::SystemTime};
 
@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Done, Reader};
 use crate::{
-    kinesis::{GET_RECORDS_LIMIT, KinesisError, KinesisErrorKind, Records},
-    logic::pacing::{Last, interval},
+    error::{KinesisError, KinesisErrorKind},
+    kinesis::{GET_RECORDS_LIMIT, Records},
+    logic::read::pacing::{Last, interval},
     metrics::shard::Fetch,
 };
 

@@ -18,14 +18,18 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    Checkpoint, FanOut, InitialPosition, Worker,
-    config::Prefetch,
-    coordination::catalog::Catalog,
-    kinesis::{
-        FanOutConsumer, Kinesis, Records, Shard, StartAt, StreamDescription, StreamIdentity, Subscription,
-        SubscriptionEvent,
+    kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription, SubscriptionEvent},
+    model::{
+        checkpoint::Checkpoint,
+        lease::Lease,
+        policies::InitialPosition,
+        retrieval::{FanOut, Prefetch},
+        shard::{Shard, StartAt},
+        stream_id::StreamIdentity,
     },
-    lease::{Lease, memory::MemoryLeaseStore},
+    stream::catalog::Catalog,
+    table::memory::MemoryLeaseStore,
+    worker::Worker,
 };
 
 const ANSWER_BYTES: usize = 1 << 20;

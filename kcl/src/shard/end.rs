@@ -2,21 +2,15 @@
 
 use kpl::ShardId;
 
-use super::{
-    Interrupt, ShardTask, backoff,
-    contained::{Outcome, contained},
-    run::NoEnd,
-};
+use super::{Interrupt, ShardTask, backoff, run::NoEnd};
 use crate::{
-    BoxError,
-    checkpoint::Checkpoint,
     checkpointer::Checkpointer,
-    coordination::shard_sync,
-    error::CheckpointError,
+    contained::{Outcome, contained},
+    error::{BoxError, CheckpointError},
     event::Event,
-    kinesis::ChildShard,
-    lease::{Lease, store::CheckpointWrite},
+    model::{checkpoint::Checkpoint, checkpoint_write::CheckpointWrite, lease::Lease, shard::ChildShard},
     processor::{ProcessorFactory, RecordProcessor, Unfinished},
+    stream::listing,
 };
 
 /// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
@@ -93,7 +87,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             if self.context.store.get(&self.lease.sibling_key(sibling)).await?.is_some() {
                 continue;
             }
-            let listed = shard_sync::list(&self.stream, false).await?;
+            let listed = listing::list(&self.stream, false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
                 self.metrics.missing_merge_parent();
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());

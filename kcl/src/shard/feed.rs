@@ -7,25 +7,27 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Interrupt, ShardTask,
-    contained::{Outcome, contained},
     own_checkpoints::OwnCheckpoints,
     run::{Failure, NoEnd},
 };
 use crate::{
-    BoxError,
-    checkpoint::Checkpoint,
     checkpointer::Checkpointer,
-    config::Deaggregation,
+    contained::{Outcome, contained},
+    error::BoxError,
     event::Event,
-    kinesis::{ChildShard, KinesisRecord},
     logic::{
-        deaggregate::{Finding, undivided, user_records},
-        failures::{Batch, Failures, Piece},
+        read::deaggregate::{Finding, undivided, user_records},
+        shard::failures::{Batch, Failures, Piece},
+    },
+    model::{
+        checkpoint::Checkpoint,
+        checkpointing::Deaggregation,
+        record::{KinesisRecord, Record, RecordBatch},
+        shard::ChildShard,
+        shard_status::ShardPhase,
     },
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
-    record::{Record, RecordBatch},
     retrieval::{Fetched, Reading},
-    shard_status::ShardPhase,
 };
 
 /// How one processor's run ended.

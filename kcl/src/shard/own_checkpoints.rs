@@ -12,10 +12,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    checkpointer::Checkpointer,
-    coordination::{Context, keeper::LeaseHandle},
-    error::CheckpointError,
-    logic::due::Due,
+    checkpointer::Checkpointer, context::Context, error::CheckpointError, keeper::LeaseHandle, logic::shard::due::Due,
 };
 
 /// Pause after a checkpoint that was not stored.

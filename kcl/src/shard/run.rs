@@ -8,27 +8,31 @@ use std::{
 
 use super::{
     Interrupt, ShardTask, backoff,
-    contained::contained_now,
     feed::{Feed, Run},
 };
 use crate::{
-    BoxError, FailedRecords,
-    checkpoint::{Checkpoint, Position},
     checkpointer::Checkpointer,
-    config::{GiveUp, InitialPosition},
-    error::CheckpointError,
+    contained::contained_now,
+    error::{BoxError, CheckpointError},
     event::{Event, chain},
-    kinesis::StartAt,
-    lease::store::CheckpointWrite,
     logic::{
-        cursor::Cursor,
-        failures::{Failures, Verdict, range},
-        progress::Progress,
+        read::cursor::Cursor,
+        shard::{
+            failures::{Failures, Verdict, range},
+            progress::Progress,
+        },
+    },
+    model::{
+        checkpoint::{Checkpoint, Position},
+        checkpoint_write::CheckpointWrite,
+        policies::InitialPosition,
+        record::Record,
+        shard::StartAt,
+        shard_status::ShardPhase,
     },
     processor::{ProcessorFactory, ShardContext, Unfinished},
-    record::Record,
     retrieval::Reading,
-    shard_status::ShardPhase,
+    settings::error_policy::{FailedRecords, GiveUp},
 };
 
 /// How far the clocks of the services' machines may differ without records being lost at LATEST.

@@ -13,8 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    BoxError, Checkpointer, ErrorPolicy, RecordBatch, RecordProcessor, ShardContext, Worker,
-    lease::{WorkerId, memory::MemoryLeaseStore, store::LeaseStore as _},
+    checkpointer::Checkpointer,
+    error::BoxError,
+    model::{lease::WorkerId, record::RecordBatch},
+    processor::{RecordProcessor, ShardContext},
+    settings::error_policy::ErrorPolicy,
+    table::{LeaseStore as _, memory::MemoryLeaseStore},
+    worker::Worker,
 };
 
 const SHARD: &str = "shardId-000000000000";

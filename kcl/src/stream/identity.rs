@@ -9,8 +9,10 @@ use tokio::{
 };
 
 use crate::{
+    error::{KinesisError, KinesisErrorKind},
     event::chain,
-    kinesis::{Kinesis, KinesisError, KinesisErrorKind, StreamDescription, StreamIdentity},
+    kinesis::{Kinesis, StreamDescription},
+    model::stream_id::StreamIdentity,
 };
 
 /// IAM action of a description.

@@ -7,9 +7,11 @@
 use stateright::{Checker as _, Model, Property};
 
 use crate::{
-    checkpoint::Checkpoint,
-    lease::{Lease, WorkerId},
-    logic::renewal::{Refusal, judge},
+    logic::shard::renewal::{Refusal, judge},
+    model::{
+        checkpoint::Checkpoint,
+        lease::{Lease, WorkerId},
+    },
 };
 
 const WORKERS: u8 = 3;

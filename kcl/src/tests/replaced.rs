@@ -6,13 +6,12 @@ use tokio::time::sleep;
 
 use super::simulation::QuietStream;
 use crate::{
-    Checkpoint, Worker,
-    coordination::{
-        Context,
-        catalog::Catalog,
-        shard_sync::{SyncError, sync},
-    },
-    lease::{Lease, memory::MemoryLeaseStore, store::LeaseStore as _},
+    context::Context,
+    coordination::shard_sync::{SyncError, sync},
+    model::{checkpoint::Checkpoint, lease::Lease},
+    stream::catalog::Catalog,
+    table::{LeaseStore as _, memory::MemoryLeaseStore},
+    worker::Worker,
 };
 
 /// Ages of a description at which a leader describes a stream again in any case, and only before it makes leases.

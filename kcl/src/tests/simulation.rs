@@ -18,11 +18,19 @@ use tokio::{
 };
 
 use crate::{
-    BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker, WorkerError,
-    kinesis::{
-        FanOutConsumer, Kinesis, KinesisError, Records, Shard, StartAt, StreamDescription, StreamIdentity, Subscription,
+    checkpointer::Checkpointer,
+    error::{BoxError, KinesisError, WorkerError},
+    kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription},
+    model::{
+        lease::Lease,
+        policies::InitialPosition,
+        record::RecordBatch,
+        shard::{Shard, StartAt},
+        stream_id::StreamIdentity,
     },
-    lease::{Lease, memory::MemoryLeaseStore, store::LeaseStore as _},
+    processor::{RecordProcessor, ShardContext},
+    table::{LeaseStore as _, memory::MemoryLeaseStore},
+    worker::Worker,
 };
 
 /// A stream whose shards never have records.

@@ -11,14 +11,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::simulation::{Idle, QuietStream};
 use crate::{
-    BoxError, Checkpoint, Checkpointer, RecordBatch, RecordProcessor, ShardContext, Worker,
-    coordination::{Context, discovery::Discovery, leader::LockItem, membership::WorkerItem},
-    kinesis::StreamIdentity,
-    lease::{
-        Conditional, Lease, LeaseKey, WorkerId,
-        memory::MemoryLeaseStore,
-        store::{Addition, CheckpointWrite, FleetVersion, LeaseStore, StoreError, TableScan},
+    checkpointer::Checkpointer,
+    context::Context,
+    coordination::discovery::Discovery,
+    error::{BoxError, StoreError},
+    model::{
+        checkpoint::Checkpoint,
+        checkpoint_write::CheckpointWrite,
+        lease::{Conditional, Lease, LeaseKey, WorkerId},
+        lock_item::LockItem,
+        record::RecordBatch,
+        stream_id::StreamIdentity,
+        table_scan::{Addition, FleetVersion, TableScan},
+        worker_item::WorkerItem,
     },
+    processor::{RecordProcessor, ShardContext},
+    table::{LeaseStore, memory::MemoryLeaseStore},
+    worker::Worker,
 };
 
 /// What each call to the table takes, half of it before it takes effect.

@@ -1,0 +1,4 @@
+//! A look at an application from outside, and changes to it from there.
+
+pub(crate) mod fleet;
+pub(crate) mod reset;

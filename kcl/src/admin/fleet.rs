@@ -1,0 +1,151 @@
+//! A look at an application's fleet from outside: leases, owners, progress, leader.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use aws_types::SdkConfig;
+use kpl::ShardId;
+
+use crate::{
+    clock::ServiceClock,
+    error::StoreError,
+    model::{
+        checkpoint::Checkpoint, lease::WorkerId, legacy_tables::LegacyTables, stream_id::StreamId,
+        table_scan::FleetVersion,
+    },
+    table::{LeaseStore, dynamodb::DynamoDbLeaseStore},
+};
+
+/// What the lease table of an application says. Prints as a table.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FleetStatus {
+    /// The worker that holds the leader's lock; it may have died a moment ago.
+    pub leader: Option<WorkerId>,
+    /// State of the migration from KCL 2.x as the table has it: `CLIENT_VERSION_3X` for a fleet of KCL 3.x.
+    pub version: Option<String>,
+    /// Workers that have reported and not left, by id.
+    pub workers: Vec<WorkerStatus>,
+    /// Leases by stream and shard.
+    pub leases: Vec<LeaseStatus>,
+}
+
+/// A worker of the fleet.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// Its id.
+    pub id: WorkerId,
+    /// When it reported last, in seconds since 1970: by the services' time, or a Java worker's own clock.
+    pub last_report_seconds: u64,
+    /// Leases that it processes, those of ended shards left out.
+    pub leases: usize,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LeaseStatus {
+    /// The shard's stream, in applications of several streams.
+    pub stream_id: Option<StreamId>,
+    /// The shard.
+    pub shard_id: ShardId,
+    /// The worker that processes it.
+    pub owner: Option<WorkerId>,
+    /// The worker that it is being handed over to.
+    pub next_owner: Option<WorkerId>,
+    /// How far it is processed.
+    pub checkpoint: Checkpoint,
+    /// Heartbeats, checkpoints and changes of owner so far.
+    pub counter: u64,
+    /// What its processor takes in, in KiB/s, when measured.
+    pub throughput_kbps: Option<f64>,
+}
+
+impl FleetStatus {
+    /// Reads the lease table of an application; the table has the application's name unless configured otherwise. Only
+    /// reads; needs `dynamodb:Scan` and `dynamodb:GetItem`.
+    ///
+    /// # Errors
+    /// The table does not exist or cannot be read.
+    ///
+    /// # Cancellation
+    /// Safe at any time.
+    pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, StoreError> {
+        let table = table.into();
+        let legacy = LegacyTables::of(&table);
+        let store = DynamoDbLeaseStore::new(aws, ServiceClock::new(aws), table, legacy, false);
+        LeaseStore::find_layout(&store).await?;
+        let mut scan = store.scan().await?;
+        let leader = store.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
+        let version = match store.fleet_version().await? {
+            FleetVersion::Unknown => None,
+            FleetVersion::V3 => Some("CLIENT_VERSION_3X".to_owned()),
+            FleetVersion::V3WithRollback => Some("CLIENT_VERSION_3X_WITH_ROLLBACK".to_owned()),
+            FleetVersion::Other(version) => Some(version),
+        };
+        scan.leases.sort_by(|a, b| a.key.cmp(&b.key));
+        scan.workers.sort_by(|a, b| a.id.cmp(&b.id));
+        let processes = |id: &WorkerId| {
+            scan.leases.iter().filter(|lease| !lease.is_ended() && lease.actual_owner() == Some(id)).count()
+        };
+        let worker = |worker: &crate::model::worker_item::WorkerItem| WorkerStatus {
+            id: worker.id.clone(),
+            last_report_seconds: worker.last_update_seconds,
+            leases: processes(&worker.id),
+        };
+        let workers = scan.workers.iter().map(worker).collect();
+        let leases = scan.leases.iter().map(|lease| LeaseStatus {
+            stream_id: lease.stream.clone(),
+            shard_id: lease.shard_id.clone(),
+            owner: lease.actual_owner().cloned(),
+            next_owner: lease.owner.clone().filter(|_| lease.in_handoff()),
+            checkpoint: lease.checkpoint.clone(),
+            counter: lease.counter,
+            throughput_kbps: lease.throughput_kbps,
+        });
+        Ok(Self { leader, version, workers, leases: leases.collect() })
+    }
+}
+
+impl fmt::Display for FleetStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let none = || "-".to_owned();
+        writeln!(f, "leader   {}", self.leader.as_ref().map_or_else(none, ToString::to_string))?;
+        writeln!(f, "version  {}", self.version.clone().unwrap_or_else(none))?;
+        for worker in &self.workers {
+            let WorkerStatus { id, last_report_seconds, leases } = worker;
+            let reported = DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX));
+            let reported = reported.fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| "an impossible time".to_owned());
+            writeln!(f, "worker   {id}  {leases} leases, reported at {reported}")?;
+        }
+        for lease in &self.leases {
+            let owner = lease.owner.as_ref().map_or_else(none, ToString::to_string);
+            let next = lease.next_owner.as_ref().map(|next| format!(" -> {next}")).unwrap_or_default();
+            let LeaseStatus { stream_id, shard_id, checkpoint, counter, .. } = lease;
+            let stream = stream_id.as_ref().map(|stream| format!("{stream}:")).unwrap_or_default();
+            let throughput = lease.throughput_kbps.unwrap_or(0.0);
+            writeln!(
+                f,
+                "lease    {stream}{shard_id}  {owner}{next}  at {checkpoint}  counter {counter}  {throughput:.1} KiB/s"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_times_of_reports_in_rfc_3339() {
+        let worker = |id: &str, seconds| WorkerStatus { id: id.into(), last_report_seconds: seconds, leases: 3 };
+        let workers = vec![worker("w1", 1_700_000_000), worker("w2", u64::MAX)];
+        let status = FleetStatus { leader: Some("w1".into()), version: None, workers, leases: Vec::new() };
+
+        let expected = "leader   w1\nversion  -\nworker   w1  3 leases, reported at 2023-11-14T22:13:20Z\n\
+            worker   w2  3 leases, reported at an impossible time\n";
+        assert_eq!(status.to_string(), expected);
+    }
+}

@@ -1,0 +1,325 @@
+//! Resets: an application's checkpoints are set to a position, so that its next workers start there.
+//!
+//! Planned by [`logic::reset`](crate::logic::lineage::reset); where a time is in a shard is found by [`seek`]; whether the fleet
+//! lives by [`watch`].
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use kpl::ShardId;
+use tokio::time::sleep;
+
+use crate::{
+    context::Context,
+    coordination::entry,
+    error::{StoreError, WorkerError},
+    event::Events,
+    logic::lineage::{
+        coverage::find_hole,
+        reset::{Goal, Step, plan},
+        shard_sync::new_lease,
+    },
+    model::{
+        checkpoint::Checkpoint,
+        checkpoint_write::CheckpointWrite,
+        lease::{Conditional, Lease},
+        policies::InitialPosition,
+        table_scan::FleetVersion,
+    },
+    stream::{Stream, catalog::Catalog, listing},
+    table::dynamodb::DynamoDbLeaseStore,
+    worker::builder::WorkerBuilder,
+};
+
+mod request;
+mod seek;
+mod watch;
+
+pub use request::{Reset, ResetError, ResetReport, ShardReset};
+
+/// Shards in which a time is looked for at the same time.
+const CONCURRENT_SEEKS: usize = 16;
+/// Tries of one write, and the pause between them.
+const TRIES: u32 = 10;
+const TRY_PAUSE: Duration = Duration::from_millis(500);
+/// Looks at a listing with a hole, while a resharding is under way.
+const LISTINGS: u32 = 30;
+/// A leader that saw a lease ended may delete it for so long after the reset.
+const CLEANUP_RACE: Duration = Duration::from_secs(2);
+
+impl WorkerBuilder {
+    /// Sets the application's checkpoints to a position, for all shards of its streams, or for one and those that follow it. Workers that
+    /// start afterwards process everything from there on, parents before children, also of shards whose leases were
+    /// deleted long ago, as far as the stream retains them; and nothing before.
+    ///
+    /// What is written is what a worker of Java KCL reads as well: a time becomes the sequence number of the last record
+    /// before it, which is looked up in each shard, or TRIM_HORIZON if there is none; LATEST is the time of the reset.
+    /// Shards that were closed before the position are marked as ended, pending checkpoints are discarded.
+    ///
+    /// Stop the fleet first. As long as a worker shows signs of life, in up to 35 s (or the
+    /// [lease duration](Self::lease_duration), if that is longer), the reset is refused, unless it is
+    /// [forced](Reset::force). Then owners lose their leases and can checkpoint no more; their processors may be given
+    /// records for a moment.
+    ///
+    /// Takes the same settings as the workers' builder; of these it heeds streams, application, lease table and lease
+    /// duration. Needs the permissions of a worker, but for those to create tables.
+    ///
+    /// ```no_run
+    /// use std::time::{Duration, SystemTime};
+    /// use kcl::{BoxError, InitialPosition, Reset, Worker};
+    ///
+    /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+    /// let an_hour_ago = InitialPosition::AtTimestamp(SystemTime::now() - Duration::from_secs(3_600));
+    /// let report = Worker::builder(&aws, "printer", "StockTradeStream").reset(Reset::to(an_hour_ago)).await?;
+    /// for shard in &report.shards {
+    ///     println!("{} from {:?} to {}", shard.shard_id, shard.before, shard.after);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`ResetError`], which tells whether anything was changed. A reset may be repeated.
+    ///
+    /// # Cancellation
+    /// Dropping the future may leave some leases reset and others not; repeat the reset before workers start.
+    pub async fn reset(&self, reset: Reset) -> Result<ResetReport, ResetError> {
+        self.validate()?;
+        let mut builder = self.clone();
+        builder.everywhere(reset.position);
+        let settings = builder.settings.clone();
+        let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
+        let store = DynamoDbLeaseStore::new(self.lease_table_aws(), settings.clock.clone(), table, legacy, false);
+        let context = Context::new(settings, Events::default(), builder.catalog(), Arc::new(store));
+        Resetting { context, reset }.run().await
+    }
+}
+
+struct Resetting {
+    context: Context,
+    reset: Reset,
+}
+
+/// What is to be written into one lease.
+struct Task {
+    stream: Arc<Stream>,
+    step: Step,
+    target: Checkpoint,
+}
+
+impl Resetting {
+    async fn run(mut self) -> Result<ResetReport, ResetError> {
+        let streams = self.streams().await?;
+        let now = self.context.clock.now();
+        match self.reset.position {
+            InitialPosition::AtTimestamp(time) if time > now => return Err(ResetError::InFuture),
+            // What is written after this moment is not to be left out.
+            InitialPosition::Latest => self.reset.position = InitialPosition::AtTimestamp(now),
+            _ => {}
+        }
+        if !self.reset.force {
+            watch::fleet_is_still(&self.context).await?;
+        }
+        let tasks = self.tasks(&streams).await?;
+        for (done, task) in tasks.iter().enumerate() {
+            self.write(task).await.map_err(|failed| failed.after(done))?;
+        }
+        if self.reset.force {
+            sleep(CLEANUP_RACE).await;
+            for task in &tasks {
+                self.restore(task).await.map_err(|failed| failed.after(tasks.len()))?;
+            }
+        }
+        let shards = tasks.into_iter().map(|Task { stream, step, target }| ShardReset {
+            stream_id: stream.id.clone(),
+            before: step.lease.map(|lease| lease.checkpoint),
+            shard_id: step.shard_id,
+            after: target,
+        });
+        Ok(ResetReport { shards: shards.collect() })
+    }
+
+    /// The streams to reset, of which the table must be.
+    async fn streams(&self) -> Result<Vec<Arc<Stream>>, ResetError> {
+        let context = &self.context;
+        let mut streams = context.catalog.wait_until_active(&context.events).await?;
+        if let Some(only) = &self.reset.stream {
+            streams.retain(|stream| [stream.id.as_str(), stream.id.name(), &stream.given].contains(&only.as_str()));
+            if streams.is_empty() {
+                return Err(ResetError::UnknownStream { stream: only.clone() });
+            }
+        }
+        if streams.len() > 1 && self.reset.shard.is_some() {
+            return Err(ResetError::WhichStream);
+        }
+        context.store.find_layout().await?;
+        entry::check_kind(context).await?;
+        if let Catalog::One(stream) = &context.catalog
+            && context.store.fleet_version().await? != FleetVersion::Unknown
+        {
+            entry::claim(context, &listing::wait_until_active(stream).await?).await?;
+        }
+        Ok(streams)
+    }
+
+    async fn tasks(&self, streams: &[Arc<Stream>]) -> Result<Vec<Task>, ResetError> {
+        let scan = self.context.store.scan().await?;
+        if !scan.malformed.is_empty() {
+            return Err(ResetError::Unreadable { keys: scan.malformed });
+        }
+        let by_stream = self.context.catalog.by_stream(&scan.leases);
+        let mut tasks = Vec::new();
+        for stream in streams {
+            let leases = by_stream.get(&stream.id).map_or(&[][..], Vec::as_slice);
+            let steps = self.plan(stream, leases).await?;
+            let targets = self.targets(stream, &steps).await?;
+            let task = |(step, target)| Task { stream: Arc::clone(stream), step, target };
+            tasks.extend(steps.into_iter().zip(targets).map(task));
+        }
+        Ok(tasks)
+    }
+
+    async fn plan(&self, stream: &Stream, leases: &[&Lease]) -> Result<Vec<Step>, ResetError> {
+        let of_stream = |error| WorkerError::of_stream(&stream.given, error);
+        let mut looks = 0;
+        loop {
+            // First, so that a shard that comes up meanwhile follows one of these.
+            let holders = listing::list(stream, true).await.map_err(of_stream)?;
+            let listed = listing::list(stream, false).await.map_err(of_stream)?;
+            looks += 1;
+            if find_hole(holders.iter().map(|shard| shard.hash_key_range)).is_none() {
+                let only = self.reset.shard.as_ref();
+                if let Some(only) = only.filter(|only| !listed.iter().any(|shard| shard.id == **only)) {
+                    return Err(ResetError::UnknownShard { shard_id: only.clone() });
+                }
+                let first: HashSet<ShardId> = holders.iter().map(|shard| shard.id.clone()).collect();
+                return Ok(plan(&listed, &first, leases, only));
+            }
+            if looks == LISTINGS {
+                return Err(ResetError::Resharding);
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The checkpoint for each step, in their order.
+    async fn targets(&self, stream: &Stream, steps: &[Step]) -> Result<Vec<Checkpoint>, ResetError> {
+        let targets = steps.iter().map(|step| {
+            let (kinesis, shard_id) = (Arc::clone(&stream.kinesis), step.shard_id.clone());
+            let (goal, position) = (step.goal, self.reset.position);
+            let target = async move {
+                match (goal, position) {
+                    (Goal::End, _) => Ok(Checkpoint::ShardEnd),
+                    (Goal::Position, InitialPosition::AtTimestamp(time)) => {
+                        seek::last_before(&*kinesis, &shard_id, time).await
+                    }
+                    _ => Ok(Checkpoint::TrimHorizon),
+                }
+            };
+            target.boxed()
+        });
+        let targets: Vec<_> = targets.collect();
+        let targets = futures::stream::iter(targets).buffered(CONCURRENT_SEEKS).try_collect().await;
+        Ok(targets.map_err(|error| WorkerError::of_stream(&stream.given, error))?)
+    }
+
+    /// Writes one lease. It must be as it was planned for, unless the reset is forced.
+    async fn write(&self, task: &Task) -> Result<(), Failed> {
+        let step = &task.step;
+        let mut expected = step.lease.as_ref().map(|lease| lease.counter);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let failed = match self.try_write(task, expected).await {
+                Ok(Tried::Done) => return Ok(()),
+                Ok(Tried::Conflict) => None,
+                Ok(Tried::Changed { .. }) if !self.reset.force => {
+                    return Err(Failed::Alive(format!("lease {} was written by somebody else", step.shard_id)));
+                }
+                Ok(Tried::Changed { counter }) => {
+                    expected = counter;
+                    None
+                }
+                Err(error) if error.may_pass() => Some(error),
+                Err(error) => return Err(Failed::Table(error)),
+            };
+            if tries == TRIES {
+                let alive = || Failed::Alive(format!("lease {} changes again and again", step.shard_id));
+                return Err(failed.map_or_else(alive, Failed::Table));
+            }
+            sleep(TRY_PAUSE.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+        }
+    }
+
+    async fn try_write(&self, task: &Task, expected: Option<u64>) -> Result<Tried, StoreError> {
+        let Task { stream, step, target } = task;
+        let write = CheckpointWrite::Reset { checkpoint: target.clone(), children: children(step, target) };
+        let store = &self.context.store;
+        let found = store.get(&stream.lease_key(&step.shard_id)).await?;
+        // Perhaps by a try whose answer was lost.
+        if found.as_ref().is_some_and(|found| write.is_done_in(found)) {
+            return Ok(Tried::Done);
+        }
+        let counter = found.as_ref().map(|found| found.counter);
+        if counter != expected {
+            return Ok(Tried::Changed { counter });
+        }
+        let written = match (&found, &step.shard) {
+            (Some(found), _) => store.checkpoint(found, &write).await?,
+            (None, Some(shard)) => store.create(&stream.lease(new_lease(shard, target.clone()))).await?,
+            // Gone, as is its shard.
+            (None, None) => return Ok(Tried::Done),
+        };
+        match written {
+            Conditional::Applied => Ok(Tried::Done),
+            // With ourselves, perhaps: the SDK tries again when an answer is lost. The next look tells.
+            Conditional::Conflict(_) => Ok(Tried::Conflict),
+        }
+    }
+
+    /// Creates a lease again that a leader deleted because it had seen it ended.
+    async fn restore(&self, task: &Task) -> Result<(), Failed> {
+        let Task { stream, step, target } = task;
+        let Some(shard) = step.shard.as_ref().filter(|_| step.goal != Goal::End) else { return Ok(()) };
+        let lease = stream.lease(new_lease(shard, target.clone()));
+        if self.context.store.get(&lease.key).await.map_err(Failed::Table)?.is_none() {
+            // A conflict: it is there.
+            let _ = self.context.store.create(&lease).await.map_err(Failed::Table)?;
+        }
+        Ok(())
+    }
+}
+
+/// An ended lease tells its children, so that it can be deleted when they have progressed.
+fn children(step: &Step, target: &Checkpoint) -> Vec<ShardId> {
+    let known = step.lease.as_ref().map_or(&[][..], |lease: &Lease| &lease.children);
+    if *target == Checkpoint::ShardEnd && known.is_empty() { step.children.clone() } else { Vec::new() }
+}
+
+/// What became of a write.
+enum Tried {
+    Done,
+    /// Somebody was faster.
+    Conflict,
+    /// Before it, the lease was not as expected: it has this counter, or does not exist.
+    Changed {
+        counter: Option<u64>,
+    },
+}
+
+/// A lease that could not be written.
+enum Failed {
+    Alive(String),
+    Table(StoreError),
+}
+
+impl Failed {
+    /// After so many were.
+    fn after(self, done: usize) -> ResetError {
+        match self {
+            Self::Alive(sign) if done == 0 => ResetError::WorkersLive { sign },
+            Self::Alive(sign) => ResetError::Partial { done, source: sign.into() },
+            Self::Table(error) => ResetError::Partial { done, source: error.into() },
+        }
+    }
+}

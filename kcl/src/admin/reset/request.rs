@@ -1,0 +1,126 @@
+//! What a reset is asked for, and what it answers.
+
+use kpl::ShardId;
+
+use crate::{
+    error::{BoxError, ConfigError, StoreError, WorkerError},
+    model::{checkpoint::Checkpoint, policies::InitialPosition, stream_id::StreamId},
+};
+
+/// Where checkpoints are set to, for [`WorkerBuilder::reset`](crate::WorkerBuilder::reset).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "it is to be given to WorkerBuilder::reset"]
+pub struct Reset {
+    pub(super) position: InitialPosition,
+    pub(super) stream: Option<String>,
+    pub(super) shard: Option<ShardId>,
+    pub(super) force: bool,
+}
+
+impl Reset {
+    /// All shards start there. A time must not lie in the future; one before the stream's retention is TRIM_HORIZON.
+    pub fn to(position: InitialPosition) -> Self {
+        Self { position, stream: None, shard: None, force: false }
+    }
+
+    /// Only this stream starts there, of an application of several: by its id, name or ARN.
+    pub fn only_stream(mut self, stream: impl Into<String>) -> Self {
+        self.stream = Some(stream.into());
+        self
+    }
+
+    /// Only this shard starts there, and the shards that follow it after a split or a merge: what was put into it, and
+    /// what would have been put into it had it stayed open, is processed from the position on.
+    pub fn only_shard(mut self, shard_id: impl Into<ShardId>) -> Self {
+        self.shard = Some(shard_id.into());
+        self
+    }
+
+    /// Resets although workers may live: they lose their leases, and their fleet starts at the position a moment later.
+    /// Records that they work on meanwhile are processed twice.
+    pub fn force(mut self) -> Self {
+        self.force = true;
+        self
+    }
+}
+
+/// What a reset wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResetReport {
+    /// The leases, in the order of writing: oldest shards first.
+    pub shards: Vec<ShardReset>,
+}
+
+/// A lease that was reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardReset {
+    /// Its stream.
+    pub stream_id: StreamId,
+    /// Its shard.
+    pub shard_id: ShardId,
+    /// The checkpoint when the reset was planned; None: there was no lease.
+    pub before: Option<Checkpoint>,
+    /// The checkpoint now.
+    pub after: Checkpoint,
+}
+
+/// Why checkpoints were not reset. Unless it is [`Partial`](Self::Partial), nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResetError {
+    /// A setting of the builder is out of its bounds.
+    #[error("the worker's settings are wrong")]
+    Config(#[from] ConfigError),
+    /// The time lies in the future.
+    #[error("checkpoints cannot be reset to a time in the future")]
+    InFuture,
+    /// The application reads no such stream.
+    #[error("stream {stream} is not listed")]
+    UnknownStream {
+        /// As it was asked for.
+        stream: String,
+    },
+    /// Shard ids are the same in each stream: say of which the one shard is, by [`Reset::only_stream`].
+    #[error("one shard was asked for and several streams are listed")]
+    WhichStream,
+    /// The stream has no such shard, or has forgotten it.
+    #[error("the stream has no shard {shard_id}")]
+    UnknownShard {
+        /// The shard.
+        shard_id: ShardId,
+    },
+    /// Workers of the fleet live. Stop them, or force the reset.
+    #[error("workers of the fleet are running: {sign}")]
+    WorkersLive {
+        /// What showed it.
+        sign: String,
+    },
+    /// The stream's shards cannot be told, because it is being resharded. Try again.
+    #[error("the listed shards do not cover the hash key space, a resharding may be under way")]
+    Resharding,
+    /// Items of the lease table claim to be leases and cannot be read, so it cannot be known what follows what.
+    #[error("leases {keys:?} cannot be read")]
+    Unreadable {
+        /// Their keys.
+        keys: Vec<String>,
+    },
+    /// The stream or the lease table cannot be used.
+    #[error("stream or lease table cannot be used")]
+    Worker(#[from] WorkerError),
+    /// Some leases are reset and others not. Repeat the reset before workers start.
+    #[error("{done} leases were reset, then it could not go on")]
+    Partial {
+        /// How many are reset.
+        done: usize,
+        /// Why.
+        source: BoxError,
+    },
+}
+
+impl From<StoreError> for ResetError {
+    fn from(error: StoreError) -> Self {
+        Self::Worker(error.into())
+    }
+}

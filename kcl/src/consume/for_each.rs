@@ -1,0 +1,276 @@
+//! Consumers that are a closure: called for each record, checkpointed by the worker.
+//!
+//! (A) A call that was begun is waited for, unless it outlasts the grace time of a stop. (B) Once one fails, only records
+//! before it are begun. (C) Once the work has to stop, only records before those begun already are, and not for long.
+
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    checkpointer::Checkpointer,
+    error::{BoxError, ConfigError},
+    logic::shard::window::Window,
+    model::{
+        checkpoint::Position,
+        checkpointing::CheckpointEvery,
+        record::{Record, RecordBatch},
+    },
+    processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
+    worker::{Worker, builder::WorkerBuilder},
+};
+
+/// How long records that were overtaken are begun once the work has to stop, so that what was handled out of order is not
+/// handled again.
+const FILL_GAPS: Duration = Duration::from_secs(1);
+
+impl WorkerBuilder {
+    /// Builds a worker that calls `handler` for each record and checkpoints by itself, `every` so often.
+    ///
+    /// Records of one shard are handled one after the other, or up to [`concurrency`](Self::concurrency) at a time: then
+    /// those of one partition key still keep their order, and a checkpoint covers only what is handled without a gap.
+    ///
+    /// When a call fails or panics, those under way and the records before it are waited for, these are checkpointed, and
+    /// the record is tried again by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts are the one
+    /// record's, and it alone is given up. Records behind it that were handled meanwhile are handled once more afterwards.
+    ///
+    /// When the worker stops or hands the shard over, no more calls are begun, those under way are waited for, and what
+    /// they handled is checkpointed: nothing is handled twice. Only with a concurrency above 1 records may have been
+    /// overtaken: they are handled, too, but after 1 s no more of them are begun, and what overtook them is repeated.
+    ///
+    /// ```no_run
+    /// use kcl::{BoxError, CheckpointEvery, Worker};
+    ///
+    /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+    /// Worker::builder(&aws, "printer", "StockTradeStream")
+    ///     .build_for_each(CheckpointEvery::default(), |record| async move {
+    ///         println!("{}", String::from_utf8_lossy(&record.data));
+    ///         Ok::<(), BoxError>(())
+    ///     })?
+    ///     .run()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A setting is out of its bounds. Nothing is called over the network yet.
+    pub fn build_for_each<H, Fut, E>(
+        mut self,
+        every: CheckpointEvery,
+        handler: H,
+    ) -> Result<Worker<ForEach<H>>, ConfigError>
+    where
+        H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.settings.error_policy.isolate = true;
+        let concurrency = self.settings.concurrency;
+        self.checkpoint_every(every).build(ForEach { handler, concurrency })
+    }
+}
+
+impl WorkerBuilder {
+    /// Like [`build_for_each`](Self::build_for_each), with a closure of its own for each shard: for handlers that must know
+    /// the stream or the shard, or that keep something for it. `make` is called again after each failure.
+    ///
+    /// ```no_run
+    /// use kcl::{BoxError, CheckpointEvery, Record, ShardContext, Streams, Worker};
+    ///
+    /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+    /// Worker::builder(&aws, "auditor", Streams::new(["orders", "payments"]))
+    ///     .build_for_each_shard(CheckpointEvery::default(), |shard: &ShardContext| {
+    ///         let stream = shard.stream_id.clone();
+    ///         move |record: Record| {
+    ///             println!("{}: {}", stream.name(), String::from_utf8_lossy(&record.data));
+    ///             async { Ok::<(), BoxError>(()) }
+    ///         }
+    ///     })?
+    ///     .run()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A setting is out of its bounds. Nothing is called over the network yet.
+    pub fn build_for_each_shard<M, H, Fut, E>(
+        mut self,
+        every: CheckpointEvery,
+        make: M,
+    ) -> Result<Worker<ForEachShard<M>>, ConfigError>
+    where
+        M: Fn(&ShardContext) -> H + Send + Sync + 'static,
+        H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        self.settings.error_policy.isolate = true;
+        let concurrency = self.settings.concurrency;
+        self.checkpoint_every(every).build(ForEachShard { make, concurrency })
+    }
+}
+
+/// Makes the processors of a worker that [`WorkerBuilder::build_for_each_shard`] built.
+pub struct ForEachShard<M> {
+    make: M,
+    concurrency: usize,
+}
+
+impl<M> fmt::Debug for ForEachShard<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForEachShard").field("concurrency", &self.concurrency).finish_non_exhaustive()
+    }
+}
+
+impl<M, H, Fut, E> ProcessorFactory for ForEachShard<M>
+where
+    M: Fn(&ShardContext) -> H + Send + Sync + 'static,
+    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    type Processor = ForEachProcessor<H>;
+
+    fn create(&self, shard: &ShardContext) -> ForEachProcessor<H> {
+        ForEachProcessor { handler: Arc::new((self.make)(shard)), concurrency: self.concurrency }
+    }
+}
+
+/// Makes the processors of a worker that [`WorkerBuilder::build_for_each`] built.
+#[derive(Clone)]
+pub struct ForEach<H> {
+    handler: H,
+    concurrency: usize,
+}
+
+impl<H> fmt::Debug for ForEach<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForEach").field("concurrency", &self.concurrency).finish_non_exhaustive()
+    }
+}
+
+impl<H, Fut, E> ProcessorFactory for ForEach<H>
+where
+    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    type Processor = ForEachProcessor<H>;
+
+    fn create(&self, _shard: &ShardContext) -> ForEachProcessor<H> {
+        ForEachProcessor { handler: Arc::new(self.handler.clone()), concurrency: self.concurrency }
+    }
+}
+
+/// Calls a closure for each record of a shard.
+#[derive(Debug)]
+pub struct ForEachProcessor<H> {
+    handler: Arc<H>,
+    concurrency: usize,
+}
+
+impl<H, Fut, E> RecordProcessor for ForEachProcessor<H>
+where
+    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError> + Send + 'static,
+{
+    type Error = BoxError;
+
+    /// Handles: calls that end, the wish to stop. Ends when no call is under way and none may be begun.
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        let mut batch = InOrder::new(batch.records);
+        let mut running = FuturesUnordered::new();
+        let mut interrupted = pin!(checkpointer.interrupted().fuse());
+        loop {
+            while running.len() < self.concurrency
+                && let Some((at, record)) = batch.start()
+            {
+                // A task of its own: its panic is this record's failure, and the others are waited for.
+                let handler = Arc::clone(&self.handler);
+                let call = AbortOnDropHandle::new(tokio::spawn(async move { handler(record).await }));
+                running.push(async move { (at, call.await) });
+            }
+            tokio::select! {
+                // biased: after the wish to stop nothing more is begun.
+                biased;
+                lost = &mut interrupted => batch.stop(if lost { Duration::ZERO } else { FILL_GAPS }),
+                ended = running.next() => match ended {
+                    None => break,
+                    Some((at, Ok(Ok(())))) => batch.done(at, checkpointer),
+                    Some((at, Ok(Err(error)))) => batch.failed(at, error.into()),
+                    Some((at, Err(panic))) => batch.failed(at, panic.into()),
+                },
+            }
+        }
+        Ok(batch.end()?)
+    }
+}
+
+/// A batch of which records are handled.
+struct InOrder {
+    window: Window,
+    records: Vec<Option<Record>>,
+    positions: Vec<Position>,
+    /// Only records before this one are begun.
+    limit: usize,
+    /// Until when any are begun.
+    until: Option<Instant>,
+    /// Why the record at the limit failed.
+    failure: Option<BoxError>,
+}
+
+impl InOrder {
+    fn new(records: Vec<Record>) -> Self {
+        let window = Window::new(records.iter().map(|record| &*record.partition_key));
+        let positions = records.iter().map(Record::position).collect();
+        let limit = records.len();
+        Self { window, records: records.into_iter().map(Some).collect(), positions, limit, until: None, failure: None }
+    }
+
+    fn start(&mut self) -> Option<(usize, Record)> {
+        if self.until.is_some_and(|until| until <= Instant::now()) {
+            return None;
+        }
+        let at = self.window.start(self.limit)?;
+        Some((at, self.records[at].take()?))
+    }
+
+    fn done(&mut self, at: usize, checkpointer: &Checkpointer) {
+        let before = self.window.watermark();
+        self.window.done(at);
+        let handled = self.window.watermark();
+        if handled > before {
+            checkpointer.processed(&self.positions[handled - 1], handled - before);
+        }
+    }
+
+    /// Of several failures the first record's counts, as no other record is tried again before it.
+    fn failed(&mut self, at: usize, error: BoxError) {
+        if self.failure.is_none() || at < self.limit {
+            self.failure = Some(error);
+            self.limit = at;
+        }
+    }
+
+    /// Begins no more than what was overtaken, and that only for so long.
+    fn stop(&mut self, fill_gaps: Duration) {
+        self.until = Some(Instant::now() + fill_gaps);
+        self.limit = self.limit.min(self.window.furthest());
+    }
+
+    fn end(self) -> Result<(), Unfinished> {
+        let handled = self.window.watermark();
+        match self.failure {
+            Some(error) if handled == self.limit => {
+                Err(Unfinished::Record { position: self.positions[handled].clone(), error })
+            }
+            None if handled == self.positions.len() => Ok(()),
+            _ => Err(Unfinished::Interrupted),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The shards of one worker, and what they are doing right now.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kpl::ShardId;
+use tokio::time::Instant;
+
+use crate::{
+    logic::shard::stall::Activity,
+    model::{
+        checkpoint::Checkpoint,
+        lease::LeaseKey,
+        shard_status::{ShardPhase, ShardStatus, Stall},
+        stream_id::StreamId,
+    },
+};
+
+/// A shard, and what it takes to tell whether it moves.
+#[derive(Debug)]
+struct Entry {
+    status: ShardStatus,
+    activity: Activity,
+}
+
+impl Entry {
+    fn stall(&self, now: Instant, patience: Duration) -> Option<Stall> {
+        self.activity.stall(self.status.phase, self.status.failures, now, patience)
+    }
+
+    fn status(&self, now: Instant, stall: Option<Stall>) -> ShardStatus {
+        let in_hand =
+            self.activity.in_hand.map(|(behind, at)| behind.saturating_add(now.saturating_duration_since(at)));
+        ShardStatus { stall, behind_latest: in_hand.or(self.status.behind_latest), ..self.status.clone() }
+    }
+}
+
+/// The shards of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    /// Changed by each shard's task, a line at a time.
+    shards: Mutex<BTreeMap<LeaseKey, Entry>>,
+}
+
+impl Board {
+    fn shards(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, Entry>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All shards, by stream and id.
+    pub(crate) fn all(&self, now: Instant, patience: Duration) -> Vec<ShardStatus> {
+        let status = |entry: &Entry| entry.status(now, entry.stall(now, patience));
+        self.shards().values().map(status).collect()
+    }
+
+    /// Those that make no progress, and since when.
+    pub(crate) fn stalled(&self, now: Instant, patience: Duration) -> Vec<(LeaseKey, ShardStatus, Duration)> {
+        let shards = self.shards();
+        let stalled = shards.iter().filter_map(|(key, entry)| {
+            let stall = entry.stall(now, patience)?;
+            let since = entry.activity.failing_since.unwrap_or(entry.activity.moved);
+            Some((key.clone(), entry.status(now, Some(stall)), now.saturating_duration_since(since)))
+        });
+        stalled.collect()
+    }
+
+    pub(crate) fn add(&self, key: LeaseKey, stream_id: StreamId, shard_id: ShardId, checkpoint: Checkpoint) {
+        let phase = ShardPhase::WaitingForParents;
+        let status =
+            ShardStatus { stream_id, shard_id, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
+        self.shards().insert(key, Entry { status, activity: Activity::beginning(Instant::now()) });
+    }
+
+    pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut ShardStatus)) {
+        if let Some(entry) = self.shards().get_mut(key) {
+            change(&mut entry.status);
+        }
+    }
+
+    /// The shard enters a phase.
+    pub(crate) fn enter(&self, key: &LeaseKey, phase: ShardPhase) {
+        self.note(key, |activity| activity.moved = Instant::now());
+        self.change(key, |status| status.phase = phase);
+    }
+
+    /// Something happened in the shard.
+    pub(crate) fn note(&self, key: &LeaseKey, note: impl FnOnce(&mut Activity)) {
+        if let Some(entry) = self.shards().get_mut(key) {
+            note(&mut entry.activity);
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &LeaseKey) {
+        self.shards().remove(key);
+    }
+}

@@ -1,0 +1,158 @@
+//! SHELL: how busy this worker is, for a leader that balances by it. Reads files, or asks the agent of Amazon ECS;
+//! computed by [`logic::cpu`](crate::logic::cpu).
+
+use std::path::{Path, PathBuf};
+
+use tokio::time::Instant;
+
+use crate::logic::cpu::{CgroupUse, EcsUse, HostUse, cgroup_v1, cgroup_v2, host};
+use ecs::Agent;
+
+mod ecs;
+
+/// Where the numbers come from.
+#[derive(Debug)]
+enum Platform {
+    /// A container of Amazon ECS.
+    Ecs(Agent),
+    /// A container with cgroup v2, on Kubernetes.
+    CgroupV2,
+    /// A container with cgroup v1.
+    CgroupV1,
+    /// An EC2 instance of its own.
+    Host,
+}
+
+/// Samples the CPU use of this worker.
+#[derive(Debug)]
+pub(crate) struct CpuMeter {
+    root: PathBuf,
+    platform: Platform,
+    last: Option<(Reading, Instant)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    Ecs(EcsUse),
+    Cgroup(CgroupUse),
+    Host(HostUse),
+}
+
+impl CpuMeter {
+    /// For the platform that this process runs on; None if it is neither a container of Kubernetes or ECS nor an EC2
+    /// instance, where the numbers would not compare with other workers'.
+    pub(crate) fn detect() -> Option<Self> {
+        let ecs = std::env::var("ECS_CONTAINER_METADATA_URI_V4").ok();
+        Self::detect_in(Path::new("/"), ecs.as_deref())
+    }
+
+    fn detect_in(root: &Path, ecs: Option<&str>) -> Option<Self> {
+        let exists = |path: &str| root.join(path).exists();
+        let in_container = exists("var/run/secrets/kubernetes.io/serviceaccount/token");
+        let vendor = std::fs::read_to_string(root.join("sys/class/dmi/id/board_vendor")).unwrap_or_default();
+        let platform = if let Some(agent) = ecs {
+            Platform::Ecs(Agent::new(agent)?)
+        } else if in_container {
+            if exists("sys/fs/cgroup/cgroup.controllers") { Platform::CgroupV2 } else { Platform::CgroupV1 }
+        } else if vendor.trim() == "Amazon EC2" {
+            Platform::Host
+        } else {
+            return None;
+        };
+        Some(Self { root: root.to_owned(), platform, last: None })
+    }
+
+    /// Use since the last sample in percent, 0 for the first; None if it cannot be read.
+    pub(crate) async fn sample(&mut self) -> Option<f64> {
+        let (reading, now) = (self.read().await?, Instant::now());
+        let percent = match (&self.last, &reading) {
+            (Some((Reading::Cgroup(before), then)), Reading::Cgroup(after)) => after.percent_since(before, now - *then),
+            (Some((Reading::Ecs(before), _)), Reading::Ecs(after)) => after.percent_since(before),
+            (Some((Reading::Host(before), _)), Reading::Host(after)) => after.percent_since(before),
+            _ => 0.0,
+        };
+        self.last = Some((reading, now));
+        Some(percent)
+    }
+
+    async fn read(&mut self) -> Option<Reading> {
+        let root = &self.root;
+        let file = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+        let cgroup = |path: &str| file(&format!("sys/fs/cgroup/{path}"));
+        match &mut self.platform {
+            Platform::Ecs(agent) => agent.read().await.map(Reading::Ecs),
+            Platform::CgroupV2 => {
+                let cpuset = cgroup("cpuset.cpus.effective")?;
+                cgroup_v2(&cgroup("cpu.stat")?, &cgroup("cpu.max")?, &cpuset).map(Reading::Cgroup)
+            }
+            Platform::CgroupV1 => {
+                let (quota, period) = (cgroup("cpu/cpu.cfs_quota_us")?, cgroup("cpu/cpu.cfs_period_us")?);
+                let (usage, cpuset) = (cgroup("cpuacct/cpuacct.usage")?, cgroup("cpuset/cpuset.effective_cpus")?);
+                cgroup_v1(&usage, &quota, &period, &cpuset).map(Reading::Cgroup)
+            }
+            Platform::Host => host(&file("proc/stat")?).map(Reading::Host),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that looks like the root of such a platform.
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            write(root.path(), path, text);
+        }
+        root
+    }
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_with_cgroup_v2_is_measured_against_its_limit() {
+        let root = root(&[
+            ("var/run/secrets/kubernetes.io/serviceaccount/token", ""),
+            ("sys/fs/cgroup/cgroup.controllers", "cpu"),
+            ("sys/fs/cgroup/cpu.stat", "usage_usec 0\n"),
+            ("sys/fs/cgroup/cpu.max", "100000 100000\n"),
+            ("sys/fs/cgroup/cpuset.cpus.effective", "0-3\n"),
+        ]);
+        let mut meter = CpuMeter::detect_in(root.path(), None).unwrap();
+        assert_eq!(meter.sample().await, Some(0.0));
+
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        write(root.path(), "sys/fs/cgroup/cpu.stat", "usage_usec 500000\n");
+
+        assert_eq!(meter.sample().await, Some(25.0));
+    }
+
+    #[tokio::test]
+    async fn an_ec2_instance_is_measured_as_a_whole_and_a_laptop_not_at_all() {
+        let ec2 = root(&[("sys/class/dmi/id/board_vendor", "Amazon EC2\n"), ("proc/stat", "cpu  1 1 1 1 1\n")]);
+        assert_eq!(CpuMeter::detect_in(ec2.path(), None).unwrap().sample().await, Some(0.0));
+
+        assert!(CpuMeter::detect_in(root(&[]).path(), None).is_none());
+    }
+
+    #[tokio::test]
+    async fn missing_files_give_no_sample() {
+        let root = root(&[("var/run/secrets/kubernetes.io/serviceaccount/token", "")]);
+        let mut meter = CpuMeter::detect_in(root.path(), None).unwrap();
+
+        assert!(matches!(meter.platform, Platform::CgroupV1));
+        assert_eq!(meter.sample().await, None);
+    }
+
+    #[test]
+    fn ecs_wins_over_what_else_there_is() {
+        let root = root(&[("sys/class/dmi/id/board_vendor", "Amazon EC2\n"), ("proc/stat", "cpu  1 1 1 1 1\n")]);
+        let meter = CpuMeter::detect_in(root.path(), Some("http://169.254.170.2/v4/id")).unwrap();
+        assert!(matches!(meter.platform, Platform::Ecs(_)));
+    }
+}

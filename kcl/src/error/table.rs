@@ -1,0 +1,78 @@
+//! A call to the lease table that failed.
+
+use super::BoxError;
+
+/// A call to the lease table that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The credentials lack a permission.
+    #[error("access denied: IAM action {action} on table {table} is missing")]
+    AccessDenied {
+        /// The missing IAM action.
+        action: &'static str,
+        /// The table, or its index.
+        table: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// The credentials are unknown to the service, or their signature is wrong.
+    #[error("credentials were not accepted in {action} on table {table}")]
+    Credentials {
+        /// The IAM action of the call.
+        action: &'static str,
+        /// The table, or its index.
+        table: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// DynamoDB refused because of the table's or the account's throughput.
+    #[error("lease table {table} is throttled in {action}")]
+    Throttled {
+        /// The refused IAM action.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// What the service said.
+        source: BoxError,
+    },
+    /// The table does not exist (any more).
+    #[error("lease table {table} does not exist")]
+    TableMissing {
+        /// The table.
+        table: String,
+    },
+    /// The table exists and cannot be used for what it should be.
+    #[error("table {table} cannot be used: {reason}")]
+    WrongTable {
+        /// The table.
+        table: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The item of a lease exists and cannot be read; it is left alone.
+    #[error("lease {key} in table {table} cannot be read")]
+    Unreadable {
+        /// The table.
+        table: String,
+        /// The item's key.
+        key: String,
+    },
+    /// Anything else: network, time-out, service failure.
+    #[error("{action} on table {table} failed")]
+    Call {
+        /// The IAM action of the call.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// What the SDK or the service said.
+        source: BoxError,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Call { .. })
+    }
+}

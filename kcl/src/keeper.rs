@@ -1,0 +1,429 @@
+//! SHELL: keeps one lease: renews it, writes its checkpoints, and learns of its loss or handoff.
+//!
+//! One task owns the lease, so renewals and checkpoints, which fence each other by the counter, never race. It is apart
+//! from the processor's task: a heartbeat never waits for user code.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::Context,
+    error::{CheckpointError, StoreError},
+    event::Event,
+    logic::shard::{
+        renewal::{Refusal, judge},
+        throughput,
+    },
+    model::{
+        checkpoint_write::CheckpointWrite,
+        lease::{Conditional, Lease},
+        stream_id::StreamId,
+    },
+};
+
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) mod detached;
+
+/// Renewals within one lease duration.
+const RENEWALS: u32 = 3;
+/// Pause after a failed renewal, as a part of the renewal interval.
+const RETRY: u32 = 6;
+/// Pauses before the tries of a checkpoint after its first.
+const CHECKPOINT_PAUSES_MILLIS: [u64; 4] = [100, 200, 400, 800];
+/// Commands that may wait for the keeper: checkpoints of one shard, which its processor awaits one by one.
+const COMMANDS: usize = 16;
+
+/// What the lease's shard is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseState {
+    /// Process the shard.
+    Held,
+    /// Finish what is under way and give the lease up.
+    HandoffRequested,
+    /// Stop: somebody else has the lease, or may have it.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Command {
+    Checkpoint {
+        write: CheckpointWrite,
+        retired: CancellationToken,
+        reply: oneshot::Sender<Result<(), CheckpointError>>,
+    },
+    Look {
+        reply: oneshot::Sender<Lease>,
+    },
+    GiveUp {
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+/// Talks to a lease's keeper. When the last handle is gone, the keeper ends and lets the lease expire.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseHandle {
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<LeaseState>,
+    /// Bytes delivered since the last renewal.
+    delivered: Arc<AtomicU64>,
+    /// Cancelled when the processor that the handle was made for has failed: it stores nothing any more.
+    retired: CancellationToken,
+}
+
+impl LeaseHandle {
+    /// A handle for one processor, which can be retired.
+    pub(crate) fn for_processor(&self) -> Self {
+        Self { retired: CancellationToken::new(), ..self.clone() }
+    }
+
+    /// Ends the handle and its clones, but not the lease.
+    pub(crate) fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    /// Whether the handle can store anything.
+    pub(crate) fn check(&self) -> Result<(), CheckpointError> {
+        match self.retired.is_cancelled() {
+            _ if self.is_lost() => Err(CheckpointError::LeaseLost),
+            true => Err(CheckpointError::ProcessorFailed),
+            false => Ok(()),
+        }
+    }
+
+    /// The lease as the table has it, with every checkpoint stored so far, whoever waited for it; None if it is lost.
+    pub(crate) async fn lease(&self) -> Option<Lease> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Look { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Counts what the processor was given, for the lease's throughput.
+    pub(crate) fn count_delivered(&self, bytes: u64) {
+        self.delivered.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn checkpoint(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        let (reply, answer) = oneshot::channel();
+        let retired = self.retired.clone();
+        let sent = self.commands.send(Command::Checkpoint { write, retired, reply }).await;
+        sent.map_err(|_| CheckpointError::LeaseLost)?;
+        answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
+    }
+
+    /// Passes the lease on to its new owner, or releases it if there is none. Afterwards it is lost. False: it was lost
+    /// before, or the table did not answer while the lease lived.
+    pub(crate) async fn give_up(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::GiveUp { reply }).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        *self.state.borrow() == LeaseState::Lost
+    }
+
+    /// Resolves when the lease is lost or given up, or the handle is retired.
+    pub(crate) async fn lost(&self) {
+        let mut state = self.state.clone();
+        let lost = state.wait_for(|state| *state == LeaseState::Lost);
+        let _ = self.retired.run_until_cancelled(lost).await; // keeper gone: lost
+    }
+
+    /// Resolves when the lease is to be given up or is lost.
+    pub(crate) async fn no_longer_held(&self) -> LeaseState {
+        self.state.clone().wait_for(|state| *state != LeaseState::Held).await.map_or(LeaseState::Lost, |state| *state)
+    }
+}
+
+/// Owns one lease.
+pub(crate) struct Keeper {
+    context: Arc<Context>,
+    stream_id: StreamId,
+    lease: Lease,
+    /// When the last successful write began: from then on others count the lease's age.
+    confirmed: Instant,
+    renew_at: Instant,
+    /// When a handoff that we know of must be over.
+    handoff_deadline: Option<Instant>,
+    state: watch::Sender<LeaseState>,
+    commands: mpsc::Receiver<Command>,
+    delivered: Arc<AtomicU64>,
+    /// Since when `delivered` counts.
+    measured: Instant,
+    /// The last write had no answer: the table may be a step further than `lease`.
+    uncertain: bool,
+}
+
+impl Keeper {
+    /// Takes charge of a lease that the table says is ours. Writes once, to be sure; None if it is not ours.
+    pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (state, observer) = watch::channel(LeaseState::Held);
+        let (now, delivered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
+        let mut keeper = Self {
+            context,
+            stream_id,
+            lease,
+            confirmed: now,
+            renew_at: now,
+            handoff_deadline: None,
+            state,
+            commands: receiver,
+            delivered: Arc::clone(&delivered),
+            measured: now,
+            uncertain: false,
+        };
+        match keeper.write(None).await {
+            Ok(()) => {
+                keeper.renew_at = now + keeper.renewal_interval();
+                let retired = CancellationToken::new();
+                Some((keeper, LeaseHandle { commands, state: observer, delivered, retired }))
+            }
+            Err(CheckpointError::Table(error)) => {
+                keeper.context.table_failed(&error);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Keeps the lease until it is lost or given up, or all handles are gone. Handles: commands, time to renew,
+    /// local expiry, the end of a handoff's patience.
+    pub(crate) async fn run(mut self) {
+        while self.is_held() {
+            let expiry = self.expiry();
+            let handoff_deadline = self.handoff_deadline.unwrap_or(expiry);
+            tokio::select! {
+                // biased: a lease that has expired must not be used for a queued checkpoint, and checkpoints that follow
+                // each other without pause must not keep a renewal from noticing a handoff.
+                biased;
+                () = sleep_until(expiry) => self.lose(),
+                () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => {
+                    self.give_up().await;
+                }
+                () = sleep_until(self.renew_at) => self.renew().await,
+                command = self.commands.recv() => match command {
+                    Some(Command::Checkpoint { write, retired, reply }) => {
+                        let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
+                    }
+                    Some(Command::Look { reply }) => {
+                        self.settle().await;
+                        if self.is_held() {
+                            let _ = reply.send(self.lease.clone()); // caller stopped waiting
+                        }
+                    }
+                    Some(Command::GiveUp { reply }) => {
+                        let _ = reply.send(self.give_up().await); // caller stopped waiting
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn is_held(&self) -> bool {
+        *self.state.borrow() != LeaseState::Lost
+    }
+
+    fn lose(&mut self) {
+        self.state.send_replace(LeaseState::Lost);
+    }
+
+    /// When others may take the lease for abandoned.
+    fn expiry(&self) -> Instant {
+        self.confirmed + self.context.settings.lease_duration
+    }
+
+    fn renewal_interval(&self) -> Duration {
+        // Spread over time, so that leases taken together are not renewed together; never more often than Java does.
+        (self.context.settings.lease_duration / RENEWALS).mul_f64(1.0 + 0.1 * fastrand::f64())
+    }
+
+    async fn renew(&mut self) {
+        let begun = Instant::now();
+        let bytes = self.delivered.swap(0, Ordering::Relaxed);
+        self.lease.throughput_kbps = throughput::average(self.lease.throughput_kbps, bytes, begun - self.measured);
+        self.measured = begun;
+        let written = self.write(None).await;
+        self.context.metrics.renewed(written.is_ok(), begun.elapsed());
+        match written {
+            Ok(()) => {
+                self.confirmed = begun;
+                self.renew_at = begun + self.renewal_interval();
+            }
+            Err(CheckpointError::Table(error)) => {
+                self.context.table_failed(&error);
+                self.renew_at = Instant::now() + self.renewal_interval() / RETRY;
+            }
+            Err(_) => self.lose(),
+        }
+    }
+
+    /// Finds out what became of a write whose answer was lost.
+    async fn settle(&mut self) {
+        while self.uncertain && self.is_held() {
+            self.renew().await;
+            if self.uncertain {
+                sleep_until(self.renew_at.min(self.expiry())).await;
+            }
+        }
+    }
+
+    async fn checkpoint(&mut self, write: CheckpointWrite, retired: &CancellationToken) -> Result<(), CheckpointError> {
+        // The table may be further than the processor knows, by a checkpoint whose answer was lost.
+        if write.is_done_in(&self.lease) && !retired.is_cancelled() {
+            return Ok(());
+        }
+        let (begun, result) = self.persist(&write, retired).await;
+        match &result {
+            Ok(()) => {
+                // Not if the table turned out to be further: a checkpoint never moves back.
+                if !write.is_done_in(&self.lease) {
+                    write.apply(&mut self.lease);
+                }
+                // A heartbeat too, but no substitute for a renewal: only that notices a handoff.
+                self.confirmed = begun;
+            }
+            Err(CheckpointError::LeaseLost) => self.lose(),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Writes a checkpoint, and again after a failure that may pass. Also returns when the last try began.
+    async fn persist(
+        &mut self,
+        write: &CheckpointWrite,
+        retired: &CancellationToken,
+    ) -> (Instant, Result<(), CheckpointError>) {
+        let mut pauses = CHECKPOINT_PAUSES_MILLIS.map(Duration::from_millis).into_iter();
+        loop {
+            let begun = Instant::now();
+            if retired.is_cancelled() {
+                return (begun, Err(CheckpointError::ProcessorFailed));
+            }
+            match (self.write(Some(write)).await, pauses.next()) {
+                (Err(CheckpointError::Table(error)), Some(pause)) if error.may_pass() => {
+                    self.context.table_failed(&error);
+                    sleep_until((begun + pause.mul_f64(0.5 + 0.5 * fastrand::f64())).min(self.expiry())).await;
+                }
+                (result, _) => return (begun, result),
+            }
+        }
+    }
+
+    /// Writes a renewal (None) or a checkpoint. If the answer is lost, the next write shows what became of it.
+    async fn write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
+        let written = self.try_write(write).await;
+        self.uncertain = matches!(written, Err(CheckpointError::Table(_)));
+        written
+    }
+
+    /// Writes, and again with what a refusal taught us.
+    async fn try_write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
+        // One round for the write, one after learning of a handoff, one after an own write whose answer was lost.
+        for _ in 0..3 {
+            let attempt = async {
+                match write {
+                    Some(write) => self.context.store.checkpoint(&self.lease, write).await,
+                    None => {
+                        let _turn = self.context.renewals.acquire().await; // it is never closed
+                        self.context.store.renew(&self.lease).await
+                    }
+                }
+            };
+            // The lease must not be written after its expiry, when another worker may count on its silence.
+            let outcome = timeout_at(self.expiry(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;
+            match outcome.map_err(CheckpointError::Table)? {
+                Conditional::Applied => {
+                    self.lease.counter += 1;
+                    return Ok(());
+                }
+                Conditional::Conflict(found) => {
+                    let found = match found {
+                        Some(found) => Some(found),
+                        None => self.read().await.map_err(CheckpointError::Table)?,
+                    };
+                    if self.learn(found, write)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Err(CheckpointError::LeaseLost)
+    }
+
+    async fn read(&self) -> Result<Option<Box<Lease>>, StoreError> {
+        Ok(self.context.store.get(&self.lease.key).await?.map(Box::new))
+    }
+
+    /// Takes in the item that refused our write. True: the write had taken place after all.
+    fn learn(&mut self, found: Option<Box<Lease>>, write: Option<&CheckpointWrite>) -> Result<bool, CheckpointError> {
+        let (found, own_write) = match judge(&self.context.settings.worker_id, &self.lease, found) {
+            Refusal::Lost => return Err(CheckpointError::LeaseLost),
+            Refusal::OwnWrite(found) => (found, true),
+            Refusal::Handoff(found) => (found, false),
+        };
+        // Beyond it: another checkpoint whose answer was lost. A checkpoint never moves back.
+        let done = own_write && write.is_none_or(|write| write.is_done_in(&found));
+        let handoff_is_news = found.in_handoff() && !self.lease.in_handoff();
+        // A handoff may have begun before our first write: then the next one makes the lease ours.
+        self.lease = Lease { instance: self.lease.instance.take(), ..*found };
+        if handoff_is_news {
+            self.handoff_deadline = Some(Instant::now() + self.context.settings.handoff_timeout);
+            self.state.send_replace(LeaseState::HandoffRequested);
+            let (stream_id, shard_id) = (self.stream_id.clone(), self.lease.shard_id.clone());
+            self.context.events.emit(Event::HandoffRequested { stream_id, shard_id });
+        }
+        Ok(done)
+    }
+
+    /// Ends our ownership: to the new owner that the item names, or to nobody. False: others ended it, or it expired.
+    async fn give_up(&mut self) -> bool {
+        let mut unanswered = false;
+        let given_up = loop {
+            let next = self.lease.owner.clone().filter(|_| self.lease.in_handoff());
+            let attempt = match &next {
+                Some(next) => timeout_at(self.expiry(), self.context.store.assign(&self.lease, next)).await,
+                None => timeout_at(self.expiry(), self.context.store.release(&self.lease)).await,
+            };
+            match attempt {
+                Ok(Ok(Conditional::Applied)) => break true,
+                Ok(Ok(Conditional::Conflict(found))) => {
+                    let is_done = found.as_ref().is_some_and(|found| found.actual_owner() == next.as_ref());
+                    match judge(&self.context.settings.worker_id, &self.lease, found) {
+                        // The leader began a handoff that we did not know of.
+                        Refusal::OwnWrite(found) | Refusal::Handoff(found) => self.lease = *found,
+                        Refusal::Lost => break unanswered && is_done,
+                    }
+                }
+                Ok(Err(error)) => {
+                    self.context.table_failed(&error);
+                    unanswered = true;
+                    if !error.may_pass() {
+                        break false;
+                    }
+                    sleep_until((Instant::now() + self.renewal_interval() / RETRY).min(self.expiry())).await;
+                }
+                Err(_) => break false,
+            }
+        };
+        self.lose();
+        given_up
+    }
+}

@@ -1,0 +1,81 @@
+//! A lease without a table, for tests of processors: takes checkpoints until it is lost.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{COMMANDS, Command, LeaseHandle, LeaseState};
+use crate::{
+    error::CheckpointError,
+    model::{checkpoint::Checkpoint, lease::Lease},
+};
+
+/// The other end of a handle without a keeper.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    /// Changed by one checkpoint at a time.
+    lease: Arc<Mutex<Lease>>,
+    state: watch::Sender<LeaseState>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl LeaseHandle {
+    /// A handle to a lease that only this process knows of. Spawns a task, which ends with the second value.
+    pub(crate) fn detached(lease: Lease) -> (Self, Detached) {
+        let (commands, mut receiver) = mpsc::channel(COMMANDS);
+        let (state, observer) = watch::channel(LeaseState::Held);
+        let lease = Arc::new(Mutex::new(lease));
+        let (stored, held) = (Arc::clone(&lease), state.clone());
+        let task = tokio::spawn(async move {
+            while let Some(command) = receiver.recv().await {
+                match command {
+                    Command::Checkpoint { write, retired, reply } => {
+                        let is_held = *held.borrow() != LeaseState::Lost;
+                        let stored = &mut lock(&stored);
+                        let _ = reply.send(match retired.is_cancelled() {
+                            _ if !is_held => Err(CheckpointError::LeaseLost),
+                            true => Err(CheckpointError::ProcessorFailed),
+                            false if write.is_done_in(stored) => Ok(()),
+                            false => {
+                                write.apply(stored);
+                                Ok(())
+                            }
+                        }); // caller stopped waiting
+                    }
+                    Command::Look { reply } => {
+                        let _ = reply.send(lock(&stored).clone()); // caller stopped waiting
+                    }
+                    Command::GiveUp { reply } => {
+                        held.send_replace(LeaseState::Lost);
+                        let _ = reply.send(true); // caller stopped waiting
+                    }
+                }
+            }
+        });
+        let (delivered, retired) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let handle = Self { commands, state: observer, delivered, retired };
+        (handle, Detached { lease, state, _task: AbortOnDropHandle::new(task) })
+    }
+}
+
+impl Detached {
+    /// The lease as it stands.
+    pub(crate) fn lease(&self) -> Lease {
+        lock(&self.lease).clone()
+    }
+
+    /// The shard is processed to its end.
+    pub(crate) fn end(&self) {
+        lock(&self.lease).checkpoint = Checkpoint::ShardEnd;
+    }
+
+    /// Takes the lease away.
+    pub(crate) fn lose(&self) {
+        self.state.send_replace(LeaseState::Lost);
+    }
+}
+
+fn lock(lease: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
+    lease.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,145 @@
+//! Plans who should own which lease. Pure.
+//!
+//! (A) Every lease that nobody keeps alive gets an active worker, if there is one with room.
+//! (B) Leases move one by one from the most to the least loaded worker until the loads differ by at most one.
+//! (C) At balance nothing is planned, and a plan that is carried out is followed by an empty one.
+//! (D) Ended leases are nobody's load and are never moved.
+//! (E) A handoff that outlasts its deadline is ended for its workers.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::model::lease::{Lease, LeaseKey, WorkerId};
+
+/// One lease, and what the leader has observed of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) lease: Lease,
+    /// Its counter has not moved for longer than the lease duration.
+    pub(crate) expired: bool,
+    /// Its handoff has lasted too long.
+    pub(crate) handoff_overdue: bool,
+}
+
+/// A change of owner to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Move {
+    /// The lease as it was seen.
+    pub(crate) lease: Lease,
+    pub(crate) to: WorkerId,
+    pub(crate) how: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Nobody keeps the lease alive: give it away at once.
+    Assign,
+    /// The owner is alive: ask it to hand the lease over.
+    HandOff,
+}
+
+/// Plans the moves for the leases and active workers seen; no worker gets more than `max_leases`.
+pub(crate) fn plan(candidates: &[Candidate], active: &[WorkerId], max_leases: usize) -> Vec<Move> {
+    let live: Vec<&Candidate> = candidates.iter().filter(|candidate| !candidate.lease.is_ended()).collect();
+    let mut loads = Loads::new(&live, active, max_leases);
+    let mut moves = Vec::new();
+    for candidate in live.iter().filter(|candidate| is_orphan(candidate)) {
+        if let Some(to) = loads.owner_for(candidate) {
+            loads.add(&to);
+            if candidate.lease.actual_owner() != Some(&to) || candidate.lease.in_handoff() {
+                moves.push(Move { lease: candidate.lease.clone(), to, how: How::Assign });
+            }
+        }
+    }
+    balance(&live, &mut loads, &mut moves);
+    moves
+}
+
+/// Nobody keeps this lease alive, or its handoff is stuck.
+pub(crate) fn is_orphan(candidate: &Candidate) -> bool {
+    candidate.expired || candidate.handoff_overdue || candidate.lease.actual_owner().is_none()
+}
+
+/// How many leases each active worker has or is about to get.
+struct Loads {
+    of: BTreeMap<WorkerId, usize>,
+    /// Workers that let a lease expire: alive perhaps, but not to be trusted with more.
+    suspects: HashSet<WorkerId>,
+    max_leases: usize,
+}
+
+impl Loads {
+    fn new(live: &[&Candidate], active: &[WorkerId], max_leases: usize) -> Self {
+        let mut of: BTreeMap<WorkerId, usize> = active.iter().map(|worker| (worker.clone(), 0)).collect();
+        let mut suspects = HashSet::new();
+        for candidate in live {
+            if is_orphan(candidate) {
+                suspects.extend(candidate.expired.then(|| candidate.lease.actual_owner().cloned()).flatten());
+            } else if let Some(load) = candidate.lease.owner.as_ref().and_then(|owner| of.get_mut(owner)) {
+                *load += 1;
+            }
+        }
+        // Somebody has to do the work.
+        if of.keys().all(|worker| suspects.contains(worker)) {
+            suspects.clear();
+        }
+        Self { of, suspects, max_leases }
+    }
+
+    fn owner_for(&self, candidate: &Candidate) -> Option<WorkerId> {
+        let successor = candidate.lease.owner.as_ref().filter(|_| candidate.lease.in_handoff());
+        match successor {
+            Some(worker) if self.can_take(worker) => Some(worker.clone()),
+            _ => self.least_loaded(),
+        }
+    }
+
+    fn can_take(&self, worker: &WorkerId) -> bool {
+        !self.suspects.contains(worker) && self.of.get(worker).is_some_and(|load| *load < self.max_leases)
+    }
+
+    fn least_loaded(&self) -> Option<WorkerId> {
+        let able = self.of.iter().filter(|(worker, _)| self.can_take(worker));
+        able.min_by_key(|(_, load)| **load).map(|(worker, _)| worker.clone())
+    }
+
+    fn most_loaded(&self) -> Option<WorkerId> {
+        // The last of equals, so that source and target of a move never are the same.
+        self.of.iter().max_by_key(|(_, load)| **load).map(|(worker, _)| worker.clone())
+    }
+
+    fn add(&mut self, worker: &WorkerId) {
+        *self.of.entry(worker.clone()).or_default() += 1;
+    }
+
+    fn remove(&mut self, worker: &WorkerId) {
+        if let Some(load) = self.of.get_mut(worker) {
+            *load -= 1;
+        }
+    }
+}
+
+fn balance(live: &[&Candidate], loads: &mut Loads, moves: &mut Vec<Move>) {
+    let mut movable: BTreeMap<&WorkerId, Vec<&Lease>> = BTreeMap::new();
+    for candidate in live.iter().filter(|candidate| !is_orphan(candidate) && !candidate.lease.in_handoff()) {
+        if let Some(owner) = &candidate.lease.owner {
+            movable.entry(owner).or_default().push(&candidate.lease);
+        }
+    }
+    while let (Some(from), Some(to)) = (loads.most_loaded(), loads.least_loaded()) {
+        if loads.of[&from] <= loads.of[&to] + 1 {
+            return;
+        }
+        let Some(lease) = movable.get_mut(&from).and_then(Vec::pop) else { return };
+        loads.remove(&from);
+        loads.add(&to);
+        moves.push(Move { lease: lease.clone(), to, how: How::HandOff });
+    }
+}
+
+/// Keys of the leases that `moves` give to `worker` at once.
+pub(crate) fn assigned_to<'a>(moves: &'a [Move], worker: &WorkerId) -> impl Iterator<Item = &'a LeaseKey> {
+    moves.iter().filter(move |m| m.how == How::Assign && m.to == *worker).map(|m| &m.lease.key)
+}
+
+#[cfg(test)]
+mod tests;

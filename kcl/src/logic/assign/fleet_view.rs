@@ -1,0 +1,277 @@
+//! What the leader knows of leases and workers from scanning the table again and again. Pure.
+//!
+//! (A) A lease expires by how long we saw its counter unchanged, never by anybody's clock.
+//! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint:
+//!     one that has missed a report by then counts from the next on, as it may have died before we led.
+//! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
+//!     tells. Only if all are like this, all are active.
+//! (D) Only to forget a worker for good its time and the services' are compared, as no leader may see a whole day.
+//! (E) A worker that leaves, or has not yet made sure of its id, is not active.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::model::{
+    lease::{Lease, LeaseKey, WorkerId},
+    table_scan::TableScan,
+    worker_item::{ACTIVE_WINDOW, REPORT_INTERVAL, WorkerItem},
+};
+
+/// Reports that a worker of this library may miss before it counts as gone.
+const MISSED_REPORTS: u32 = 3;
+
+/// Owner and checkpoint owner of a lease.
+type Owners = (Option<WorkerId>, Option<WorkerId>);
+
+#[derive(Debug)]
+struct SeenLease {
+    counter: u64,
+    changed: Instant,
+    /// The handoff going on, and since when we know of it.
+    handoff: Option<(Owners, Instant)>,
+}
+
+#[derive(Debug)]
+struct SeenWorker {
+    item: WorkerItem,
+    /// Since when we see the item like this.
+    seen: Instant,
+    changed: Instant,
+    /// Let a lease expire since then.
+    lapsed: bool,
+}
+
+/// The leader's memory between scans. Forget it on losing leadership.
+#[derive(Debug, Default)]
+pub(crate) struct FleetView {
+    leases: HashMap<LeaseKey, SeenLease>,
+    workers: HashMap<WorkerId, SeenWorker>,
+}
+
+impl FleetView {
+    /// Takes in a scan made at `now`; `wall_seconds` is the services' time, for workers never seen before.
+    pub(crate) fn observe(&mut self, scan: &TableScan, now: Instant, wall_seconds: u64) {
+        let present: HashSet<&LeaseKey> = scan.leases.iter().map(|lease| &lease.key).collect();
+        self.leases.retain(|key, _| present.contains(key));
+        for lease in &scan.leases {
+            self.observe_lease(lease, now);
+        }
+        let present: HashSet<&WorkerId> = scan.workers.iter().map(|worker| &worker.id).collect();
+        self.workers.retain(|id, _| present.contains(id));
+        for worker in &scan.workers {
+            self.observe_worker(worker, now, wall_seconds);
+        }
+    }
+
+    fn observe_lease(&mut self, lease: &Lease, now: Instant) {
+        let seen = self.leases.entry(lease.key.clone()).or_insert(SeenLease {
+            counter: lease.counter,
+            changed: now,
+            handoff: None,
+        });
+        if seen.counter != lease.counter {
+            seen.counter = lease.counter;
+            seen.changed = now;
+        }
+        let pair = (lease.owner.clone(), lease.checkpoint_owner.clone());
+        let known = seen.handoff.as_ref().is_some_and(|(known, _)| *known == pair);
+        if !lease.in_handoff() {
+            seen.handoff = None;
+        } else if !known {
+            seen.handoff = Some((pair, now));
+        }
+    }
+
+    fn observe_worker(&mut self, worker: &WorkerItem, now: Instant, wall_seconds: u64) {
+        match self.workers.get_mut(&worker.id) {
+            Some(seen) if seen.item == *worker => {}
+            Some(seen) => *seen = SeenWorker { item: worker.clone(), seen: now, changed: now, lapsed: false },
+            None => {
+                let age = Duration::from_secs(wall_seconds.saturating_sub(worker.last_update_seconds));
+                let interval = if worker.instance.is_some() { REPORT_INTERVAL } else { ACTIVE_WINDOW / 2 };
+                let age = if age > interval * 3 / 2 { ACTIVE_WINDOW } else { age };
+                let changed = now.checked_sub(age).unwrap_or(now);
+                let seen = SeenWorker { item: worker.clone(), seen: now, changed, lapsed: false };
+                self.workers.insert(worker.id.clone(), seen);
+            }
+        }
+    }
+
+    /// How many leases there are.
+    pub(crate) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// How long the lease's counter is unchanged.
+    pub(crate) fn age(&self, key: &LeaseKey, now: Instant) -> Duration {
+        self.leases.get(key).map_or(Duration::ZERO, |seen| now.duration_since(seen.changed))
+    }
+
+    /// How long the lease's present handoff is going on.
+    pub(crate) fn handoff_age(&self, key: &LeaseKey, now: Instant) -> Option<Duration> {
+        let (_, since) = self.leases.get(key)?.handoff.as_ref()?;
+        Some(now.duration_since(*since))
+    }
+
+    /// A lease of this worker has expired.
+    pub(crate) fn lapsed(&mut self, worker: &WorkerId) {
+        if let Some(seen) = self.workers.get_mut(worker) {
+            seen.lapsed = true;
+        }
+    }
+
+    /// Workers that report, and have let no lease expire since they did.
+    pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerItem> {
+        let reports = |seen: &&SeenWorker| {
+            let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
+            !seen.item.leaving && now.duration_since(seen.changed) < window
+        };
+        let (lapsed, active): (Vec<_>, Vec<_>) = self.workers.values().filter(reports).partition(|seen| seen.lapsed);
+        // Somebody has to do the work.
+        let active = if active.is_empty() { lapsed } else { active };
+        active.into_iter().map(|seen| seen.item.clone()).collect()
+    }
+
+    /// Items of workers that have not reported for longer than `age`, by the time written in them, and have not done so
+    /// before our eyes: whose clock may be wrong is not gone.
+    pub(crate) fn stale_workers(&self, age: Duration, now: Instant, wall_seconds: u64) -> Vec<WorkerItem> {
+        let stale = |seen: &&SeenWorker| {
+            wall_seconds.saturating_sub(seen.item.last_update_seconds) > age.as_secs()
+                && now.duration_since(seen.seen) >= ACTIVE_WINDOW
+        };
+        self.workers.values().filter(stale).map(|seen| seen.item.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::checkpoint::Checkpoint;
+
+    fn scan(counter: u64) -> TableScan {
+        let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);
+        TableScan { leases: vec![Lease { owner: Some("w".into()), counter, ..lease }], ..TableScan::default() }
+    }
+
+    fn reported_at(seconds: u64, instance: Option<&str>) -> TableScan {
+        let worker = WorkerItem {
+            id: "w".into(),
+            last_update_seconds: seconds,
+            instance: instance.map(str::to_owned),
+            started_at_millis: 0,
+            leaving: false,
+            metrics: Default::default(),
+        };
+        TableScan { workers: vec![worker], ..TableScan::default() }
+    }
+
+    #[test]
+    fn a_leases_age_counts_from_the_last_change_of_its_counter() {
+        let (mut view, start, key) =
+            (FleetView::default(), crate::tests::some_time(), LeaseKey::from("shardId-000000000000"));
+        let second = Duration::from_secs(1);
+
+        view.observe(&scan(1), start, 0);
+        view.observe(&scan(1), start + 5 * second, 0);
+        assert_eq!(view.age(&key, start + 5 * second), 5 * second);
+
+        view.observe(&scan(2), start + 6 * second, 0);
+        assert_eq!(view.age(&key, start + 7 * second), second);
+    }
+
+    #[test]
+    fn a_worker_whose_clock_is_wrong_is_active_once_its_item_changes() {
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time() + 10 * ACTIVE_WINDOW);
+
+        view.observe(&reported_at(1_000, Some("a")), start, 9_000);
+        assert!(view.active_workers(start).is_empty());
+
+        view.observe(&reported_at(1_005, Some("a")), start + REPORT_INTERVAL, 9_005);
+        assert_eq!(view.active_workers(start + REPORT_INTERVAL).len(), 1);
+    }
+
+    #[test]
+    fn a_new_leader_counts_no_worker_that_has_missed_a_report_until_the_next() {
+        let start = crate::tests::some_time() + 10 * ACTIVE_WINDOW;
+        for (instance, interval) in [(Some("a"), 10), (None, 30)] {
+            let active = |age: u64| {
+                let mut view = FleetView::default();
+                view.observe(&reported_at(1_000, instance), start, 1_000 + age);
+                !view.active_workers(start).is_empty()
+            };
+            assert!(active(interval * 3 / 2), "{instance:?}: late, as reports may be");
+            assert!(!active(interval * 3 / 2 + 1), "{instance:?}");
+        }
+    }
+
+    #[test]
+    fn counts_a_worker_that_leaves_for_nothing() {
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time());
+        let mut scan = reported_at(1_000, Some("a"));
+        scan.workers[0].leaving = true;
+
+        view.observe(&scan, start, 1_000);
+
+        assert!(view.active_workers(start).is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_let_a_lease_expire_is_active_again_when_its_item_changes() {
+        let (mut view, start, second) = (FleetView::default(), crate::tests::some_time(), Duration::from_secs(1));
+        let reported = |w, v| {
+            let of = |id: &str, seconds| {
+                let worker = reported_at(seconds, Some(id)).workers.remove(0);
+                WorkerItem { id: id.into(), ..worker }
+            };
+            TableScan { workers: vec![of("w", w), of("v", v)], ..TableScan::default() }
+        };
+        let active = |view: &FleetView, now| {
+            let mut ids: Vec<String> = view.active_workers(now).iter().map(|item| item.id.to_string()).collect();
+            ids.sort();
+            ids.concat()
+        };
+        view.observe(&reported(1_000, 1_000), start, 1_000);
+        assert_eq!(active(&view, start), "vw");
+
+        view.lapsed(&"w".into());
+        assert_eq!(active(&view, start), "v");
+        view.lapsed(&"v".into());
+        assert_eq!(active(&view, start), "vw", "somebody has to do the work");
+
+        view.observe(&reported(1_001, 1_000), start + second, 1_001);
+        assert_eq!(active(&view, start + second), "w");
+    }
+
+    #[test]
+    fn a_worker_is_stale_after_a_day_by_its_item_and_a_minute_of_silence() {
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time());
+        let day = Duration::from_secs(24 * 60 * 60);
+        let stale = |view: &FleetView, now, wall_seconds| view.stale_workers(day, now, wall_seconds).len();
+        let (day_later, a_minute_on) = (1_000 + day.as_secs() + 1, start + ACTIVE_WINDOW);
+
+        view.observe(&reported_at(1_000, None), start, day_later);
+        assert_eq!(stale(&view, start, day_later), 0, "it may report any moment");
+        assert_eq!(stale(&view, a_minute_on, day_later + 60), 1);
+        assert_eq!(stale(&view, a_minute_on, day_later - 1), 0);
+
+        view.observe(&reported_at(1_010, None), a_minute_on, day_later + 60);
+        assert_eq!(stale(&view, a_minute_on + ACTIVE_WINDOW / 2, day_later + 90), 0, "its clock is wrong");
+    }
+
+    #[test]
+    fn a_silent_worker_stops_being_active_and_a_java_worker_has_a_minute() {
+        let start = crate::tests::some_time();
+        let silence = REPORT_INTERVAL * MISSED_REPORTS;
+        for (instance, active) in [(Some("a"), 0), (None, 1)] {
+            let mut view = FleetView::default();
+            view.observe(&reported_at(1_000, instance), start, 1_000);
+
+            assert_eq!(view.active_workers(start).len(), 1);
+            assert_eq!(view.active_workers(start + silence).len(), active, "{instance:?}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Who may lead: the lock item's protocol. Pure.
+//!
+//! (A) A lock that was seen unchanged for longer than the duration it carries is stale and may be seized; its age is
+//!     measured by our own monotonic clock, never against the writer's.
+//! (B) A leader whose last confirmed heartbeat is older than its lock's duration no longer counts itself as leader,
+//!     whatever the table says: somebody else may have seized the lock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::{lease::WorkerId, lock_item::LockItem};
+
+/// What to do after a look at the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Write our lock, on condition that it does not exist (None) or is still the one seen.
+    Acquire(Option<LockItem>),
+    /// Somebody else leads.
+    Wait,
+}
+
+/// One worker's knowledge of the lock.
+#[derive(Debug)]
+pub(crate) struct Leadership {
+    me: WorkerId,
+    /// The foreign lock seen last, and since when it is unchanged.
+    seen: Option<(LockItem, Instant)>,
+    /// Our lock, and when we began the write that last confirmed it.
+    held: Option<(LockItem, Instant)>,
+}
+
+impl Leadership {
+    pub(crate) fn new(me: WorkerId) -> Self {
+        Self { me, seen: None, held: None }
+    }
+
+    /// Until when we may act as leader, unless a heartbeat is confirmed before.
+    pub(crate) fn leading_until(&self, now: Instant) -> Option<Instant> {
+        let until = self.held.as_ref().map(|(lock, confirmed)| *confirmed + lock.duration);
+        until.filter(|until| now < *until)
+    }
+
+    /// Whether the leader seems to have stopped: its lock is unchanged for `silence`, though not stale yet.
+    pub(crate) fn suspects(&self, silence: Duration, now: Instant) -> bool {
+        self.held.is_none() && self.seen.as_ref().is_some_and(|(_, since)| now >= *since + silence)
+    }
+
+    /// Our lock, to be confirmed by the next heartbeat.
+    pub(crate) fn held(&self) -> Option<&LockItem> {
+        self.held.as_ref().map(|(lock, _)| lock)
+    }
+
+    /// Decides after reading the lock.
+    pub(crate) fn consider(&mut self, found: Option<LockItem>, now: Instant) -> Step {
+        let Some(found) = found else {
+            self.seen = None;
+            return Step::Acquire(None);
+        };
+        // A lock of our own id that we do not hold is left from an earlier run of this worker.
+        if found.released || found.owner == self.me {
+            return Step::Acquire(Some(found));
+        }
+        match &self.seen {
+            Some((seen, since)) if seen.version == found.version => {
+                if now > *since + found.duration {
+                    return Step::Acquire(Some(found));
+                }
+            }
+            _ => self.seen = Some((found, now)),
+        }
+        Step::Wait
+    }
+
+    /// Our lock was written; the write began at `since`.
+    pub(crate) fn confirmed(&mut self, lock: LockItem, since: Instant) {
+        self.seen = None;
+        self.held = Some((lock, since));
+    }
+
+    /// Our lock is gone.
+    pub(crate) fn lost(&mut self) {
+        self.held = None;
+    }
+
+    /// A lock for us to write.
+    pub(crate) fn lock(&self, version: String, duration: Duration) -> LockItem {
+        LockItem { owner: self.me.clone(), version, duration, released: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DURATION: Duration = Duration::from_secs(10);
+
+    fn start() -> Instant {
+        crate::tests::some_time()
+    }
+
+    fn lock(owner: &str, version: &str) -> LockItem {
+        LockItem { owner: owner.into(), version: version.to_owned(), duration: DURATION, released: false }
+    }
+
+    fn me() -> Leadership {
+        Leadership::new("me".into())
+    }
+
+    #[test]
+    fn a_missing_lock_is_acquired() {
+        assert_eq!(me().consider(None, start()), Step::Acquire(None));
+    }
+
+    #[test]
+    fn a_foreign_lock_that_keeps_changing_is_respected_for_ever() {
+        let (mut me, start) = (me(), start());
+
+        for beat in 0..100 {
+            let found = lock("other", &beat.to_string());
+            assert_eq!(me.consider(Some(found), start + DURATION.mul_f32(0.9) * beat), Step::Wait);
+        }
+    }
+
+    #[test]
+    fn a_foreign_lock_unchanged_for_longer_than_its_own_duration_is_seized() {
+        let (mut me, start) = (me(), start());
+        let stale = lock("other", "v1");
+
+        assert_eq!(me.consider(Some(stale.clone()), start), Step::Wait);
+        assert_eq!(me.consider(Some(stale.clone()), start + DURATION), Step::Wait);
+        let late = start + DURATION + Duration::from_millis(1);
+        assert_eq!(me.consider(Some(stale.clone()), late), Step::Acquire(Some(stale)));
+    }
+
+    #[test]
+    fn a_leader_is_suspected_before_its_lock_is_stale() {
+        let (mut me, start, silence) = (me(), start(), DURATION / 2);
+        assert!(!me.suspects(silence, start), "nothing was seen yet");
+
+        me.consider(Some(lock("other", "v1")), start);
+        assert!(!me.suspects(silence, start + silence - Duration::from_millis(1)));
+        assert!(me.suspects(silence, start + silence));
+        me.consider(Some(lock("other", "v2")), start + silence);
+        assert!(!me.suspects(silence, start + silence));
+    }
+
+    #[test]
+    fn a_released_lock_and_one_of_our_own_earlier_run_are_taken_at_once() {
+        let released = LockItem { released: true, ..lock("other", "v1") };
+        assert_eq!(me().consider(Some(released.clone()), start()), Step::Acquire(Some(released)));
+
+        let ours = lock("me", "v1");
+        assert_eq!(me().consider(Some(ours.clone()), start()), Step::Acquire(Some(ours)));
+    }
+
+    #[test]
+    fn a_leader_without_confirmed_heartbeats_demotes_itself() {
+        let (mut me, start) = (me(), start());
+        me.confirmed(lock("me", "v1"), start);
+
+        let until = start + DURATION;
+        assert_eq!(me.leading_until(until - Duration::from_millis(1)), Some(until));
+        assert_eq!(me.leading_until(until), None);
+    }
+}

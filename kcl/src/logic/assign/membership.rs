@@ -1,0 +1,106 @@
+//! Whether this worker's id is its own. Pure.
+//!
+//! Every run of a worker writes a random instance and its start time into the worker's item. Two runs that live at the
+//! same time under one id see each other's instance there:
+//! (A) the older run answers by writing itself back; (B) the newer run, on seeing an older one, gives up, or waits if the
+//! older one leaves. So exactly one works, and a crashed predecessor, which cannot answer, delays its successor only briefly.
+
+use crate::model::worker_item::WorkerItem;
+
+/// What to do after a look at our own item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The item is ours.
+    Ours,
+    /// It is missing.
+    Free,
+    /// A newer run has written it: write it again.
+    Claim,
+    /// An older run is alive and about to leave.
+    Leaving,
+    /// An older run is alive.
+    InUse,
+}
+
+/// Judges what stands in the table after we wrote `mine` there.
+pub(crate) fn judge(mine: &WorkerItem, found: Option<&WorkerItem>) -> Standing {
+    match found {
+        None => Standing::Free,
+        Some(found) if found.instance == mine.instance => Standing::Ours,
+        Some(found) if seniority(found) > seniority(mine) => Standing::Claim,
+        Some(found) if found.leaving => Standing::Leaving,
+        Some(_) => Standing::InUse,
+    }
+}
+
+fn seniority(worker: &WorkerItem) -> (u64, &Option<String>) {
+    (worker.started_at_millis, &worker.instance)
+}
+
+/// Whether the item found at our start may be of a run that is still alive. One that was leaving may be, whatever the clocks
+/// say: it would have deleted the item.
+pub(crate) fn may_be_alive(mine: &WorkerItem, before: Option<&WorkerItem>, active_window_seconds: u64) -> bool {
+    before.is_some_and(|before| {
+        before.instance.is_some()
+            && before.instance != mine.instance
+            && (before.leaving
+                || mine.last_update_seconds.saturating_sub(before.last_update_seconds) <= active_window_seconds)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(instance: &str, started_at_millis: u64) -> WorkerItem {
+        WorkerItem {
+            id: "w".into(),
+            last_update_seconds: started_at_millis / 1000,
+            instance: Some(instance.to_owned()),
+            started_at_millis,
+            leaving: false,
+            metrics: Default::default(),
+        }
+    }
+
+    #[test]
+    fn of_two_live_runs_exactly_the_older_survives() {
+        let (old, new) = (run("a", 1_000), run("b", 2_000));
+
+        assert_eq!(judge(&old, Some(&new)), Standing::Claim);
+        assert_eq!(judge(&new, Some(&old)), Standing::InUse);
+    }
+
+    #[test]
+    fn runs_started_in_the_same_millisecond_still_disagree_about_one_survivor() {
+        let (a, b) = (run("a", 1_000), run("b", 1_000));
+
+        assert_ne!(judge(&a, Some(&b)), judge(&b, Some(&a)));
+    }
+
+    #[test]
+    fn a_missing_item_is_written_again_and_an_own_one_is_fine() {
+        let mine = run("a", 1_000);
+
+        assert_eq!(judge(&mine, None), Standing::Free);
+        assert_eq!(judge(&mine, Some(&mine)), Standing::Ours);
+    }
+
+    #[test]
+    fn waits_for_an_older_run_that_leaves_and_answers_a_newer_one() {
+        let (old, new) = (WorkerItem { leaving: true, ..run("a", 1_000) }, run("b", 2_000));
+
+        assert_eq!(judge(&new, Some(&old)), Standing::Leaving);
+        assert_eq!(judge(&old, Some(&new)), Standing::Claim);
+    }
+
+    #[test]
+    fn only_a_recent_foreign_run_may_be_alive() {
+        let mine = run("b", 100_000);
+
+        assert!(may_be_alive(&mine, Some(&run("a", 70_000)), 60));
+        assert!(!may_be_alive(&mine, Some(&run("a", 10_000)), 60));
+        assert!(may_be_alive(&mine, Some(&WorkerItem { leaving: true, ..run("a", 10_000) }), 60));
+        assert!(!may_be_alive(&mine, None, 60));
+    }
+}

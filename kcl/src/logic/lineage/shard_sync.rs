@@ -1,0 +1,140 @@
+//! Plans which leases the stream's shards still need. Pure.
+//!
+//! (A) While nobody has read the stream yet, every shard listed for the initial position gets a lease at it; their hash key
+//!     ranges must cover the whole space.
+//! (B) Afterwards a lease that has not ended leads to the shards that follow its own, whether its shard is still listed or
+//!     not: they get their leases when it ends. A lineage that no lease leads to starts at the oldest of its shards that are
+//!     listed: at the initial position if the shard has no parents, otherwise at TRIM_HORIZON. Its parents were opened
+//!     and trimmed since the application began, so that at LATEST all its records up to now would be lost.
+//! (C) Leases are created oldest first, so that an interrupted run leaves ancestors, never orphans.
+//! (D) Planning again after creating what was planned plans nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use kpl::{HashKeyRange, ShardId};
+
+use super::coverage::find_hole;
+use crate::model::{
+    checkpoint::Checkpoint, lease::Lease, policies::InitialPosition, shard::Shard, stream_id::StreamId,
+};
+
+/// Why no plan could be made; the listing is at odds with itself and will be right later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Inconsistent {
+    /// A resharding is under way: part of the hash key space is not listed.
+    Hole(HashKeyRange),
+    /// A child is listed whose parent is still open.
+    OpenParent { child: ShardId, parent: ShardId },
+}
+
+/// The lease for a shard that has none.
+pub(crate) fn new_lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
+    Lease {
+        parents: shard.parents.clone(),
+        hash_key_range: Some(shard.hash_key_range),
+        ..Lease::unowned(shard.id.clone(), checkpoint)
+    }
+}
+
+/// Whether nobody has read the stream yet: it has no leases, or an interrupted first plan left some that nobody ever took.
+pub(crate) fn is_unread(leases: &[&Lease], position: &InitialPosition) -> bool {
+    let checkpoint = Checkpoint::initial(position);
+    leases.iter().all(|lease| is_untouched(lease) && lease.checkpoint == checkpoint)
+}
+
+/// Whether nobody ever took the lease. As long as this is so of all leases of a stream, its first plan may have been
+/// interrupted: what it lacks must be there before one is given away, or LATEST would be another time for each half.
+pub(crate) fn is_untouched(lease: &Lease) -> bool {
+    lease.counter == 0 && lease.owner.is_none()
+}
+
+/// Streams of which nobody ever took a lease.
+pub(crate) fn untouched_streams<'a>(leases: impl Iterator<Item = (StreamId, &'a Lease)> + Clone) -> HashSet<StreamId> {
+    let untouched = leases.clone().filter(|(_, lease)| is_untouched(lease));
+    let mut streams: HashSet<StreamId> = untouched.map(|(id, _)| id).collect();
+    if !streams.is_empty() {
+        leases.filter(|(_, lease)| !is_untouched(lease)).for_each(|(id, _)| {
+            streams.remove(&id);
+        });
+    }
+    streams
+}
+
+/// Whether the lease shows that the stream has been read, and stays. Without any such lease no ended one is deleted, or
+/// those that nobody has taken yet would pass for an interrupted first plan.
+pub(crate) fn shows_reading(lease: &Lease) -> bool {
+    !lease.is_ended() && (!is_untouched(lease) || matches!(lease.checkpoint, Checkpoint::At(_)))
+}
+
+/// Plans the leases of a stream that nobody has read yet, from the shards listed for the initial position.
+pub(crate) fn plan_first(
+    shards: &[Shard],
+    leases: &[&Lease],
+    position: &InitialPosition,
+) -> Result<Vec<Lease>, Inconsistent> {
+    if let Some(hole) = find_hole(shards.iter().map(|shard| shard.hash_key_range)) {
+        return Err(Inconsistent::Hole(hole));
+    }
+    let (checkpoint, leased) = (Checkpoint::initial(position), by_shard(leases));
+    let missing = shards.iter().filter(|shard| !leased.contains_key(&shard.id));
+    Ok(oldest_first(missing).map(|shard| new_lease(shard, checkpoint.clone())).collect())
+}
+
+/// Plans the leases that a stream being read lacks, from all its shards.
+pub(crate) fn plan_missing(
+    shards: &[Shard],
+    leases: &[&Lease],
+    position: &InitialPosition,
+) -> Result<Vec<Lease>, Inconsistent> {
+    let listed: HashMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
+    check_parents_closed(shards, &listed)?;
+    let leased = by_shard(leases);
+    let unleased = unleased_lineages(shards, &listed, &leased);
+    let leads =
+        |parent: &ShardId| unleased.contains(parent) || leased.get(parent).is_some_and(|lease| !lease.is_ended());
+    let is_first = |shard: &&Shard| unleased.contains(&shard.id) && !shard.parents.iter().any(leads);
+    let lease = |shard: &Shard| match shard.parents[..] {
+        [] => new_lease(shard, Checkpoint::initial(position)),
+        _ => new_lease(shard, Checkpoint::TrimHorizon),
+    };
+    Ok(oldest_first(shards.iter().filter(is_first)).map(lease).collect())
+}
+
+/// Open shards without a lease, and their listed ancestors without one.
+fn unleased_lineages<'a>(
+    shards: &'a [Shard],
+    listed: &HashMap<&ShardId, &'a Shard>,
+    leased: &HashMap<&ShardId, &Lease>,
+) -> HashSet<&'a ShardId> {
+    let mut unleased = HashSet::new();
+    let mut left: Vec<&Shard> = shards.iter().filter(|shard| shard.is_open()).collect();
+    while let Some(shard) = left.pop() {
+        if !leased.contains_key(&shard.id) && unleased.insert(&shard.id) {
+            left.extend(shard.parents.iter().filter_map(|parent| listed.get(parent)));
+        }
+    }
+    unleased
+}
+
+fn by_shard<'a>(leases: &[&'a Lease]) -> HashMap<&'a ShardId, &'a Lease> {
+    leases.iter().map(|lease| (&lease.shard_id, *lease)).collect()
+}
+
+fn check_parents_closed(shards: &[Shard], listed: &HashMap<&ShardId, &Shard>) -> Result<(), Inconsistent> {
+    for shard in shards {
+        let open = |parent: &&ShardId| listed.get(parent).is_some_and(|parent| parent.is_open());
+        if let Some(parent) = shard.parents.iter().find(open) {
+            return Err(Inconsistent::OpenParent { child: shard.id.clone(), parent: parent.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn oldest_first<'a>(shards: impl Iterator<Item = &'a Shard>) -> impl Iterator<Item = &'a Shard> {
+    let mut shards: Vec<&Shard> = shards.collect();
+    shards.sort_by(|a, b| a.starting_sequence_number.cmp(&b.starting_sequence_number).then_with(|| a.id.cmp(&b.id)));
+    shards.into_iter()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Where a shard is to be read next. Pure.
+//!
+//! (A) The cursor never moves back. (B) LATEST is asked for once; then it stands for the time of the first asking.
+//! (C) The record at a checkpoint is read again until records have come: user records of its aggregate may be left.
+
+use std::time::SystemTime;
+
+use kpl::SequenceNumber;
+
+use crate::model::shard::StartAt;
+
+/// Position of a reader in its shard.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor {
+    position: StartAt,
+    latest_as_of: SystemTime,
+}
+
+impl Cursor {
+    /// A reader that starts there; `latest_as_of` is what LATEST stands for once it has been asked for.
+    pub(crate) fn new(position: StartAt, latest_as_of: SystemTime) -> Self {
+        Self { position, latest_as_of }
+    }
+
+    /// Where to read.
+    pub(crate) fn position(&self) -> &StartAt {
+        &self.position
+    }
+
+    /// Whether the position is one of this stream alone: the service refuses sequence numbers of another.
+    pub(crate) fn is_of_one_stream(&self) -> bool {
+        matches!(self.position, StartAt::At(_) | StartAt::After(_))
+    }
+
+    /// The service accepted the position.
+    pub(crate) fn opened(&mut self) {
+        if self.position == StartAt::Latest {
+            self.position = StartAt::Timestamp(self.latest_as_of);
+        }
+    }
+
+    /// Records up to this one were read.
+    pub(crate) fn read_to(&mut self, last: &SequenceNumber) {
+        if self.is_new(last) {
+            self.position = StartAt::After(last.clone());
+        }
+    }
+
+    /// The service says that all before this number was told, which need not be a record's.
+    pub(crate) fn told_to(&mut self, continuation: &SequenceNumber) {
+        let is_ahead = match &self.position {
+            // Rule (C): the service may count the record itself as told before it tells it.
+            StartAt::At(number) => continuation > number,
+            StartAt::After(number) => continuation > number,
+            _ => true,
+        };
+        if is_ahead {
+            self.position = StartAt::After(continuation.clone());
+        }
+    }
+
+    /// Whether a record was not read yet.
+    pub(crate) fn is_new(&self, number: &SequenceNumber) -> bool {
+        match &self.position {
+            StartAt::After(read) => number > read,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(number: u32) -> SequenceNumber {
+        number.to_string().parse().unwrap()
+    }
+
+    fn cursor(position: StartAt) -> Cursor {
+        Cursor::new(position, SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn latest_is_asked_for_once() {
+        let mut cursor = cursor(StartAt::Latest);
+
+        cursor.opened();
+
+        assert_eq!(*cursor.position(), StartAt::Timestamp(SystemTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn the_checkpointed_record_is_read_again_until_records_came() {
+        let mut cursor = cursor(StartAt::At(number(7)));
+
+        cursor.opened();
+        cursor.told_to(&number(7));
+        assert_eq!(*cursor.position(), StartAt::At(number(7)));
+        assert!(cursor.is_new(&number(7)));
+
+        cursor.read_to(&number(7));
+        assert_eq!(*cursor.position(), StartAt::After(number(7)));
+        assert!(!cursor.is_new(&number(7)));
+    }
+
+    #[test]
+    fn a_sign_of_life_moves_the_cursor_on_and_never_back() {
+        let mut cursor = cursor(StartAt::TrimHorizon);
+
+        cursor.told_to(&number(9));
+        cursor.told_to(&number(8));
+        cursor.read_to(&number(5));
+
+        assert_eq!(*cursor.position(), StartAt::After(number(9)));
+    }
+}

@@ -1,0 +1,102 @@
+//! What belongs to a replay's window, and when a shard is past it. Pure.
+//!
+//! (A) A record belongs to the window by its arrival: from the start on, before the end. One without an arrival time does.
+//! (B) Arrival times within a shard may be out of order by a little, so reading goes on for a while past the end.
+
+use std::time::{Duration, SystemTime};
+
+use crate::model::record::KinesisRecord;
+
+/// How far arrival times may be out of order, or the service's clock from ours.
+const SKEW: Duration = Duration::from_secs(5);
+
+/// A part of a stream's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Included.
+    pub(crate) from: SystemTime,
+    /// Not included.
+    pub(crate) to: SystemTime,
+}
+
+impl Window {
+    /// Whether reading has got beyond the window: the last record arrived after it.
+    pub(crate) fn is_passed(&self, records: &[KinesisRecord]) -> bool {
+        let last = records.last().and_then(|record| record.approximate_arrival);
+        last.is_some_and(|last| self.is_well_before(last))
+    }
+
+    /// Whether an answer to what was asked at `asked_at` tells all that the shard had until after the window. If the shard
+    /// is closed, the shards that follow it may have more.
+    pub(crate) fn is_reached(&self, behind_latest: Option<Duration>, asked_at: SystemTime) -> bool {
+        let reached = behind_latest.and_then(|behind| asked_at.checked_sub(behind));
+        reached.is_some_and(|reached| self.is_well_before(reached))
+    }
+
+    fn is_well_before(&self, time: SystemTime) -> bool {
+        time.duration_since(self.to).is_ok_and(|since| since >= SKEW)
+    }
+
+    /// Leaves out what does not belong to it.
+    pub(crate) fn clip(&self, records: &mut Vec<KinesisRecord>) {
+        let window = self.from..self.to;
+        records.retain(|record| record.approximate_arrival.is_none_or(|arrival| window.contains(&arrival)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn record(arrival: Option<u64>) -> KinesisRecord {
+        KinesisRecord {
+            sequence_number: "1".parse().unwrap(),
+            partition_key: "".into(),
+            data: bytes::Bytes::new(),
+            approximate_arrival: arrival.map(at),
+        }
+    }
+
+    fn window() -> Window {
+        Window { from: at(100), to: at(200) }
+    }
+
+    #[test]
+    fn the_start_belongs_to_the_window_and_the_end_does_not() {
+        let mut records = [Some(99), Some(100), None, Some(199), Some(200)].map(record).to_vec();
+
+        window().clip(&mut records);
+
+        let left: Vec<_> = records.iter().map(|record| record.approximate_arrival).collect();
+        assert_eq!(left, [Some(at(100)), None, Some(at(199))]);
+    }
+
+    #[test]
+    fn a_record_well_after_the_end_ends_it_and_one_just_after_does_not() {
+        assert!(!window().is_passed(&[record(Some(204))]));
+        assert!(window().is_passed(&[record(Some(205))]));
+        assert!(!window().is_passed(&[record(None)]) && !window().is_passed(&[]));
+    }
+
+    #[test]
+    fn follows_a_window_whose_end_never_comes() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
+        let window = Window { from: at(100), to: far };
+
+        assert!(!window.is_passed(&[record(Some(205))]) && !window.is_reached(Some(Duration::ZERO), at(205)));
+    }
+
+    #[test]
+    fn a_shard_without_later_records_has_reached_the_end_once_its_tip_has_and_not_before() {
+        let tip = Some(Duration::ZERO);
+
+        assert!(!window().is_reached(tip, at(204)));
+        assert!(window().is_reached(tip, at(205)));
+        assert!(!window().is_reached(Some(Duration::from_secs(100)), at(304)), "still far from the tip");
+        assert!(!window().is_reached(None, at(1_000)), "who knows where the tip is");
+    }
+}

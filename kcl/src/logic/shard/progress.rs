@@ -1,0 +1,214 @@
+//! How far a shard's processor may checkpoint. Pure.
+//!
+//! (A) A checkpoint never moves back. (B) It never goes beyond what was handed to the processor.
+//! (C) What is handed out lies after the checkpoint and after everything handed out before.
+//! (D) The worker's own checkpoint covers only what is processed, and ends no prepared checkpoint of what is not.
+
+use std::mem;
+
+use crate::model::checkpoint::{Checkpoint, Position};
+
+/// Progress within one run of a processor.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    stored: Checkpoint,
+    delivered: Option<Position>,
+    /// Everything handed out up to here is processed.
+    processed: Option<Position>,
+    /// Records processed since [`take_fresh`](Self::take_fresh) was last called.
+    fresh: usize,
+    /// The furthest checkpoint that was prepared, or may have been.
+    prepared: Option<Position>,
+}
+
+/// A position outside of what may be checkpointed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutOfRange {
+    pub(crate) stored: Checkpoint,
+    pub(crate) delivered: Option<Position>,
+}
+
+impl Progress {
+    /// A run that starts after `stored`.
+    pub(crate) fn starting_at(stored: Checkpoint) -> Self {
+        Self { stored, delivered: None, processed: None, fresh: 0, prepared: None }
+    }
+
+    /// The checkpoint in the lease table.
+    pub(crate) fn stored(&self) -> &Checkpoint {
+        &self.stored
+    }
+
+    /// Whether this position comes after everything handed out or checkpointed, so that it is still to be delivered.
+    pub(crate) fn is_new(&self, position: &Position) -> bool {
+        let after_stored = match &self.stored {
+            Checkpoint::At(stored) => position > stored,
+            Checkpoint::ShardEnd => false,
+            _ => true,
+        };
+        after_stored && self.delivered.as_ref().is_none_or(|delivered| position > delivered)
+    }
+
+    /// Records up to `position` are handed to the processor.
+    pub(crate) fn deliver(&mut self, position: Position) {
+        debug_assert!(self.is_new(&position), "records are handed out in order");
+        self.delivered = Some(position);
+    }
+
+    /// Everything handed out up to `position` is processed: `records` more than before.
+    pub(crate) fn processed(&mut self, position: &Position, records: usize) {
+        debug_assert!(self.delivered.as_ref() >= Some(position), "what is processed was handed out");
+        if self.processed.as_ref() < Some(position) {
+            self.processed = Some(position.clone());
+            self.fresh += records;
+        }
+    }
+
+    /// How many records were processed since this was last asked.
+    pub(crate) fn take_fresh(&mut self) -> usize {
+        mem::take(&mut self.fresh)
+    }
+
+    /// How far the shard is processed, checkpointed or not.
+    pub(crate) fn reached(&self) -> Checkpoint {
+        self.processed
+            .clone()
+            .map_or(self.stored.clone(), |processed| Checkpoint::At(processed).max(self.stored.clone()))
+    }
+
+    /// What the worker's own checkpoint writes; None if there is nothing to store.
+    pub(crate) fn own(&self) -> Option<Position> {
+        let position = self.everything(Some(self.processed.as_ref()?))?;
+        (self.prepared <= self.processed).then_some(position)
+    }
+
+    /// A checkpoint at `position` is about to be prepared.
+    pub(crate) fn prepare(&mut self, position: Position) {
+        self.prepared = self.prepared.take().max(Some(position));
+    }
+
+    /// What a checkpoint of everything handed out writes; None if that is stored already. A `limit` means less: the
+    /// application has seen no more of what was handed out.
+    pub(crate) fn everything(&self, limit: Option<&Position>) -> Option<Position> {
+        let position =
+            self.delivered.as_ref().map(|delivered| limit.map_or(delivered, |limit| limit.min(delivered)))?;
+        (Checkpoint::At(position.clone()) > self.stored).then(|| position.clone())
+    }
+
+    /// What a checkpoint at `position` writes; None if it is stored already.
+    pub(crate) fn at(&self, position: &Position) -> Result<Option<Position>, OutOfRange> {
+        let out_of_range = || OutOfRange { stored: self.stored.clone(), delivered: self.delivered.clone() };
+        let requested = Checkpoint::At(position.clone());
+        if requested == self.stored {
+            return Ok(None);
+        }
+        let delivered = self.delivered.as_ref().ok_or_else(out_of_range)?;
+        if requested < self.stored || position > delivered {
+            return Err(out_of_range());
+        }
+        Ok(Some(position.clone()))
+    }
+
+    /// The table now holds `checkpoint`.
+    pub(crate) fn stored_at(&mut self, checkpoint: Checkpoint) {
+        if checkpoint > self.stored {
+            self.stored = checkpoint;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(sequence_number: u32, sub_sequence_number: u64) -> Position {
+        Position { sequence_number: sequence_number.to_string().parse().unwrap(), sub_sequence_number }
+    }
+
+    fn delivered(stored: Checkpoint, up_to: Position) -> Progress {
+        let mut progress = Progress::starting_at(stored);
+        progress.deliver(up_to);
+        progress
+    }
+
+    #[test]
+    fn a_checkpoint_in_the_middle_of_an_aggregate_lets_its_tail_through() {
+        let progress = Progress::starting_at(Checkpoint::At(at(100, 3)));
+
+        assert!(!progress.is_new(&at(100, 3)));
+        assert!(progress.is_new(&at(100, 4)));
+    }
+
+    #[test]
+    fn nothing_is_written_before_anything_was_delivered() {
+        assert_eq!(Progress::starting_at(Checkpoint::TrimHorizon).everything(None), None);
+    }
+
+    #[test]
+    fn a_position_beyond_what_was_delivered_is_refused() {
+        let progress = delivered(Checkpoint::TrimHorizon, at(100, 3));
+
+        assert_eq!(progress.at(&at(100, 3)), Ok(Some(at(100, 3))));
+        assert!(progress.at(&at(100, 4)).is_err());
+        assert!(Progress::starting_at(Checkpoint::TrimHorizon).at(&at(1, 0)).is_err());
+    }
+
+    #[test]
+    fn a_position_before_the_stored_one_is_refused_and_the_stored_one_is_done_already() {
+        let progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
+
+        assert!(progress.at(&at(49, 9)).is_err());
+        assert_eq!(progress.at(&at(50, 0)), Ok(None));
+    }
+
+    #[test]
+    fn a_limit_holds_a_checkpoint_of_everything_back() {
+        let progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
+
+        assert_eq!(progress.everything(None), Some(at(100, 0)));
+        assert_eq!(progress.everything(Some(&at(70, 0))), Some(at(70, 0)));
+        assert_eq!(progress.everything(Some(&at(50, 0))), None, "stored already");
+    }
+
+    #[test]
+    fn the_worker_s_own_checkpoint_covers_what_is_processed_and_ends_no_prepared_one_beyond_it() {
+        let mut progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
+        assert_eq!(progress.own(), None);
+
+        progress.processed(&at(70, 0), 20);
+        progress.processed(&at(60, 0), 10);
+        assert_eq!((progress.own(), progress.take_fresh(), progress.take_fresh()), (Some(at(70, 0)), 20, 0));
+
+        progress.prepare(at(80, 0));
+        assert_eq!(progress.own(), None);
+        progress.processed(&at(100, 0), 30);
+        assert_eq!(progress.own(), Some(at(100, 0)));
+        progress.stored_at(Checkpoint::At(at(100, 0)));
+        assert_eq!(progress.own(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_checkpoint_never_moves_back_nor_beyond_what_was_delivered(steps in prop::collection::vec((1_u32..20, 0_u64..3, any::<bool>()), 1..60)) {
+            let mut progress = Progress::starting_at(Checkpoint::TrimHorizon);
+            let mut highest = None;
+            for (sequence_number, sub, deliver) in steps {
+                let position = at(sequence_number, sub);
+                let before = progress.stored().clone();
+                if deliver {
+                    if progress.is_new(&position) {
+                        highest = Some(position.clone());
+                        progress.deliver(position);
+                    }
+                } else if let Ok(Some(write)) = progress.at(&position) {
+                    progress.stored_at(Checkpoint::At(write));
+                }
+                prop_assert!(*progress.stored() >= before);
+                if let Checkpoint::At(stored) = progress.stored() {
+                    prop_assert!(Some(stored) <= highest.as_ref());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a refused write says about our lease. Pure.
+//!
+//! (A) A lease whose actual owner is somebody else, or which is gone, is lost.
+//! (B) A handoff is learned from the item itself: we stay the actual owner until we pass the lease on.
+//! (C) A write that took place although its answer was lost looks like a conflict with ourselves and is none. A write of
+//!     another run under our id is one.
+
+use crate::model::lease::{Lease, WorkerId};
+
+/// Verdict on a write that was refused because the item had changed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Refusal {
+    /// Our own write, applied earlier, whose answer was lost.
+    OwnWrite(Box<Lease>),
+    /// The leader asked us to hand the lease over; write again with this knowledge.
+    Handoff(Box<Lease>),
+    /// Somebody else has the lease.
+    Lost,
+}
+
+/// Judges a refused renewal or checkpoint. `mine` is the lease as we knew it before the write.
+pub(crate) fn judge(me: &WorkerId, mine: &Lease, found: Option<Box<Lease>>) -> Refusal {
+    let Some(found) = found else { return Refusal::Lost };
+    // An owner handing over to itself is a corrupt item.
+    if found.actual_owner() != Some(me) || found.checkpoint_owner == found.owner {
+        return Refusal::Lost;
+    }
+    if found.counter == mine.counter + 1 && found.instance == mine.instance {
+        return Refusal::OwnWrite(found);
+    }
+    if found.counter == mine.counter && found.in_handoff() && !mine.in_handoff() {
+        return Refusal::Handoff(found);
+    }
+    Refusal::Lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::checkpoint::Checkpoint;
+
+    fn held(counter: u64) -> Lease {
+        let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);
+        Lease { owner: Some("me".into()), counter, ..lease }
+    }
+
+    fn judged(found: Lease) -> Refusal {
+        judge(&"me".into(), &held(5), Some(Box::new(found)))
+    }
+
+    #[test]
+    fn a_lease_of_somebody_else_is_lost() {
+        assert_eq!(judged(Lease { owner: Some("other".into()), ..held(6) }), Refusal::Lost);
+        assert_eq!(judge(&"me".into(), &held(5), None), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_lease_lost_and_regained_meanwhile_is_lost() {
+        assert_eq!(judged(held(8)), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_write_whose_answer_was_lost_counts_as_done() {
+        assert_eq!(judged(held(6)), Refusal::OwnWrite(Box::new(held(6))));
+    }
+
+    #[test]
+    fn counts_a_lease_that_another_run_of_the_worker_wrote_as_lost() {
+        let other = Lease { instance: Some("other run".into()), ..held(6) };
+
+        assert_eq!(judged(other.clone()), Refusal::Lost);
+        assert_eq!(judge(&"me".into(), &other, Some(Box::new(held(7)))), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_write_whose_answer_was_lost_counts_as_done_during_a_handoff_too() {
+        let handed = Lease { owner: Some("next".into()), checkpoint_owner: Some("me".into()), ..held(6) };
+
+        assert_eq!(judged(handed.clone()), Refusal::OwnWrite(Box::new(handed)));
+    }
+
+    #[test]
+    fn a_handoff_is_learned_from_the_item() {
+        let handed = Lease { owner: Some("next".into()), checkpoint_owner: Some("me".into()), ..held(5) };
+
+        assert_eq!(judged(handed.clone()), Refusal::Handoff(Box::new(handed)));
+    }
+
+    #[test]
+    fn a_handoff_to_ourselves_is_a_corrupt_item_and_lost() {
+        assert_eq!(judged(Lease { checkpoint_owner: Some("me".into()), ..held(5) }), Refusal::Lost);
+    }
+}

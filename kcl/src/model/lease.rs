@@ -1,0 +1,176 @@
+//! A lease: one item of the lease table, which says who processes a shard and how far it has come.
+
+use std::{fmt, sync::Arc};
+
+use kpl::{HashKeyRange, ShardId};
+
+use super::{
+    checkpoint::{Checkpoint, PendingCheckpoint},
+    stream_id::StreamId,
+};
+
+/// Key of a lease in its table: the shard id, in applications of several streams after the stream's id and a colon.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseKey(Arc<str>);
+
+/// Identifies a worker of the fleet; two live workers must not share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(Arc<str>);
+
+macro_rules! text_id {
+    ($visibility:vis $name:ident) => {
+        impl $name {
+            /// Takes the id as it stands in the lease table.
+            $visibility fn new(id: impl Into<Arc<str>>) -> Self {
+                Self(id.into())
+            }
+
+            /// The id as it stands in the lease table.
+            $visibility fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self::new(id)
+            }
+        }
+    };
+}
+
+text_id!(pub(crate) LeaseKey);
+text_id!(pub WorkerId);
+
+impl LeaseKey {
+    /// Key of the lease for a shard of this stream, or of the only one.
+    pub(crate) fn of(stream: Option<&StreamId>, shard_id: &ShardId) -> Self {
+        match stream {
+            Some(stream) => Self::new(format!("{stream}:{shard_id}")),
+            None => Self::new(shard_id.as_str()),
+        }
+    }
+}
+
+/// One lease as read from the table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lease {
+    /// Key of the item.
+    pub(crate) key: LeaseKey,
+    /// The stream of the shard, in applications of several streams.
+    pub(crate) stream: Option<StreamId>,
+    /// The shard that this lease is for.
+    pub(crate) shard_id: ShardId,
+    /// The worker that owns the lease or, during a handoff, is about to. None: unassigned.
+    pub(crate) owner: Option<WorkerId>,
+    /// During a handoff, the worker that still processes the shard and checkpoints.
+    pub(crate) checkpoint_owner: Option<WorkerId>,
+    /// The run of the actual owner that holds the lease, once it has renewed it: runs may follow each other under one id.
+    /// Ours: Java leaves it alone, so it says nothing while a Java worker is the owner.
+    pub(crate) instance: Option<Arc<str>>,
+    /// Grows with each renewal, checkpoint and change of owner: heartbeat and fencing token in one.
+    pub(crate) counter: u64,
+    /// How often the owner changed since the last checkpoint. Informational.
+    pub(crate) owner_switches: u64,
+    /// How far the shard is processed.
+    pub(crate) checkpoint: Checkpoint,
+    /// A checkpoint that was prepared and not committed.
+    pub(crate) pending: Option<PendingCheckpoint>,
+    /// The time that the checkpoint LATEST stands for, from the first start on, in milliseconds since 1970. Ours: Java
+    /// resolves LATEST again at each start, and leaves this alone.
+    pub(crate) latest_as_of_millis: Option<u64>,
+    /// The shards that must be processed to their end before this one, as far as they have leases.
+    pub(crate) parents: Vec<ShardId>,
+    /// The shards that follow this one; known once it has ended.
+    pub(crate) children: Vec<ShardId>,
+    /// The shard's part of the hash key space, when known.
+    pub(crate) hash_key_range: Option<HashKeyRange>,
+    /// What the shard's processor takes in, in KiB/s, when measured.
+    pub(crate) throughput_kbps: Option<f64>,
+}
+
+impl Lease {
+    /// A new lease without owner, for a shard that nobody has processed yet, of an application's only stream.
+    pub(crate) fn unowned(shard_id: ShardId, checkpoint: Checkpoint) -> Self {
+        Self {
+            key: LeaseKey::of(None, &shard_id),
+            stream: None,
+            shard_id,
+            owner: None,
+            checkpoint_owner: None,
+            instance: None,
+            counter: 0,
+            owner_switches: 0,
+            checkpoint,
+            pending: None,
+            latest_as_of_millis: None,
+            parents: Vec::new(),
+            children: Vec::new(),
+            hash_key_range: None,
+            throughput_kbps: None,
+        }
+    }
+
+    /// For all that is logged of the shard's processing.
+    pub(crate) fn span(&self) -> tracing::Span {
+        match &self.stream {
+            Some(stream) => tracing::info_span!("kcl.shard", stream_id = %stream, shard_id = %self.shard_id),
+            None => tracing::info_span!("kcl.shard", shard_id = %self.shard_id),
+        }
+    }
+
+    /// Key of the lease of another shard of the same stream.
+    pub(crate) fn sibling_key(&self, shard_id: &ShardId) -> LeaseKey {
+        LeaseKey::of(self.stream.as_ref(), shard_id)
+    }
+
+    /// The worker that processes the shard now: during a handoff the old owner, otherwise the owner.
+    pub(crate) fn actual_owner(&self) -> Option<&WorkerId> {
+        self.checkpoint_owner.as_ref().or(self.owner.as_ref())
+    }
+
+    /// Whether `other` is held by the same worker for the same one, if any, and by the same run of it.
+    pub(crate) fn has_owners_of(&self, other: &Self) -> bool {
+        (&self.owner, &self.checkpoint_owner, &self.instance)
+            == (&other.owner, &other.checkpoint_owner, &other.instance)
+    }
+
+    /// Whether the lease is on its way from one worker to another.
+    pub(crate) fn in_handoff(&self) -> bool {
+        self.checkpoint_owner.is_some()
+    }
+
+    /// Whether Java's rule counts giving the lease to this worker as a switch of owners.
+    pub(crate) fn counts_as_switch(&self, to: &WorkerId) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner != to) || self.checkpoint_owner.as_ref() == Some(to)
+    }
+
+    /// Whether the shard is processed to its end.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.checkpoint == Checkpoint::ShardEnd
+    }
+}
+
+/// Outcome of a conditional write. A lost race is an outcome, not an error.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a conflict means that somebody else wrote first"]
+pub(crate) enum Conditional {
+    /// The write took place.
+    Applied,
+    /// The item was not as expected and is unchanged; here it is as it stands now, None if it does not exist.
+    Conflict(Option<Box<Lease>>),
+}
+
+#[cfg(test)]
+impl Conditional {
+    /// Whether the write took place.
+    pub(crate) fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied)
+    }
+}

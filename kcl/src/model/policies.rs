@@ -1,0 +1,76 @@
+//! Policies of an application: where it starts, how leases are shared, what becomes of former streams.
+
+use std::time::{Duration, SystemTime};
+
+use super::stream_id::StreamId;
+
+/// Where an application starts in shards that nobody has processed yet. Ignored where a checkpoint exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[doc(alias = "InitialPositionInStream")]
+pub enum InitialPosition {
+    /// At the oldest record that the stream retains.
+    TrimHorizon,
+    /// After the newest record at the time of the first start.
+    ///
+    /// The time at which a worker first takes a shard is kept in the shard's lease until there is a checkpoint, so nothing
+    /// that comes after it is lost if that worker fails or dies before; no shard is taken before all that there are have
+    /// leases. It is the service's time, whatever the machine's clock says. Reading starts
+    /// again from 5 s before it, as the clocks of the service's own machines differ: records that are a little older may
+    /// be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
+    /// does not heed it.)
+    ///
+    /// It concerns the shards of the first start. Those that follow them are read from their oldest retained record, also
+    /// if the stream has forgotten their parents meanwhile. (A leader of Java starts such shards at LATEST again.)
+    #[default]
+    Latest,
+    /// At the first record that arrived at this time or later.
+    ///
+    /// It concerns the shards that took records then; those that follow them are read from their oldest retained record.
+    /// The time should not be in the future. One that is more than an hour ahead of the machine's clock, which may be
+    /// slow, is refused when the worker is built. One that the service takes for the future is waited for: until it comes
+    /// nothing is read, and each try is an [`Event::ReadFailed`](crate::Event::ReadFailed) with the service's refusal.
+    AtTimestamp(SystemTime),
+}
+
+/// How a leader shares the leases among the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[doc(alias = "leaseAssignmentStrategy")]
+#[non_exhaustive]
+pub enum Assignment {
+    /// The same number of leases for each worker.
+    #[default]
+    #[doc(alias = "LEASE_COUNT_BASED")]
+    LeaseCount,
+    /// The same use of CPU for each worker, where it can be measured (containers on Kubernetes or ECS, EC2 instances),
+    /// else the same throughput. Leases move once a minute at most, and only beyond 10 % from the average.
+    #[doc(alias = "WORKER_UTILIZATION_AWARE")]
+    Utilization,
+}
+
+/// Longer settings count as this one, so that no time overflows.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What the leader does with leases of streams that are not listed any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[doc(alias = "FormerStreamsLeasesDeletionStrategy")]
+#[non_exhaustive]
+pub enum FormerStreams {
+    /// Leaves them, with their checkpoints. As long as a stream has leases its shards are processed, listed or not: while
+    /// a new list is rolled out, some workers know of a stream and some do not.
+    #[default]
+    #[doc(alias = "NO_STREAMS_LEASES_DELETION")]
+    Keep,
+    /// Deletes them when the stream has not been listed for this long, by the leader's clock and since it leads; at
+    /// once if the stream does not exist any more. Its shards are then no longer processed, and should the stream be
+    /// listed again it starts anew. Longer than rolling out a list takes is a good value.
+    #[doc(alias = "FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION")]
+    DeleteAfter(Duration),
+    /// Like [`DeleteAfter`](Self::DeleteAfter), but only for streams that are named here; others are left.
+    #[doc(alias = "PROVIDED_STREAMS_DEFERRED_DELETION")]
+    DeleteNamed {
+        /// The streams whose leases may go.
+        streams: Vec<StreamId>,
+        /// How long they must not have been listed.
+        after: Duration,
+    },
+}

@@ -1,0 +1,75 @@
+//! What a record processor receives.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use kpl::{HashKey, SequenceNumber};
+
+use super::checkpoint::Position;
+
+/// One user record, taken out of its aggregate if it came in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The producer's partition key.
+    pub partition_key: Arc<str>,
+    /// The producer's explicit hash key; Kinesis returns it only for aggregated records.
+    pub explicit_hash_key: Option<HashKey>,
+    /// The producer's bytes.
+    pub data: Bytes,
+    /// Sequence number of the Kinesis record, shared by all user records of an aggregate.
+    pub sequence_number: SequenceNumber,
+    /// Place inside the aggregate from 0; 0 for a record that is not aggregated. An aggregate that is delivered as it is
+    /// stored has that of its last user record.
+    pub sub_sequence_number: u64,
+    /// Whether the record came in an aggregate.
+    pub aggregated: bool,
+    /// When Kinesis took the record in, in milliseconds' resolution.
+    pub approximate_arrival: Option<SystemTime>,
+}
+
+impl Record {
+    /// A plain record, for tests of processors.
+    pub fn new(partition_key: impl Into<Arc<str>>, data: impl Into<Bytes>, sequence_number: SequenceNumber) -> Self {
+        Self {
+            partition_key: partition_key.into(),
+            explicit_hash_key: None,
+            data: data.into(),
+            sequence_number,
+            sub_sequence_number: 0,
+            aggregated: false,
+            approximate_arrival: None,
+        }
+    }
+
+    /// The record's position in its shard.
+    pub fn position(&self) -> Position {
+        Position { sequence_number: self.sequence_number.clone(), sub_sequence_number: self.sub_sequence_number }
+    }
+}
+
+/// Records of one shard, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordBatch {
+    /// The records; never empty when a processor receives them.
+    pub records: Vec<Record>,
+    /// How far the end of the answer that this batch was read with was behind the newest record of the shard.
+    pub behind_latest: Option<Duration>,
+}
+
+/// A Kinesis record as it is stored, aggregated or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KinesisRecord {
+    /// Its sequence number.
+    pub(crate) sequence_number: SequenceNumber,
+    /// Its partition key, as the processor is given it.
+    pub(crate) partition_key: Arc<str>,
+    /// Its bytes.
+    pub(crate) data: Bytes,
+    /// When Kinesis took it in.
+    pub(crate) approximate_arrival: Option<SystemTime>,
+}

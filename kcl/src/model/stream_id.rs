@@ -1,0 +1,125 @@
+//! The id of a stream, as Java KCL writes it, and what tells it from another one of its name.
+
+use std::{fmt, sync::Arc};
+
+/// Identifies a stream of an application.
+///
+/// In an application of several streams it is `account:name:creation epoch`, as it stands in the lease table, so that a
+/// stream which is deleted and created again is another one. In an application of one stream it is the stream's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[doc(alias = "StreamIdentifier")]
+pub struct StreamId(Arc<str>);
+
+impl StreamId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        self.parts().map_or(&self.0, |(_, name, _)| name)
+    }
+
+    /// The account that the stream belongs to; None in an application of one stream.
+    pub fn account(&self) -> Option<&str> {
+        self.parts().map(|(account, ..)| account)
+    }
+
+    /// When the stream was created, in seconds since 1970; None in an application of one stream.
+    pub fn creation_epoch(&self) -> Option<u64> {
+        self.parts().map(|(.., epoch)| epoch)
+    }
+
+    fn parts(&self) -> Option<(&str, &str, u64)> {
+        let mut parts = self.0.split(':');
+        let (account, name, epoch) = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
+        let digits = !account.is_empty() && account.bytes().all(|byte| byte.is_ascii_digit());
+        (digits && !name.is_empty() && epoch > 0 && parts.next().is_none()).then_some((account, name, epoch))
+    }
+
+    /// Of an application of several streams.
+    pub(crate) fn of_several(identity: &StreamIdentity, epoch: Option<u64>) -> Option<Self> {
+        let (account, name) = account_and_name(&identity.arn)?;
+        let epoch = epoch.unwrap_or(identity.created_seconds);
+        let id = Self(format!("{account}:{name}:{epoch}").into());
+        id.parts().is_some().then_some(id)
+    }
+
+    /// Of an application of one stream, from its name or ARN.
+    pub(crate) fn of_one(stream: &str) -> Self {
+        Self(account_and_name(stream).map_or(stream, |(_, name)| name).into())
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for StreamId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+/// From `arn:aws*:kinesis:<region>:<account>:stream/<name>`.
+fn account_and_name(arn: &str) -> Option<(&str, &str)> {
+    let mut parts = arn.splitn(6, ':');
+    let ["arn", _, "kinesis", _, account, resource] = std::array::from_fn(|_| parts.next().unwrap_or_default()) else {
+        return None;
+    };
+    Some((account, resource.strip_prefix("stream/")?))
+}
+
+/// Which stream it is: one deleted and created again under its name is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamIdentity {
+    pub(crate) arn: String,
+    /// When it was created, in seconds since 1970.
+    pub(crate) created_seconds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(arn: &str) -> StreamIdentity {
+        StreamIdentity { arn: arn.to_owned(), created_seconds: 1_700_000_000 }
+    }
+
+    #[test]
+    fn one_of_several_is_known_by_account_name_and_creation() {
+        let id =
+            StreamId::of_several(&identity("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders"), None).unwrap();
+        assert_eq!(id.as_str(), "123456789012:orders:1700000000");
+        assert_eq!(
+            (id.account(), id.name(), id.creation_epoch()),
+            (Some("123456789012"), "orders", Some(1_700_000_000))
+        );
+    }
+
+    #[test]
+    fn an_epoch_that_the_application_gives_is_taken_as_it_is() {
+        let id = StreamId::of_several(&identity("arn:aws:kinesis:us-east-1:1:stream/orders"), Some(1)).unwrap();
+        assert_eq!(id.as_str(), "1:orders:1");
+    }
+
+    #[test]
+    fn an_only_stream_is_known_by_its_name_even_if_given_by_arn() {
+        assert_eq!(StreamId::of_one("arn:aws:kinesis:us-east-1:1:stream/orders").as_str(), "orders");
+        assert_eq!(StreamId::of_one("orders").as_str(), "orders");
+        assert_eq!((StreamId::of_one("orders").account(), StreamId::of_one("orders").name()), (None, "orders"));
+    }
+
+    #[test]
+    fn ids_of_another_form_have_no_parts() {
+        for id in ["a:orders:1", "1::1", "1:orders:0", "1:orders:x", "1:orders:1:shardId-0", "1:orders"] {
+            assert_eq!(StreamId::from(id).parts(), None, "{id}");
+        }
+        for arn in ["arn:aws:dynamodb:r:1:table/t", "arn:aws:kinesis:r:1:consumer/c", "orders", ""] {
+            assert_eq!(account_and_name(arn), None, "{arn}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The settings of a worker.
+
+use std::time::Duration;
+
+use crate::{
+    clock::ServiceClock,
+    logic::read::replay::Window,
+    model::{
+        checkpointing::{CheckpointEvery, Deaggregation},
+        lease::WorkerId,
+        legacy_tables::LegacyTables,
+        policies::Assignment,
+        retrieval::{Prefetch, Retrieval},
+    },
+};
+use error_policy::ErrorPolicy;
+
+pub(crate) mod error_policy;
+pub(crate) mod streams;
+
+/// The worker's timings and bounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) clock: ServiceClock,
+    pub(crate) application: String,
+    pub(crate) table: String,
+    pub(crate) create_table: bool,
+    pub(crate) legacy_tables: LegacyTables,
+    pub(crate) worker_id: WorkerId,
+    pub(crate) lease_duration: Duration,
+    pub(crate) assignment: Assignment,
+    pub(crate) assignment_interval: Duration,
+    pub(crate) discovery_interval: Duration,
+    pub(crate) handoff_timeout: Duration,
+    pub(crate) max_leases: usize,
+    pub(crate) idle_between_reads: Duration,
+    pub(crate) shutdown_grace: Duration,
+    pub(crate) warn_after: Duration,
+    pub(crate) retrieval: Retrieval,
+    pub(crate) prefetch: Prefetch,
+    pub(crate) max_batch_records: u32,
+    pub(crate) error_policy: ErrorPolicy,
+    /// None: only the processor checkpoints.
+    pub(crate) checkpoint_every: Option<CheckpointEvery>,
+    pub(crate) deaggregation: Deaggregation,
+    /// Of `build_for_each`.
+    pub(crate) concurrency: usize,
+    /// What is processed, if it is not the live stream.
+    pub(crate) replay: Option<Window>,
+}

@@ -1,0 +1,127 @@
+//! What happens when a processor fails.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use futures::future::{BoxFuture, FutureExt as _};
+use kpl::ShardId;
+
+use crate::{
+    contained::Contained,
+    error::BoxError,
+    model::{record::Record, stream_id::StreamId},
+};
+
+/// Records that a processor failed to process, for [`ErrorPolicy::dead_letter_after`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FailedRecords {
+    /// The stream of the shard.
+    pub stream_id: StreamId,
+    /// Their shard.
+    pub shard_id: ShardId,
+    /// The batch that failed, or with [`ErrorPolicy::isolate`] the one record.
+    pub records: Vec<Record>,
+    /// What the processor said last.
+    pub error: BoxError,
+    /// How often in a row it failed.
+    pub attempts: u32,
+}
+
+pub(crate) type DeadLetters = Arc<dyn Fn(FailedRecords) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// What becomes of a batch once its attempts are used up.
+#[derive(Clone)]
+pub(crate) enum GiveUp {
+    Skip,
+    StopShard,
+    DeadLetter(DeadLetters),
+}
+
+impl fmt::Debug for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Skip => "Skip",
+            Self::StopShard => "StopShard",
+            Self::DeadLetter(_) => "DeadLetter",
+        })
+    }
+}
+
+/// What happens when `process_records` fails or panics.
+///
+/// Always a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s, half of it at random,
+/// as long as no processor gets further than those before. A batch that failed is tried again as it was, and the records
+/// before it come in a batch of their own. The policies differ in what becomes of a batch that fails again and again. An
+/// attempt counts only if the batch failed by itself: not if a checkpoint could not be stored during it, and not for
+/// records that were checkpointed before the failure. Shard streams have no attempts: what the application does with their
+/// records is not known.
+///
+/// ```
+/// use kcl::{BoxError, ErrorPolicy, FailedRecords};
+///
+/// async fn keep(failed: FailedRecords) -> Result<(), BoxError> {
+///     for record in failed.records {
+///         eprintln!("{} {}: {}", failed.shard_id, record.sequence_number, failed.error);
+///     }
+///     Ok(())
+/// }
+///
+/// let policy = ErrorPolicy::dead_letter_after(3, keep).isolate();
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "it is to be given to WorkerBuilder::on_processor_error"]
+pub struct ErrorPolicy {
+    /// Attempts, and what follows them. None: for ever.
+    pub(crate) limit: Option<(u32, GiveUp)>,
+    pub(crate) isolate: bool,
+}
+
+impl ErrorPolicy {
+    /// Tries for ever; the shard waits. The default.
+    pub fn restart() -> Self {
+        Self::default()
+    }
+
+    /// Leaves a batch out after so many failures in a row, at least 1, with [`Event::RecordsSkipped`]. Its records are
+    /// lost to this application.
+    ///
+    /// [`Event::RecordsSkipped`]: crate::Event::RecordsSkipped
+    pub fn skip_after(attempts: u32) -> Self {
+        Self { limit: Some((attempts, GiveUp::Skip)), isolate: false }
+    }
+
+    /// Stops the shard after so many failures in a row, at least 1, with [`Event::ShardStopped`]. This worker keeps the
+    /// lease and does nothing with it, so that the shard does not go round the fleet; whoever gets the lease next, at the
+    /// latest after a restart of this worker, tries again.
+    ///
+    /// [`Event::ShardStopped`]: crate::Event::ShardStopped
+    pub fn stop_shard_after(attempts: u32) -> Self {
+        Self { limit: Some((attempts, GiveUp::StopShard)), isolate: false }
+    }
+
+    /// Hands a batch to `keep` after so many failures in a row, at least 1, and goes on behind it once `keep` returns
+    /// `Ok`, with [`Event::RecordsSkipped`]. While `keep` fails, the batch is tried again.
+    ///
+    /// If all before the batch is checkpointed, the worker then checkpoints behind it. Else, or if that is not stored, the
+    /// batch may be handed over again, by another worker, until the next checkpoint covers it.
+    ///
+    /// [`Event::RecordsSkipped`]: crate::Event::RecordsSkipped
+    pub fn dead_letter_after<K, Fut, E>(attempts: u32, keep: K) -> Self
+    where
+        K: Fn(FailedRecords) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let keep = Contained::new(keep);
+        let keep: DeadLetters = Arc::new(move |failed| keep(failed).map(|kept| kept.map_err(Into::into)).boxed());
+        Self { limit: Some((attempts, GiveUp::DeadLetter(keep))), isolate: false }
+    }
+
+    /// Looks for the culprit: a batch that fails is delivered in halves, and halves of these, until one record fails by
+    /// itself. The attempts are its own, and only it is given up; without a limit of attempts, what comes before it gets
+    /// through. Closures need it not: theirs is known at once.
+    pub fn isolate(mut self) -> Self {
+        self.isolate = true;
+        self
+    }
+}

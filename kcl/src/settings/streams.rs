@@ -1,0 +1,202 @@
+//! Which streams an application reads.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::policies::{FormerStreams, InitialPosition};
+
+/// One stream of an application, and what is particular to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "it is to be given to Streams"]
+pub struct StreamConfig {
+    /// Its name or ARN.
+    pub(crate) stream: String,
+    pub(crate) initial_position: Option<InitialPosition>,
+    pub(crate) consumer_arn: Option<Arc<str>>,
+    pub(crate) creation_epoch: Option<u64>,
+}
+
+impl StreamConfig {
+    /// A stream by its name, in the account and region of the configuration, or by its ARN.
+    pub fn new(stream: impl Into<String>) -> Self {
+        Self { stream: stream.into(), initial_position: None, consumer_arn: None, creation_epoch: None }
+    }
+
+    /// Where to start in this stream's shards without a checkpoint. Default: as
+    /// [`WorkerBuilder::initial_position`](crate::WorkerBuilder::initial_position) says.
+    pub fn initial_position(mut self, position: InitialPosition) -> Self {
+        self.initial_position = Some(position);
+        self
+    }
+
+    /// The registered consumer that reads this stream by enhanced fan-out. Default: one of the application's name, which is
+    /// registered if need be. To be given for a stream of another account.
+    #[doc(alias = "consumerArn")]
+    pub fn consumer_arn(mut self, arn: impl Into<Arc<str>>) -> Self {
+        self.consumer_arn = Some(arn.into());
+        self
+    }
+
+    /// The stream's creation time in seconds since 1970, at least 1, as it stands in lease keys. Default: what Kinesis says, so
+    /// that a stream which is deleted and created again starts anew. To be given if Java workers share the lease table
+    /// and were given another one: it must be the same for all.
+    #[doc(alias = "streamCreationEpoch")]
+    pub fn creation_epoch(mut self, seconds: u64) -> Self {
+        self.creation_epoch = Some(seconds.max(1));
+        self
+    }
+}
+
+/// The streams of an application that reads several with one fleet and one lease table. Clones share one list: streams may
+/// be added and removed while workers run.
+///
+/// Give all workers the same list, as whichever leads creates the leases for it. The leader notices a change within
+/// seconds. A stream that cannot be found or read is reported as an [`Event`](crate::Event) and tried again; the others go on.
+///
+/// The lease table of several streams is not that of one: their keys differ, so an application cannot go from one to the
+/// other and keep its checkpoints.
+///
+/// ```no_run
+/// use kcl::{InitialPosition, StreamConfig, Streams, Worker};
+/// # use kcl::{BoxError, Checkpointer, RecordBatch, RecordProcessor, ShardContext};
+/// # struct Printer;
+/// # impl RecordProcessor for Printer {
+/// #     type Error = BoxError;
+/// #     async fn process_records(&mut self, _: RecordBatch, _: &Checkpointer) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+/// let streams = Streams::new(["orders", "payments"]);
+/// let worker = Worker::builder(&aws, "auditor", streams.clone()).build(|shard: &ShardContext| {
+///     println!("{} of {}", shard.shard_id, shard.stream_id.name());
+///     Printer
+/// })?;
+/// let running = worker.start();
+/// streams.add(StreamConfig::new("refunds").initial_position(InitialPosition::TrimHorizon));
+/// # running.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[doc(alias = "StreamTracker")]
+#[doc(alias = "MultiStreamTracker")]
+pub struct Streams {
+    list: Arc<Mutex<Vec<StreamConfig>>>,
+    former: FormerStreams,
+}
+
+impl Streams {
+    /// Starts with these streams. Of two with the same name or ARN the later counts.
+    pub fn new<S: Into<StreamConfig>>(streams: impl IntoIterator<Item = S>) -> Self {
+        let this = Self::default();
+        this.set(streams);
+        this
+    }
+
+    /// What becomes of the leases of streams that are not listed any more. Default [`FormerStreams::Keep`].
+    pub fn former_streams(mut self, former: FormerStreams) -> Self {
+        self.former = former;
+        self
+    }
+
+    /// Adds a stream, or replaces the one of this name or ARN.
+    pub fn add(&self, stream: impl Into<StreamConfig>) {
+        let stream = stream.into();
+        let mut list = self.list();
+        list.retain(|listed| listed.stream != stream.stream);
+        list.push(stream);
+    }
+
+    /// Removes the stream that was listed by this name or ARN; false if there is none. [`FormerStreams`] says what
+    /// becomes of its leases.
+    pub fn remove(&self, stream: &str) -> bool {
+        let mut list = self.list();
+        let before = list.len();
+        list.retain(|listed| listed.stream != stream);
+        list.len() < before
+    }
+
+    /// Lists these streams and no others.
+    pub fn set<S: Into<StreamConfig>>(&self, streams: impl IntoIterator<Item = S>) {
+        let mut new: Vec<StreamConfig> = Vec::new();
+        for stream in streams.into_iter().map(Into::into) {
+            new.retain(|listed| listed.stream != stream.stream);
+            new.push(stream);
+        }
+        *self.list() = new;
+    }
+
+    /// The streams as they are listed now.
+    pub fn get(&self) -> Vec<StreamConfig> {
+        self.list().clone()
+    }
+
+    pub(crate) fn former(&self) -> &FormerStreams {
+        &self.former
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<StreamConfig>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a worker reads.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    One(StreamConfig),
+    Several(Streams),
+}
+
+/// A stream, or several: what [`Worker::builder`](crate::Worker::builder) takes.
+#[derive(Debug, Clone)]
+pub struct StreamSource(pub(crate) Source);
+
+macro_rules! one_stream {
+    ($($from:ty),*) => {$(
+        impl From<$from> for StreamConfig {
+            fn from(stream: $from) -> Self {
+                Self::new(stream)
+            }
+        }
+
+        impl From<$from> for StreamSource {
+            fn from(stream: $from) -> Self {
+                Self(Source::One(StreamConfig::new(stream)))
+            }
+        }
+    )*};
+}
+
+one_stream!(&str, String, &String);
+
+impl From<Streams> for StreamSource {
+    fn from(streams: Streams) -> Self {
+        Self(Source::Several(streams))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(streams: &Streams) -> Vec<String> {
+        streams.get().into_iter().map(|stream| stream.stream).collect()
+    }
+
+    #[test]
+    fn clones_share_one_list() {
+        let streams = Streams::new(["a", "b"]);
+        let clone = streams.clone();
+        clone.add("c");
+        assert!(clone.remove("a"));
+        assert!(!clone.remove("a"), "it is gone");
+        assert_eq!(names(&streams), ["b", "c"]);
+    }
+
+    #[test]
+    fn a_stream_is_listed_once_with_its_last_settings() {
+        let streams = Streams::new(["a", "b", "a"]);
+        assert_eq!(names(&streams), ["b", "a"]);
+        streams.add(StreamConfig::new("b").creation_epoch(0));
+        assert_eq!(streams.get()[1].creation_epoch, Some(1), "0 is not a creation time");
+    }
+}

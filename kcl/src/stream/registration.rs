@@ -1,0 +1,125 @@
+//! SHELL: the consumer that a worker's shards subscribe as: found or registered once, whoever asks first.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable as _};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+
+use super::Stream;
+use crate::{
+    error::{KinesisError, KinesisErrorKind},
+    event::{Event, Events, chain},
+};
+
+/// Looks at a consumer that is being created or deleted, and the pause between them: it takes seconds.
+const LOOKS: u32 = 60;
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// The consumer's ARN, once known.
+#[derive(Debug, Default)]
+pub(crate) struct Registration {
+    /// Held while the consumer is looked up or registered, so that it is done once for all shards.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    arn: Option<Arc<str>>,
+    refused: Option<Refused>,
+}
+
+/// A try that failed. It takes long, so those who waited for it share its outcome rather than try one after the other.
+#[derive(Debug)]
+struct Refused {
+    at: Instant,
+    kind: KinesisErrorKind,
+    action: &'static str,
+    text: String,
+}
+
+impl Refused {
+    fn now(error: &KinesisError) -> Self {
+        let (kind, action, text) = (error.kind, error.action, chain(error.source.as_ref()));
+        Self { at: Instant::now(), kind, action, text }
+    }
+
+    fn error(&self) -> KinesisError {
+        KinesisError { kind: self.kind, action: self.action, source: self.text.clone().into() }
+    }
+}
+
+impl Registration {
+    /// The ARN of an active consumer; registers it if need be.
+    ///
+    /// Cancellation: safe, the next to ask goes on.
+    pub(crate) async fn arn(&self, stream: &Stream, name: &str, events: &Events) -> Result<Arc<str>, KinesisError> {
+        if let Some(given) = &stream.consumer_arn {
+            return Ok(Arc::clone(given));
+        }
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some(arn) = &state.arn {
+            return Ok(Arc::clone(arn));
+        }
+        if let Some(refused) = state.refused.as_ref().filter(|refused| refused.at > asked) {
+            return Err(refused.error());
+        }
+        match (|| establish(events, stream, name)).retry(backoff()).when(KinesisError::may_pass).await {
+            Ok(arn) => Ok(Arc::clone(state.arn.insert(arn))),
+            Err(error) => {
+                state.refused = Some(Refused::now(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Nobody asked before.
+    pub(crate) fn is_untried(&self) -> bool {
+        self.state.try_lock().is_ok_and(|state| state.arn.is_none() && state.refused.is_none())
+    }
+
+    /// The consumer is gone, so it must be looked up again, unless another shard has done so already.
+    pub(crate) async fn forget(&self, gone: &str) {
+        let mut state = self.state.lock().await;
+        if state.arn.as_deref() == Some(gone) {
+            state.arn = None;
+        }
+    }
+}
+
+async fn establish(events: &Events, stream: &Stream, name: &str) -> Result<Arc<str>, KinesisError> {
+    let kinesis = &stream.kinesis;
+    let stream_arn = stream.describe().await?.identity.arn;
+    for _ in 0..LOOKS {
+        match kinesis.find_consumer(&stream_arn, name).await? {
+            Some(found) if found.active => return Ok(found.arn.into()),
+            Some(_) => {}
+            None => match kinesis.register_consumer(&stream_arn, name).await {
+                Ok(registered) => {
+                    let (stream_id, consumer_arn) = (stream.id.clone(), registered.arn.clone());
+                    events.emit(Event::ConsumerRegistered { stream_id, consumer_arn });
+                    if registered.active {
+                        return Ok(registered.arn.into());
+                    }
+                    // Often it is active at once, whatever this answer says.
+                    continue;
+                }
+                // Another worker was faster, or the stream is being changed.
+                Err(error) if error.kind == KinesisErrorKind::InUse => {}
+                Err(error) => return Err(error),
+            },
+        }
+        sleep(LOOK_PAUSE).await;
+    }
+    let source = format!("consumer {name} is not active after {LOOKS} looks").into();
+    Err(KinesisError { kind: KinesisErrorKind::InUse, action: "kinesis:DescribeStreamConsumer", source })
+}
+
+/// Up to 8 tries within about 30 s.
+fn backoff() -> ExponentialBuilder {
+    let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
+    ExponentialBuilder::default().with_jitter().with_min_delay(first).with_max_delay(longest).with_max_times(7)
+}

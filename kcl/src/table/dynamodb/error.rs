@@ -1,0 +1,64 @@
+//! Turns SDK errors into [`StoreError`]s that name the table and the IAM action.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+use crate::{
+    error::{BoxError, StoreError, is_about_credentials},
+    event::chain,
+};
+
+/// A DynamoDB call, for error texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) action: &'static str,
+    pub(super) table: &'a str,
+}
+
+impl Call<'_> {
+    /// For use in `map_err`.
+    pub(super) fn failed<E, R>(self, error: SdkError<E, R>) -> StoreError
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        let (action, table) = (self.action, self.table.to_owned());
+        let code = error.as_service_error().and_then(|service| service.code().map(str::to_owned));
+        let source = flatten(error);
+        match code.as_deref() {
+            Some("AccessDeniedException") => StoreError::AccessDenied { action, table, source },
+            Some(code) if is_about_credentials(code) => StoreError::Credentials { action, table, source },
+            Some("ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded") => {
+                StoreError::Throttled { action, table, source }
+            }
+            Some("ResourceNotFoundException") => StoreError::TableMissing { table },
+            _ => StoreError::Call { action, table, source },
+        }
+    }
+}
+
+/// Drops the SDK's outer "service error", which says nothing, and keeps the service's own words.
+fn flatten<E, R>(error: SdkError<E, R>) -> BoxError
+where
+    E: std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => Box::new(context.into_err()),
+        other => Box::new(other),
+    }
+}
+
+/// A call to another table, made for the sake of this lease table.
+pub(super) fn while_looking_for(error: StoreError, lease_table: &str) -> StoreError {
+    let table = lease_table.to_owned();
+    let why = |of: String, source: BoxError| -> BoxError {
+        format!("looking for the table {of}, which a fleet of KCL 3.0 to 3.4 has: {}", chain(&*source)).into()
+    };
+    match error {
+        StoreError::Throttled { action, table: of, source } => {
+            StoreError::Throttled { action, table, source: why(of, source) }
+        }
+        StoreError::Call { action, table: of, source } => StoreError::Call { action, table, source: why(of, source) },
+        other => other,
+    }
+}

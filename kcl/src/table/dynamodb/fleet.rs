@@ -1,0 +1,201 @@
+//! The items that are not leases: the leader's lock, the workers, the migration state. Where they are says [`layout`](super::layout).
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::{
+    operation::put_item::builders::PutItemFluentBuilder,
+    types::{AttributeValue, ReturnValue},
+};
+use tracing::warn;
+
+use super::{Call, DynamoDbLeaseStore, item, layout::Place, n, s};
+use crate::{
+    error::StoreError,
+    model::{
+        lease::WorkerId, lock_item::LockItem, stream_id::StreamIdentity, table_scan::FleetVersion,
+        worker_item::WorkerItem,
+    },
+    table::item::Item,
+};
+
+impl Place {
+    pub(super) fn call(&self, action: &'static str) -> Call<'_> {
+        Call { action, table: &self.table }
+    }
+}
+
+impl DynamoDbLeaseStore {
+    pub(super) async fn read_version(&self) -> Result<FleetVersion, StoreError> {
+        let places = self.places();
+        let mut found = self.get_from(&places.state, item::MIGRATION_KEY).await?;
+        if let (None, Some(other)) = (&found, &places.other_state) {
+            found = self.get_from(other, item::MIGRATION_KEY).await?;
+        }
+        Ok(match found.as_ref().map(item::client_version) {
+            None => FleetVersion::Unknown,
+            Some(Some("CLIENT_VERSION_3X")) => FleetVersion::V3,
+            Some(Some("CLIENT_VERSION_3X_WITH_ROLLBACK")) => FleetVersion::V3WithRollback,
+            Some(other) => FleetVersion::Other(other.unwrap_or("(unreadable)").to_owned()),
+        })
+    }
+
+    pub(super) async fn put_version(&self, item: Item) -> Result<bool, StoreError> {
+        self.put_if_absent(&self.places().state, item::MIGRATION_KEY, item).await
+    }
+
+    /// Notes the stream beside the migration state, wherever that is.
+    pub(super) async fn note_stream(&self, stream: &StreamIdentity) -> Result<StreamIdentity, StoreError> {
+        let places = self.places();
+        let place = match &places.other_state {
+            Some(other) if self.get_from(&places.state, item::MIGRATION_KEY).await?.is_none() => other,
+            _ => &places.state,
+        };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&place.table)
+            .key(place.key, s(item::MIGRATION_KEY))
+            .update_expression("SET #a = if_not_exists(#a, :a), #c = if_not_exists(#c, :c)")
+            .condition_expression("attribute_exists(#k)")
+            .expression_attribute_names("#k", place.key)
+            .expression_attribute_names("#a", item::STREAM_ARN)
+            .expression_attribute_names("#c", item::STREAM_CREATED)
+            .expression_attribute_values(":a", s(stream.arn.as_str()))
+            .expression_attribute_values(":c", n(stream.created_seconds))
+            .return_values(ReturnValue::AllNew);
+        let output = update.send().await.map_err(|error| place.call("dynamodb:UpdateItem").failed(error))?;
+        Ok(output.attributes.as_ref().and_then(item::read_stream).unwrap_or_else(|| stream.clone()))
+    }
+
+    /// Workers whose items are not in the lease table.
+    pub(super) async fn workers_elsewhere(&self) -> Result<Vec<WorkerItem>, StoreError> {
+        let places = self.places();
+        let elsewhere = [Some(places.workers), places.other_workers];
+        let Some(place) = elsewhere.into_iter().flatten().find(|place| place.table != self.table) else {
+            return Ok(Vec::new());
+        };
+        let items = self.scan_table(&place.table).await?;
+        Ok(items.iter().filter_map(item::read_worker).collect())
+    }
+
+    pub(super) async fn write_worker(&self, worker: &WorkerItem) -> Result<Option<WorkerItem>, StoreError> {
+        let place = self.places().workers;
+        let (metrics, limits) = item::worker_metrics(worker);
+        let update = self
+            .client
+            .update_item()
+            .table_name(&place.table)
+            .key(place.key, s(worker.id.as_str()))
+            .update_expression(
+                "SET lut = :lut, sts = :sts, opr = :opr, properties = :p, entityType = :type, sup = :sup, slu = :lut",
+            )
+            .expression_attribute_values(":lut", n(worker.last_update_seconds))
+            .expression_attribute_values(":sts", metrics)
+            .expression_attribute_values(":opr", limits)
+            .expression_attribute_values(":p", item::worker_properties(worker))
+            .expression_attribute_values(":type", s("WORKER_METRIC_STATS"))
+            // We understand the migration to one table.
+            .expression_attribute_values(":sup", n(1))
+            .return_values(ReturnValue::AllOld);
+        let output = update.send().await.map_err(|error| place.call("dynamodb:UpdateItem").failed(error))?;
+        Ok(output.attributes.as_ref().and_then(item::read_worker))
+    }
+
+    pub(super) async fn read_worker(&self, id: &WorkerId) -> Result<Option<WorkerItem>, StoreError> {
+        Ok(self.get_from(&self.places().workers, id.as_str()).await?.as_ref().and_then(item::read_worker))
+    }
+
+    pub(super) async fn remove_worker(&self, worker: &WorkerItem) -> Result<bool, StoreError> {
+        let places = self.places();
+        for place in [Some(places.workers), places.other_workers].into_iter().flatten() {
+            let mut condition = format!("{} = :lut", item::WORKER_LAST_UPDATE);
+            let mut values = vec![(":lut", n(worker.last_update_seconds))];
+            if let Some(instance) = &worker.instance {
+                condition.push_str(" AND properties.instance = :i");
+                values.push((":i", s(instance.as_str())));
+            }
+            if self.delete_if(&place, worker.id.as_str(), condition, values).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) async fn read_lock(&self) -> Result<Option<LockItem>, StoreError> {
+        let place = self.places().lock;
+        let found = self.get_from(&place, item::LOCK_KEY).await?;
+        let lock = found.as_ref().and_then(item::read_lock);
+        if found.is_some() && lock.is_none() {
+            warn!(table = place.table, "the leader's lock item cannot be read, nobody can lead; delete it");
+        }
+        Ok(lock)
+    }
+
+    pub(super) async fn write_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, StoreError> {
+        let (place, item) = (self.places().lock, item::lock_item(lock));
+        let Some(seen) = seen else { return self.put_if_absent(&place, item::LOCK_KEY, item).await };
+        let put = self
+            .put(&place, item::LOCK_KEY, item)
+            .condition_expression(format!("{} = :v", item::LOCK_VERSION))
+            .expression_attribute_values(":v", s(seen.version.as_str()));
+        self.conditional_put(&place, put).await
+    }
+
+    pub(super) async fn remove_lock(&self, lock: &LockItem) -> Result<bool, StoreError> {
+        let condition = format!("{} = :v AND {} = :o", item::LOCK_VERSION, item::LOCK_OWNER);
+        let values = vec![(":v", s(lock.version.as_str())), (":o", s(lock.owner.as_str()))];
+        self.delete_if(&self.places().lock, item::LOCK_KEY, condition, values).await
+    }
+
+    pub(super) async fn put_if_absent(&self, place: &Place, key: &str, item: Item) -> Result<bool, StoreError> {
+        let put = self.put(place, key, item).condition_expression("attribute_not_exists(#k)");
+        self.conditional_put(place, put.expression_attribute_names("#k", place.key)).await
+    }
+
+    fn put(&self, place: &Place, key: &str, mut item: Item) -> PutItemFluentBuilder {
+        item.insert(place.key.to_owned(), s(key));
+        self.client.put_item().table_name(&place.table).set_item(Some(item))
+    }
+
+    async fn conditional_put(&self, place: &Place, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(place.call("dynamodb:PutItem").failed(error)),
+        }
+    }
+
+    async fn delete_if(
+        &self,
+        place: &Place,
+        key: &str,
+        condition: String,
+        values: Vec<(&'static str, AttributeValue)>,
+    ) -> Result<bool, StoreError> {
+        let mut delete = self.client.delete_item().table_name(&place.table).key(place.key, s(key));
+        for (name, value) in values {
+            delete = delete.expression_attribute_values(name, value);
+        }
+        match delete.condition_expression(condition).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(place.call("dynamodb:DeleteItem").failed(error)),
+        }
+    }
+}
+
+/// Of several items for one worker the one written last.
+pub(super) fn freshest(workers: Vec<WorkerItem>) -> Vec<WorkerItem> {
+    let mut freshest: BTreeMap<WorkerId, WorkerItem> = BTreeMap::new();
+    for worker in workers {
+        let known = freshest.get(&worker.id);
+        if known.is_none_or(|known| known.last_update_seconds < worker.last_update_seconds) {
+            freshest.insert(worker.id.clone(), worker);
+        }
+    }
+    freshest.into_values().collect()
+}

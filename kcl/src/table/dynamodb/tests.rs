@@ -1,0 +1,110 @@
+//! What only a table in DynamoDB can do wrong, beside the contract that every lease table keeps.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use kinesis_local::LocalAws;
+
+use super::*;
+use crate::table::tests::{TABLE, at, owned_by, read, shard};
+
+#[tokio::test]
+async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named() {
+    let aws = LocalAws::start().await.sdk_config();
+    let store =
+        DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), false);
+
+    let error = store.prepare().await.unwrap_err();
+
+    assert_eq!(error.to_string(), "lease table application does not exist");
+    let tables = aws_sdk_dynamodb::Client::new(&aws).list_tables().send().await.unwrap();
+    assert_eq!(tables.table_names(), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
+    let aws = LocalAws::start().await.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    store.prepare().await.unwrap();
+    let lease = owned_by(&store, "w1").await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let key = AttributeValue::S(lease.key.as_str().to_owned());
+    let text = || AttributeValue::S("100".to_owned());
+    let update = dynamodb.update_item().table_name(TABLE).key("leaseKey", key.clone());
+    let update = update.update_expression("SET newAttribute = :v, pendingCheckpoint = :v");
+    update.expression_attribute_values(":v", text()).send().await.unwrap();
+
+    assert!(store.renew(&lease).await.unwrap().is_applied());
+    let lease = read(&store).await;
+    assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
+    let item = || async {
+        let get = dynamodb.get_item().table_name(TABLE).key("leaseKey", key.clone());
+        get.send().await.unwrap().item.unwrap()
+    };
+    assert!(item().await.contains_key("pendingCheckpoint"), "only a checkpoint ends a pending one");
+    assert!(store.checkpoint(&lease, &at("100")).await.unwrap().is_applied());
+    assert!(store.assign(&read(&store).await, &"w3".into()).await.unwrap().is_applied());
+    assert!(store.release(&read(&store).await).await.unwrap().is_applied());
+
+    let item = item().await;
+    assert_eq!(item.get("newAttribute"), Some(&text()));
+    assert!(!item.contains_key("pendingCheckpoint"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_missing_is_added_to_an_existing_table() {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+    let aws = LocalAws::start().await.sdk_config();
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash).build().unwrap();
+    let text = AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(ScalarAttributeType::S);
+    let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
+    create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
+
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    store.prepare().await.unwrap();
+
+    owned_by(&store, "w1").await;
+    assert_eq!(store.keys_owned_by(&"w1".into()).await.unwrap(), [shard(0).key]);
+    let table = dynamodb.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
+    assert_eq!(table.global_secondary_indexes()[0].index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
+}
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() {
+    let aws = LocalAws::start().await.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    store.prepare().await.unwrap();
+    let lease = owned_by(&store, "w1").await;
+    let update = aws_sdk_dynamodb::Client::new(&aws).update_item().table_name(TABLE);
+    let update = update.key("leaseKey", AttributeValue::S(lease.key.as_str().to_owned()));
+    update.update_expression("REMOVE leaseCounter").send().await.unwrap();
+
+    let error = store.get(&lease.key).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "lease shardId-000000000000 in table application cannot be read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_is_queried_again_at_once_if_it_was_throttled_and_after_a_while_otherwise() {
+    let local = LocalAws::start().await;
+    let aws = local.sdk_config();
+    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
+    store.prepare().await.unwrap();
+    owned_by(&store, "w1").await;
+    let found = async || store.keys_owned_by(&"w1".into()).await.unwrap() == [shard(0).key];
+    let scans = local.faults().on("dynamodb:Scan").delay(Duration::ZERO);
+
+    let throttled = local.faults().on("dynamodb:Query").throttle();
+    assert!(found().await);
+    throttled.remove();
+    assert!(found().await);
+    assert_eq!(scans.count(), 1);
+
+    let refused = local.faults().on("dynamodb:Query").refuse(400, "ValidationException", "no such index");
+    assert!(found().await);
+    refused.remove();
+    assert!(found().await);
+    assert_eq!(scans.count(), 3);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(found().await);
+    assert_eq!(scans.count(), 3);
+}

@@ -1,0 +1,246 @@
+//! How a worker is configured.
+
+use std::time::Duration;
+
+use aws_types::SdkConfig;
+
+use crate::{
+    clock::ServiceClock,
+    event::{Event, Events},
+    model::{
+        checkpointing::{CheckpointEvery, Deaggregation},
+        lease::WorkerId,
+        legacy_tables::LegacyTables,
+        policies::{Assignment, InitialPosition},
+        retrieval::{Prefetch, Retrieval},
+    },
+    settings::{Settings, error_policy::ErrorPolicy, streams::Source},
+};
+
+/// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
+///
+/// Durations have no upper bound; more than 365 days count as 365 days. So `Duration::MAX` stands for never, or for as
+/// long as it takes.
+#[derive(Debug, Clone)]
+#[must_use = "a worker must be built and run"]
+pub struct WorkerBuilder {
+    pub(super) aws: SdkConfig,
+    /// None: as for Kinesis.
+    pub(super) lease_table_aws: Option<SdkConfig>,
+    pub(super) source: Source,
+    pub(super) initial_position: InitialPosition,
+    pub(crate) settings: Settings,
+    pub(super) events: Events,
+}
+
+impl WorkerBuilder {
+    pub(crate) fn new(aws: &SdkConfig, application: String, source: Source) -> Self {
+        let settings = Settings {
+            clock: ServiceClock::new(aws),
+            table: application.clone(),
+            create_table: true,
+            legacy_tables: LegacyTables::of(&application),
+            application,
+            worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
+            lease_duration: Duration::from_secs(10),
+            assignment: Assignment::default(),
+            assignment_interval: Duration::from_secs(1),
+            discovery_interval: Duration::from_millis(500),
+            handoff_timeout: Duration::from_secs(30),
+            max_leases: usize::MAX,
+            idle_between_reads: Duration::from_secs(1),
+            shutdown_grace: Duration::from_secs(30),
+            warn_after: Duration::from_secs(60),
+            retrieval: Retrieval::default(),
+            prefetch: Prefetch::default(),
+            max_batch_records: 10_000,
+            error_policy: ErrorPolicy::default(),
+            checkpoint_every: None,
+            deaggregation: Deaggregation::default(),
+            concurrency: 1,
+            replay: None,
+        };
+        let initial_position = InitialPosition::default();
+        Self { aws: aws.clone(), lease_table_aws: None, source, initial_position, settings, events: Events::default() }
+    }
+
+    /// Identifies this worker in its fleet. Default: a random UUID.
+    ///
+    /// A stable id lets a restarted worker resume its leases at once. Two live workers must never share one: the
+    /// younger ends with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse), or waits if the older is stopping.
+    #[doc(alias = "workerIdentifier")]
+    pub fn worker_id(mut self, id: impl Into<String>) -> Self {
+        self.settings.worker_id = WorkerId::new(id.into());
+        self
+    }
+
+    /// Where to start in shards without a checkpoint. Default [`InitialPosition::Latest`]. Of several streams each may have
+    /// its own.
+    #[doc(alias = "initialPositionInStreamExtended")]
+    pub fn initial_position(mut self, position: InitialPosition) -> Self {
+        self.initial_position = position;
+        self
+    }
+
+    /// Name of the lease table. Default: the application's name.
+    #[doc(alias = "tableName")]
+    pub fn lease_table(mut self, table: impl Into<String>) -> Self {
+        self.settings.table = table.into();
+        self
+    }
+
+    /// Keeps the lease table elsewhere than the stream: with other credentials, in another account or region, or by another
+    /// client. Default: the configuration given to [`Worker::builder`](crate::Worker::builder) serves both.
+    pub fn lease_table_config(mut self, aws: &SdkConfig) -> Self {
+        self.lease_table_aws = Some(aws.clone());
+        self
+    }
+
+    /// Whether to create the lease table and its index if they do not exist. Default true. With false a missing table or
+    /// index ends the worker with an error that names it, and the permissions `dynamodb:CreateTable` and
+    /// `dynamodb:UpdateTable` are not needed.
+    pub fn create_lease_table(mut self, create: bool) -> Self {
+        self.settings.create_table = create;
+        self
+    }
+
+    /// Names of the two tables in which workers of KCL 3.0 to 3.4 keep leader and metrics. Default: the application's name with
+    /// `-CoordinatorState` and `-WorkerMetricStats`. Where the first exists, and its migration to the lease table is not
+    /// complete, this worker lives in these tables too; it never creates them.
+    #[doc(alias = "coordinatorStateTableConfig")]
+    #[doc(alias = "workerMetricsTableConfig")]
+    pub fn legacy_tables(mut self, coordinator_state: impl Into<String>, worker_metrics: impl Into<String>) -> Self {
+        self.settings.legacy_tables.coordinator_state = coordinator_state.into();
+        self.settings.legacy_tables.worker_metrics = worker_metrics.into();
+        self
+    }
+
+    /// Takes part in the migration of a fleet from the tables of KCL 3.0 to 3.4 to the lease table alone. Default false.
+    /// To be set on all workers once all of them run KCL 3.5 or this library for an hour; before, the worker ends with an
+    /// error. Of no effect on fleets without these tables. Java's leaders drive the migration, so the fleet needs a
+    /// Java worker of 3.5 until it is complete.
+    #[doc(alias = "migrateAllEntitiesToLeaseTable")]
+    pub fn migrate_to_one_table(mut self, migrate: bool) -> Self {
+        self.settings.legacy_tables.migrate = migrate;
+        self
+    }
+
+    /// How long a lease lives without a renewal; after it, other workers take over from a worker that died.
+    /// Default 10 s, at least 1 s. Must be the same on all workers. Source: KCL `failoverTimeMillis`.
+    #[doc(alias = "failoverTimeMillis")]
+    pub fn lease_duration(mut self, duration: Duration) -> Self {
+        self.settings.lease_duration = duration;
+        self
+    }
+
+    /// How this worker shares out the leases when it leads. Default [`Assignment::LeaseCount`].
+    pub fn assignment(mut self, assignment: Assignment) -> Self {
+        self.settings.assignment = assignment;
+        self
+    }
+
+    /// Most leases that this worker, when it leads, gives to any one worker. Default: no limit.
+    #[doc(alias = "maxLeasesForWorker")]
+    pub fn max_leases(mut self, leases: usize) -> Self {
+        self.settings.max_leases = leases;
+        self
+    }
+
+    /// How shards are read. Default [`Retrieval::Polling`]; enhanced fan-out costs extra, so it is asked for.
+    pub fn retrieval(mut self, retrieval: Retrieval) -> Self {
+        self.settings.retrieval = retrieval;
+        self
+    }
+
+    /// Most Kinesis records, before deaggregation, that wait for a shard's processor. Default 30,000, at least 1. One
+    /// answer of Kinesis alone may exceed it. Source: KCL `maxRecordsCount`.
+    pub fn prefetch_records(mut self, records: u32) -> Self {
+        self.settings.prefetch.records = records;
+        self
+    }
+
+    /// Most bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of Kinesis, of
+    /// up to 10 MiB, may exceed it alone. Beside them a shard holds the answer that is being processed and the one that
+    /// was read and does not fit yet. Source: KCL `maxByteSize`.
+    pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
+        self.settings.prefetch.bytes = bytes;
+        self
+    }
+
+    /// Maximum user records that a processor is given at once. Default 10,000, at least 1. What was read in one answer is
+    /// delivered in batches of this size, cut within aggregates, too. A stop waits for a batch, up to
+    /// [`shutdown_grace`](Self::shutdown_grace): a processor of 10 ms a record should be given 1,000. Concurrent calls of
+    /// [`build_for_each`](Self::build_for_each) are those of one batch. Of no effect on how much is read at once.
+    /// Source: KCL `maxRecords`, which counts records before deaggregation.
+    #[doc(alias = "maxRecords")]
+    pub fn max_batch_records(mut self, records: u32) -> Self {
+        self.settings.max_batch_records = records;
+        self
+    }
+
+    /// What happens when a processor fails. Default [`ErrorPolicy::restart`].
+    pub fn on_processor_error(mut self, policy: ErrorPolicy) -> Self {
+        self.settings.error_policy = policy;
+        self
+    }
+
+    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and before the
+    /// processor is dropped: after `shutdown_requested`, or after a failure. Default: only the processor checkpoints, by its
+    /// [`Checkpointer`](crate::Checkpointer); it may do so as well. A checkpoint that it prepares is not ended before what
+    /// it covers is processed.
+    pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
+        self.settings.checkpoint_every = Some(every);
+        self
+    }
+
+    /// Records of one shard that [`build_for_each`](Self::build_for_each) handles at the same time. Default 1, at least 1.
+    /// Of no effect on other workers.
+    pub fn concurrency(mut self, records: usize) -> Self {
+        self.settings.concurrency = records;
+        self
+    }
+
+    /// What is done with aggregates. Default [`Deaggregation::DropForeign`].
+    pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
+        self.settings.deaggregation = deaggregation;
+        self
+    }
+
+    /// Pause between reads of a shard that has no more records. Default 1 s, at least 200 ms (a shard serves 5 reads a
+    /// second to all its readers). While records are waiting, reads follow each other as fast as the shard's limits allow.
+    #[doc(alias = "idleTimeBetweenReadsInMillis")]
+    pub fn idle_between_reads(mut self, pause: Duration) -> Self {
+        self.settings.idle_between_reads = pause;
+        self
+    }
+
+    /// How long an owner may take to hand a lease over before it is taken away. Default 30 s.
+    /// Source: KCL `gracefulLeaseHandoffTimeoutMillis`.
+    #[doc(alias = "gracefulLeaseHandoffTimeoutMillis")]
+    pub fn handoff_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handoff_timeout = timeout;
+        self
+    }
+
+    /// How long processors may take to finish when the worker stops, before they are dropped. Default 30 s.
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.settings.shutdown_grace = grace;
+        self
+    }
+
+    /// When to warn: of a call into a processor that has not returned, by [`Event::ProcessorSlow`], and of a shard that makes
+    /// no progress, by [`Event::ShardStalled`], which says why. Default 60 s, at least 1 s. It only warns: a processor may
+    /// take any time, and its lease is kept meanwhile.
+    #[doc(alias = "logWarningForTaskAfterMillis")]
+    pub fn warn_after(mut self, patience: Duration) -> Self {
+        self.settings.warn_after = patience;
+        self
+    }
+
+    /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once. A panic in it is logged and goes
+    /// no further.
+    pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.events = Events::to(handler);
+        self
+    }
+}

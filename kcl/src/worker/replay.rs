@@ -1,0 +1,220 @@
+//! Replays: a part of a stream's past is processed again, beside the live application.
+//!
+//! A worker on a lease table of its own, in memory, that nobody else sees: no membership, no leader, no DynamoDB. Its
+//! shards' tasks are those of any worker. This file chooses which of them run.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use kpl::ShardId;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error};
+
+use super::{STOP_MARGIN, builder::WorkerBuilder};
+use crate::{
+    context::Context,
+    coordination::shard_sync::SyncError,
+    error::{KinesisError, KinesisErrorKind, WorkerError},
+    event::{Event, chain},
+    logic::{lineage::shard_sync::plan_first, read::replay::Window},
+    model::{
+        lease::{Lease, LeaseKey},
+        stream_id::StreamId,
+    },
+    processor::ProcessorFactory,
+    shard::ShardTask,
+    stream::{Stream, listing},
+    task::propagate,
+};
+
+/// Looks at a listing that contradicts itself, while a resharding is under way, and the pause between them.
+const LISTINGS: u32 = 30;
+const LISTING_PAUSE: Duration = Duration::from_secs(1);
+
+impl WorkerBuilder {
+    /// Makes the worker a replay: it processes the records that arrived from the window's start on and before its end, by
+    /// their approximate arrival times, and then [`Worker::run`](crate::Worker::run) returns. All ways to consume work as
+    /// ever, and so do error policies, resharding and the order of parents and children.
+    ///
+    /// It runs beside the live application and touches nothing of it: its leases and checkpoints are in memory, DynamoDB
+    /// is not called, and settings of leases and assignment have no effect, but for [`max_leases`](Self::max_leases),
+    /// which bounds the shards that are read at the same time. By polling it shares the shards' read limits with the live
+    /// application; with [`Retrieval::FanOut`](crate::Retrieval::FanOut) it has its own, as the consumer
+    /// `<application>-replay` unless another is named, to be [deregistered](Self::deregister_consumer) afterwards.
+    ///
+    /// For each shard `shard_ended` is called when its part of the window is processed, whether the shard is closed or not.
+    /// A window that begins before the stream's retention is replayed from the oldest record on; one that ends in the
+    /// future is followed until then. Under fan-out, a shard without later records may take five minutes to be seen as
+    /// passed.
+    ///
+    /// A replay that is stopped or killed is not resumed: start another.
+    ///
+    /// ```no_run
+    /// use std::time::{Duration, SystemTime};
+    /// use kcl::{BoxError, CheckpointEvery, Worker};
+    ///
+    /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
+    /// let now = SystemTime::now();
+    /// Worker::builder(&aws, "printer", "StockTradeStream")
+    ///     .replay(now - Duration::from_secs(7_200)..now - Duration::from_secs(3_600))
+    ///     .build_for_each(CheckpointEvery::default(), |record| async move {
+    ///         println!("{}", String::from_utf8_lossy(&record.data));
+    ///         Ok::<(), BoxError>(())
+    ///     })?
+    ///     .run()
+    ///     .await?; // the hour before the last is processed
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn replay(mut self, window: Range<SystemTime>) -> Self {
+        self.settings.replay = Some(Window { from: window.start, to: window.end });
+        self
+    }
+}
+
+/// Processes the window, or as much of it as there is time for until `stop` resolves.
+pub(crate) async fn run<F: ProcessorFactory>(
+    context: Arc<Context>,
+    factory: Arc<F>,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), WorkerError> {
+    tokio::pin!(stop);
+    let first = tokio::select! {
+        () = &mut stop => return Ok(()),
+        first = first_leases(&context) => first?,
+    };
+    context.events.emit(Event::Started { worker_id: context.settings.worker_id.clone() });
+    let (shards_stop, started) = (CancellationToken::new(), HashSet::new());
+    let mut replay = Replay { context, factory, first, started, shards: JoinSet::new(), shards_stop };
+    let context = Arc::clone(&replay.context);
+    let outcome = tokio::select! {
+        // biased: shards that are given up because their stream is another one must not end the replay as incomplete.
+        biased;
+        () = &mut stop => Ok(()),
+        replaced = context.catalog.only_stream_replaced(&context.settings.table) => Err(replaced),
+        done = replay.until_done() => return done,
+    };
+    replay.stop().await;
+    outcome
+}
+
+/// Creates leases for the shards that were open at the window's start.
+async fn first_leases(context: &Context) -> Result<HashSet<LeaseKey>, WorkerError> {
+    let mut keys = HashSet::new();
+    for stream in context.catalog.wait_until_active(&context.events).await? {
+        for lease in first_leases_of(context, &stream).await? {
+            let owned = Lease { owner: Some(context.settings.worker_id.clone()), ..stream.lease(lease) };
+            // The table is new.
+            let _ = context.store.create(&owned).await?;
+            keys.insert(owned.key);
+        }
+    }
+    Ok(keys)
+}
+
+async fn first_leases_of(context: &Context, stream: &Stream) -> Result<Vec<Lease>, WorkerError> {
+    let mut looks = 0;
+    loop {
+        let listed = listing::list(stream, true).await;
+        let shards = listed.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
+        looks += 1;
+        match plan_first(&shards, &[], &stream.initial_position) {
+            Ok(leases) => return Ok(leases),
+            Err(inconsistent) if looks == LISTINGS => {
+                let (kind, action) = (KinesisErrorKind::Other, "kinesis:ListShards");
+                let source = SyncError::Inconsistent(inconsistent).into();
+                return Err(WorkerError::of_stream(&stream.given, KinesisError { kind, action, source }));
+            }
+            Err(inconsistent) => {
+                let (stream_id, error) = (stream.id.clone(), chain(&SyncError::Inconsistent(inconsistent)));
+                context.events.emit(Event::ShardSyncFailed { stream_id, error });
+                sleep(LISTING_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Replay<F> {
+    context: Arc<Context>,
+    factory: Arc<F>,
+    /// Leases of the shards that were open at the window's start.
+    first: HashSet<LeaseKey>,
+    started: HashSet<LeaseKey>,
+    shards: JoinSet<()>,
+    shards_stop: CancellationToken,
+}
+
+impl<F: ProcessorFactory> Replay<F> {
+    /// Runs what can be run, until nothing is left.
+    async fn until_done(&mut self) -> Result<(), WorkerError> {
+        loop {
+            let leases = self.context.store.scan().await?.leases;
+            let leases: HashMap<LeaseKey, Lease> = leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
+            let mut runnable: Vec<&Lease> = leases.values().filter(|lease| self.is_runnable(lease, &leases)).collect();
+            runnable.sort_by(|a, b| a.key.cmp(&b.key));
+            let room = self.context.settings.max_leases.saturating_sub(self.shards.len());
+            for lease in runnable.into_iter().take(room) {
+                self.start(lease.clone()).await?;
+            }
+            match self.shards.join_next().await {
+                Some(ended) => ended.unwrap_or_else(propagate),
+                None => return self.verdict(&leases),
+            }
+        }
+    }
+
+    /// A child runs when all its parents are done. One that has no lease will get one when its own parents are done, or
+    /// begins after the window, and then so does the child; but before the window's start nobody is waited for.
+    fn is_runnable(&self, lease: &Lease, leases: &HashMap<LeaseKey, Lease>) -> bool {
+        let is_done = |parent: &ShardId| match leases.get(&lease.sibling_key(parent)) {
+            Some(parent) => parent.is_ended(),
+            None => self.first.contains(&lease.key),
+        };
+        !lease.is_ended() && !self.started.contains(&lease.key) && lease.parents.iter().all(is_done)
+    }
+
+    async fn start(&mut self, lease: Lease) -> Result<(), WorkerError> {
+        let me = &self.context.settings.worker_id;
+        if lease.owner.as_ref() != Some(me) {
+            // Nobody else writes to this table.
+            let _ = self.context.store.assign(&lease, me).await?;
+        }
+        self.started.insert(lease.key.clone());
+        let Some(lease) = self.context.store.get(&lease.key).await? else { return Ok(()) };
+        let span = lease.span();
+        let (context, factory) = (Arc::clone(&self.context), Arc::clone(&self.factory));
+        self.shards.spawn(ShardTask::run(context, factory, lease, self.shards_stop.clone()).instrument(span));
+        Ok(())
+    }
+
+    /// Whether all that was started came to its end.
+    fn verdict(&self, leases: &HashMap<LeaseKey, Lease>) -> Result<(), WorkerError> {
+        let unfinished = leases.values().filter(|lease| self.started.contains(&lease.key) && !lease.is_ended());
+        let ids = |lease: &Lease| (self.context.catalog.id_of(lease), lease.shard_id.clone());
+        let mut shards: Vec<(StreamId, ShardId)> = unfinished.map(ids).collect();
+        shards.sort();
+        if shards.is_empty() { Ok(()) } else { Err(WorkerError::ReplayIncomplete { shards }) }
+    }
+
+    async fn stop(mut self) {
+        self.shards_stop.cancel();
+        let patience = self.context.settings.shutdown_grace * 2 + STOP_MARGIN;
+        let drained = timeout(patience, async {
+            while let Some(ended) = self.shards.join_next().await {
+                ended.unwrap_or_else(propagate);
+            }
+        });
+        if drained.await.is_err() {
+            error!(shards = self.shards.len(), "processors did not stop in time");
+        }
+    }
+}
