@@ -30,11 +30,11 @@ const STOCKS: [(&str, f64); 25] = [
     ("DIS", 101.73),
     ("AMZN", 370.56),
 ];
-/// Prices differ from the mean by at most this part.
+/// Maximum difference of a price from the mean, as a part of it.
 const MAX_DEVIATION: f64 = 0.2;
-/// How many of the trades are sales.
+/// Part of the trades that are sales.
 const PROBABILITY_OF_SALE: f64 = 0.4;
-/// Most shares of one trade.
+/// Maximum number of shares of one trade.
 const MAX_QUANTITY: i64 = 10_000;
 
 /// Makes random trades numbered from 1; the same seed makes the same trades.

@@ -1,8 +1,8 @@
-//! A consumer and producer in the shape of an AWS Lambda function: takes batches of a stream's records, whether they were
-//! aggregated or not, and puts the large trades into another stream.
+//! A consumer and producer in the shape of an AWS Lambda function: reads batches of records, aggregated or not, and puts
+//! the large trades into another stream.
 //!
 //! With the crate `lambda_runtime`, `main` makes one [`Handler`] and passes every event to [`Handler::handle`]. The event
-//! source mapping wants `FunctionResponseTypes: [ReportBatchItemFailures]`.
+//! source mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
 
 use bytes::Bytes;
 use kpl::{Producer, UserRecord, aggregated::Deaggregator};
@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::trade::Trade;
 
-/// What AWS Lambda sends for a batch of Kinesis records, as far as it is of interest.
+/// The event that AWS Lambda passes for a batch of Kinesis records, without the fields that are not used.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct KinesisEvent {
@@ -19,7 +19,7 @@ pub struct KinesisEvent {
     pub records: Vec<EventRecord>,
 }
 
-/// One of them.
+/// A record of the event.
 #[derive(Debug, Deserialize)]
 pub struct EventRecord {
     /// The Kinesis record.
@@ -32,17 +32,17 @@ pub struct EventRecord {
 pub struct KinesisRecord {
     /// `a` if the record is an aggregate of the KPL.
     pub partition_key: String,
-    /// Its place in the shard.
+    /// Its sequence number.
     pub sequence_number: String,
-    /// Base64.
+    /// Its data, in base64.
     pub data: String,
 }
 
-/// What AWS Lambda is told: deliver the records from the first failure on again.
+/// The answer to AWS Lambda, which delivers the records again from the first failure on.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
-    /// At most one: the batch is delivered again from there.
+    /// The first failure, if any.
     pub batch_item_failures: Vec<BatchItemFailure>,
 }
 
@@ -54,11 +54,11 @@ pub struct BatchItemFailure {
     pub item_identifier: String,
 }
 
-/// Lives as long as the function's instance; so do the connections and the shard map of the producer.
+/// The function's handler. Make one per instance: the producer's connections and shard map live as long.
 #[derive(Debug, Clone)]
 pub struct Handler {
     producer: Producer,
-    /// Dollars from which on a trade is large.
+    /// Minimum value of a large trade, in dollars.
     large: f64,
 }
 

@@ -4,8 +4,8 @@
 //! - [`stock_producer`], [`stock_consumer`]: its two halves as programs of their own, as one would deploy them.
 //! - [`large_trades`]: consumer and producer in the shape of an AWS Lambda function.
 //!
-//! Shared: [`trade`] (what is put), [`generator`] and [`replay`] (where trades come from), [`stats`] (what is made of
-//! them), [`setup`] (AWS configuration, logs, signals).
+//! Shared: [`trade`] (one trade and its JSON), [`generator`] and [`replay`] (sources of trades), [`stats`] (the tutorial's
+//! statistics), [`setup`] (AWS configuration, logs, signals).
 
 pub mod generator;
 pub mod large_trades;
@@ -17,7 +17,15 @@ pub mod stock_producer;
 pub mod stock_trade_stream;
 pub mod trade;
 
-/// The README's code, compiled with the documentation's tests.
+/// The code of the README files, compiled with the documentation's tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    struct Workspace;
+    #[doc = include_str!("../../kpl/README.md")]
+    struct Kpl;
+    #[doc = include_str!("../../kcl/README.md")]
+    struct Kcl;
+    #[doc = include_str!("../../local/README.md")]
+    struct Local;
+}

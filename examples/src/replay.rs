@@ -1,4 +1,4 @@
-//! Trades out of a file of daily bars: one trade per row.
+//! Trades from a file of daily bars, one per row.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use crate::trade::{Trade, TradeType};
 /// First bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 
-/// A file that cannot be replayed, or not to its end.
+/// A file that cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The file cannot be opened.
@@ -21,15 +21,15 @@ pub enum ReplayError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Reading failed, at its beginning or on the way.
+    /// Reading the file failed.
     #[error("cannot read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: csv::Error,
     },
     /// The first line lacks columns.
@@ -50,11 +50,11 @@ pub enum ReplayError {
 pub struct RejectedRow {
     /// Line in the file, from 1, the heading included.
     pub line: u64,
-    /// What is wrong with it.
+    /// The cause.
     pub reason: String,
 }
 
-/// Where the columns are.
+/// Indices of the columns.
 #[derive(Debug)]
 struct Columns {
     ticker: usize,
@@ -80,10 +80,15 @@ impl std::fmt::Debug for Replay {
 }
 
 impl Replay {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens the file and reads its heading.
     ///
     /// # Errors
-    /// The file cannot be opened or read, or is no such file.
+    /// The file cannot be opened or read, or lacks one of the columns.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
         let reader = open(path).map_err(|source| ReplayError::Open { path: path.to_owned(), source })?;
         let mut csv = csv::ReaderBuilder::new().flexible(true).from_reader(reader);

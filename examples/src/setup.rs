@@ -1,4 +1,4 @@
-//! What every sample needs: AWS configuration, logs, signals.
+//! AWS configuration, logs, signals and exit codes, as every sample needs them.
 
 use std::{future::Future, io::IsTerminal as _};
 
@@ -12,7 +12,7 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 /// The ambient AWS configuration: environment, profile, container or instance role, and `AWS_ENDPOINT_URL_*`.
 ///
 /// # Errors
-/// No region is configured anywhere.
+/// No region is configured.
 pub async fn ambient_aws(region: Option<String>) -> anyhow::Result<SdkConfig> {
     let https = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(https);
@@ -21,14 +21,14 @@ pub async fn ambient_aws(region: Option<String>) -> anyhow::Result<SdkConfig> {
     }
     let aws = loader.load().await;
     if aws.region().is_none() {
-        bail!("no AWS region is configured: set AWS_REGION, or name one on the command line");
+        bail!("no AWS region is configured: set AWS_REGION");
     }
     Ok(aws)
 }
 
-/// Logs to `writer`, `RUST_LOG` respected, else at level info.
-pub fn log_to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to `writer` by the filter in `RUST_LOG`, or else by `default`.
+pub fn log_to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colors = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(writer).init();
 }
@@ -63,7 +63,7 @@ pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static
     Ok(stop.cancelled_owned())
 }
 
-/// Prints an error with its causes and says which exit code to end with.
+/// The exit code of an outcome; prints an error with its causes.
 pub fn exit_code(outcome: anyhow::Result<bool>) -> std::process::ExitCode {
     match outcome {
         Ok(true) => std::process::ExitCode::SUCCESS,

@@ -27,7 +27,7 @@ impl Popularity {
     }
 }
 
-/// What was traded most.
+/// The most popular stocks.
 #[derive(Debug, Default)]
 pub struct Stats {
     buys: Popularity,
@@ -35,7 +35,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Takes a trade in.
+    /// Adds a trade.
     pub fn add(&mut self, trade: &Trade) {
         match trade.trade_type {
             TradeType::Buy => self.buys.add(&trade.ticker_symbol),

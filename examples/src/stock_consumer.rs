@@ -1,4 +1,4 @@
-//! The tutorial's processor: reports what is traded most, once a minute and per shard, until it is told to stop.
+//! The tutorial's processor: reports the most traded stocks, once a minute and per shard, until a signal.
 
 use std::{future::Future, mem, time::Duration};
 
@@ -11,21 +11,21 @@ use tracing::{info, warn};
 
 use crate::{stats::Stats, trade::Trade};
 
-/// Between two reports of a shard.
+/// Interval between two reports of a shard.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// Between two checkpoints of a shard.
+/// Interval between two checkpoints of a shard.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
-/// What to read.
+/// Settings of the consumer.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Workers of the same application share the stream; also the name of the lease table.
+    /// Name of the application, whose workers share the stream; also of its lease table.
     pub application: String,
     /// Name or ARN of the stream; it must exist.
     pub stream: String,
-    /// Identifies this worker; random if None.
+    /// Id of this worker. None: a random one.
     pub worker_id: Option<String>,
-    /// Where to start in shards that the application has not processed yet.
+    /// Position at which shards start that the application has not processed yet.
     pub initial_position: InitialPosition,
 }
 

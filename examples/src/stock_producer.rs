@@ -1,4 +1,4 @@
-//! The tutorial's writer: puts a random trade every now and then until it is told to stop.
+//! The tutorial's writer: puts random trades, one after the other, until a signal.
 
 use std::{future::Future, time::Duration};
 
@@ -9,18 +9,18 @@ use tracing::{debug, info, warn};
 
 use crate::{generator::Generator, setup::one_line};
 
-/// What to put, and where.
+/// Settings of the producer.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Name or ARN of the stream; it must exist.
     pub stream: String,
     /// Time from one trade to the next.
     pub every: Duration,
-    /// Trades to put; None to go on until told to stop.
+    /// Number of trades. None: until the signal.
     pub trades: Option<usize>,
 }
 
-/// Puts trades until `stop` resolves, then waits until each is stored or failed. False: some were not stored.
+/// Puts trades until `stop` resolves, then waits until each is stored or failed. Returns whether all were stored.
 ///
 /// # Errors
 /// The producer cannot be built, or refuses a trade.
@@ -51,7 +51,7 @@ pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = (
     Ok(failed == 0)
 }
 
-/// Waits for the outcome of one trade. True: it is stored.
+/// Waits for the outcome of one trade. Returns whether it was stored.
 async fn follow(id: i64, delivery: Delivery) -> bool {
     match delivery.await {
         Ok(stored) => {
@@ -65,10 +65,10 @@ async fn follow(id: i64, delivery: Delivery) -> bool {
     }
 }
 
-/// Checks, before anything is put, that the stream is there.
+/// Checks, before anything is put, that the stream exists and is usable.
 ///
 /// # Errors
-/// It is not, or cannot be described.
+/// The stream does not exist, is not active, or cannot be described.
 pub async fn check_stream(aws: &SdkConfig, stream: &str) -> anyhow::Result<()> {
     let call = aws_sdk_kinesis::Client::new(aws).describe_stream_summary();
     let call = if stream.starts_with("arn:") { call.stream_arn(stream) } else { call.stream_name(stream) };

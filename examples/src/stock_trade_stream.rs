@@ -29,14 +29,14 @@ mod source;
 pub mod summary;
 pub mod tally;
 
-/// How long to wait for trades that do not arrive before they count as lost.
+/// Time without any progress after which missing trades count as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a stream or a shard may take to change.
+/// Maximum time for a change of a stream or a shard.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(120);
-/// Between looks at what is waited for.
+/// Interval between checks of what is waited for.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What to run.
+/// Settings of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Random trades to put; ignored with `replay`.
@@ -47,9 +47,9 @@ pub struct Options {
     pub workers: usize,
     /// Whether to split a shard half-way.
     pub reshard: bool,
-    /// Seed of the random trades; random itself if None.
+    /// Seed of the random trades. None: a random one.
     pub seed: Option<u64>,
-    /// Whether to use the ambient AWS configuration instead of the embedded one.
+    /// Whether to use the AWS configuration of the environment instead of the embedded AWS.
     pub aws: bool,
     /// The stream; created if it does not exist.
     pub stream: String,
@@ -59,15 +59,31 @@ pub struct Options {
     pub replay: Option<PathBuf>,
 }
 
-/// Runs it all. `stop` ends the putting early; what was put is still processed.
+impl Options {
+    /// The run in two lines, for people.
+    fn announcement(&self, source: &Source) -> String {
+        let Self { shards, workers, stream, .. } = self;
+        let place = if self.aws { "the AWS of the environment" } else { "an AWS embedded in this process" };
+        let split = if self.reshard { ", one is split half-way" } else { "" };
+        format!(
+            "Putting {source} into {stream} on {place}, and reading them back.\n\
+             Shards of a new stream: {shards}{split}. Workers: {workers}."
+        )
+    }
+}
+
+/// Puts, reads and checks trades. `stop` ends the putting early; what was put is still processed.
 ///
 /// # Errors
-/// AWS or the file cannot be used at all. What goes wrong with single trades is in the summary.
+/// AWS or the file cannot be used. Failures of single trades are counted in the summary.
 pub async fn run(options: &Options, console: &Console, stop: CancellationToken) -> anyhow::Result<Summary> {
     let source = match &options.replay {
         Some(path) => Source::replay(path)?,
         None => Source::random(options.trades, options.seed),
     };
+    console.expect(source.expected());
+    info!("putting {source}");
+    console.report(&options.announcement(&source));
     let run_id = RunId::random();
     let aws = match options.aws {
         true => setup::ambient_aws(None).await?,

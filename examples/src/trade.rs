@@ -18,9 +18,9 @@ pub enum TradeType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trade {
-    /// For example `AMZN`; the partition key.
+    /// Symbol, for example `AMZN`; the partition key.
     pub ticker_symbol: String,
-    /// Bought or sold.
+    /// Purchase or sale.
     pub trade_type: TradeType,
     /// Price of a share in dollars.
     pub price: f64,

@@ -30,7 +30,7 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_default_run_loses_doubles_and_disorders_nothing_and_aggregates() {
+async fn loses_doubles_and_disorders_nothing_in_the_default_run() {
     let summary = run(options()).await.unwrap();
 
     assert!(summary.is_success());
@@ -51,7 +51,7 @@ async fn any_number_of_shards_and_workers_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_has_the_files_totals_and_reports_rows_that_are_no_trades() {
+async fn replays_a_file_and_counts_rows_that_are_no_trades() {
     let file = file(
         "Ticker,Date,Open,High,Low,Close,Volume,Adj Close\n\
          AAPL,2000-03-01,1,1,1,2,10,1\n\

@@ -1,4 +1,4 @@
-//! Which actions are denied, as a policy would: `kinesis:PutRecords`, `dynamodb:PartiQLSelect`, `kinesis:*`.
+//! Denied actions, as in a policy: `kinesis:PutRecords`, `dynamodb:PartiQLSelect`, `kinesis:*`.
 //!
 //! An operation needs the action of its name. Those of DynamoDB that are made of others need theirs: transactions those of
 //! their items, PartiQL those of its statements.
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denied_action_is_refused_in_the_words_of_the_service_until_allowed() {
+    fn refuses_a_denied_action_in_the_words_of_the_service() {
         let access = Access::default();
         let refusal =
             |access: &Access| access.refusal(Service::DynamoDb, "CreateTable", Format::Json, br#"{"TableName":"app"}"#);

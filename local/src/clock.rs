@@ -1,4 +1,4 @@
-//! The clock of the process, and that of the services, which may be off.
+//! The clock of the process, and that of the services, which may differ from it.
 //!
 //! All time derives from tokio's clock and one reading of the wall clock at the start. So under paused time
 //! (`#[tokio::test(start_paused = true)]`) the services' timestamps, expiries and retention move with `tokio::time`.

@@ -1,4 +1,4 @@
-//! CloudWatch: keeps the metrics that are put, for tests to look at. PutMetricData is all there is of it.
+//! CloudWatch: keeps the metrics that are put, for tests. Its only operation is PutMetricData.
 
 use std::collections::VecDeque;
 use std::io::Read;

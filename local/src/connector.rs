@@ -1,4 +1,4 @@
-//! The services as an HTTP client of the AWS SDK: no sockets, no HTTP parsing, no waiting but for a slow link.
+//! The services as an HTTP client of the AWS SDK: no sockets, no HTTP parsing, no waiting except for a slow link.
 //!
 //! Read timeouts hold as over a network, by tokio's clock. Connecting takes no time, so connect timeouts never strike.
 

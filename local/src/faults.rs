@@ -1,7 +1,7 @@
-//! Injected faults: which calls fail, how, and whether before or after they took effect.
+//! Injected faults: rules that select calls and let them fail, before or after they took effect.
 //!
-//! The rules are the user's; `faults/plan.rs` decides about one call, `faults/refusals.rs` says it in the words of the
-//! service, and `services.rs` and the transports carry it out.
+//! `faults/plan.rs` decides about one call, `faults/refusals.rs` words the refusal as the service does, and `services.rs`
+//! and the transports carry it out.
 
 mod plan;
 mod refusals;
@@ -13,7 +13,7 @@ pub(crate) use self::plan::{End, Failing, RecordFaults, RefusalKind, Verdict};
 use self::plan::{Kind, Plan, Selection};
 use crate::services::Service;
 
-/// Faults that calls run into, by the rules that a test sets. Clones share the rules.
+/// Faults to inject into calls, by rules that a test sets. Clones share the rules.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -32,9 +32,9 @@ use crate::services::Service;
 /// # }
 /// ```
 ///
-/// A rule counts the calls that it is about from the moment it is set, retries of the SDK included. When several rules
-/// strike one call, their delays add up, and the one that was set first decides how the call ends. Chance comes from a
-/// seeded generator, so the same calls in the same order meet the same faults.
+/// A rule counts the calls that it selects from the moment it is set, retries of the SDK included. When several rules
+/// apply to one call, their delays add up, and the one that was set first decides how the call ends. Chance comes from a
+/// seeded generator, so the same calls in the same order have the same faults.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     // Protects the rules and the generator for the decision about one call.
@@ -42,11 +42,11 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Begins a rule about an action, by its name in policies: `kinesis:PutRecords`, `dynamodb:UpdateItem`; or about
-    /// all of a service: `cloudwatch:*`; or about all: `*`. Without a selection it strikes every call.
+    /// Begins a rule for an action, by its name in policies, such as `kinesis:PutRecords`, for all actions of a service,
+    /// such as `cloudwatch:*`, or for all, `*`. Without a further selection it applies to every call.
     ///
     /// # Panics
-    /// When this names no service, or no operation of it that is answered here, since such a rule would never strike.
+    /// The text names no service, or no operation of it that is answered here: such a rule would never apply.
     pub fn on(&self, action: &str) -> FaultRule {
         let (service, operation) = match action.split_once(':') {
             Some((prefix, operation)) => (Service::of_prefix(prefix), operation),
@@ -65,7 +65,7 @@ impl Faults {
         lock(&self.plan).clear();
     }
 
-    /// Starts the generator of [`FaultRule::with_probability`] again, from this seed. It starts from 0 otherwise.
+    /// Starts the generator of [`FaultRule::with_probability`] again, from this seed. Default seed: 0.
     pub fn seed(&self, seed: u64) {
         lock(&self.plan).seed(seed);
     }
@@ -75,75 +75,74 @@ impl Faults {
     }
 }
 
-/// A rule that is being written: first which calls, then what happens to them.
+/// A rule that is being written: first the selection of calls, then their fault.
 #[derive(Debug)]
-#[must_use = "the rule is set by saying what happens, for example throttle()"]
+#[must_use = "the rule is set by naming the fault, for example throttle()"]
 pub struct FaultRule {
     plan: Arc<Mutex<Plan>>,
     selection: Selection,
 }
 
 impl FaultRule {
-    /// Strikes only the n-th call, counted from 1.
+    /// Applies to the n-th call only, counted from 1.
     ///
     /// # Panics
-    /// When `n` is 0.
+    /// `n` is 0.
     pub fn call(mut self, n: u64) -> Self {
         assert!(n > 0, "there is no zeroth call");
         self.selection.call = Some(n);
         self
     }
 
-    /// Strikes only every n-th call: 3 is the third, the sixth and so on.
+    /// Applies to every n-th call only: 3 is the third, the sixth and so on.
     ///
     /// # Panics
-    /// When `n` is 0.
+    /// `n` is 0.
     pub fn every(mut self, n: u64) -> Self {
         assert!(n > 0, "there is no zeroth call");
         self.selection.every = Some(n);
         self
     }
 
-    /// Strikes at most so many calls.
+    /// Maximum number of calls that the rule applies to. Default: unlimited.
     ///
     /// # Panics
-    /// When `times` is 0, since such a rule would never strike.
+    /// `times` is 0.
     pub fn times(mut self, times: u64) -> Self {
         assert!(times > 0, "a rule that strikes 0 times is none");
         self.selection.times = Some(times);
         self
     }
 
-    /// Strikes a call with this probability, from 0 to 1.
+    /// Applies to a call with this probability, from 0 to 1.
     ///
     /// # Panics
-    /// When it is outside of that, or not a number.
+    /// The probability is outside of that range, or not a number.
     pub fn with_probability(mut self, probability: f64) -> Self {
         assert!((0.0..=1.0).contains(&probability), "{probability} is no probability");
         self.selection.probability = Some(probability);
         self
     }
 
-    /// Strikes only calls whose request body is larger than so many bytes, as it is sent: in JSON, data is a third larger
-    /// than it is. Smaller ones do not count for [`call`](Self::call) and [`every`](Self::every).
+    /// Applies only to calls whose request body is larger than this, in bytes as sent: data is a third larger in JSON.
+    /// Smaller calls do not count for [`call`](Self::call) and [`every`](Self::every).
     pub fn larger_than(mut self, bytes: usize) -> Self {
         self.selection.larger_than = Some(bytes);
         self
     }
 
-    /// Strikes after the call took effect: what it wrote is written, whatever the client is told.
+    /// Applies after the call took effect: what it wrote stays written, whatever the answer.
     pub fn after_effect(mut self) -> Self {
         self.selection.after_effect = true;
         self
     }
 
-    /// Takes this long, before the call takes effect or after it, and goes on.
+    /// Delays the call, before it takes effect or after that.
     pub fn delay(self, delay: Duration) -> Fault {
         self.set(Kind::Delay(delay))
     }
 
-    /// Refuses as the service does under load: ProvisionedThroughputExceededException, or what the operation has for
-    /// it.
+    /// Refuses as the service does under load: with ProvisionedThroughputExceededException, or the operation's equivalent.
     pub fn throttle(self) -> Fault {
         self.set(Kind::Throttle)
     }
@@ -163,12 +162,12 @@ impl FaultRule {
         self.set(Kind::ExpireCredentials)
     }
 
-    /// Refuses because a transaction is going on: TransactionConflictException, or TransactionCanceledException with
-    /// that reason for the first item from DynamoDB's transactions. Of BatchExecuteStatement the first statement has the
-    /// error TransactionConflict, of BatchWriteItem the first item is unprocessed. Any other operation is left alone.
+    /// Refuses because of another transaction: with TransactionConflictException, or in DynamoDB's transactions with
+    /// TransactionCanceledException and that reason for the first item. The first statement of BatchExecuteStatement has
+    /// the error TransactionConflict, the first item of BatchWriteItem is unprocessed. No other operation is affected.
     ///
     /// # Panics
-    /// When the rule is about another operation only.
+    /// The rule is for another operation only.
     pub fn conflict(self) -> Fault {
         self.set(Kind::Conflict)
     }
@@ -176,17 +175,17 @@ impl FaultRule {
     /// Refuses with this status, code and message.
     ///
     /// # Panics
-    /// When the status is not that of an error, from 400 to 599.
+    /// The status is not that of an error, from 400 to 599.
     pub fn refuse(self, status: u16, code: &str, message: &str) -> Fault {
         assert!((400..=599).contains(&status), "{status} is not the status of an error");
         self.set(Kind::Refuse { status, code: code.to_owned(), message: message.to_owned() })
     }
 
-    /// Answers as a proxy or load balancer in between does: with this status and body, empty or HTML for example, and
-    /// nothing that names an error.
+    /// Answers as a proxy or load balancer in between does: with this status and body, empty or HTML for example, without
+    /// an error code.
     ///
     /// # Panics
-    /// When the status is not that of an answer, from 200 to 599.
+    /// The status is not that of an answer, from 200 to 599.
     pub fn answer_bare(self, status: u16, body: &str) -> Fault {
         assert!((200..=599).contains(&status), "{status} is not the status of an answer");
         self.set(Kind::AnswerBare { status, body: body.to_owned() })
@@ -197,7 +196,7 @@ impl FaultRule {
         self.set(Kind::Drop)
     }
 
-    /// Carries the call out and breaks the connection without an answer, so that the client cannot know. The same as
+    /// Carries the call out and breaks the connection without an answer. The same as
     /// [`after_effect`](Self::after_effect) and [`drop_connection`](Self::drop_connection).
     pub fn lose_response(self) -> Fault {
         self.after_effect().drop_connection()
@@ -208,22 +207,21 @@ impl FaultRule {
         self.set(Kind::Truncate)
     }
 
-    /// Fails every n-th record of a PutRecords with InternalFailure and stores the others. So it does with every n-th
-    /// item of DynamoDB's BatchWriteItem and BatchGetItem, which are unprocessed, and every n-th statement of
-    /// BatchExecuteStatement, which has ThrottlingError. With [`after_effect`](Self::after_effect) the failed ones are
-    /// stored as well. Any other operation is left alone.
+    /// Fails every n-th record of a PutRecords with InternalFailure and stores the others. Every n-th item of DynamoDB's
+    /// BatchWriteItem and BatchGetItem is unprocessed, every n-th statement of BatchExecuteStatement has ThrottlingError.
+    /// With [`after_effect`](Self::after_effect) the failed ones are stored as well. No other operation is affected.
     ///
     /// # Panics
-    /// When `every` is 0, or the rule is about another operation only.
+    /// `every` is 0, or the rule is for another operation only.
     pub fn fail_records(self, every: usize) -> Fault {
         assert!(every > 0, "there is no zeroth record");
         self.set(Kind::FailRecords { every })
     }
 
-    /// Breaks the connection of a subscription after so many events. Any other operation is left alone.
+    /// Breaks the connection of a subscription after this number of events. No other operation is affected.
     ///
     /// # Panics
-    /// When the rule is about another operation only.
+    /// The rule is for another operation only.
     pub fn cut_event_stream(self, events: usize) -> Fault {
         self.set(Kind::CutEvents { after: events })
     }
@@ -234,7 +232,7 @@ impl FaultRule {
     }
 }
 
-/// A rule that is set. It stays when this is dropped.
+/// A rule that is set. Dropping the handle does not remove the rule.
 #[derive(Clone, Debug)]
 pub struct Fault {
     plan: Arc<Mutex<Plan>>,
@@ -242,7 +240,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// How many calls it has struck; 0 when it was removed.
+    /// Number of calls that the rule applied to; 0 if it was removed.
     pub fn count(&self) -> u64 {
         lock(&self.plan).count(self.id)
     }

@@ -1,4 +1,4 @@
-//! The way from a request to its answer, for fuzzing. Not part of the API.
+//! Entry points for fuzzing: a request in, its answer out. Not part of the API.
 
 use std::sync::{Arc, LazyLock};
 

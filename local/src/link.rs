@@ -1,8 +1,8 @@
 //! [`Link`]: the network between clients in the process and the services.
 //!
-//! (A) Bytes are carried in parts of at most a tenth of a second, in the order in which calls ask for them. So calls at
-//! the same time share the link, and one that is dropped wastes no more than a part.
-//! (B) Over any time, no more than the limit is carried, but for a millisecond's worth that timers are late.
+//! (A) Bytes are carried in parts of at most a tenth of a second, in the order in which calls ask for them, so that
+//! concurrent calls share the link, and a dropped one wastes at most a part.
+//! (B) Over any time, at most the limit is carried, and a millisecond's worth more by which timers are late.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,17 +17,17 @@ use tokio::time::Instant;
 
 use crate::event_stream::EventStream;
 
-/// Largest part that is carried at once.
+/// Maximum size of a part that is carried at once.
 const MAX_PART: usize = 16 << 10;
 
-/// Parts of a second at least, on a link that is slow.
+/// Minimum number of parts per second on a slow link.
 const PARTS_PER_SECOND: u64 = 10;
 
-/// Timers end up to this late.
+/// Maximum lateness of timers.
 const LATENESS: Duration = Duration::from_millis(1);
 
-/// A network link of limited bandwidth, alike in both directions, shared by all calls of the clients that it is given to.
-/// Clones are the same link.
+/// A network link of limited bandwidth, the same in both directions, shared by all calls of its clients. Clones are the
+/// same link.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -43,7 +43,7 @@ const LATENESS: Duration = Duration::from_millis(1);
 /// # }
 /// ```
 ///
-/// Only bodies count, as they are sent: data is a third larger in JSON. Time is tokio's, paused or not.
+/// Only bodies count, in bytes as sent: data is a third larger in JSON. Time is tokio's, paused or not.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
     up: Arc<Lane>,
@@ -51,25 +51,25 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that carries so many bytes in a second, each way.
+    /// A link with this bandwidth each way.
     ///
     /// # Panics
-    /// When that is 0.
+    /// The bandwidth is 0.
     pub fn new(bytes_per_second: u64) -> Self {
         let link = Self::unlimited();
         link.limit(bytes_per_second);
         link
     }
 
-    /// A link that takes no time and only counts.
+    /// A link without a limit, which only counts bytes.
     pub fn unlimited() -> Self {
         Self::default()
     }
 
-    /// Carries so many bytes in a second from now on, each way.
+    /// Sets the bandwidth each way from now on.
     ///
     /// # Panics
-    /// When that is 0.
+    /// The bandwidth is 0.
     pub fn limit(&self, bytes_per_second: u64) {
         assert!(bytes_per_second > 0, "a link that carries nothing keeps its calls for ever");
         for lane in [&self.up, &self.down] {
@@ -77,14 +77,14 @@ impl Link {
         }
     }
 
-    /// Takes no time any more, but for the parts that are on their way.
+    /// Removes the limit; parts that are under way keep their time.
     pub fn lift_limit(&self) {
         for lane in [&self.up, &self.down] {
             lane.lock().bytes_per_second = None;
         }
     }
 
-    /// Bytes of requests that were sent, of calls included that were given up.
+    /// Bytes of requests that were sent, by cancelled calls too.
     pub fn bytes_sent(&self) -> u64 {
         self.up.carried.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! [`LocalAws`]: the handle to both services.
+//! [`LocalAws`]: the handle to the services, and its builder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::serve::{ServeError, ServeOptions, Server};
 use crate::services::{Services, Settings};
 use crate::{REGION, connector};
 
-/// An embedded Kinesis and DynamoDB. Clones share one state; it goes when the last clone and the last client go.
+/// An embedded Kinesis and DynamoDB. Clones share one state, which is dropped with the last clone and the last client.
 #[derive(Clone, Debug)]
 pub struct LocalAws {
     services: Arc<Services>,
 }
 
 impl LocalAws {
-    /// Starts both services, empty, with the defaults of [`LocalAws::builder`].
+    /// Starts the services, empty, with the defaults of [`LocalAws::builder`].
     ///
     /// # Cancellation
     /// Dropping the future before it completes starts nothing.
@@ -33,18 +33,18 @@ impl LocalAws {
         Self::builder().start().await
     }
 
-    /// Starts both services with other settings.
+    /// Starts the services with other settings.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The configuration for clients of both services: in process, with credentials and a region that need no
-    /// environment. Sleeps, timeouts and retries of the clients follow tokio's clock, paused or not.
+    /// The configuration for clients in the process, with credentials and a region that need no environment. Sleeps,
+    /// timeouts and retries of the clients follow tokio's clock, paused or not.
     pub fn sdk_config(&self) -> SdkConfig {
         self.sdk_config_over(&Link::unlimited())
     }
 
-    /// The same for clients behind a link of limited bandwidth, which all of them share.
+    /// The configuration for clients behind a link of limited bandwidth, which all of them share.
     pub fn sdk_config_over(&self, link: &Link) -> SdkConfig {
         let credentials = Credentials::new("local", "local", None, None, "kinesis-local");
         SdkConfig::builder()
@@ -57,12 +57,12 @@ impl LocalAws {
             .build()
     }
 
-    /// Serves both services on loopback ports as well, for other processes and other languages.
+    /// Serves the services on loopback ports as well, for other processes and other languages.
     ///
     /// Not for tests under paused time: a socket does not wait for a virtual clock, so timeouts fire early.
     ///
     /// # Errors
-    /// When a port cannot be used.
+    /// A port cannot be used.
     ///
     /// # Cancellation
     /// Dropping the future before it completes serves nothing.
@@ -70,7 +70,7 @@ impl LocalAws {
         Server::start(Arc::clone(&self.services), options).await
     }
 
-    /// Creates a stream of so many shards, as CreateStream does, whatever is denied or limited.
+    /// Creates a provisioned stream, as CreateStream does. Denied actions, faults and limits on calls do not apply.
     ///
     /// # Errors
     /// The stream exists, or the service does not accept the name or the number of shards.
@@ -80,27 +80,27 @@ impl LocalAws {
             .map_err(|refusal| CreateStreamError { stream: name.to_owned(), reason: refusal.message().to_owned() })
     }
 
-    /// Faults that calls run into, to be set, counted and removed at any time.
+    /// Faults to inject, which can be set, counted and removed at any time.
     pub fn faults(&self) -> &Faults {
         &self.services.faults
     }
 
-    /// Sets the services' clock ahead of the process' by this, from now on: as when the machine's clock is slow. It is
-    /// shown by the timestamps of records, the header `Date` of answers and all else, and decides which times are in
-    /// the future and which signatures have expired: those that are more than five minutes off, either way (over sockets
-    /// only while a skew is set). Clients of the SDK learn from the `Date` of an answer, and sign later calls by it.
+    /// Sets the services' clock ahead of the process' from now on, as when the machine's clock is slow. The services' clock
+    /// determines the timestamps of records, the header `Date` of answers, which times are in the future, and which
+    /// signatures have expired: those more than five minutes off, either way (over sockets only while a skew is set).
+    /// Clients of the SDK learn the time from the `Date` of an answer, and sign later calls by it.
     pub fn set_clock_ahead(&self, by: Duration) {
         self.services.set_skew_millis(millis(by));
     }
 
-    /// Sets the services' clock behind the process' by this, from now on. See [`set_clock_ahead`](Self::set_clock_ahead).
-    /// Timestamps and sequence numbers within a shard never go back; what is under way, as a stream that is CREATING, ends
-    /// by the services' clock.
+    /// Sets the services' clock behind the process' from now on. See [`set_clock_ahead`](Self::set_clock_ahead).
+    /// Timestamps and sequence numbers within a shard never go back; pending changes, such as a stream that is CREATING,
+    /// end by the services' clock.
     pub fn set_clock_behind(&self, by: Duration) {
         self.services.set_skew_millis(-millis(by));
     }
 
-    /// The metrics that clients put to CloudWatch, the eldest first. The newest 100,000 are kept.
+    /// The metrics that clients put to CloudWatch, oldest first. The newest 100,000 are kept.
     pub fn metrics(&self) -> Vec<Metric> {
         self.services.cloudwatch.metrics()
     }
@@ -110,17 +110,17 @@ impl LocalAws {
         self.services.cloudwatch.clear();
     }
 
-    /// Denies an action from now on, by its name in policies: `kinesis:PutRecords`, `dynamodb:CreateTable`; or all actions
-    /// that begin so: `dynamodb:*`. Calls that need it are answered with AccessDeniedException. As at the service, DynamoDB's
-    /// transactions need the actions of their items, and PartiQL statements `dynamodb:PartiQLSelect` and the like.
+    /// Denies an action from now on, by its name in policies, such as `kinesis:PutRecords`, or all actions with a common
+    /// beginning, such as `dynamodb:*`. Calls that need it are refused with AccessDeniedException. As at the service,
+    /// DynamoDB's transactions need the actions of their items, and PartiQL statements `dynamodb:PartiQLSelect` and the like.
     ///
     /// # Panics
-    /// When there is no such action.
+    /// The action does not exist.
     pub fn deny(&self, action: &str) {
         self.services.access.deny(action);
     }
 
-    /// Allows again what was denied by the same text.
+    /// Allows an action again that was denied by the same text.
     pub fn allow(&self, action: &str) {
         self.services.access.allow(action);
     }
@@ -146,66 +146,64 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// How long a new stream stays CREATING. Default zero: it is ACTIVE at once.
+    /// Time that a new stream stays CREATING. Default zero: it is ACTIVE at once.
     pub fn creating_takes(mut self, delay: Duration) -> Self {
         self.settings.delays.creating = delay;
         self
     }
 
-    /// How long a stream stays UPDATING when shards are split, merged or scaled; they change at the end. Default zero.
+    /// Time that a stream stays UPDATING when shards are split, merged or scaled; they change at the end. Default zero.
     pub fn updating_takes(mut self, delay: Duration) -> Self {
         self.settings.delays.updating = delay;
         self
     }
 
-    /// How long a deleted stream stays DELETING. Default zero: it is gone at once.
+    /// Time that a deleted stream stays DELETING. Default zero: it is gone at once.
     pub fn deleting_takes(mut self, delay: Duration) -> Self {
         self.settings.delays.deleting = delay;
         self
     }
 
-    /// How long a registered consumer stays CREATING. Default zero: it is ACTIVE at once. Deregistering one takes as
+    /// Time that a registered consumer stays CREATING. Default zero: it is ACTIVE at once. Deregistering one takes as
     /// long as deleting a stream.
     pub fn registering_takes(mut self, delay: Duration) -> Self {
         self.settings.delays.registering = delay;
         self
     }
 
-    /// Enforces the limits on throughput and calls of the service. By default they are lifted, so that tests need not
-    /// wait.
+    /// Enforces the service's limits on throughput and calls. By default there are none, so that tests need not wait.
     ///
-    /// A shard takes 1 MiB and 1,000 records a second, and gives 2 MiB in 5 calls of GetRecords a second; a subscription
-    /// tells 2 MiB a second and begins once a second; the calls that manage streams have limits of their own. A second
-    /// begins with the first use. On-demand streams have the same limits for each of their shards.
+    /// A shard accepts 1 MiB and 1,000 records a second, and returns 2 MiB in 5 calls of GetRecords a second; a subscription
+    /// delivers 2 MiB a second and can be started once a second; calls that manage streams have limits of their own. A second
+    /// starts with the first use. On-demand streams have the same limits per shard.
     pub fn enforce_limits(mut self) -> Self {
         self.settings.limits.are_enforced = true;
         self
     }
 
-    /// How many bytes of records Kinesis keeps at most, with about 150 bytes more for each record. Default 4 GiB. When
-    /// they are reached, puts are throttled with ProvisionedThroughputExceededException until retention or deleted
-    /// streams make room.
+    /// Maximum size of all records that Kinesis keeps, in bytes, each counted with about 150 bytes more. Default 4 GiB.
+    /// Puts beyond it are throttled with ProvisionedThroughputExceededException until retention or deleted streams free
+    /// space.
     pub fn max_retained_bytes(mut self, bytes: u64) -> Self {
         self.settings.limits.retained_bytes = bytes;
         self
     }
 
-    /// How old what an eventually consistent read of DynamoDB sees is: GetItem, Query, Scan and BatchGetItem without
-    /// ConsistentRead, and all reads of global secondary indexes. Default zero: they see everything. Tables themselves
-    /// change at once.
+    /// Lag of DynamoDB's eventually consistent reads: GetItem, Query, Scan and BatchGetItem without ConsistentRead, and all
+    /// reads of global secondary indexes. Default zero: they see everything. Tables themselves change at once.
     pub fn dynamodb_reads_lag(mut self, lag: Duration) -> Self {
         self.settings.lags.reads = lag;
         self
     }
 
-    /// How long a global secondary index that UpdateTable adds stays CREATING and cannot be read. Default zero: it is
+    /// Time that a global secondary index added by UpdateTable stays CREATING and cannot be read. Default zero: it is
     /// ACTIVE at once.
     pub fn indexes_take(mut self, delay: Duration) -> Self {
         self.settings.lags.indexes = delay;
         self
     }
 
-    /// How long a global secondary index that UpdateTable adds cannot be read although DescribeTable calls it ACTIVE:
+    /// Time that a global secondary index added by UpdateTable cannot be read although DescribeTable reports it ACTIVE:
     /// Query and Scan answer that the table does not have the specified index. Default zero.
     pub fn indexes_lag(mut self, lag: Duration) -> Self {
         self.settings.lags.active_indexes = lag;
@@ -218,10 +216,10 @@ impl Builder {
         self
     }
 
-    /// Starts both services, empty.
+    /// Starts the services, empty.
     ///
     /// # Panics
-    /// When SQLite cannot open a database in memory, or an action is denied that does not exist.
+    /// SQLite cannot open a database in memory, or an action is denied that does not exist.
     ///
     /// # Cancellation
     /// Dropping the future before it completes starts nothing.

@@ -1,11 +1,11 @@
-//! A refusal as it goes over the wire: a status and a JSON body with the error's type and message.
+//! A refusal on the wire: a status and a JSON body with the error's type and message.
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::kinesis;
 
-/// What a client gets instead of the answer it wants.
+/// An answer that refuses the call.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,

@@ -1,8 +1,7 @@
 //! The services on loopback ports, for other processes and other languages.
 //!
-//! HTTP/1.1 and HTTP/2, told apart by the first bytes, in clear text or over TLS, where ALPN settles it. Any port answers
-//! for all services; there are three because tools want one endpoint each. Of signatures
-//! only the time is checked.
+//! HTTP/1.1 and HTTP/2, distinguished by the first bytes, in clear text or over TLS, by ALPN. Any port answers for all
+//! services; there are three because tools expect one endpoint each. Signatures are checked for their time only.
 //!
 //! `serve/connection.rs` accepts and answers; `serve/tls.rs` makes the certificate.
 
@@ -21,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::connection::{Door, accept};
 use crate::services::Services;
 
-/// Where to serve. By default on any free port of 127.0.0.1.
+/// Ports and encryption of a [`Server`]. Default: any free ports of 127.0.0.1, in clear text.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ServeOptions {
@@ -62,29 +61,29 @@ impl ServeOptions {
     }
 }
 
-/// Why nothing is served.
+/// The reason why nothing is served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The port is taken, or may not be used. Nothing is served.
+    /// A port is taken, or may not be used. Nothing is served.
     #[error("cannot serve {service} on {address}")]
     Bind {
-        /// Which of the services.
+        /// The service.
         service: &'static str,
-        /// Where it was to be served.
+        /// Its address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// No certificate could be made. Nothing is served.
     #[error("cannot make a certificate for TLS")]
     Certificate {
-        /// What went wrong.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// Serves until it is stopped or dropped.
+/// A server of the services, which runs until it is stopped or dropped.
 #[derive(Debug)]
 #[must_use = "dropping it stops the server"]
 pub struct Server {
@@ -115,17 +114,17 @@ impl Server {
         Ok(Self { kinesis, dynamodb, cloudwatch, certificate_pem, listeners, stop: stop.drop_guard() })
     }
 
-    /// Where Kinesis is served.
+    /// The address of Kinesis.
     pub fn kinesis_address(&self) -> SocketAddr {
         self.kinesis
     }
 
-    /// Where DynamoDB is served.
+    /// The address of DynamoDB.
     pub fn dynamodb_address(&self) -> SocketAddr {
         self.dynamodb
     }
 
-    /// Where CloudWatch is served.
+    /// The address of CloudWatch.
     pub fn cloudwatch_address(&self) -> SocketAddr {
         self.cloudwatch
     }
@@ -145,8 +144,8 @@ impl Server {
         self.url(self.cloudwatch)
     }
 
-    /// The certificate that clients have to trust when this is served over TLS: that of an authority which exists only
-    /// for this server.
+    /// The certificate that clients must trust, if the services are served over TLS: that of an authority which exists
+    /// only for this server.
     pub fn certificate_pem(&self) -> Option<&str> {
         self.certificate_pem.as_deref()
     }
@@ -159,7 +158,7 @@ impl Server {
     /// Stops accepting, answers the requests that have begun (for at most a second), and closes all connections.
     ///
     /// # Panics
-    /// When answering a request panicked.
+    /// Answering a request panicked.
     ///
     /// # Cancellation
     /// Dropping the future closes all connections at once.

@@ -1,4 +1,4 @@
-//! The services behind one door: a request in, an answer out, faults in between. No HTTP here; see `connector.rs`,
+//! The services behind one entrance: a request in, an answer out, faults in between. No HTTP here; see `connector.rs`,
 //! `serve.rs`.
 
 use std::collections::BTreeSet;
@@ -107,7 +107,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What goes back to the client.
+/// An answer to the client.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -149,12 +149,12 @@ impl Body {
     }
 }
 
-/// The client gets no answer: the connection is to be closed.
+/// A call without an answer: the connection must be closed.
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed before an answer")]
 pub(crate) struct Dropped;
 
-/// What the services are started with.
+/// Settings of the services.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) delays: Delays,
@@ -205,7 +205,7 @@ impl Services {
         self.run(|kinesis, now| kinesis.create(name, shards, now))
     }
 
-    /// Performs the operation that the request names, and what the faults make of it.
+    /// Performs the operation that the request names, with the faults that apply to it.
     ///
     /// # Errors
     /// When a fault drops the connection.

@@ -1,4 +1,4 @@
-//! Signatures, as far as they are checked: their time must be near that of the services.
+//! The check of signatures: their time must be near that of the services.
 
 use std::time::Duration;
 

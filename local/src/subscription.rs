@@ -1,4 +1,4 @@
-//! A subscription as an event stream: asks the core for the next event, waits when there is none.
+//! A subscription as an event stream: asks Kinesis for the next event, and waits while there is none.
 //!
 //! It moves only while it is read, so a slow reader slows it down and nothing piles up.
 

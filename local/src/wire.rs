@@ -1,4 +1,4 @@
-//! The two formats that requests and answers travel in: JSON, and the CBOR of the Java SDK.
+//! The two formats of requests and answers: JSON, and the CBOR of the Java SDK.
 //!
 //! The same types serve for both. They differ where serde says whether the format is for people: bytes are base64 in
 //! JSON only, and times are seconds in JSON and milliseconds in CBOR.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_type_tells_the_format() {
+    fn reads_the_format_from_the_content_type() {
         assert_eq!(Format::of("application/x-amz-cbor-1.1"), Format::Cbor);
         assert_eq!(Format::of("application/x-amz-cbor-1.1; charset=utf-8"), Format::Cbor);
         assert_eq!(Format::of("application/x-amz-json-1.1"), Format::Json);

@@ -23,7 +23,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    setup::log_to(std::io::stderr);
+    setup::log_to(std::io::stderr, "warn");
     setup::exit_code(run(arguments).await)
 }
 

@@ -39,7 +39,7 @@ enum Start {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    setup::log_to(std::io::stderr);
+    setup::log_to(std::io::stderr, "info");
     setup::exit_code(run(arguments).await)
 }
 

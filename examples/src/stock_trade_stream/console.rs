@@ -1,4 +1,4 @@
-//! What a run shows: a progress bar on a terminal, plain lines otherwise, and logs and reports between them.
+//! The output of a run: a progress bar on a terminal, lines of progress otherwise, and logs and reports between them.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -6,45 +6,68 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::tally::{Counts, Tally};
 
-/// Between two plain lines of progress.
+/// Interval between two lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(1);
-/// Between two changes of the bar.
+/// Interval between two changes of the bar.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
 /// Writes to the terminal without disturbing the progress bar. Progress and logs go to stderr, reports to stdout.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Console {
     bar: Option<ProgressBar>,
-    quiet: bool,
+    reports: bool,
 }
 
 impl Console {
-    /// For a run with this many trades, None if unknown.
-    pub fn new(trades: Option<u64>) -> Self {
-        if !io::stderr().is_terminal() {
-            return Self::default();
-        }
-        let bar = trades.map_or_else(ProgressBar::no_length, ProgressBar::new);
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} trades processed {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar: Some(bar), quiet: false }
+    /// A console with a progress bar if stderr is a terminal.
+    #[expect(clippy::new_without_default, reason = "what it shows depends on the terminal")]
+    pub fn new() -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::no_length();
+            let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} trades processed {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { bar, reports: true }
     }
 
-    /// Shows no reports.
+    /// A console without a progress bar and without reports.
     pub fn quiet() -> Self {
-        Self { bar: None, quiet: true }
+        Self { bar: None, reports: false }
     }
 
-    /// Prints a report.
-    pub fn print(&self, text: &str) {
-        if self.quiet {
-            return;
+    /// Leaves out the reports.
+    #[must_use]
+    pub fn without_reports(self) -> Self {
+        Self { reports: false, ..self }
+    }
+
+    /// Filter for the logs: warnings, and progress where no bar shows it.
+    pub fn log_filter(&self) -> &'static str {
+        if self.bar.is_some() { "warn" } else { "warn,examples=info" }
+    }
+
+    /// Sets the number of trades at which the progress bar is full.
+    pub fn expect(&self, trades: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(trades);
         }
+    }
+
+    /// Prints a report on the way, if reports are shown.
+    pub fn report(&self, text: &str) {
+        if self.reports {
+            self.print(text);
+        }
+    }
+
+    /// Prints to stdout.
+    pub fn print(&self, text: &str) {
         let print = || {
             let mut out = io::stdout().lock();
             // A reader that went away must not end the run.
@@ -73,13 +96,13 @@ impl Console {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(counts.processed);
-                bar.set_message(format!("({} put)", counts.put));
+                bar.set_message(format!("({} put)", HumanCount(counts.put)));
             }
             None => tracing::info!(put = counts.put, processed = counts.processed, "progress"),
         }
     }
 
-    /// Takes the progress bar away.
+    /// Removes the progress bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -87,7 +110,7 @@ impl Console {
     }
 }
 
-/// One log line on its way to stderr.
+/// A log line that is written to stderr when dropped.
 #[derive(Debug)]
 pub struct LogLine {
     console: Console,
@@ -108,7 +131,7 @@ impl Write for LogLine {
 impl Drop for LogLine {
     fn drop(&mut self) {
         let write = || {
-            // Nobody can be told that stderr is gone.
+            // Without stderr there is nowhere to report that.
             let _ = io::stderr().write_all(&self.line);
         };
         match &self.console.bar {

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::stats::Stats;
 
-/// Between two reports of a shard. The tutorial's is a minute, longer than most runs of this sample.
+/// Interval between two reports of a shard. The tutorial's is a minute, longer than most runs of this sample.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// Between two checkpoints of a shard: each is a write to DynamoDB.
+/// Interval between two checkpoints of a shard: each is a write to DynamoDB.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Processes one shard.
@@ -41,7 +41,7 @@ impl TradeProcessor {
         let (stats, since) = (mem::take(&mut self.stats), mem::replace(&mut self.reported, Instant::now()));
         if !stats.is_empty() {
             let period = format!("{:.3} seconds", since.elapsed().as_secs_f64());
-            self.console.print(&stats.report(self.shard_id.as_str(), &period));
+            self.console.report(&stats.report(self.shard_id.as_str(), &period));
         }
     }
 }

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{setup::one_line, trade::Trade};
 
-/// Deliveries that wait to be looked at; when full, putting waits.
+/// Maximum number of deliveries that are not looked at yet; beyond it putting waits.
 const DELIVERIES: usize = 10_000;
 
-/// What the input came to.
+/// The outcome of reading the input.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     /// Rows that are no trades, or that the producer did not accept.
@@ -53,7 +53,7 @@ pub(super) async fn put_all(
             Ok(Ok(trade)) => putter.put(trade).await?,
             Ok(Err(row)) => putter.reject(&row.to_string()),
             Err(failure) => {
-                error!(error = one_line(&failure.into()), "reading breaks off");
+                error!(error = one_line(&failure.into()), "reading broke off");
                 putter.input.broken_off = true;
                 break;
             }

@@ -1,4 +1,4 @@
-//! Tells the trades of this run from those that earlier runs left in the stream.
+//! Marks that tell the trades of this run from those that earlier runs left in the stream.
 
 use std::{fmt, str::FromStr};
 

@@ -1,8 +1,8 @@
-//! Where the trades of a run come from.
+//! The source of a run's trades: random ones, or a file.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
-use tracing::info;
+use indicatif::HumanCount;
 
 use crate::{
     generator::Generator,
@@ -10,31 +10,37 @@ use crate::{
     trade::Trade,
 };
 
-/// Random trades, or a file's.
+/// Random trades, or those of a file.
 pub(super) enum Source {
     Random { seed: u64, trades: u64 },
     Replay { replay: Box<Replay>, rows: u64 },
 }
 
-/// What a source gives: trades, rows that are none, and perhaps an error that ends it.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random { seed, trades } => write!(f, "{} random trades (seed {seed})", HumanCount(*trades)),
+            Self::Replay { replay, rows } => write!(f, "{} trades of {}", HumanCount(*rows), replay.path().display()),
+        }
+    }
+}
+
+/// Trades, rows that are none, and possibly an error that ends the reading.
 type Trades = Box<dyn Iterator<Item = Result<Result<Trade, RejectedRow>, ReplayError>> + Send>;
 
 impl Source {
     pub(super) fn random(trades: u64, seed: Option<u64>) -> Self {
-        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-        info!(seed, trades, "random trades");
-        Self::Random { seed, trades }
+        Self::Random { seed: seed.unwrap_or_else(|| fastrand::u64(..)), trades }
     }
 
     pub(super) fn replay(path: &Path) -> Result<Self, ReplayError> {
-        // Once to count the rows, in order to know the half.
+        // A first pass counts the rows, so that the half is known.
         let rows = Replay::open(path)?.take_while(Result::is_ok).count();
         let rows = u64::try_from(rows).unwrap_or(u64::MAX);
-        info!(file = %path.display(), rows, "replaying trades");
         Ok(Self::Replay { replay: Box::new(Replay::open(path)?), rows })
     }
 
-    /// How many trades to expect.
+    /// Number of trades to expect.
     pub(super) fn expected(&self) -> u64 {
         match self {
             Self::Random { trades, .. } => *trades,

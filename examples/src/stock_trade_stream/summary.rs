@@ -1,7 +1,8 @@
-//! How a run ended.
+//! The result of a run.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::{
@@ -30,7 +31,7 @@ pub struct Summary {
     pub shards: usize,
     /// Totals of the processed trades.
     pub by_symbol: BTreeMap<String, SymbolTotals>,
-    /// From the first trade put to the last one processed.
+    /// Time from the first trade put to the last one processed.
     pub elapsed_seconds: f64,
     /// Whether reading the file broke off before its end.
     #[serde(skip)]
@@ -55,7 +56,7 @@ impl Summary {
         }
     }
 
-    /// Nothing was lost, and the whole input was understood.
+    /// Whether nothing was lost and the whole input was understood.
     pub fn is_success(&self) -> bool {
         self.lost == 0 && self.rejected_rows == 0 && !self.broken_off
     }
@@ -69,14 +70,46 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { trades_put, trades_processed, lost, duplicates, out_of_order, kinesis_records, shards, .. } = self;
+        let symbols = self.by_symbol.len();
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let per_record = *trades_put as f64 / (*kinesis_records).max(1) as f64;
-        writeln!(f, "Put {trades_put} trades as {kinesis_records} Kinesis records, {per_record:.1} trades each.")?;
-        writeln!(f, "Processed {trades_processed} trades of {} symbols from {shards} shards.", self.by_symbol.len())?;
-        writeln!(f, "Lost {lost}, duplicates {duplicates}, out of order {out_of_order}.")?;
+        let [put, processed] = [trades_put, trades_processed].map(|count| HumanCount(*count));
+        writeln!(f, "Put        {put} trades in {kinesis_records} Kinesis records, {per_record:.1} in each")?;
+        writeln!(
+            f,
+            "Processed  {processed} trades of {symbols} symbols from {shards} shards, in {:.1} s",
+            self.elapsed_seconds
+        )?;
+        writeln!(f, "Lost       {lost}, duplicates {duplicates}, out of order {out_of_order}")?;
         if self.rejected_rows > 0 {
-            writeln!(f, "Rejected {} rows of the file.", self.rejected_rows)?;
+            writeln!(f, "Rejected   {} rows of the file", self.rejected_rows)?;
         }
-        write!(f, "Took {:.1} s.", self.elapsed_seconds)
+        let verdict = match (self.is_success(), duplicates + out_of_order) {
+            (true, 0) => "OK: every trade arrived once and in order.",
+            (true, _) => "OK: every trade arrived.",
+            (false, _) => "FAILED: trades were lost, or the file was not read in full.",
+        };
+        f.write_str(verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_a_short_summary_with_a_verdict() {
+        let tally = Tally::default();
+        (0..1_234).for_each(|_| tally.put());
+
+        let lost = Summary::new(&tally, &Input::default(), Duration::from_millis(1_250)).to_string();
+        let none = Summary::new(&Tally::default(), &Input::default(), Duration::ZERO).to_string();
+
+        let expected = "Put        1,234 trades in 0 Kinesis records, 1234.0 in each\n\
+            Processed  0 trades of 0 symbols from 0 shards, in 1.2 s\n\
+            Lost       1234, duplicates 0, out of order 0\n\
+            FAILED: trades were lost, or the file was not read in full.";
+        assert_eq!(lost, expected);
+        assert!(none.ends_with("\nOK: every trade arrived once and in order."), "{none}");
     }
 }

@@ -1,4 +1,4 @@
-//! What was put and what arrived, by trade id: finds lost, duplicate and disordered trades.
+//! A tally of trades put and processed, by id: finds lost, duplicate and disordered trades.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,12 +23,12 @@ pub struct SymbolTotals {
     pub shares_sold: i64,
 }
 
-/// Where the run stands.
+/// Progress of the run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Trades given to the producer.
     pub put: u64,
-    /// Trades of which the producer reported an outcome.
+    /// Trades whose outcome the producer reported.
     pub resolved: u64,
     /// Different trades processed.
     pub processed: u64,
@@ -61,24 +61,24 @@ impl Tally {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A trade was given to the producer.
+    /// Counts a trade given to the producer.
     pub fn put(&self) {
         self.state().counts.put += 1;
     }
 
-    /// The producer reported where a trade is stored, or None that it is not.
+    /// Counts an outcome of the producer: the place of a stored trade, or None for one that failed.
     pub fn resolved(&self, stored_at: Option<(ShardId, SequenceNumber)>) {
         let mut state = self.state();
         state.counts.resolved += 1;
         state.kinesis_records.extend(stored_at);
     }
 
-    /// A processor was started for a shard.
+    /// Counts a shard whose processor was started.
     pub fn reads(&self, shard_id: &ShardId) {
         self.state().shards.insert(shard_id.clone());
     }
 
-    /// A processor was given a trade.
+    /// Counts a trade delivered to a processor.
     pub fn processed(&self, trade: &Trade) {
         let mut state = self.state();
         if !state.processed.insert(trade.id) {
@@ -103,17 +103,17 @@ impl Tally {
         }
     }
 
-    /// Where the run stands.
+    /// Progress so far.
     pub fn counts(&self) -> Counts {
         self.state().counts
     }
 
-    /// How many Kinesis records carry the stored trades.
+    /// Number of Kinesis records that carry the stored trades.
     pub fn kinesis_records(&self) -> usize {
         self.state().kinesis_records.len()
     }
 
-    /// How many different shards were read.
+    /// Number of different shards read.
     pub fn shards(&self) -> usize {
         self.state().shards.len()
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trade_processed_again_is_a_duplicate_and_counts_once_in_the_totals() {
+    fn counts_a_trade_processed_again_once_and_as_a_duplicate() {
         let tally = Tally::default();
         tally.processed(&trade("A", 1, 10));
         tally.processed(&trade("A", 1, 10));

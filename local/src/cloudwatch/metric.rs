@@ -1,4 +1,4 @@
-//! One metric as it was put, read from the wire.
+//! A metric as a client put it, read from the wire.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,10 +6,10 @@ use ciborium::Value;
 
 use crate::refusal::Refusal;
 
-/// Different values of one datum. docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
+/// Maximum number of different values of a datum. docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
 const MAX_VALUES: usize = 150;
 
-/// Dimensions of one datum. Same source.
+/// Maximum number of dimensions of a datum. Same source.
 const MAX_DIMENSIONS: usize = 30;
 
 /// A metric as a client put it: one datum of PutMetricData, with values or with their statistics.
@@ -18,23 +18,23 @@ const MAX_DIMENSIONS: usize = 30;
 pub struct Metric {
     /// The namespace of the request.
     pub namespace: String,
-    /// Its name.
+    /// The metric's name.
     pub name: String,
     /// Names and values, in the order of the request.
     pub dimensions: Vec<(String, String)>,
-    /// When it was measured; when it was put, if the client did not say.
+    /// Time of the measurement; time of the call if the client gave none.
     pub timestamp: SystemTime,
-    /// Such as `Milliseconds`; `None` if the client did not say.
+    /// Unit, such as `Milliseconds`; `None` if the client gave none.
     pub unit: Option<String>,
-    /// In seconds: 1 for high resolution, else 60.
+    /// Storage resolution in seconds: 1 for high resolution, else 60.
     pub storage_resolution: u32,
-    /// How many values there were.
+    /// Number of values.
     pub sample_count: f64,
-    /// Their sum.
+    /// Sum of the values.
     pub sum: f64,
-    /// The least of them.
+    /// Minimum of the values.
     pub minimum: f64,
-    /// The greatest of them.
+    /// Maximum of the values.
     pub maximum: f64,
 }
 
@@ -75,7 +75,7 @@ impl Metric {
         Ok(metric)
     }
 
-    /// Reads the values, which come in one of three ways.
+    /// Reads the values, which a client may give in one of three forms.
     fn measure(&mut self, datum: &Value) -> Result<(), Refusal> {
         let (value, values, statistics) =
             (number(datum, "Value"), list(datum, "Values"), field(datum, "StatisticValues"));

@@ -1,4 +1,4 @@
-//! Batches of which a part fails: what a fault takes out is not performed, and the answer names it.
+//! Batches with parts that fail: the parts that a fault removes are not performed, and the answer names them.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! Indexes that take time to build: CREATING in descriptions, and not to be read until then, or even longer.
+//! Indexes that take time to build: CREATING in descriptions, and unreadable until then, or for longer.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Eventual consistency: a second database that follows the first by a set time.
+//! Eventual consistency: a second database that lags behind the first by a set time.
 //!
 //! Every write that succeeded is repeated in order on the replica once it is old enough. Reads that do not ask for
 //! consistency, and all reads of indexes, are answered from there.

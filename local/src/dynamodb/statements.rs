@@ -1,4 +1,4 @@
-//! PartiQL statements, as far as their first words tell what they do.
+//! The kind of a PartiQL statement, by its first words.
 
 /// What a statement does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

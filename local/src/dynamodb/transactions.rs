@@ -1,4 +1,4 @@
-//! Transactions, where dynoxide's are not the service's: how long a token is remembered, and EXISTS.
+//! Transactions, as far as dynoxide's differ from the service's: the lifetime of tokens, and EXISTS.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

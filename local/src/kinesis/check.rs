@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_everything_that_is_wrong_at_once() {
+    fn names_everything_that_is_wrong_at_once() {
         let mut check = Check::default();
         check.required(&None::<i64>, "records");
         check.partition_key(Some(&text("")), "partitionKey");

@@ -1,4 +1,4 @@
-//! The registered consumers of a stream, and which of them is subscribed to which shard.
+//! The registered consumers of a stream, and their subscriptions to shards.
 //!
 //! (A) A consumer has at most one subscription to a shard; a younger one replaces the elder.
 //! (B) A subscription that was replaced, or whose consumer or stream is gone, finds out at its next step.

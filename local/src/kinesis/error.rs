@@ -1,4 +1,4 @@
-//! What the service answers when it refuses, in its words.
+//! Refusals, in the words of the service.
 
 use std::borrow::Cow;
 use std::fmt::Display;

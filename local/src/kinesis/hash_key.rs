@@ -1,4 +1,4 @@
-//! Hash keys: where in 0 to 2^128 - 1 a record belongs, and the ranges that shards own.
+//! Hash keys: the place of a record in 0 to 2^128 - 1, and the ranges that shards own.
 
 use md5::{Digest, Md5};
 use serde::{Serialize, Serializer};

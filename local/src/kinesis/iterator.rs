@@ -1,4 +1,4 @@
-//! What clients hand back to us unread: shard iterators and the tokens of ListShards and ListStreams.
+//! Opaque texts that clients send back: shard iterators and the tokens of ListShards and ListStreams.
 //!
 //! Both are base64 of a version, the payload and a checksum, so that garbage is told from what we wrote.
 

@@ -1,4 +1,4 @@
-//! Throughput limits: what was used of them in windows of one second.
+//! Throughput limits: their use in windows of one second.
 //!
 //! A window begins with the first use after an idle one. What goes beyond the limit at once, as a large record or a
 //! large answer may, is carried over and uses up the windows after it.

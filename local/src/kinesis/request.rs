@@ -1,4 +1,4 @@
-//! The requests as they come over the wire, borrowed from the body where the text allows it.
+//! Requests on the wire, borrowed from the body where the text allows it.
 //!
 //! Every field is optional here: `check.rs` and the operations say what the service requires, in its words.
 

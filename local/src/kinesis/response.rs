@@ -1,4 +1,4 @@
-//! The answers as they go over the wire.
+//! Answers on the wire.
 
 use std::borrow::Cow;
 

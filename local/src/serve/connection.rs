@@ -1,4 +1,4 @@
-//! Connections: accepted, secured if need be, and every request on them answered.
+//! Connections: accepts them, over TLS if configured, and answers every request.
 
 use std::pin::pin;
 use std::sync::Arc;

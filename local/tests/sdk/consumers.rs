@@ -39,7 +39,7 @@ async fn a_consumer_is_found_by_name_and_by_arn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_consumer_that_is_not_there_is_told() {
+async fn names_a_consumer_that_does_not_exist() {
     let kinesis = kinesis(1).await;
     let describe = || kinesis.describe_stream_consumer();
 
@@ -108,7 +108,7 @@ async fn a_stream_has_at_most_twenty_consumers_and_goes_only_with_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn registering_takes_as_long_as_it_is_told_to() {
+async fn keeps_a_new_consumer_creating_for_as_long_as_configured() {
     let aws = LocalAws::builder()
         .registering_takes(Duration::from_secs(20))
         .deleting_takes(Duration::from_secs(10))

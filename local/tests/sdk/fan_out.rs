@@ -57,7 +57,7 @@ async fn subscribed() -> (Client, String, Events) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_are_told_the_moment_they_are_put() {
+async fn delivers_records_the_moment_they_are_put() {
     let (kinesis, _, mut events) = subscribed().await;
     assert!(next(&mut events).await.records().is_empty());
     let begun = Instant::now();

@@ -80,7 +80,7 @@ async fn a_lost_response_makes_duplicates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_after_the_effect_is_a_lie() {
+async fn refuses_a_call_after_it_took_effect() {
     let (aws, kinesis) = kinesis(1).await;
     aws.faults().on("kinesis:PutRecords").after_effect().throttle();
 

@@ -34,7 +34,7 @@ async fn put_many(kinesis: &Client, count: usize, bytes: usize) -> PutRecordsOut
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_takes_a_thousand_records_a_second_and_fails_the_others_one_by_one() {
+async fn fails_single_records_beyond_a_thousand_a_second_for_a_shard() {
     let kinesis = limited().await;
 
     assert_eq!(put_many(&kinesis, 500, 10).await.failed_record_count(), Some(0));
@@ -121,7 +121,7 @@ async fn calls_that_manage_streams_are_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscription_tells_two_mebibytes_a_second_and_begins_once_a_second() {
+async fn delivers_two_mebibytes_and_starts_one_subscription_a_second() {
     let kinesis = limited().await;
     for _ in 0..4 {
         put_many(&kinesis, 1, MIB).await;

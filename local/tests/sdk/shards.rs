@@ -93,7 +93,7 @@ async fn what_is_past_retention_is_before_the_trim_horizon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_says_all_it_needs_and_no_more() {
+async fn requires_what_a_filter_needs_and_refuses_the_rest() {
     let kinesis = kinesis(1).await;
     let list = async |filter| code(kinesis.list_shards().stream_name("s").shard_filter(filter).send().await);
 
@@ -161,7 +161,7 @@ async fn a_token_stands_alone_and_expires_after_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn missing_streams_are_told_in_the_words_of_the_service() {
+async fn refuses_missing_streams_in_the_words_of_the_service() {
     let kinesis = Client::new(&LocalAws::start().await.sdk_config());
 
     let error = kinesis.list_shards().stream_name("nowhere").send().await.unwrap_err().into_service_error();

@@ -131,7 +131,7 @@ async fn an_on_demand_stream_has_four_shards_and_is_not_resharded_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn statuses_take_as_long_as_they_are_told_to() {
+async fn keeps_statuses_for_as_long_as_configured() {
     let aws = LocalAws::builder()
         .creating_takes(Duration::from_secs(20))
         .updating_takes(Duration::from_secs(30))

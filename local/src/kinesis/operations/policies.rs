@@ -1,4 +1,4 @@
-//! Resource policies of streams and consumers: validated and kept, but not enforced, as there is but one account.
+//! Resource policies of streams and consumers: validated and kept, but not enforced, as there is only one account.
 
 use serde::Deserialize;
 use serde_json::Value;

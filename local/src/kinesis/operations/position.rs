@@ -1,4 +1,4 @@
-//! Where in a shard reading starts: the iterator types of GetShardIterator, the starting positions of SubscribeToShard.
+//! The start of reading in a shard: the iterator types of GetShardIterator, the starting positions of SubscribeToShard.
 
 use crate::ACCOUNT_ID;
 use crate::kinesis::Error;

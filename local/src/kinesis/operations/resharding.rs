@@ -1,4 +1,4 @@
-//! SplitShard, MergeShards and UpdateShardCount: what is allowed. What happens then is in `reshard.rs`.
+//! SplitShard, MergeShards and UpdateShardCount: checks whether they are allowed. `reshard.rs` carries them out.
 
 use tracing::info;
 

@@ -1,4 +1,4 @@
-//! SubscribeToShard: how a subscription begins, and what it tells at each step.
+//! SubscribeToShard: the start of a subscription, and its next event at each step.
 
 use std::time::Duration;
 
