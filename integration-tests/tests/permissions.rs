@@ -1,11 +1,11 @@
-//! The IAM policies of the README are enough: everything works when all other actions are denied.
+//! The IAM policies in docs/permissions.md are enough: everything works when all other actions are denied.
 
 use std::collections::BTreeSet;
 
 use integration_tests::{Journal, STREAM, TestStream};
 use kpl::{Producer, UserRecord};
 
-const README: &str = include_str!("../../README.md");
+const POLICIES: &str = include_str!("../../docs/permissions.md");
 
 /// Actions of both services that the embedded AWS answers.
 const ACTIONS: [&str; 48] = [
@@ -59,9 +59,9 @@ const ACTIONS: [&str; 48] = [
     "dynamodb:UpdateTimeToLive",
 ];
 
-/// The actions that the README's policies name: of the producer's, then of the consumer's.
+/// The actions that the policies name: of the producer's, then of the consumer's.
 fn policies() -> Vec<BTreeSet<&'static str>> {
-    let blocks = README.split("```json").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = POLICIES.split("```json").skip(1).filter_map(|rest| rest.split("```").next());
     let actions = |block: &'static str| {
         let quoted = block.split('"').skip(1).step_by(2);
         quoted.filter(|text| text.starts_with("kinesis:") || text.starts_with("dynamodb:")).collect()
