@@ -154,7 +154,7 @@ impl Workers {
         Ok(Self { stop, running })
     }
 
-    /// Resolves when a worker ends although nobody stopped it.
+    /// Resolves when a worker ends without having been stopped.
     async fn failed(&mut self) -> anyhow::Error {
         match self.running.join_next().await {
             Some(Ok(Err(error))) => anyhow::Error::new(error).context("a worker failed"),

@@ -31,14 +31,14 @@ pub(crate) struct Access {
 
 impl Access {
     /// # Panics
-    /// When a pattern matches no action.
+    /// A pattern matches no action.
     pub(crate) fn new(denied: BTreeSet<String>) -> Self {
         denied.iter().for_each(|action| require_action(action));
         Self { denied: Mutex::new(denied) }
     }
 
     /// # Panics
-    /// When the pattern matches no action, since it would deny nothing.
+    /// The pattern matches no action: it would deny nothing.
     pub(crate) fn deny(&self, action: &str) {
         require_action(action);
         self.lock().insert(action.to_owned());
@@ -69,7 +69,7 @@ impl Access {
     }
 }
 
-/// Whether the pattern, which may end in `*`, is about the action.
+/// Whether the pattern, which may end in `*`, matches the action.
 fn matches(pattern: &str, action: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == action, |prefix| action.starts_with(prefix))
 }

@@ -44,7 +44,7 @@ impl aws_smithy_async::time::TimeSource for Clock {
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceClock {
     process: Clock,
-    /// How far it is ahead of the process' clock; negative when it is behind.
+    /// Distance ahead of the process' clock; negative if it is behind.
     skew_millis: Arc<AtomicI64>,
 }
 
@@ -71,7 +71,7 @@ impl ServiceClock {
         self.process.now().shifted(self.skew_millis())
     }
 
-    /// When tokio's clock will show that time, unless the skew changes; no earlier than the start.
+    /// Instant of that time on tokio's clock, unless the skew changes; no earlier than the start.
     pub(crate) fn instant(&self, time: Millis) -> Instant {
         self.process.started + time.shifted(self.skew_millis().saturating_neg()).since(self.process.epoch)
     }

@@ -19,7 +19,7 @@ pub use self::metric::Metric;
 /// All that is answered.
 pub(crate) const OPERATIONS: [&str; 1] = ["PutMetricData"];
 
-/// Metrics that are kept at most; the eldest go first.
+/// Maximum number of metrics that are kept; the oldest are dropped first.
 const MAX_METRICS: usize = 100_000;
 
 /// Largest body once it is unpacked.
@@ -28,7 +28,7 @@ const MAX_BODY_BYTES: u64 = 32 << 20;
 /// Metrics of one request. docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 const MAX_DATA: usize = 1000;
 
-/// The metrics that were put, the eldest first.
+/// The metrics that were put, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct CloudWatch {
     // Protects a queue for the length of one change or copy.

@@ -1,9 +1,9 @@
 //! DynamoDB: `dynoxide` for tables and items, and our own answers where it has none (`dynamodb/backups.rs`).
 //!
-//! `replica.rs` makes reads eventually consistent and `indexes.rs` lets indexes take time, when asked to. Throttling and
-//! transaction conflicts come from injected faults only; `batches.rs` lets parts of batches fail. `transactions.rs` is what
-//! dynoxide's transactions lack, `statements.rs` tells PartiQL statements apart. Not here: expiry of items by their time to live, streams.
-//! Creation times of tables are real, not virtual. Items are in SQLite in memory; an
+//! `replica.rs` makes reads eventually consistent and `indexes.rs` lets indexes take time, if configured. Throttling
+//! and transaction conflicts come from injected faults only; `batches.rs` lets parts of batches fail. `transactions.rs`
+//! adds what dynoxide's transactions lack, `statements.rs` distinguishes PartiQL statements. Not here: expiry of items
+//! by their time to live, streams. Creation times of tables are real, not virtual. Items are in SQLite in memory; an
 //! ordinary call takes 0.1 to 0.2 ms of the calling thread.
 
 mod backups;
@@ -32,7 +32,7 @@ use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 use crate::{ACCOUNT_ID, REGION};
 
-/// All that is answered.
+/// The operations that are answered.
 pub(crate) const OPERATIONS: [&str; 27] = [
     "BatchExecuteStatement",
     "BatchGetItem",
@@ -66,7 +66,7 @@ pub(crate) const OPERATIONS: [&str; 27] = [
 /// The operations that only read items.
 const READS: [&str; 5] = ["BatchGetItem", "GetItem", "Query", "Scan", "TransactGetItems"];
 
-/// What an operation on items comes to.
+/// The outcome of an operation on items.
 type Answered = Result<Vec<u8>, Refusal>;
 
 /// The region that dynoxide writes into ARNs.
@@ -78,14 +78,14 @@ impl From<DynoxideError> for Refusal {
     }
 }
 
-/// What is not instant, when it is asked for. All zero by default.
+/// Configured delays. Default: all zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lags {
-    /// How old what an eventually consistent read sees is.
+    /// Lag of eventually consistent reads.
     pub(crate) reads: Duration,
-    /// How long a new index of an existing table is CREATING.
+    /// Time that a new index of an existing table is CREATING.
     pub(crate) indexes: Duration,
-    /// How long it cannot be read after that.
+    /// Time after that during which it cannot be read.
     pub(crate) active_indexes: Duration,
 }
 
@@ -113,7 +113,7 @@ impl DynamoDb {
         Self { database, replica, transactions, indexes, backups }
     }
 
-    /// Performs one operation, of which the faults may let a part fail.
+    /// Performs one operation; faults may let a part of it fail.
     pub(crate) fn perform(
         &self,
         (operation, body): (&str, &[u8]),

@@ -27,7 +27,7 @@ const CONTENT_TYPES: [&str; 4] =
 /// first byte chooses the operation and the second the format and the compression; the others are the body.
 ///
 /// # Panics
-/// When answering does; nothing else must make it.
+/// Answering panics; nothing else may.
 pub fn answer(input: &[u8]) -> u16 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime can be built");
     runtime.block_on(async {

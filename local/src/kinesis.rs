@@ -5,7 +5,7 @@
 //!
 //! `operations.rs` dispatches by name and holds the operations; `stream.rs`, `shard.rs`, `reshard.rs` the state;
 //! `request.rs` and `response.rs` the wire. `consumer.rs` the consumers with enhanced
-//! fan-out, whose events `next_event` tells one by one. `limits.rs` and `meter.rs` say what is too much.
+//! fan-out, whose events `next_event` returns one by one. `limits.rs` and `meter.rs` decide about limits.
 
 mod check;
 mod consumer;
@@ -39,7 +39,7 @@ use self::stream::{State, Stream};
 use crate::ACCOUNT_ID;
 use crate::timestamp::Millis;
 
-/// How long the service takes for what is not done at once. Zero by default.
+/// Configured delays of the service. Default: all zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delays {
     pub(crate) creating: Duration,
@@ -70,7 +70,7 @@ impl Kinesis {
         self.streams.values().map(Stream::shard_count).sum()
     }
 
-    /// Passes when the account may have so many more open shards.
+    /// Passes if the account may have `more` open shards.
     fn require_shards(&self, more: usize) -> Result<(), Error> {
         if self.open_shards() + more <= MAX_ACCOUNT_SHARDS {
             return Ok(());
@@ -98,7 +98,7 @@ impl Kinesis {
         if self.limits.are_enforced { self.calls.admit(operation, now) } else { Ok(()) }
     }
 
-    /// Whether as much is kept as may be, even after what is past retention was forgotten.
+    /// Whether the limit of kept records is reached, after those past retention were dropped.
     fn is_full(&mut self, now: Millis) -> bool {
         if self.retained.bytes() < self.limits.retained_bytes {
             return false;

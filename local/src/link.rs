@@ -150,12 +150,12 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Pace {
     bytes_per_second: Option<u64>,
-    /// When all parts that were accepted have arrived.
+    /// Time at which all accepted parts have arrived.
     free_at: Option<Instant>,
 }
 
 impl Lane {
-    /// Carries the first part of so many bytes, and says how large it was.
+    /// Carries the first part of `bytes`, and returns its size.
     async fn carry(&self, bytes: usize) -> usize {
         let (part, arrives_at) = self.lock().accept(bytes, Instant::now());
         self.carried.fetch_add(part as u64, Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl Pace {
         let Some(rate) = self.bytes_per_second else { return (bytes, None) };
         let share = usize::try_from((rate / PARTS_PER_SECOND).max(1)).unwrap_or(MAX_PART);
         let part = bytes.min(share).min(MAX_PART);
-        // What a timer was late is not lost to the link.
+        // The lateness of a timer is not lost to the link.
         let begin = self.free_at.filter(|free_at| now.saturating_duration_since(*free_at) <= LATENESS).unwrap_or(now);
         let arrives_at = begin + Duration::from_secs_f64(part as f64 / rate as f64);
         self.free_at = Some(arrives_at);

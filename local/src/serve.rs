@@ -53,7 +53,7 @@ impl ServeOptions {
     }
 
     /// Whether to serve over TLS, with a certificate that is made at the start; see [`Server::certificate_pem`]. Default
-    /// no: in clear text.
+    /// false: in clear text.
     #[must_use]
     pub fn tls(mut self, tls: bool) -> Self {
         self.tls = tls;

@@ -208,7 +208,7 @@ impl Services {
     /// Performs the operation that the request names, with the faults that apply to it.
     ///
     /// # Errors
-    /// When a fault drops the connection.
+    /// A fault drops the connection.
     ///
     /// # Cancellation
     /// The call takes effect in one step between two delays, or not at all.

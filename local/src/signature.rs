@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::services::Service;
 use crate::timestamp::Millis;
 
-/// How far the time of a signature may be off, either way.
+/// Maximum difference of the time of a signature, either way.
 /// docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
 const TOLERANCE: Duration = Duration::from_secs(300);
 

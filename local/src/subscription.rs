@@ -14,11 +14,11 @@ use crate::kinesis::{Next, Step, Subscription};
 use crate::services::{Service, Services};
 use crate::wire::Format;
 
-/// How the frames of a subscription are written.
+/// The form of the frames of a subscription.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Framing {
     pub(crate) format: Format,
-    /// After so many events the connection breaks.
+    /// Number of events after which the connection breaks.
     pub(crate) cut_after: Option<usize>,
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) struct Millis(pub(crate) u64);
 
 impl Millis {
-    /// How long after `earlier` this is; zero when it is before.
+    /// Time since `earlier`; zero if that is later.
     pub(crate) fn since(self, earlier: Millis) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

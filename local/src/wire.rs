@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 /// Deepest nesting of a CBOR body; JSON has a limit of its own.
 const MAX_DEPTH: usize = 64;
 
-/// How a body is written.
+/// The format of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
     Json,
     Cbor,
 }
 
-/// A body that cannot be read. The text tells what is wrong with the types; it is empty when it is not even the format.
+/// A body that cannot be read. The text names the wrong types; it is empty if the format is wrong.
 #[derive(Debug)]
 pub(crate) struct Unreadable(pub(crate) String);
 

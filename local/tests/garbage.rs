@@ -1,4 +1,4 @@
-//! Any request gets an answer that blames the client, whatever is in it: random bodies, and real ones with damage.
+//! Damaged requests are refused as the client's mistake: random bodies, and real ones with damage.
 //!
 //! `local/fuzz` does the same for as long as one likes.
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/s";
 const CBOR: u8 = 1;
 
-/// A request that names about everything that any operation knows, so that damage gets far.
+/// A request with nearly all fields of all operations, so that damage reaches deep code.
 fn request() -> Value {
     json!({
         "StreamName": "s",

@@ -25,7 +25,7 @@ struct Arguments {
     /// Identifies this worker; a stable one lets it resume at once after a restart [default: random]
     #[arg(long, value_name = "ID")]
     worker_id: Option<String>,
-    /// Where to start in shards that the application has not processed yet
+    /// Position at which shards start that the application has not processed yet
     #[arg(long, value_enum, default_value_t = Start::Latest)]
     start: Start,
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Answered;
 use crate::faults::{Failing, RecordFaults};
 
-/// Performs a batch of which some entries fail; any other operation as it is.
+/// Performs a batch, some entries of which fail, or any other operation unchanged.
 pub(super) fn perform(
     (operation, body): (&str, &[u8]),
     faults: Option<RecordFaults>,

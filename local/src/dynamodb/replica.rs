@@ -17,7 +17,7 @@ use crate::clock::ServiceClock;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
-/// Writes that wait at most. When there are more, the eldest are repeated early.
+/// Maximum number of pending writes. Beyond it the oldest are repeated early.
 const MAX_WAITING: usize = 10_000;
 
 /// A database that lags behind.
@@ -34,7 +34,7 @@ struct Write {
     body: Vec<u8>,
 }
 
-/// What a request says about consistency. BatchGetItem says it for each table.
+/// Consistency that a request asks for. BatchGetItem asks per table.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct Consistency {
@@ -45,7 +45,7 @@ struct Consistency {
     statements: Vec<PartConsistency>,
 }
 
-/// What a request says about one table, or one statement of a batch.
+/// Consistency that a request asks for, of one table, or of one statement of a batch.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct PartConsistency {

@@ -1,6 +1,6 @@
 //! The kind of a PartiQL statement, by its first words.
 
-/// What a statement does.
+/// The kind of a statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verb {
     Select,

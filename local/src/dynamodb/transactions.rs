@@ -12,14 +12,14 @@ use super::{Answered, run};
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
-/// How long a ClientRequestToken is remembered.
+/// Lifetime of a ClientRequestToken.
 /// docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 const WINDOW: Duration = Duration::from_secs(600);
 
 /// Longest token. Same source.
 const MAX_TOKEN: usize = 36;
 
-/// What is known of transactions.
+/// Recent transactions.
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     // Protects the tokens, and makes a transaction with its checks one step among the other writes.

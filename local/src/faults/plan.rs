@@ -6,7 +6,7 @@ use super::refusals;
 use crate::refusal::Refusal;
 use crate::services::Service;
 
-/// Which calls a rule strikes. What is `None` does not restrict.
+/// The calls that a rule applies to. `None` does not restrict.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selection {
     pub(super) service: Option<Service>,
@@ -19,7 +19,7 @@ pub(super) struct Selection {
     pub(super) after_effect: bool,
 }
 
-/// What happens to a call.
+/// The fault of a call.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Delay(Duration),
@@ -43,7 +43,7 @@ pub(crate) struct RecordFaults {
     pub(crate) are_stored: bool,
 }
 
-/// Which of them.
+/// A selection of entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failing {
     /// Every n-th.
@@ -62,7 +62,7 @@ impl RecordFaults {
     }
 }
 
-/// The operations of which a part can fail.
+/// Operations that can fail in part.
 const IN_PARTS: [&str; 4] = ["BatchExecuteStatement", "BatchGetItem", "BatchWriteItem", "PutRecords"];
 
 /// The operations that can be in conflict with a transaction; the batches only in parts.
@@ -90,7 +90,7 @@ impl Kind {
     }
 }
 
-/// What is done with a call.
+/// The decision about one call.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) delay_before: Duration,
@@ -103,7 +103,7 @@ pub(crate) struct Verdict {
     pub(crate) cut_events_after: Option<usize>,
 }
 
-/// How a call ends instead of with its answer.
+/// The end of a call instead of its answer.
 #[derive(Debug)]
 pub(crate) enum End {
     Refusal(RefusalKind),
@@ -116,7 +116,7 @@ pub(crate) enum End {
 pub(crate) struct RefusalKind(Kind);
 
 impl RefusalKind {
-    /// In the words of the service; the body tells how many items a transaction has.
+    /// The refusal in the words of the service; the body has the number of items of a transaction.
     pub(crate) fn refusal(&self, service: Service, operation: &str, body: &[u8]) -> Refusal {
         refusals::refusal(&self.0, service, operation, body)
     }
@@ -149,7 +149,7 @@ impl Plan {
     /// Adds a rule.
     ///
     /// # Panics
-    /// When it would never strike.
+    /// The rule would never apply.
     pub(super) fn add(&mut self, selection: Selection, kind: Kind) -> u64 {
         selection.require_possible(&kind);
         self.last_id += 1;
@@ -273,7 +273,7 @@ mod tests {
         Selection { service: Some(Service::Kinesis), operation: Some(PUT.to_owned()), ..Selection::default() }
     }
 
-    /// Which of the next calls a rule strikes, counted from 1.
+    /// The calls among the next ones that a rule applies to, counted from 1.
     fn struck(plan: &mut Plan, calls: u64) -> Vec<u64> {
         (1..=calls).filter(|_| plan.decide(Service::Kinesis, PUT, 1).before.is_some()).collect()
     }

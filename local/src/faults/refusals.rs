@@ -32,7 +32,7 @@ pub(super) fn refusal(kind: &Kind, service: Service, operation: &str, body: &[u8
         (Kind::AnswerBare { status, body }, _) => {
             Refusal { status: *status, body: body.clone().into_bytes(), is_bare: true }
         }
-        // What is left is Fail; the others are no refusals.
+        // Only Fail is left; the others are no refusals.
         (_, Service::DynamoDb) => {
             Refusal::new(500, "com.amazonaws.dynamodb.v20120810#InternalServerError", "Internal server error")
         }

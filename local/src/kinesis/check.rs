@@ -13,7 +13,7 @@ const MAX_NAME: usize = 128;
 /// Most characters of a partition key. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
 const MAX_PARTITION_KEY: usize = 256;
 
-/// Collects everything that is wrong with a request, because the service tells all of it at once.
+/// Collects everything that is wrong with a request, since the service reports all of it at once.
 #[derive(Debug, Default)]
 pub(super) struct Check {
     failures: usize,
@@ -84,7 +84,7 @@ impl Check {
         }
     }
 
-    /// An optional hash key must look like one; whether it is in range is told by [`hash_key`].
+    /// An optional hash key must look like one; [`hash_key`] checks its range.
     pub(super) fn hash_key(&mut self, key: Option<&Text<'_>>, field: impl Display) {
         if let Some(key) = key
             && !HashKey::is_well_formed(key)

@@ -18,16 +18,16 @@ use super::tags::Tags;
 use crate::ACCOUNT_ID;
 use crate::timestamp::Millis;
 
-/// How long a subscription lasts. docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html
+/// Lifetime of a subscription. docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html
 pub(super) const SESSION: Duration = Duration::from_secs(300);
 
-/// How long a subscription cannot be replaced. Same source.
+/// Time during which a subscription cannot be replaced. Same source.
 const TAKEOVER: Duration = Duration::from_secs(5);
 
 /// SubscribeToShard calls of a consumer for a shard in a second. Same source.
 const CALLS: u64 = 1;
 
-/// Where a consumer is in its life.
+/// The status of a consumer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Status {
     Creating { until: Millis },
@@ -127,13 +127,13 @@ impl Consumer {
         self.calls.remove(&shard);
     }
 
-    /// Whether the subscription is still the one that counts.
+    /// Whether the subscription is still the current one.
     pub(super) fn is_subscribed(&self, shard: ShardId, id: u64) -> bool {
         self.subscribed.get(&shard).is_some_and(|subscribed| subscribed.id == id)
     }
 }
 
-/// A subscription as its reader holds it: where it is, and what it has told.
+/// A subscription as its reader holds it: its position and its last events.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(super) id: u64,
@@ -143,10 +143,10 @@ pub(crate) struct Subscription {
     pub(super) shard: ShardId,
     /// The lowest sequence number that is still to be read.
     pub(super) from: SequenceNumber,
-    /// What was read last, or where reading started.
+    /// The last position read, or the start of reading.
     pub(super) continuation: SequenceNumber,
     pub(super) told_at: Option<Millis>,
-    /// Not before this time may records be told again, when limits are enforced.
+    /// Earliest time of the next records, when limits are enforced.
     pub(super) paced_until: Millis,
     pub(super) ends_at: Millis,
     pub(super) has_ended: bool,
@@ -154,7 +154,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Told of everything that may give the subscription something to tell.
+    /// Notified of everything that may be the subscription's next event.
     pub(crate) fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }

@@ -23,12 +23,12 @@ impl Error {
         Self { code, message: message.into() }
     }
 
-    /// What clients classify by.
+    /// The code by which clients classify it.
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What people read.
+    /// The text for people.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

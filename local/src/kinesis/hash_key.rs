@@ -10,7 +10,7 @@ pub(crate) struct HashKey(pub(super) u128);
 impl HashKey {
     pub(super) const MAX: HashKey = HashKey(u128::MAX);
 
-    /// Where the records of a partition key go.
+    /// The hash key of a partition key.
     pub(super) fn of_partition_key(key: &str) -> Self {
         Self(u128::from_be_bytes(Md5::digest(key.as_bytes()).into()))
     }
@@ -71,7 +71,7 @@ impl HashKeyRange {
         (Self { start: self.start, end: HashKey(key.0 - 1) }, Self { start: key, end: self.end })
     }
 
-    /// Whether `next` begins right after this ends.
+    /// Whether `next` starts right after the end of this.
     pub(super) fn is_followed_by(&self, next: &HashKeyRange) -> bool {
         self.end.0.checked_add(1) == Some(next.start.0)
     }

@@ -1,6 +1,6 @@
 //! Opaque texts that clients send back: shard iterators and the tokens of ListShards and ListStreams.
 //!
-//! Both are base64 of a version, the payload and a checksum, so that garbage is told from what we wrote.
+//! Both are base64 of a version, the payload and a checksum, which distinguishes garbage from our own texts.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl ShardIterator {
     }
 }
 
-/// Which shards a listing shows.
+/// Filter of a listing of shards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Filter {
     FromTrimHorizon,
@@ -67,7 +67,7 @@ pub(super) enum Filter {
     FromTimestamp(Millis),
 }
 
-/// Where a listing of shards goes on.
+/// Position at which a listing of shards continues.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ShardsToken {
     pub(super) issued: Millis,
@@ -110,7 +110,7 @@ impl ShardsToken {
     }
 }
 
-/// Where a listing of streams goes on: after the stream of this name.
+/// Position at which a listing of streams continues: after the stream of this name.
 pub(super) fn encode_streams_token(after: &str, now: Millis) -> String {
     seal(&[now.0], after)
 }
@@ -124,7 +124,7 @@ pub(super) fn decode_streams_token(text: &str, now: Millis) -> Result<String, Er
     Ok(after)
 }
 
-/// Where a listing of consumers goes on: in the stream, after the consumer of this name.
+/// Position at which a listing of consumers continues: in the stream, after the consumer of this name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ConsumersToken {
     pub(super) issued: Millis,

@@ -9,13 +9,13 @@ use super::error::Error;
 use super::meter::Meter;
 use crate::timestamp::Millis;
 
-/// Bytes that are kept at most, unless told otherwise: 4 GiB.
+/// Default maximum of bytes that are kept: 4 GiB.
 pub(crate) const DEFAULT_RETAINED_BYTES: u64 = 4 << 30;
 
 /// Open shards of an account. docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html, for us-east-1.
 pub(super) const MAX_ACCOUNT_SHARDS: usize = 20_000;
 
-/// On-demand streams of an account; told but not enforced. Same source.
+/// Maximum number of on-demand streams of an account; reported but not enforced. Same source.
 pub(super) const MAX_ON_DEMAND_STREAMS: usize = 50;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -65,7 +65,7 @@ const CALLS: [(&str, u64); 32] = [
     ("UpdateStreamRecordDistributionStrategy", 5),
 ];
 
-/// Which limits hold.
+/// The limits in force.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Whether throughput and calls are limited as at the service.
@@ -80,7 +80,7 @@ impl Default for Limits {
     }
 }
 
-/// What was used of the calls of the control plane.
+/// The use of the calls of the control plane.
 #[derive(Debug, Default)]
 pub(super) struct CallMeters(BTreeMap<&'static str, Meter>);
 
@@ -96,7 +96,7 @@ impl CallMeters {
     }
 }
 
-/// Passes when something was done less than so many times in 24 hours, and counts this time.
+/// Passes if something was done fewer times than the limit in 24 hours, and counts this time.
 pub(super) fn require_rare(times: &mut VecDeque<Millis>, limit: usize, done: &str, now: Millis) -> Result<(), Error> {
     while times.pop_front_if(|at| now.since(*at) >= DAY).is_some() {}
     if times.len() >= limit {

@@ -14,14 +14,14 @@ const WRITE_RECORDS: u64 = 1000;
 /// GetRecords calls to a shard in a second. docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
 const READ_CALLS: u64 = 5;
 
-/// Bytes that GetRecords returns from a shard, and a subscription tells of it, in a second. Same source.
+/// Maximum bytes per second that GetRecords returns, or a subscription delivers, from a shard. Same source.
 pub(super) const READ_BYTES: u64 = 2 << 20;
 
 /// GetShardIterator calls for a shard in a second.
 /// docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
 const ITERATORS: u64 = 5;
 
-/// What was used of one limit.
+/// The use of one limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meter {
     window: Millis,
@@ -62,7 +62,7 @@ impl Meter {
     }
 }
 
-/// What was used of the limits of one shard.
+/// The use of the limits of one shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ShardMeters {
     write_bytes: Meter,

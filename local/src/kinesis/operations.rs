@@ -21,7 +21,7 @@ use crate::faults::RecordFaults;
 use crate::timestamp::Millis;
 use crate::wire::Format;
 
-/// All that is answered.
+/// The operations that are answered.
 pub(crate) const OPERATIONS: [&str; 37] = [
     "AddTagsToStream",
     "CreateStream",
@@ -72,7 +72,7 @@ pub(crate) struct Call<'a> {
     pub(crate) record_faults: Option<RecordFaults>,
 }
 
-/// What an operation answers: a body, or events from now on.
+/// The answer of an operation: a body, or events from now on.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Body(Vec<u8>),
@@ -154,7 +154,7 @@ impl Call<'_> {
     }
 }
 
-/// How to reach the state: one step at a time, with the time of the step.
+/// Access to the state: one step at a time, with the time of the step.
 pub(crate) trait Step {
     fn run<A>(self, step: impl FnOnce(&mut Kinesis, Millis) -> A) -> A;
 }

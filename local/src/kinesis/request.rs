@@ -219,7 +219,7 @@ pub(crate) struct PutEntry<'a> {
     pub(super) explicit_hash_key: Option<Text<'a>>,
 }
 
-/// Which shards ListShards answers with.
+/// Filter of ListShards.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ShardFilter<'a> {

@@ -69,7 +69,7 @@ impl Stream {
         }
     }
 
-    /// Where an open shard starts already, if it is there but for rounding: a third in two is not two sixths, exactly.
+    /// The start of an open shard, if it is the wanted one up to rounding: a third in two is not two sixths, exactly.
     fn nearby_start(&self, start: HashKey) -> HashKey {
         let at = self.open_shards().partition_point(|(open, _)| *open <= start);
         let neighbours = self.open_shards()[at - 1..].iter().take(2).map(|(open, _)| *open);

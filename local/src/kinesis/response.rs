@@ -101,7 +101,7 @@ responses! {
     StreamModeDetails {
         stream_mode: &'static str,
     }
-    /// Which shard-level metrics are on.
+    /// The shard-level metrics that are on.
     EnhancedMetrics {
         shard_level_metrics: Vec<&'static str>,
     }
@@ -223,7 +223,7 @@ responses! {
     }
 }
 
-/// What became of one record of PutRecords.
+/// The outcome of one record of PutRecords.
 #[derive(Serialize, Debug)]
 #[serde(untagged)]
 pub(crate) enum PutResult {

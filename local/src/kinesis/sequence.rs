@@ -19,7 +19,7 @@ const LENGTH: usize = PREFIX.len() + 3 * FIELD;
 /// Distance of two records in the last field: see (D).
 const STEP: u64 = 1 << 4;
 
-/// What sets the shard apart: unique and growing within the account, derived from the time of its creation.
+/// The shard's part of a sequence number: unique and growing within the account, derived from the time of its creation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Era(u64);
 

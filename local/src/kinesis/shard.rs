@@ -69,12 +69,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// What counts against the limits: data and partition key.
+    /// Size that counts against the limits: data and partition key.
     pub(super) fn size_bytes(&self) -> usize {
         self.data.len() + self.partition_key.len()
     }
 
-    /// What it takes to keep it.
+    /// Size in memory.
     fn kept_bytes(&self) -> usize {
         self.size_bytes() + OVERHEAD
     }
@@ -88,14 +88,14 @@ pub(super) struct NewRecord<'r> {
     pub(super) is_encrypted: bool,
 }
 
-/// When and where a shard ended.
+/// The end of a shard: time and position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closed {
     pub(super) at: Millis,
     pub(super) ending: SequenceNumber,
 }
 
-/// What a shard is opened with.
+/// Properties of a new shard.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) id: ShardId,
@@ -115,7 +115,7 @@ pub(crate) struct Shard {
     pub(super) opened_at: Millis,
     pub(super) starting: SequenceNumber,
     pub(super) closed: Option<Closed>,
-    /// Told when the shard gets records or ends, for those who are subscribed to it.
+    /// Notifies subscribers when the shard receives records or ends.
     pub(super) changed: Arc<Notify>,
     pub(super) meters: ShardMeters,
     last: SequenceNumber,
@@ -185,7 +185,7 @@ impl Shard {
         SequenceNumber::at_time(self.starting.era(), time)
     }
 
-    /// Whether the number can be a record's of this shard, by its era.
+    /// Whether the number can belong to a record of this shard, by its era.
     pub(super) fn owns(&self, number: SequenceNumber) -> bool {
         number.era() == self.starting.era()
     }
@@ -237,7 +237,7 @@ impl Batch<'_> {
         self.shard.records.range(self.range.clone()).next_back()
     }
 
-    /// Whether nothing is left after it, now.
+    /// Whether nothing follows the position at present.
     pub(super) fn reaches_tip(&self) -> bool {
         self.range.end == self.shard.records.len()
     }

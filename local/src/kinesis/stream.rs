@@ -26,7 +26,7 @@ const DEFAULT_RETENTION_HOURS: u32 = 24;
 /// Record limit of a new stream. docs.aws.amazon.com/streams/latest/dev/large-records.html
 const DEFAULT_MAX_RECORD_KIB: u32 = 1024;
 
-/// How the capacity of a stream is set.
+/// Capacity mode of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
     Provisioned,
@@ -44,7 +44,7 @@ pub(super) const METRICS: [&str; 7] = [
     "WriteProvisionedThroughputExceeded",
 ];
 
-/// What decides which shard takes a record.
+/// The rule by which a record is assigned to a shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Distribution {
     UserPartitionKey,
@@ -54,7 +54,7 @@ pub(super) enum Distribution {
     },
 }
 
-/// Where the stream is in its life, and until when.
+/// The status of the stream, and its end.
 #[derive(Debug)]
 pub(super) enum State {
     Creating { until: Millis, shards: u32 },
@@ -80,9 +80,9 @@ pub(crate) struct Stream {
     pub(super) distribution: Distribution,
     /// Shard-level metrics that are on.
     pub(super) metrics: Vec<&'static str>,
-    /// When UpdateShardCount began, in the last 24 hours.
+    /// Times of UpdateShardCount in the last 24 hours.
     pub(super) scalings: VecDeque<Millis>,
-    /// When the capacity mode was switched, in the last 24 hours.
+    /// Times at which the capacity mode was switched in the last 24 hours.
     pub(super) mode_switches: VecDeque<Millis>,
     pub(super) state: State,
     pub(super) consumers: BTreeMap<String, Consumer>,
@@ -96,7 +96,7 @@ pub(crate) struct Stream {
     retained: Retained,
 }
 
-/// What a stream is created with.
+/// Properties of a new stream.
 #[derive(Debug)]
 pub(super) struct Creation {
     pub(super) name: String,
@@ -166,7 +166,7 @@ impl Stream {
         true
     }
 
-    /// When what is under way will be finished, if anything is.
+    /// End of the pending change, if there is one.
     pub(super) fn next_change(&self) -> Option<Millis> {
         match self.state {
             State::Creating { until, .. } | State::Updating { until, .. } | State::Deleting { until } => Some(until),
@@ -189,7 +189,7 @@ impl Stream {
         }
     }
 
-    /// What is older is forgotten.
+    /// Time before which records are dropped.
     pub(super) fn horizon(&self, now: Millis) -> Millis {
         now.minus(Duration::from_secs(u64::from(self.retention_hours) * 3600)).max(self.created_at)
     }
@@ -227,7 +227,7 @@ impl Stream {
         )))
     }
 
-    /// Passes when the stream was created about then. StreamCreationTimestamp tells streams of one name apart; clients
+    /// Passes when the stream was created about then. StreamCreationTimestamp distinguishes streams of one name; clients
     /// may have rounded it to seconds.
     pub(super) fn require_created_at(&self, created_at: Option<Millis>) -> Result<(), Error> {
         let second = Duration::from_secs(1);

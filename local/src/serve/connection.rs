@@ -22,7 +22,7 @@ use super::raise_panic;
 use crate::event_stream::EventStream;
 use crate::services::{Answer, Body, Dropped, MAX_BODY_BYTES, Request, Services};
 
-/// What a client may have under way at once on an HTTP/2 connection without waiting for us, in bytes.
+/// Flow-control window of an HTTP/2 connection, in bytes.
 const HTTP2_WINDOW: u32 = 16 << 20;
 
 /// Most requests at once on an HTTP/2 connection; a subscription is one for as long as it lasts.
@@ -31,16 +31,16 @@ const HTTP2_STREAMS: u32 = 10_000;
 /// Most connections to a port at once. More wait to be accepted.
 const MAX_CONNECTIONS: usize = 10_000;
 
-/// How long a stopping server waits for requests that have begun.
+/// Time that a stopping server waits for requests that have begun.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a client may take for the handshake of TLS.
+/// Maximum time of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long to wait before accepting again when the system refused, for lack of file descriptors for example.
+/// Pause before accepting again after the system refused, for lack of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What every connection leads to.
+/// The services, as every connection reaches them.
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) services: Arc<Services>,
@@ -147,7 +147,7 @@ async fn respond(
     Ok(response(answer))
 }
 
-/// Why a body was not read.
+/// The reason why a body was not read.
 enum BodyError {
     TooLarge,
     Broken,

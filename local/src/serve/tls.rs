@@ -8,10 +8,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// What the certificate is for.
+/// Names that the certificate is valid for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// What goes wrong when a certificate is made.
+/// An error in making a certificate.
 pub(super) type TlsError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A server's side of TLS.

@@ -1,4 +1,4 @@
-//! Subscriptions: what they tell, when, and how they end.
+//! Subscriptions: their events, and their end.
 
 use std::time::Duration;
 

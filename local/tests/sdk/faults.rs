@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{code, data, get, iterator, message, shard};
 
-/// A Kinesis with one stream, `s`, and a client that tries so many times.
+/// A Kinesis with one stream, `s`, and a client with this number of attempts.
 async fn kinesis(attempts: u32) -> (LocalAws, Client) {
     let aws = LocalAws::start().await;
     let retries = RetryConfig::standard().with_max_attempts(attempts);

@@ -28,13 +28,13 @@ pub(crate) enum Command {
     /// The command sees none of the caller's AWS_* variables and configuration files, so nothing it does with an AWS SDK or
     /// the AWS CLI reaches the real AWS. SIGTERM and SIGINT are passed on to it; Ctrl-C at a terminal reaches it anyway.
     ///
-    /// Ends with the command's exit code, or 128 + N if signal N killed it; 125 if the services cannot be started, 126 if the
-    /// command cannot be run, 127 if it is not found.
+    /// Ends with the command's exit code, or 128 + N if signal N killed it; 125 if the services cannot be started, 126 if
+    /// the command cannot be run, 127 if it is not found.
     #[command(after_help = RUN_USAGE)]
     Run(Run),
 }
 
-/// What to run.
+/// The arguments of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
-/// What to start.
+/// The services to start.
 #[derive(Args)]
 pub(crate) struct Services {
     /// Create a stream; may be repeated [default: 1 shard]
@@ -60,7 +60,7 @@ pub(crate) struct Services {
     #[arg(long, value_name = "PORT")]
     pub(crate) dynamodb_port: Option<u16>,
 
-    /// Port for CloudWatch, which accepts metrics and shows them to nobody; 0 for any free port [default: 0]
+    /// Port for CloudWatch, which accepts metrics and drops them; 0 for any free port [default: 0]
     #[arg(long, value_name = "PORT")]
     pub(crate) cloudwatch_port: Option<u16>,
 

@@ -13,7 +13,7 @@ const PAGE: i64 = 1000;
 const FILTERS: [&str; 6] =
     ["AFTER_SHARD_ID", "AT_TRIM_HORIZON", "FROM_TRIM_HORIZON", "AT_LATEST", "AT_TIMESTAMP", "FROM_TIMESTAMP"];
 
-/// Where a page of shards starts, and how long it may be.
+/// The start of a page of shards, and its maximum length.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page {
     pub(super) after: Option<ShardId>,
@@ -85,7 +85,7 @@ impl Kinesis {
 }
 
 impl Filter {
-    /// Whether a listing shows the shard. Both ends of a shard's life count to it.
+    /// Whether a listing shows the shard. Both ends of a shard's life are part of it.
     fn passes(self, shard: &Shard, horizon: Millis) -> bool {
         let open_until = shard.closed.map(|closed| closed.at);
         let open_at = |time| shard.opened_at <= time && open_until.is_none_or(|end| end >= time);
@@ -132,7 +132,7 @@ fn filter(filter: Option<&request::ShardFilter<'_>>, stream: &str) -> Result<(Fi
     })
 }
 
-/// The token says everything; the service refuses to be told more.
+/// The token contains everything; the service refuses other fields beside it.
 fn refuse_with_token(request: &request::ListShards<'_>) -> Result<(), Error> {
     let others = [
         ("StreamName", request.stream_name.is_some()),

@@ -15,7 +15,7 @@ const MAX_ARN: usize = 2048;
 /// Largest policy of a resource. docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 const MAX_POLICY: usize = 20_480;
 
-/// What a resource without a policy has.
+/// The policy of a resource without one.
 const NO_POLICY: &str = "{}";
 
 impl Kinesis {

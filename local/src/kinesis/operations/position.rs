@@ -22,7 +22,7 @@ pub(super) struct Position<'r> {
 }
 
 impl Position<'_> {
-    /// The lowest sequence number that is to be read.
+    /// The lowest sequence number to read.
     pub(super) fn find(self, stream: &Stream, shard: &Shard, now: Millis) -> Result<SequenceNumber, Error> {
         match (self.kind, self.number) {
             ("AT_SEQUENCE_NUMBER", Some(text)) => self.starting_number(text, stream, shard),

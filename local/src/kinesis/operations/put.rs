@@ -86,7 +86,7 @@ impl<'r> Entry<'r> {
     }
 }
 
-/// Whether there is room for records at all, and whether each shard has its limits.
+/// Limits of a put: whether there is space for records, and whether each shard has limits.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     is_full: bool,

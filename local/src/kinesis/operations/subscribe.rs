@@ -12,7 +12,7 @@ use crate::kinesis::stream::Stream;
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
-/// How long a subscription says nothing when there is nothing to say. Not documented; about this at the service.
+/// Interval of empty events. Not documented; about this at the service.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Most records of an event. Not documented; this is the limit of GetRecords.
@@ -21,7 +21,7 @@ const MAX_RECORDS: usize = 10_000;
 /// Most bytes of an event, unless one record is larger. Not documented; half a second of a subscription's rate.
 const MAX_BYTES: usize = 1 << 20;
 
-/// What a subscription does next.
+/// The next step of a subscription.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Tells this.

@@ -55,7 +55,7 @@ pub(crate) struct SubscribeToShard<'a> {
     pub(in crate::kinesis) dry_run: Option<bool>,
 }
 
-/// Where a subscription starts.
+/// The start of a subscription.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct StartingPosition<'a> {
