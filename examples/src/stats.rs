@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn without_trades_nothing_is_most_popular() {
+    fn names_nothing_most_popular_without_trades() {
         assert!(Stats::default().is_empty());
         assert!(Stats::default().to_string().contains("bought: none, 0 buys."));
     }

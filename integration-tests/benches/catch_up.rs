@@ -10,7 +10,7 @@ use std::{
 
 use aws_sdk_kinesis::{primitives::Blob, types::PutRecordsRequestEntry};
 use integration_tests::{
-    STREAM, TestStream,
+    STREAM, World,
     bench::{argument, report},
 };
 use kcl::{BoxError, Checkpointer, Event, FanOut, RecordBatch, RecordProcessor, Retrieval, ShardContext, ShardId};
@@ -76,7 +76,7 @@ impl Second {
     }
 }
 
-async fn write(stream: &TestStream, seconds: usize, second: &Second) -> Result<(), BoxError> {
+async fn write(world: &World, seconds: usize, second: &Second) -> Result<(), BoxError> {
     for _ in 0..seconds {
         for shard in 0..SHARDS {
             let hash_key = (u128::MAX / u128::from(SHARDS.unsigned_abs()) * u128::from(shard.unsigned_abs())) + 1;
@@ -86,7 +86,7 @@ async fn write(stream: &TestStream, seconds: usize, second: &Second) -> Result<(
                     entry.explicit_hash_key(hash_key.to_string()).build()
                 };
                 let entries = part.iter().map(entry).collect::<Result<_, _>>()?;
-                let put = stream.kinesis.put_records().stream_name(STREAM).set_records(Some(entries));
+                let put = world.kinesis.put_records().stream_name(STREAM).set_records(Some(entries));
                 assert_eq!(put.send().await?.failed_record_count(), Some(0));
             }
         }
@@ -98,12 +98,12 @@ async fn write(stream: &TestStream, seconds: usize, second: &Second) -> Result<(
 async fn measure(retrieval: Retrieval, aggregated: bool, seconds: usize) -> Result<(), BoxError> {
     let kind = if aggregated { "100 B aggregated" } else { "1,000 B plain" };
     let way = if retrieval == Retrieval::Polling { "polling" } else { "fan-out" };
-    let stream = TestStream::on(LocalAws::builder().enforce_limits().start().await, SHARDS).await;
+    let world = World::on(LocalAws::builder().enforce_limits().start().await, SHARDS).await;
     let second = Second::new(aggregated);
-    write(&stream, seconds, &second).await?;
+    write(&world, seconds, &second).await?;
     let (batches, throttled) = (Batches::default(), Arc::new(Mutex::new(0_u32)));
     let (of_worker, noted) = (Arc::clone(&batches), Arc::clone(&throttled));
-    let worker = stream
+    let worker = world
         .worker("w1")
         .retrieval(retrieval)
         // Aggregates here are made for no shard in particular.

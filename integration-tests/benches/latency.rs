@@ -12,7 +12,7 @@ use std::{
 
 use aws_types::SdkConfig;
 use integration_tests::{
-    STREAM, TestStream,
+    STREAM, World,
     bench::{argument, consuming::aside, report, told},
 };
 use kcl::{BoxError, Checkpointer, FanOut, RecordBatch, RecordProcessor, Retrieval};
@@ -129,12 +129,12 @@ async fn samples(
 
 async fn measure(name: &str, retrieval: Retrieval, records: usize) -> Result<(), BoxError> {
     let polls = retrieval == Retrieval::Polling;
-    let stream = TestStream::start(1).await;
-    let (aws, reads, puts) = watched(&stream.aws);
+    let world = World::start(1).await;
+    let (aws, reads, puts) = watched(&world.aws);
     let (came, mut arrivals) = mpsc::channel(CALLS);
     let worker = kcl::Worker::builder(&aws, "latency", STREAM)
         // The table's work is not to be waited for by records.
-        .lease_table_config(&aside(&stream.aws))
+        .lease_table_config(&aside(&world.aws))
         .initial_position(kcl::InitialPosition::TrimHorizon)
         .retrieval(retrieval)
         .idle_between_reads(BETWEEN_READS)

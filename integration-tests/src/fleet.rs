@@ -14,7 +14,12 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a worker whose processors are made by `make`.
+    /// Starts a worker with processors that log their calls in `journal`.
+    pub fn noting(worker: WorkerBuilder, journal: &Journal) -> Self {
+        Self::start(worker, journal, Journal::processor)
+    }
+
+    /// Starts a worker with processors made by `make`.
     pub fn start<P: RecordProcessor>(
         worker: WorkerBuilder,
         journal: &Journal,

@@ -4,7 +4,7 @@
 
 use std::{alloc::System, time::Duration};
 
-use integration_tests::{Journal, Running, TestStream, history::now};
+use integration_tests::{World, history::now};
 use kcl::{FanOut, Retrieval};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::{
@@ -26,20 +26,20 @@ fn allocated() -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_day_of_broken_and_refused_subscriptions_leaves_no_gap_no_double_and_nothing_that_grows() {
-    let (stream, journal) = (TestStream::start(2).await, Journal::default());
-    let subscriptions = || stream.local.faults().on("kinesis:SubscribeToShard");
+async fn survives_a_day_of_broken_and_refused_subscriptions_without_growing() {
+    let world = World::start(2).await;
+    let subscriptions = || world.local.faults().on("kinesis:SubscribeToShard");
     let refused = subscriptions().with_probability(0.2).refuse(400, "ResourceInUseException", "another is active");
     let cut = subscriptions().with_probability(0.2).cut_event_stream(0);
     let cut_later = subscriptions().with_probability(0.3).cut_event_stream(30);
-    let begun = now(&stream, 1_000_000).await;
-    let builder = stream.worker("w1").retrieval(Retrieval::FanOut(FanOut::new())).replay(begun..begun + 30 * HOUR);
-    let worker = Running::start(builder, &journal, |journal, shard| journal.processor(shard));
+    let begun = now(&world, 1_000_000).await;
+    let builder = world.worker("w1").retrieval(Retrieval::FanOut(FanOut::new())).replay(begun..begun + 30 * HOUR);
+    let worker = world.spawn(builder);
 
     let (start, mut samples, mut next) = (Instant::now(), Vec::new(), 0);
     for hour in 1..=24 {
         while start.elapsed() < hour * HOUR {
-            stream.put(next..next + 1).await;
+            world.put(next..next + 1).await;
             next += 1;
             sleep(Duration::from_millis(30_000 + next % 997)).await;
         }
@@ -47,8 +47,8 @@ async fn a_day_of_broken_and_refused_subscriptions_leaves_no_gap_no_double_and_n
     }
     sleep(Duration::from_secs(60)).await;
 
-    let mut ids: Vec<u64> = journal.ids().into_iter().filter(|id| *id < 1_000_000).collect();
-    assert!(journal.keys_out_of_order().is_empty());
+    let mut ids: Vec<u64> = world.journal.ids().into_iter().filter(|id| *id < 1_000_000).collect();
+    assert!(world.journal.keys_out_of_order().is_empty());
     ids.sort_unstable();
     assert_eq!(ids, (0..next).collect::<Vec<_>>(), "no gap, no double");
     for (fault, least) in [(&refused, 200), (&cut, 200), (&cut_later, 200)] {

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resumed_shard_goes_on_after_its_checkpoint_and_a_stopped_one_may_checkpoint() {
+    async fn resumes_a_shard_after_its_checkpoint_and_lets_a_stopped_one_checkpoint() {
         let mut shard = TestShard::resume(Prepares::default(), at(41), None).await.unwrap();
         shard.deliver([("a", "1")]).await.unwrap();
 
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_lease_nothing_is_stored() {
+    async fn stores_nothing_without_the_lease() {
         let mut shard = TestShard::start(Prepares::default()).await.unwrap();
         shard.lose_lease();
 

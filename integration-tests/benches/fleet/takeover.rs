@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Journal, TestStream};
+use integration_tests::World;
 use kcl::{BoxError, CheckpointEvery, ShardPhase, WorkerHandle};
 use tokio::time::{Instant, sleep};
 
@@ -24,13 +24,13 @@ pub(crate) fn measure(shards: usize) -> Result<(), BoxError> {
 }
 
 async fn takeover(shards: usize, graceful: bool) -> Result<Duration, BoxError> {
-    let stream = TestStream::start(i32::try_from(shards)?).await;
+    let world = World::start(i32::try_from(shards)?).await;
     let start = |id: &str| -> Result<WorkerHandle, BoxError> {
         let closure = |_| async { Ok::<(), BoxError>(()) };
-        Ok(stream.worker(id).build_for_each(CheckpointEvery::default(), closure)?.start())
+        Ok(world.worker(id).build_for_each(CheckpointEvery::default(), closure)?.start())
     };
     let workers = [start("w1")?, start("w2")?];
-    let gone = stream.run("w3", &Journal::default());
+    let gone = world.run("w3");
     let least = shards / 3;
     let of_both = || workers.iter().map(processing).sum::<usize>();
     until("the shards are shared", || {

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_record_may_lack_its_explicit_hash_key_and_an_aggregated_one_may_not() {
+    fn allows_only_plain_records_to_lack_an_explicit_hash_key() {
         let id = (0..).find(|id| record(*id).explicit_hash_key().is_some()).expect("one of four has one");
         let without = |aggregated| Read { hash_key: String::new(), aggregated, ..read_of(id) };
         let expected = Expected::of(id..=id);

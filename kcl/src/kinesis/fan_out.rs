@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_an_unreadable_record_is_given_first() {
+    fn gives_records_before_an_unreadable_one_first() {
         for (numbers, given, ends) in [(&["1", "2"][..], 2, false), (&["1", "x", "3"], 1, true), (&[], 0, false)] {
             let mut told = told(numbers);
             assert_eq!(end_before_unreadable(&mut told), ends, "{numbers:?}");

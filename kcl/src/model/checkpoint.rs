@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn reads_back_written_checkpoints() {
         for checkpoint in [Checkpoint::Latest, Checkpoint::ShardEnd, at("4959", 7)] {
             let read = Checkpoint::from_wire(checkpoint.as_wire(), checkpoint.sub_sequence_number());
 

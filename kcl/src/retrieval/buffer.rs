@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_waits_until_the_processor_takes_something() {
+    async fn waits_with_a_page_that_does_not_fit_until_something_is_taken() {
         for (bounds, fits) in
             [(Prefetch { records: 10, bytes: 1 << 20 }, 3), (Prefetch { records: 1000, bytes: 1000 }, 3)]
         {

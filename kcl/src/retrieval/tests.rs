@@ -217,7 +217,7 @@ async fn nothing_is_read_of_another_stream_of_the_same_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_that_another_stream_of_the_same_name_lacks_is_not_past_its_retention() {
+async fn tells_a_shard_of_a_former_stream_from_one_past_its_retention() {
     for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let kinesis = Endless { missing: true, ended: true, ..Endless::default() };
         let is_told = tells_of_another_stream(kinesis, retrieval.clone(), CONFIRMED / 2).await;

@@ -235,7 +235,7 @@ async fn a_processor_that_hangs_at_the_shards_end_is_dropped_without_a_goodbye()
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_shards_end_nothing_is_called_and_the_lease_rests_until_it_is_wanted() {
+async fn calls_nothing_after_the_shards_end_and_rests_until_the_lease_is_wanted() {
     let scene = Scene { closed: true, ..Scene::of(ShardPhase::Ended, Fault::None) };
     for cause in [Cause::Stop, Cause::Handoff, Cause::Loss] {
         let (calls, lease) = scene.interrupted_by(cause).await;

@@ -72,7 +72,7 @@ async fn a_lease_is_created_once() {
 }
 
 #[tokio::test]
-async fn a_renewal_raises_the_counter_and_a_stale_one_is_refused_with_the_present_item() {
+async fn raises_the_counter_by_a_renewal_and_refuses_a_stale_one() {
     for store in stores().await {
         let lease = owned_by(&*store, "w1").await;
 
@@ -100,7 +100,7 @@ async fn a_renewal_learns_of_a_handoff_and_goes_on_with_that_knowledge() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_is_stored_during_a_handoff_too_and_refused_with_a_stale_counter() {
+async fn stores_a_checkpoint_during_a_handoff_but_not_with_a_stale_counter() {
     for store in stores().await {
         let lease = owned_by(&*store, "w1").await;
         assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
@@ -130,7 +130,7 @@ async fn the_end_of_a_shard_is_stored_with_its_children() {
 }
 
 #[tokio::test]
-async fn a_prepared_checkpoint_stands_beside_the_stored_one_until_a_checkpoint_ends_it() {
+async fn keeps_a_prepared_checkpoint_beside_the_stored_until_one_ends_it() {
     for store in stores().await {
         let lease = owned_by(&*store, "w1").await;
         let prepared = |number: &str, state: Option<&'static [u8]>| PendingCheckpoint {
@@ -156,7 +156,7 @@ async fn a_prepared_checkpoint_stands_beside_the_stored_one_until_a_checkpoint_e
 }
 
 #[tokio::test]
-async fn what_latest_stands_for_is_stored_until_there_is_a_checkpoint() {
+async fn stores_the_time_of_latest_until_there_is_a_checkpoint() {
     for store in stores().await {
         let lease = owned_by(&*store, "w1").await;
 
@@ -321,7 +321,7 @@ async fn the_stream_that_was_noted_first_stays_noted() {
 }
 
 #[tokio::test]
-async fn what_a_listing_tells_is_added_to_a_lease_without_touching_its_counter() {
+async fn adds_listed_facts_to_a_lease_without_touching_its_counter() {
     for store in stores().await {
         let lease = owned_by(&*store, "w1").await;
         let children = vec![ShardId::from("shardId-000000000005")];

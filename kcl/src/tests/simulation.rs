@@ -215,7 +215,7 @@ async fn a_large_fleet_balances_from_cold_and_after_a_third_of_it_dies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_joins_a_balanced_fleet_gets_its_share_and_then_nothing_moves() {
+async fn gives_a_worker_that_joins_its_share_and_then_moves_nothing() {
     let mut fleet = Fleet::new(30);
     fleet.start(0..2);
     fleet.balanced(Duration::from_secs(60)).await;

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_plain_or_an_error() {
+    fn takes_damaged_data_for_plain_or_an_error() {
         let mut damaged = alpha_and_beta().to_vec();
         *damaged.last_mut().expect("not empty") ^= 1;
         let damaged = Bytes::from(damaged);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_with_a_hash_key_that_no_shard_owns_is_left_out_of_every_shard() {
+    fn leaves_an_aggregate_with_a_hash_key_of_no_shard_out_of_every_shard() {
         let body = [
             &b"\x0a\x01p\x12\x27340282366920938463463374607431768211456"[..],
             b"\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y",

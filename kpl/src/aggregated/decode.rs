@@ -416,7 +416,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(
+        fn decodes_encoded_records(
             records in prop::collection::vec(("\\PC{1,8}", prop::option::of(any::<u128>()), ".{0,50}"), 1..50),
         ) {
             let records: Vec<_> = records

@@ -141,7 +141,7 @@ fn n3_is_what_an_aggregate_without_records_is_encoded_to() {
 }
 
 #[test]
-fn n5_a_record_outside_of_the_table_is_reported_and_the_others_are_readable() {
+fn n5_reports_a_record_outside_of_the_table_and_reads_the_others() {
     let Decoded::Malformed(records) = decode(&bytes(N5)) else { panic!("malformed") };
 
     assert_eq!(records.len(), 2);
@@ -158,7 +158,7 @@ fn n6_an_aggregate_may_be_empty() {
 }
 
 #[test]
-fn a_shard_of_half_the_space_owns_one_record_of_v1_and_the_whole_owns_both() {
+fn finds_one_record_of_v1_in_half_the_space_and_both_in_the_whole() {
     let Decoded::Aggregate(records) = decode(&bytes(V1)) else { panic!("an aggregate") };
     let half = HashKeyRange { start: HashKey::MIN, end: HashKey(u128::MAX / 2) };
 

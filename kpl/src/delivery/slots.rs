@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_dropped_at_once() {
+    fn drops_at_once_outcomes_that_nobody_waits_for() {
         let mut slots = Slots::new();
         let record = |data: &bytes::Bytes| {
             Err(DeliveryError::new(

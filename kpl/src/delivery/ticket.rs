@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_that_was_sent_encoded_comes_back_as_it_was_put_from_stub_and_content() {
+    async fn returns_a_record_sent_encoded_as_it_was_put() {
         let prepared = Prepared::encoded(UserRecord::new("k", "v"), "encoded".into());
         let (ticket, delivery) = Ticket::new(prepared, &mut Slots::new());
 

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_holds_what_there_is_space_for_and_is_taken_in_parts_and_in_order() {
+    fn holds_what_space_allows_and_is_taken_in_parts_and_in_order() {
         let queue = Queue::new();
         let mut deliveries: VecDeque<_> =
             (0..2 * COMMANDS + 5).map(|_| put(&queue).expect("there is space").value).collect();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_hurried_once() {
+    fn hurries_queued_records_once() {
         let queue = Queue::new();
         queue.hurry();
         assert!(!queue.is_running(), "there is nothing to be hurried");
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_sent_at_once_by_one_command() {
+    fn sends_queued_records_at_once_by_one_command() {
         let queue = Queue::new();
         let _first = put(&queue).expect("there is space");
         let receiver = Receiver::claim(&queue).expect("it is wanted");
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_the_queue_of_a_pipeline_that_fails_resolves_and_nothing_more_is_taken() {
+    async fn resolves_the_queue_of_a_failed_pipeline_and_takes_nothing_more() {
         let queue = Queue::new();
         let sent = put(&queue).expect("there is space");
         let receiver = Receiver::claim(&queue).expect("it is wanted");
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_queue_when_it_closes_is_still_taken() {
+    fn takes_queued_records_after_the_queue_closes() {
         let queue = Queue::new();
         let sent = put(&queue).expect("there is space");
         let mut commands = Vec::new();

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_much_is_served_before_who_comes_later_for_little() {
+    fn serves_a_large_request_before_later_small_ones() {
         let (space, share, other) = (space(10, 100), Share::new(), Share::new());
         assert!(space.try_take(&share, 50));
 
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_waiting_stands_in_nobodys_way() {
+    fn lets_others_pass_a_request_that_was_given_up() {
         let (space, share) = (space(10, 100), Share::new());
         assert!(space.try_take(&share, 100));
         let mut first = Box::pin(reserve(&space, &share, 80));
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_when_the_space_closes_waits_in_vain() {
+    fn refuses_waiting_requests_when_the_space_closes() {
         let (space, share) = (space(1, 100), Share::new());
         assert!(space.try_take(&share, 1));
         let (mut first, mut second) = (Box::pin(reserve(&space, &share, 1)), Box::pin(reserve(&space, &share, 1)));
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_streams_one_takes_up_no_more_than_it_leaves_free() {
+    fn gives_one_stream_no_more_space_than_it_leaves_to_others() {
         let (space, shares) = (space(1000, 100), [Share::new(), Share::new(), Share::new()]);
         let fill = |share| (0..).take_while(|_| space.try_take(share, 1)).count();
 
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn without_shares_all_streams_take_what_there_is() {
+    fn gives_all_space_to_any_stream_without_shares() {
         let (space, share) = (Space::new(1000, 100, false), Share::new());
         space.enter();
         space.enter();
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_its_streams_share_does_not_hold_up_others() {
+    fn lets_others_pass_a_request_that_waits_for_its_streams_share() {
         let (space, stuck, well) = (space(1000, 100), Share::new(), Share::new());
         space.enter();
         space.enter();

@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_goes_before_what_is_later() {
+    fn places_returned_records_before_later_ones() {
         let now = start();
         let mut aggregator = Aggregator::new(packing(51_200, 2));
         (0..6).for_each(|number| aggregator.push(pending(number, 10, now), &mut Spare::default()));
@@ -400,7 +400,7 @@ mod tests {
         }
 
         #[test]
-        fn with_an_aggregate_for_each_key_none_is_mixed_and_each_key_is_in_order(
+        fn mixes_no_keys_and_keeps_order_with_an_aggregate_for_each_key(
             records in prop::collection::vec((0..4_u8, 0..3_u8, 0_usize..300), 1..80),
             max_bytes in 64_usize..1000,
             due in 0..80_u64,

@@ -227,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_announced_comes_true(
+        fn keeps_the_announced_times(
             percent in 1_u32..1000,
             takes in prop::collection::vec((1_usize..2_000_000, 0..10_u8), 1..100),
         ) {

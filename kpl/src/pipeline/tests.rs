@@ -245,7 +245,7 @@ fn paused_runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn when_the_runtime_stops_deliveries_resolve_with_their_records() {
+fn resolves_deliveries_with_their_records_when_the_runtime_stops() {
     let (runtime, other) = (paused_runtime(), paused_runtime());
     let kinesis = FakeKinesis::new(1);
     kinesis.on_put(|_| Reaction::Hang);

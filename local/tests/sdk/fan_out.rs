@@ -181,7 +181,7 @@ async fn a_waiting_subscription_learns_that_its_shard_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_five_seconds_a_younger_subscription_takes_over() {
+async fn takes_over_a_subscription_after_five_seconds() {
     let (kinesis, arn, mut elder) = subscribed().await;
     next(&mut elder).await;
     let again = || {
@@ -252,7 +252,7 @@ async fn a_subscription_fails_when_retention_forgets_its_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_subscribed_to_is_refused() {
+async fn refuses_impossible_subscriptions() {
     let kinesis = kinesis(1).await;
     let arn = register(&kinesis).await;
     let subscribe = async |arn: &str, shard: &str, position: StartingPosition| {

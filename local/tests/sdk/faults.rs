@@ -38,7 +38,7 @@ async fn stored(kinesis: &Client) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_before_its_effect_is_tried_again_without_a_trace() {
+async fn retries_failures_before_their_effect_without_a_trace() {
     for attempts in [1, 3] {
         for fault in ["fail", "throttle", "drop_connection", "unavailable"] {
             let (aws, kinesis) = kinesis(attempts).await;

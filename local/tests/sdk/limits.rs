@@ -64,7 +64,7 @@ async fn a_shard_takes_a_mebibyte_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_limits_nothing_is_throttled() {
+async fn throttles_nothing_without_limits() {
     let kinesis = kinesis(1).await;
 
     for _ in 0..3 {

@@ -70,7 +70,7 @@ async fn a_large_request_comes_compressed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_metric_is_refused() {
+async fn refuses_data_that_is_no_metric() {
     let (aws, cloudwatch) = start().await;
     let put = async |namespace: &str, metric: MetricDatum| {
         cloudwatch.put_metric_data().namespace(namespace).metric_data(metric).send().await

@@ -171,7 +171,7 @@ async fn numbers_of_children_are_above_those_of_their_parents() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_resharded_is_refused() {
+async fn refuses_impossible_reshardings() {
     let kinesis = kinesis(3).await;
     let split = async |shard_id: String, at: &str| {
         code(kinesis.split_shard().stream_name("s").shard_to_split(shard_id).new_starting_hash_key(at).send().await)

@@ -77,7 +77,7 @@ async fn every_filter_shows_its_shards() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_past_retention_is_before_the_trim_horizon() {
+async fn hides_records_past_retention_before_the_trim_horizon() {
     let kinesis = kinesis(2).await;
     let start = history(&kinesis).await;
     // The trim horizon is now five seconds after the split.

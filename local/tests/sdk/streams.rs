@@ -99,7 +99,7 @@ async fn a_stream_created_anew_shares_nothing_with_the_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_a_stream_is_refused() {
+async fn refuses_impossible_streams() {
     let kinesis = empty().await;
     let create =
         async |name: &str, shards: i32| kinesis.create_stream().stream_name(name).shard_count(shards).send().await;

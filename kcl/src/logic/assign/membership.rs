@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_live_runs_exactly_the_older_survives() {
+    fn keeps_exactly_the_older_of_two_live_runs() {
         let (old, new) = (run("a", 1_000), run("b", 2_000));
 
         assert_eq!(judge(&old, Some(&new)), Standing::Claim);

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn children_of_ended_leases_are_filled_in_and_forgotten_shards_are_garbage() {
+    fn fills_in_children_of_ended_leases_and_drops_forgotten_shards() {
         let (parent, forgotten, young) = (ended("a", &[]), ended("b", &[]), ended("c", &[]));
         let done = ended("d", &["x"]);
         let read = Lease { counter: 1, ..lease("e", Some((0, 9))) };

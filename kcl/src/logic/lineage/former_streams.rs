@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_any_more_goes_at_once_unless_leases_are_kept() {
+    fn deletes_at_once_leases_of_streams_that_are_gone_unless_kept() {
         let (mut missing, start) = (Missing::default(), crate::tests::some_time());
         missing.observe(&[stream("a"), stream("b")], &listed(&[], &[]), start);
         let gone = |which: &StreamId| *which == stream("a");

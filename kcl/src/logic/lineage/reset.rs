@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_position_starts_at_its_beginning_even_if_its_lease_is_gone() {
+    fn starts_shards_after_the_position_at_their_beginning_without_leases_too() {
         let leases = [lease("d", "77"), lease("e", "78")];
 
         let steps = planned(&["a", "e"], &leases, None);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_closed_before_the_position_is_ended_unless_it_is_already_or_has_no_lease() {
+    fn ends_leases_of_shards_closed_before_the_position() {
         let leases = [lease("a", "SHARD_END"), lease("b", "21"), lease("d", "77"), lease("e", "78")];
 
         let steps = planned(&["d", "e"], &leases, None);

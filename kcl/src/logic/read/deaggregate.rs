@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_with_one_record_of_another_shard_is_dropped_whole_and_reported() {
+    fn drops_and_reports_an_aggregate_with_one_record_of_another_shard() {
         let lower_half = HashKeyRange { start: HashKey::MIN, end: HashKey(u128::MAX / 2) };
 
         let (records, finding) = taken_apart(kinesis_record(V1), Some(&lower_half));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_known_range_nothing_is_dropped() {
+    fn drops_nothing_without_a_known_range() {
         assert_eq!(taken_apart(kinesis_record(V1), None).0.len(), 2);
     }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_damaged_aggregate_every_record_is_delivered_and_the_damage_reported() {
+    fn delivers_every_record_of_a_damaged_aggregate_and_reports_the_damage() {
         let (records, finding) = taken_apart(kinesis_record(N5), None);
 
         assert_eq!(records, [("p".to_owned(), "ok".into(), 0), ("a".to_owned(), "bad".into(), 1)]);

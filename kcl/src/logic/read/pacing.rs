@@ -45,7 +45,7 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(1);
 
     #[test]
-    fn at_the_tip_it_waits_the_idle_time() {
+    fn waits_the_idle_time_at_the_tip() {
         assert_eq!(interval(Last::Read { bytes: 0, behind: false }, IDLE, 0.5), IDLE);
     }
 

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_without_later_records_has_reached_the_end_once_its_tip_has_and_not_before() {
+    fn ends_a_shard_without_later_records_only_once_its_tip_is_past_the_end() {
         let tip = Some(Duration::ZERO);
 
         assert!(!window().is_reached(tip, at(204)));

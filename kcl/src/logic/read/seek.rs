@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_begins_with_a_record_before_the_end_and_at_most_a_second_before_the_last(
+        fn seek_starts_at_most_1s_before_the_last_record(
             mut arrivals in prop::collection::vec(0_u64..30_000_000_000, 1..50),
             end in 0_u64..30_000_000_000,
         ) {

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_due_by_count_or_by_age_and_not_before_anything_was_processed() {
+    fn is_due_by_count_or_age_but_not_before_anything_was_processed() {
         let (mut due, start) = (Due::new(EVERY), crate::tests::some_time());
         due.processed(0, start);
         assert_eq!(due.at(), None);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_checkpoint_that_is_not_stored_was_to_cover_is_due_again() {
+    fn is_due_again_after_a_checkpoint_that_was_not_stored() {
         let (mut due, start) = (Due::new(EVERY), crate::tests::some_time());
         due.processed(4, start);
 

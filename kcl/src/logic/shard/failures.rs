@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_checkpoint_covers_is_forgotten() {
+    fn forgets_records_that_a_checkpoint_covers() {
         let mut failures = Failures::new(Some(1), false);
         let all = records(0..30);
         failures.leave_out(range(&all[10..20]).unwrap());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_nothing_is_given_up() {
+    fn gives_nothing_up_without_a_limit() {
         let mut failures = Failures::new(None, true);
 
         for _ in 0..1000 {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_a_batch_that_failed_does_not_grow() {
+    fn grows_no_failed_batch_without_a_limit() {
         let mut failures = Failures::new(None, false);
         let all = records(0..30);
         failures.failed(&batch(&all[10..20]));
@@ -333,7 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn without_isolation_every_record_is_processed_or_given_up_with_its_batch(poison in prop::collection::vec(prop::bool::weighted(0.1), 1..60), attempts in 1_u32..4) {
+        fn processes_or_gives_up_records_with_their_batch_without_isolation(poison in prop::collection::vec(prop::bool::weighted(0.1), 1..60), attempts in 1_u32..4) {
             let all = records(0..u32::try_from(poison.len()).unwrap());
             let mut failures = Failures::new(Some(attempts), false);
 

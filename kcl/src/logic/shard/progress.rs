@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_before_the_stored_one_is_refused_and_the_stored_one_is_done_already() {
+    fn refuses_a_position_before_the_stored_one_which_is_done_already() {
         let progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
 
         assert!(progress.at(&at(49, 9)).is_err());
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_s_own_checkpoint_covers_what_is_processed_and_ends_no_prepared_one_beyond_it() {
+    fn covers_processed_records_and_ends_no_prepared_checkpoint_beyond_them() {
         let mut progress = delivered(Checkpoint::At(at(50, 0)), at(100, 0));
         assert_eq!(progress.own(), None);
 

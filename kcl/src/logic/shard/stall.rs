@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_a_shard_waits_for() {
+    fn says_what_a_shard_waits_for() {
         let parents: Vec<ShardId> = vec!["shardId-1".into()];
         let waits = after(60, ShardPhase::WaitingForParents, |activity, _| activity.parents = parents.clone());
         assert_eq!(waits, Some(Stall::WaitingForParents { parents }));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_processor_explains_that_nothing_is_read_and_failures_explain_both() {
+    fn explains_a_stall_by_a_busy_processor_and_both_by_failures() {
         let busy = after(60, ShardPhase::Processing, |activity, start| {
             activity.busy_since = Some(start);
             activity.read_failure = Some((String::new(), true));

@@ -69,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_of_a_key_keep_their_order_and_the_watermark_covers_only_what_is_done(
+        fn keeps_the_order_of_a_key_and_a_watermark_of_what_is_done(
             keys in prop::collection::vec("[a-d]", 0..40),
             choices in prop::collection::vec(any::<prop::sample::Index>(), 40),
             concurrency in 1_usize..6,

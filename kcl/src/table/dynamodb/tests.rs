@@ -7,7 +7,7 @@ use super::*;
 use crate::table::tests::{TABLE, at, owned_by, read, shard};
 
 #[tokio::test]
-async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named() {
+async fn creates_nothing_without_leave_and_names_what_is_missing() {
     let aws = LocalAws::start().await.sdk_config();
     let store =
         DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), false);
@@ -20,7 +20,7 @@ async fn without_leave_to_create_nothing_is_created_and_what_is_missing_is_named
 }
 
 #[tokio::test]
-async fn attributes_that_we_do_not_know_survive_every_write_and_a_pending_checkpoint_ends_with_the_next() {
+async fn keeps_unknown_attributes_in_every_write_but_ends_a_pending_checkpoint() {
     let aws = LocalAws::start().await.sdk_config();
     let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
     store.prepare().await.unwrap();
@@ -84,7 +84,7 @@ async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_is_queried_again_at_once_if_it_was_throttled_and_after_a_while_otherwise() {
+async fn queries_an_index_again_at_once_only_after_throttling() {
     let local = LocalAws::start().await;
     let aws = local.sdk_config();
     let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);

@@ -63,7 +63,7 @@ fn a_java_lease_in_handoff_is_read_with_both_owners_and_its_throughput() {
 }
 
 #[test]
-fn an_item_without_entity_type_is_a_lease_and_one_of_a_foreign_type_is_not() {
+fn takes_an_item_without_entity_type_for_a_lease_and_no_foreign_type() {
     let mut item = new_lease_item(&fresh_lease());
     item.remove("entityType");
     assert!(matches!(classify(&item), Entity::Lease(_)));

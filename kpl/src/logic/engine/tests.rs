@@ -368,7 +368,7 @@ fn each_shard_has_its_own_aggregate_in_the_same_request() {
 }
 
 #[test]
-fn without_aggregation_every_record_is_plain_and_limited_all_the_same() {
+fn sends_plain_records_within_limits_without_aggregation() {
     let mut world = World::ready(1, |config| config.aggregation = Aggregation::Off);
     (0..1100).for_each(|n| world.put_number("k", 0, n));
     world.handle(Input::Flush);
@@ -401,7 +401,7 @@ fn records_wait_for_the_first_map_and_are_then_aggregated() {
 }
 
 #[test]
-fn without_a_map_records_go_plain_when_their_time_has_come() {
+fn sends_plain_records_in_time_without_a_shard_map() {
     let mut world = World::new(2, |_| {});
     (0..10).for_each(|n| world.put_number("k", 0, n));
 
@@ -491,7 +491,7 @@ fn an_entry_that_failed_is_sent_again_after_a_pause() {
 }
 
 #[test]
-fn while_a_shard_is_throttled_later_records_of_it_wait_and_others_do_not() {
+fn holds_back_records_of_a_throttled_shard_only() {
     let mut world = World::ready(2, |_| {});
     world.put_number("left", 0, 0);
     world.handle(Input::Flush);
@@ -552,7 +552,7 @@ fn a_poison_entry_fails_alone() {
 }
 
 #[test]
-fn of_an_aggregate_that_is_not_accepted_only_the_culprit_fails() {
+fn fails_only_the_culprit_of_a_refused_aggregate() {
     let mut world = World::ready(1, |_| {});
     (0..20).for_each(|n| world.put_number(if n == 7 { "poison" } else { "k" }, 0, n));
     world.pass(120 * MS);
@@ -612,7 +612,7 @@ fn records_expire_while_they_wait_behind_others() {
 }
 
 #[test]
-fn without_a_time_to_live_records_are_tried_until_it_works() {
+fn retries_records_for_ever_without_a_time_to_live() {
     let mut world = World::ready(1, |config| config.record_ttl = None);
     world.put_number("k", 0, 0);
     for _ in 0..100 {
@@ -665,7 +665,7 @@ fn an_aggregate_that_fits_the_child_shard_is_delivered() {
 }
 
 #[test]
-fn after_a_merge_aggregates_of_both_parents_are_delivered() {
+fn delivers_aggregates_of_both_parents_after_a_merge() {
     let mut world = World::ready(2, |_| {});
     (0..8).for_each(|n| world.put_number("k", if n < 4 { 0 } else { 200 }, n));
     world.pass(120 * MS);
@@ -725,7 +725,7 @@ fn records_that_keep_landing_elsewhere_go_alone() {
 }
 
 #[test]
-fn when_the_shards_cannot_be_listed_any_more_doubtful_records_are_sent_alone() {
+fn sends_doubtful_records_alone_when_shards_cannot_be_listed_any_more() {
     let mut world = World::ready(1, |_| {});
     (0..3).for_each(|n| world.put_number("k", n as u8 * 100, n));
     world.pass(120 * MS);

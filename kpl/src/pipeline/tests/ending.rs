@@ -34,7 +34,7 @@ fn assert_nothing_outstanding(producer: &Producer) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_shutdown_with_a_limit_nothing_counts_as_outstanding() {
+async fn counts_nothing_as_outstanding_after_a_shutdown_with_a_limit() {
     let kinesis = FakeKinesis::new(2);
     kinesis.on_put(|_| Reaction::Hang);
     let producer = producer(&kinesis);
@@ -50,7 +50,7 @@ async fn after_a_shutdown_with_a_limit_nothing_counts_as_outstanding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_panic_of_the_task_nothing_counts_as_outstanding() {
+async fn counts_nothing_as_outstanding_after_a_panic_of_the_task() {
     let kinesis = FakeKinesis::new(1);
     kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
     let builder = builder(&kinesis).on_event(|_, event| assert!(!matches!(event, Event::CallFailed { .. }), "as told"));
@@ -65,7 +65,7 @@ async fn after_a_panic_of_the_task_nothing_counts_as_outstanding() {
 }
 
 #[test]
-fn after_the_end_of_the_runtime_nothing_counts_as_outstanding() {
+fn counts_nothing_as_outstanding_after_the_end_of_the_runtime() {
     let runtime = paused_runtime();
     let kinesis = FakeKinesis::new(1);
     kinesis.on_put(|_| Reaction::Hang);
@@ -111,7 +111,7 @@ async fn a_shutdown_that_is_given_up_goes_on_without_its_limit() {
 
 /// A function instance that is frozen between its invocations: the clock leaps, and then everything is due at once.
 #[tokio::test(start_paused = true)]
-async fn after_a_leap_of_the_clock_late_records_expire_and_the_next_ones_are_stored() {
+async fn expires_late_records_after_a_leap_of_the_clock_and_stores_the_next() {
     let kinesis = FakeKinesis::new(2);
     let producer = builder(&kinesis).record_max_buffered_time(Duration::from_secs(20)).build().expect("valid settings");
     let late = producer.put(record(0)).await.expect("accepted");

@@ -133,7 +133,7 @@ async fn a_buffer_with_space_refuses_nothing_however_fast_records_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_full_buffer_is_sent_company_is_waited_for_again() {
+async fn collects_records_again_while_a_full_buffer_is_sent() {
     let kinesis = FakeKinesis::new(1);
     let producer = patient(&kinesis, |builder| builder.max_outstanding_records(10));
     for n in 0..11 {

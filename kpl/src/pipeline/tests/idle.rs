@@ -50,7 +50,7 @@ async fn records_of_one_turn_go_together_and_those_of_a_round_trip_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_under_way_to_one_stream_is_of_no_account_for_another() {
+async fn ignores_records_under_way_to_another_stream() {
     let kinesis = FakeKinesis::new(1);
     let producer = ready(&kinesis).await;
     let other = producer.to_stream("other").expect("a name");
@@ -66,7 +66,7 @@ async fn what_is_under_way_to_one_stream_is_of_no_account_for_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_request_hangs_records_wait_for_company_only() {
+async fn holds_records_only_to_collect_others_while_a_request_hangs() {
     let kinesis = FakeKinesis::new(2);
     let producer = ready(&kinesis).await;
     kinesis.on_put(|_| Reaction::Hang);

@@ -24,7 +24,7 @@ async fn delivered(kinesis: &FakeKinesis, producer: &Producer, data: &Bytes, oth
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_that_are_an_aggregate_arrive_as_they_were_put_with_company_and_without() {
+async fn delivers_nested_aggregates_as_they_were_put_alone_and_together() {
     for aggregation in [Aggregation::default(), Aggregation::ByPartitionKey { max_bytes: 51_200, max_records: 1000 }] {
         let kinesis = FakeKinesis::new(1);
         let producer = builder(&kinesis).aggregation(aggregation).build().expect("valid settings");
@@ -38,7 +38,7 @@ async fn data_that_are_an_aggregate_arrive_as_they_were_put_with_company_and_wit
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_that_are_an_aggregate_arrive_as_they_were_put_while_shards_are_unknown() {
+async fn delivers_nested_aggregates_as_they_were_put_with_shards_unknown() {
     let kinesis = FakeKinesis::new(2);
     kinesis.on_list(|| Reaction::Fail(error("AccessDeniedException")));
     let producer = producer(&kinesis);
@@ -52,7 +52,7 @@ async fn data_that_are_an_aggregate_arrive_as_they_were_put_while_shards_are_unk
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_that_are_an_aggregate_and_taken_out_of_a_refused_one_arrive_as_they_were_put() {
+async fn delivers_nested_aggregates_as_they_were_put_after_a_refusal() {
     let kinesis = FakeKinesis::new(1);
     let calls = AtomicUsize::new(0);
     kinesis.on_put(move |_| match calls.fetch_add(1, Relaxed) {
@@ -67,7 +67,7 @@ async fn data_that_are_an_aggregate_and_taken_out_of_a_refused_one_arrive_as_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_aggregation_data_that_are_an_aggregate_are_passed_through() {
+async fn passes_nested_aggregates_through_without_aggregation() {
     let kinesis = FakeKinesis::new(1);
     let producer = builder(&kinesis).aggregation(Aggregation::Off).build().expect("valid settings");
 

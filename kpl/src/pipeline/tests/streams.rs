@@ -111,7 +111,7 @@ async fn a_stream_that_is_stuck_does_not_hold_up_puts_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_stuck_stream_took_up_alone_remains_until_it_is_resolved() {
+async fn keeps_the_space_of_a_stuck_stream_until_it_is_resolved() {
     let account = Account::default();
     let first = account.producer(|builder| builder.max_outstanding_records(100));
     let second = first.to_stream("second").expect("a name");
@@ -126,7 +126,7 @@ async fn what_a_stuck_stream_took_up_alone_remains_until_it_is_resolved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_shares_a_stream_takes_what_there_is() {
+async fn gives_all_space_to_one_stream_without_shares() {
     let account = Account::default();
     let first = account.producer(|builder| builder.max_outstanding_records(100).stream_shares(false));
     let second = first.to_stream("second").expect("a name");
@@ -140,7 +140,7 @@ async fn without_shares_a_stream_takes_what_there_is() {
 }
 
 #[test]
-fn what_is_accepted_during_a_shutdown_is_resolved_when_it_returns() {
+fn resolves_records_accepted_during_a_shutdown_when_it_returns() {
     for n in 0..500 {
         let kinesis = FakeKinesis::new(1);
         let producer = builder(&kinesis).build_blocking().expect("valid settings");

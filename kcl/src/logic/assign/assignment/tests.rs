@@ -122,7 +122,7 @@ fn nobody_gets_more_than_its_maximum() {
 }
 
 #[test]
-fn without_workers_nothing_is_planned() {
+fn plans_nothing_without_workers() {
     assert_eq!(plan(&[candidate(0, None)], &[], usize::MAX), []);
 }
 
@@ -152,7 +152,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_plan_carried_out_leaves_loads_that_differ_by_at_most_one_and_nothing_to_plan((mut leases, workers) in fleet()) {
+    fn levels_loads_to_a_difference_of_one_with_nothing_left_to_plan((mut leases, workers) in fleet()) {
         // Twice: workers that let a lease expire are trusted again once it is somebody's, and leases in
         // handoff can be moved again once they have arrived.
         for _ in 0..2 {
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn every_live_lease_that_nobody_keeps_alive_has_an_active_owner_afterwards((mut leases, workers) in fleet()) {
+    fn gives_every_lease_that_nobody_keeps_alive_an_active_owner((mut leases, workers) in fleet()) {
         let moves = plan(&leases, &workers, usize::MAX);
         carry_out(&mut leases, &moves);
 

@@ -63,7 +63,7 @@ fn an_idle_fleet_of_three_and_more_spreads_its_leases_evenly() {
 }
 
 #[test]
-fn a_busy_worker_hands_over_a_part_of_its_excess_and_nobody_gets_above_the_average() {
+fn moves_a_part_of_a_busy_workers_excess_and_nobody_above_the_average() {
     let candidates: Vec<Candidate> = leases("a", 0, 10, 10.0).chain(leases("b", 10, 10, 10.0)).collect();
 
     let moves = plan_all(&candidates, &[cpu("a", &[80.0]), cpu("b", &[40.0])]);
@@ -83,7 +83,7 @@ fn small_differences_at_low_use_and_within_the_threshold_move_nothing() {
 }
 
 #[test]
-fn between_balancings_only_orphans_are_moved() {
+fn moves_only_orphans_between_balancings() {
     let candidates: Vec<Candidate> = leases("a", 0, 10, 10.0).chain([lease(10, None, 10.0)]).collect();
 
     let moves = plan(&candidates, &[cpu("a", &[80.0]), cpu("b", &[10.0])], usize::MAX, false);
@@ -93,7 +93,7 @@ fn between_balancings_only_orphans_are_moved() {
 }
 
 #[test]
-fn a_worker_whose_newest_sample_failed_gets_nothing_and_an_old_failure_is_forgiven() {
+fn gives_nothing_after_a_failed_newest_sample_and_forgives_old_failures() {
     let candidates = [lease(0, None, 10.0)];
 
     let failing = plan_all(&candidates, &[cpu("a", &[5.0, -1.0]), cpu("b", &[90.0])]);
@@ -110,7 +110,7 @@ fn the_only_lease_of_a_busy_worker_stays() {
 }
 
 #[test]
-fn if_no_lease_fits_the_excess_the_smallest_is_moved() {
+fn moves_the_smallest_lease_if_none_fits_the_excess() {
     let candidates = [lease(0, Some("a"), 100.0), lease(1, Some("a"), 40.0), lease(2, Some("b"), 10.0)];
 
     let moves = plan_all(&candidates, &[cpu("a", &[60.0]), cpu("b", &[5.0])]);
@@ -128,7 +128,7 @@ fn workers_without_metrics_are_compared_by_throughput() {
 }
 
 #[test]
-fn nobody_gets_more_than_its_maximum_and_without_workers_nothing_is_planned() {
+fn keeps_each_workers_maximum_and_plans_nothing_without_workers() {
     let candidates: Vec<Candidate> = (0..5).map(|index| lease(index, None, 1.0)).collect();
 
     assert_eq!(plan(&candidates, &[cpu("a", &[1.0])], 2, true).len(), 2);

@@ -72,7 +72,7 @@ fn tree() -> Vec<Shard> {
 }
 
 #[test]
-fn an_empty_table_gets_a_lease_for_every_listed_shard_at_the_initial_position() {
+fn creates_a_lease_for_every_listed_shard_in_an_empty_table() {
     let half = HashKey(u128::MAX / 2);
     let lower = HashKeyRange { start: HashKey::MIN, end: half };
     let upper = HashKeyRange { start: HashKey(half.0 + 1), end: HashKey::MAX };
@@ -109,7 +109,7 @@ fn a_first_plan_that_was_interrupted_is_completed_at_the_initial_position() {
 }
 
 #[test]
-fn a_stream_is_read_once_a_lease_was_taken_or_is_not_at_the_initial_position() {
+fn takes_a_stream_for_read_once_a_lease_was_taken_or_has_moved() {
     let new = Lease::unowned(id(0), Checkpoint::Latest);
     let taken = Lease { counter: 1, ..new.clone() };
     let owned = Lease { owner: Some("w1".into()), ..new.clone() };
@@ -120,7 +120,7 @@ fn a_stream_is_read_once_a_lease_was_taken_or_is_not_at_the_initial_position() {
 }
 
 #[test]
-fn of_a_merge_with_one_leased_side_the_other_side_gets_its_leases() {
+fn gives_leases_to_the_other_side_of_a_half_leased_merge() {
     let leases = leased(&[4, 5, 7]);
 
     for (position, checkpoint) in positions() {
@@ -174,7 +174,7 @@ fn a_leased_parent_leads_to_its_children_listed_or_not() {
 }
 
 #[test]
-fn what_retention_cut_off_from_every_lease_starts_at_the_oldest_that_is_left() {
+fn starts_shards_cut_off_by_retention_at_the_oldest_that_is_left() {
     let left: Vec<Shard> = tree().into_iter().skip(4).collect();
     assert_planned(&left, &leased(&[4]), &[5, 6, 7]);
     assert_planned(&left, &leased(&[6]), &[4, 5, 7]);
@@ -282,7 +282,7 @@ fn reached(shards: &[Shard], leases: &[Lease], shard: &ShardId) -> bool {
 
 proptest! {
     #[test]
-    fn after_a_sync_every_open_shard_is_leased_or_reached_through_all_its_parents(
+    fn leases_every_open_shard_or_reaches_it_through_all_its_parents(
         steps in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..12),
         kept in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         position in prop_oneof![Just(InitialPosition::TrimHorizon), Just(InitialPosition::Latest), Just(AT_TIMESTAMP)],

@@ -30,7 +30,7 @@ impl World {
 }
 
 #[test]
-fn a_stream_that_ignores_partition_keys_gets_plain_records_wherever_it_puts_them() {
+fn sends_plain_records_to_a_stream_that_ignores_partition_keys() {
     let mut world = World::new(4, |_| {});
     world.list_with(Ok(automatic()));
     (0..400).for_each(|n| world.put_number("k", (n % 256) as u8, n));
@@ -161,7 +161,7 @@ fn a_stream_of_twelve_thousand_shards_is_written_to() {
 }
 
 #[test]
-fn after_a_pause_shards_are_listed_beside_the_first_aggregate() {
+fn lists_shards_beside_the_first_aggregate_after_a_pause() {
     let mut world = World::ready(2, |_| {});
     world.pass(Duration::from_secs(6));
     assert!(!world.listing);
@@ -175,7 +175,7 @@ fn after_a_pause_shards_are_listed_beside_the_first_aggregate() {
 }
 
 #[test]
-fn after_a_pause_records_are_sent_plain_where_listing_is_denied() {
+fn sends_plain_records_after_a_pause_where_listing_is_denied() {
     let mut world = World::ready(2, |_| {});
     world.pass(Duration::from_secs(6));
     (0..10).for_each(|n| world.put_number("k", 0, n));

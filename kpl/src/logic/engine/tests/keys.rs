@@ -89,7 +89,7 @@ fn an_aggregate_of_one_partition_key_survives_every_split() {
 }
 
 #[test]
-fn in_strict_order_a_request_holds_one_record_of_each_key() {
+fn sends_one_record_of_each_key_a_request_in_strict_order() {
     let mut world = World::ready(1, |config| {
         (config.aggregation, config.record_order) = (Aggregation::Off, RecordOrder::Strict);
     });
@@ -101,7 +101,7 @@ fn in_strict_order_a_request_holds_one_record_of_each_key() {
 }
 
 #[test]
-fn in_strict_order_nothing_of_a_key_overtakes_what_was_throttled() {
+fn overtakes_no_throttled_record_of_a_key_in_strict_order() {
     let mut world = World::ready(1, |config| {
         (config.aggregation, config.record_order) = (Aggregation::Off, RecordOrder::Strict);
     });

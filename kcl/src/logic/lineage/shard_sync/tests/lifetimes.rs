@@ -235,7 +235,7 @@ impl Life {
 
 proptest! {
     #[test]
-    fn of_what_is_retained_everything_since_the_first_start_is_read_once(
+    fn reads_once_every_retained_record_since_the_first_start(
         steps in steps(),
         retention in 5..60_u64,
         position in prop_oneof![Just(InitialPosition::TrimHorizon), Just(InitialPosition::Latest), Just(AT_TIMESTAMP)],

@@ -1,0 +1,19 @@
+//! The consumer on the embedded AWS: delivery, checkpoints, errors, fan-out, replays and resets.
+
+mod apis;
+mod batches;
+mod checkpointing;
+mod clocks;
+mod closures;
+mod delivery;
+mod failing;
+mod fan_out;
+mod permissions;
+mod policies;
+mod quirks;
+mod replay;
+mod reset;
+mod shard_streams;
+mod timing;
+mod user_code;
+mod visibility;

@@ -1,0 +1,259 @@
+//! What a worker shows of its consumption: metrics, slow processors, shards that make no progress and why.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use integration_tests::{SHARD, World};
+use kcl::{
+    BoxError, CheckpointEvery, Checkpointer, Event, FanOut, Record, RecordBatch, RecordProcessor, Retrieval,
+    ShardContext, ShardPhase, Stall, WorkerHandle,
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tokio::time::{Instant, sleep};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Sums of counters and numbers of values of histograms, by operation, name and whether there is a shard.
+fn values(snapshotter: &Snapshotter) -> BTreeMap<(String, String, bool), u64> {
+    let mut values = BTreeMap::new();
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        let label =
+            |name: &str| key.key().labels().find(|label| label.key() == name).map(|label| label.value().to_owned());
+        let value = match value {
+            DebugValue::Counter(count) => count,
+            DebugValue::Gauge(_) => 1,
+            DebugValue::Histogram(values) => values.len() as u64,
+        };
+        let operation = label("Operation").unwrap_or_default();
+        *values.entry((operation, key.key().name().to_owned(), label("ShardId").is_some())).or_default() += value;
+    }
+    values
+}
+
+#[tokio::test(start_paused = true)]
+async fn consumption_is_recorded_under_the_kcls_names_and_dimensions() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let world = World::start(1).await;
+    world.local.faults().on("kinesis:GetRecords").call(3).refuse(400, "ExpiredIteratorException", "too old");
+    let worker = world.run("w1");
+    world.put(0..100).await;
+    world.journal.processed(100).await;
+    world.split(SHARD).await;
+    world.put(100..200).await;
+    world.journal.processed(200).await;
+    worker.stop().await.expect("worker stops");
+
+    let values = values(&snapshotter);
+    let value = |operation: &str, name: &str, of_shard: bool| {
+        values.get(&(operation.to_owned(), name.to_owned(), of_shard)).copied().unwrap_or_default()
+    };
+    let of_shard = |name: &str| value("ProcessTask", name, true);
+    assert_eq!(of_shard("RecordsProcessed"), 200, "{values:?}");
+    assert_eq!(of_shard("DataBytesProcessed"), (0..200).map(|id: u64| id.to_string().len() as u64).sum::<u64>());
+    let batches = of_shard("Success");
+    assert!(batches >= 3);
+    for name in ["Time", "RecordProcessor.processRecords.Time", "MillisBehindLatest", "UpdateLease.Success"] {
+        assert_eq!(of_shard(name), batches, "{name}: {values:?}");
+    }
+    assert!(of_shard("UpdateLease.Time") >= batches);
+    assert!(of_shard("KinesisDataFetcher.getRecords.Success") < of_shard("KinesisDataFetcher.getRecords.Time"));
+    assert_eq!(of_shard("KinesisDataFetcher.getShardIterator.Success"), 4, "three shards, one iterator anew");
+    assert_eq!(value("ProcessTask", "ExpiredIterator", false), 1);
+    assert_eq!(value("ApplicationTracker", "MillisBehindLatest", false), batches);
+    assert_eq!(value("InitializeTask", "RecordProcessor.initialize.Time", false), 3);
+    assert_eq!(value("ShutdownTask", "RecordProcessor.shutdown.Time", false), 3);
+    assert_eq!(value("ShutdownTask", "CreateLease.Success", false), 2);
+    assert_eq!(value("ShutdownTask", "UpdateLease.Success", true), 1);
+    assert_eq!(value("Scheduler:Initialize", "Initialize.Success", false), 1);
+}
+
+/// The greatest value of MillisBehindLatest of a shard.
+fn furthest_behind(snapshotter: &Snapshotter) -> f64 {
+    let of_shard =
+        |key: &metrics::Key| key.name() == "MillisBehindLatest" && key.labels().any(|label| label.key() == "ShardId");
+    let recorded = snapshotter.snapshot().into_vec().into_iter().filter(|(key, ..)| of_shard(key.key()));
+    let values = recorded.flat_map(|(.., value)| match value {
+        DebugValue::Histogram(values) => values,
+        _ => Vec::new(),
+    });
+    values.map(|value| value.into_inner()).fold(0.0, f64::max)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_slow_is_behind_until_all_it_read_is_processed() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let world = World::start(1).await;
+    let handler = |_: Record| async {
+        sleep(Duration::from_secs(6)).await;
+        Ok::<(), BoxError>(())
+    };
+    let builder = world.worker("w1").max_batch_records(10);
+    let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+    let behind = || worker.shards()[0].behind_latest;
+    world.put(0..100).await;
+
+    // A batch takes a minute, and the service has nothing more to be read.
+    sleep(MINUTE * 5 + MINUTE / 2).await;
+    let told = behind().unwrap();
+    assert!((MINUTE * 5..MINUTE * 6).contains(&told), "{told:?}");
+    let millis = furthest_behind(&snapshotter);
+    assert!((4.0 * 60_000.0..6.0 * 60_000.0).contains(&millis), "{millis}");
+
+    sleep(MINUTE * 6).await;
+    assert_eq!(behind(), Some(Duration::ZERO));
+}
+
+/// A worker that handles each record by `handler`.
+fn start<H, Fut>(world: &World, handler: H) -> WorkerHandle
+where
+    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    world.worker("w1").build_for_each(CheckpointEvery::default(), handler).expect("configuration is right").start()
+}
+
+fn stall(worker: &WorkerHandle, shard: &str) -> Option<Stall> {
+    worker.shards().into_iter().find(|status| status.shard_id.as_str() == shard).and_then(|status| status.stall)
+}
+
+fn told(world: &World, like: impl Fn(&Stall) -> bool) -> usize {
+    world.events.count(|event| matches!(event, Event::ShardStalled { stall, .. } if like(stall)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_a_processor_that_does_not_return_ever_more_rarely() {
+    let world = World::start(1).await;
+    let worker = start(&world, |_| async {
+        sleep(MINUTE * 10).await;
+        Ok(())
+    });
+    world.put(0..1).await;
+    sleep(MINUTE * 9).await;
+
+    let slow = world.events.all().into_iter().filter_map(|event| match event {
+        Event::ProcessorSlow { running_for, .. } => Some(running_for.as_secs() / 60),
+        _ => None,
+    });
+    assert_eq!(slow.collect::<Vec<_>>(), [1, 2, 4, 8]);
+    assert_eq!(stall(&worker, SHARD), Some(Stall::ProcessorBusy));
+    sleep(MINUTE * 2).await;
+    assert_eq!(stall(&worker, SHARD), None, "it has returned");
+    assert_eq!(told(&world, |_| true), 0);
+    worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_is_not_stalled() {
+    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+        let world = World::start(2).await;
+        let builder = world.worker("w1").retrieval(retrieval);
+        let worker = builder.build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) });
+        let worker = worker.expect("configuration is right").start();
+        sleep(MINUTE * 20).await;
+
+        assert_eq!(told(&world, |_| true), 0, "{:?}", world.events.all());
+        assert!(worker.shards().iter().all(|shard| shard.stall.is_none()));
+        worker.stop().await.expect("worker stops");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_whether_reads_are_throttled_or_fail_or_the_processor_does() {
+    let world = World::start(1).await;
+    let fails = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let fails = Arc::clone(&fails);
+        move |_| {
+            let fails = fails.load(Ordering::Relaxed);
+            async move { if fails { Err(BoxError::from("no")) } else { Ok(()) } }
+        }
+    };
+    let worker = start(&world, handler);
+    world.settled().await;
+
+    let throttled = world.local.faults().on("kinesis:GetRecords").throttle();
+    sleep(MINUTE * 2).await;
+    assert_eq!(stall(&worker, SHARD), Some(Stall::Throttled));
+    throttled.remove();
+    let failing = world.local.faults().on("kinesis:GetRecords").fail();
+    sleep(MINUTE * 2).await;
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ReadFailing { .. })));
+    failing.remove();
+    sleep(MINUTE).await;
+    assert_eq!(stall(&worker, SHARD), None);
+    fails.store(true, Ordering::Relaxed);
+    world.put(0..1).await;
+    sleep(MINUTE * 2).await;
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ProcessorFailing { failures }) if failures > 3));
+    fails.store(false, Ordering::Relaxed);
+    sleep(MINUTE).await;
+    assert_eq!(stall(&worker, SHARD), None);
+
+    let one_each = [
+        told(&world, |stall| *stall == Stall::Throttled),
+        told(&world, |stall| matches!(stall, Stall::ReadFailing { .. })),
+        told(&world, |stall| matches!(stall, Stall::ProcessorFailing { .. })),
+    ];
+    assert_eq!(one_each, [1, 1, 1], "{:?}", world.events.all());
+    worker.stop().await.expect("worker stops");
+}
+
+/// Never gets done with its shard's end.
+struct Lingers;
+
+impl RecordProcessor for Lingers {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, _: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        Ok(checkpointer.checkpoint().await?)
+    }
+
+    async fn shard_ended(&mut self) -> Result<(), BoxError> {
+        Err("not yet".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_says_which_parent_it_waits_for() {
+    let world = World::start(1).await;
+    world.put(0..10).await;
+    let builder = world.worker("w1");
+    let worker = builder.build(|_: &ShardContext| Lingers).expect("configuration is right").start();
+    world.settled().await;
+
+    world.split(SHARD).await;
+    let waits = || worker.shards().iter().any(|shard| shard.phase == ShardPhase::WaitingForParents);
+    world.until("children have leases and wait", waits).await;
+    sleep(MINUTE * 2).await;
+
+    let parents = Stall::WaitingForParents { parents: vec![SHARD.into()] };
+    assert_eq!(told(&world, |stall| *stall == parents), 2, "{:?}", world.events.all());
+    assert_eq!(stall(&worker, "shardId-000000000001"), Some(parents));
+    assert!(matches!(stall(&worker, SHARD), Some(Stall::ProcessorFailing { failures }) if failures > 3));
+    assert_eq!(told(&world, |stall| matches!(stall, Stall::ProcessorFailing { .. })), 1);
+    drop(worker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leader_tells_of_shards_that_no_worker_may_take() {
+    let world = World::start(3).await;
+    let builder = world.worker("w1").max_leases(2);
+    let worker = world.spawn(builder);
+    let begun = Instant::now();
+    world.until("a shard is told of", || told(&world, |stall| *stall == Stall::NoLease) == 1).await;
+
+    assert!(begun.elapsed() >= MINUTE);
+    sleep(MINUTE * 5).await;
+    assert_eq!(told(&world, |_| true), 1, "{:?}", world.events.all());
+    worker.stop().await.expect("worker stops");
+}

@@ -1,0 +1,12 @@
+//! Fleets of workers on the embedded AWS: leases, leaders, takeovers, streams that come and go.
+
+mod failures;
+mod legacy_layout;
+mod lineage;
+mod multi_stream;
+mod partition;
+mod same_id;
+mod start_at_once;
+mod stopping;
+mod takeover;
+mod visibility;

@@ -1,0 +1,9 @@
+//! The producer on the embedded AWS, alone and with consumers behind it.
+
+mod aggregate_oddities;
+mod chaos;
+mod failures;
+mod limits;
+mod links;
+mod producing;
+mod resharding;
