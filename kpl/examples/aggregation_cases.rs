@@ -1,4 +1,4 @@
-//! Random aggregated records for comparison with other implementations of the format: `.ci/aggregation`.
+//! Random aggregated records for comparison with other implementations of the format: `.ci/peers aggregation`.
 //!
 //! A case is a line: the aggregated record in hexadecimal digits, a tab, and its user records separated by commas, each
 //! partition key (hexadecimal), explicit hash key (decimal, or nothing) and data (hexadecimal) separated by colons.

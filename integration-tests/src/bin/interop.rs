@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use integration_tests::interop::{self, Layout, Peers, Served};
 use tokio::time::Instant;
 
-/// Runs a scenario with software of others. `.ci/interop` installs the peers.
+/// Runs a scenario with software of others. `.ci/peers` installs the peers.
 #[derive(Parser)]
 struct Arguments {
     /// What to run.

@@ -1,5 +1,5 @@
 //! What is made of records that look like aggregates and are not what they should be. The same file tells what the KCL for
-//! Java makes of them, which `.ci/interop aggregation` checks.
+//! Java makes of them, which `.ci/peers aggregation-java` checks.
 
 use bytes::Bytes;
 use kpl::aggregated::Deaggregator;

@@ -1,0 +1,67 @@
+# Software of others, installed once below $peers. Versions are pinned here and in integration-tests/interop/java.
+# shellcheck shell=bash
+
+npm_packages=(kinesis-local@0.6.2 dynalite@4.0.0 aws-kinesis-agg@4.2.8 @aws-sdk/client-kinesis@3.1143.0)
+python_packages=(ministack==1.5.33 cbor2==6.2.1 boto3==1.43.106 aws_kinesis_agg==1.2.3 six==1.17.0)
+npm=$peers/npm/node_modules
+venv=$peers/python/bin
+java=integration-tests/interop/java
+
+install_npm() {
+    cached "$peers/npm" "${npm_packages[*]}" timeout 240 npm install --silent --prefix "$peers/npm" --no-audit --no-fund \
+        --ignore-scripts "${npm_packages[@]}"
+}
+
+install_python() {
+    cached "$peers/python" "${python_packages[*]}" timeout 240 bash -c \
+        'python3 -m venv "$0" && "$0/bin/pip" install --quiet --disable-pip-version-check "$@"' \
+        "$peers/python" "${python_packages[@]}"
+}
+
+# Libraries of a Maven project: install_maven FOLDER PROJECT OPTIONS...
+install_maven() {
+    cached "$peers/$1" "$(cat "$2/pom.xml") ${*:3}" timeout 300 mvn -q -B -f "$2/pom.xml" "${@:3}" \
+        -DincludeScope=runtime "-DoutputDirectory=$peers/$1" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
+}
+
+# Classes beside the libraries: compile FOLDER SOURCES...
+compile() { javac -nowarn -d "$peers/$1/classes" -cp "$peers/$1/*" "${@:2}"; }
+
+install_kcl() {
+    install_maven "kcl-$1" "$java/kcl" "-Dkcl.version=$1"
+    compile "kcl-$1" "$java/kcl/Consume.java" "$java/kcl/Deaggregate.java" "$java/kcl/v${1%.*}/Tuning.java"
+}
+
+install_kpl() {
+    install_maven kpl "$java/kpl"
+    compile kpl "$java/kpl/Produce.java"
+}
+
+install_aggregation() {
+    install_maven aggregation "$java/aggregation"
+    compile aggregation "$java/aggregation/Aggregation.java"
+}
+
+install_java_sdk() { install_maven java-sdk integration-tests/peers/java; }
+
+# The Kinesis of npm's kinesis-local: start_kinesis_mock PORT VARIABLE=VALUE...
+start_kinesis_mock() {
+    env KINESIS_MOCK_PLAIN_PORT="$1" KINESIS_MOCK_TLS_PORT="$(free_port)" LOG_LEVEL=ERROR \
+        KINESIS_MOCK_CERT_PATH="$npm/kinesis-local/server.json" "${@:2}" \
+        node --require ./integration-tests/peers/loopback.js "$npm/kinesis-local/main.js" >"$work/kinesis-mock.peer" 2>&1 &
+    listening $! "$work/kinesis-mock.peer" "$1"
+}
+
+# ministack, an AWS in Python: start_ministack PORT
+start_ministack() {
+    HOME=$work TMPDIR=$work BIND_HOST=127.0.0.1 GATEWAY_PORT=$1 "$venv/ministack" >"$work/ministack.peer" 2>&1 &
+    listening $! "$work/ministack.peer" "$1"
+}
+
+# dynalite, a DynamoDB in JavaScript: start_dynalite PORT
+start_dynalite() {
+    node --require ./integration-tests/peers/loopback.js "$npm/dynalite/cli.js" --port "$1" --createTableMs 50 \
+        --updateTableMs 50 --deleteTableMs 50 >"$work/dynalite.peer" 2>&1 &
+    listening $! "$work/dynalite.peer" "$1"
+}

@@ -1,0 +1,55 @@
+# A crate outside of the workspace: depends on the packaged archives, and is the README's "Getting started", taken from there.
+# shellcheck shell=bash
+
+unpacked=$target/outside/packages
+outside=$target/outside/crate
+
+# Archives of the published crates, unpacked. Their files are as old as the unpacking, or cargo would not see that they changed.
+packages() {
+    local archive folder
+    rm -rf "$target/outside" "$target"/package/*.crate
+    cargo package --workspace --exclude examples --exclude integration-tests --no-verify --locked --allow-dirty
+    mkdir -p "$unpacked"
+    for archive in "$target"/package/*.crate; do
+        folder=$(basename "$archive" .crate)
+        tar xzmf "$archive" -C "$unpacked"
+        for file in Cargo.toml README.md LICENSE-APACHE LICENSE-MIT; do
+            [ -s "$unpacked/$folder/$file" ] || fail "$folder does not contain $file"
+        done
+    done
+}
+
+# Blocks of a language in the README's "Getting started", each into a file: blocks LANGUAGE PREFIX SUFFIX
+blocks() {
+    awk -v fence="^\`\`\`$1(,|$)" -v prefix="$2" -v suffix="$3" '
+        /^## / { inside = ($0 == "## Getting started") }
+        /^```$/ && file { close(file); file = ""; next }
+        file { print > file }
+        inside && $0 ~ fence { file = prefix (++count) suffix }' README.md
+}
+
+# Manifest of the outside crate: the README's dependencies, the archives in the registry's place, the workspace's profile, so
+# that what both need is compiled once.
+manifest() {
+    local package
+    printf '[package]\nname = "outside"\nversion = "0.0.0"\nedition = "2024"\n\n'
+    cat "$outside/dependencies1.toml"
+    printf '\n[patch.crates-io]\n'
+    for package in kinesis-kpl kinesis-kcl kinesis-local; do
+        printf '%s = { path = "%s" }\n' "$package" "$(echo "$unpacked/$package"-[0-9]*)"
+    done
+    printf '\n'
+    awk '/^\[/ { inside = /^\[profile\.dev/ } inside' Cargo.toml
+}
+
+# Builds the programs, and runs them on kinesis-local: the consumer starts, the producer puts, Ctrl-C stops the consumer.
+outside() {
+    packages
+    mkdir -p "$outside/src/bin"
+    blocks toml "$outside/dependencies" .toml
+    blocks rust "$outside/src/bin/program" .rs
+    [ -e "$outside/dependencies1.toml" ] || fail "the README has no dependencies under Getting started"
+    manifest >"$outside/Cargo.toml"
+    cp Cargo.lock "$outside"
+    cargo build --manifest-path "$outside/Cargo.toml" --target-dir "$target"
+}

@@ -1,0 +1,43 @@
+# The samples, as other programs, against kinesis-local on loopback ports.
+# shellcheck shell=bash
+
+served() {
+    local local_pid consumer_pid
+    RUST_LOG=info serve served
+    local_pid=$served_pid
+    # shellcheck disable=SC1091
+    source "$work/served.env"
+
+    echo "--- stock-trade-stream through sockets"
+    "$bin/stock-trade-stream" --aws --trades 5000 --summary json 2>"$work/run.log" | tail -n 1 >"$work/summary" ||
+        { cat "$work/run.log"; exit 1; }
+    grep -E '"trades_processed":5000,"lost":0,"duplicates":0,"out_of_order":0' "$work/summary" | cut -c 1-120
+
+    echo "--- a missing stream is named"
+    if "$bin/stock-producer" NoSuchStream 2>"$work/missing.log"; then exit 1; fi
+    grep 'stream NoSuchStream does not exist' "$work/missing.log"
+    if "$bin/stock-consumer" AnApplication NoSuchStream 2>"$work/missing.log"; then exit 1; fi
+    grep 'stream NoSuchStream does not exist' "$work/missing.log"
+
+    echo "--- stock-producer and stock-consumer, stopped by SIGTERM"
+    "$bin/stock-consumer" Reports --start trim-horizon >"$work/reports" 2>"$work/consumer.log" &
+    consumer_pid=$!
+    "$bin/stock-producer" --every 1 --trades 500 2>"$work/producer.log" || { cat "$work/producer.log"; exit 1; }
+    grep 'put=500 failed=0' "$work/producer.log"
+    for _ in $(seq 100); do
+        grep -q 'lease taken' "$work/consumer.log" && break
+        sleep 0.1
+    done
+    sleep 3
+    "$bin/fleet-status" Reports >"$work/status" 2>"$work/status.log" || { cat "$work/status.log"; exit 1; }
+    head -n 4 "$work/status"
+    grep -E '^lease +shardId-[0-9]+ ' "$work/status" >/dev/null
+    kill -TERM "$consumer_pid"
+    wait "$consumer_pid" || { cat "$work/consumer.log"; exit 1; }
+    grep -c 'Most popular stock being bought' "$work/reports"
+    grep 'checkpointed' "$work/consumer.log" >/dev/null || { cat "$work/consumer.log"; exit 1; }
+
+    echo "--- kinesis-local stops cleanly"
+    kill -INT "$local_pid"
+    wait "$local_pid"
+}
