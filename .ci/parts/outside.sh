@@ -42,9 +42,27 @@ manifest() {
     awk '/^\[/ { inside = /^\[profile\.dev/ } inside' Cargo.toml
 }
 
-# Builds the programs, and runs them on kinesis-local: the consumer starts, the producer puts, Ctrl-C stops the consumer.
+# Runs the consumer and, until it has processed something, the producer; then stops the consumer by SIGINT, as Ctrl-C does.
+# Within `kinesis-local run`: together FOLDER PRODUCER CONSUMER
+together() {
+    local consumer
+    "$3" >"$1/processed" &
+    consumer=$!
+    for _ in $(seq 30); do
+        "$2" >"$1/stored"
+        if [ -s "$1/processed" ]; then break; fi
+    done
+    kill -INT "$consumer"
+    wait "$consumer"
+    echo "stored $(wc -l <"$1/stored") user records in the last run, processed $(wc -l <"$1/processed") in all"
+    [ -s "$1/stored" ] && [ -s "$1/processed" ]
+}
+
+# Builds the README's programs, and runs them on kinesis-local.
 outside() {
+    local producer consumer
     packages
+    cargo build --workspace --bins --examples --locked
     mkdir -p "$outside/src/bin"
     blocks toml "$outside/dependencies" .toml
     blocks rust "$outside/src/bin/program" .rs
@@ -52,4 +70,9 @@ outside() {
     manifest >"$outside/Cargo.toml"
     cp Cargo.lock "$outside"
     cargo build --manifest-path "$outside/Cargo.toml" --target-dir "$target"
+    producer=$(grep -l 'kpl::Producer\|use kpl::{.*Producer' "$outside"/src/bin/*.rs)
+    consumer=$(grep -l 'use kcl::.*Worker' "$outside"/src/bin/*.rs)
+    export -f together
+    timeout 180 "$bin/kinesis-local" run --stream StockTradeStream:2 -- bash -c 'set -e; together "$@"' together \
+        "$work" "$bin/$(basename "$producer" .rs)" "$bin/$(basename "$consumer" .rs)"
 }
