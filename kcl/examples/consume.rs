@@ -25,10 +25,10 @@ async fn main() -> Result<(), BoxError> {
     let worker = Worker::builder(&aws, "StockTradesProcessor", STREAM)
         .initial_position(InitialPosition::TrimHorizon)
         .build_for_each(CheckpointEvery::default(), move |record| {
-            println!("{}: {}", record.partition_key, String::from_utf8_lossy(&record.data));
-            let processed = processed.clone();
-            async move { processed.send(()).await }
-        })?;
+        println!("{}: {}", record.partition_key, String::from_utf8_lossy(&record.data));
+        let processed = processed.clone();
+        async move { processed.send(()).await }
+    })?;
     let last = async {
         for _ in 0..TRADES {
             count.recv().await;
