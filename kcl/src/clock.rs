@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aws_sdk_kinesis::{
@@ -12,9 +12,8 @@ use aws_sdk_kinesis::{
     primitives::{DateTime, DateTimeFormat},
 };
 use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
-use tokio::time::Instant;
 
-use crate::error::BoxError;
+use crate::{error::BoxError, time::now};
 
 /// Dates are whole seconds, and answers take time: one that is earlier by no more says nothing new.
 const PRECISION: Duration = Duration::from_secs(2);
@@ -41,14 +40,14 @@ impl ServiceClock {
 
     fn told(&self) -> Option<SystemTime> {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.map(|(date, at)| date + at.elapsed())
+        told.map(|(date, at)| date + (now() - at))
     }
 
     /// A service answered just now, with this date.
     fn hear(&self, date: SystemTime) {
         let behind = self.told().and_then(|known| known.duration_since(date).ok());
         if behind.is_none_or(|behind| behind > PRECISION) {
-            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, Instant::now()));
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, now()));
         }
     }
 

@@ -1,11 +1,15 @@
 //! SHELL: how busy this worker is, for a leader that balances by it. Reads files, or asks the agent of Amazon ECS;
 //! computed by [`logic::cpu`](crate::logic::cpu).
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
-use tokio::time::Instant;
-
-use crate::logic::cpu::{CgroupUse, EcsUse, HostUse, cgroup_v1, cgroup_v2, host};
+use crate::{
+    logic::cpu::{CgroupUse, EcsUse, HostUse, cgroup_v1, cgroup_v2, host},
+    time::now,
+};
 use ecs::Agent;
 
 mod ecs;
@@ -64,7 +68,7 @@ impl CpuMeter {
 
     /// Use since the last sample in percent, 0 for the first; None if it cannot be read.
     pub(crate) async fn sample(&mut self) -> Option<f64> {
-        let (reading, now) = (self.read().await?, Instant::now());
+        let (reading, now) = (self.read().await?, now());
         let percent = match (&self.last, &reading) {
             (Some((Reading::Cgroup(before), then)), Reading::Cgroup(after)) => after.percent_since(before, now - *then),
             (Some((Reading::Ecs(before), _)), Reading::Ecs(after)) => after.percent_since(before),

@@ -114,6 +114,7 @@ mod task;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod time;
 mod worker;
 
 pub use admin::{

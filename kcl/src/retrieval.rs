@@ -7,7 +7,7 @@ use std::{
 };
 
 use kpl::ShardId;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
         Stream,
         identity::{CONFIRMED, Standing},
     },
+    time::now,
 };
 
 /// Maximum wait for that answer where the service refused something: less than a hanging call takes.
@@ -174,7 +175,7 @@ impl Reader {
         asked_at: SystemTime,
     ) -> Result<bool, Done> {
         self.context.board.note(&self.lease_key, |activity| {
-            (activity.moved, activity.read_failure) = (Instant::now(), None);
+            (activity.moved, activity.read_failure) = (now(), None);
         });
         let mut passed = false;
         if let Some(window) = &self.context.settings.replay {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kpl::ShardId;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::debug;
 
@@ -15,6 +15,7 @@ use crate::{
     model::{checkpoint::Checkpoint, lease::Lease, shard_status::ShardPhase, stream_id::StreamId},
     processor::ProcessorFactory,
     stream::Stream,
+    time::now,
 };
 
 mod end;
@@ -183,9 +184,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let (board, key) = (&self.context.board, &self.lease.key);
         board.change(key, |status| status.failures = failures);
         board.note(key, |activity| {
-            activity.failing_since.get_or_insert_with(Instant::now);
+            activity.failing_since.get_or_insert_with(now);
             // A call that panicked has not said so.
-            (activity.busy_since, activity.moved) = (None, Instant::now());
+            (activity.busy_since, activity.moved) = (None, now());
         });
     }
 

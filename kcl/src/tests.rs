@@ -11,9 +11,9 @@ mod replaced;
 mod simulation;
 mod stopping;
 
-/// For tests of `logic`, which takes times and asks no clock; tokio's Instant has no other beginning.
-pub(crate) fn some_time() -> Instant {
-    Instant::now()
+/// For tests of `logic`, which takes times and asks no clock.
+pub(crate) fn some_time() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// Configuration of workers that call no service: their time is the runtime's, so that virtual time moves it.

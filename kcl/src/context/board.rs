@@ -3,11 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kpl::ShardId;
-use tokio::time::Instant;
 
 use crate::{
     logic::shard::stall::Activity,
@@ -17,6 +16,7 @@ use crate::{
         shard_status::{ShardPhase, ShardStatus, Stall},
         stream_id::StreamId,
     },
+    time::now,
 };
 
 /// A shard, and what it takes to tell whether it moves.
@@ -71,7 +71,7 @@ impl Board {
         let phase = ShardPhase::WaitingForParents;
         let status =
             ShardStatus { stream_id, shard_id, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
-        self.shards().insert(key, Entry { status, activity: Activity::beginning(Instant::now()) });
+        self.shards().insert(key, Entry { status, activity: Activity::beginning(now()) });
     }
 
     pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut ShardStatus)) {
@@ -82,7 +82,7 @@ impl Board {
 
     /// The shard enters a phase.
     pub(crate) fn enter(&self, key: &LeaseKey, phase: ShardPhase) {
-        self.note(key, |activity| activity.moved = Instant::now());
+        self.note(key, |activity| activity.moved = now());
         self.change(key, |status| status.phase = phase);
     }
 

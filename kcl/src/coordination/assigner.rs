@@ -11,14 +11,11 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -46,6 +43,7 @@ use crate::{
         table_scan::TableScan,
         worker_item::WorkerItem,
     },
+    time::now,
 };
 
 /// Writes at the same time.
@@ -119,7 +117,7 @@ impl Assigner {
     }
 
     fn leads(&self) -> bool {
-        matches!(*self.reign.borrow(), Reign::Leader(until) if Instant::now() < until)
+        matches!(*self.reign.borrow(), Reign::Leader(until) if now() < until)
     }
 
     /// Large tables are scanned less often, but often enough to notice a dead worker in time.
@@ -150,25 +148,25 @@ impl Assigner {
     async fn watch(&mut self) -> Result<(), StoreError> {
         self.end_term();
         let scan = self.scan().await?;
-        self.view.observe(&scan, Instant::now(), self.context.clock.seconds());
+        self.view.observe(&scan, now(), self.context.clock.seconds());
         Ok(())
     }
 
     async fn cycle(&mut self) -> Result<(), StoreError> {
-        let begun = Instant::now();
+        let begun = now();
         let scan = self.scan().await?;
         self.report_malformed(&scan);
-        let now = Instant::now();
-        self.view.observe(&scan, now, self.context.clock.seconds());
+        let seen = now();
+        self.view.observe(&scan, seen, self.context.clock.seconds());
         self.look_for_lost_streams(&scan.leases);
         let Term { unowned, lost, .. } = &mut self.term;
-        unowned.observe(&self.context, scan.leases.iter().filter(|lease| may_be_read(lease, lost)), now);
-        let candidates = self.candidates(&scan, now);
+        unowned.observe(&self.context, scan.leases.iter().filter(|lease| may_be_read(lease, lost)), seen);
+        let candidates = self.candidates(&scan, seen);
         for lease in candidates.iter().filter(|candidate| candidate.expired).map(|candidate| &candidate.lease) {
             lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
         }
-        let workers = self.view.active_workers(now);
-        let moves = self.plan(&candidates, &workers, now);
+        let workers = self.view.active_workers(seen);
+        let moves = self.plan(&candidates, &workers, seen);
         let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();
         let assigned = moves.iter().filter(|planned| planned.how == How::Assign).count();
         let mut cycle = Cycle {
@@ -179,10 +177,10 @@ impl Assigner {
             moves: moves.len(),
             failed_moves: 0,
         };
-        let stale = self.view.stale_workers(STALE_WORKER_AGE, now, self.context.clock.seconds());
+        let stale = self.view.stale_workers(STALE_WORKER_AGE, seen, self.context.clock.seconds());
         self.sightings.send_replace(Some(Arc::new(Sighting { at: begun, leases: scan.leases, stale })));
         cycle.failed_moves = self.carry_out(moves).await;
-        self.context.metrics.cycle(cycle, begun.elapsed());
+        self.context.metrics.cycle(cycle, now() - begun);
         Ok(())
     }
 

@@ -4,14 +4,11 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::watch, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::shard_sync;
@@ -30,6 +27,7 @@ use crate::{
         catalog::{Catalog, DESCRIPTION_LIFE, Several},
         identity::Standing,
     },
+    time::now,
 };
 
 /// Workers deleted in one look, so that nothing else waits for many.
@@ -100,7 +98,7 @@ impl Auditor {
                 changed = self.look(&sighting) => changed,
             };
             if looked {
-                self.term.changed = Some(Instant::now());
+                self.term.changed = Some(now());
                 self.context.nudges.assign.notify_one();
             }
         }
@@ -144,7 +142,7 @@ impl Auditor {
         self.term.audits.retain(|id, _| streams.iter().any(|stream| stream.id == *id));
         for stream in &streams {
             let leases = by_stream.get(&stream.id).map_or(&[][..], Vec::as_slice);
-            let (audit, now) = (self.term.audits.entry(stream.id.clone()).or_default(), Instant::now());
+            let (audit, now) = (self.term.audits.entry(stream.id.clone()).or_default(), now());
             if audit.is_due(leases, now) {
                 audit.begun(now);
                 if let Some(hole) = audit.confirmed_hole() {
@@ -159,7 +157,7 @@ impl Auditor {
         let mut changed = false;
         while let Some((stream_id, synced)) = synced.next().await {
             if let Some(audit) = self.term.audits.get_mut(stream_id) {
-                audit.ended(synced.is_some(), Instant::now());
+                audit.ended(synced.is_some(), now());
             }
             if synced.is_some() {
                 self.complete.send_if_modified(|complete| complete.insert(stream_id.clone()));
@@ -179,7 +177,7 @@ impl Auditor {
         by_stream: &BTreeMap<StreamId, Vec<&Lease>>,
         active: usize,
     ) -> bool {
-        let now = Instant::now();
+        let now = now();
         self.term.missing.observe(by_stream.keys(), &several.known(), now);
         let missing = self.term.missing.streams();
         self.context.metrics.streams(active, missing.len());
@@ -187,7 +185,7 @@ impl Auditor {
         let asked: Vec<_> = missing.iter().filter_map(|id| several.former_stream(id)).map(gone_stream).collect();
         let mut asked = stream::iter(asked).buffer_unordered(CONCURRENT_SYNCS);
         let deadline = now + FORMER_STREAMS_WAIT;
-        while let Ok(Some(found)) = timeout_at(deadline, asked.next()).await {
+        while let Ok(Some(found)) = timeout_at(deadline.into(), asked.next()).await {
             gone.extend(found);
         }
         drop(asked);

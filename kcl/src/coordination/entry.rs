@@ -4,7 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use futures::TryFutureExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::{
     context::Context,
@@ -12,6 +12,7 @@ use crate::{
     event::{Event, chain},
     model::{stream_id::StreamIdentity, table_scan::FleetVersion},
     stream::{catalog::Catalog, listing},
+    time::now,
 };
 
 /// How long failures that may pass, other than throttling, are waited out.
@@ -56,7 +57,7 @@ where
     let (mut pause, longest) = PAUSE;
     let mut failing_since = None;
     loop {
-        let begun = Instant::now();
+        let begun = now();
         let error = match step().await {
             Ok(done) => return Ok(done),
             Err(error) => error,
@@ -75,7 +76,7 @@ where
         };
         if is_throttled {
             failing_since = None;
-        } else if failing_since.get_or_insert(begun).elapsed() >= PATIENCE {
+        } else if now() - *failing_since.get_or_insert(begun) >= PATIENCE {
             return Err(error);
         }
         // Spread, so that workers started together do not ask in step.

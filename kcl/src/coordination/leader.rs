@@ -1,11 +1,11 @@
 //! SHELL: the leader's lock in the lease table.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     error::StoreError,
     event::Event,
     logic::assign::leadership::{Leadership, Step},
+    time::now,
 };
 
 /// What this worker knows of the leadership.
@@ -79,13 +80,13 @@ impl Leader {
         let held = self.leadership.held().cloned();
         let seen = match held {
             Some(held) => Some(held),
-            None => match self.leadership.consider(self.context.store.get_lock().await?, Instant::now()) {
+            None => match self.leadership.consider(self.context.store.get_lock().await?, now()) {
                 Step::Acquire(seen) => seen,
                 Step::Wait => return Ok(()),
             },
         };
         let lock = self.leadership.lock(uuid::Uuid::new_v4().to_string(), self.duration());
-        let begun = Instant::now();
+        let begun = now();
         if self.context.store.put_lock(&lock, seen.as_ref()).await? {
             self.leadership.confirmed(lock, begun);
         } else {
@@ -95,7 +96,7 @@ impl Leader {
     }
 
     fn publish(&mut self) {
-        let now = Instant::now();
+        let now = now();
         let until = self.leadership.leading_until(now);
         if until.is_none() {
             // Not confirmed in time: others may lead by now, so contend from the beginning.

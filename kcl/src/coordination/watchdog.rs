@@ -1,8 +1,8 @@
 //! SHELL: tells of shards that make no progress, and why, as [`logic::stall`](crate::logic::shard::stall) finds it.
 
-use std::{collections::HashMap, mem::discriminant, sync::Arc};
+use std::{collections::HashMap, mem::discriminant, sync::Arc, time::Instant};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
         lease::{Lease, LeaseKey},
         shard_status::Stall,
     },
+    time::now,
 };
 
 /// Looks within the time after which something is told.
@@ -22,7 +23,7 @@ pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken)
     let mut told: HashMap<LeaseKey, Stall> = HashMap::new();
     let interval = context.settings.warn_after / LOOKS;
     while stop.run_until_cancelled(sleep(interval)).await.is_some() {
-        let statuses = context.board.stalled(Instant::now(), context.settings.warn_after);
+        let statuses = context.board.stalled(now(), context.settings.warn_after);
         told.retain(|key, _| statuses.iter().any(|(stalled, ..)| stalled == key));
         for (key, status, lasts) in statuses {
             let Some(stall) = status.stall else { continue };

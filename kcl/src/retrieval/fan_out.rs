@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt as _;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{Done, Reader};
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     logic::read::resubscription::{Last, is_news, pause},
     model::retrieval::{FanOut, Retrieval},
     stream::Stream,
+    time::now,
 };
 
 /// Longest silence of a subscription: the service tells something every 5 s, records or not.
@@ -47,7 +48,7 @@ pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Ended {
             Err(Stop::Refused(error)) if settings.or_polling => return Ended::Refused(error),
             Err(Stop::Refused(error) | Stop::Failed(error)) => fan_out.failed(&error),
         };
-        let since = |at: Option<Instant>| at.map(|at| at.elapsed());
+        let since = |at: Option<Instant>| at.map(|at| now() - at);
         let since_call = since(fan_out.called_at).unwrap_or(Duration::MAX);
         sleep(pause(last, since_call, since(fan_out.succeeded_at), fastrand::f64())).await;
     }
@@ -88,13 +89,13 @@ impl Reading<'_> {
             KinesisErrorKind::Other => Stop::Failed(error),
             _ => Stop::Refused(error),
         })?;
-        self.called_at = Some(Instant::now());
+        self.called_at = Some(now());
         let asked_at = context.clock.now();
         let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
         let subscribed = stream.kinesis.subscribe(&arn, shard_id, position).await;
         let told = match subscribed {
             Ok(subscription) => {
-                self.succeeded_at = Some(Instant::now());
+                self.succeeded_at = Some(now());
                 match self.reader.opened().await {
                     Ok(()) => self.follow(subscription, asked_at).await,
                     Err(error) => Err(Stop::Failed(error)),

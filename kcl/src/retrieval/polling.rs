@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::SystemTime};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use super::{Done, Reader};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     kinesis::{GET_RECORDS_LIMIT, Records},
     logic::read::pacing::{Last, interval},
     metrics::shard::Fetch,
+    time::now,
 };
 
 /// How reading by polling ended.
@@ -27,7 +28,7 @@ pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) 
         if polling.reader.sender.room().await.is_err() {
             return Ended::Done(Done);
         }
-        let begun = Instant::now();
+        let begun = now();
         let last = match polling.turn().await {
             Ok(last) => last,
             Err(done) => return Ended::Done(done),
@@ -35,7 +36,7 @@ pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) 
         let pause = interval(last, polling.reader.context.settings.idle_between_reads, fastrand::f64());
         // Only here, where nothing is under way.
         tokio::select! {
-            () = sleep_until(begun + pause) => {}
+            () = sleep_until((begun + pause).into()) => {}
             () = &mut enough => return Ended::Enough,
         }
     }

@@ -5,14 +5,15 @@
 use std::{
     future::{Future, pending},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::{BoxFuture, FutureExt as _};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::{
     checkpointer::Checkpointer, context::Context, error::CheckpointError, keeper::LeaseHandle, logic::shard::due::Due,
+    time::now,
 };
 
 /// Pause after a checkpoint that was not stored.
@@ -62,8 +63,8 @@ impl OwnCheckpoints {
         let Some(due) = &mut self.due else { return pending().await };
         let at = due.at().map(|at| self.not_before.map_or(at, |not_before| at.max(not_before)));
         tokio::select! {
-            records = self.checkpointer.processed_more() => due.processed(records, Instant::now()),
-            () = sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {
+            records = self.checkpointer.processed_more() => due.processed(records, now()),
+            () = sleep_until(at.unwrap_or_else(now).into()), if at.is_some() => {
                 let (checkpointer, lease) = (self.checkpointer.clone(), self.lease.clone());
                 let write = async move { checkpointer.checkpoint_processed(&lease).await };
                 self.under_way = Some((due.begin(), write.boxed()));
@@ -73,7 +74,7 @@ impl OwnCheckpoints {
 
     fn written(&mut self, written: Result<(), CheckpointError>) {
         let (begun, due) = (self.under_way.take().map(|(begun, _)| begun), &mut self.due);
-        self.not_before = written.is_err().then(|| Instant::now() + RETRY);
+        self.not_before = written.is_err().then(|| now() + RETRY);
         if let (Err(error), Some(begun), Some(due)) = (written, begun, due) {
             due.not_stored(&begun);
             // The loss of the lease, the other reason, interrupts the work.

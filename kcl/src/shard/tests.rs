@@ -8,7 +8,7 @@ use std::{
 };
 
 use kinesis_local::LocalAws;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -19,6 +19,7 @@ use crate::{
     processor::{RecordProcessor, ShardContext},
     settings::error_policy::ErrorPolicy,
     table::{LeaseStore as _, memory::MemoryLeaseStore},
+    time::now,
     worker::Worker,
 };
 
@@ -128,7 +129,7 @@ impl Scene {
         }
         timeout(Duration::from_secs(120), task).await.expect("ends in time").unwrap();
         let calls = calls.lock().unwrap().clone();
-        assert!(context.board.all(Instant::now(), Duration::from_secs(60)).is_empty(), "gone from the board");
+        assert!(context.board.all(now(), Duration::from_secs(60)).is_empty(), "gone from the board");
         (calls, store.get(&lease.key).await.unwrap().expect("lease exists"))
     }
 
@@ -161,12 +162,7 @@ impl Scene {
     async fn reached(&self, context: &Context, calls: &Mutex<Vec<&'static str>>) {
         let is_there = || {
             let processed = self.phase != ShardPhase::Processing || calls.lock().unwrap().contains(&"process_records");
-            processed
-                && context
-                    .board
-                    .all(Instant::now(), Duration::from_secs(60))
-                    .iter()
-                    .any(|shard| shard.phase == self.phase)
+            processed && context.board.all(now(), Duration::from_secs(60)).iter().any(|shard| shard.phase == self.phase)
         };
         let wait = async {
             while !is_there() {

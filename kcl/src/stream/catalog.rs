@@ -6,14 +6,11 @@ use std::{
     future::pending,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt as _, stream};
-use tokio::{
-    sync::Mutex as AsyncMutex,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Mutex as AsyncMutex, time::sleep};
 
 use super::{
     Stream,
@@ -31,6 +28,7 @@ use crate::{
         stream_id::StreamId,
     },
     settings::streams::{StreamConfig, Streams},
+    time::now,
 };
 
 /// Streams described at the same time. Kinesis answers 20 a second and account.
@@ -193,11 +191,11 @@ impl Described {
     /// Whether it is to be described again; after `at_most` in any case.
     fn is_due(&self, at_most: Duration) -> bool {
         let at_most = if self.stream.as_ref().is_some_and(|stream| !stream.is_present()) { RETRY } else { at_most };
-        self.described.is_none_or(|(at, life)| at.elapsed() >= life.min(at_most))
+        self.described.is_none_or(|(at, life)| (now() - at) >= life.min(at_most))
     }
 
     fn is_fresh(&self) -> bool {
-        self.described.is_some_and(|(at, _)| at.elapsed() < DESCRIPTION_LIFE * 2)
+        self.described.is_some_and(|(at, _)| (now() - at) < DESCRIPTION_LIFE * 2)
     }
 
     /// Whether the stream of a lease may be listed by this name.
@@ -348,7 +346,7 @@ impl Several {
                 life = RETRY_SOON;
             }
         }
-        one.described = Some((Instant::now(), life));
+        one.described = Some((now(), life));
         (one, error)
     }
 

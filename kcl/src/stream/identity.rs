@@ -1,18 +1,19 @@
 //! SHELL: whether a stream is still the one that it was: one that is deleted and created again has the same name and ARN,
 //! and shards with the same ids, but none of the old records.
 
-use std::{sync::OnceLock, time::Duration};
-
-use tokio::{
-    sync::{Mutex, watch},
-    time::Instant,
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
 };
+
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     error::{KinesisError, KinesisErrorKind},
     event::chain,
     kinesis::{Kinesis, StreamDescription},
     model::stream_id::StreamIdentity,
+    time::now,
 };
 
 /// IAM action of a description.
@@ -55,7 +56,7 @@ struct Described {
 impl Identity {
     /// Of a stream that was described a moment ago.
     pub(crate) fn of(found: StreamIdentity) -> Self {
-        let described = Described { answered: Some(Instant::now()), failed: None };
+        let described = Described { answered: Some(now()), failed: None };
         Self { first: found.into(), described: Mutex::new(described), ..Self::default() }
     }
 
@@ -84,7 +85,7 @@ impl Identity {
     /// # Errors
     /// The service did not answer, or not as to whether the stream exists.
     pub(crate) async fn confirm(&self, kinesis: &dyn Kinesis, age: Duration) -> Result<Standing, KinesisError> {
-        let asked = Instant::now();
+        let asked = now();
         let mut described = self.described.lock().await;
         let is_old = described.answered.is_none_or(|answered| asked.saturating_duration_since(answered) > age);
         if is_old && let Some((_, kind, told)) = described.failed.as_ref().filter(|(ended, ..)| *ended > asked) {
@@ -101,14 +102,14 @@ impl Identity {
     }
 
     async fn ask(&self, kinesis: &dyn Kinesis, described: &mut Described) -> Result<StreamDescription, KinesisError> {
-        let begun = Instant::now();
+        let begun = now();
         let answer = kinesis.describe().await;
         let standing = match &answer {
             Ok(found) if *self.first.get_or_init(|| found.identity.clone()) == found.identity => Standing::Present,
             Ok(found) => Standing::Replaced(found.identity.clone()),
             Err(error) if error.kind == KinesisErrorKind::NotFound => Standing::Gone,
             Err(error) => {
-                described.failed = Some((Instant::now(), error.kind, chain(error.source.as_ref())));
+                described.failed = Some((now(), error.kind, chain(error.source.as_ref())));
                 return answer;
             }
         };

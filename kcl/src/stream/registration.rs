@@ -1,17 +1,18 @@
 //! SHELL: the consumer that a worker's shards subscribe as: found or registered once, whoever asks first.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{ExponentialBuilder, Retryable as _};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Mutex, time::sleep};
 
 use super::Stream;
 use crate::{
     error::{KinesisError, KinesisErrorKind},
     event::{Event, Events, chain},
+    time::now,
 };
 
 /// Looks at a consumer that is being created or deleted, and the pause between them: it takes seconds.
@@ -43,7 +44,7 @@ struct Refused {
 impl Refused {
     fn now(error: &KinesisError) -> Self {
         let (kind, action, text) = (error.kind, error.action, chain(error.source.as_ref()));
-        Self { at: Instant::now(), kind, action, text }
+        Self { at: now(), kind, action, text }
     }
 
     fn error(&self) -> KinesisError {
@@ -59,7 +60,7 @@ impl Registration {
         if let Some(given) = &stream.consumer_arn {
             return Ok(Arc::clone(given));
         }
-        let asked = Instant::now();
+        let asked = now();
         let mut state = self.state.lock().await;
         if let Some(arn) = &state.arn {
             return Ok(Arc::clone(arn));

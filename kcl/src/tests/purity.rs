@@ -8,16 +8,7 @@ use std::{
 #[test]
 fn logic_does_no_io_and_reads_no_clock() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/logic");
-    let forbidden = [
-        "async ",
-        ".await",
-        "tokio::time::sleep",
-        "tokio::spawn",
-        "Instant::now(",
-        "SystemTime::now(",
-        "aws_sdk",
-        "fastrand::",
-    ];
+    let forbidden = ["async ", ".await", "tokio", "Instant::now(", "SystemTime::now(", "aws_sdk", "fastrand::"];
     let files = files_below(Path::new(folder));
     assert!(files.len() >= 10, "only {} files of logic found", files.len());
     for file in files {

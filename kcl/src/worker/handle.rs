@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    task::{JoinError, JoinHandle},
-    time::Instant,
-};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
@@ -14,6 +11,7 @@ use crate::{
     error::WorkerError,
     model::{lease::WorkerId, shard_status::ShardStatus},
     processor::ProcessorFactory,
+    time::now,
 };
 
 /// A running worker: stops it, waits for it, and shows what it does. Made by [`Worker::start`].
@@ -58,7 +56,7 @@ impl WorkerHandle {
 
     /// The shards of which the worker holds the lease, by id.
     pub fn shards(&self) -> Vec<ShardStatus> {
-        self.context.board.all(Instant::now(), self.context.settings.warn_after)
+        self.context.board.all(now(), self.context.settings.warn_after)
     }
 
     /// Whether the worker still runs.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::request::ResetError;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         lock_item::LockItem,
         table_scan::TableScan,
     },
+    time::now,
 };
 
 /// Between looks.
@@ -28,7 +29,7 @@ struct Look {
 /// Ok: nobody lives, as far as a look of some time can tell. At once if everybody has said goodbye.
 pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> {
     let first = look(context).await?;
-    let begun = Instant::now();
+    let begun = now();
     let owned = first.scan.leases.iter().any(|lease| lease.actual_owner().is_some());
     let locked = first.lock.as_ref().is_some_and(|lock| !lock.released);
     let mut patience = Duration::ZERO;
@@ -38,7 +39,7 @@ pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> 
     if !first.scan.workers.is_empty() {
         patience = patience.max(REPORTS);
     }
-    while begun.elapsed() < patience {
+    while (now() - begun) < patience {
         sleep(INTERVAL).await;
         if let Some(sign) = sign_of_life(&first, &look(context).await?) {
             return Err(ResetError::WorkersLive { sign });

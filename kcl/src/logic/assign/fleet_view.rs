@@ -10,10 +10,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
-
-use tokio::time::Instant;
 
 use crate::model::{
     lease::{Lease, LeaseKey, WorkerId},

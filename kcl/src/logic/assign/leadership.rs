@@ -5,9 +5,7 @@
 //! (B) A leader whose last confirmed heartbeat is older than its lock's duration no longer counts itself as leader,
 //!     whatever the table says: somebody else may have seized the lock.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::{lease::WorkerId, lock_item::LockItem};
 

@@ -5,10 +5,9 @@
 //!     normal, while a shard ends.
 //! (C) Leases of which something is not known are a reason, but not an urgent one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kpl::{HashKeyRange, ShardId};
-use tokio::time::Instant;
 
 use super::{coverage::find_hole, shard_sync::shows_reading};
 use crate::model::{

@@ -5,10 +5,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
-
-use tokio::time::Instant;
 
 use crate::model::{policies::FormerStreams, stream_id::StreamId};
 

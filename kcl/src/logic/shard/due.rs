@@ -3,9 +3,7 @@
 //! (A) Due is only what was processed and is not covered. (B) Nothing waits longer than the interval, nor more records
 //! than the count, before it is due.
 
-use std::mem;
-
-use tokio::time::Instant;
+use std::{mem, time::Instant};
 
 use crate::model::{checkpointing::CheckpointEvery, policies::LONGEST};
 

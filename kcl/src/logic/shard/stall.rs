@@ -3,10 +3,9 @@
 //! (A) A shard that is read and whose processor returns makes progress, records or not. (B) Of several reasons the one
 //! that the others follow from is told: a processor that does not return lets the buffer fill, and the reading stops.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kpl::ShardId;
-use tokio::time::Instant;
 
 use crate::model::shard_status::{ShardPhase, Stall};
 
