@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod end;
+mod ended;
 mod feed;
 mod own_checkpoints;
 mod run;

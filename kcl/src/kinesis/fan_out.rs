@@ -16,7 +16,7 @@ use kpl::ShardId;
 
 use super::{
     FanOutConsumer, Subscription, SubscriptionEvent,
-    sdk::{before_unreadable, child, failed, malformed, record},
+    answer::{before_unreadable, child, failed, malformed, record},
 };
 use crate::{
     error::{KinesisError, KinesisErrorKind},

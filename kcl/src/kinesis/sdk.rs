@@ -1,23 +1,25 @@
 //! SHELL: the calls to Kinesis through the AWS SDK. Translates; decides nothing.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_kinesis::{
     Client,
     config::{retry::RetryConfig, timeout::TimeoutConfig},
-    error::{ProvideErrorMetadata, SdkError},
     primitives::DateTime,
     types::{ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
 };
 use aws_types::SdkConfig;
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
-use kpl::{HashKeyRange, SequenceNumber, ShardId};
+use kpl::ShardId;
 
-use super::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription, fan_out};
+use super::{
+    FanOutConsumer, Kinesis, Records, StreamDescription, Subscription,
+    answer::{before_unreadable, child, failed, malformed, record, shard},
+    fan_out,
+};
 use crate::{
     clock::ServiceClock,
-    error::{BoxError, KinesisError, KinesisErrorKind, is_about_credentials},
+    error::KinesisError,
     model::{
         policies::InitialPosition,
         record::KinesisRecord,
@@ -28,6 +30,7 @@ use crate::{
 
 /// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The real service, or whatever the SDK's configuration points to.
 #[derive(Debug)]
 pub(crate) struct SdkKinesis {
@@ -66,40 +69,6 @@ impl SdkKinesis {
     }
 }
 
-/// For use in `map_err`.
-pub(super) fn failed<E, R>(action: &'static str) -> impl Fn(SdkError<E, R>) -> KinesisError
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    move |error| {
-        let kind = match error.as_service_error().and_then(ProvideErrorMetadata::code) {
-            Some("ResourceNotFoundException") => KinesisErrorKind::NotFound,
-            Some("ResourceInUseException") => KinesisErrorKind::InUse,
-            Some("AccessDeniedException") => KinesisErrorKind::AccessDenied,
-            Some(code) if is_about_credentials(code) => KinesisErrorKind::Credentials,
-            Some(
-                "ProvisionedThroughputExceededException"
-                | "LimitExceededException"
-                | "ThrottlingException"
-                | "KMSThrottlingException",
-            ) => KinesisErrorKind::Throttled,
-            Some("ExpiredIteratorException" | "InvalidArgumentException") => KinesisErrorKind::IteratorInvalid,
-            _ => KinesisErrorKind::Other,
-        };
-        let source: BoxError = match error {
-            SdkError::ServiceError(context) => Box::new(context.into_err()),
-            other => Box::new(other),
-        };
-        KinesisError { kind, action, source }
-    }
-}
-
-/// An answer that the service should not give.
-pub(super) fn malformed(action: &'static str, what: impl Into<BoxError>) -> KinesisError {
-    KinesisError { kind: KinesisErrorKind::Other, action, source: what.into() }
-}
-
 fn filter(position: &InitialPosition) -> SdkFilter {
     let (kind, timestamp) = match position {
         InitialPosition::Latest => (ShardFilterType::AtLatest, None),
@@ -107,52 +76,6 @@ fn filter(position: &InitialPosition) -> SdkFilter {
         InitialPosition::AtTimestamp(time) => (ShardFilterType::AtTimestamp, Some(DateTime::from(*time))),
     };
     SdkFilter::builder().r#type(kind).set_timestamp(timestamp).build().expect("filter has a type")
-}
-
-fn range(range: Option<&aws_sdk_kinesis::types::HashKeyRange>) -> Option<HashKeyRange> {
-    let range = range?;
-    Some(HashKeyRange { start: range.starting_hash_key().parse().ok()?, end: range.ending_hash_key().parse().ok()? })
-}
-
-fn shard(shard: &aws_sdk_kinesis::types::Shard) -> Option<Shard> {
-    let sequence = shard.sequence_number_range()?;
-    let parents = [shard.parent_shard_id(), shard.adjacent_parent_shard_id()];
-    Some(Shard {
-        id: ShardId::from(shard.shard_id()),
-        parents: parents.into_iter().flatten().map(ShardId::from).collect(),
-        hash_key_range: range(shard.hash_key_range())?,
-        starting_sequence_number: sequence.starting_sequence_number().parse().ok()?,
-        ending_sequence_number: match sequence.ending_sequence_number() {
-            Some(number) => Some(number.parse().ok()?),
-            None => None,
-        },
-    })
-}
-
-pub(super) fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildShard> {
-    Some(ChildShard {
-        id: ShardId::from(child.shard_id()),
-        parents: child.parent_shards().iter().map(|id| ShardId::from(id.as_str())).collect(),
-        hash_key_range: range(child.hash_key_range())?,
-    })
-}
-
-pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxError> {
-    Ok(KinesisRecord {
-        sequence_number: record.sequence_number.parse()?,
-        // Streams that distribute records by themselves take records without a key.
-        partition_key: record.partition_key.unwrap_or_default().into(),
-        data: Bytes::from(record.data.into_inner()),
-        approximate_arrival: record.approximate_arrival_timestamp.and_then(|time| SystemTime::try_from(time).ok()),
-    })
-}
-
-/// How many records come before the first one whose sequence number cannot be read; None: all can be read, or none comes
-/// before it. They are given first. Then that one is the first to be read, and the reading fails: nothing is skipped.
-pub(super) fn before_unreadable(records: &[aws_sdk_kinesis::types::Record]) -> Option<usize> {
-    let is_unreadable =
-        |record: &aws_sdk_kinesis::types::Record| record.sequence_number.parse::<SequenceNumber>().is_err();
-    records.iter().position(is_unreadable).filter(|before| *before > 0)
 }
 
 impl Kinesis for SdkKinesis {

@@ -2,7 +2,7 @@
 
 use kpl::ShardId;
 
-use super::{Interrupt, ShardTask, backoff, run::NoEnd};
+use super::{Interrupt, ShardTask, backoff, ended::NoEnd};
 use crate::{
     checkpointer::Checkpointer,
     contained::{Outcome, contained},

@@ -7,8 +7,8 @@ use tokio::time::sleep_until;
 
 use super::{
     Interrupt, ShardTask,
+    ended::{Failure, NoEnd, Run},
     own_checkpoints::OwnCheckpoints,
-    run::{Failure, NoEnd},
 };
 use crate::{
     checkpointer::Checkpointer,
@@ -30,16 +30,6 @@ use crate::{
     retrieval::{Fetched, Reading},
     time::now,
 };
-
-/// How one processor's run ended.
-pub(super) enum Run<P> {
-    /// All records are processed and the shard is closed.
-    AtEnd {
-        processor: P,
-        children: Vec<ChildShard>,
-    },
-    NoEnd(NoEnd),
-}
 
 /// Why feeding stopped before the shard's end.
 enum Stop {

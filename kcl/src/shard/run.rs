@@ -8,12 +8,13 @@ use std::{
 
 use super::{
     Interrupt, ShardTask, backoff,
-    feed::{Feed, Run},
+    ended::{Failure, NoEnd, Run},
+    feed::Feed,
 };
 use crate::{
     checkpointer::Checkpointer,
     contained::contained_now,
-    error::{BoxError, CheckpointError},
+    error::CheckpointError,
     event::{Event, chain},
     logic::{
         read::cursor::Cursor,
@@ -26,7 +27,6 @@ use crate::{
         checkpoint::{Checkpoint, Position},
         checkpoint_write::CheckpointWrite,
         policies::InitialPosition,
-        record::Record,
         shard::StartAt,
         shard_status::ShardPhase,
     },
@@ -37,31 +37,6 @@ use crate::{
 
 /// How far the clocks of the services' machines may differ without records being lost at LATEST.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
-
-/// Why a processor was dropped.
-pub(super) struct Failure {
-    pub(super) error: BoxError,
-    /// The records it failed at, if it was at them that it failed; their data only if they may be given up now.
-    pub(super) records: Option<(Vec<Record>, Verdict)>,
-}
-
-impl From<BoxError> for Failure {
-    fn from(error: BoxError) -> Self {
-        Self { error, records: None }
-    }
-}
-
-/// Why a processor did not bring the shard to its end.
-pub(super) enum NoEnd {
-    Interrupted(Interrupt),
-    Failed(Failure),
-}
-
-impl From<Interrupt> for NoEnd {
-    fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
-    }
-}
 
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Ok: the shard is processed to its end. `latest_is_new`: LATEST may be asked for; once in the life of a lease, since

@@ -1,0 +1,43 @@
+//! Ends of one processor's run.
+
+use super::Interrupt;
+use crate::{
+    error::BoxError,
+    logic::shard::failures::Verdict,
+    model::{record::Record, shard::ChildShard},
+};
+
+/// How one processor's run ended.
+pub(super) enum Run<P> {
+    /// All records are processed and the shard is closed.
+    AtEnd {
+        processor: P,
+        children: Vec<ChildShard>,
+    },
+    NoEnd(NoEnd),
+}
+
+/// Why a processor was dropped.
+pub(super) struct Failure {
+    pub(super) error: BoxError,
+    /// The records it failed at, if it was at them that it failed; their data only if they may be given up now.
+    pub(super) records: Option<(Vec<Record>, Verdict)>,
+}
+
+impl From<BoxError> for Failure {
+    fn from(error: BoxError) -> Self {
+        Self { error, records: None }
+    }
+}
+
+/// Why a processor did not bring the shard to its end.
+pub(super) enum NoEnd {
+    Interrupted(Interrupt),
+    Failed(Failure),
+}
+
+impl From<Interrupt> for NoEnd {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
+}
