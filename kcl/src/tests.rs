@@ -6,7 +6,6 @@ use aws_types::{SdkConfig, sdk_config::TimeSource};
 use tokio::time::Instant;
 
 mod model;
-mod purity;
 mod replaced;
 mod simulation;
 mod stopping;

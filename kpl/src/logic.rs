@@ -89,32 +89,3 @@ pub(crate) struct Shape {
 /// Tells requests in flight apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct BatchId(pub(crate) u64);
-
-#[cfg(test)]
-mod purity {
-    use std::{
-        fs,
-        path::{Path, PathBuf},
-    };
-
-    const FORBIDDEN: [&str; 9] =
-        ["async ", ".await", "tokio::", "Instant::now", "SystemTime", "aws_sdk", "fastrand::u", "std::thread", "Mutex"];
-
-    fn files_below(folder: &Path) -> Vec<PathBuf> {
-        let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
-    }
-
-    #[test]
-    fn logic_has_no_clock_no_task_and_no_service() {
-        let files = files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/logic"));
-
-        assert!(files.len() >= 10, "{files:?}");
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap();
-            for word in FORBIDDEN {
-                assert!(!text.contains(word), "{} contains {word:?}", file.display());
-            }
-        }
-    }
-}

@@ -1,0 +1,141 @@
+//! Floors of `kpl` and `kcl`: a file imports from its own folder or from a lower floor, and `logic` does no I/O.
+
+mod source;
+
+use std::collections::BTreeMap;
+
+use source::Library;
+
+/// Folders of `kpl`, a floor a line, lowest first. A file `foo.rs` at the top belongs to folder `foo`.
+const KPL: &[&[&str]] = &[
+    &["locked", "digest", "id"],
+    &["hash_key"],
+    &["record"],
+    &["aggregated", "error"],
+    &["config", "delivered", "stream"],
+    &["event", "kinesis"],
+    &["logic"],
+    &["delivery"],
+    &["intake"],
+    &["context"],
+    &["pipeline"],
+    &["streams"],
+    &["producer", "testing", "bench"],
+];
+
+/// Folders of `kcl`, a floor a line, lowest first.
+const KCL: &[&[&str]] = &[
+    &["model"],
+    &["error", "logic", "time"],
+    &["clock", "contained", "cpu", "metrics", "task"],
+    &["event", "settings"],
+    &["kinesis", "table"],
+    &["stream"],
+    &["context"],
+    &["keeper", "coordination", "retrieval"],
+    &["checkpointer"],
+    &["processor"],
+    &["shard"],
+    &["worker"],
+    &["consume", "admin"],
+    &["testing", "bench"],
+];
+
+/// Names that stand for I/O, runtimes, clocks, locks, threads or global randomness.
+const IMPURE: [&str; 21] = [
+    "async",
+    "await",
+    "tokio",
+    "tokio_util",
+    "aws_sdk_kinesis",
+    "aws_sdk_dynamodb",
+    "tracing",
+    "uuid",
+    "Instant::now",
+    "Instant::elapsed",
+    "SystemTime::now",
+    "thread",
+    "thread_local",
+    "Mutex",
+    "RwLock",
+    "RefCell",
+    "OnceLock",
+    "LazyLock",
+    "atomic",
+    "Rng::new",
+    "fs",
+];
+
+fn libraries() -> [(Library, &'static [&'static [&'static str]]); 2] {
+    [(Library::read("kpl"), KPL), (Library::read("kcl"), KCL)]
+}
+
+/// Floor of each folder.
+fn floors(table: &[&[&'static str]]) -> BTreeMap<&'static str, usize> {
+    let places = table.iter().enumerate();
+    places.flat_map(|(floor, folders)| folders.iter().map(move |&folder| (folder, floor))).collect()
+}
+
+#[test]
+fn files_import_from_their_own_folder_or_a_lower_floor() {
+    for (library, table) in libraries() {
+        let floors = floors(table);
+        let mut imports = 0;
+        let mut faults = Vec::new();
+        for file in &library.files {
+            let own = file.folder();
+            let floor = floors.get(own).unwrap_or_else(|| panic!("{} stands on no floor", file.name()));
+            for import in &file.imports {
+                imports += 1;
+                match floors.get(import.folder()) {
+                    _ if import.folder() == own => {}
+                    Some(lower) if lower < floor => {}
+                    Some(_) => faults.push(format!("{} imports {import} from its own floor or above", file.name())),
+                    None => faults.push(format!("{} imports {import} through lib.rs", file.name())),
+                }
+            }
+        }
+        assert!(imports > 100, "only {imports} imports found in {}", library.name);
+        assert_eq!(faults, Vec::<String>::new(), "in {}", library.name);
+    }
+}
+
+#[test]
+fn every_folder_of_the_floors_exists() {
+    for (library, table) in libraries() {
+        for &folder in table.iter().copied().flatten() {
+            assert!(library.files.iter().any(|file| file.folder() == folder), "{}: no {folder}", library.name);
+        }
+    }
+}
+
+#[test]
+fn logic_does_no_io_and_reads_no_clock() {
+    for (library, _) in libraries() {
+        let files: Vec<_> = library.files.iter().filter(|file| file.folder() == "logic").collect();
+
+        assert!(files.len() >= 10, "only {} files of logic in {}", files.len(), library.name);
+        for file in files {
+            for name in IMPURE {
+                assert!(!file.names(name), "{} of {} names {name}", file.name(), library.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_import_is_found_however_it_is_written() {
+    let imports = |text: &str| -> Vec<String> {
+        source::imports(&"shard::feed".into(), text).iter().map(ToString::to_string).collect()
+    };
+
+    assert_eq!(
+        imports("use crate::{model::{Lease, lease::Key}, event};"),
+        ["model::Lease", "model::lease::Key", "event"]
+    );
+    assert_eq!(imports("fn f() -> super::super::worker::Worker { todo!() }"), ["worker::Worker"]);
+    assert_eq!(imports("fn f() { tracing::info!(at = crate::clock::now()); }"), ["clock::now"]);
+    assert_eq!(imports("pub(crate) use super::run::Run;"), ["shard::run::Run"]);
+    assert_eq!(imports("#[cfg(test)] mod tests { use crate::worker::Worker; }"), [""; 0]);
+    assert_eq!(imports("/// See [`crate::worker`].\nstruct A;"), [""; 0]);
+}
