@@ -7,11 +7,7 @@ use crate::{
         assignment::{self, Candidate},
         utilization,
     },
-    model::{
-        checkpoint::Checkpoint,
-        lease::{Lease, WorkerId},
-        worker_item::WorkerItem,
-    },
+    model::{Checkpoint, Lease, WorkerId, WorkerItem},
 };
 
 /// A fleet of which a third has just died. Each lease of `leases` has an owner among `workers`.

@@ -1,7 +1,7 @@
-//! How a processor stores its progress.
+//! The checkpointer: stores a processor's progress.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -11,14 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::CheckpointError,
-    keeper::{LeaseHandle, LeaseState},
+    keeper::handle::{LeaseHandle, LeaseState},
+    locked::locked,
     logic::shard::progress::Progress,
     metrics::shard::ShardRecorder,
-    model::{
-        checkpoint::{Checkpoint, PendingCheckpoint, Position},
-        checkpoint_write::CheckpointWrite,
-        record::Record,
-    },
+    model::{Checkpoint, CheckpointWrite, PendingCheckpoint, Position, Record},
 };
 
 /// Stores the progress of one shard in its lease. Cheap to clone; may be kept and used from other tasks, and fails with
@@ -38,23 +35,23 @@ pub struct Checkpointer {
 #[derive(Debug)]
 struct Shared {
     lease: LeaseHandle,
-    /// The worker stops.
     stop: CancellationToken,
     fencing_token: u64,
     metrics: Arc<ShardRecorder>,
     /// Guards the shard's progress; locked for a few lines, never across an await.
     progress: Mutex<Progress>,
-    /// Wakes who waits for a checkpoint.
+    /// Wakes tasks that wait for a checkpoint.
     stored: Notify,
     /// Wakes the worker's own checkpoints when more is processed.
     processed: Notify,
-    /// Checkpoints that nobody has an answer to yet.
+    /// Checkpoints without an answer yet.
     under_way: AtomicUsize,
     /// Whether a checkpoint was not stored, or nobody waited for its answer, since it was last asked.
     failed: AtomicBool,
 }
 
-/// A checkpoint that is being written. Dropped before it is stored, by an application that stops waiting, say, it has failed.
+/// A checkpoint that is being written. Dropped before it is stored, by an application that stops waiting, say, it has
+/// failed.
 struct Attempt<'a> {
     shared: &'a Shared,
     stored: bool,
@@ -77,24 +74,17 @@ impl Drop for Attempt<'_> {
 }
 
 impl Shared {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        // Progress is consistent between any two of its statements, so a panic elsewhere does not spoil it.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn stored_at(&self, checkpoint: Checkpoint) {
-        self.progress().stored_at(checkpoint);
+        locked(&self.progress).stored_at(checkpoint);
         self.stored.notify_waiters();
     }
 
-    /// What a checkpoint of all that the application was given writes.
     fn everything_seen(&self, seen: &Mutex<Option<Position>>) -> Option<Position> {
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        self.progress().everything(Some(&seen))
+        let seen = locked(seen).clone()?;
+        locked(&self.progress).everything(Some(&seen))
     }
 }
 
-/// What is delivered record by record: how far that is.
 #[derive(Debug, Clone)]
 struct View {
     /// The last record that the application was given; locked for a line.
@@ -103,7 +93,6 @@ struct View {
     _alive: mpsc::Sender<()>,
 }
 
-/// What became of records that were given one by one.
 #[derive(Debug)]
 pub(crate) struct Seen {
     shared: Arc<Shared>,
@@ -112,7 +101,6 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Whether everything that the application was given is checkpointed.
     pub(crate) fn is_settled(&self) -> bool {
         self.shared.everything_seen(&self.seen).is_none()
     }
@@ -180,7 +168,7 @@ impl Checkpointer {
         self.shared.processed.notify_one();
     }
 
-    /// Waits until more is processed: how many records.
+    /// Waits until more is processed; returns the number of records.
     ///
     /// Cancellation: safe.
     pub(crate) async fn processed_more(&self) -> usize {
@@ -198,10 +186,9 @@ impl Checkpointer {
         Ok(())
     }
 
-    /// The application was given the record at this position.
     pub(crate) fn saw(&self, position: Position) {
         if let Some(view) = &self.view {
-            *view.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
+            *locked(&view.seen) = Some(position);
         }
     }
 
@@ -211,8 +198,8 @@ impl Checkpointer {
     /// See [`CheckpointError`]. The records stay unconfirmed and are delivered again after a restart.
     ///
     /// # Cancellation
-    /// Dropping the future leaves open whether the checkpoint is stored, and counts as a checkpoint that failed; the lease is
-    /// not harmed.
+    /// Dropping the future leaves open whether the checkpoint is stored, and counts as a checkpoint that failed; the lease
+    /// is not harmed.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
         self.commit(self.everything()).await
     }
@@ -289,7 +276,7 @@ impl Checkpointer {
     }
 
     pub(crate) fn with_progress<T>(&self, look: impl FnOnce(&mut Progress) -> T) -> T {
-        look(&mut self.shared.progress())
+        look(&mut locked(&self.shared.progress))
     }
 
     /// Whether a checkpoint is without an answer, or failed since this was last asked.
@@ -362,7 +349,7 @@ pub struct PreparedCheckpoint {
 }
 
 impl PreparedCheckpoint {
-    /// Where the checkpoint is to be; None if it was there already when it was prepared.
+    /// The prepared position; None if it was checkpointed already.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }

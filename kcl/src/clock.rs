@@ -1,9 +1,10 @@
 //! The time of the services, by the `Date` of their answers, and from then on by the runtime's clock, so that virtual time
-//! moves it too. It is ahead of the services by at most 2 s, and behind by at most what their answers take and a second. The
-//! machine's clock, which may be wrong, counts until the first answer only. (The SDK signs requests by such a date as well.)
+//! moves it too. It is ahead of the services by at most 2 s, and behind by at most what their answers take and a second.
+//! The machine's clock, which may be wrong, counts until the first answer only. (The SDK signs requests by such a date as
+//! well.)
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,23 +14,21 @@ use aws_sdk_kinesis::{
 };
 use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 
-use crate::{error::BoxError, time::now};
+use crate::{error::BoxError, locked::locked, time::now};
 
 /// Dates are whole seconds, and answers take time: one that is earlier by no more says nothing new.
 const PRECISION: Duration = Duration::from_secs(2);
 /// From then on the machine's clock is said to be wrong.
 const TOLERANCE: Duration = Duration::from_secs(10);
 
-/// Tells the services' time. Clones learn of it together.
 #[derive(Debug, Clone)]
 pub(crate) struct ServiceClock {
     machine: SharedTimeSource,
-    /// What the services said last, and when.
+    /// The last date of the services, and when it came.
     told: Arc<Mutex<Option<(SystemTime, Instant)>>>,
 }
 
 impl ServiceClock {
-    /// Until the services tell the time, it is the configuration's.
     pub(crate) fn new(aws: &SdkConfig) -> Self {
         Self { machine: aws.time_source().unwrap_or_default(), told: Arc::default() }
     }
@@ -39,7 +38,7 @@ impl ServiceClock {
     }
 
     fn told(&self) -> Option<SystemTime> {
-        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = *locked(&self.told);
         told.map(|(date, at)| date + (now() - at))
     }
 
@@ -47,7 +46,7 @@ impl ServiceClock {
     fn hear(&self, date: SystemTime) {
         let behind = self.told().and_then(|known| known.duration_since(date).ok());
         if behind.is_none_or(|behind| behind > PRECISION) {
-            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, now()));
+            *locked(&self.told) = Some((date, now()));
         }
     }
 

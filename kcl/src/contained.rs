@@ -1,4 +1,4 @@
-//! Runs code of the application so that its panics and its stalls go no further than what they are about.
+//! Containment of the application's code: its panics and stalls go no further.
 
 use std::{
     any::Any,
@@ -13,7 +13,6 @@ use tokio::time::sleep;
 
 use crate::error::BoxError;
 
-/// Code of the application that panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("panicked: {text}")]
 struct Panicked {
@@ -49,7 +48,7 @@ pub(crate) async fn contained<T, E: Into<BoxError>>(
         },
         () = patience => Outcome::Abandoned,
     };
-    // What an abandoned call holds is the application's, too.
+    // The values of an abandoned call are the application's, too.
     logged(contained_now(|| call.set(None)));
     outcome
 }

@@ -1,4 +1,4 @@
-//! What all parts of a worker share.
+//! The context that all tasks of a worker share.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     clock::ServiceClock,
-    error::StoreError,
+    error::TableError,
     event::{Event, Events, chain},
     metrics::Recorder,
     settings::Settings,
     stream::catalog::Catalog,
-    table::LeaseStore,
+    table::LeaseTable,
 };
 use board::Board;
 
@@ -20,24 +20,22 @@ pub(crate) mod board;
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;
 
-/// What all parts of a worker share.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// Random id of this run of the worker.
     pub(crate) instance: Arc<str>,
     pub(crate) events: Events,
     pub(crate) catalog: Catalog,
-    pub(crate) store: Arc<dyn LeaseStore>,
+    pub(crate) table: LeaseTable,
     pub(crate) clock: ServiceClock,
     pub(crate) nudges: Nudges,
     /// Renewals that may be under way at the same time, of all leases of this worker.
     pub(crate) renewals: Semaphore,
     pub(crate) metrics: Recorder,
-    /// What the worker's shards are doing.
     pub(crate) board: Board,
 }
 
-/// Tells a loop of this worker that there is something to do before its time.
+/// Wakes a loop of this worker before its time.
 #[derive(Debug, Default)]
 pub(crate) struct Nudges {
     /// There are leases to assign; of use if this worker leads.
@@ -49,17 +47,17 @@ pub(crate) struct Nudges {
 }
 
 impl Context {
-    pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, store: Arc<dyn LeaseStore>) -> Self {
+    pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, table: LeaseTable) -> Self {
         let metrics = Recorder::new(settings.worker_id.as_str());
         let (clock, nudges) = (settings.clock.clone(), Nudges::default());
         let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
         let instance = uuid::Uuid::new_v4().to_string().into();
-        Self { settings, instance, events, catalog, store, clock, nudges, renewals, metrics, board }
+        Self { settings, instance, events, catalog, table, clock, nudges, renewals, metrics, board }
     }
 
     /// Reports a failed call to the lease table that is tried again.
-    pub(crate) fn table_failed(&self, error: &StoreError) {
-        if let StoreError::TableMissing { .. } = error {
+    pub(crate) fn table_failed(&self, error: &TableError) {
+        if let TableError::TableMissing { .. } = error {
             self.nudges.table.notify_one();
         }
         self.events.emit(Event::LeaseTableFailed { error: chain(error) });

@@ -1,9 +1,8 @@
-//! How the workers of a fleet share the leases, through the lease table alone.
+//! The coordination of a fleet's workers, through the lease table alone.
 //!
-//! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine).
-//! On the leader only: [`assigner`], which scans the table and gives leases to workers, and beside it [`auditor`], which
-//! creates missing leases ([`shard_sync`]) and deletes those of ended shards.
-//! What is checked before a worker joins: [`entry`].
+//! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine). On the
+//! leader only: [`assigner`], which scans the table and gives leases to workers, and beside it [`auditor`], which creates
+//! missing leases ([`shard_sync`]) and deletes those of ended shards. Checks before a worker joins: [`entry`].
 
 pub(crate) mod assigner;
 pub(crate) mod auditor;

@@ -1,4 +1,4 @@
-//! SHELL: how busy this worker is, for a leader that balances by it. Reads files, or asks the agent of Amazon ECS;
+//! SHELL: CPU use of this worker, for a leader that balances by it. Reads files, or asks the agent of Amazon ECS;
 //! computed by [`logic::cpu`](crate::logic::cpu).
 
 use std::{
@@ -14,36 +14,30 @@ use ecs::Agent;
 
 mod ecs;
 
-/// Where the numbers come from.
 #[derive(Debug)]
 enum Platform {
-    /// A container of Amazon ECS.
     Ecs(Agent),
-    /// A container with cgroup v2, on Kubernetes.
     CgroupV2,
-    /// A container with cgroup v1.
     CgroupV1,
-    /// An EC2 instance of its own.
     Host,
 }
 
-/// Samples the CPU use of this worker.
 #[derive(Debug)]
 pub(crate) struct CpuMeter {
     root: PathBuf,
     platform: Platform,
-    last: Option<(Reading, Instant)>,
+    last: Option<(Sample, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Reading {
+enum Sample {
     Ecs(EcsUse),
     Cgroup(CgroupUse),
     Host(HostUse),
 }
 
 impl CpuMeter {
-    /// For the platform that this process runs on; None if it is neither a container of Kubernetes or ECS nor an EC2
+    /// Meter of the platform that this process runs on; None if it is neither a container of Kubernetes or ECS nor an EC2
     /// instance, where the numbers would not compare with other workers'.
     pub(crate) fn detect() -> Option<Self> {
         let ecs = std::env::var("ECS_CONTAINER_METADATA_URI_V4").ok();
@@ -70,31 +64,31 @@ impl CpuMeter {
     pub(crate) async fn sample(&mut self) -> Option<f64> {
         let (reading, now) = (self.read().await?, now());
         let percent = match (&self.last, &reading) {
-            (Some((Reading::Cgroup(before), then)), Reading::Cgroup(after)) => after.percent_since(before, now - *then),
-            (Some((Reading::Ecs(before), _)), Reading::Ecs(after)) => after.percent_since(before),
-            (Some((Reading::Host(before), _)), Reading::Host(after)) => after.percent_since(before),
+            (Some((Sample::Cgroup(before), then)), Sample::Cgroup(after)) => after.percent_since(before, now - *then),
+            (Some((Sample::Ecs(before), _)), Sample::Ecs(after)) => after.percent_since(before),
+            (Some((Sample::Host(before), _)), Sample::Host(after)) => after.percent_since(before),
             _ => 0.0,
         };
         self.last = Some((reading, now));
         Some(percent)
     }
 
-    async fn read(&mut self) -> Option<Reading> {
+    async fn read(&mut self) -> Option<Sample> {
         let root = &self.root;
         let file = |path: &str| std::fs::read_to_string(root.join(path)).ok();
         let cgroup = |path: &str| file(&format!("sys/fs/cgroup/{path}"));
         match &mut self.platform {
-            Platform::Ecs(agent) => agent.read().await.map(Reading::Ecs),
+            Platform::Ecs(agent) => agent.read().await.map(Sample::Ecs),
             Platform::CgroupV2 => {
                 let cpuset = cgroup("cpuset.cpus.effective")?;
-                cgroup_v2(&cgroup("cpu.stat")?, &cgroup("cpu.max")?, &cpuset).map(Reading::Cgroup)
+                cgroup_v2(&cgroup("cpu.stat")?, &cgroup("cpu.max")?, &cpuset).map(Sample::Cgroup)
             }
             Platform::CgroupV1 => {
                 let (quota, period) = (cgroup("cpu/cpu.cfs_quota_us")?, cgroup("cpu/cpu.cfs_period_us")?);
                 let (usage, cpuset) = (cgroup("cpuacct/cpuacct.usage")?, cgroup("cpuset/cpuset.effective_cpus")?);
-                cgroup_v1(&usage, &quota, &period, &cpuset).map(Reading::Cgroup)
+                cgroup_v1(&usage, &quota, &period, &cpuset).map(Sample::Cgroup)
             }
-            Platform::Host => host(&file("proc/stat")?).map(Reading::Host),
+            Platform::Host => host(&file("proc/stat")?).map(Sample::Host),
         }
     }
 }

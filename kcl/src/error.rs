@@ -4,15 +4,11 @@ use std::error::Error;
 
 use kpl::ShardId;
 
-use crate::model::{
-    checkpoint::{Checkpoint, Position},
-    lease::WorkerId,
-    stream_id::{StreamId, StreamIdentity},
-};
+use crate::model::{Checkpoint, Position, StreamId, StreamIdentity, WorkerId};
 
 pub(crate) use kinesis::is_about_credentials;
 pub use kinesis::{KinesisError, KinesisErrorKind};
-pub use table::StoreError;
+pub use table::TableError;
 
 mod kinesis;
 mod table;
@@ -37,7 +33,7 @@ pub enum ConfigError {
         what: &'static str,
         /// Its value.
         value: String,
-        /// What is allowed.
+        /// Its bounds.
         bounds: &'static str,
     },
     /// One registered consumer for enhanced fan-out was given to an application of several streams.
@@ -51,7 +47,7 @@ pub enum ConfigError {
     },
 }
 
-/// Why a worker ended, or never started. Its leases go to other workers; nothing uncheckpointed is lost.
+/// Error that ended a worker, or kept it from starting. Its leases go to other workers; nothing uncheckpointed is lost.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
@@ -60,7 +56,7 @@ pub enum WorkerError {
     StreamNotFound {
         /// The stream's name or ARN.
         stream: String,
-        /// What the service said.
+        /// Error of the service.
         source: BoxError,
     },
     /// The credentials lack a permission on the stream.
@@ -70,7 +66,7 @@ pub enum WorkerError {
         action: &'static str,
         /// The stream's name or ARN.
         stream: String,
-        /// What the service said.
+        /// Error of the service.
         source: BoxError,
     },
     /// A call to Kinesis failed for another reason.
@@ -78,14 +74,14 @@ pub enum WorkerError {
     Stream {
         /// The stream's name or ARN.
         stream: String,
-        /// What failed.
+        /// The cause.
         source: KinesisError,
     },
-    /// The lease table cannot be used. At the start, throttling is waited out however long it lasts, other failures that may
-    /// pass for a minute. Later only a table that was deleted ends a worker, one lease duration after it is missed: its
+    /// The lease table cannot be used. At the start, throttling is waited out however long it lasts, other failures that
+    /// may pass for a minute. Later only a table that was deleted ends a worker, one lease duration after it is missed: its
     /// checkpoints are lost, and the next worker would begin anew.
     #[error("lease table cannot be used")]
-    LeaseTable(#[from] StoreError),
+    LeaseTable(#[from] TableError),
     /// Another worker that runs now has this id. Give each worker its own.
     #[error("worker id {worker_id} is in use by another running worker")]
     WorkerIdInUse {
@@ -110,7 +106,7 @@ pub enum WorkerError {
     ForeignFleet {
         /// The table.
         table: String,
-        /// What was found.
+        /// The reason.
         reason: String,
     },
     /// A replay gave shards up, as the [`ErrorPolicy`](crate::ErrorPolicy) says. The rest of these shards, and what follows
@@ -123,13 +119,11 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
-    /// The table notes another stream than the one to read.
     pub(crate) fn other_stream(table: &str, stream: &StreamIdentity, noted: &StreamIdentity) -> Self {
         let text = |stream: &StreamIdentity| format!("{} created at second {}", stream.arn, stream.created_seconds);
         Self::OtherStream { table: table.to_owned(), stream: text(stream), noted: text(noted) }
     }
 
-    /// Why the stream could not be described or listed.
     pub(crate) fn of_stream(stream: &str, error: KinesisError) -> Self {
         let stream = stream.to_owned();
         match error.kind {
@@ -165,5 +159,5 @@ pub enum CheckpointError {
     /// The lease table did not answer or refused. It may be tried again; the lease is still held. If only the answer was
     /// lost, the checkpoint is stored, and the next processor starts from it.
     #[error("checkpoint was not stored")]
-    Table(#[source] StoreError),
+    Table(#[source] TableError),
 }

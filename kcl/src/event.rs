@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     contained::{Contained, contained_now},
-    model::{checkpoint::Position, lease::WorkerId, shard_status::Stall, stream_id::StreamId},
+    model::{Position, Stall, StreamId, WorkerId},
 };
 
 /// Something that happened in a worker.
@@ -58,8 +58,8 @@ pub enum Event {
         /// The shard.
         shard_id: ShardId,
     },
-    /// The worker lost a lease to another worker, or could not renew it in time, or gave it up without an answer of the lease
-    /// table: then it may have to expire.
+    /// The worker lost a lease to another worker, or could not renew it in time, or gave it up without an answer of the
+    /// lease table: then it may have to expire.
     LeaseLost {
         /// The shard's stream.
         stream_id: StreamId,
@@ -117,8 +117,8 @@ pub enum Event {
         /// What the processor said last.
         error: String,
     },
-    /// A call into a processor has not returned for long, see [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after).
-    /// Told again each time that the time doubles.
+    /// A call into a processor has not returned for long, see
+    /// [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Told again each time that the time doubles.
     ProcessorSlow {
         /// The stream.
         stream_id: StreamId,
@@ -127,8 +127,8 @@ pub enum Event {
         /// How long it has been running.
         running_for: Duration,
     },
-    /// A shard has made no progress for long, see [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Told once,
-    /// and again when the reason changes.
+    /// A shard has made no progress for long, see [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Told
+    /// once, and again when the reason changes.
     ShardStalled {
         /// The stream.
         stream_id: StreamId,
@@ -174,7 +174,8 @@ pub enum Event {
         /// The shard.
         shard_id: ShardId,
     },
-    /// An aggregate was discarded because it belongs to another shard, as after a split: its producer sends the records again.
+    /// An aggregate was discarded because it belongs to another shard, as after a split: its producer sends the records
+    /// again.
     AggregateOfOtherShard {
         /// The stream it was read from.
         stream_id: StreamId,

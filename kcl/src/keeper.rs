@@ -1,4 +1,4 @@
-//! SHELL: keeps one lease: renews it, writes its checkpoints, and learns of its loss or handoff.
+//! SHELL: the keeper of one lease: renews it, writes its checkpoints, notices its loss or handoff.
 //!
 //! One task owns the lease, so renewals and checkpoints, which fence each other by the counter, never race. It is apart
 //! from the processor's task: a heartbeat never waits for user code.
@@ -8,158 +8,55 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{sleep_until, timeout_at},
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    error::{CheckpointError, StoreError},
+    error::{CheckpointError, TableError},
     event::Event,
-    logic::shard::{
-        renewal::{Refusal, judge},
-        throughput,
+    logic::{
+        backoff::Backoff,
+        shard::{
+            renewal::{Refusal, judge},
+            throughput,
+        },
     },
-    model::{
-        checkpoint_write::CheckpointWrite,
-        lease::{Conditional, Lease},
-        stream_id::StreamId,
-    },
-    time::now,
+    model::{CheckpointWrite, Conditional, Lease, StreamId},
 };
+use handle::{COMMANDS, Command, LeaseHandle, LeaseState};
 
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) mod detached;
+pub(crate) mod handle;
 
 /// Renewals within one lease duration.
 const RENEWALS: u32 = 3;
 /// Pause after a failed renewal, as a part of the renewal interval.
 const RETRY: u32 = 6;
-/// Pauses before the tries of a checkpoint after its first.
-const CHECKPOINT_PAUSES_MILLIS: [u64; 4] = [100, 200, 400, 800];
-/// Commands that may wait for the keeper: checkpoints of one shard, which its processor awaits one by one.
-const COMMANDS: usize = 16;
+/// Pauses between tries of a checkpoint, and how many follow the first.
+const CHECKPOINT_BACKOFF: Backoff = Backoff::of_millis(100, 800);
+const CHECKPOINT_RETRIES: u32 = 4;
 
-/// What the lease's shard is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LeaseState {
-    /// Process the shard.
-    Held,
-    /// Finish what is under way and give the lease up.
-    HandoffRequested,
-    /// Stop: somebody else has the lease, or may have it.
-    Lost,
-}
-
-#[derive(Debug)]
-enum Command {
-    Checkpoint {
-        write: CheckpointWrite,
-        retired: CancellationToken,
-        reply: oneshot::Sender<Result<(), CheckpointError>>,
-    },
-    Look {
-        reply: oneshot::Sender<Lease>,
-    },
-    GiveUp {
-        reply: oneshot::Sender<bool>,
-    },
-}
-
-/// Talks to a lease's keeper. When the last handle is gone, the keeper ends and lets the lease expire.
-#[derive(Debug, Clone)]
-pub(crate) struct LeaseHandle {
-    commands: mpsc::Sender<Command>,
-    state: watch::Receiver<LeaseState>,
-    /// Bytes delivered since the last renewal.
-    delivered: Arc<AtomicU64>,
-    /// Cancelled when the processor that the handle was made for has failed: it stores nothing any more.
-    retired: CancellationToken,
-}
-
-impl LeaseHandle {
-    /// A handle for one processor, which can be retired.
-    pub(crate) fn for_processor(&self) -> Self {
-        Self { retired: CancellationToken::new(), ..self.clone() }
-    }
-
-    /// Ends the handle and its clones, but not the lease.
-    pub(crate) fn retire(&self) {
-        self.retired.cancel();
-    }
-
-    /// Whether the handle can store anything.
-    pub(crate) fn check(&self) -> Result<(), CheckpointError> {
-        match self.retired.is_cancelled() {
-            _ if self.is_lost() => Err(CheckpointError::LeaseLost),
-            true => Err(CheckpointError::ProcessorFailed),
-            false => Ok(()),
-        }
-    }
-
-    /// The lease as the table has it, with every checkpoint stored so far, whoever waited for it; None if it is lost.
-    pub(crate) async fn lease(&self) -> Option<Lease> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Look { reply }).await.ok()?;
-        answer.await.ok()
-    }
-
-    /// Counts what the processor was given, for the lease's throughput.
-    pub(crate) fn count_delivered(&self, bytes: u64) {
-        self.delivered.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) async fn checkpoint(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
-        let (reply, answer) = oneshot::channel();
-        let retired = self.retired.clone();
-        let sent = self.commands.send(Command::Checkpoint { write, retired, reply }).await;
-        sent.map_err(|_| CheckpointError::LeaseLost)?;
-        answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
-    }
-
-    /// Passes the lease on to its new owner, or releases it if there is none. Afterwards it is lost. False: it was lost
-    /// before, or the table did not answer while the lease lived.
-    pub(crate) async fn give_up(&self) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::GiveUp { reply }).await.is_ok() && answer.await.unwrap_or(false)
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        *self.state.borrow() == LeaseState::Lost
-    }
-
-    /// Resolves when the lease is lost or given up, or the handle is retired.
-    pub(crate) async fn lost(&self) {
-        let mut state = self.state.clone();
-        let lost = state.wait_for(|state| *state == LeaseState::Lost);
-        let _ = self.retired.run_until_cancelled(lost).await; // keeper gone: lost
-    }
-
-    /// Resolves when the lease is to be given up or is lost.
-    pub(crate) async fn no_longer_held(&self) -> LeaseState {
-        self.state.clone().wait_for(|state| *state != LeaseState::Held).await.map_or(LeaseState::Lost, |state| *state)
-    }
-}
-
-/// Owns one lease.
 pub(crate) struct Keeper {
     context: Arc<Context>,
     stream_id: StreamId,
     lease: Lease,
-    /// When the last successful write began: from then on others count the lease's age.
+    /// Start of the last successful write: from then on others count the lease's age.
     confirmed: Instant,
     renew_at: Instant,
-    /// When a handoff that we know of must be over.
+    /// End of the patience for a known handoff.
     handoff_deadline: Option<Instant>,
     state: watch::Sender<LeaseState>,
     commands: mpsc::Receiver<Command>,
     delivered: Arc<AtomicU64>,
-    /// Since when `delivered` counts.
+    /// Start of the time that `delivered` counts.
     measured: Instant,
     /// The last write had no answer: the table may be a step further than `lease`.
     uncertain: bool,
@@ -170,7 +67,7 @@ impl Keeper {
     pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (state, observer) = watch::channel(LeaseState::Held);
-        let (now, delivered) = (now(), Arc::new(AtomicU64::new(0)));
+        let (now, delivered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
         let mut keeper = Self {
             context,
@@ -213,11 +110,11 @@ impl Keeper {
                 // biased: a lease that has expired must not be used for a queued checkpoint, and checkpoints that follow
                 // each other without pause must not keep a renewal from noticing a handoff.
                 biased;
-                () = sleep_until(expiry.into()) => self.lose(),
-                () = sleep_until(handoff_deadline.into()), if self.handoff_deadline.is_some() => {
+                () = sleep_until(expiry) => self.lose(),
+                () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => {
                     self.give_up().await;
                 }
-                () = sleep_until(self.renew_at.into()) => self.renew().await,
+                () = sleep_until(self.renew_at) => self.renew().await,
                 command = self.commands.recv() => match command {
                     Some(Command::Checkpoint { write, retired, reply }) => {
                         let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
@@ -245,7 +142,7 @@ impl Keeper {
         self.state.send_replace(LeaseState::Lost);
     }
 
-    /// When others may take the lease for abandoned.
+    /// Time from which others may take the lease for abandoned.
     fn expiry(&self) -> Instant {
         self.confirmed + self.context.settings.lease_duration
     }
@@ -256,12 +153,12 @@ impl Keeper {
     }
 
     async fn renew(&mut self) {
-        let begun = now();
+        let begun = Instant::now();
         let bytes = self.delivered.swap(0, Ordering::Relaxed);
         self.lease.throughput_kbps = throughput::average(self.lease.throughput_kbps, bytes, begun - self.measured);
         self.measured = begun;
         let written = self.write(None).await;
-        self.context.metrics.renewed(written.is_ok(), now() - begun);
+        self.context.metrics.renewed(written.is_ok(), begun.elapsed());
         match written {
             Ok(()) => {
                 self.confirmed = begun;
@@ -269,7 +166,7 @@ impl Keeper {
             }
             Err(CheckpointError::Table(error)) => {
                 self.context.table_failed(&error);
-                self.renew_at = now() + self.renewal_interval() / RETRY;
+                self.renew_at = Instant::now() + self.renewal_interval() / RETRY;
             }
             Err(_) => self.lose(),
         }
@@ -280,7 +177,7 @@ impl Keeper {
         while self.uncertain && self.is_held() {
             self.renew().await;
             if self.uncertain {
-                sleep_until(self.renew_at.min(self.expiry()).into()).await;
+                sleep_until(self.renew_at.min(self.expiry())).await;
             }
         }
     }
@@ -312,18 +209,20 @@ impl Keeper {
         write: &CheckpointWrite,
         retired: &CancellationToken,
     ) -> (Instant, Result<(), CheckpointError>) {
-        let mut pauses = CHECKPOINT_PAUSES_MILLIS.map(Duration::from_millis).into_iter();
+        let mut failures = 0;
         loop {
-            let begun = now();
+            let begun = Instant::now();
             if retired.is_cancelled() {
                 return (begun, Err(CheckpointError::ProcessorFailed));
             }
-            match (self.write(Some(write)).await, pauses.next()) {
-                (Err(CheckpointError::Table(error)), Some(pause)) if error.may_pass() => {
+            match self.write(Some(write)).await {
+                Err(CheckpointError::Table(error)) if error.may_pass() && failures < CHECKPOINT_RETRIES => {
+                    failures += 1;
                     self.context.table_failed(&error);
-                    sleep_until((begun + pause.mul_f64(0.5 + 0.5 * fastrand::f64())).min(self.expiry()).into()).await;
+                    let pause = CHECKPOINT_BACKOFF.pause(failures, fastrand::f64());
+                    sleep_until((begun + pause).min(self.expiry())).await;
                 }
-                (result, _) => return (begun, result),
+                result => return (begun, result),
             }
         }
     }
@@ -341,15 +240,15 @@ impl Keeper {
         for _ in 0..3 {
             let attempt = async {
                 match write {
-                    Some(write) => self.context.store.checkpoint(&self.lease, write).await,
+                    Some(write) => self.context.table.checkpoint(&self.lease, write).await,
                     None => {
                         let _turn = self.context.renewals.acquire().await; // it is never closed
-                        self.context.store.renew(&self.lease).await
+                        self.context.table.renew(&self.lease).await
                     }
                 }
             };
             // The lease must not be written after its expiry, when another worker may count on its silence.
-            let outcome = timeout_at(self.expiry().into(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;
+            let outcome = timeout_at(self.expiry(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;
             match outcome.map_err(CheckpointError::Table)? {
                 Conditional::Applied => {
                     self.lease.counter += 1;
@@ -369,8 +268,8 @@ impl Keeper {
         Err(CheckpointError::LeaseLost)
     }
 
-    async fn read(&self) -> Result<Option<Box<Lease>>, StoreError> {
-        Ok(self.context.store.get(&self.lease.key).await?.map(Box::new))
+    async fn read(&self) -> Result<Option<Box<Lease>>, TableError> {
+        Ok(self.context.table.get(&self.lease.key).await?.map(Box::new))
     }
 
     /// Takes in the item that refused our write. True: the write had taken place after all.
@@ -386,7 +285,7 @@ impl Keeper {
         // A handoff may have begun before our first write: then the next one makes the lease ours.
         self.lease = Lease { instance: self.lease.instance.take(), ..*found };
         if handoff_is_news {
-            self.handoff_deadline = Some(now() + self.context.settings.handoff_timeout);
+            self.handoff_deadline = Some(Instant::now() + self.context.settings.handoff_timeout);
             self.state.send_replace(LeaseState::HandoffRequested);
             let (stream_id, shard_id) = (self.stream_id.clone(), self.lease.shard_id.clone());
             self.context.events.emit(Event::HandoffRequested { stream_id, shard_id });
@@ -400,8 +299,8 @@ impl Keeper {
         let given_up = loop {
             let next = self.lease.owner.clone().filter(|_| self.lease.in_handoff());
             let attempt = match &next {
-                Some(next) => timeout_at(self.expiry().into(), self.context.store.assign(&self.lease, next)).await,
-                None => timeout_at(self.expiry().into(), self.context.store.release(&self.lease)).await,
+                Some(next) => timeout_at(self.expiry(), self.context.table.assign(&self.lease, next)).await,
+                None => timeout_at(self.expiry(), self.context.table.release(&self.lease)).await,
             };
             match attempt {
                 Ok(Ok(Conditional::Applied)) => break true,
@@ -419,7 +318,7 @@ impl Keeper {
                     if !error.may_pass() {
                         break false;
                     }
-                    sleep_until((now() + self.renewal_interval() / RETRY).min(self.expiry()).into()).await;
+                    sleep_until((Instant::now() + self.renewal_interval() / RETRY).min(self.expiry())).await;
                 }
                 Err(_) => break false,
             }

@@ -1,4 +1,4 @@
-//! What a consumer needs of Kinesis: the seam, and the words of the service that the rest of the library speaks.
+//! The seam to Kinesis.
 
 use std::time::Duration;
 
@@ -7,24 +7,20 @@ use kpl::{SequenceNumber, ShardId};
 
 use crate::{
     error::KinesisError,
-    model::{
-        policies::InitialPosition,
-        record::KinesisRecord,
-        shard::{ChildShard, Shard, StartAt},
-        stream_id::StreamIdentity,
-    },
+    model::{ChildShard, InitialPosition, KinesisRecord, Shard, StartAt, StreamIdentity},
 };
 
 mod answer;
 mod fan_out;
+pub(crate) mod retry;
 mod sdk;
 
 pub(crate) use sdk::SdkKinesis;
 
-/// Most records of one GetRecords call. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
+/// Maximum records of one GetRecords call. Source:
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
 pub(crate) const GET_RECORDS_LIMIT: i32 = 10_000;
 
-/// A stream's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamDescription {
     /// Whether it can be read; not while it is being created or deleted.
@@ -32,20 +28,17 @@ pub(crate) struct StreamDescription {
     pub(crate) identity: StreamIdentity,
 }
 
-/// The answer to one read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Records {
     /// In order; may be empty although more are behind them.
     pub(crate) records: Vec<KinesisRecord>,
-    /// Where to go on; None at the end of a closed shard.
+    /// The next iterator; None at the end of a closed shard.
     pub(crate) next_iterator: Option<String>,
     /// The shards that follow; empty unless at the end of a closed shard, where some emulators leave them out.
     pub(crate) children: Vec<ChildShard>,
-    /// Distance to the newest record of the shard.
     pub(crate) behind_latest: Option<Duration>,
 }
 
-/// A consumer registered for enhanced fan-out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FanOutConsumer {
     pub(crate) arn: String,
@@ -53,7 +46,6 @@ pub(crate) struct FanOutConsumer {
     pub(crate) active: bool,
 }
 
-/// What a subscription tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SubscriptionEvent {
     /// In order; none in a sign of life.
@@ -62,7 +54,6 @@ pub(crate) struct SubscriptionEvent {
     pub(crate) continuation: Option<SequenceNumber>,
     /// The shards that follow; empty unless at the end of a closed shard.
     pub(crate) children: Vec<ChildShard>,
-    /// Distance to the newest record of the shard.
     pub(crate) behind_latest: Option<Duration>,
 }
 
@@ -73,7 +64,6 @@ pub(crate) type Subscription = BoxStream<'static, Result<SubscriptionEvent, Kine
 ///
 /// Futures may be dropped at any time; all calls but those that register consumers only read.
 pub(crate) trait Kinesis: Send + Sync + 'static {
-    /// What the service says of the stream.
     fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>>;
 
     /// Lists shards: all that are retained, or those that matter for an initial position.
@@ -106,10 +96,8 @@ pub(crate) trait Kinesis: Send + Sync + 'static {
         name: &'a str,
     ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>>;
 
-    /// Removes a consumer; its subscriptions end.
     fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>>;
 
-    /// Subscribes a consumer to a shard.
     fn subscribe<'a>(
         &'a self,
         consumer_arn: &'a str,

@@ -65,25 +65,30 @@
 //! ```
 //! `=>` crosses a task.
 //!
-//! # Where is the code?
+//! # Glossary
 //!
-//! | file | what |
+//! Private words of the code:
+//!
+//! | word | meaning |
 //! |---|---|
-//! | `worker`, `config` | a worker's life; its settings |
-//! | `stream` | a stream that the worker reads |
-//! | `processor`, `checkpointer`, `record` | what applications implement and are given |
-//! | `metrics`, `metrics/*` | what is recorded of coordination and consumption |
-//! | `coordination/*` | one loop each: membership, leader, assigner, auditor, discovery, keeper; entry checks, catalog of streams |
-//! | `for_each`, `shard_streams`, `testing` | processors that call a closure, that feed a stream; processors under test |
-//! | `handle`, `shard_status` | a worker on a task of its own, and what its shards are doing |
-//! | `shard`, `shard/*` | one task per lease: run and feed processors, end a shard, contain failures |
-//! | `retrieval/*` | reading a shard ahead of its processor: polling, fan-out, the buffer between |
-//! | `lease`, `lease/*` | the lease, the contract of its table, the table in DynamoDB |
-//! | `fleet` | a look at the fleet from outside |
-//! | `reset`, `reset/*` | checkpoints set to a position |
-//! | `replay` | a part of the stream's past, processed again beside the live application |
-//! | `logic/*` | every decision, free of I/O |
-//! | `kinesis` | the calls to Kinesis |
+//! | assigner, auditor | tasks of the leader: one gives leases to workers, one creates and deletes leases |
+//! | board | status of a worker's shards |
+//! | catalog | the streams of a worker |
+//! | cursor | position of a reader in its shard |
+//! | fleet | the workers of an application |
+//! | handoff | change of a lease's owner in agreement with the old one |
+//! | heir | a worker that knows the leases because the leader is silent |
+//! | instance | one run of a worker id |
+//! | keeper | the task that renews one lease and writes its checkpoints |
+//! | lapsed | said of a worker that let a lease expire |
+//! | left out | said of records that the error policy gave up |
+//! | legacy tables | those of KCL 3.0 to 3.4 beside the lease table |
+//! | lineage | a shard with the shards before and after it |
+//! | nudge | a signal that wakes a loop before its time |
+//! | orphan | a lease that nobody keeps alive |
+//! | purpose | the live stream, or a replay |
+//! | sighting | a leader's scan, passed to the auditor |
+//! | vanished | said of a stream that was deleted, or deleted and created again |
 
 mod admin;
 #[cfg(feature = "bench")]
@@ -100,6 +105,7 @@ mod error;
 mod event;
 mod keeper;
 mod kinesis;
+mod locked;
 mod logic;
 mod metrics;
 mod model;
@@ -123,21 +129,15 @@ pub use admin::{
 };
 pub use checkpointer::{Checkpointer, PreparedCheckpoint};
 pub use consume::{
-    for_each::{ForEach, ForEachProcessor, ForEachShard},
+    for_each::{ForEach, ForEachProcessor},
     shard_streams::{ShardStream, ShardStreams, Stopper},
 };
-pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, StoreError, WorkerError};
+pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, WorkerError};
 pub use event::Event;
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use model::{
-    checkpoint::{Checkpoint, PendingCheckpoint, Position},
-    checkpointing::{CheckpointEvery, Deaggregation},
-    lease::WorkerId,
-    policies::{Assignment, FormerStreams, InitialPosition},
-    record::{Record, RecordBatch},
-    retrieval::{FanOut, Retrieval},
-    shard_status::{ShardPhase, ShardStatus, Stall},
-    stream_id::StreamId,
+    Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
+    Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{

@@ -1,8 +1,10 @@
-//! The decisions, free of I/O: no `async`, no clock, no SDK. Each takes what was seen and when, and says what to do.
+//! The decisions, free of I/O: no `async`, no clock, no SDK, no randomness.
 
 pub(crate) mod assign;
+pub(crate) mod backoff;
 pub(crate) mod cpu;
 pub(crate) mod lineage;
+pub(crate) mod purpose;
 pub(crate) mod read;
 pub(crate) mod shard;
 pub(crate) mod table_migration;

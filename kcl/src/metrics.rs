@@ -1,6 +1,5 @@
 //! The coordination's metrics, through the `metrics` facade: names and dimensions are those of Java KCL, as labels. Those
-//! of consumption are in [`shard`].
-//! Without a recorder they cost next to nothing.
+//! of consumption are in [`shard`]. Without a recorder they cost next to nothing.
 //!
 //! | Operation | metrics |
 //! |---|---|
@@ -21,20 +20,18 @@ pub(crate) mod shard;
 
 use metrics::{SharedString, counter, gauge, histogram};
 
-/// What a leader's cycle saw and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cycle {
     pub(crate) leases: usize,
     pub(crate) workers: usize,
     /// Leases that nobody keeps alive.
     pub(crate) expired: usize,
-    /// Of these, left without a worker.
+    /// Expired leases left without a worker.
     pub(crate) spillover: usize,
     pub(crate) moves: usize,
     pub(crate) failed_moves: usize,
 }
 
-/// Records for one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder {
     worker_id: SharedString,
@@ -80,14 +77,14 @@ impl Recorder {
             .set(f64::from(u8::from(leader)));
     }
 
-    /// Of all streams: how many have leases with a hole, and how many are being synced.
+    /// Streams whose leases have a hole, and streams that are being synced.
     pub(crate) fn audited(&self, holes: usize, syncs: usize) {
         const OPERATION: &str = "PeriodicShardSyncManager";
         gauge!("NumStreamsWithPartialLeases", "Operation" => OPERATION).set(holes as f64);
         gauge!("NumStreamsToSync", "Operation" => OPERATION).set(syncs as f64);
     }
 
-    /// How many streams are read, and how many have leases and are not listed any more.
+    /// Streams that are read, and streams with leases that are no longer listed.
     pub(crate) fn streams(&self, active: usize, missing: usize) {
         const OPERATION: &str = "MultiStreamTracker";
         gauge!("ActiveStreams.Count", "Operation" => OPERATION).set(active as f64);

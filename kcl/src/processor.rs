@@ -1,4 +1,4 @@
-//! What an application implements.
+//! The traits that an application implements.
 
 use std::future::Future;
 
@@ -8,15 +8,11 @@ use crate::{
     checkpointer::Checkpointer,
     contained::Contained,
     error::BoxError,
-    model::{
-        checkpoint::{Checkpoint, PendingCheckpoint, Position},
-        lease::WorkerId,
-        record::RecordBatch,
-        stream_id::StreamId,
-    },
+    model::{Checkpoint, PendingCheckpoint, Position, RecordBatch, StreamId, WorkerId},
 };
 
-/// Why a processor of the library's own returns before its batch is processed, without a failure of the batch as a whole.
+/// Reason why a processor of the library's own returns before its batch is processed, without a failure of the batch as a
+/// whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfinished {
     /// It noticed that the work has to stop.
@@ -43,7 +39,7 @@ pub struct ShardContext {
     pub shard_id: ShardId,
     /// The worker that runs the processor.
     pub worker_id: WorkerId,
-    /// Where processing starts: after this checkpoint.
+    /// Processing starts after this checkpoint.
     pub checkpoint: Checkpoint,
     /// A checkpoint that was prepared and not committed. It is the application's to find out what became of the work that
     /// it announced; processing starts after `checkpoint` either way.
@@ -57,8 +53,8 @@ pub struct ShardContext {
 /// The calls on one processor never overlap and come in this order: `initialize`, then `process_records` any number of
 /// times, then one of `shard_ended`, `lease_lost` and `shutdown_requested`. A processor of which a call failed is dropped.
 ///
-/// A panic in a call, in the text of its error or in its conversion is a failure of that call. One in `Drop` is logged. None
-/// goes further than the shard.
+/// A panic in a call, in the text of its error or in its conversion is a failure of that call. One in `Drop` is logged.
+/// None goes further than the shard.
 ///
 /// Records are delivered at least once: after a crash, a lost lease or an error, a new processor starts after the last
 /// stored checkpoint, on this worker or another.
@@ -67,7 +63,7 @@ pub struct ShardContext {
 /// belongs into `tokio::task::spawn_blocking`.
 #[doc(alias = "ShardRecordProcessor")]
 pub trait RecordProcessor: Send + 'static {
-    /// Why processing failed.
+    /// Error of its calls.
     type Error: Into<BoxError> + Send;
 
     /// Called once before the first records.
@@ -104,7 +100,7 @@ pub trait RecordProcessor: Send + 'static {
     /// checkpoint.
     ///
     /// # Errors
-    /// Reported; the lease is given up all the same.
+    /// Reported; the lease is given up in any case.
     #[doc(alias = "shutdownRequested")]
     fn shutdown_requested(
         &mut self,
@@ -124,7 +120,7 @@ pub trait RecordProcessor: Send + 'static {
 /// Makes a processor for each shard that a worker takes. Any `Fn(&ShardContext) -> P` is one.
 #[doc(alias = "ShardRecordProcessorFactory")]
 pub trait ProcessorFactory: Send + Sync + 'static {
-    /// What it makes.
+    /// The processors that it makes.
     type Processor: RecordProcessor;
 
     /// Makes a processor. Called again after each failure.

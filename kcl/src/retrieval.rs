@@ -14,28 +14,29 @@ use crate::{
     context::Context,
     error::{KinesisError, KinesisErrorKind},
     event::{Event, chain},
-    logic::read::cursor::Cursor,
-    metrics::shard::ShardRecorder,
-    model::{
-        lease::LeaseKey,
-        record::KinesisRecord,
-        retrieval::Retrieval,
-        shard::{ChildShard, Shard},
-        stream_id::StreamId,
+    logic::{
+        backoff::Backoff,
+        purpose::Reach,
+        read::{
+            cursor::Cursor,
+            doubt::{Confirmation, Doubt},
+        },
     },
+    metrics::shard::ShardRecorder,
+    model::{ChildShard, KinesisRecord, LeaseKey, Retrieval, Shard, StreamId},
     stream::{
         Stream,
-        identity::{CONFIRMED, Standing},
+        identity::{CONFIRMED, Presence},
     },
     time::now,
 };
 
 /// Maximum wait for that answer where the service refused something: less than a hanging call takes.
 const DOUBT_WAIT: Duration = Duration::from_secs(10);
-/// How long the first read waits for that answer, if nothing is doubtful.
+/// Maximum wait of the first read for that answer, if nothing is doubtful.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
-/// First and longest pause before it is asked for again.
-const CONFIRM_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Pauses before it is asked for again.
+const CONFIRM_BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
 
 pub(crate) mod buffer;
 pub(crate) mod fan_out;
@@ -43,24 +44,26 @@ pub(crate) mod polling;
 #[cfg(test)]
 mod tests;
 
-/// What a shard gives.
 #[derive(Debug)]
 pub(crate) enum Fetched {
     /// Records in order, never none.
-    Records { records: Vec<KinesisRecord>, behind_latest: Option<std::time::Duration> },
-    /// The shard is closed and everything in it was fetched.
-    End { children: Vec<ChildShard> },
+    Records {
+        records: Vec<KinesisRecord>,
+        behind_latest: Option<std::time::Duration>,
+    },
+    End {
+        children: Vec<ChildShard>,
+    },
 }
 
 /// Reads one shard on its own task; dropping it ends the reading.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct RecordSource {
     fetched: buffer::Receiver,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Reading {
-    /// Starts reading at the cursor.
+impl RecordSource {
     pub(crate) fn start(
         context: Arc<Context>,
         stream: Arc<Stream>,
@@ -70,12 +73,12 @@ impl Reading {
     ) -> Self {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
         let lease_key = stream.lease_key(&shard_id);
-        let (doubtful, confirming) = (false, None);
-        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics, doubtful, confirming };
+        let (doubt, confirming) = (Doubt::default(), None);
+        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics, doubt, confirming };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
-    /// What comes next. After [`Fetched::End`] nothing does.
+    /// The next piece. Nothing follows [`Fetched::End`].
     ///
     /// Cancellation: safe, nothing is lost.
     pub(crate) async fn next(&mut self) -> Option<Fetched> {
@@ -83,7 +86,6 @@ impl Reading {
     }
 }
 
-/// What both ways of reading share: where the shard is read, and where its records go.
 struct Reader {
     context: Arc<Context>,
     stream: Arc<Stream>,
@@ -92,8 +94,7 @@ struct Reader {
     cursor: Cursor,
     sender: buffer::Sender,
     metrics: Arc<ShardRecorder>,
-    /// The service did not find the stream, or refused a position: it may have been deleted and created again.
-    doubtful: bool,
+    doubt: Doubt,
     /// Asks whether the stream is still the one that it was.
     confirming: Option<AbortOnDropHandle<()>>,
 }
@@ -128,46 +129,49 @@ impl Reader {
     /// It is doubtful, and could not be found out.
     async fn opened(&mut self) -> Result<(), KinesisError> {
         self.cursor.opened();
-        if self.cursor.is_of_one_stream() {
-            self.doubtful = false;
-        } else if self.doubtful {
-            let standing = self.stream.confirm(Duration::ZERO).await?;
-            self.stop_if_replaced().await;
-            self.doubtful = standing != Standing::Present;
-        } else {
-            let stream = Arc::clone(&self.stream);
-            let mut confirming = AbortOnDropHandle::new(tokio::spawn(async move {
-                let (mut pause, longest) = CONFIRM_PAUSE;
-                while stream.confirm(CONFIRMED).await.is_err() {
-                    sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-                    pause = (pause * 2).min(longest);
-                }
-            }));
-            // Without a reason to doubt, a service that does not answer must not hold up a takeover for long.
-            let _ = timeout(CONFIRM_WAIT, &mut confirming).await; // it goes on beside the reading
-            self.confirming = Some(confirming);
-            self.stop_if_replaced().await;
+        match self.doubt.opened(&self.cursor) {
+            Confirmation::Needless => return Ok(()),
+            Confirmation::First => {
+                let presence = self.stream.confirm(Duration::ZERO).await?;
+                self.doubt.confirmed(presence == Presence::Present);
+            }
+            Confirmation::Beside => self.confirm_beside().await,
         }
+        self.stop_if_replaced().await;
         Ok(())
     }
 
-    /// The service said what it says of a stream that was deleted or created again.
-    async fn doubt(&mut self) {
-        self.doubtful = true;
-        // What cannot be found out now is asked again after the next failure.
+    async fn confirm_beside(&mut self) {
+        let stream = Arc::clone(&self.stream);
+        let mut confirming = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut failures = 0;
+            while stream.confirm(CONFIRMED).await.is_err() {
+                failures += 1;
+                sleep(CONFIRM_BACKOFF.pause(failures, fastrand::f64())).await;
+            }
+        }));
+        // Without a reason to doubt, a service that does not answer must not hold up a takeover for long.
+        let _ = timeout(CONFIRM_WAIT, &mut confirming).await; // it goes on beside the reading
+        self.confirming = Some(confirming);
+    }
+
+    /// The service answered as for a stream that was deleted or created again.
+    async fn raise_doubt(&mut self) {
+        self.doubt.raise();
+        // Without an answer now, the next failure asks again.
         let _ = timeout(DOUBT_WAIT, self.stream.confirm(CONFIRMED)).await;
         self.stop_if_replaced().await;
     }
 
-    /// Reads nothing more of another stream of the same name; the shard's task, which is told too, ends the reading.
+    /// Reads nothing more of another stream of the same name; the shard's task notices too, and ends the reading.
     async fn stop_if_replaced(&self) {
-        if let Standing::Replaced(_) = self.stream.identity.standing() {
+        if let Presence::Replaced(_) = self.stream.identity.presence() {
             pending::<()>().await;
         }
     }
 
-    /// Hands over what an answer to a question of `asked_at` tells; in a replay only what belongs to its window. True: what
-    /// follows does not.
+    /// Delivers the records of an answer to a call at `asked_at`; in a replay only those of its window. True: what
+    /// follows is not processed.
     async fn deliver_records(
         &mut self,
         mut records: Vec<KinesisRecord>,
@@ -177,16 +181,15 @@ impl Reader {
         self.context.board.note(&self.lease_key, |activity| {
             (activity.moved, activity.read_failure) = (now(), None);
         });
-        let mut passed = false;
-        if let Some(window) = &self.context.settings.replay {
-            let (is_passed, is_reached) = (window.is_passed(&records), window.is_reached(behind_latest, asked_at));
-            window.clip(&mut records);
-            passed = is_passed || is_reached && self.is_open().await;
-        }
+        let is_beyond = match self.context.settings.purpose.limit(&mut records, behind_latest, asked_at) {
+            Reach::Within => false,
+            Reach::Beyond => true,
+            Reach::BeyondIfOpen => self.is_open().await,
+        };
         if !records.is_empty() {
             self.deliver(Fetched::Records { records, behind_latest }).await?;
         }
-        Ok(passed)
+        Ok(is_beyond)
     }
 
     async fn deliver(&mut self, fetched: Fetched) -> Result<(), Done> {
@@ -198,7 +201,6 @@ impl Reader {
         Done
     }
 
-    /// For events.
     fn ids(&self) -> (StreamId, ShardId) {
         (self.stream.id.clone(), self.shard_id.clone())
     }
@@ -225,15 +227,15 @@ impl Reader {
         listed.iter().any(|shard| shard.id == self.shard_id && shard.is_open())
     }
 
-    /// If the stream exists without this shard, the shard is past its retention: it has ended, and these follow it.
+    /// The shards that follow this one, if the stream exists without it: then it is past its retention.
     async fn children_of_trimmed_shard(&self) -> Option<Vec<ChildShard>> {
         let shards = self.stream.kinesis.list_shards(None).await.ok()?;
         if shards.is_empty() || shards.iter().any(|shard| shard.id == self.shard_id) {
             return None;
         }
-        let standing = self.stream.confirm(Duration::ZERO).await.ok()?;
+        let presence = self.stream.confirm(Duration::ZERO).await.ok()?;
         self.stop_if_replaced().await;
-        if standing != Standing::Present {
+        if presence != Presence::Present {
             return None;
         }
         let (stream_id, shard_id) = self.ids();
@@ -241,7 +243,7 @@ impl Reader {
         Some(self.followers(shards))
     }
 
-    /// The shards that follow this one, which has ended: as the service told at its end or, if it told none, as listed.
+    /// The shards that follow this one, which has ended: those that came with its end or, if none did, as listed.
     async fn children(&self, told: Vec<ChildShard>) -> Result<Vec<ChildShard>, KinesisError> {
         if !told.is_empty() {
             return Ok(told);

@@ -4,21 +4,14 @@ use std::time::Duration;
 
 use crate::{
     clock::ServiceClock,
-    logic::read::replay::Window,
-    model::{
-        checkpointing::{CheckpointEvery, Deaggregation},
-        lease::WorkerId,
-        legacy_tables::LegacyTables,
-        policies::Assignment,
-        retrieval::{Prefetch, Retrieval},
-    },
+    logic::purpose::Purpose,
+    model::{Assignment, CheckpointEvery, Deaggregation, LegacyTables, Prefetch, Retrieval, WorkerId},
 };
 use error_policy::ErrorPolicy;
 
 pub(crate) mod error_policy;
 pub(crate) mod streams;
 
-/// The worker's timings and bounds.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) clock: ServiceClock,
@@ -43,8 +36,6 @@ pub(crate) struct Settings {
     /// None: only the processor checkpoints.
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
     pub(crate) deaggregation: Deaggregation,
-    /// Of `build_for_each`.
     pub(crate) concurrency: usize,
-    /// What is processed, if it is not the live stream.
-    pub(crate) replay: Option<Window>,
+    pub(crate) purpose: Purpose,
 }

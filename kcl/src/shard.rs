@@ -10,9 +10,13 @@ use tracing::debug;
 use crate::{
     context::Context,
     event::{Event, chain},
-    keeper::{Keeper, LeaseHandle, LeaseState},
+    keeper::{
+        Keeper,
+        handle::{LeaseHandle, LeaseState},
+    },
+    logic::backoff::Backoff,
     metrics::shard::ShardRecorder,
-    model::{checkpoint::Checkpoint, lease::Lease, shard_status::ShardPhase, stream_id::StreamId},
+    model::{Checkpoint, Lease, ShardPhase, StreamId},
     processor::ProcessorFactory,
     stream::Stream,
     time::now,
@@ -26,23 +30,21 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-/// First and longest pause before a failed step is tried again.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// First and longest pause between looks at parents that are not processed yet.
-const PARENT_POLL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// First and longest pause between looks for the stream of a lease, which may not exist any more.
-const STREAM_POLL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Pauses before a failed step is tried again.
+const BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
+/// Pauses between looks at parents that are not processed yet.
+const PARENT_POLL: Backoff = Backoff::of_millis(200, 5_000);
+/// Pauses between looks for the stream of a lease, which may not exist any more.
+const STREAM_POLL: Backoff = Backoff::of_millis(1_000, 60_000);
 
-/// Why a shard's work stops before its end.
+/// Reason why a shard's work stops before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interrupt {
     /// The worker stops, or the lease is wanted elsewhere.
     GiveUp,
-    /// Somebody else has the lease.
     Lost,
 }
 
-/// Processes the shard of one lease.
 pub(crate) struct ShardTask<F> {
     context: Arc<Context>,
     stream: Arc<Stream>,
@@ -50,7 +52,6 @@ pub(crate) struct ShardTask<F> {
     stop: CancellationToken,
     lease: Lease,
     handle: LeaseHandle,
-    /// The lease's counter when it was taken.
     fencing_token: u64,
     metrics: Arc<ShardRecorder>,
     _keeper: AbortOnDropHandle<()>,
@@ -94,7 +95,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
         &self.lease.shard_id
     }
 
-    /// For events.
     fn ids(&self) -> (StreamId, ShardId) {
         (self.stream.id.clone(), self.lease.shard_id.clone())
     }
@@ -112,7 +112,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.run_processors(latest_is_new && !waited).await
     }
 
-    /// Resolves when the work has to stop.
     async fn interrupted(&self) -> Interrupt {
         tokio::select! {
             // biased: the loss of the lease must win over a stop, or we would write what is not ours any more.
@@ -122,7 +121,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 _ => Interrupt::GiveUp,
             },
             () = self.stop.cancelled() => Interrupt::GiveUp,
-            () = self.stream.lost() => Interrupt::GiveUp,
+            () = self.stream.vanished() => Interrupt::GiveUp,
         }
     }
 
@@ -135,24 +134,22 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Until each parent that has a lease is processed to its end; one without a lease has been cleaned up long ago.
+    /// Waits until each parent that has a lease is processed to its end; one without a lease was cleaned up long ago.
     /// False: there was nothing to wait for.
     async fn wait_for_parents(&self) -> Result<bool, Interrupt> {
-        let (mut poll, longest) = PARENT_POLL;
-        let mut waited = false;
+        let mut looks = 0;
         for parent in &self.lease.parents {
             while !self.is_done_with(parent).await {
                 self.context.board.note(&self.lease.key, |activity| activity.parents = vec![parent.clone()]);
-                self.pause(poll).await?;
-                poll = (poll * 2).min(longest);
-                waited = true;
+                looks += 1;
+                self.pause(PARENT_POLL.ceiling(looks)).await?;
             }
         }
-        Ok(waited)
+        Ok(looks > 0)
     }
 
     async fn is_done_with(&self, parent: &ShardId) -> bool {
-        match self.context.store.get(&self.lease.sibling_key(parent)).await {
+        match self.context.table.get(&self.lease.sibling_key(parent)).await {
             Ok(lease) => lease.is_none_or(|lease| lease.checkpoint == Checkpoint::ShardEnd),
             Err(error) => {
                 self.context.table_failed(&error);
@@ -161,12 +158,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops. A replay has no leader.
+    /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops.
     async fn rest(&self) {
-        if self.context.settings.replay.is_some() {
-            return;
-        }
-        if self.interrupted().await == Interrupt::GiveUp {
+        if self.context.settings.purpose.has_leader() && self.interrupted().await == Interrupt::GiveUp {
             self.handle.give_up().await;
         }
     }
@@ -180,7 +174,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
         });
     }
 
-    /// The processor has failed so often in a row.
     fn note_failures(&self, failures: u32) {
         let (board, key) = (&self.context.board, &self.lease.key);
         board.change(key, |status| status.failures = failures);
@@ -199,15 +192,15 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
 /// Waits until the stream of a lease can be read; None if the lease is not ours any more by then.
 async fn find_stream(context: &Context, mut lease: Lease) -> Option<(Arc<Stream>, Lease)> {
-    let (mut pause, longest) = STREAM_POLL;
+    let mut looks = 0;
     loop {
         if let Some(stream) = context.catalog.stream_of(&lease, &context.events).await {
             return Some((stream, lease));
         }
         debug!(key = %lease.key, "stream of the lease cannot be read");
-        sleep(pause).await;
-        pause = (pause * 2).min(longest);
-        match context.store.get(&lease.key).await {
+        looks += 1;
+        sleep(STREAM_POLL.ceiling(looks)).await;
+        match context.table.get(&lease.key).await {
             Ok(found) => {
                 let is_ours = |found: &Lease| found.actual_owner() == Some(&context.settings.worker_id);
                 lease = found.filter(is_ours)?;
@@ -225,6 +218,5 @@ impl<F> Drop for ShardTask<F> {
 
 /// Pause before try number `failures` + 1, jittered.
 fn backoff(failures: u32) -> Duration {
-    let ceiling = BACKOFF.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF.1);
-    ceiling.mul_f64(0.5 + 0.5 * fastrand::f64())
+    BACKOFF.pause(failures, fastrand::f64())
 }

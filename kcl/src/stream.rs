@@ -1,21 +1,17 @@
-//! A stream that a worker reads, and its id as Java KCL writes it.
+//! A stream that a worker reads.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use kpl::ShardId;
 
 use self::{
-    identity::{Identity, Standing},
+    identity::{Identity, Presence},
     registration::Registration,
 };
 use crate::{
     error::KinesisError,
     kinesis::{Kinesis, StreamDescription},
-    model::{
-        lease::{Lease, LeaseKey},
-        policies::InitialPosition,
-        stream_id::StreamId,
-    },
+    model::{InitialPosition, Lease, LeaseKey, StreamId},
     settings::streams::StreamConfig,
 };
 
@@ -24,12 +20,11 @@ pub(crate) mod identity;
 pub(crate) mod listing;
 pub(crate) mod registration;
 
-/// What it takes to read one stream.
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
     /// The name or ARN that the application gave.
     pub(crate) given: String,
-    /// What its lease keys begin with; None in an application of one stream.
+    /// Prefix of its lease keys; None in an application of one stream.
     pub(crate) key_prefix: Option<StreamId>,
     pub(crate) kinesis: Arc<dyn Kinesis>,
     pub(crate) initial_position: InitialPosition,
@@ -40,10 +35,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// The only stream of its application.
     pub(crate) fn only(config: &StreamConfig, default: InitialPosition, kinesis: Arc<dyn Kinesis>) -> Self {
         Self {
-            id: StreamId::of_one(&config.stream),
+            id: StreamId::of_single(&config.stream),
             given: config.stream.clone(),
             key_prefix: None,
             kinesis,
@@ -54,8 +48,7 @@ impl Stream {
         }
     }
 
-    /// One of several.
-    pub(crate) fn one_of_several(
+    pub(crate) fn of_multi(
         id: StreamId,
         config: &StreamConfig,
         default: InitialPosition,
@@ -64,34 +57,32 @@ impl Stream {
         Self { key_prefix: Some(id.clone()), id, ..Self::only(config, default, kinesis) }
     }
 
-    /// What the service says of the stream now.
     pub(crate) async fn describe(&self) -> Result<StreamDescription, KinesisError> {
         self.identity.describe(&*self.kinesis).await
     }
 
     /// Whether it is still the one that it was, as far as is known.
     pub(crate) fn is_present(&self) -> bool {
-        self.identity.standing() == Standing::Present
+        self.identity.presence() == Presence::Present
     }
 
     /// Resolves when its shards cannot be read any more: it was deleted and created again, or, if it is one of several, it
     /// was deleted. An only stream that is gone is waited for.
-    pub(crate) async fn lost(&self) {
-        let is_one_of_several = self.key_prefix.is_some();
-        let is_lost = |standing: &Standing| match standing {
-            Standing::Present => false,
-            Standing::Gone => is_one_of_several,
-            Standing::Replaced(_) => true,
+    pub(crate) async fn vanished(&self) {
+        let is_of_multi = self.key_prefix.is_some();
+        let has_vanished = |presence: &Presence| match presence {
+            Presence::Present => false,
+            Presence::Gone => is_of_multi,
+            Presence::Replaced(_) => true,
         };
-        self.identity.until(is_lost).await;
+        self.identity.until(has_vanished).await;
     }
 
     /// Whether it is still the one that it was, as of `age` ago or later.
-    pub(crate) async fn confirm(&self, age: Duration) -> Result<Standing, KinesisError> {
+    pub(crate) async fn confirm(&self, age: Duration) -> Result<Presence, KinesisError> {
         self.identity.confirm(&*self.kinesis, age).await
     }
 
-    /// Key of the lease for one of the stream's shards.
     pub(crate) fn lease_key(&self, shard_id: &ShardId) -> LeaseKey {
         LeaseKey::of(self.key_prefix.as_ref(), shard_id)
     }

@@ -8,15 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpointer::Checkpointer,
-    keeper::{LeaseHandle, detached::Detached},
+    keeper::{detached::Detached, handle::LeaseHandle},
     logic::shard::progress::Progress,
     metrics::shard::ShardRecorder,
-    model::{
-        checkpoint::{Checkpoint, PendingCheckpoint},
-        lease::{Lease, WorkerId},
-        record::{Record, RecordBatch},
-        stream_id::StreamId,
-    },
+    model::{Checkpoint, Lease, PendingCheckpoint, Record, RecordBatch, StreamId, WorkerId},
     processor::{RecordProcessor, ShardContext},
 };
 

@@ -10,7 +10,7 @@ mod replaced;
 mod simulation;
 mod stopping;
 
-/// For tests of `logic`, which takes times and asks no clock.
+/// For tests of `logic`, which takes times and asks no clock; an Instant has no other beginning.
 pub(crate) fn some_time() -> std::time::Instant {
     std::time::Instant::now()
 }

@@ -22,15 +22,16 @@ use crate::{
     contained::Contained,
     context::Context,
     coordination::{assigner::Assigner, discovery::Discovery, entry, leader::Leader, membership::Membership, watchdog},
-    error::{StoreError, WorkerError},
+    error::{TableError, WorkerError},
     event::{Event, Events},
-    model::lease::{Lease, LeaseKey},
+    logic::backoff::Backoff,
+    model::{Lease, LeaseKey},
     processor::ProcessorFactory,
     retrieval::fan_out,
     settings::{Settings, streams::StreamSource},
     shard::ShardTask,
     stream::catalog::Catalog,
-    table::LeaseStore,
+    table::LeaseTable,
     task::propagate,
 };
 use builder::WorkerBuilder;
@@ -43,15 +44,15 @@ mod validate;
 
 /// Found leases that wait to be taken; discovery waits when there are more.
 const FOUND: usize = 64;
-/// Between two looks at the fleet's migration state. Source: KCL's monitors of that item.
+/// Pause between two looks at the fleet's migration state. Source: KCL's monitors of that item.
 const VERSION_INTERVAL: Duration = Duration::from_secs(60);
-/// What leaving the fleet may take before the shards are stopped all the same.
+/// Maximum time to leave the fleet; then the shards are stopped in any case.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Minimum and maximum pause between two looks, while a worker stops, for leases given to it in the last moment.
-const GIVE_BACK_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Between the last looks, when all processors are done.
+/// Pauses between looks, while a worker stops, for leases given to it in the last moment.
+const GIVE_BACK_POLL: Backoff = Backoff::of_millis(1_000, 30_000);
+/// Pause between the last looks, when all processors are done.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
-/// What a stop may take beyond the time given to processors.
+/// Time of a stop beyond that given to processors.
 pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// Processes shards of a stream together with the other workers of the application.
@@ -78,14 +79,8 @@ impl Worker<()> {
 }
 
 impl<F: ProcessorFactory> Worker<F> {
-    pub(crate) fn new(
-        settings: Settings,
-        events: Events,
-        catalog: Catalog,
-        store: Arc<dyn LeaseStore>,
-        factory: F,
-    ) -> Self {
-        let context = Context::new(settings, events, catalog, store);
+    pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, table: LeaseTable, factory: F) -> Self {
+        let context = Context::new(settings, events, catalog, table);
         Self { context: Arc::new(context), factory: Arc::new(Contained::new(factory)) }
     }
 
@@ -119,7 +114,7 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 
     async fn run_in_span(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
-        if self.context.settings.replay.is_some() {
+        if !self.context.settings.purpose.has_leader() {
             return replay::run(self.context, self.factory, stop).await;
         }
         tokio::pin!(stop);
@@ -145,13 +140,13 @@ async fn watch_stream(context: Arc<Context>) -> Result<Option<Membership>, Worke
     Err(context.catalog.only_stream_replaced(&context.settings.table).await)
 }
 
-/// Ends with an error when the lease table was deleted: what stood in it is lost, and whether to begin anew is not for a
-/// worker to say. Handles: a call that found no table.
+/// Ends with an error when the lease table was deleted: its content is lost, and a worker must not decide to begin
+/// anew. Handles: a call that found no table.
 async fn watch_table(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
     loop {
         context.nudges.table.notified().await;
         sleep(context.settings.lease_duration).await;
-        if let Err(error @ StoreError::TableMissing { .. }) = context.store.sample().await {
+        if let Err(error @ TableError::TableMissing { .. }) = context.table.sample().await {
             return Err(error.into());
         }
     }
@@ -161,7 +156,7 @@ async fn watch_table(context: Arc<Context>) -> Result<Option<Membership>, Worker
 async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
     loop {
         sleep(VERSION_INTERVAL).await;
-        match context.store.follow_migration().await {
+        match context.table.follow_migration().await {
             Ok(true) => context.events.emit(Event::MigratedToOneTable),
             Ok(false) => {}
             Err(error) => context.table_failed(&error),
@@ -174,14 +169,12 @@ async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, Work
     }
 }
 
-/// The worker's tasks.
 struct Running<F> {
     context: Arc<Context>,
     factory: Arc<F>,
     /// Stops what brings new leases: membership, discovery, assignment. The leader's lock is released at once, so that
     /// another worker leads and gives our leases away while we release them.
     intake: CancellationToken,
-    /// Stops the shards.
     shards_stop: CancellationToken,
     /// Returns the membership of a worker that is about to leave.
     coordination: JoinSet<Result<Option<Membership>, WorkerError>>,
@@ -298,13 +291,13 @@ impl<F: ProcessorFactory> Running<F> {
     async fn stop_shards_and_give_back(&mut self) {
         let discovery = self.discovery.clone();
         let give_back = async {
-            let (mut pause, longest) = GIVE_BACK_INTERVAL;
+            let mut fruitless = 1;
             loop {
                 // Each look reads the whole table.
                 if !discovery.give_back().await {
-                    pause = (pause * 2).min(longest);
+                    fruitless += 1;
                 }
-                sleep(pause).await;
+                sleep(GIVE_BACK_POLL.ceiling(fruitless)).await;
             }
         };
         tokio::select! {

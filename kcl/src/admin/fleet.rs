@@ -1,4 +1,4 @@
-//! A look at an application's fleet from outside: leases, owners, progress, leader.
+//! Status of an application's fleet: leases, owners, progress, leader.
 
 use std::fmt;
 
@@ -8,15 +8,12 @@ use kpl::ShardId;
 
 use crate::{
     clock::ServiceClock,
-    error::StoreError,
-    model::{
-        checkpoint::Checkpoint, lease::WorkerId, legacy_tables::LegacyTables, stream_id::StreamId,
-        table_scan::FleetVersion,
-    },
-    table::{LeaseStore, dynamodb::DynamoDbLeaseStore},
+    error::TableError,
+    model::{Checkpoint, FleetVersion, LegacyTables, StreamId, WorkerId},
+    table::dynamodb::DynamoDbLeaseTable,
 };
 
-/// What the lease table of an application says. Prints as a table.
+/// Content of an application's lease table. Prints as a table.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FleetStatus {
@@ -36,7 +33,7 @@ pub struct FleetStatus {
 pub struct WorkerStatus {
     /// Its id.
     pub id: WorkerId,
-    /// When it reported last, in seconds since 1970: by the services' time, or a Java worker's own clock.
+    /// Time of its last report, in seconds since 1970: by the services' time, or a Java worker's own clock.
     pub last_report_seconds: u64,
     /// Leases that it processes, those of ended shards left out.
     pub leases: usize,
@@ -54,11 +51,11 @@ pub struct LeaseStatus {
     pub owner: Option<WorkerId>,
     /// The worker that it is being handed over to.
     pub next_owner: Option<WorkerId>,
-    /// How far it is processed.
+    /// Progress of its processing.
     pub checkpoint: Checkpoint,
     /// Heartbeats, checkpoints and changes of owner so far.
     pub counter: u64,
-    /// What its processor takes in, in KiB/s, when measured.
+    /// Delivered to its processor, in KiB/s, when measured.
     pub throughput_kbps: Option<f64>,
 }
 
@@ -71,14 +68,14 @@ impl FleetStatus {
     ///
     /// # Cancellation
     /// Safe at any time.
-    pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, StoreError> {
+    pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, TableError> {
         let table = table.into();
         let legacy = LegacyTables::of(&table);
-        let store = DynamoDbLeaseStore::new(aws, ServiceClock::new(aws), table, legacy, false);
-        LeaseStore::find_layout(&store).await?;
-        let mut scan = store.scan().await?;
-        let leader = store.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
-        let version = match store.fleet_version().await? {
+        let table = DynamoDbLeaseTable::new(aws, ServiceClock::new(aws), table, legacy, false);
+        table.find_layout().await?;
+        let mut scan = table.scan().await?;
+        let leader = table.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
+        let version = match table.fleet_version().await? {
             FleetVersion::Unknown => None,
             FleetVersion::V3 => Some("CLIENT_VERSION_3X".to_owned()),
             FleetVersion::V3WithRollback => Some("CLIENT_VERSION_3X_WITH_ROLLBACK".to_owned()),
@@ -89,7 +86,7 @@ impl FleetStatus {
         let processes = |id: &WorkerId| {
             scan.leases.iter().filter(|lease| !lease.is_ended() && lease.actual_owner() == Some(id)).count()
         };
-        let worker = |worker: &crate::model::worker_item::WorkerItem| WorkerStatus {
+        let worker = |worker: &crate::model::WorkerItem| WorkerStatus {
             id: worker.id.clone(),
             last_report_seconds: worker.last_update_seconds,
             leases: processes(&worker.id),

@@ -1,7 +1,7 @@
 //! Resets: an application's checkpoints are set to a position, so that its next workers start there.
 //!
-//! Planned by [`logic::reset`](crate::logic::lineage::reset); where a time is in a shard is found by [`seek`]; whether the fleet
-//! lives by [`watch`].
+//! Planned by [`logic::reset`](crate::logic::lineage::reset). [`seek`] finds a time in a shard, [`watch`] signs of life
+//! of the fleet.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -12,22 +12,18 @@ use tokio::time::sleep;
 use crate::{
     context::Context,
     coordination::entry,
-    error::{StoreError, WorkerError},
+    error::{TableError, WorkerError},
     event::Events,
-    logic::lineage::{
-        coverage::find_hole,
-        reset::{Goal, Step, plan},
-        shard_sync::new_lease,
+    logic::{
+        backoff::Backoff,
+        lineage::{
+            coverage::find_hole,
+            reset::{Goal, Step, plan},
+            shard_sync::new_lease,
+        },
     },
-    model::{
-        checkpoint::Checkpoint,
-        checkpoint_write::CheckpointWrite,
-        lease::{Conditional, Lease},
-        policies::InitialPosition,
-        table_scan::FleetVersion,
-    },
+    model::{Checkpoint, CheckpointWrite, Conditional, FleetVersion, InitialPosition, Lease},
     stream::{Stream, catalog::Catalog, listing},
-    table::dynamodb::DynamoDbLeaseStore,
     worker::builder::WorkerBuilder,
 };
 
@@ -37,29 +33,27 @@ mod watch;
 
 pub use request::{Reset, ResetError, ResetReport, ShardReset};
 
-/// Shards in which a time is looked for at the same time.
 const CONCURRENT_SEEKS: usize = 16;
 /// Tries of one write, and the pause between them.
 const TRIES: u32 = 10;
-const TRY_PAUSE: Duration = Duration::from_millis(500);
+const TRY_PAUSE: Backoff = Backoff::of_millis(500, 500);
 /// Looks at a listing with a hole, while a resharding is under way.
 const LISTINGS: u32 = 30;
-/// A leader that saw a lease ended may delete it for so long after the reset.
+/// Time after the reset in which a leader may still delete a lease that it saw ended.
 const CLEANUP_RACE: Duration = Duration::from_secs(2);
 
 impl WorkerBuilder {
-    /// Sets the application's checkpoints to a position, for all shards of its streams, or for one and those that follow it. Workers that
-    /// start afterwards process everything from there on, parents before children, also of shards whose leases were
-    /// deleted long ago, as far as the stream retains them; and nothing before.
+    /// Sets the application's checkpoints to a position, for all shards of its streams, or for one and those that follow
+    /// it. Workers that start afterwards process everything from there on, parents before children, also of shards whose
+    /// leases were deleted long ago, as far as the stream retains them; and nothing before.
     ///
-    /// What is written is what a worker of Java KCL reads as well: a time becomes the sequence number of the last record
+    /// A worker of Java KCL reads the result as well: a time becomes the sequence number of the last record
     /// before it, which is looked up in each shard, or TRIM_HORIZON if there is none; LATEST is the time of the reset.
     /// Shards that were closed before the position are marked as ended, pending checkpoints are discarded.
     ///
-    /// Stop the fleet first. As long as a worker shows signs of life, in up to 35 s (or the
-    /// [lease duration](Self::lease_duration), if that is longer), the reset is refused, unless it is
-    /// [forced](Reset::force). Then owners lose their leases and can checkpoint no more; their processors may be given
-    /// records for a moment.
+    /// Stop the fleet first. As long as a worker shows signs of life, in up to 35 s (or the [lease
+    /// duration](Self::lease_duration), if that is longer), the reset is refused, unless it is [forced](Reset::force). Then
+    /// owners lose their leases and can checkpoint no more; their processors may be given records for a moment.
     ///
     /// Takes the same settings as the workers' builder; of these it heeds streams, application, lease table and lease
     /// duration. Needs the permissions of a worker, but for those to create tables.
@@ -87,10 +81,8 @@ impl WorkerBuilder {
         self.validate()?;
         let mut builder = self.clone();
         builder.everywhere(reset.position);
-        let settings = builder.settings.clone();
-        let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
-        let store = DynamoDbLeaseStore::new(self.lease_table_aws(), settings.clock.clone(), table, legacy, false);
-        let context = Context::new(settings, Events::default(), builder.catalog(), Arc::new(store));
+        let (catalog, table) = (builder.catalog(), builder.table_in_dynamodb(false));
+        let context = Context::new(builder.settings, Events::default(), catalog, table);
         Resetting { context, reset }.run().await
     }
 }
@@ -100,7 +92,6 @@ struct Resetting {
     reset: Reset,
 }
 
-/// What is to be written into one lease.
 struct Task {
     stream: Arc<Stream>,
     step: Step,
@@ -113,7 +104,7 @@ impl Resetting {
         let now = self.context.clock.now();
         match self.reset.position {
             InitialPosition::AtTimestamp(time) if time > now => return Err(ResetError::InFuture),
-            // What is written after this moment is not to be left out.
+            // Records written after this moment must be processed.
             InitialPosition::Latest => self.reset.position = InitialPosition::AtTimestamp(now),
             _ => {}
         }
@@ -152,10 +143,10 @@ impl Resetting {
         if streams.len() > 1 && self.reset.shard.is_some() {
             return Err(ResetError::WhichStream);
         }
-        context.store.find_layout().await?;
+        context.table.find_layout().await?;
         entry::check_kind(context).await?;
-        if let Catalog::One(stream) = &context.catalog
-            && context.store.fleet_version().await? != FleetVersion::Unknown
+        if let Catalog::Single(stream) = &context.catalog
+            && context.table.fleet_version().await? != FleetVersion::Unknown
         {
             entry::claim(context, &listing::wait_until_active(stream).await?).await?;
         }
@@ -163,7 +154,7 @@ impl Resetting {
     }
 
     async fn tasks(&self, streams: &[Arc<Stream>]) -> Result<Vec<Task>, ResetError> {
-        let scan = self.context.store.scan().await?;
+        let scan = self.context.table.scan().await?;
         if !scan.malformed.is_empty() {
             return Err(ResetError::Unreadable { keys: scan.malformed });
         }
@@ -202,7 +193,6 @@ impl Resetting {
         }
     }
 
-    /// The checkpoint for each step, in their order.
     async fn targets(&self, stream: &Stream, steps: &[Step]) -> Result<Vec<Checkpoint>, ResetError> {
         let targets = steps.iter().map(|step| {
             let (kinesis, shard_id) = (Arc::clone(&stream.kinesis), step.shard_id.clone());
@@ -247,15 +237,15 @@ impl Resetting {
                 let alive = || Failed::Alive(format!("lease {} changes again and again", step.shard_id));
                 return Err(failed.map_or_else(alive, Failed::Table));
             }
-            sleep(TRY_PAUSE.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
+            sleep(TRY_PAUSE.pause(tries, fastrand::f64())).await;
         }
     }
 
-    async fn try_write(&self, task: &Task, expected: Option<u64>) -> Result<Tried, StoreError> {
+    async fn try_write(&self, task: &Task, expected: Option<u64>) -> Result<Tried, TableError> {
         let Task { stream, step, target } = task;
         let write = CheckpointWrite::Reset { checkpoint: target.clone(), children: children(step, target) };
-        let store = &self.context.store;
-        let found = store.get(&stream.lease_key(&step.shard_id)).await?;
+        let table = &self.context.table;
+        let found = table.get(&stream.lease_key(&step.shard_id)).await?;
         // Perhaps by a try whose answer was lost.
         if found.as_ref().is_some_and(|found| write.is_done_in(found)) {
             return Ok(Tried::Done);
@@ -265,8 +255,8 @@ impl Resetting {
             return Ok(Tried::Changed { counter });
         }
         let written = match (&found, &step.shard) {
-            (Some(found), _) => store.checkpoint(found, &write).await?,
-            (None, Some(shard)) => store.create(&stream.lease(new_lease(shard, target.clone()))).await?,
+            (Some(found), _) => table.checkpoint(found, &write).await?,
+            (None, Some(shard)) => table.create(&stream.lease(new_lease(shard, target.clone()))).await?,
             // Gone, as is its shard.
             (None, None) => return Ok(Tried::Done),
         };
@@ -282,9 +272,9 @@ impl Resetting {
         let Task { stream, step, target } = task;
         let Some(shard) = step.shard.as_ref().filter(|_| step.goal != Goal::End) else { return Ok(()) };
         let lease = stream.lease(new_lease(shard, target.clone()));
-        if self.context.store.get(&lease.key).await.map_err(Failed::Table)?.is_none() {
+        if self.context.table.get(&lease.key).await.map_err(Failed::Table)?.is_none() {
             // A conflict: it is there.
-            let _ = self.context.store.create(&lease).await.map_err(Failed::Table)?;
+            let _ = self.context.table.create(&lease).await.map_err(Failed::Table)?;
         }
         Ok(())
     }
@@ -296,10 +286,8 @@ fn children(step: &Step, target: &Checkpoint) -> Vec<ShardId> {
     if *target == Checkpoint::ShardEnd && known.is_empty() { step.children.clone() } else { Vec::new() }
 }
 
-/// What became of a write.
 enum Tried {
     Done,
-    /// Somebody was faster.
     Conflict,
     /// Before it, the lease was not as expected: it has this counter, or does not exist.
     Changed {
@@ -307,14 +295,12 @@ enum Tried {
     },
 }
 
-/// A lease that could not be written.
 enum Failed {
     Alive(String),
-    Table(StoreError),
+    Table(TableError),
 }
 
 impl Failed {
-    /// After so many were.
     fn after(self, done: usize) -> ResetError {
         match self {
             Self::Alive(sign) if done == 0 => ResetError::WorkersLive { sign },

@@ -1,35 +1,24 @@
-//! Consumers that are a closure: called for each record, checkpointed by the worker.
+//! Processors that call a closure for each record; the worker checkpoints.
 //!
 //! (A) A call that was begun is waited for, unless it outlasts the grace time of a stop. (B) Once one fails, only records
 //! before it are begun. (C) Once the work has to stop, only records before those begun already are, and not for long.
 
-use std::{
-    fmt,
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     checkpointer::Checkpointer,
     error::{BoxError, ConfigError},
-    logic::shard::window::Window,
-    model::{
-        checkpoint::Position,
-        checkpointing::CheckpointEvery,
-        record::{Record, RecordBatch},
-    },
+    logic::shard::key_order::KeyOrder,
+    model::{CheckpointEvery, Position, Record, RecordBatch},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
-    time::now,
     worker::{Worker, builder::WorkerBuilder},
 };
 
-/// How long records that were overtaken are begun once the work has to stop, so that what was handled out of order is not
-/// handled again.
+/// Time in which overtaken records are still begun once the work has to stop, so that what overtook them is not repeated.
 const FILL_GAPS: Duration = Duration::from_secs(1);
 
 impl WorkerBuilder {
@@ -64,22 +53,18 @@ impl WorkerBuilder {
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network yet.
     pub fn build_for_each<H, Fut, E>(
-        mut self,
+        self,
         every: CheckpointEvery,
         handler: H,
-    ) -> Result<Worker<ForEach<H>>, ConfigError>
+    ) -> Result<Worker<ForEach<impl Fn(&ShardContext) -> H + Send + Sync + 'static>>, ConfigError>
     where
         H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
-        self.settings.error_policy.isolate = true;
-        let concurrency = self.settings.concurrency;
-        self.checkpoint_every(every).build(ForEach { handler, concurrency })
+        self.build_for_each_shard(every, move |_: &ShardContext| handler.clone())
     }
-}
 
-impl WorkerBuilder {
     /// Like [`build_for_each`](Self::build_for_each), with a closure of its own for each shard: for handlers that must know
     /// the stream or the shard, or that keep something for it. `make` is called again after each failure.
     ///
@@ -107,7 +92,7 @@ impl WorkerBuilder {
         mut self,
         every: CheckpointEvery,
         make: M,
-    ) -> Result<Worker<ForEachShard<M>>, ConfigError>
+    ) -> Result<Worker<ForEach<M>>, ConfigError>
     where
         M: Fn(&ShardContext) -> H + Send + Sync + 'static,
         H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
@@ -116,23 +101,24 @@ impl WorkerBuilder {
     {
         self.settings.error_policy.isolate = true;
         let concurrency = self.settings.concurrency;
-        self.checkpoint_every(every).build(ForEachShard { make, concurrency })
+        self.checkpoint_every(every).build(ForEach { make, concurrency })
     }
 }
 
-/// Makes the processors of a worker that [`WorkerBuilder::build_for_each_shard`] built.
-pub struct ForEachShard<M> {
+/// Makes the processors of a worker that [`WorkerBuilder::build_for_each`] or [`WorkerBuilder::build_for_each_shard`]
+/// built.
+pub struct ForEach<M> {
     make: M,
     concurrency: usize,
 }
 
-impl<M> fmt::Debug for ForEachShard<M> {
+impl<M> fmt::Debug for ForEach<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForEachShard").field("concurrency", &self.concurrency).finish_non_exhaustive()
+        f.debug_struct("ForEach").field("concurrency", &self.concurrency).finish_non_exhaustive()
     }
 }
 
-impl<M, H, Fut, E> ProcessorFactory for ForEachShard<M>
+impl<M, H, Fut, E> ProcessorFactory for ForEach<M>
 where
     M: Fn(&ShardContext) -> H + Send + Sync + 'static,
     H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
@@ -143,32 +129,6 @@ where
 
     fn create(&self, shard: &ShardContext) -> ForEachProcessor<H> {
         ForEachProcessor { handler: Arc::new((self.make)(shard)), concurrency: self.concurrency }
-    }
-}
-
-/// Makes the processors of a worker that [`WorkerBuilder::build_for_each`] built.
-#[derive(Clone)]
-pub struct ForEach<H> {
-    handler: H,
-    concurrency: usize,
-}
-
-impl<H> fmt::Debug for ForEach<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForEach").field("concurrency", &self.concurrency).finish_non_exhaustive()
-    }
-}
-
-impl<H, Fut, E> ProcessorFactory for ForEach<H>
-where
-    H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError> + Send + 'static,
-{
-    type Processor = ForEachProcessor<H>;
-
-    fn create(&self, _shard: &ShardContext) -> ForEachProcessor<H> {
-        ForEachProcessor { handler: Arc::new(self.handler.clone()), concurrency: self.concurrency }
     }
 }
 
@@ -219,37 +179,37 @@ where
 
 /// A batch of which records are handled.
 struct InOrder {
-    window: Window,
+    order: KeyOrder,
     records: Vec<Option<Record>>,
     positions: Vec<Position>,
     /// Only records before this one are begun.
     limit: usize,
-    /// Until when any are begun.
+    /// End of the time in which any are begun.
     until: Option<Instant>,
-    /// Why the record at the limit failed.
+    /// Error of the record at the limit.
     failure: Option<BoxError>,
 }
 
 impl InOrder {
     fn new(records: Vec<Record>) -> Self {
-        let window = Window::new(records.iter().map(|record| &*record.partition_key));
+        let order = KeyOrder::new(records.iter().map(|record| &*record.partition_key));
         let positions = records.iter().map(Record::position).collect();
         let limit = records.len();
-        Self { window, records: records.into_iter().map(Some).collect(), positions, limit, until: None, failure: None }
+        Self { order, records: records.into_iter().map(Some).collect(), positions, limit, until: None, failure: None }
     }
 
     fn start(&mut self) -> Option<(usize, Record)> {
-        if self.until.is_some_and(|until| until <= now()) {
+        if self.until.is_some_and(|until| until <= Instant::now()) {
             return None;
         }
-        let at = self.window.start(self.limit)?;
+        let at = self.order.start(self.limit)?;
         Some((at, self.records[at].take()?))
     }
 
     fn done(&mut self, at: usize, checkpointer: &Checkpointer) {
-        let before = self.window.watermark();
-        self.window.done(at);
-        let handled = self.window.watermark();
+        let before = self.order.watermark();
+        self.order.done(at);
+        let handled = self.order.watermark();
         if handled > before {
             checkpointer.processed(&self.positions[handled - 1], handled - before);
         }
@@ -265,12 +225,12 @@ impl InOrder {
 
     /// Begins no more than what was overtaken, and that only for so long.
     fn stop(&mut self, fill_gaps: Duration) {
-        self.until = Some(now() + fill_gaps);
-        self.limit = self.limit.min(self.window.furthest());
+        self.until = Some(Instant::now() + fill_gaps);
+        self.limit = self.limit.min(self.order.furthest());
     }
 
     fn end(self) -> Result<(), Unfinished> {
-        let handled = self.window.watermark();
+        let handled = self.order.watermark();
         match self.failure {
             Some(error) if handled == self.limit => {
                 Err(Unfinished::Record { position: self.positions[handled].clone(), error })

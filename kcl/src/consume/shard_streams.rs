@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 
@@ -20,14 +20,17 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     checkpointer::{Checkpointer, Seen},
     error::{ConfigError, WorkerError},
-    model::record::{Record, RecordBatch},
+    locked::locked,
+    model::{Record, RecordBatch},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
+    task::propagate,
     worker::builder::WorkerBuilder,
 };
 
 impl WorkerBuilder {
     /// Builds a worker that gives the application a stream of records for each shard it holds. Only the application
-    /// checkpoints: [`checkpoint_every`](Self::checkpoint_every) has no effect, as the worker cannot know what is processed.
+    /// checkpoints: [`checkpoint_every`](Self::checkpoint_every) has no effect, as the worker cannot know what is
+    /// processed.
     ///
     /// ```no_run
     /// use futures::{StreamExt as _, TryStreamExt as _};
@@ -131,11 +134,10 @@ impl Stream for ShardStreams {
         match ended {
             Ok(Ok(())) => Poll::Ready(None),
             Ok(Err(error)) => Poll::Ready(Some(Err(error))),
-            Err(failure) => match failure.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime shuts down.
-                Err(_) => Poll::Ready(None),
-            },
+            Err(failure) => {
+                propagate(failure);
+                Poll::Ready(None) // the runtime shuts down
+            }
         }
     }
 }
@@ -152,9 +154,9 @@ impl Stream for ShardStreams {
 pub struct ShardStream {
     shard: ShardContext,
     checkpointer: Checkpointer,
-    batches: mpsc::Receiver<Batch>,
-    batch: Batch,
-    /// Tells the processor that the last batch is given.
+    batches: mpsc::Receiver<SharedBatch>,
+    batch: SharedBatch,
+    /// Informs the processor that the last batch is given.
     given: mpsc::Sender<()>,
     batch_open: bool,
 }
@@ -200,17 +202,11 @@ impl Stream for ShardStream {
 
 /// A batch that the stream gives record by record, and the processor may take back. Locked for a record.
 #[derive(Debug, Clone, Default)]
-struct Batch(Arc<Mutex<VecDeque<Record>>>);
+struct SharedBatch(Arc<Mutex<VecDeque<Record>>>);
 
-impl Batch {
-    fn records(&self) -> MutexGuard<'_, VecDeque<Record>> {
-        // No statement leaves it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next record, which counts as given.
+impl SharedBatch {
     fn give(&self, checkpointer: &Checkpointer) -> Option<Record> {
-        let mut records = self.records();
+        let mut records = locked(&self.0);
         let record = records.pop_front()?;
         // Under the lock: what is not taken back is seen to be given.
         checkpointer.saw(record.position());
@@ -218,7 +214,7 @@ impl Batch {
     }
 
     fn take_back(&self) {
-        self.records().clear();
+        locked(&self.0).clear();
     }
 }
 
@@ -241,16 +237,14 @@ struct StreamProcessor {
     open: Option<Open>,
 }
 
-/// The processor's side of a stream.
 struct Open {
-    /// None: the stream has been told that nothing follows.
-    batches: Option<mpsc::Sender<Batch>>,
+    /// None: nothing follows.
+    batches: Option<mpsc::Sender<SharedBatch>>,
     given: mpsc::Receiver<()>,
     seen: Seen,
 }
 
 impl Open {
-    /// The application dropped its stream.
     fn dropped(&self) -> Unfinished {
         if self.seen.is_settled() { Unfinished::Dropped } else { Unfinished::Unconfirmed }
     }
@@ -266,7 +260,7 @@ impl StreamProcessor {
                 shard: self.shard.clone().ok_or(Unfinished::Dropped)?,
                 checkpointer,
                 batches: receiver,
-                batch: Batch::default(),
+                batch: SharedBatch::default(),
                 given: given_sender,
                 batch_open: false,
             };
@@ -277,7 +271,7 @@ impl StreamProcessor {
     }
 
     /// Hands a batch to the stream, and waits until it is given.
-    async fn give(&mut self, batch: Batch, checkpointer: &Checkpointer) -> Result<(), Unfinished> {
+    async fn give(&mut self, batch: SharedBatch, checkpointer: &Checkpointer) -> Result<(), Unfinished> {
         let open = self.open(checkpointer).await?;
         let batches = open.batches.as_ref().ok_or(Unfinished::Dropped)?;
         if batches.send(batch).await.is_err() || open.given.recv().await.is_none() {
@@ -303,9 +297,9 @@ impl RecordProcessor for StreamProcessor {
     }
 
     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), Unfinished> {
-        let batch = Batch(Arc::new(Mutex::new(batch.records.into())));
+        let batch = SharedBatch(Arc::new(Mutex::new(batch.records.into())));
         tokio::select! {
-            // biased: a batch that is given is not to be given again.
+            // biased: a batch must not be given twice.
             biased;
             given = self.give(batch.clone(), checkpointer) => given,
             _ = checkpointer.interrupted() => {

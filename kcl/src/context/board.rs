@@ -2,20 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use kpl::ShardId;
 
 use crate::{
+    locked::locked,
     logic::shard::stall::Activity,
-    model::{
-        checkpoint::Checkpoint,
-        lease::LeaseKey,
-        shard_status::{ShardPhase, ShardStatus, Stall},
-        stream_id::StreamId,
-    },
+    model::{Checkpoint, LeaseKey, ShardPhase, ShardStatus, Stall, StreamId},
     time::now,
 };
 
@@ -38,7 +34,6 @@ impl Entry {
     }
 }
 
-/// The shards of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     /// Changed by each shard's task, a line at a time.
@@ -46,19 +41,15 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    fn shards(&self) -> MutexGuard<'_, BTreeMap<LeaseKey, Entry>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// All shards, by stream and id.
     pub(crate) fn all(&self, now: Instant, patience: Duration) -> Vec<ShardStatus> {
         let status = |entry: &Entry| entry.status(now, entry.stall(now, patience));
-        self.shards().values().map(status).collect()
+        locked(&self.shards).values().map(status).collect()
     }
 
     /// Those that make no progress, and since when.
     pub(crate) fn stalled(&self, now: Instant, patience: Duration) -> Vec<(LeaseKey, ShardStatus, Duration)> {
-        let shards = self.shards();
+        let shards = locked(&self.shards);
         let stalled = shards.iter().filter_map(|(key, entry)| {
             let stall = entry.stall(now, patience)?;
             let since = entry.activity.failing_since.unwrap_or(entry.activity.moved);
@@ -71,29 +62,27 @@ impl Board {
         let phase = ShardPhase::WaitingForParents;
         let status =
             ShardStatus { stream_id, shard_id, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
-        self.shards().insert(key, Entry { status, activity: Activity::beginning(now()) });
+        locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()) });
     }
 
     pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut ShardStatus)) {
-        if let Some(entry) = self.shards().get_mut(key) {
+        if let Some(entry) = locked(&self.shards).get_mut(key) {
             change(&mut entry.status);
         }
     }
 
-    /// The shard enters a phase.
     pub(crate) fn enter(&self, key: &LeaseKey, phase: ShardPhase) {
         self.note(key, |activity| activity.moved = now());
         self.change(key, |status| status.phase = phase);
     }
 
-    /// Something happened in the shard.
     pub(crate) fn note(&self, key: &LeaseKey, note: impl FnOnce(&mut Activity)) {
-        if let Some(entry) = self.shards().get_mut(key) {
+        if let Some(entry) = locked(&self.shards).get_mut(key) {
             note(&mut entry.activity);
         }
     }
 
     pub(crate) fn remove(&self, key: &LeaseKey) {
-        self.shards().remove(key);
+        locked(&self.shards).remove(key);
     }
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     context::Context,
-    error::StoreError,
+    error::TableError,
     event::Event,
     logic::{
         assign::{
@@ -36,47 +36,38 @@ use crate::{
         lineage::shard_sync::untouched_streams,
     },
     metrics::Cycle,
-    model::{
-        lease::{Conditional, Lease, WorkerId},
-        policies::Assignment,
-        stream_id::StreamId,
-        table_scan::TableScan,
-        worker_item::WorkerItem,
-    },
-    time::now,
+    model::{Assignment, Conditional, Lease, StreamId, TableScan, WorkerId, WorkerItem},
+    time,
 };
 
-/// Writes at the same time.
 const CONCURRENT_WRITES: usize = 16;
-/// Between two scans, for each lease of the table; bounded below by the assignment interval.
+/// Pause between two scans, for each lease of the table; bounded below by the assignment interval.
 const TIME_PER_LEASE: Duration = Duration::from_millis(1);
-/// Between two balancings by utilization, so that the workers' metrics can follow.
+/// Pause between two balancings by utilization, so that the workers' metrics can follow.
 /// Source: KCL `varianceBalancingFrequency` times `leaseAssignmentIntervalMillis`.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(60);
-/// When the item of a silent worker is deleted. Source: KCL `staleWorkerMetricsEntryCleanupDuration`.
+/// Age at which the item of a silent worker is deleted. Source: KCL `staleWorkerMetricsEntryCleanupDuration`.
 const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Runs the leader's cycle while this worker leads.
 pub(crate) struct Assigner {
     context: Arc<Context>,
     reign: watch::Receiver<Reign>,
     /// Kept from when the leader is suspected to be gone, so that an heir knows which leases expire.
     view: FleetView,
-    /// What the auditor is to look at; None while this worker does not lead.
+    /// Input of the auditor; None while this worker does not lead.
     sightings: watch::Sender<Option<Arc<Sighting>>>,
     /// Streams that the auditor has found to have all leases that they need.
     complete: watch::Receiver<HashSet<StreamId>>,
     term: Term,
 }
 
-/// What is remembered while leading.
 #[derive(Default)]
 struct Term {
     balanced: Option<Instant>,
     malformed: Vec<String>,
     unowned: Unowned,
     /// Streams with leases that nobody can read.
-    lost: HashSet<StreamId>,
+    vanished: HashSet<StreamId>,
 }
 
 impl Assigner {
@@ -117,7 +108,7 @@ impl Assigner {
     }
 
     fn leads(&self) -> bool {
-        matches!(*self.reign.borrow(), Reign::Leader(until) if now() < until)
+        matches!(*self.reign.borrow(), Reign::Leader(until) if time::now() < until)
     }
 
     /// Large tables are scanned less often, but often enough to notice a dead worker in time.
@@ -137,36 +128,36 @@ impl Assigner {
         self.term = Term::default();
     }
 
-    async fn scan(&self) -> Result<TableScan, StoreError> {
-        let mut scan = self.context.store.scan().await?;
+    async fn scan(&self) -> Result<TableScan, TableError> {
+        let mut scan = self.context.table.scan().await?;
         let foreign = scan.leases.extract_if(.., |lease| !self.context.catalog.fits(lease));
         scan.malformed.extend(foreign.map(|lease| lease.key.as_str().to_owned()));
         Ok(scan)
     }
 
-    /// Only looks, so as to know the leases' ages when it comes to leading.
-    async fn watch(&mut self) -> Result<(), StoreError> {
+    /// Observes the leases' ages before this worker leads.
+    async fn watch(&mut self) -> Result<(), TableError> {
         self.end_term();
         let scan = self.scan().await?;
-        self.view.observe(&scan, now(), self.context.clock.seconds());
+        self.view.observe(&scan, time::now(), self.context.clock.seconds());
         Ok(())
     }
 
-    async fn cycle(&mut self) -> Result<(), StoreError> {
-        let begun = now();
+    async fn cycle(&mut self) -> Result<(), TableError> {
+        let begun = time::now();
         let scan = self.scan().await?;
         self.report_malformed(&scan);
-        let seen = now();
-        self.view.observe(&scan, seen, self.context.clock.seconds());
-        self.look_for_lost_streams(&scan.leases);
-        let Term { unowned, lost, .. } = &mut self.term;
-        unowned.observe(&self.context, scan.leases.iter().filter(|lease| may_be_read(lease, lost)), seen);
-        let candidates = self.candidates(&scan, seen);
+        let now = time::now();
+        self.view.observe(&scan, now, self.context.clock.seconds());
+        self.report_vanished_streams(&scan.leases);
+        let Term { unowned, vanished, .. } = &mut self.term;
+        unowned.observe(&self.context, scan.leases.iter().filter(|lease| may_be_read(lease, vanished)), now);
+        let candidates = self.candidates(&scan, now);
         for lease in candidates.iter().filter(|candidate| candidate.expired).map(|candidate| &candidate.lease) {
             lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
         }
-        let workers = self.view.active_workers(seen);
-        let moves = self.plan(&candidates, &workers, seen);
+        let workers = self.view.active_workers(now);
+        let moves = self.plan(&candidates, &workers, now);
         let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();
         let assigned = moves.iter().filter(|planned| planned.how == How::Assign).count();
         let mut cycle = Cycle {
@@ -177,22 +168,22 @@ impl Assigner {
             moves: moves.len(),
             failed_moves: 0,
         };
-        let stale = self.view.stale_workers(STALE_WORKER_AGE, seen, self.context.clock.seconds());
+        let stale = self.view.stale_workers(STALE_WORKER_AGE, now, self.context.clock.seconds());
         self.sightings.send_replace(Some(Arc::new(Sighting { at: begun, leases: scan.leases, stale })));
         cycle.failed_moves = self.carry_out(moves).await;
-        self.context.metrics.cycle(cycle, now() - begun);
+        self.context.metrics.cycle(cycle, time::now() - begun);
         Ok(())
     }
 
     /// Leases that nobody can read are left alone, and reported once.
-    fn look_for_lost_streams(&mut self, leases: &[Lease]) {
-        let lost = self.context.catalog.lost_streams(leases);
-        for stream in lost.difference(&self.term.lost) {
+    fn report_vanished_streams(&mut self, leases: &[Lease]) {
+        let vanished = self.context.catalog.vanished_streams(leases);
+        for stream in vanished.difference(&self.term.vanished) {
             let error = "the stream of these leases was deleted, or deleted and created again; they are left alone";
             let (stream, error) = (stream.to_string(), error.to_owned());
             self.context.events.emit(Event::StreamUnavailable { stream, error });
         }
-        self.term.lost = lost;
+        self.term.vanished = vanished;
     }
 
     fn report_malformed(&mut self, scan: &TableScan) {
@@ -217,7 +208,7 @@ impl Assigner {
         let incomplete = self.incomplete_streams(&scan.leases);
         let to_give = scan.leases.iter().filter(|lease| {
             !lease.is_ended()
-                && may_be_read(lease, &self.term.lost)
+                && may_be_read(lease, &self.term.vanished)
                 && !incomplete.contains(&self.context.catalog.id_of(lease))
         });
         to_give.map(candidate).collect()
@@ -248,7 +239,7 @@ impl Assigner {
         }
     }
 
-    /// Returns how many writes came to nothing.
+    /// Returns the number of failed writes.
     async fn carry_out(&self, moves: Vec<Move>) -> usize {
         let nudge = assigned_to(&moves, &self.context.settings.worker_id).next().is_some();
         let failed = AtomicUsize::new(0);
@@ -269,8 +260,8 @@ impl Assigner {
             return false;
         }
         let written = match planned.how {
-            How::Assign => self.context.store.assign(&planned.lease, &planned.to).await,
-            How::HandOff => self.context.store.begin_handoff(&planned.lease, &planned.to).await,
+            How::Assign => self.context.table.assign(&planned.lease, &planned.to).await,
+            How::HandOff => self.context.table.begin_handoff(&planned.lease, &planned.to).await,
         };
         let Move { lease, to, how } = planned;
         match written {
@@ -286,6 +277,6 @@ impl Assigner {
     }
 }
 
-fn may_be_read(lease: &Lease, lost: &HashSet<StreamId>) -> bool {
-    lease.stream.as_ref().is_none_or(|stream| !lost.contains(stream))
+fn may_be_read(lease: &Lease, vanished: &HashSet<StreamId>) -> bool {
+    lease.stream.as_ref().is_none_or(|stream| !vanished.contains(stream))
 }

@@ -1,4 +1,4 @@
-//! SHELL: on the leader, sees to it that each stream has the leases it needs, and that nothing stays in the table that is of
+//! SHELL: on the leader, creates the leases that each stream needs, and deletes items that are of
 //! no use. Decided by [`logic`](crate::logic): `audit`, `shard_sync`, `cleanup`, `former_streams`.
 
 use std::{
@@ -14,36 +14,28 @@ use tokio_util::sync::CancellationToken;
 use super::shard_sync;
 use crate::{
     context::Context,
-    error::StoreError,
+    error::TableError,
     event::{Event, chain},
-    logic::lineage::{audit::Audit, cleanup, former_streams::Missing},
-    model::{
-        lease::{Conditional, Lease},
-        stream_id::StreamId,
-        worker_item::WorkerItem,
-    },
+    logic::lineage::{audit::Audit, cleanup, former_streams::Missing, lookup::DESCRIPTION_LIFE},
+    model::{Conditional, Lease, StreamId, WorkerItem},
     stream::{
         Stream,
-        catalog::{Catalog, DESCRIPTION_LIFE, Several},
-        identity::Standing,
+        catalog::{Catalog, MultiCatalog},
+        identity::Presence,
     },
-    time::now,
+    time,
 };
 
 /// Workers deleted in one look, so that nothing else waits for many.
 const STALE_AT_ONCE: usize = 100;
-/// Streams synced at the same time.
 const CONCURRENT_SYNCS: usize = 8;
-/// Maximum wait in one look for Kinesis' word on former streams; the rest is asked in later looks.
+/// Maximum wait in one look for Kinesis' answers on former streams; later looks ask for the rest.
 const FORMER_STREAMS_WAIT: Duration = Duration::from_secs(5);
 
-/// What the leader saw in the table.
 #[derive(Debug)]
 pub(crate) struct Sighting {
-    /// When the scan began.
     pub(crate) at: Instant,
     pub(crate) leases: Vec<Lease>,
-    /// Workers that are gone.
     pub(crate) stale: Vec<WorkerItem>,
 }
 
@@ -58,12 +50,11 @@ pub(crate) struct Auditor {
     term: Term,
 }
 
-/// What is remembered while leading.
 #[derive(Default)]
 struct Term {
     audits: HashMap<StreamId, Audit>,
     missing: Missing,
-    /// When leases were created or deleted last. What was seen before is out of date.
+    /// Time of the last change of leases. Earlier looks are out of date.
     changed: Option<Instant>,
 }
 
@@ -98,7 +89,7 @@ impl Auditor {
                 changed = self.look(&sighting) => changed,
             };
             if looked {
-                self.term.changed = Some(now());
+                self.term.changed = Some(time::now());
                 self.context.nudges.assign.notify_one();
             }
         }
@@ -112,14 +103,13 @@ impl Auditor {
         self.audit(&sighting.leases).await
     }
 
-    /// Deletes what is done with.
-    async fn clean_up(&self, sighting: &Sighting) -> Result<(), StoreError> {
+    async fn clean_up(&self, sighting: &Sighting) -> Result<(), TableError> {
         for (stream_id, leases) in self.context.catalog.by_stream(&sighting.leases) {
             let keys = cleanup::plan(&leases);
             let mut shards = Vec::new();
             for lease in leases.into_iter().filter(|lease| keys.contains(&lease.key)) {
                 // Not if it was reset since the scan.
-                if let Conditional::Applied = self.context.store.delete_ended(&lease.key).await? {
+                if let Conditional::Applied = self.context.table.delete_ended(&lease.key).await? {
                     shards.push(lease.shard_id.clone());
                 }
             }
@@ -128,7 +118,7 @@ impl Auditor {
             }
         }
         for worker in sighting.stale.iter().take(STALE_AT_ONCE) {
-            self.context.store.delete_worker(worker).await?;
+            self.context.table.delete_worker(worker).await?;
         }
         Ok(())
     }
@@ -142,7 +132,7 @@ impl Auditor {
         self.term.audits.retain(|id, _| streams.iter().any(|stream| stream.id == *id));
         for stream in &streams {
             let leases = by_stream.get(&stream.id).map_or(&[][..], Vec::as_slice);
-            let (audit, now) = (self.term.audits.entry(stream.id.clone()).or_default(), now());
+            let (audit, now) = (self.term.audits.entry(stream.id.clone()).or_default(), time::now());
             if audit.is_due(leases, now) {
                 audit.begun(now);
                 if let Some(hole) = audit.confirmed_hole() {
@@ -157,7 +147,7 @@ impl Auditor {
         let mut changed = false;
         while let Some((stream_id, synced)) = synced.next().await {
             if let Some(audit) = self.term.audits.get_mut(stream_id) {
-                audit.ended(synced.is_some(), now());
+                audit.ended(synced.is_some(), time::now());
             }
             if synced.is_some() {
                 self.complete.send_if_modified(|complete| complete.insert(stream_id.clone()));
@@ -165,24 +155,24 @@ impl Auditor {
             changed |= synced == Some(true);
         }
         let deleted = match &context.catalog {
-            Catalog::One(_) => false,
-            Catalog::Several(several) => self.delete_former(several, &by_stream, streams.len()).await,
+            Catalog::Single(_) => false,
+            Catalog::Multi(multi) => self.delete_former(multi, &by_stream, streams.len()).await,
         };
         changed || deleted
     }
 
     async fn delete_former(
         &mut self,
-        several: &Several,
+        multi: &MultiCatalog,
         by_stream: &BTreeMap<StreamId, Vec<&Lease>>,
         active: usize,
     ) -> bool {
-        let now = now();
-        self.term.missing.observe(by_stream.keys(), &several.known(), now);
+        let now = time::now();
+        self.term.missing.observe(by_stream.keys(), &multi.known(), now);
         let missing = self.term.missing.streams();
         self.context.metrics.streams(active, missing.len());
         let mut gone = HashSet::new();
-        let asked: Vec<_> = missing.iter().filter_map(|id| several.former_stream(id)).map(gone_stream).collect();
+        let asked: Vec<_> = missing.iter().filter_map(|id| multi.former_stream(id)).map(gone_stream).collect();
         let mut asked = stream::iter(asked).buffer_unordered(CONCURRENT_SYNCS);
         let deadline = now + FORMER_STREAMS_WAIT;
         while let Ok(Some(found)) = timeout_at(deadline.into(), asked.next()).await {
@@ -190,7 +180,7 @@ impl Auditor {
         }
         drop(asked);
         let mut deleted = false;
-        for stream in self.term.missing.due(several.former(), |stream| gone.contains(stream), now) {
+        for stream in self.term.missing.due(multi.former(), |stream| gone.contains(stream), now) {
             let leases = by_stream.get(&stream).map_or(&[][..], Vec::as_slice);
             match self.delete(leases).await {
                 Ok(()) => {
@@ -205,9 +195,9 @@ impl Auditor {
         deleted
     }
 
-    async fn delete(&self, leases: &[&Lease]) -> Result<(), StoreError> {
+    async fn delete(&self, leases: &[&Lease]) -> Result<(), TableError> {
         for lease in leases {
-            self.context.store.delete(&lease.key).await?;
+            self.context.table.delete(&lease.key).await?;
         }
         Ok(())
     }
@@ -225,6 +215,6 @@ async fn sync<'a>(context: &Context, stream: &'a Stream, leases: &[&Lease]) -> (
 
 /// The stream's id, if it does not exist any more.
 async fn gone_stream(stream: Arc<Stream>) -> Option<StreamId> {
-    let standing = stream.confirm(DESCRIPTION_LIFE).await;
-    matches!(standing, Ok(Standing::Gone)).then(|| stream.id.clone())
+    let presence = stream.confirm(DESCRIPTION_LIFE).await;
+    matches!(presence, Ok(Presence::Gone)).then(|| stream.id.clone())
 }

@@ -10,18 +10,15 @@ use tokio::{
 
 use crate::{
     context::Context,
-    error::StoreError,
-    model::lease::{Conditional, Lease, LeaseKey},
+    error::TableError,
+    model::{Conditional, Lease, LeaseKey},
 };
 
-/// Leases read, or given back, at the same time.
 const CONCURRENT_CALLS: usize = 16;
 
-/// Looks for the leases of this worker that it does not hold.
 #[derive(Clone)]
 pub(crate) struct Discovery {
     pub(crate) context: Arc<Context>,
-    /// The leases held now.
     pub(crate) held: watch::Receiver<HashSet<LeaseKey>>,
 }
 
@@ -53,8 +50,8 @@ impl Discovery {
     /// Gives back what names this worker and is not held, a lease in handoff to its old owner. Scans, as the index may lag
     /// behind. True: something was given back, or a call failed, so another look may find more.
     pub(crate) async fn give_back(&self) -> bool {
-        let store = &self.context.store;
-        let mut leases = match store.scan().await {
+        let table = &self.context.table;
+        let mut leases = match table.scan().await {
             Ok(scan) => scan.leases,
             Err(error) => {
                 self.context.table_failed(&error);
@@ -65,8 +62,8 @@ impl Discovery {
         leases.retain(|lease| lease.owner.as_ref() == me && !self.held.borrow().contains(&lease.key));
         let give_back = |lease: Lease| async move {
             let written = match &lease.checkpoint_owner {
-                Some(holder) => store.assign(&lease, holder).await,
-                None => store.release(&lease).await,
+                Some(holder) => table.assign(&lease, holder).await,
+                None => table.release(&lease).await,
             };
             match written {
                 Ok(Conditional::Applied) => true,
@@ -82,14 +79,14 @@ impl Discovery {
         given.fold(false, |any, one| async move { any || one }).await
     }
 
-    async fn look(&self) -> Result<Vec<Lease>, StoreError> {
+    async fn look(&self) -> Result<Vec<Lease>, TableError> {
         let me = &self.context.settings.worker_id;
-        let keys = self.context.store.keys_owned_by(me).await?;
+        let keys = self.context.table.keys_owned_by(me).await?;
         let new: Vec<LeaseKey> = {
             let held = self.held.borrow();
             keys.into_iter().filter(|key| !held.contains(key)).collect()
         };
-        let read = |key: LeaseKey| async move { self.context.store.get(&key).await };
+        let read = |key: LeaseKey| async move { self.context.table.get(&key).await };
         let reads = stream::iter(new).map(read).buffer_unordered(CONCURRENT_CALLS);
         let leases: Vec<_> = reads.collect().await;
         let mut ours = Vec::new();

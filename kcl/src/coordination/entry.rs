@@ -1,4 +1,4 @@
-//! SHELL: what is made sure of before anything is changed: that the streams can be read, and that the lease table is that of
+//! SHELL: checks before anything is changed: the streams can be read, and the lease table is that of
 //! a fleet which this application may join.
 
 use std::{future::Future, time::Duration};
@@ -8,31 +8,31 @@ use tokio::time::sleep;
 
 use crate::{
     context::Context,
-    error::{KinesisErrorKind, StoreError, WorkerError},
+    error::{KinesisErrorKind, TableError, WorkerError},
     event::{Event, chain},
-    model::{stream_id::StreamIdentity, table_scan::FleetVersion},
+    logic::backoff::Backoff,
+    model::{FleetVersion, StreamIdentity},
     stream::{catalog::Catalog, listing},
     time::now,
 };
 
-/// How long failures that may pass, other than throttling, are waited out.
+/// Patience with failures that may pass, other than throttling.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// First and longest pause before a failed step is tried again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Pauses before a failed step is tried again: spread, so that workers started together do not ask in step.
+const BACKOFF: Backoff = Backoff::of_millis(500, 10_000);
 
-/// Before a worker joins.
 pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
     match &context.catalog {
-        Catalog::One(stream) => {
+        Catalog::Single(stream) => {
             let stream = patiently(context, || listing::wait_until_active(stream)).await?;
             enter_table(context).await?;
             patiently(context, || claim(context, &stream)).await
         }
-        Catalog::Several(several) => {
-            let listing = several.resolve(&context.events).await;
+        Catalog::Multi(multi) => {
+            let resolved = multi.resolve(&context.events).await;
             // One that is missing must not keep the others waiting; if all are, it is the configuration that is wrong.
-            match listing.failed.into_iter().next() {
-                Some((stream, error)) if listing.streams.is_empty() && !error.may_pass() => {
+            match resolved.failed.into_iter().next() {
+                Some((stream, error)) if resolved.streams.is_empty() && !error.may_pass() => {
                     Err(WorkerError::of_stream(&stream, error))
                 }
                 _ => enter_table(context).await,
@@ -42,8 +42,8 @@ pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
 }
 
 async fn enter_table(context: &Context) -> Result<(), WorkerError> {
-    patiently(context, || context.store.find_layout().err_into()).await?;
-    patiently(context, || context.store.prepare().err_into()).await?;
+    patiently(context, || context.table.find_layout().err_into()).await?;
+    patiently(context, || context.table.prepare().err_into()).await?;
     patiently(context, || declare(context)).await?;
     patiently(context, || check_kind(context)).await
 }
@@ -54,8 +54,7 @@ pub(crate) async fn patiently<T, F>(context: &Context, step: impl Fn() -> F) -> 
 where
     F: Future<Output = Result<T, WorkerError>>,
 {
-    let (mut pause, longest) = PAUSE;
-    let mut failing_since = None;
+    let (mut failures, mut failing_since) = (0, None);
     loop {
         let begun = now();
         let error = match step().await {
@@ -65,7 +64,7 @@ where
         let is_throttled = match &error {
             WorkerError::LeaseTable(failure) if failure.may_pass() => {
                 context.table_failed(failure);
-                matches!(failure, StoreError::Throttled { .. })
+                matches!(failure, TableError::Throttled { .. })
             }
             WorkerError::Stream { stream, source } if source.may_pass() => {
                 let (stream, error) = (stream.clone(), chain(source));
@@ -79,20 +78,19 @@ where
         } else if now() - *failing_since.get_or_insert(begun) >= PATIENCE {
             return Err(error);
         }
-        // Spread, so that workers started together do not ask in step.
-        sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-        pause = (pause * 2).min(longest);
+        failures += 1;
+        sleep(BACKOFF.pause(failures, fastrand::f64())).await;
     }
 }
 
 /// Whether the table's leases are of an application of one stream, or of several, like this one.
 pub(crate) async fn check_kind(context: &Context) -> Result<(), WorkerError> {
-    if context.store.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
+    if context.table.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
         return Ok(());
     }
     let (theirs, ours) = match &context.catalog {
-        Catalog::One(_) => ("several streams", "one"),
-        Catalog::Several(_) => ("one stream", "several"),
+        Catalog::Single(_) => ("several streams", "one"),
+        Catalog::Multi(_) => ("one stream", "several"),
     };
     let reason = format!("its leases are of an application of {theirs}, and this one is of {ours}");
     Err(foreign(context, reason))
@@ -100,20 +98,19 @@ pub(crate) async fn check_kind(context: &Context) -> Result<(), WorkerError> {
 
 /// Notes the only stream in the table, which must be declared, or finds that another is noted there.
 pub(crate) async fn claim(context: &Context, stream: &StreamIdentity) -> Result<(), WorkerError> {
-    let noted = context.store.claim_stream(stream).await?;
+    let noted = context.table.claim_stream(stream).await?;
     if noted == *stream {
         return Ok(());
     }
     Err(WorkerError::other_stream(&context.settings.table, stream, &noted))
 }
 
-/// Makes sure that the table belongs to a fleet of KCL 3.x.
 async fn declare(context: &Context) -> Result<(), WorkerError> {
     if check_version(context).await? {
         return Ok(());
     }
     let me = &context.settings.worker_id;
-    let leases = context.store.scan().await?.leases;
+    let leases = context.table.scan().await?.leases;
     let is_owned = leases.iter().any(|lease| lease.owner.as_ref().is_some_and(|owner| owner != me));
     // By workers of 3.x, if one has declared it since we looked.
     if is_owned && !check_version(context).await? {
@@ -121,7 +118,7 @@ async fn declare(context: &Context) -> Result<(), WorkerError> {
         return Err(foreign(context, reason));
     }
     // False: another worker declared it meanwhile; look what it declared.
-    if !context.store.declare_v3(me, context.clock.millis()).await? {
+    if !context.table.declare_v3(me, context.clock.millis()).await? {
         check_version(context).await?;
     }
     Ok(())
@@ -129,7 +126,7 @@ async fn declare(context: &Context) -> Result<(), WorkerError> {
 
 /// Whether the fleet is declared to be of KCL 3.x; an error if it is of something else.
 pub(crate) async fn check_version(context: &Context) -> Result<bool, WorkerError> {
-    match context.store.fleet_version().await? {
+    match context.table.fleet_version().await? {
         FleetVersion::Unknown => Ok(false),
         FleetVersion::V3 | FleetVersion::V3WithRollback => Ok(true),
         FleetVersion::Other(state) => {

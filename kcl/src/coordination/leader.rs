@@ -10,16 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    error::StoreError,
+    error::TableError,
     event::Event,
     logic::assign::leadership::{Leadership, Step},
-    time::now,
+    time,
 };
 
-/// What this worker knows of the leadership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reign {
-    /// Somebody leads, as far as we know.
     Follower,
     /// The leader is silent: if it is gone, one of us will lead soon and should know the leases by then.
     Heir,
@@ -34,7 +32,6 @@ const HEARTBEATS: u32 = 4;
 /// Heartbeats that the leader may miss before it is suspected to be gone.
 const MISSED: u32 = 2;
 
-/// Contends for the lock and keeps it.
 pub(crate) struct Leader {
     context: Arc<Context>,
     leadership: Leadership,
@@ -76,31 +73,31 @@ impl Leader {
         }
     }
 
-    async fn try_turn(&mut self) -> Result<(), StoreError> {
+    async fn try_turn(&mut self) -> Result<(), TableError> {
         let held = self.leadership.held().cloned();
         let seen = match held {
             Some(held) => Some(held),
-            None => match self.leadership.consider(self.context.store.get_lock().await?, now()) {
+            None => match self.leadership.consider(self.context.table.get_lock().await?, time::now()) {
                 Step::Acquire(seen) => seen,
                 Step::Wait => return Ok(()),
             },
         };
         let lock = self.leadership.lock(uuid::Uuid::new_v4().to_string(), self.duration());
-        let begun = now();
-        if self.context.store.put_lock(&lock, seen.as_ref()).await? {
+        let begun = time::now();
+        if self.context.table.put_lock(&lock, seen.as_ref()).await? {
             self.leadership.confirmed(lock, begun);
         } else {
-            self.leadership.lost();
+            self.leadership.drop_lock();
         }
         Ok(())
     }
 
     fn publish(&mut self) {
-        let now = now();
+        let now = time::now();
         let until = self.leadership.leading_until(now);
         if until.is_none() {
             // Not confirmed in time: others may lead by now, so contend from the beginning.
-            self.leadership.lost();
+            self.leadership.drop_lock();
         }
         let reign = match until {
             Some(until) => Reign::Leader(until),
@@ -118,9 +115,9 @@ impl Leader {
 
     async fn release(mut self) {
         let Some(lock) = self.leadership.held().cloned() else { return };
-        self.leadership.lost();
+        self.leadership.drop_lock();
         self.publish();
-        if let Err(error) = self.context.store.delete_lock(&lock).await {
+        if let Err(error) = self.context.table.delete_lock(&lock).await {
             self.context.table_failed(&error);
         }
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::TryFutureExt as _;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::entry::patiently;
@@ -20,26 +20,24 @@ use crate::{
     cpu::CpuMeter,
     error::WorkerError,
     event::{Event, chain},
-    logic::assign::membership::{Standing, judge, may_be_alive},
-    model::worker_item::{ACTIVE_WINDOW, CPU, FAILED, Metric, REPORT_INTERVAL, WorkerItem},
-    time::now,
+    logic::assign::membership::{IdState, judge, may_be_alive},
+    model::{ACTIVE_WINDOW, CPU, FAILED, Metric, REPORT_INTERVAL, WorkerItem},
 };
 
-/// How often a worker looks whether its item is still its own.
+/// Pause between looks whether the item is still this worker's own.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a worker that finds another run under its id waits for that one to show that it is alive.
+/// Time in which another run under this worker's id must show that it is alive.
 const PROBATION: Duration = Duration::from_secs(3);
 
 /// Values of a metric that a worker keeps in its item. Source: KCL `noOfPersistedMetricsPerWorkerMetrics`.
 const KEPT_VALUES: usize = 10;
 
-/// Keeps this worker's item up to date.
 #[derive(Debug)]
 pub(crate) struct Membership {
     context: Arc<Context>,
     item: WorkerItem,
     meter: Option<CpuMeter>,
-    /// Since the last report; at most one for each check.
+    /// Samples since the last report; at most one for each check.
     samples: Vec<f64>,
     /// The machine's clock is wrong, and the event was emitted.
     clock_is_wrong: bool,
@@ -52,7 +50,7 @@ impl Membership {
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> Result<Option<Self>, WorkerError> {
         let id = context.settings.worker_id.clone();
-        let look = patiently(&context, || context.store.get_worker(&id).err_into());
+        let look = patiently(&context, || context.table.get_worker(&id).err_into());
         let predecessor = tokio::select! {
             () = &mut stop => return Ok(None),
             found = look => found?,
@@ -86,7 +84,7 @@ impl Membership {
         &self,
         stop: impl Future<Output = ()> + Unpin,
     ) -> Result<Option<Option<WorkerItem>>, WorkerError> {
-        let report = || self.context.store.report_worker(&self.item).err_into();
+        let report = || self.context.table.put_worker(&self.item).err_into();
         tokio::select! {
             () = stop => {
                 self.delete().await;
@@ -98,15 +96,15 @@ impl Membership {
 
     /// Waits until no other run answers for this id any more. One that is leaving is waited for. False: `stop` resolved.
     async fn outlast(&mut self, mut stop: impl Future<Output = ()> + Unpin) -> Result<bool, WorkerError> {
-        let mut end = now() + PROBATION;
-        while now() < end {
+        let mut end = Instant::now() + PROBATION;
+        while Instant::now() < end {
             tokio::select! {
                 () = &mut stop => return Ok(false),
                 () = sleep(CHECK_INTERVAL / 2) => {}
             }
             match self.check().await? {
-                Standing::Free => return Ok(true),
-                Standing::Leaving => end = now() + PROBATION,
+                IdState::Free => return Ok(true),
+                IdState::Leaving => end = Instant::now() + PROBATION,
                 _ => {}
             }
         }
@@ -134,12 +132,12 @@ impl Membership {
 
     async fn keep(&mut self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
         tokio::pin!(stop);
-        let mut report_at = now() + REPORT_INTERVAL;
+        let mut report_at = Instant::now() + REPORT_INTERVAL;
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = sleep_until(report_at.into()) => {
-                    report_at = now() + REPORT_INTERVAL;
+                () = sleep_until(report_at) => {
+                    report_at = Instant::now() + REPORT_INTERVAL;
                     self.measure();
                     self.report().await;
                 }
@@ -154,8 +152,8 @@ impl Membership {
     async fn delete(&self) {
         let deleted = async {
             // As it stands there, should the answer to our last report be lost.
-            match self.context.store.get_worker(&self.item.id).await? {
-                Some(found) if found.instance == self.item.instance => self.context.store.delete_worker(&found).await,
+            match self.context.table.get_worker(&self.item.id).await? {
+                Some(found) if found.instance == self.item.instance => self.context.table.delete_worker(&found).await,
                 _ => Ok(false),
             }
         };
@@ -165,24 +163,24 @@ impl Membership {
     }
 
     /// Compares what stands in the table with what we wrote there, and answers.
-    async fn check(&mut self) -> Result<Standing, WorkerError> {
-        let found = match self.context.store.get_worker(&self.item.id).await {
+    async fn check(&mut self) -> Result<IdState, WorkerError> {
+        let found = match self.context.table.get_worker(&self.item.id).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "worker item not read");
-                return Ok(Standing::Ours);
+                return Ok(IdState::Ours);
             }
         };
-        let standing = judge(&self.item, found.as_ref());
-        match standing {
-            Standing::Ours => {}
-            Standing::InUse => return Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() }),
-            Standing::Free | Standing::Claim | Standing::Leaving => {
-                tracing::info!(worker_id = %self.item.id, ?standing, "worker item written again");
+        let state = judge(&self.item, found.as_ref());
+        match state {
+            IdState::Ours => {}
+            IdState::InUse => return Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() }),
+            IdState::Free | IdState::Claim | IdState::Leaving => {
+                tracing::info!(worker_id = %self.item.id, ?state, "worker item written again");
                 self.report().await;
             }
         }
-        Ok(standing)
+        Ok(state)
     }
 
     async fn sample(&mut self) {
@@ -191,7 +189,6 @@ impl Membership {
         }
     }
 
-    /// Adds the average since the last report to what is reported.
     fn measure(&mut self) {
         if self.meter.is_none() {
             return;
@@ -208,9 +205,9 @@ impl Membership {
 
     async fn report(&mut self) {
         self.item.last_update_seconds = self.context.clock.seconds();
-        let begun = now();
-        let reported = self.context.store.report_worker(&self.item).await;
-        self.context.metrics.reported(reported.is_ok(), now() - begun);
+        let begun = Instant::now();
+        let reported = self.context.table.put_worker(&self.item).await;
+        self.context.metrics.reported(reported.is_ok(), begun.elapsed());
         match reported {
             Ok(_) => self.check_clock(),
             Err(error) => self.context.table_failed(&error),

@@ -5,26 +5,21 @@ use std::time::Duration;
 
 use crate::{
     context::Context,
-    error::{KinesisError, StoreError},
+    error::{KinesisError, TableError},
     event::Event,
     logic::lineage::{
         audit::{Completion, complete},
+        lookup::DESCRIPTION_LIFE,
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
-    model::{
-        lease::{Conditional, Lease},
-        shard::Shard,
-        table_scan::Addition,
-    },
+    model::{Addition, Conditional, Lease, Shard},
     stream::{
         Stream,
-        catalog::DESCRIPTION_LIFE,
-        identity::{CONFIRMED, Standing},
+        identity::{CONFIRMED, Presence},
         listing::list,
     },
 };
 
-/// Why shards could not be synced; the next cycle tries again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
     #[error("shards of the stream cannot be listed")]
@@ -34,7 +29,7 @@ pub(crate) enum SyncError {
     #[error("the stream was deleted and created again")]
     Replaced,
     #[error("leases cannot be written")]
-    Write(#[from] StoreError),
+    Write(#[from] TableError),
 }
 
 /// Creates what is missing beside the stream's leases that exist. True: leases were created or deleted.
@@ -54,7 +49,7 @@ pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) 
 /// Refuses a listing that may be of another stream of that name. A stream that cannot be described is taken for the same.
 async fn require_the_same(stream: &Stream, age: Duration) -> Result<(), SyncError> {
     match stream.confirm(age).await {
-        Ok(Standing::Replaced(_)) => Err(SyncError::Replaced),
+        Ok(Presence::Replaced(_)) => Err(SyncError::Replaced),
         _ => Ok(()),
     }
 }
@@ -68,7 +63,7 @@ async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inc
     for lease in plan {
         let lease = stream.lease(lease);
         // In order, oldest first: an interruption must not leave a child without its ancestors.
-        match context.store.create(&lease).await? {
+        match context.table.create(&lease).await? {
             Conditional::Applied => created.push(lease.shard_id),
             Conditional::Conflict(_) => {}
         }
@@ -94,10 +89,10 @@ async fn complete_leases(
     let mut deleted = Vec::new();
     for (key, completion) in completions {
         match completion {
-            Completion::Range(range) => context.store.add_to(&key, &Addition::HashKeyRange(range)).await?,
-            Completion::Children(children) => context.store.add_to(&key, &Addition::Children(children)).await?,
+            Completion::Range(range) => context.table.add_to(&key, &Addition::HashKeyRange(range)).await?,
+            Completion::Children(children) => context.table.add_to(&key, &Addition::Children(children)).await?,
             Completion::Garbage => {
-                if let Conditional::Applied = context.store.delete_ended(&key).await? {
+                if let Conditional::Applied = context.table.delete_ended(&key).await? {
                     deleted.extend(leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));
                 }
             }

@@ -1,4 +1,4 @@
-//! SHELL: tells of shards that make no progress, and why, as [`logic::stall`](crate::logic::shard::stall) finds it.
+//! SHELL: reports shards that make no progress, and why, as [`logic::stall`](crate::logic::shard::stall) finds it.
 
 use std::{collections::HashMap, mem::discriminant, sync::Arc, time::Instant};
 
@@ -8,17 +8,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::Context,
     event::Event,
-    model::{
-        lease::{Lease, LeaseKey},
-        shard_status::Stall,
-    },
+    model::{Lease, LeaseKey, Stall},
     time::now,
 };
 
-/// Looks within the time after which something is told.
+/// Looks within [`warn_after`](crate::WorkerBuilder::warn_after).
 const LOOKS: u32 = 4;
 
-/// Looks at the worker's shards. Handles: time to look, cancellation.
 pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken) {
     let mut told: HashMap<LeaseKey, Stall> = HashMap::new();
     let interval = context.settings.warn_after / LOOKS;
@@ -29,7 +25,7 @@ pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken)
             let Some(stall) = status.stall else { continue };
             let is_news = told.get(&key).is_none_or(|before| discriminant(before) != discriminant(&stall));
             told.insert(key, stall.clone());
-            // Of a busy processor the call itself tells, of a stopped shard its own event.
+            // A busy processor and a stopped shard have events of their own.
             if is_news && !matches!(stall, Stall::ProcessorBusy | Stall::Stopped) {
                 let (stream_id, shard_id) = (status.stream_id, status.shard_id);
                 context.events.emit(Event::ShardStalled { stream_id, shard_id, stall, lasts });
@@ -45,7 +41,7 @@ pub(crate) struct Unowned {
 }
 
 impl Unowned {
-    /// Tells of leases that nobody has held for long.
+    /// Reports leases that nobody has held for long.
     pub(crate) fn observe<'a>(&mut self, context: &Context, leases: impl Iterator<Item = &'a Lease>, now: Instant) {
         let unowned = |lease: &&Lease| lease.actual_owner().is_none() && !lease.is_ended();
         let still: HashMap<&LeaseKey, &Lease> = leases.filter(unowned).map(|lease| (&lease.key, lease)).collect();

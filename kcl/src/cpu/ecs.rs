@@ -13,10 +13,9 @@ use crate::logic::cpu::{EcsShare, EcsUse, ecs_share, ecs_use};
 
 /// The agent is on the same host.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest answer that is read.
+/// Maximum bytes of an answer.
 const LONGEST: u64 = 1 << 20;
 
-/// The agent's endpoint, from the environment of the container.
 #[derive(Debug)]
 pub(super) struct Agent {
     authority: String,
@@ -51,7 +50,7 @@ impl Agent {
         head.split_whitespace().nth(1).is_some_and(|status| status == "200").then(|| body.to_owned())
     }
 
-    /// By HTTP 1.0, in which the answer's end is that of the connection.
+    /// HTTP 1.0, in which the answer's end is that of the connection.
     async fn try_get(&self, resource: &str) -> std::io::Result<String> {
         let mut connection = TcpStream::connect(&self.authority).await?;
         let request = format!("GET {}{resource} HTTP/1.0\r\nHost: {}\r\n\r\n", self.path, self.authority);

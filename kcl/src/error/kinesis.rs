@@ -26,11 +26,11 @@ pub enum KinesisErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[error("{action} failed")]
 pub struct KinesisError {
-    /// What failed.
+    /// Kind of the failure.
     pub kind: KinesisErrorKind,
     /// IAM action of the call, for example `kinesis:GetRecords`.
     pub action: &'static str,
-    /// What the SDK or the service said.
+    /// Error of the SDK or the service.
     pub source: BoxError,
 }
 

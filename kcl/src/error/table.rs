@@ -5,7 +5,7 @@ use super::BoxError;
 /// A call to the lease table that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StoreError {
+pub enum TableError {
     /// The credentials lack a permission.
     #[error("access denied: IAM action {action} on table {table} is missing")]
     AccessDenied {
@@ -13,7 +13,7 @@ pub enum StoreError {
         action: &'static str,
         /// The table, or its index.
         table: String,
-        /// What the service said.
+        /// Error of the service.
         source: BoxError,
     },
     /// The credentials are unknown to the service, or their signature is wrong.
@@ -23,7 +23,7 @@ pub enum StoreError {
         action: &'static str,
         /// The table, or its index.
         table: String,
-        /// What the service said.
+        /// Error of the service.
         source: BoxError,
     },
     /// DynamoDB refused because of the table's or the account's throughput.
@@ -33,7 +33,7 @@ pub enum StoreError {
         action: &'static str,
         /// The table.
         table: String,
-        /// What the service said.
+        /// Error of the service.
         source: BoxError,
     },
     /// The table does not exist (any more).
@@ -47,7 +47,7 @@ pub enum StoreError {
     WrongTable {
         /// The table.
         table: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The item of a lease exists and cannot be read; it is left alone.
@@ -65,12 +65,12 @@ pub enum StoreError {
         action: &'static str,
         /// The table.
         table: String,
-        /// What the SDK or the service said.
+        /// Error of the SDK or the service.
         source: BoxError,
     },
 }
 
-impl StoreError {
+impl TableError {
     /// Whether the same call may succeed a moment later.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Call { .. })

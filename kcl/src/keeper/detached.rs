@@ -1,14 +1,15 @@
 //! A lease without a table, for tests of processors: takes checkpoints until it is lost.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
+use std::sync::{Arc, Mutex, atomic::AtomicU64};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{COMMANDS, Command, LeaseHandle, LeaseState};
+use super::handle::{COMMANDS, Command, LeaseHandle, LeaseState};
 use crate::{
     error::CheckpointError,
-    model::{checkpoint::Checkpoint, lease::Lease},
+    locked::locked,
+    model::{Checkpoint, Lease},
 };
 
 /// The other end of a handle without a keeper.
@@ -32,7 +33,7 @@ impl LeaseHandle {
                 match command {
                     Command::Checkpoint { write, retired, reply } => {
                         let is_held = *held.borrow() != LeaseState::Lost;
-                        let stored = &mut lock(&stored);
+                        let stored = &mut locked(&stored);
                         let _ = reply.send(match retired.is_cancelled() {
                             _ if !is_held => Err(CheckpointError::LeaseLost),
                             true => Err(CheckpointError::ProcessorFailed),
@@ -44,7 +45,7 @@ impl LeaseHandle {
                         }); // caller stopped waiting
                     }
                     Command::Look { reply } => {
-                        let _ = reply.send(lock(&stored).clone()); // caller stopped waiting
+                        let _ = reply.send(locked(&stored).clone()); // caller stopped waiting
                     }
                     Command::GiveUp { reply } => {
                         held.send_replace(LeaseState::Lost);
@@ -60,22 +61,16 @@ impl LeaseHandle {
 }
 
 impl Detached {
-    /// The lease as it stands.
     pub(crate) fn lease(&self) -> Lease {
-        lock(&self.lease).clone()
+        locked(&self.lease).clone()
     }
 
     /// The shard is processed to its end.
     pub(crate) fn end(&self) {
-        lock(&self.lease).checkpoint = Checkpoint::ShardEnd;
+        locked(&self.lease).checkpoint = Checkpoint::ShardEnd;
     }
 
-    /// Takes the lease away.
     pub(crate) fn lose(&self) {
         self.state.send_replace(LeaseState::Lost);
     }
-}
-
-fn lock(lease: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
-    lease.lock().unwrap_or_else(PoisonError::into_inner)
 }

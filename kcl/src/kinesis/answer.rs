@@ -8,10 +8,7 @@ use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
 use crate::{
     error::{BoxError, KinesisError, KinesisErrorKind, is_about_credentials},
-    model::{
-        record::KinesisRecord,
-        shard::{ChildShard, Shard},
-    },
+    model::{ChildShard, KinesisRecord, Shard},
 };
 
 /// For use in `map_err`.
@@ -86,7 +83,7 @@ pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRe
     })
 }
 
-/// How many records come before the first one whose sequence number cannot be read; None: all can be read, or none comes
+/// Number of records before the first one whose sequence number cannot be read; None: all can be read, or none comes
 /// before it. They are given first. Then that one is the first to be read, and the reading fails: nothing is skipped.
 pub(super) fn before_unreadable(records: &[aws_sdk_kinesis::types::Record]) -> Option<usize> {
     let is_unreadable =

@@ -7,7 +7,7 @@ use aws_sdk_kinesis::{
     error::SdkError,
     primitives::DateTime,
     types::{
-        ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+        ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
         error::SubscribeToShardEventStreamError as StreamError,
     },
 };
@@ -15,55 +15,15 @@ use futures::{StreamExt as _, stream};
 use kpl::ShardId;
 
 use super::{
-    FanOutConsumer, Subscription, SubscriptionEvent,
+    Subscription, SubscriptionEvent,
     answer::{before_unreadable, child, failed, malformed, record},
 };
 use crate::{
     error::{KinesisError, KinesisErrorKind},
-    model::{
-        record::KinesisRecord,
-        shard::{ChildShard, StartAt},
-    },
+    model::{ChildShard, KinesisRecord, StartAt},
 };
 
 const SUBSCRIBE: &str = "kinesis:SubscribeToShard";
-
-pub(super) async fn find_consumer(
-    client: &Client,
-    stream_arn: &str,
-    name: &str,
-) -> Result<Option<FanOutConsumer>, KinesisError> {
-    const ACTION: &str = "kinesis:DescribeStreamConsumer";
-    let call = client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name);
-    match call.send().await.map_err(failed(ACTION)) {
-        Ok(output) => {
-            let found = output.consumer_description().ok_or_else(|| malformed(ACTION, "answer without content"))?;
-            let active = *found.consumer_status() == ConsumerStatus::Active;
-            Ok(Some(FanOutConsumer { arn: found.consumer_arn().to_owned(), active }))
-        }
-        Err(error) if error.kind == KinesisErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-pub(super) async fn register_consumer(
-    client: &Client,
-    stream_arn: &str,
-    name: &str,
-) -> Result<FanOutConsumer, KinesisError> {
-    const ACTION: &str = "kinesis:RegisterStreamConsumer";
-    let call = client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
-    let output = call.send().await.map_err(failed(ACTION))?;
-    let registered = output.consumer().ok_or_else(|| malformed(ACTION, "answer without content"))?;
-    let active = *registered.consumer_status() == ConsumerStatus::Active;
-    Ok(FanOutConsumer { arn: registered.consumer_arn().to_owned(), active })
-}
-
-pub(super) async fn deregister_consumer(client: &Client, consumer_arn: &str) -> Result<(), KinesisError> {
-    let call = client.deregister_stream_consumer().consumer_arn(consumer_arn);
-    call.send().await.map_err(failed("kinesis:DeregisterStreamConsumer"))?;
-    Ok(())
-}
 
 pub(super) async fn subscribe(
     client: &Client,
@@ -135,7 +95,7 @@ fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError>
     Ok(SubscriptionEvent { records, continuation, children, behind_latest: behind.map(Duration::from_millis) })
 }
 
-/// What ended a subscription. Its exceptions do not say their codes in their bodies, so the variant decides.
+/// Error that ended a subscription. Its exceptions have no codes in their bodies, so the variant decides.
 fn broken<R>(error: SdkError<StreamError, R>) -> KinesisError
 where
     R: std::fmt::Debug + Send + Sync + 'static,

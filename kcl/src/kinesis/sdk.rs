@@ -6,7 +6,7 @@ use aws_sdk_kinesis::{
     Client,
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     primitives::DateTime,
-    types::{ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
+    types::{ConsumerStatus, ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
 };
 use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -19,16 +19,11 @@ use super::{
 };
 use crate::{
     clock::ServiceClock,
-    error::KinesisError,
-    model::{
-        policies::InitialPosition,
-        record::KinesisRecord,
-        shard::{ChildShard, Shard, StartAt},
-        stream_id::StreamIdentity,
-    },
+    error::{KinesisError, KinesisErrorKind},
+    model::{ChildShard, InitialPosition, KinesisRecord, Shard, StartAt, StreamIdentity},
 };
 
-/// Longest time for one call. Source: KCL `kinesisRequestTimeout`.
+/// Maximum duration of one call. Source: KCL `kinesisRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The real service, or whatever the SDK's configuration points to.
@@ -172,7 +167,21 @@ impl Kinesis for SdkKinesis {
         stream_arn: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>> {
-        fan_out::find_consumer(&self.client, stream_arn, name).boxed()
+        const ACTION: &str = "kinesis:DescribeStreamConsumer";
+        let call = self.client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+        async move {
+            match call.send().await.map_err(failed(ACTION)) {
+                Ok(output) => {
+                    let found = output.consumer_description();
+                    let found = found.ok_or_else(|| malformed(ACTION, "answer without content"))?;
+                    let active = *found.consumer_status() == ConsumerStatus::Active;
+                    Ok(Some(FanOutConsumer { arn: found.consumer_arn().to_owned(), active }))
+                }
+                Err(error) if error.kind == KinesisErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
     }
 
     fn register_consumer<'a>(
@@ -180,11 +189,24 @@ impl Kinesis for SdkKinesis {
         stream_arn: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>> {
-        fan_out::register_consumer(&self.client, stream_arn, name).boxed()
+        const ACTION: &str = "kinesis:RegisterStreamConsumer";
+        let call = self.client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+        async move {
+            let output = call.send().await.map_err(failed(ACTION))?;
+            let registered = output.consumer().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+            let active = *registered.consumer_status() == ConsumerStatus::Active;
+            Ok(FanOutConsumer { arn: registered.consumer_arn().to_owned(), active })
+        }
+        .boxed()
     }
 
     fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>> {
-        fan_out::deregister_consumer(&self.client, consumer_arn).boxed()
+        let call = self.client.deregister_stream_consumer().consumer_arn(consumer_arn);
+        async move {
+            call.send().await.map_err(failed("kinesis:DeregisterStreamConsumer"))?;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn subscribe<'a>(

@@ -1,4 +1,4 @@
-//! Reads what the system says of CPU use. Pure; percentages of what this process may use, 0 to 100.
+//! CPU use from the system's files. Pure; percentages of what this process may use, 0 to 100.
 
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ pub(crate) struct CgroupUse {
     pub(crate) cores: f64,
 }
 
-/// Time that a host has spent since its start, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HostUse {
     total: u64,
@@ -35,7 +34,7 @@ pub(crate) fn cgroup_v1(usage: &str, quota: &str, period: &str, cpuset: &str) ->
     Some(CgroupUse { used: Duration::from_nanos(nanos), cores })
 }
 
-/// How many cores a list such as `0-3,8` names.
+/// Number of cores in a list such as `0-3,8`.
 fn cores(cpuset: &str) -> Option<f64> {
     let mut count = 0;
     for part in cpuset.trim().split(',') {
@@ -54,19 +53,15 @@ pub(crate) fn host(stat: &str) -> Option<HostUse> {
     Some(HostUse { total: user + nice + system + idle + iowait, idle })
 }
 
-/// What the agent of Amazon ECS says of a container.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct EcsUse {
     /// CPU time of the container and of the whole system, in nanoseconds.
     pub(crate) used: u64,
     pub(crate) system: u64,
-    /// Cores of the system.
     pub(crate) online: f64,
-    /// Cores that the container may use.
     pub(crate) cores: f64,
 }
 
-/// The stats of a container that has `share` of its task's cores, or of all.
 pub(crate) fn ecs_use(stats: &str, share: EcsShare) -> Option<EcsUse> {
     let stats: Value = serde_json::from_str(stats).ok()?;
     let cpu = stats.get("cpu_stats")?;
@@ -79,10 +74,9 @@ pub(crate) fn ecs_use(stats: &str, share: EcsShare) -> Option<EcsUse> {
     })
 }
 
-/// What a container may use of its task's cores.
+/// A container's part of its task's cores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct EcsShare {
-    /// None: all there are.
     task_cores: Option<f64>,
     part: f64,
 }
@@ -104,7 +98,6 @@ pub(crate) fn ecs_share(task: &str, container: &str) -> Option<EcsShare> {
 }
 
 impl EcsUse {
-    /// Use since `before`.
     pub(crate) fn percent_since(&self, before: &Self) -> f64 {
         let (used, system) = (self.used.saturating_sub(before.used), self.system.saturating_sub(before.system));
         if system == 0 || self.cores <= 0.0 {
@@ -117,7 +110,6 @@ impl EcsUse {
 }
 
 impl CgroupUse {
-    /// Use since `before`, `elapsed` ago.
     pub(crate) fn percent_since(&self, before: &Self, elapsed: Duration) -> f64 {
         let available = elapsed.as_secs_f64() * self.cores;
         let used = self.used.saturating_sub(before.used).as_secs_f64();
@@ -126,7 +118,6 @@ impl CgroupUse {
 }
 
 impl HostUse {
-    /// Use since `before`.
     pub(crate) fn percent_since(&self, before: &Self) -> f64 {
         let total = self.total.saturating_sub(before.total);
         // Idle and iowait may run backwards a little.

@@ -2,6 +2,7 @@
 
 pub(crate) mod cursor;
 pub(crate) mod deaggregate;
+pub(crate) mod doubt;
 pub(crate) mod pacing;
 pub(crate) mod replay;
 pub(crate) mod resubscription;

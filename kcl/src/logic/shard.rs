@@ -2,8 +2,8 @@
 
 pub(crate) mod due;
 pub(crate) mod failures;
+pub(crate) mod key_order;
 pub(crate) mod progress;
 pub(crate) mod renewal;
 pub(crate) mod stall;
 pub(crate) mod throughput;
-pub(crate) mod window;

@@ -1,23 +1,18 @@
-//! Where a fleet keeps its leader's lock, its workers' items and its migration state. Pure.
+//! The tables of a fleet: of its leader's lock, its workers' items and its migration state. Pure.
 //!
 //! KCL 3.0 to 3.4 keep them in two tables of their own, from 3.5 on they are in the lease table. Between the two lies a
 //! migration whose state is an item of the old table; Java's leaders drive it.
 
-/// What the old table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status<'a> {
-    /// There is no such table.
     NoTable,
     /// The table has no word of a migration.
     Unstarted,
-    /// The text of the migration's item.
     Item(&'a str),
 }
 
-/// Where things are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Everything is in the lease table.
     OneTable,
     /// The lock is in the old table, and what we write goes into the old tables too.
     Legacy,
@@ -25,7 +20,7 @@ pub(crate) enum Layout {
     Migrating,
 }
 
-/// Where this worker finds and writes things. `migrate`: the application asks for the migration.
+/// Chooses the tables of this worker. `migrate`: the application asks for the migration.
 ///
 /// Source: KCL's start states of `TableMigration3.5`, by `migrateAllEntitiesToLeaseTable`.
 pub(crate) fn layout(status: Status<'_>, migrate: bool) -> Result<Layout, String> {

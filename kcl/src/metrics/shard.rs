@@ -17,12 +17,11 @@
 use std::{future::Future, time::Duration};
 
 use metrics::{Counter, Histogram, Label, counter, histogram};
+use tokio::time::Instant;
 
 use super::millis;
-use crate::model::lease::Lease;
-use crate::time::now;
+use crate::model::Lease;
 
-/// How often something succeeded, and how long it took.
 struct Calls {
     success: Counter,
     time: Histogram,
@@ -39,7 +38,6 @@ impl Calls {
     }
 }
 
-/// Records for one shard while this worker holds it.
 pub(crate) struct ShardRecorder {
     records: Counter,
     bytes: Counter,
@@ -58,7 +56,6 @@ pub(crate) struct ShardRecorder {
     missing_merge_parents: Counter,
 }
 
-/// A call to Kinesis that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetch {
     Records,
@@ -104,7 +101,6 @@ impl ShardRecorder {
         }
     }
 
-    /// What a batch brings to the processor, and how far behind that is.
     pub(crate) fn batch(&self, records: usize, bytes: u64, behind: Option<Duration>) {
         self.records.increment(records as u64);
         self.bytes.increment(bytes);
@@ -114,7 +110,7 @@ impl ShardRecorder {
         }
     }
 
-    /// A batch is done with, from its deaggregation to its last record.
+    /// A batch that is processed, from its deaggregation to its last record.
     pub(crate) fn task(&self, success: bool, took: Duration) {
         self.task.record(success, took);
     }
@@ -167,15 +163,15 @@ impl std::fmt::Debug for ShardRecorder {
 }
 
 async fn timed<T>(histogram: &Histogram, call: impl Future<Output = T>) -> T {
-    let begun = now();
+    let begun = Instant::now();
     let value = call.await;
-    histogram.record(millis(now() - begun));
+    histogram.record(millis(begun.elapsed()));
     value
 }
 
 async fn counted<T, E>(calls: &Calls, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let begun = now();
+    let begun = Instant::now();
     let outcome = call.await;
-    calls.record(outcome.is_ok(), now() - begun);
+    calls.record(outcome.is_ok(), begun.elapsed());
     outcome
 }

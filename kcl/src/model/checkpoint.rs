@@ -1,4 +1,4 @@
-//! How far a shard has been processed: a position in it, or one of the sentinels that the lease table knows.
+//! A checkpoint: a position in a shard, or one of the sentinels that the lease table knows.
 
 use std::{fmt, str::FromStr};
 
@@ -25,7 +25,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// What a lease remembers of its shard's progress. The order is the order of progress.
+/// Progress in a shard, as its lease stores it. The order is that of progress.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Checkpoint {
     /// Nothing processed; start at the time given by the application's initial position.
@@ -50,7 +50,6 @@ impl Checkpoint {
         }
     }
 
-    /// The text stored in the lease table.
     pub(crate) fn as_wire(&self) -> &str {
         match self {
             Self::AtTimestamp => "AT_TIMESTAMP",
@@ -61,7 +60,6 @@ impl Checkpoint {
         }
     }
 
-    /// The sub-sequence number stored beside it; 0 for sentinels.
     pub(crate) fn sub_sequence_number(&self) -> u64 {
         match self {
             Self::At(position) => position.sub_sequence_number,
@@ -69,7 +67,7 @@ impl Checkpoint {
         }
     }
 
-    /// Reads what [`as_wire`](Self::as_wire) and [`sub_sequence_number`](Self::sub_sequence_number) wrote.
+    /// Reverse of [`as_wire`](Self::as_wire) and [`sub_sequence_number`](Self::sub_sequence_number).
     pub(crate) fn from_wire(text: &str, sub_sequence_number: u64) -> Result<Self, ParseSequenceNumberError> {
         Ok(match text {
             "AT_TIMESTAMP" => Self::AtTimestamp,
@@ -94,7 +92,7 @@ impl fmt::Display for Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PendingCheckpoint {
-    /// Where the prepared checkpoint is.
+    /// The prepared checkpoint.
     pub checkpoint: Checkpoint,
     /// The application's own bytes.
     pub state: Option<Bytes>,

@@ -7,7 +7,7 @@ use super::{
     lease::Lease,
 };
 
-/// What a checkpoint writes.
+/// A write of progress, or of what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CheckpointWrite {
     /// A new checkpoint, at the end of a shard with its child shards. A pending one ends.
@@ -17,12 +17,11 @@ pub(crate) enum CheckpointWrite {
     /// Another checkpoint, before or after the stored one, from which whoever takes the lease next starts; at the end of a
     /// shard with its child shards. A pending one ends, and so does every ownership.
     Reset { checkpoint: Checkpoint, children: Vec<ShardId> },
-    /// What the checkpoint LATEST stands for, in milliseconds since 1970.
+    /// Time that the checkpoint LATEST stands for, in milliseconds since 1970.
     ResolveLatest { as_of_millis: u64 },
 }
 
 impl CheckpointWrite {
-    /// A checkpoint that is not the end of a shard.
     pub(crate) fn commit(checkpoint: Checkpoint) -> Self {
         Self::Commit { checkpoint, children: Vec::new() }
     }

@@ -1,15 +1,15 @@
-//! Checkpoints that the worker makes by itself; what is done with aggregates.
+//! Checkpoints that the worker makes by itself; the treatment of aggregates.
 
 use std::time::Duration;
 
-/// When the worker checkpoints by itself: after so many records or so much time, whatever comes first. Processing goes on
+/// Interval of the worker's own checkpoints, in records and time, whichever ends first. Processing goes on
 /// beside the writes. What is processed and not covered is stored, too, before a processor is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointEvery {
     /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch, by closures at each record.
     pub records: u32,
-    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: as soon as the checkpoint
-    /// before is stored; `Duration::MAX`: by count alone.
+    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: as soon as the
+    /// checkpoint before is stored; `Duration::MAX`: by count alone.
     pub interval: Duration,
 }
 
@@ -19,7 +19,7 @@ impl Default for CheckpointEvery {
     }
 }
 
-/// What is done with aggregates of the Kinesis Producer Library.
+/// Treatment of aggregates of the Kinesis Producer Library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Deaggregation {

@@ -1,4 +1,4 @@
-//! A lease: one item of the lease table, which says who processes a shard and how far it has come.
+//! A lease: the item of the lease table with a shard's owner and progress.
 
 use std::{fmt, sync::Arc};
 
@@ -58,31 +58,26 @@ impl LeaseKey {
     }
 }
 
-/// One lease as read from the table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Lease {
-    /// Key of the item.
     pub(crate) key: LeaseKey,
     /// The stream of the shard, in applications of several streams.
     pub(crate) stream: Option<StreamId>,
-    /// The shard that this lease is for.
     pub(crate) shard_id: ShardId,
-    /// The worker that owns the lease or, during a handoff, is about to. None: unassigned.
+    /// The owner or, during a handoff, the next one. None: unassigned.
     pub(crate) owner: Option<WorkerId>,
     /// During a handoff, the worker that still processes the shard and checkpoints.
     pub(crate) checkpoint_owner: Option<WorkerId>,
-    /// The run of the actual owner that holds the lease, once it has renewed it: runs may follow each other under one id.
-    /// Ours: Java leaves it alone, so it says nothing while a Java worker is the owner.
+    /// The run of the actual owner, once it has renewed the lease: runs may follow each other under one id.
+    /// Not Java's, so it means nothing while a Java worker is the owner.
     pub(crate) instance: Option<Arc<str>>,
     /// Grows with each renewal, checkpoint and change of owner: heartbeat and fencing token in one.
     pub(crate) counter: u64,
-    /// How often the owner changed since the last checkpoint. Informational.
+    /// Changes of owner since the last checkpoint. Informational.
     pub(crate) owner_switches: u64,
-    /// How far the shard is processed.
     pub(crate) checkpoint: Checkpoint,
-    /// A checkpoint that was prepared and not committed.
     pub(crate) pending: Option<PendingCheckpoint>,
-    /// The time that the checkpoint LATEST stands for, from the first start on, in milliseconds since 1970. Ours: Java
+    /// The time that the checkpoint LATEST stands for, from the first start on, in milliseconds since 1970. Java
     /// resolves LATEST again at each start, and leaves this alone.
     pub(crate) latest_as_of_millis: Option<u64>,
     /// The shards that must be processed to their end before this one, as far as they have leases.
@@ -91,7 +86,7 @@ pub(crate) struct Lease {
     pub(crate) children: Vec<ShardId>,
     /// The shard's part of the hash key space, when known.
     pub(crate) hash_key_range: Option<HashKeyRange>,
-    /// What the shard's processor takes in, in KiB/s, when measured.
+    /// Delivered to the shard's processor, in KiB/s, when measured.
     pub(crate) throughput_kbps: Option<f64>,
 }
 
@@ -117,7 +112,7 @@ impl Lease {
         }
     }
 
-    /// For all that is logged of the shard's processing.
+    /// Span of all log lines of the shard's processing.
     pub(crate) fn span(&self) -> tracing::Span {
         match &self.stream {
             Some(stream) => tracing::info_span!("kcl.shard", stream_id = %stream, shard_id = %self.shard_id),
@@ -151,7 +146,6 @@ impl Lease {
         self.owner.as_ref().is_some_and(|owner| owner != to) || self.checkpoint_owner.as_ref() == Some(to)
     }
 
-    /// Whether the shard is processed to its end.
     pub(crate) fn is_ended(&self) -> bool {
         self.checkpoint == Checkpoint::ShardEnd
     }
@@ -161,15 +155,18 @@ impl Lease {
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "a conflict means that somebody else wrote first"]
 pub(crate) enum Conditional {
-    /// The write took place.
     Applied,
     /// The item was not as expected and is unchanged; here it is as it stands now, None if it does not exist.
     Conflict(Option<Box<Lease>>),
 }
 
-#[cfg(test)]
 impl Conditional {
-    /// Whether the write took place.
+    /// Outcome of a write whose refusal does not show the item.
+    pub(crate) fn without_item(applied: bool) -> Self {
+        if applied { Self::Applied } else { Self::Conflict(None) }
+    }
+
+    #[cfg(test)]
     pub(crate) fn is_applied(&self) -> bool {
         matches!(self, Self::Applied)
     }

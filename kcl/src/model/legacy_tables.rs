@@ -1,7 +1,7 @@
 //! The tables of KCL 3.0 to 3.4.
 
-/// What the tables are called beside the lease table in which KCL 3.0 to 3.4 keep leader, migration state and workers, and
-/// whether to leave them.
+/// Names of the tables beside the lease table in which KCL 3.0 to 3.4 keep leader, migration state and workers; whether
+/// the fleet is to leave them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegacyTables {
     pub(crate) coordinator_state: String,
@@ -10,7 +10,6 @@ pub(crate) struct LegacyTables {
 }
 
 impl LegacyTables {
-    /// As Java names them unless told otherwise.
     pub(crate) fn of(application: &str) -> Self {
         Self {
             coordinator_state: format!("{application}-CoordinatorState"),

@@ -1,10 +1,10 @@
-//! Policies of an application: where it starts, how leases are shared, what becomes of former streams.
+//! Policies of an application: its start, the shares of its workers, its former streams.
 
 use std::time::{Duration, SystemTime};
 
 use super::stream_id::StreamId;
 
-/// Where an application starts in shards that nobody has processed yet. Ignored where a checkpoint exists.
+/// Start of an application in shards that nobody has processed yet. Ignored where a checkpoint exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[doc(alias = "InitialPositionInStream")]
 pub enum InitialPosition {
@@ -14,10 +14,9 @@ pub enum InitialPosition {
     ///
     /// The time at which a worker first takes a shard is kept in the shard's lease until there is a checkpoint, so nothing
     /// that comes after it is lost if that worker fails or dies before; no shard is taken before all that there are have
-    /// leases. It is the service's time, whatever the machine's clock says. Reading starts
-    /// again from 5 s before it, as the clocks of the service's own machines differ: records that are a little older may
-    /// be delivered then. (Java asks for the newest record again; it leaves the noted time alone, and
-    /// does not heed it.)
+    /// leases. It is the service's time, whatever the machine's clock says. Reading starts again from 5 s before it, as the
+    /// clocks of the service's own machines differ: records that are a little older may be delivered then. (Java asks for
+    /// the newest record again; it leaves the noted time alone, and does not heed it.)
     ///
     /// It concerns the shards of the first start. Those that follow them are read from their oldest retained record, also
     /// if the stream has forgotten their parents meanwhile. (A leader of Java starts such shards at LATEST again.)
@@ -32,7 +31,7 @@ pub enum InitialPosition {
     AtTimestamp(SystemTime),
 }
 
-/// How a leader shares the leases among the workers.
+/// Measure by which a leader shares the leases among the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[doc(alias = "leaseAssignmentStrategy")]
 #[non_exhaustive]
@@ -47,10 +46,10 @@ pub enum Assignment {
     Utilization,
 }
 
-/// Longer settings count as this one, so that no time overflows.
+/// Maximum of a setting: longer ones count as this one, so that no time overflows.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What the leader does with leases of streams that are not listed any more.
+/// Treatment of the leases of streams that are no longer listed, by the leader.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[doc(alias = "FormerStreamsLeasesDeletionStrategy")]
 #[non_exhaustive]
@@ -70,7 +69,7 @@ pub enum FormerStreams {
     DeleteNamed {
         /// The streams whose leases may go.
         streams: Vec<StreamId>,
-        /// How long they must not have been listed.
+        /// Time since they were last listed.
         after: Duration,
     },
 }

@@ -1,4 +1,4 @@
-//! What a record processor receives.
+//! A record: as it is stored, and as it is delivered.
 
 use std::{
     sync::Arc,
@@ -27,7 +27,7 @@ pub struct Record {
     pub sub_sequence_number: u64,
     /// Whether the record came in an aggregate.
     pub aggregated: bool,
-    /// When Kinesis took the record in, in milliseconds' resolution.
+    /// Arrival in Kinesis, in milliseconds.
     pub approximate_arrival: Option<SystemTime>,
 }
 
@@ -57,19 +57,15 @@ impl Record {
 pub struct RecordBatch {
     /// The records; never empty when a processor receives them.
     pub records: Vec<Record>,
-    /// How far the end of the answer that this batch was read with was behind the newest record of the shard.
+    /// Distance from the newest record of the shard to the end of the answer that this batch was read with.
     pub behind_latest: Option<Duration>,
 }
 
 /// A Kinesis record as it is stored, aggregated or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KinesisRecord {
-    /// Its sequence number.
     pub(crate) sequence_number: SequenceNumber,
-    /// Its partition key, as the processor is given it.
     pub(crate) partition_key: Arc<str>,
-    /// Its bytes.
     pub(crate) data: Bytes,
-    /// When Kinesis took it in.
     pub(crate) approximate_arrival: Option<SystemTime>,
 }

@@ -1,16 +1,16 @@
-//! How shards are read.
+//! Ways to read a shard.
 
 use std::sync::Arc;
 
-/// How a worker reads its shards.
+/// Way in which a worker reads its shards.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 #[doc(alias = "RetrievalConfig")]
 pub enum Retrieval {
-    /// By GetRecords. Costs nothing extra; all readers of a shard share its 5 reads and 2 MiB a second.
+    /// GetRecords. Costs nothing extra; all readers of a shard share its 5 reads and 2 MiB a second.
     #[default]
     Polling,
-    /// By SubscribeToShard: records arrive tens of milliseconds after they are put, and each consumer has 2 MiB a
+    /// SubscribeToShard: records arrive tens of milliseconds after they are put, and each consumer has 2 MiB a
     /// second of each shard for itself. AWS bills for it, per consumer and shard and by volume.
     ///
     /// Needs the permissions `kinesis:SubscribeToShard` on the consumer, and on the stream
@@ -33,20 +33,19 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    /// As a consumer that has the application's name.
+    /// A consumer with the application's name.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// As a consumer of another name: 1 to 128 letters, digits, `_`, `.` and `-`.
+    /// Name of the consumer: 1 to 128 letters, digits, `_`, `.` and `-`. Default: the application's.
     #[doc(alias = "consumerName")]
     pub fn consumer_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.consumer_name = Some(name.into());
         self
     }
 
-    /// As a consumer that is registered already. The way to subscribe to a stream of another account; nothing is looked
-    /// up or registered then.
+    /// ARN of a registered consumer. Needed for a stream of another account; nothing is looked up or registered then.
     #[doc(alias = "consumerArn")]
     pub fn consumer_arn(mut self, arn: impl Into<Arc<str>>) -> Self {
         self.consumer_arn = Some(arn.into());
@@ -65,12 +64,10 @@ impl FanOut {
     }
 }
 
-/// What may be read ahead of a shard's processor.
+/// Maximum that is read ahead of a shard's processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefetch {
-    /// Kinesis records.
     pub(crate) records: u32,
-    /// Bytes of their data and partition keys.
     pub(crate) bytes: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What a worker does with its shards right now, for those who want to look.
+//! Status of a shard on a worker.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use kpl::ShardId;
 
 use super::{checkpoint::Checkpoint, stream_id::StreamId};
 
-/// Where a shard is in its life on a worker.
+/// Phase of a shard's life on a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShardPhase {
@@ -18,17 +18,17 @@ pub enum ShardPhase {
     Processing,
     /// The processor failed; the next one starts after a pause.
     BackingOff,
-    /// All records are processed; the end is being made known to processor and lease table.
+    /// All records are processed; processor and lease table are informed of the end.
     Ending,
     /// Processed to its end. The lease is kept until the leader deletes it.
     Ended,
-    /// The processor kept failing, and the [`ErrorPolicy`](crate::ErrorPolicy) says to stop.
+    /// Stopped by the [`ErrorPolicy`](crate::ErrorPolicy), as the processor kept failing.
     Stopped,
     /// The lease is being given up, or is lost.
     Leaving,
 }
 
-/// Why a shard makes no progress.
+/// Reason why a shard makes no progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stall {
@@ -55,10 +55,10 @@ pub enum Stall {
     ReadUnanswered,
     /// All records are processed, and the lease table does not take in the shard's end, or its children.
     EndNotStored,
-    /// The [`ErrorPolicy`](crate::ErrorPolicy) said to stop.
+    /// Stopped by the [`ErrorPolicy`](crate::ErrorPolicy).
     Stopped,
-    /// No worker has the lease: there is none that may take it, by [`max_leases`](crate::WorkerBuilder::max_leases) perhaps.
-    /// Only told by the leader, in [`Event::ShardStalled`](crate::Event::ShardStalled).
+    /// No worker has the lease: there is none that may take it, by [`max_leases`](crate::WorkerBuilder::max_leases)
+    /// perhaps. Reported by the leader alone, in [`Event::ShardStalled`](crate::Event::ShardStalled).
     NoLease,
 }
 
@@ -70,17 +70,17 @@ pub struct ShardStatus {
     pub stream_id: StreamId,
     /// The shard.
     pub shard_id: ShardId,
-    /// Where it is in its life.
+    /// Phase of its life.
     pub phase: ShardPhase,
     /// The last checkpoint that this worker knows to be stored, as of the last batch.
     pub checkpoint: Checkpoint,
-    /// How far the processing is behind; None before the first batch. While a batch is in hand, tried again perhaps: the age
+    /// Distance of the processing from the newest record; None before the first batch. While a batch is in hand: the age
     /// of its first record, by the services' clock, or the distance of what was read with it from the newest record of
     /// the shard, if that is more. Once all that was read is processed: that distance, 0 at the newest record.
     pub behind_latest: Option<Duration>,
     /// Failures of processors in a row.
     pub failures: u32,
-    /// Why it makes no progress, if it has made none for as long as [`WorkerBuilder::warn_after`] says.
+    /// Reason why it makes no progress, once it has made none for [`WorkerBuilder::warn_after`].
     ///
     /// [`WorkerBuilder::warn_after`]: crate::WorkerBuilder::warn_after
     pub stall: Option<Stall>,

@@ -26,7 +26,7 @@ impl StreamId {
         self.parts().map(|(account, ..)| account)
     }
 
-    /// When the stream was created, in seconds since 1970; None in an application of one stream.
+    /// Creation time of the stream, in seconds since 1970; None in an application of one stream.
     pub fn creation_epoch(&self) -> Option<u64> {
         self.parts().map(|(.., epoch)| epoch)
     }
@@ -38,16 +38,14 @@ impl StreamId {
         (digits && !name.is_empty() && epoch > 0 && parts.next().is_none()).then_some((account, name, epoch))
     }
 
-    /// Of an application of several streams.
-    pub(crate) fn of_several(identity: &StreamIdentity, epoch: Option<u64>) -> Option<Self> {
+    pub(crate) fn of_multi(identity: &StreamIdentity, epoch: Option<u64>) -> Option<Self> {
         let (account, name) = account_and_name(&identity.arn)?;
         let epoch = epoch.unwrap_or(identity.created_seconds);
         let id = Self(format!("{account}:{name}:{epoch}").into());
         id.parts().is_some().then_some(id)
     }
 
-    /// Of an application of one stream, from its name or ARN.
-    pub(crate) fn of_one(stream: &str) -> Self {
+    pub(crate) fn of_single(stream: &str) -> Self {
         Self(account_and_name(stream).map_or(stream, |(_, name)| name).into())
     }
 }
@@ -73,11 +71,10 @@ fn account_and_name(arn: &str) -> Option<(&str, &str)> {
     Some((account, resource.strip_prefix("stream/")?))
 }
 
-/// Which stream it is: one deleted and created again under its name is another.
+/// Identity of a stream: one that is deleted and created again under its name is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamIdentity {
     pub(crate) arn: String,
-    /// When it was created, in seconds since 1970.
     pub(crate) created_seconds: u64,
 }
 
@@ -92,7 +89,7 @@ mod tests {
     #[test]
     fn one_of_several_is_known_by_account_name_and_creation() {
         let id =
-            StreamId::of_several(&identity("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders"), None).unwrap();
+            StreamId::of_multi(&identity("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/orders"), None).unwrap();
         assert_eq!(id.as_str(), "123456789012:orders:1700000000");
         assert_eq!(
             (id.account(), id.name(), id.creation_epoch()),
@@ -102,15 +99,15 @@ mod tests {
 
     #[test]
     fn an_epoch_that_the_application_gives_is_taken_as_it_is() {
-        let id = StreamId::of_several(&identity("arn:aws:kinesis:us-east-1:1:stream/orders"), Some(1)).unwrap();
+        let id = StreamId::of_multi(&identity("arn:aws:kinesis:us-east-1:1:stream/orders"), Some(1)).unwrap();
         assert_eq!(id.as_str(), "1:orders:1");
     }
 
     #[test]
     fn an_only_stream_is_known_by_its_name_even_if_given_by_arn() {
-        assert_eq!(StreamId::of_one("arn:aws:kinesis:us-east-1:1:stream/orders").as_str(), "orders");
-        assert_eq!(StreamId::of_one("orders").as_str(), "orders");
-        assert_eq!((StreamId::of_one("orders").account(), StreamId::of_one("orders").name()), (None, "orders"));
+        assert_eq!(StreamId::of_single("arn:aws:kinesis:us-east-1:1:stream/orders").as_str(), "orders");
+        assert_eq!(StreamId::of_single("orders").as_str(), "orders");
+        assert_eq!((StreamId::of_single("orders").account(), StreamId::of_single("orders").name()), (None, "orders"));
     }
 
     #[test]

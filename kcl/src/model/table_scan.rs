@@ -1,13 +1,11 @@
-//! What is read of the lease table as a whole.
+//! The lease table as a whole.
 
 use kpl::{HashKeyRange, ShardId};
 
 use super::{lease::Lease, worker_item::WorkerItem};
 
-/// Everything the coordination needs to know, from one scan of the table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TableScan {
-    /// Leases that could be read.
     pub(crate) leases: Vec<Lease>,
     /// The fleet's workers, dead ones included.
     pub(crate) workers: Vec<WorkerItem>,
@@ -15,7 +13,7 @@ pub(crate) struct TableScan {
     pub(crate) malformed: Vec<String>,
 }
 
-/// Which generation of KCL the application's workers may belong to, from the item `Migration3.0`.
+/// Generation of KCL that the application's workers belong to, from the item `Migration3.0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FleetVersion {
     /// No item: a new application, or one of KCL 2.x.
@@ -28,11 +26,9 @@ pub(crate) enum FleetVersion {
     Other(String),
 }
 
-/// What is learned of a lease's shard from a listing.
+/// An attribute that a lease lacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Addition {
-    /// Its part of the hash key space.
     HashKeyRange(HashKeyRange),
-    /// The shards that follow it.
     Children(Vec<ShardId>),
 }

@@ -1,4 +1,4 @@
-//! What was read and waits for the processor, bounded in records and bytes.
+//! A buffer between reader and processor, bounded in records and bytes.
 //!
 //! (A) What waits is within both bounds, except that one answer alone may exceed them: it waits by itself.
 //! (B) The reader waits for room before it reads, so beyond the bounds it holds at most one answer.
@@ -8,12 +8,10 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Fetched;
-use crate::model::retrieval::Prefetch;
+use crate::model::Prefetch;
 
-/// Answers that may wait, however small they are.
 const MAX_ANSWERS: usize = 16;
 
-/// The processor's task ended.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -24,7 +22,6 @@ struct Waiting {
     _bytes: OwnedSemaphorePermit,
 }
 
-/// Makes an empty buffer.
 pub(super) fn buffer(bounds: Prefetch) -> (Sender, Receiver) {
     let (items, receiver) = mpsc::channel(MAX_ANSWERS);
     let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
@@ -32,7 +29,6 @@ pub(super) fn buffer(bounds: Prefetch) -> (Sender, Receiver) {
     (sender, Receiver { items: receiver })
 }
 
-/// The reader's end.
 #[derive(Debug)]
 pub(super) struct Sender {
     items: mpsc::Sender<Waiting>,
@@ -82,7 +78,6 @@ fn cost(fetched: &Fetched) -> (u32, u32) {
     (clamp(records.len()), clamp(bytes))
 }
 
-/// The processor's end.
 #[derive(Debug)]
 pub(super) struct Receiver {
     items: mpsc::Receiver<Waiting>,
@@ -102,7 +97,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::model::record::KinesisRecord;
+    use crate::model::KinesisRecord;
 
     fn records(count: usize, bytes_each: usize) -> Fetched {
         let record = |index: usize| KinesisRecord {

@@ -1,7 +1,7 @@
-//! SHELL: reads a shard by SubscribeToShard, subscribed again as [`logic::resubscription`](crate::logic::read::resubscription)
-//! says.
+//! SHELL: reads a shard by SubscribeToShard, subscribed again as
+//! [`logic::resubscription`](crate::logic::read::resubscription) says.
 //!
-//! Back-pressure: while the buffer is full the subscription is not read, and the service sends no more than the
+//! Back-pressure: while the buffer is full the subscription is not read, and the service sends at most the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
 
 use std::sync::Arc;
@@ -17,30 +17,29 @@ use crate::{
     error::{KinesisError, KinesisErrorKind},
     kinesis::{Subscription, SubscriptionEvent},
     logic::read::resubscription::{Last, is_news, pause},
-    model::retrieval::{FanOut, Retrieval},
+    model::{FanOut, Retrieval},
     stream::Stream,
     time::now,
 };
 
-/// Longest silence of a subscription: the service tells something every 5 s, records or not.
+/// Maximum silence of a subscription: the service sends an event every 5 s, records or not.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Between tries to go back to fan-out, on average.
+/// Average pause between tries to go back to fan-out.
 const RETRY: Duration = Duration::from_secs(300);
 
-/// Within this time after its start a worker without shards looks consumers up; not all workers of a fleet at once.
+/// Time after its start within which a worker without shards looks consumers up, at random.
 const PREPARE: Duration = Duration::from_secs(30);
 
-/// How reading by fan-out ended.
 pub(super) enum Ended {
     Done(Done),
-    /// It is not to be had, and the application wants polling then.
+    /// It was refused, and the application wants polling then.
     Refused(KinesisError),
 }
 
 /// Reads until the shard's end, until nobody listens, or until fan-out is refused and polling is allowed instead.
 pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Ended {
-    let mut fan_out = Reading { reader, settings, called_at: None, succeeded_at: None, in_use: 0, failures: 0 };
+    let mut fan_out = FanOutReader { reader, settings, called_at: None, succeeded_at: None, in_use: 0, failures: 0 };
     loop {
         let last = match fan_out.session().await {
             Ok(()) => Last::Session,
@@ -67,7 +66,7 @@ impl From<Done> for Stop {
     }
 }
 
-struct Reading<'a> {
+struct FanOutReader<'a> {
     reader: &'a mut Reader,
     settings: &'a FanOut,
     called_at: Option<Instant>,
@@ -76,7 +75,7 @@ struct Reading<'a> {
     failures: u32,
 }
 
-impl Reading<'_> {
+impl FanOutReader<'_> {
     /// One subscription from its call to its end. Ok: it ended as it should.
     async fn session(&mut self) -> Result<(), Stop> {
         if self.reader.sender.room().await.is_err() {
@@ -109,7 +108,6 @@ impl Reading<'_> {
         }
     }
 
-    /// Takes in what a subscription tells.
     async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), Stop> {
         loop {
             let Ok(told) = timeout(SILENCE, subscription.next()).await else {
@@ -129,7 +127,7 @@ impl Reading<'_> {
         if let Some(last) = records.last() {
             cursor.read_to(&last.sequence_number);
         }
-        // What waits may be old, so only the call tells how far the subscription has come.
+        // Buffered events may be old, so only the time of the call counts.
         if self.reader.deliver_records(records, behind_latest, asked_at).await? {
             return Err(self.reader.end(Vec::new()).await.into());
         }
@@ -144,10 +142,9 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// What an error of a subscription, or of the call for one, means.
     async fn judge(&mut self, error: KinesisError, arn: &str) -> Stop {
         if let KinesisErrorKind::NotFound | KinesisErrorKind::IteratorInvalid = error.kind {
-            self.reader.doubt().await;
+            self.reader.raise_doubt().await;
         }
         match error.kind {
             KinesisErrorKind::AccessDenied => Stop::Refused(error),
@@ -182,7 +179,7 @@ impl Reading<'_> {
     }
 }
 
-/// Has the consumers of the listed streams at hand before a shard needs one, so that a takeover waits for no control plane.
+/// Looks up the consumers of the listed streams before a shard needs one, so that a takeover waits for no control plane.
 pub(crate) async fn prepare(context: Arc<Context>) {
     let Retrieval::FanOut(fan_out) = &context.settings.retrieval else { return };
     let name = fan_out.name(&context.settings.application);

@@ -13,7 +13,6 @@ use crate::{
     time::now,
 };
 
-/// How reading by polling ended.
 pub(super) enum Ended {
     Done(Done),
     /// There is another way now.
@@ -102,7 +101,7 @@ impl Polling<'_> {
         if error.kind == KinesisErrorKind::NotFound
             || error.kind == KinesisErrorKind::IteratorInvalid && self.failures > 1
         {
-            self.reader.doubt().await;
+            self.reader.raise_doubt().await;
         }
         if error.kind == KinesisErrorKind::NotFound
             && let Some(children) = self.reader.children_of_trimmed_shard().await

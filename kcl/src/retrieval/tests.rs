@@ -1,4 +1,4 @@
-//! Reading from a Kinesis that has records without end, while the processor does not take them.
+//! RecordSource from a Kinesis that has records without end, while the processor does not take them.
 
 use std::{
     sync::{
@@ -19,16 +19,9 @@ use tokio::time::sleep;
 use super::*;
 use crate::{
     kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription, SubscriptionEvent},
-    model::{
-        checkpoint::Checkpoint,
-        lease::Lease,
-        policies::InitialPosition,
-        retrieval::{FanOut, Prefetch},
-        shard::{Shard, StartAt},
-        stream_id::StreamIdentity,
-    },
+    model::{Checkpoint, FanOut, InitialPosition, Lease, Prefetch, Shard, StartAt, StreamIdentity},
     stream::catalog::Catalog,
-    table::memory::MemoryLeaseStore,
+    table::memory::MemoryLeaseTable,
     worker::Worker,
 };
 
@@ -143,15 +136,15 @@ fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
     let builder = Worker::builder(&aws, "application", "stream");
     let (mut settings, events, catalog) = builder.retrieval(retrieval).into_parts_on(Arc::new(kinesis));
     settings.prefetch = Prefetch { records: 1000, bytes: 4 * 1_100_000 };
-    Arc::new(Context::new(settings, events, catalog, Arc::new(MemoryLeaseStore::default())))
+    Arc::new(Context::new(settings, events, catalog, MemoryLeaseTable::default().into()))
 }
 
-fn start(context: Arc<Context>) -> Reading {
-    let Catalog::One(stream) = &context.catalog else { unreachable!("one stream is configured") };
+fn start(context: Arc<Context>) -> RecordSource {
+    let Catalog::Single(stream) = &context.catalog else { unreachable!("one stream is configured") };
     let (stream, shard) = (Arc::clone(stream), ShardId::from("shardId-000000000000"));
     let cursor = Cursor::new(StartAt::TrimHorizon, SystemTime::UNIX_EPOCH);
     let lease = Lease::unowned(shard.clone(), Checkpoint::TrimHorizon);
-    Reading::start(context, stream, shard, cursor, Arc::new(ShardRecorder::new(&lease)))
+    RecordSource::start(context, stream, shard, cursor, Arc::new(ShardRecorder::new(&lease)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,7 +193,7 @@ async fn children_that_the_end_of_a_shard_does_not_tell_are_listed() {
 async fn tells_of_another_stream(kinesis: Endless, retrieval: Retrieval, described: Duration) -> bool {
     let created = Arc::clone(&kinesis.created);
     let context = context(kinesis, retrieval);
-    let Catalog::One(stream) = &context.catalog else { unreachable!("one stream is configured") };
+    let Catalog::Single(stream) = &context.catalog else { unreachable!("one stream is configured") };
     stream.describe().await.unwrap();
     created.store(1, Ordering::SeqCst);
     sleep(described).await;

@@ -1,4 +1,4 @@
-//! What happens when a processor fails.
+//! The error policy: the reaction to a processor that fails.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -8,7 +8,7 @@ use kpl::ShardId;
 use crate::{
     contained::Contained,
     error::BoxError,
-    model::{record::Record, stream_id::StreamId},
+    model::{Record, StreamId},
 };
 
 /// Records that a processor failed to process, for [`ErrorPolicy::dead_letter_after`].
@@ -21,15 +21,14 @@ pub struct FailedRecords {
     pub shard_id: ShardId,
     /// The batch that failed, or with [`ErrorPolicy::isolate`] the one record.
     pub records: Vec<Record>,
-    /// What the processor said last.
+    /// Last error of the processor.
     pub error: BoxError,
-    /// How often in a row it failed.
+    /// Failures in a row.
     pub attempts: u32,
 }
 
 pub(crate) type DeadLetters = Arc<dyn Fn(FailedRecords) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
-/// What becomes of a batch once its attempts are used up.
 #[derive(Clone)]
 pub(crate) enum GiveUp {
     Skip,
@@ -47,14 +46,14 @@ impl fmt::Debug for GiveUp {
     }
 }
 
-/// What happens when `process_records` fails or panics.
+/// Reaction to a `process_records` that fails or panics.
 ///
-/// Always a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s, half of it at random,
-/// as long as no processor gets further than those before. A batch that failed is tried again as it was, and the records
-/// before it come in a batch of their own. The policies differ in what becomes of a batch that fails again and again. An
-/// attempt counts only if the batch failed by itself: not if a checkpoint could not be stored during it, and not for
-/// records that were checkpointed before the failure. Shard streams have no attempts: what the application does with their
-/// records is not known.
+/// Always a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s, half of it at
+/// random, as long as no processor gets further than those before. A batch that failed is tried again as it was, and the
+/// records before it come in a batch of their own. The policies differ in what becomes of a batch that fails again and
+/// again. An attempt counts only if the batch failed by itself: not if a checkpoint could not be stored during it, and not
+/// for records that were checkpointed before the failure. Shard streams have no attempts: what the application does with
+/// their records is not known.
 ///
 /// ```
 /// use kcl::{BoxError, ErrorPolicy, FailedRecords};

@@ -1,14 +1,16 @@
-//! Which streams an application reads.
+//! The streams of an application.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::model::policies::{FormerStreams, InitialPosition};
+use crate::{
+    locked::locked,
+    model::{FormerStreams, InitialPosition},
+};
 
 /// One stream of an application, and what is particular to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "it is to be given to Streams"]
 pub struct StreamConfig {
-    /// Its name or ARN.
     pub(crate) stream: String,
     pub(crate) initial_position: Option<InitialPosition>,
     pub(crate) consumer_arn: Option<Arc<str>>,
@@ -21,7 +23,7 @@ impl StreamConfig {
         Self { stream: stream.into(), initial_position: None, consumer_arn: None, creation_epoch: None }
     }
 
-    /// Where to start in this stream's shards without a checkpoint. Default: as
+    /// Start in this stream's shards without a checkpoint. Default: that of
     /// [`WorkerBuilder::initial_position`](crate::WorkerBuilder::initial_position) says.
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
         self.initial_position = Some(position);
@@ -36,9 +38,9 @@ impl StreamConfig {
         self
     }
 
-    /// The stream's creation time in seconds since 1970, at least 1, as it stands in lease keys. Default: what Kinesis says, so
-    /// that a stream which is deleted and created again starts anew. To be given if Java workers share the lease table
-    /// and were given another one: it must be the same for all.
+    /// The stream's creation time in seconds since 1970, at least 1, as it stands in lease keys. Default: what Kinesis
+    /// says, so that a stream which is deleted and created again starts anew. To be given if Java workers share the lease
+    /// table and were given another one: it must be the same for all.
     #[doc(alias = "streamCreationEpoch")]
     pub fn creation_epoch(mut self, seconds: u64) -> Self {
         self.creation_epoch = Some(seconds.max(1));
@@ -50,7 +52,8 @@ impl StreamConfig {
 /// be added and removed while workers run.
 ///
 /// Give all workers the same list, as whichever leads creates the leases for it. The leader notices a change within
-/// seconds. A stream that cannot be found or read is reported as an [`Event`](crate::Event) and tried again; the others go on.
+/// seconds. A stream that cannot be found or read is reported as an [`Event`](crate::Event) and tried again; the others go
+/// on.
 ///
 /// The lease table of several streams is not that of one: their keys differ, so an application cannot go from one to the
 /// other and keep its checkpoints.
@@ -92,7 +95,7 @@ impl Streams {
         this
     }
 
-    /// What becomes of the leases of streams that are not listed any more. Default [`FormerStreams::Keep`].
+    /// Treatment of the leases of streams that are no longer listed. Default [`FormerStreams::Keep`].
     pub fn former_streams(mut self, former: FormerStreams) -> Self {
         self.former = former;
         self
@@ -101,7 +104,7 @@ impl Streams {
     /// Adds a stream, or replaces the one of this name or ARN.
     pub fn add(&self, stream: impl Into<StreamConfig>) {
         let stream = stream.into();
-        let mut list = self.list();
+        let mut list = locked(&self.list);
         list.retain(|listed| listed.stream != stream.stream);
         list.push(stream);
     }
@@ -109,7 +112,7 @@ impl Streams {
     /// Removes the stream that was listed by this name or ARN; false if there is none. [`FormerStreams`] says what
     /// becomes of its leases.
     pub fn remove(&self, stream: &str) -> bool {
-        let mut list = self.list();
+        let mut list = locked(&self.list);
         let before = list.len();
         list.retain(|listed| listed.stream != stream);
         list.len() < before
@@ -122,28 +125,23 @@ impl Streams {
             new.retain(|listed| listed.stream != stream.stream);
             new.push(stream);
         }
-        *self.list() = new;
+        *locked(&self.list) = new;
     }
 
     /// The streams as they are listed now.
     pub fn get(&self) -> Vec<StreamConfig> {
-        self.list().clone()
+        locked(&self.list).clone()
     }
 
     pub(crate) fn former(&self) -> &FormerStreams {
         &self.former
     }
-
-    fn list(&self) -> MutexGuard<'_, Vec<StreamConfig>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// What a worker reads.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    One(StreamConfig),
-    Several(Streams),
+    Single(StreamConfig),
+    Multi(Streams),
 }
 
 /// A stream, or several: what [`Worker::builder`](crate::Worker::builder) takes.
@@ -160,7 +158,7 @@ macro_rules! one_stream {
 
         impl From<$from> for StreamSource {
             fn from(stream: $from) -> Self {
-                Self(Source::One(StreamConfig::new(stream)))
+                Self(Source::Single(StreamConfig::new(stream)))
             }
         }
     )*};
@@ -170,7 +168,7 @@ one_stream!(&str, String, &String);
 
 impl From<Streams> for StreamSource {
     fn from(streams: Streams) -> Self {
-        Self(Source::Several(streams))
+        Self(Source::Multi(streams))
     }
 }
 

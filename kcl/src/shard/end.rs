@@ -6,9 +6,9 @@ use super::{Interrupt, ShardTask, backoff, ended::NoEnd};
 use crate::{
     checkpointer::Checkpointer,
     contained::{Outcome, contained},
-    error::{BoxError, CheckpointError},
+    error::BoxError,
     event::Event,
-    model::{checkpoint::Checkpoint, checkpoint_write::CheckpointWrite, lease::Lease, shard::ChildShard},
+    model::{Checkpoint, CheckpointWrite, ChildShard, Lease},
     processor::{ProcessorFactory, RecordProcessor, Unfinished},
     stream::listing,
 };
@@ -63,11 +63,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     async fn create_children(&self, children: &[ChildShard]) -> Result<(), BoxError> {
         for child in children {
-            if self.context.store.get(&self.lease.sibling_key(&child.id)).await?.is_some() {
+            if self.context.table.get(&self.lease.sibling_key(&child.id)).await?.is_some() {
                 continue;
             }
             // In a replay the child is held back until all its parents are done.
-            if self.context.settings.replay.is_none() {
+            if self.context.settings.purpose.has_leader() {
                 self.check_sibling(child).await?;
             }
             let lease = self.stream.lease(Lease {
@@ -76,7 +76,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
             });
             // A conflict: the other parent of a merge was faster.
-            let _ = self.metrics.create_lease(self.context.store.create(&lease)).await?;
+            let _ = self.metrics.create_lease(self.context.table.create(&lease)).await?;
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     /// A merged child waits for those parents that have leases, so the other parent must have one, unless it is trimmed.
     async fn check_sibling(&self, child: &ChildShard) -> Result<(), BoxError> {
         for sibling in child.parents.iter().filter(|parent| *parent != self.shard_id()) {
-            if self.context.store.get(&self.lease.sibling_key(sibling)).await?.is_some() {
+            if self.context.table.get(&self.lease.sibling_key(sibling)).await?.is_some() {
                 continue;
             }
             let listed = listing::list(&self.stream, false).await?;
@@ -119,20 +119,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    async fn store_end(&mut self, children: &[ChildShard]) -> Result<(), Interrupt> {
+    async fn store_end(&self, children: &[ChildShard]) -> Result<(), Interrupt> {
         let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
-        let mut failures = 0;
-        loop {
-            let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
-            match self.metrics.end(self.handle.checkpoint(write)).await {
-                Ok(()) => return Ok(()),
-                Err(CheckpointError::Table(error)) => {
-                    failures += 1;
-                    self.context.table_failed(&error);
-                    self.pause(backoff(failures)).await?;
-                }
-                Err(_) => return Err(Interrupt::Lost),
-            }
-        }
+        let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children };
+        self.stored(|| self.metrics.end(self.handle.checkpoint(write.clone()))).await
     }
 }

@@ -4,10 +4,9 @@ use super::Interrupt;
 use crate::{
     error::BoxError,
     logic::shard::failures::Verdict,
-    model::{record::Record, shard::ChildShard},
+    model::{ChildShard, Record},
 };
 
-/// How one processor's run ended.
 pub(super) enum Run<P> {
     /// All records are processed and the shard is closed.
     AtEnd {
@@ -17,7 +16,6 @@ pub(super) enum Run<P> {
     NoEnd(NoEnd),
 }
 
-/// Why a processor was dropped.
 pub(super) struct Failure {
     pub(super) error: BoxError,
     /// The records it failed at, if it was at them that it failed; their data only if they may be given up now.
@@ -30,7 +28,6 @@ impl From<BoxError> for Failure {
     }
 }
 
-/// Why a processor did not bring the shard to its end.
 pub(super) enum NoEnd {
     Interrupted(Interrupt),
     Failed(Failure),

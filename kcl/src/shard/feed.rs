@@ -1,9 +1,9 @@
-//! One processor's life: initialize it, feed it with records, say goodbye.
+//! The feed of one processor: initialize it, deliver records, take leave of it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Interrupt, ShardTask,
@@ -17,35 +17,28 @@ use crate::{
     event::Event,
     logic::{
         read::deaggregate::{Finding, undivided, user_records},
-        shard::failures::{Batch, Failures, Piece},
+        shard::failures::{BatchSpan, Failures, Piece},
     },
-    model::{
-        checkpoint::Checkpoint,
-        checkpointing::Deaggregation,
-        record::{KinesisRecord, Record, RecordBatch},
-        shard::ChildShard,
-        shard_status::ShardPhase,
-    },
+    model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Record, RecordBatch, ShardPhase},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
-    retrieval::{Fetched, Reading},
+    retrieval::{Fetched, RecordSource},
     time::now,
 };
 
-/// Why feeding stopped before the shard's end.
+/// Reason why feeding stopped before the shard's end.
 enum Stop {
     Failed(Failure),
-    /// The processor is still to be told.
+    /// The processor does not know yet.
     Interrupted(Interrupt),
     /// The processor did not return in time and is dropped.
     Abandoned(Interrupt),
 }
 
-/// A processor and what it is fed from.
 pub(super) struct Feed<'a, F: ProcessorFactory> {
     task: &'a ShardTask<F>,
     processor: F::Processor,
     checkpointer: Checkpointer,
-    reading: Reading,
+    reading: RecordSource,
     failures: &'a mut Failures,
     own: OwnCheckpoints,
 }
@@ -55,7 +48,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         task: &'a ShardTask<F>,
         processor: F::Processor,
         checkpointer: Checkpointer,
-        reading: Reading,
+        reading: RecordSource,
         failures: &'a mut Failures,
     ) -> Self {
         let own = OwnCheckpoints::new(Arc::clone(&task.context), task.handle.clone(), checkpointer.clone());
@@ -107,10 +100,10 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             };
             match self.own.beside(next).await? {
                 Some(Fetched::Records { records, behind_latest }) => {
-                    let begun = now();
+                    let begun = Instant::now();
                     let records = self.user_records(records);
                     let processed = self.process(records, behind_latest).await;
-                    self.task.metrics.task(processed.is_ok(), now() - begun);
+                    self.task.metrics.task(processed.is_ok(), begun.elapsed());
                     processed?;
                     self.task.context.board.note(&self.task.lease.key, |activity| {
                         (activity.failing_since, activity.in_hand) = (None, None);
@@ -156,7 +149,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     async fn deliver(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
-        let (Some(batch), Some(last)) = (Batch::of(&records), records.last()) else { return Ok(()) };
+        let (Some(batch), Some(last)) = (BatchSpan::of(&records), records.last()) else { return Ok(()) };
         self.delivered(last);
         let kept = self.failures.is_last_attempt(&records).then(|| records.clone());
         let bytes = records.iter().map(|record| record.data.len() as u64).sum();
@@ -177,7 +170,8 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         }
     }
 
-    /// How far behind a batch is that is delivered now. A slow processor is behind although the reading is not.
+    /// Notes a batch that is delivered now; returns its distance from the newest record. A slow processor is behind
+    /// although the reading is not.
     fn note_in_hand(&self, records: &[Record], behind_latest: Option<Duration>) -> Option<Duration> {
         let context = &self.task.context;
         let arrival = records.first().and_then(|record| record.approximate_arrival);
@@ -189,13 +183,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     /// Judges an error of `process_records`: which records failed, if it was they that did.
-    async fn failed(&mut self, error: BoxError, batch: Batch, mut kept: Vec<Record>) -> Stop {
+    async fn failed(&mut self, error: BoxError, batch: BatchSpan, mut kept: Vec<Record>) -> Stop {
         // Not the records' fault if a checkpoint failed.
         let checkpoint_failed = self.checkpointer.take_failed();
         let is_stored = Checkpoint::At(batch.last().clone()) <= self.checkpointer.last();
         let (error, batch) = match error.downcast().map(|unfinished| *unfinished) {
             Ok(Unfinished::Interrupted) => return Stop::Interrupted(self.task.interrupted().await),
-            Ok(Unfinished::Record { position, error }) => (error, Batch::single(position)),
+            Ok(Unfinished::Record { position, error }) => (error, BatchSpan::single(position)),
             Ok(dropped) => return Stop::Failed(BoxError::from(dropped).into()),
             Err(error) if checkpoint_failed || is_stored => return Stop::Failed(error.into()),
             Err(error) => (error, batch),
@@ -253,18 +247,18 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Tells of a call that does not return for long.
+    /// Emits events of a call that does not return for long.
     pub(super) async fn noticed<T>(&self, call: impl Future<Output = T>) -> T {
-        let (begun, patience) = (now(), self.context.settings.warn_after);
+        let (begun, patience) = (Instant::now(), self.context.settings.warn_after);
         let (mut warn_at, board, key) = (begun + patience, &self.context.board, &self.lease.key);
-        board.note(key, |activity| activity.busy_since = Some(begun));
+        board.note(key, |activity| activity.busy_since = Some(begun.into_std()));
         let mut call = std::pin::pin!(call);
         let value = loop {
             tokio::select! {
                 biased;
                 value = &mut call => break value,
-                () = sleep_until(warn_at.into()) => {
-                    let ((stream_id, shard_id), running_for) = (self.ids(), (now() - begun));
+                () = sleep_until(warn_at) => {
+                    let ((stream_id, shard_id), running_for) = (self.ids(), begun.elapsed());
                     self.context.events.emit(Event::ProcessorSlow { stream_id, shard_id, running_for });
                     warn_at += running_for;
                 }

@@ -1,4 +1,4 @@
-//! The worker's own checkpoints of one processor, if it is to make them: when they are due, beside whatever the shard does.
+//! The worker's own checkpoints of one processor: when they are due, beside whatever the shard does.
 //!
 //! (A) At most one is under way. (B) One that was not stored is due again soon.
 
@@ -12,21 +12,19 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::sleep_until;
 
 use crate::{
-    checkpointer::Checkpointer, context::Context, error::CheckpointError, keeper::LeaseHandle, logic::shard::due::Due,
-    time::now,
+    checkpointer::Checkpointer, context::Context, error::CheckpointError, keeper::handle::LeaseHandle,
+    logic::shard::due::Due, time::now,
 };
 
 /// Pause after a checkpoint that was not stored.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// When to checkpoint, and the checkpoint under way.
 pub(super) struct OwnCheckpoints {
     context: Arc<Context>,
     lease: LeaseHandle,
     checkpointer: Checkpointer,
     /// None: only the processor checkpoints.
     due: Option<Due>,
-    /// After a checkpoint that was not stored.
     not_before: Option<Instant>,
     under_way: Option<(Due, BoxFuture<'static, Result<(), CheckpointError>>)>,
 }

@@ -1,6 +1,7 @@
 //! Runs one processor after the other from the checkpoint on, until the shard's end or an interrupt.
 
 use std::{
+    future::Future,
     mem,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -23,19 +24,13 @@ use crate::{
             progress::Progress,
         },
     },
-    model::{
-        checkpoint::{Checkpoint, Position},
-        checkpoint_write::CheckpointWrite,
-        policies::InitialPosition,
-        shard::StartAt,
-        shard_status::ShardPhase,
-    },
+    model::{Checkpoint, CheckpointWrite, InitialPosition, Position, ShardPhase, StartAt},
     processor::{ProcessorFactory, ShardContext, Unfinished},
-    retrieval::Reading,
+    retrieval::RecordSource,
     settings::error_policy::{FailedRecords, GiveUp},
 };
 
-/// How far the clocks of the services' machines may differ without records being lost at LATEST.
+/// Maximum difference of the services' clocks without loss of records at LATEST.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 impl<F: ProcessorFactory> ShardTask<F> {
@@ -60,7 +55,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Takes in the failure of a processor that came as far as `reached`, and waits.
     async fn judge(&mut self, failure: Failure, reached: Checkpoint, failures: &mut Failures) -> Result<(), Interrupt> {
         failures.checkpointed(&self.lease.checkpoint);
         let in_a_row = failures.processor_failed(&reached);
@@ -97,8 +91,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Carries out what the error policy says of records whose attempts are used up. Returns the last of them; None if they
-    /// are to be tried again, `retry_in` from now.
+    /// Applies the error policy to records whose attempts are used up. Returns the last of them; None if they
+    /// will be tried again, `retry_in` from now.
     async fn give_records_up(
         &mut self,
         failed: FailedRecords,
@@ -113,10 +107,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
             GiveUp::StopShard => {
                 self.phase(ShardPhase::Stopped);
                 self.context.events.emit(Event::ShardStopped { stream_id, shard_id, at: first, error });
-                if self.context.settings.replay.is_some() {
-                    return Err(Interrupt::GiveUp);
-                }
-                return Err(self.interrupted().await);
+                // Without a leader, nobody takes the lease over.
+                let is_kept = self.context.settings.purpose.has_leader();
+                return Err(if is_kept { self.interrupted().await } else { Interrupt::GiveUp });
             }
             GiveUp::Skip => false,
             GiveUp::DeadLetter(keep) => match self.contained(async move { keep(failed).await }).await? {
@@ -134,28 +127,31 @@ impl<F: ProcessorFactory> ShardTask<F> {
         Ok(Some(last))
     }
 
-    /// For a lease at LATEST, makes sure that the lease says when that was. True: nobody has asked for LATEST yet.
+    /// Stores in a lease at LATEST when that was. True: nobody has read at LATEST yet.
     pub(super) async fn resolve_latest(&mut self) -> Result<bool, Interrupt> {
         if self.lease.checkpoint != Checkpoint::Latest || self.lease.latest_as_of_millis.is_some() {
             return Ok(false);
         }
         let differ = u64::try_from(CLOCKS_DIFFER.as_millis()).unwrap_or_default();
         let write = CheckpointWrite::ResolveLatest { as_of_millis: self.context.clock.millis().saturating_sub(differ) };
+        self.stored(|| self.handle.checkpoint(write.clone())).await?;
+        write.apply(&mut self.lease);
+        Ok(true)
+    }
+
+    /// Repeats a checkpoint until it is stored.
+    pub(super) async fn stored<W>(&self, checkpoint: impl Fn() -> W) -> Result<(), Interrupt>
+    where
+        W: Future<Output = Result<(), CheckpointError>>,
+    {
         let mut failures = 0;
-        loop {
-            match self.handle.checkpoint(write.clone()).await {
-                Ok(()) => {
-                    write.apply(&mut self.lease);
-                    return Ok(true);
-                }
-                Err(CheckpointError::Table(error)) => {
-                    failures += 1;
-                    self.context.table_failed(&error);
-                    self.pause(backoff(failures)).await?;
-                }
-                Err(_) => return Err(Interrupt::Lost),
-            }
+        while let Err(error) = checkpoint().await {
+            let CheckpointError::Table(error) = error else { return Err(Interrupt::Lost) };
+            failures += 1;
+            self.context.table_failed(&error);
+            self.pause(backoff(failures)).await?;
         }
+        Ok(())
     }
 
     fn latest_as_of(&self) -> SystemTime {
@@ -177,12 +173,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Runs a processor. Also returns how far it came.
     async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> (Result<(), NoEnd>, Checkpoint) {
         let (context, stream) = (self.context.clone(), self.stream.clone());
         let cursor = Cursor::new(start, self.latest_as_of());
         let (shard_id, metrics) = (self.shard_id().clone(), Arc::clone(&self.metrics));
-        let reading = Reading::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
+        let reading = RecordSource::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
         let (handle, stop) = (self.handle.clone(), self.stop.clone());
         let checkpointer = Checkpointer::new(handle, stop, self.fencing_token, progress, metrics);

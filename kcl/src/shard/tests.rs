@@ -15,11 +15,10 @@ use super::*;
 use crate::{
     checkpointer::Checkpointer,
     error::BoxError,
-    model::{lease::WorkerId, record::RecordBatch},
+    model::{RecordBatch, WorkerId},
     processor::{RecordProcessor, ShardContext},
     settings::error_policy::ErrorPolicy,
-    table::{LeaseStore as _, memory::MemoryLeaseStore},
-    time::now,
+    table::memory::MemoryLeaseTable,
     worker::Worker,
 };
 
@@ -106,11 +105,11 @@ impl Scene {
     async fn interrupted_by(&self, cause: Cause) -> (Vec<&'static str>, Lease) {
         let aws = LocalAws::start().await.sdk_config();
         self.put_record(&aws).await;
-        let store = Arc::new(MemoryLeaseStore::default());
-        let lease = self.lease(&store).await;
+        let table = MemoryLeaseTable::default();
+        let lease = self.lease(&table).await;
         let builder = Worker::builder(&aws, "application", "stream");
         let (settings, events, catalog) = builder.worker_id("w1").on_processor_error(self.policy.clone()).into_parts();
-        let context = Arc::new(Context::new(settings, events, catalog, Arc::clone(&store) as _));
+        let context = Arc::new(Context::new(settings, events, catalog, table.clone().into()));
         let (calls, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
         let factory = {
             let (fault, calls) = (self.fault, Arc::clone(&calls));
@@ -120,17 +119,17 @@ impl Scene {
         let task = tokio::spawn(task);
         self.reached(&context, &calls).await;
 
-        let held = store.get(&lease.key).await.unwrap().expect("lease exists");
+        let held = table.get(&lease.key).await.unwrap().expect("lease exists");
         let next = WorkerId::from("w2");
         match cause {
             Cause::Stop => stop.cancel(),
-            Cause::Handoff => assert!(store.begin_handoff(&held, &next).await.unwrap().is_applied()),
-            Cause::Loss => assert!(store.assign(&held, &next).await.unwrap().is_applied()),
+            Cause::Handoff => assert!(table.begin_handoff(&held, &next).await.unwrap().is_applied()),
+            Cause::Loss => assert!(table.assign(&held, &next).await.unwrap().is_applied()),
         }
         timeout(Duration::from_secs(120), task).await.expect("ends in time").unwrap();
         let calls = calls.lock().unwrap().clone();
-        assert!(context.board.all(now(), Duration::from_secs(60)).is_empty(), "gone from the board");
-        (calls, store.get(&lease.key).await.unwrap().expect("lease exists"))
+        assert!(context.board.all(crate::time::now(), Duration::from_secs(60)).is_empty(), "gone from the board");
+        (calls, table.get(&lease.key).await.unwrap().expect("lease exists"))
     }
 
     async fn put_record(&self, aws: &aws_types::SdkConfig) {
@@ -144,25 +143,30 @@ impl Scene {
         }
     }
 
-    async fn lease(&self, store: &MemoryLeaseStore) -> Lease {
+    async fn lease(&self, table: &MemoryLeaseTable) -> Lease {
         let parents: Vec<ShardId> = if self.parent { vec!["shardId-parent".into()] } else { Vec::new() };
         for parent in &parents {
             let parent = Lease::unowned(parent.clone(), Checkpoint::TrimHorizon);
-            assert!(store.create(&parent).await.unwrap().is_applied());
+            assert!(table.create(&parent).await.unwrap().is_applied());
         }
         let lease = Lease {
             owner: Some("w1".into()),
             parents,
             ..Lease::unowned(ShardId::from(SHARD), Checkpoint::TrimHorizon)
         };
-        assert!(store.create(&lease).await.unwrap().is_applied());
+        assert!(table.create(&lease).await.unwrap().is_applied());
         lease
     }
 
     async fn reached(&self, context: &Context, calls: &Mutex<Vec<&'static str>>) {
         let is_there = || {
             let processed = self.phase != ShardPhase::Processing || calls.lock().unwrap().contains(&"process_records");
-            processed && context.board.all(now(), Duration::from_secs(60)).iter().any(|shard| shard.phase == self.phase)
+            processed
+                && context
+                    .board
+                    .all(crate::time::now(), Duration::from_secs(60))
+                    .iter()
+                    .any(|shard| shard.phase == self.phase)
         };
         let wait = async {
             while !is_there() {

@@ -1,25 +1,27 @@
 //! SHELL: the consumer that a worker's shards subscribe as: found or registered once, whoever asks first.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable as _};
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use super::Stream;
 use crate::{
     error::{KinesisError, KinesisErrorKind},
     event::{Event, Events, chain},
-    time::now,
+    kinesis::retry::retried,
+    logic::backoff::Backoff,
 };
 
+/// Pauses between tries to find or register a consumer, and how many follow the first: about 30 s in all.
+const BACKOFF: Backoff = Backoff::of_millis(1_000, 10_000);
+const RETRIES: u32 = 7;
 /// Looks at a consumer that is being created or deleted, and the pause between them: it takes seconds.
 const LOOKS: u32 = 60;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
-/// The consumer's ARN, once known.
 #[derive(Debug, Default)]
 pub(crate) struct Registration {
     /// Held while the consumer is looked up or registered, so that it is done once for all shards.
@@ -44,7 +46,7 @@ struct Refused {
 impl Refused {
     fn now(error: &KinesisError) -> Self {
         let (kind, action, text) = (error.kind, error.action, chain(error.source.as_ref()));
-        Self { at: now(), kind, action, text }
+        Self { at: Instant::now(), kind, action, text }
     }
 
     fn error(&self) -> KinesisError {
@@ -60,7 +62,7 @@ impl Registration {
         if let Some(given) = &stream.consumer_arn {
             return Ok(Arc::clone(given));
         }
-        let asked = now();
+        let asked = Instant::now();
         let mut state = self.state.lock().await;
         if let Some(arn) = &state.arn {
             return Ok(Arc::clone(arn));
@@ -68,7 +70,7 @@ impl Registration {
         if let Some(refused) = state.refused.as_ref().filter(|refused| refused.at > asked) {
             return Err(refused.error());
         }
-        match (|| establish(events, stream, name)).retry(backoff()).when(KinesisError::may_pass).await {
+        match retried(BACKOFF, RETRIES, || establish(events, stream, name)).await {
             Ok(arn) => Ok(Arc::clone(state.arn.insert(arn))),
             Err(error) => {
                 state.refused = Some(Refused::now(&error));
@@ -117,10 +119,4 @@ async fn establish(events: &Events, stream: &Stream, name: &str) -> Result<Arc<s
     }
     let source = format!("consumer {name} is not active after {LOOKS} looks").into();
     Err(KinesisError { kind: KinesisErrorKind::InUse, action: "kinesis:DescribeStreamConsumer", source })
-}
-
-/// Up to 8 tries within about 30 s.
-fn backoff() -> ExponentialBuilder {
-    let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
-    ExponentialBuilder::default().with_jitter().with_min_delay(first).with_max_delay(longest).with_max_times(7)
 }

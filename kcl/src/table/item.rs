@@ -1,5 +1,4 @@
-//! Translates between items of the lease table and what they mean. Pure; attribute names and types are those of
-//! Java KCL 3.x.
+//! Items of the lease table and their meaning. Pure; attribute names and types are those of Java KCL 3.x.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,11 +10,8 @@ use bytes::Bytes;
 use kpl::{HashKeyRange, ShardId};
 
 use crate::model::{
-    checkpoint::{Checkpoint, PendingCheckpoint},
-    lease::{Lease, LeaseKey, WorkerId},
-    lock_item::LockItem,
-    stream_id::{StreamId, StreamIdentity},
-    worker_item::{CPU, FAILED, Metric, WorkerItem},
+    CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity, WorkerId,
+    WorkerItem,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -68,7 +64,6 @@ const WORKER_INSTANCE: &str = "instance";
 const WORKER_STARTED: &str = "startedAtMillis";
 const WORKER_LEAVING: &str = "leaving";
 
-/// What an item of the lease table is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Entity {
     Lease(Box<Lease>),
@@ -122,7 +117,6 @@ pub(crate) fn classify(item: &Item) -> Entity {
     }
 }
 
-/// Reads a lease; None if the item is no such thing.
 pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
     if !matches!(text(item, ENTITY_TYPE), None | Some("LEASE")) {
         return None;
@@ -167,7 +161,6 @@ fn read_range(item: &Item) -> Option<HashKeyRange> {
     (start < end).then_some(HashKeyRange { start, end })
 }
 
-/// The item of a lease that does not exist yet.
 pub(crate) fn new_lease_item(lease: &Lease) -> Item {
     let mut item = Item::from([
         (LEASE_KEY.to_owned(), s(lease.key.as_str())),
@@ -197,7 +190,6 @@ pub(crate) fn new_lease_item(lease: &Lease) -> Item {
     item
 }
 
-/// Reads a worker's item, of Java workers too.
 pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
     let properties = item.get(WORKER_PROPERTIES).and_then(|value| value.as_m().ok());
     Some(WorkerItem {

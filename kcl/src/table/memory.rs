@@ -1,22 +1,19 @@
-//! The lease table in memory, under the contract of [`store`](super::store): for replays, tests and simulations.
+//! The lease table in memory: for replays, tests and simulations.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use futures::future::{BoxFuture, FutureExt as _, ready};
+use tokio::time::sleep;
 
-use super::LeaseStore;
 use crate::{
-    error::StoreError,
+    error::TableError,
+    locked::locked,
     model::{
-        checkpoint_write::CheckpointWrite,
-        lease::{Conditional, Lease, LeaseKey, WorkerId},
-        lock_item::LockItem,
-        stream_id::StreamIdentity,
-        table_scan::{Addition, FleetVersion, TableScan},
-        worker_item::WorkerItem,
+        Addition, CheckpointWrite, Conditional, FleetVersion, Lease, LeaseKey, LockItem, StreamIdentity, TableScan,
+        WorkerId, WorkerItem,
     },
 };
 
@@ -30,240 +27,216 @@ struct State {
     writes: u64,
 }
 
-/// A lease table of this process.
-#[derive(Debug, Default)]
-pub(crate) struct MemoryLeaseStore {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryLeaseTable {
     /// Changed by one operation at a time, each of a few lines.
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Duration of a call, half of it before the effect. Zero unless a test asks for more.
+    latency: Duration,
 }
 
-impl MemoryLeaseStore {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl MemoryLeaseTable {
+    /// The same table, with calls that take this long.
+    #[cfg(test)]
+    pub(crate) fn slowed(&self, latency: Duration) -> Self {
+        Self { latency, ..self.clone() }
     }
 
     /// Conditional and unconditional writes so far, refused ones included.
     #[cfg(test)]
     pub(crate) fn writes(&self) -> u64 {
-        self.state().writes
+        locked(&self.state).writes
+    }
+
+    /// Answers a call that means nothing here.
+    pub(super) async fn ignore<T>(&self, answer: T) -> Result<T, TableError> {
+        self.read(|_| answer).await
+    }
+
+    async fn read<T>(&self, operation: impl FnOnce(&mut State) -> T) -> Result<T, TableError> {
+        self.pause().await;
+        let answer = operation(&mut locked(&self.state));
+        self.pause().await;
+        Ok(answer)
+    }
+
+    async fn pause(&self) {
+        if !self.latency.is_zero() {
+            sleep(self.latency / 2).await;
+        }
+    }
+
+    async fn write<T>(&self, operation: impl FnOnce(&mut State) -> T) -> Result<T, TableError> {
+        let counted = |state: &mut State| {
+            state.writes += 1;
+            operation(state)
+        };
+        self.read(counted).await
     }
 
     /// Changes a lease if it exists and `condition` holds.
-    fn update(
+    async fn update(
         &self,
         key: &LeaseKey,
         condition: impl FnOnce(&Lease) -> bool,
         change: impl FnOnce(&mut Lease),
-    ) -> BoxFuture<'static, Result<Conditional, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        let outcome = match state.leases.get_mut(key) {
+    ) -> Result<Conditional, TableError> {
+        let update = |state: &mut State| match state.leases.get_mut(key) {
             Some(lease) if condition(lease) => {
                 change(lease);
                 Conditional::Applied
             }
             found => Conditional::Conflict(found.map(|lease| Box::new(lease.clone()))),
         };
-        ready(Ok(outcome)).boxed()
-    }
-}
-
-impl LeaseStore for MemoryLeaseStore {
-    fn prepare(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+        self.write(update).await
     }
 
-    fn fleet_version(&self) -> BoxFuture<'_, Result<FleetVersion, StoreError>> {
-        let version = if self.state().declared_v3 { FleetVersion::V3 } else { FleetVersion::Unknown };
-        ready(Ok(version)).boxed()
+    pub(crate) async fn fleet_version(&self) -> Result<FleetVersion, TableError> {
+        self.read(|state| if state.declared_v3 { FleetVersion::V3 } else { FleetVersion::Unknown }).await
     }
 
-    fn find_layout(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(Ok(())).boxed()
+    pub(crate) async fn declare_v3(&self) -> Result<bool, TableError> {
+        self.write(|state| !std::mem::replace(&mut state.declared_v3, true)).await
     }
 
-    fn follow_migration(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
-        ready(Ok(false)).boxed()
+    pub(crate) async fn claim_stream(&self, stream: &StreamIdentity) -> Result<StreamIdentity, TableError> {
+        self.read(|state| state.stream.get_or_insert_with(|| stream.clone()).clone()).await
     }
 
-    fn declare_v3<'a>(&'a self, _me: &'a WorkerId, _now_millis: u64) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        ready(Ok(!std::mem::replace(&mut state.declared_v3, true))).boxed()
-    }
-
-    fn claim_stream<'a>(&'a self, stream: &'a StreamIdentity) -> BoxFuture<'a, Result<StreamIdentity, StoreError>> {
-        let noted = self.state().stream.get_or_insert_with(|| stream.clone()).clone();
-        ready(Ok(noted)).boxed()
-    }
-
-    fn sample(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
-        ready(Ok(self.state().leases.values().take(1).cloned().collect())).boxed()
-    }
-
-    fn scan(&self) -> BoxFuture<'_, Result<TableScan, StoreError>> {
-        let state = self.state();
-        let leases = state.leases.values().cloned().collect();
-        let workers = state.workers.values().cloned().collect();
-        ready(Ok(TableScan { leases, workers, malformed: Vec::new() })).boxed()
-    }
-
-    fn get<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Option<Lease>, StoreError>> {
-        ready(Ok(self.state().leases.get(key).cloned())).boxed()
-    }
-
-    fn keys_owned_by<'a>(&'a self, owner: &'a WorkerId) -> BoxFuture<'a, Result<Vec<LeaseKey>, StoreError>> {
-        let state = self.state();
-        let owned = state.leases.values().filter(|lease| lease.owner.as_ref() == Some(owner));
-        ready(Ok(owned.map(|lease| lease.key.clone()).collect())).boxed()
-    }
-
-    fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        let outcome = if state.leases.contains_key(&lease.key) {
-            Conditional::Conflict(None)
-        } else {
-            state.leases.insert(lease.key.clone(), lease.clone());
-            Conditional::Applied
+    pub(crate) async fn scan(&self) -> Result<TableScan, TableError> {
+        let scan = |state: &mut State| TableScan {
+            leases: state.leases.values().cloned().collect(),
+            workers: state.workers.values().cloned().collect(),
+            malformed: Vec::new(),
         };
-        ready(Ok(outcome)).boxed()
+        self.read(scan).await
     }
 
-    fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+    pub(crate) async fn sample(&self) -> Result<Vec<Lease>, TableError> {
+        self.read(|state| state.leases.values().take(1).cloned().collect()).await
+    }
+
+    pub(crate) async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+        self.read(|state| state.leases.get(key).cloned()).await
+    }
+
+    pub(crate) async fn keys_owned_by(&self, owner: &WorkerId) -> Result<Vec<LeaseKey>, TableError> {
+        let is_owned = |lease: &&Lease| lease.owner.as_ref() == Some(owner);
+        self.read(|state| state.leases.values().filter(is_owned).map(|lease| lease.key.clone()).collect()).await
+    }
+
+    pub(crate) async fn create(&self, lease: &Lease) -> Result<Conditional, TableError> {
+        let create = |state: &mut State| {
+            let is_new = !state.leases.contains_key(&lease.key);
+            if is_new {
+                state.leases.insert(lease.key.clone(), lease.clone());
+            }
+            Conditional::without_item(is_new)
+        };
+        self.write(create).await
+    }
+
+    pub(crate) async fn renew(&self, lease: &Lease) -> Result<Conditional, TableError> {
         let unchanged = |found: &Lease| found.counter == lease.counter && (lease.in_handoff() || !found.in_handoff());
         let change = |found: &mut Lease| {
             found.counter += 1;
             found.throughput_kbps = lease.throughput_kbps.or(found.throughput_kbps);
             found.instance = lease.instance.clone().or_else(|| found.instance.clone());
         };
-        self.update(&lease.key, unchanged, change)
+        self.update(&lease.key, unchanged, change).await
     }
 
-    fn checkpoint<'a>(
-        &'a self,
-        lease: &'a Lease,
-        write: &'a CheckpointWrite,
-    ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+    pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
         let change = |found: &mut Lease| {
             found.counter += 1;
             write.apply(found);
         };
-        self.update(&lease.key, |found| found.counter == lease.counter, change)
+        self.update(&lease.key, |found| found.counter == lease.counter, change).await
     }
 
-    fn assign<'a>(&'a self, lease: &'a Lease, to: &'a WorkerId) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+    pub(crate) async fn assign(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
         let change = |found: &mut Lease| {
             found.owner_switches += u64::from(lease.counts_as_switch(to));
             found.owner = Some(to.clone());
             found.checkpoint_owner = None;
             found.counter += 1;
         };
-        self.update(&lease.key, |found| found.has_owners_of(lease), change)
+        self.update(&lease.key, |found| found.has_owners_of(lease), change).await
     }
 
-    fn begin_handoff<'a>(
-        &'a self,
-        lease: &'a Lease,
-        to: &'a WorkerId,
-    ) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+    pub(crate) async fn begin_handoff(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
         let unchanged = |found: &Lease| found.has_owners_of(lease) && found.owner.is_some() && !found.in_handoff();
         let change = |found: &mut Lease| found.checkpoint_owner = found.owner.replace(to.clone());
-        self.update(&lease.key, unchanged, change)
+        self.update(&lease.key, unchanged, change).await
     }
 
-    fn release<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<Conditional, StoreError>> {
+    pub(crate) async fn release(&self, lease: &Lease) -> Result<Conditional, TableError> {
         let change = |found: &mut Lease| {
             if found.checkpoint_owner.take().is_none() {
                 found.owner = None;
             }
             found.counter += 1;
         };
-        self.update(&lease.key, |found| found.has_owners_of(lease), change)
+        self.update(&lease.key, |found| found.has_owners_of(lease), change).await
     }
 
-    fn add_to<'a>(&'a self, key: &'a LeaseKey, addition: &'a Addition) -> BoxFuture<'a, Result<(), StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        if let Some(lease) = state.leases.get_mut(key) {
-            match addition {
-                Addition::HashKeyRange(range) => lease.hash_key_range = Some(*range),
-                Addition::Children(children) => lease.children.clone_from(children),
-            }
-        }
-        ready(Ok(())).boxed()
+    pub(crate) async fn add_to(&self, key: &LeaseKey, addition: &Addition) -> Result<(), TableError> {
+        let change = |lease: &mut Lease| match addition {
+            Addition::HashKeyRange(range) => lease.hash_key_range = Some(*range),
+            Addition::Children(children) => lease.children.clone_from(children),
+        };
+        self.update(key, |_| true, change).await.map(|_| ())
     }
 
-    fn delete_ended<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<Conditional, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        let found = state.leases.get(key).filter(|lease| !lease.is_ended()).cloned();
-        let outcome = match found {
-            Some(found) => Conditional::Conflict(Some(Box::new(found))),
+    pub(crate) async fn delete_ended(&self, key: &LeaseKey) -> Result<Conditional, TableError> {
+        let delete = |state: &mut State| match state.leases.get(key).filter(|lease| !lease.is_ended()) {
+            Some(found) => Conditional::Conflict(Some(Box::new(found.clone()))),
             None => {
                 state.leases.remove(key);
                 Conditional::Applied
             }
         };
-        ready(Ok(outcome)).boxed()
+        self.write(delete).await
     }
 
-    fn delete<'a>(&'a self, key: &'a LeaseKey) -> BoxFuture<'a, Result<(), StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        state.leases.remove(key);
-        ready(Ok(())).boxed()
+    pub(crate) async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
+        self.write(|state| drop(state.leases.remove(key))).await
     }
 
-    fn report_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        ready(Ok(state.workers.insert(worker.id.clone(), worker.clone()))).boxed()
+    pub(crate) async fn get_worker(&self, id: &WorkerId) -> Result<Option<WorkerItem>, TableError> {
+        self.read(|state| state.workers.get(id).cloned()).await
     }
 
-    fn get_worker<'a>(&'a self, id: &'a WorkerId) -> BoxFuture<'a, Result<Option<WorkerItem>, StoreError>> {
-        ready(Ok(self.state().workers.get(id).cloned())).boxed()
+    pub(crate) async fn put_worker(&self, worker: &WorkerItem) -> Result<Option<WorkerItem>, TableError> {
+        self.write(|state| state.workers.insert(worker.id.clone(), worker.clone())).await
     }
 
-    fn delete_worker<'a>(&'a self, worker: &'a WorkerItem) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        let found = state.workers.get(&worker.id);
-        let unchanged = found.is_some_and(|found| {
-            (found.last_update_seconds, &found.instance) == (worker.last_update_seconds, &worker.instance)
-        });
-        if unchanged {
-            state.workers.remove(&worker.id);
-        }
-        ready(Ok(unchanged)).boxed()
+    pub(crate) async fn delete_worker(&self, worker: &WorkerItem) -> Result<bool, TableError> {
+        let version = |worker: &WorkerItem| (worker.last_update_seconds, worker.instance.clone());
+        let delete = |state: &mut State| {
+            let unchanged = state.workers.get(&worker.id).is_some_and(|found| version(found) == version(worker));
+            unchanged && state.workers.remove(&worker.id).is_some()
+        };
+        self.write(delete).await
     }
 
-    fn get_lock(&self) -> BoxFuture<'_, Result<Option<LockItem>, StoreError>> {
-        ready(Ok(self.state().lock.clone())).boxed()
+    pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
+        self.read(|state| state.lock.clone()).await
     }
 
-    fn put_lock<'a>(
-        &'a self,
-        lock: &'a LockItem,
-        seen: Option<&'a LockItem>,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        let unchanged = state.lock.as_ref().map(|lock| &lock.version) == seen.map(|seen| &seen.version);
-        if unchanged {
-            state.lock = Some(lock.clone());
-        }
-        ready(Ok(unchanged)).boxed()
+    pub(crate) async fn put_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, TableError> {
+        let put = |state: &mut State| {
+            let unchanged = state.lock.as_ref().map(|lock| &lock.version) == seen.map(|seen| &seen.version);
+            if unchanged {
+                state.lock = Some(lock.clone());
+            }
+            unchanged
+        };
+        self.write(put).await
     }
 
-    fn delete_lock<'a>(&'a self, lock: &'a LockItem) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let mut state = self.state();
-        state.writes += 1;
-        let ours = |found: &LockItem| found.version == lock.version && found.owner == lock.owner;
-        let deleted = state.lock.as_ref().is_some_and(ours);
-        if deleted {
-            state.lock = None;
-        }
-        ready(Ok(deleted)).boxed()
+    pub(crate) async fn delete_lock(&self, lock: &LockItem) -> Result<bool, TableError> {
+        let is_ours = |found: &mut LockItem| found.version == lock.version && found.owner == lock.owner;
+        self.write(|state| state.lock.take_if(is_ours).is_some()).await
     }
 }

@@ -8,10 +8,7 @@ use stateright::{Checker as _, Model, Property};
 
 use crate::{
     logic::shard::renewal::{Refusal, judge},
-    model::{
-        checkpoint::Checkpoint,
-        lease::{Lease, WorkerId},
-    },
+    model::{Checkpoint, Lease, WorkerId},
 };
 
 const WORKERS: u8 = 3;

@@ -8,9 +8,9 @@ use super::simulation::QuietStream;
 use crate::{
     context::Context,
     coordination::shard_sync::{SyncError, sync},
-    model::{checkpoint::Checkpoint, lease::Lease},
+    model::{Checkpoint, Lease},
     stream::catalog::Catalog,
-    table::{LeaseStore as _, memory::MemoryLeaseStore},
+    table::memory::MemoryLeaseTable,
     worker::Worker,
 };
 
@@ -26,11 +26,11 @@ fn leases(shards: usize) -> Vec<Lease> {
 
 /// Leases of a stream of two shards after a leader synced these, so long after the stream was described.
 async fn synced(leases: &[Lease], described: Duration) -> (Result<bool, SyncError>, Vec<Lease>) {
-    let (kinesis, table) = (Arc::new(QuietStream::new(2)), Arc::new(MemoryLeaseStore::default()));
+    let (kinesis, table) = (Arc::new(QuietStream::new(2)), MemoryLeaseTable::default());
     let builder = Worker::builder(&super::without_services(), "application", "stream");
     let (settings, events, catalog) = builder.into_parts_on(kinesis.clone());
-    let context = Context::new(settings, events, catalog, table.clone());
-    let Catalog::One(stream) = &context.catalog else { unreachable!("one stream is configured") };
+    let context = Context::new(settings, events, catalog, table.clone().into());
+    let Catalog::Single(stream) = &context.catalog else { unreachable!("one stream is configured") };
     stream.describe().await.unwrap();
     for lease in leases {
         assert!(table.create(lease).await.unwrap().is_applied());

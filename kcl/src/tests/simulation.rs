@@ -21,15 +21,9 @@ use crate::{
     checkpointer::Checkpointer,
     error::{BoxError, KinesisError, WorkerError},
     kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription},
-    model::{
-        lease::Lease,
-        policies::InitialPosition,
-        record::RecordBatch,
-        shard::{Shard, StartAt},
-        stream_id::StreamIdentity,
-    },
+    model::{InitialPosition, Lease, RecordBatch, Shard, StartAt, StreamIdentity},
     processor::{RecordProcessor, ShardContext},
-    table::{LeaseStore as _, memory::MemoryLeaseStore},
+    table::memory::MemoryLeaseTable,
     worker::Worker,
 };
 
@@ -135,13 +129,13 @@ impl RecordProcessor for Idle {
 struct Fleet {
     aws: SdkConfig,
     stream: Arc<QuietStream>,
-    table: Arc<MemoryLeaseStore>,
+    table: MemoryLeaseTable,
     workers: BTreeMap<String, JoinHandle<Result<(), WorkerError>>>,
 }
 
 impl Fleet {
     fn new(shards: u32) -> Self {
-        let (stream, table) = (Arc::new(QuietStream::new(shards)), Arc::new(MemoryLeaseStore::default()));
+        let (stream, table) = (Arc::new(QuietStream::new(shards)), MemoryLeaseTable::default());
         Self { aws: super::without_services(), stream, table, workers: BTreeMap::new() }
     }
 
@@ -152,7 +146,7 @@ impl Fleet {
             let builder = builder.worker_id(&id).idle_between_reads(Duration::from_secs(60));
             let (settings, events, catalog) = builder.into_parts_on(self.stream.clone());
             let factory = |_: &ShardContext| Idle;
-            let worker = Worker::new(settings, events, catalog, self.table.clone(), factory);
+            let worker = Worker::new(settings, events, catalog, self.table.clone().into(), factory);
             self.workers.insert(id, tokio::spawn(worker.run()));
         }
     }

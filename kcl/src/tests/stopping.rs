@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::future::{BoxFuture, FutureExt as _};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -14,81 +13,24 @@ use crate::{
     checkpointer::Checkpointer,
     context::Context,
     coordination::discovery::Discovery,
-    error::{BoxError, StoreError},
-    model::{
-        checkpoint::Checkpoint,
-        checkpoint_write::CheckpointWrite,
-        lease::{Conditional, Lease, LeaseKey, WorkerId},
-        lock_item::LockItem,
-        record::RecordBatch,
-        stream_id::StreamIdentity,
-        table_scan::{Addition, FleetVersion, TableScan},
-        worker_item::WorkerItem,
-    },
+    error::BoxError,
+    model::{Checkpoint, Lease, RecordBatch},
     processor::{RecordProcessor, ShardContext},
-    table::{LeaseStore, memory::MemoryLeaseStore},
+    table::memory::MemoryLeaseTable,
     worker::Worker,
 };
 
 /// What each call to the table takes, half of it before it takes effect.
 const LATENCY: Duration = Duration::from_millis(20);
 
-#[derive(Debug)]
-struct SlowStore(Arc<MemoryLeaseStore>);
-
-macro_rules! slow {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
-        impl LeaseStore for SlowStore {
-            $(fn $name<'a>(&'a self, $($argument: $type),*) -> BoxFuture<'a, Result<$answer, StoreError>> {
-                async move {
-                    sleep(LATENCY / 2).await;
-                    let answer = self.0.$name($($argument),*).await;
-                    sleep(LATENCY / 2).await;
-                    answer
-                }
-                .boxed()
-            })*
-        }
-    };
-}
-
-slow! {
-    prepare() -> ();
-    fleet_version() -> FleetVersion;
-    find_layout() -> ();
-    follow_migration() -> bool;
-    declare_v3(me: &'a WorkerId, now_millis: u64) -> bool;
-    claim_stream(stream: &'a StreamIdentity) -> StreamIdentity;
-    sample() -> Vec<Lease>;
-    scan() -> TableScan;
-    get(key: &'a LeaseKey) -> Option<Lease>;
-    keys_owned_by(owner: &'a WorkerId) -> Vec<LeaseKey>;
-    create(lease: &'a Lease) -> Conditional;
-    renew(lease: &'a Lease) -> Conditional;
-    checkpoint(lease: &'a Lease, write: &'a CheckpointWrite) -> Conditional;
-    assign(lease: &'a Lease, to: &'a WorkerId) -> Conditional;
-    begin_handoff(lease: &'a Lease, to: &'a WorkerId) -> Conditional;
-    release(lease: &'a Lease) -> Conditional;
-    add_to(key: &'a LeaseKey, addition: &'a Addition) -> ();
-    delete_ended(key: &'a LeaseKey) -> Conditional;
-    delete(key: &'a LeaseKey) -> ();
-    report_worker(worker: &'a WorkerItem) -> Option<WorkerItem>;
-    get_worker(id: &'a WorkerId) -> Option<WorkerItem>;
-    delete_worker(worker: &'a WorkerItem) -> bool;
-    get_lock() -> Option<LockItem>;
-    put_lock(lock: &'a LockItem, seen: Option<&'a LockItem>) -> bool;
-    delete_lock(lock: &'a LockItem) -> bool;
-}
-
 #[tokio::test(start_paused = true)]
 async fn releases_every_lease_wherever_a_stop_meets_the_start() {
-    let (stream, table) = (Arc::new(QuietStream::new(300)), Arc::new(MemoryLeaseStore::default()));
+    let (stream, table) = (Arc::new(QuietStream::new(300)), MemoryLeaseTable::default());
     let (aws, mut most_owned) = (super::without_services(), 0);
     for moment in 0..100 {
         let builder = Worker::builder(&aws, "application", "stream").worker_id("w1");
         let (settings, events, catalog) = builder.into_parts_on(stream.clone());
-        let store = Arc::new(SlowStore(Arc::clone(&table)));
-        let worker = Worker::new(settings, events, catalog, store, |_: &ShardContext| Idle);
+        let worker = Worker::new(settings, events, catalog, table.slowed(LATENCY).into(), |_: &ShardContext| Idle);
         let stop = CancellationToken::new();
         let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
         let after = moment * Duration::from_millis(50);
@@ -117,10 +59,10 @@ fn ours(shard: &str) -> Lease {
 
 #[tokio::test(start_paused = true)]
 async fn gives_back_what_nobody_holds_and_a_lease_in_handoff_to_its_holder() {
-    let table = Arc::new(MemoryLeaseStore::default());
+    let table = MemoryLeaseTable::default();
     let builder = Worker::builder(&super::without_services(), "application", "stream").worker_id("w1");
     let (settings, events, catalog) = builder.into_parts_on(Arc::new(QuietStream::new(4)));
-    let context = Arc::new(Context::new(settings, events, catalog, table.clone()));
+    let context = Arc::new(Context::new(settings, events, catalog, table.clone().into()));
     let leases = [
         ours("given"),
         Lease { checkpoint_owner: Some("w2".into()), ..ours("handed over") },
@@ -161,10 +103,10 @@ impl RecordProcessor for Slow {
 
 #[tokio::test(start_paused = true)]
 async fn gives_back_what_it_is_given_while_its_processors_take_their_time() {
-    let table = Arc::new(MemoryLeaseStore::default());
+    let table = MemoryLeaseTable::default();
     let builder = Worker::builder(&super::without_services(), "application", "stream").worker_id("w1");
     let (settings, events, catalog) = builder.into_parts_on(Arc::new(QuietStream::new(1)));
-    let worker = Worker::new(settings, events, catalog, table.clone(), |_: &ShardContext| Slow);
+    let worker = Worker::new(settings, events, catalog, table.clone().into(), |_: &ShardContext| Slow);
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
     sleep(Duration::from_secs(20)).await;

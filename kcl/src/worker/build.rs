@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use aws_types::SdkConfig;
-
 use super::{Worker, builder::WorkerBuilder};
 use crate::{
     error::{ConfigError, KinesisError, KinesisErrorKind},
     kinesis::{Kinesis, SdkKinesis},
-    model::{
-        policies::{InitialPosition, LONGEST},
-        retrieval::Retrieval,
-    },
+    logic::purpose::Purpose,
+    model::{InitialPosition, LONGEST, Retrieval},
     processor::ProcessorFactory,
     settings::streams::{Source, StreamConfig, Streams},
     stream::{
         Stream,
-        catalog::{Catalog, Several},
+        catalog::{Catalog, MultiCatalog},
     },
-    table::{dynamodb::DynamoDbLeaseStore, memory::MemoryLeaseStore},
+    table::{LeaseTable, dynamodb::DynamoDbLeaseTable, memory::MemoryLeaseTable},
 };
 #[cfg(test)]
 use crate::{event::Events, settings::Settings};
@@ -31,25 +27,27 @@ impl WorkerBuilder {
     pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
         self.settle();
-        if let Some(window) = self.settings.replay {
-            self.everywhere(InitialPosition::AtTimestamp(window.from));
-            let (store, catalog) = (Arc::new(MemoryLeaseStore::default()), self.catalog());
-            return Ok(Worker::new(self.settings, self.events, catalog, store, factory));
-        }
+        let table = match self.settings.purpose {
+            Purpose::Live => self.table_in_dynamodb(self.settings.create_table),
+            Purpose::Replay(window) => {
+                self.everywhere(InitialPosition::AtTimestamp(window.from));
+                MemoryLeaseTable::default().into()
+            }
+        };
         let catalog = self.catalog();
-        let Self { aws, lease_table_aws, settings, events, .. } = self;
-        let (table, legacy) = (settings.table.clone(), settings.legacy_tables.clone());
-        let aws = lease_table_aws.as_ref().unwrap_or(&aws);
-        let store =
-            Arc::new(DynamoDbLeaseStore::new(aws, settings.clock.clone(), table, legacy, settings.create_table));
-        Ok(Worker::new(settings, events, catalog, store, factory))
+        Ok(Worker::new(self.settings, self.events, catalog, table, factory))
+    }
+
+    pub(crate) fn table_in_dynamodb(&self, may_create: bool) -> LeaseTable {
+        let (aws, settings) = (self.lease_table_aws.as_ref().unwrap_or(&self.aws), self.settings.clone());
+        DynamoDbLeaseTable::new(aws, settings.clock, settings.table, settings.legacy_tables, may_create).into()
     }
 
     /// Applies what follows from several settings together.
     pub(crate) fn settle(&mut self) {
         self.settings.application = self.application();
         let settings = &mut self.settings;
-        if settings.replay.is_some() {
+        if !settings.purpose.has_leader() {
             // In memory nobody waits for a lease to expire, and a process that was suspended is to go on.
             settings.lease_duration = LONGEST;
         }
@@ -64,33 +62,36 @@ impl WorkerBuilder {
         }
     }
 
-    /// What the worker is registered as; a replay must not take over what the live application is.
+    /// Name under which the worker is registered.
     fn application(&self) -> String {
-        let suffix = if self.settings.replay.is_some() { "-replay" } else { "" };
-        format!("{}{suffix}", self.settings.application)
+        format!("{}{}", self.settings.application, self.settings.purpose.name_suffix())
     }
 
     /// Starts all streams that are listed now there, whatever is said of one of them.
     pub(crate) fn everywhere(&mut self, position: InitialPosition) {
         self.initial_position = position;
         match &mut self.source {
-            Source::One(stream) => stream.initial_position = None,
-            Source::Several(streams) => {
+            Source::Single(stream) => stream.initial_position = None,
+            Source::Multi(streams) => {
                 let listed = streams.get().into_iter();
                 *streams = Streams::new(listed.map(|stream| StreamConfig { initial_position: None, ..stream }));
             }
         }
     }
 
-    /// The streams to read, none of them asked for yet.
     pub(crate) fn catalog(&self) -> Catalog {
         let client = SdkKinesis::client(&self.aws, self.settings.clock.clone());
         let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
         match &self.source {
-            Source::One(config) => self.only(config, open(&config.stream)),
-            Source::Several(streams) => {
+            Source::Single(config) => self.only(config, open(&config.stream)),
+            Source::Multi(streams) => {
                 let region = self.aws.region().map_or("", |region| region.as_ref());
-                Catalog::Several(Box::new(Several::new(streams.clone(), self.initial_position, region, Arc::new(open))))
+                Catalog::Multi(Box::new(MultiCatalog::new(
+                    streams.clone(),
+                    self.initial_position,
+                    region,
+                    Arc::new(open),
+                )))
             }
         }
     }
@@ -100,7 +101,7 @@ impl WorkerBuilder {
         if let Retrieval::FanOut(fan_out) = &self.settings.retrieval {
             config.consumer_arn.clone_from(&fan_out.consumer_arn);
         }
-        Catalog::One(Arc::new(Stream::only(&config, self.initial_position, kinesis)))
+        Catalog::Single(Arc::new(Stream::only(&config, self.initial_position, kinesis)))
     }
 
     /// Removes the registered consumers that [`Retrieval::FanOut`] made, one for each stream, so that they are billed no
@@ -121,17 +122,12 @@ impl WorkerBuilder {
         Ok(any)
     }
 
-    pub(crate) fn lease_table_aws(&self) -> &SdkConfig {
-        self.lease_table_aws.as_ref().unwrap_or(&self.aws)
-    }
-
     #[cfg(test)]
     pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
         let catalog = self.catalog();
         (self.settings, self.events, catalog)
     }
 
-    /// With the streams of a test.
     #[cfg(test)]
     pub(crate) fn into_parts_on(self, kinesis: Arc<dyn Kinesis>) -> (Settings, Events, Catalog) {
         let catalog = self.only(&StreamConfig::new("stream"), kinesis);

@@ -1,4 +1,4 @@
-//! How a worker is configured.
+//! The builder of a worker.
 
 use std::time::Duration;
 
@@ -7,13 +7,8 @@ use aws_types::SdkConfig;
 use crate::{
     clock::ServiceClock,
     event::{Event, Events},
-    model::{
-        checkpointing::{CheckpointEvery, Deaggregation},
-        lease::WorkerId,
-        legacy_tables::LegacyTables,
-        policies::{Assignment, InitialPosition},
-        retrieval::{Prefetch, Retrieval},
-    },
+    logic::purpose::Purpose,
+    model::{Assignment, CheckpointEvery, Deaggregation, InitialPosition, LegacyTables, Prefetch, Retrieval, WorkerId},
     settings::{Settings, error_policy::ErrorPolicy, streams::Source},
 };
 
@@ -58,7 +53,7 @@ impl WorkerBuilder {
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
             concurrency: 1,
-            replay: None,
+            purpose: Purpose::Live,
         };
         let initial_position = InitialPosition::default();
         Self { aws: aws.clone(), lease_table_aws: None, source, initial_position, settings, events: Events::default() }
@@ -66,16 +61,15 @@ impl WorkerBuilder {
 
     /// Identifies this worker in its fleet. Default: a random UUID.
     ///
-    /// A stable id lets a restarted worker resume its leases at once. Two live workers must never share one: the
-    /// younger ends with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse), or waits if the older is stopping.
+    /// A stable id lets a restarted worker resume its leases at once. Two live workers must never share one: the younger
+    /// ends with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse), or waits if the older is stopping.
     #[doc(alias = "workerIdentifier")]
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.settings.worker_id = WorkerId::new(id.into());
         self
     }
 
-    /// Where to start in shards without a checkpoint. Default [`InitialPosition::Latest`]. Of several streams each may have
-    /// its own.
+    /// Start in shards without a checkpoint. Default [`InitialPosition::Latest`]. Of many streams each may have its own.
     #[doc(alias = "initialPositionInStreamExtended")]
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
         self.initial_position = position;
@@ -104,9 +98,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Names of the two tables in which workers of KCL 3.0 to 3.4 keep leader and metrics. Default: the application's name with
-    /// `-CoordinatorState` and `-WorkerMetricStats`. Where the first exists, and its migration to the lease table is not
-    /// complete, this worker lives in these tables too; it never creates them.
+    /// Names of the two tables in which workers of KCL 3.0 to 3.4 keep leader and metrics. Default: the application's name
+    /// with `-CoordinatorState` and `-WorkerMetricStats`. Where the first exists, and its migration to the lease table is
+    /// not complete, this worker lives in these tables too; it never creates them.
     #[doc(alias = "coordinatorStateTableConfig")]
     #[doc(alias = "workerMetricsTableConfig")]
     pub fn legacy_tables(mut self, coordinator_state: impl Into<String>, worker_metrics: impl Into<String>) -> Self {
@@ -116,7 +110,7 @@ impl WorkerBuilder {
     }
 
     /// Takes part in the migration of a fleet from the tables of KCL 3.0 to 3.4 to the lease table alone. Default false.
-    /// To be set on all workers once all of them run KCL 3.5 or this library for an hour; before, the worker ends with an
+    /// Set it on all workers once all of them have run KCL 3.5 or this library for an hour; before, the worker ends with an
     /// error. Of no effect on fleets without these tables. Java's leaders drive the migration, so the fleet needs a
     /// Java worker of 3.5 until it is complete.
     #[doc(alias = "migrateAllEntitiesToLeaseTable")]
@@ -125,7 +119,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long a lease lives without a renewal; after it, other workers take over from a worker that died.
+    /// Life of a lease without a renewal; after it, other workers take over.
     /// Default 10 s, at least 1 s. Must be the same on all workers. Source: KCL `failoverTimeMillis`.
     #[doc(alias = "failoverTimeMillis")]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
@@ -133,34 +127,34 @@ impl WorkerBuilder {
         self
     }
 
-    /// How this worker shares out the leases when it leads. Default [`Assignment::LeaseCount`].
+    /// Measure by which this worker shares out the leases when it leads. Default [`Assignment::LeaseCount`].
     pub fn assignment(mut self, assignment: Assignment) -> Self {
         self.settings.assignment = assignment;
         self
     }
 
-    /// Most leases that this worker, when it leads, gives to any one worker. Default: no limit.
+    /// Maximum leases that this worker, when it leads, gives to any one worker. Default: no limit.
     #[doc(alias = "maxLeasesForWorker")]
     pub fn max_leases(mut self, leases: usize) -> Self {
         self.settings.max_leases = leases;
         self
     }
 
-    /// How shards are read. Default [`Retrieval::Polling`]; enhanced fan-out costs extra, so it is asked for.
+    /// Way to read shards. Default [`Retrieval::Polling`], as enhanced fan-out costs extra.
     pub fn retrieval(mut self, retrieval: Retrieval) -> Self {
         self.settings.retrieval = retrieval;
         self
     }
 
-    /// Most Kinesis records, before deaggregation, that wait for a shard's processor. Default 30,000, at least 1. One
+    /// Maximum Kinesis records, before deaggregation, that wait for a shard's processor. Default 30,000, at least 1. One
     /// answer of Kinesis alone may exceed it. Source: KCL `maxRecordsCount`.
     pub fn prefetch_records(mut self, records: u32) -> Self {
         self.settings.prefetch.records = records;
         self
     }
 
-    /// Most bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of Kinesis, of
-    /// up to 10 MiB, may exceed it alone. Beside them a shard holds the answer that is being processed and the one that
+    /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of Kinesis,
+    /// of up to 10 MiB, may exceed it alone. Beside them a shard holds the answer that is being processed and the one that
     /// was read and does not fit yet. Source: KCL `maxByteSize`.
     pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
         self.settings.prefetch.bytes = bytes;
@@ -178,29 +172,29 @@ impl WorkerBuilder {
         self
     }
 
-    /// What happens when a processor fails. Default [`ErrorPolicy::restart`].
+    /// Reaction to a processor that fails. Default [`ErrorPolicy::restart`].
     pub fn on_processor_error(mut self, policy: ErrorPolicy) -> Self {
         self.settings.error_policy = policy;
         self
     }
 
-    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and before the
-    /// processor is dropped: after `shutdown_requested`, or after a failure. Default: only the processor checkpoints, by its
-    /// [`Checkpointer`](crate::Checkpointer); it may do so as well. A checkpoint that it prepares is not ended before what
-    /// it covers is processed.
+    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and before
+    /// the processor is dropped: after `shutdown_requested`, or after a failure. Default: only the processor checkpoints,
+    /// by its [`Checkpointer`](crate::Checkpointer); it may do so as well. A checkpoint that it prepares is not ended
+    /// before what it covers is processed.
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = Some(every);
         self
     }
 
     /// Records of one shard that [`build_for_each`](Self::build_for_each) handles at the same time. Default 1, at least 1.
-    /// Of no effect on other workers.
+    /// Without effect on other workers.
     pub fn concurrency(mut self, records: usize) -> Self {
         self.settings.concurrency = records;
         self
     }
 
-    /// What is done with aggregates. Default [`Deaggregation::DropForeign`].
+    /// Treatment of aggregates. Default [`Deaggregation::DropForeign`].
     pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
         self.settings.deaggregation = deaggregation;
         self
@@ -214,7 +208,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long an owner may take to hand a lease over before it is taken away. Default 30 s.
+    /// Time in which an owner must hand a lease over before it is taken away. Default 30 s.
     /// Source: KCL `gracefulLeaseHandoffTimeoutMillis`.
     #[doc(alias = "gracefulLeaseHandoffTimeoutMillis")]
     pub fn handoff_timeout(mut self, timeout: Duration) -> Self {
@@ -222,23 +216,23 @@ impl WorkerBuilder {
         self
     }
 
-    /// How long processors may take to finish when the worker stops, before they are dropped. Default 30 s.
+    /// Time for processors to finish when the worker stops, before they are dropped. Default 30 s.
     pub fn shutdown_grace(mut self, grace: Duration) -> Self {
         self.settings.shutdown_grace = grace;
         self
     }
 
-    /// When to warn: of a call into a processor that has not returned, by [`Event::ProcessorSlow`], and of a shard that makes
-    /// no progress, by [`Event::ShardStalled`], which says why. Default 60 s, at least 1 s. It only warns: a processor may
-    /// take any time, and its lease is kept meanwhile.
+    /// Time after which warnings are emitted: of a call into a processor that has not returned, by
+    /// [`Event::ProcessorSlow`], and of a shard that makes no progress, by [`Event::ShardStalled`], which says why. Default
+    /// 60 s, at least 1 s. It only warns: a processor may take any time, and its lease is kept meanwhile.
     #[doc(alias = "logWarningForTaskAfterMillis")]
     pub fn warn_after(mut self, patience: Duration) -> Self {
         self.settings.warn_after = patience;
         self
     }
 
-    /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once. A panic in it is logged and goes
-    /// no further.
+    /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once. A panic in it is logged and
+    /// goes no further.
     pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(handler);
         self

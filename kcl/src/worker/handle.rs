@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::{
     context::Context,
     error::WorkerError,
-    model::{lease::WorkerId, shard_status::ShardStatus},
+    model::{ShardStatus, WorkerId},
     processor::ProcessorFactory,
+    task::propagate,
     time::now,
 };
 
@@ -80,7 +81,10 @@ impl WorkerHandle {
     /// # Cancellation
     /// Safe: the worker runs on.
     pub async fn wait(&mut self) -> Result<(), WorkerError> {
-        (&mut self.task).await.unwrap_or_else(resume)
+        (&mut self.task).await.unwrap_or_else(|failure| {
+            propagate(failure);
+            Ok(()) // the runtime shuts down
+        })
     }
 
     /// Stops the worker in good order and waits for that.
@@ -99,14 +103,5 @@ impl WorkerHandle {
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-/// The worker's task is never aborted, so its failure is a panic.
-fn resume(failure: JoinError) -> Result<(), WorkerError> {
-    match failure.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime shuts down.
-        Err(_) => Ok(()),
     }
 }

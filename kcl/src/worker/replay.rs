@@ -25,11 +25,8 @@ use crate::{
     coordination::shard_sync::SyncError,
     error::{KinesisError, KinesisErrorKind, WorkerError},
     event::{Event, chain},
-    logic::{lineage::shard_sync::plan_first, read::replay::Window},
-    model::{
-        lease::{Lease, LeaseKey},
-        stream_id::StreamId,
-    },
+    logic::{lineage::shard_sync::plan_first, purpose::Purpose, read::replay::ReplayWindow},
+    model::{Lease, LeaseKey, StreamId},
     processor::ProcessorFactory,
     shard::ShardTask,
     stream::{Stream, listing},
@@ -76,12 +73,11 @@ impl WorkerBuilder {
     /// # }
     /// ```
     pub fn replay(mut self, window: Range<SystemTime>) -> Self {
-        self.settings.replay = Some(Window { from: window.start, to: window.end });
+        self.settings.purpose = Purpose::Replay(ReplayWindow { from: window.start, to: window.end });
         self
     }
 }
 
-/// Processes the window, or as much of it as there is time for until `stop` resolves.
 pub(crate) async fn run<F: ProcessorFactory>(
     context: Arc<Context>,
     factory: Arc<F>,
@@ -114,7 +110,7 @@ async fn first_leases(context: &Context) -> Result<HashSet<LeaseKey>, WorkerErro
         for lease in first_leases_of(context, &stream).await? {
             let owned = Lease { owner: Some(context.settings.worker_id.clone()), ..stream.lease(lease) };
             // The table is new.
-            let _ = context.store.create(&owned).await?;
+            let _ = context.table.create(&owned).await?;
             keys.insert(owned.key);
         }
     }
@@ -157,7 +153,7 @@ impl<F: ProcessorFactory> Replay<F> {
     /// Runs what can be run, until nothing is left.
     async fn until_done(&mut self) -> Result<(), WorkerError> {
         loop {
-            let leases = self.context.store.scan().await?.leases;
+            let leases = self.context.table.scan().await?.leases;
             let leases: HashMap<LeaseKey, Lease> = leases.into_iter().map(|lease| (lease.key.clone(), lease)).collect();
             let mut runnable: Vec<&Lease> = leases.values().filter(|lease| self.is_runnable(lease, &leases)).collect();
             runnable.sort_by(|a, b| a.key.cmp(&b.key));
@@ -186,10 +182,10 @@ impl<F: ProcessorFactory> Replay<F> {
         let me = &self.context.settings.worker_id;
         if lease.owner.as_ref() != Some(me) {
             // Nobody else writes to this table.
-            let _ = self.context.store.assign(&lease, me).await?;
+            let _ = self.context.table.assign(&lease, me).await?;
         }
         self.started.insert(lease.key.clone());
-        let Some(lease) = self.context.store.get(&lease.key).await? else { return Ok(()) };
+        let Some(lease) = self.context.table.get(&lease.key).await? else { return Ok(()) };
         let span = lease.span();
         let (context, factory) = (Arc::clone(&self.context), Arc::clone(&self.factory));
         self.shards.spawn(ShardTask::run(context, factory, lease, self.shards_stop.clone()).instrument(span));

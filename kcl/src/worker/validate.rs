@@ -5,15 +5,13 @@ use std::time::Duration;
 use super::builder::WorkerBuilder;
 use crate::{
     error::ConfigError,
-    model::{
-        policies::InitialPosition,
-        retrieval::{FanOut, Retrieval},
-    },
+    logic::purpose::Purpose,
+    model::{FanOut, InitialPosition, Retrieval},
     settings::streams::Source,
     table::item,
 };
 
-/// How slow the machine's clock may be. Nothing that a service says is known yet.
+/// Maximum error of the machine's clock, as no answer of a service is known yet.
 const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
 /// Names of tables. docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
@@ -28,14 +26,14 @@ fn is_table_name(name: &str) -> bool {
 impl WorkerBuilder {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let settings = &self.settings;
-        if let (Source::Several(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
+        if let (Source::Multi(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
             (&self.source, &settings.retrieval)
         {
             return Err(ConfigError::ConsumerOfSeveralStreams);
         }
         let streams = match &self.source {
-            Source::One(stream) => vec![stream.clone()],
-            Source::Several(streams) => streams.get(),
+            Source::Single(stream) => vec![stream.clone()],
+            Source::Multi(streams) => streams.get(),
         };
         if streams.iter().any(|stream| stream.stream.trim().is_empty()) {
             return Err(ConfigError::Empty { what: "stream" });
@@ -81,9 +79,11 @@ impl WorkerBuilder {
         if let Some(error) = bounds.into_iter().flatten().next() {
             return Err(error);
         }
-        if settings.replay.is_some_and(|window| window.from >= window.to) {
+        if let Purpose::Replay(window) = settings.purpose
+            && window.from >= window.to
+        {
             let (what, bounds) = ("replay", "a window that ends after its start");
-            return Err(ConfigError::OutOfBounds { what, value: format!("{:?}", settings.replay), bounds });
+            return Err(ConfigError::OutOfBounds { what, value: format!("{window:?}"), bounds });
         }
         let counts = [
             ("max leases", settings.max_leases),

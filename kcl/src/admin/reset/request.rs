@@ -1,13 +1,13 @@
-//! What a reset is asked for, and what it answers.
+//! A reset: its request, report and errors.
 
 use kpl::ShardId;
 
 use crate::{
-    error::{BoxError, ConfigError, StoreError, WorkerError},
-    model::{checkpoint::Checkpoint, policies::InitialPosition, stream_id::StreamId},
+    error::{BoxError, ConfigError, TableError, WorkerError},
+    model::{Checkpoint, InitialPosition, StreamId},
 };
 
-/// Where checkpoints are set to, for [`WorkerBuilder::reset`](crate::WorkerBuilder::reset).
+/// Target of [`WorkerBuilder::reset`](crate::WorkerBuilder::reset).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "it is to be given to WorkerBuilder::reset"]
 pub struct Reset {
@@ -18,7 +18,7 @@ pub struct Reset {
 }
 
 impl Reset {
-    /// All shards start there. A time must not lie in the future; one before the stream's retention is TRIM_HORIZON.
+    /// A position for all shards. A time must not lie in the future; one before the stream's retention is TRIM_HORIZON.
     pub fn to(position: InitialPosition) -> Self {
         Self { position, stream: None, shard: None, force: false }
     }
@@ -44,7 +44,7 @@ impl Reset {
     }
 }
 
-/// What a reset wrote.
+/// Leases written by a reset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResetReport {
@@ -66,7 +66,7 @@ pub struct ShardReset {
     pub after: Checkpoint,
 }
 
-/// Why checkpoints were not reset. Unless it is [`Partial`](Self::Partial), nothing was changed.
+/// Error of a reset. Unless it is [`Partial`](Self::Partial), nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetError {
@@ -79,7 +79,7 @@ pub enum ResetError {
     /// The application reads no such stream.
     #[error("stream {stream} is not listed")]
     UnknownStream {
-        /// As it was asked for.
+        /// The stream as it was given.
         stream: String,
     },
     /// Shard ids are the same in each stream: say of which the one shard is, by [`Reset::only_stream`].
@@ -94,7 +94,7 @@ pub enum ResetError {
     /// Workers of the fleet live. Stop them, or force the reset.
     #[error("workers of the fleet are running: {sign}")]
     WorkersLive {
-        /// What showed it.
+        /// The sign of life.
         sign: String,
     },
     /// The stream's shards cannot be told, because it is being resharded. Try again.
@@ -112,15 +112,15 @@ pub enum ResetError {
     /// Some leases are reset and others not. Repeat the reset before workers start.
     #[error("{done} leases were reset, then it could not go on")]
     Partial {
-        /// How many are reset.
+        /// Leases that are reset.
         done: usize,
-        /// Why.
+        /// The cause.
         source: BoxError,
     },
 }
 
-impl From<StoreError> for ResetError {
-    fn from(error: StoreError) -> Self {
+impl From<TableError> for ResetError {
+    fn from(error: TableError) -> Self {
         Self::Worker(error.into())
     }
 }

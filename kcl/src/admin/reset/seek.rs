@@ -2,29 +2,28 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures::future::BoxFuture;
 use kpl::ShardId;
 use tokio::time::sleep;
 
 use crate::{
     error::KinesisError,
-    kinesis::{Kinesis, Records},
-    logic::read::{
-        deaggregate::user_records,
-        seek::{Next, Seek},
+    kinesis::{Kinesis, Records, retry::retried},
+    logic::{
+        backoff::Backoff,
+        read::{
+            deaggregate::user_records,
+            seek::{Next, Seek},
+        },
     },
-    model::{
-        checkpoint::{Checkpoint, Position},
-        record::KinesisRecord,
-        shard::StartAt,
-    },
+    model::{Checkpoint, KinesisRecord, Position, StartAt},
 };
 
-/// Between reads of one shard: it serves 5 a second to all its readers.
+/// Pause between reads of one shard: it serves 5 a second to all its readers.
 const READ_PAUSE: Duration = Duration::from_millis(250);
-/// Pauses before the tries of a call after its first.
-const PAUSES_MILLIS: [u64; 7] = [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000];
-/// Records read at once where the last one before the time must be among them.
+/// Pauses between tries of a call, and how many follow the first.
+const BACKOFF: Backoff = Backoff::of_millis(250, 8_000);
+const RETRIES: u32 = 7;
+/// Records read at once near the time.
 const PAGE: i32 = 1_000;
 
 /// The checkpoint behind the last record that arrived before `time`; TRIM_HORIZON if the shard retains none.
@@ -74,14 +73,14 @@ impl<'a> Reader<'a> {
         limit: i32,
     ) -> Result<Reader<'a>, KinesisError> {
         let start = StartAt::Timestamp(at);
-        let iterator = tried(|| kinesis.shard_iterator(shard_id, &start)).await?;
+        let iterator = retried(BACKOFF, RETRIES, || kinesis.shard_iterator(shard_id, &start)).await?;
         Ok(Reader { kinesis, iterator: Some(iterator), limit })
     }
 
     /// Some records, or none if there are no more.
     async fn next_page(&mut self) -> Result<Vec<KinesisRecord>, KinesisError> {
         while let Some(iterator) = self.iterator.take() {
-            let read = tried(|| self.kinesis.get_records(&iterator, self.limit)).await?;
+            let read = retried(BACKOFF, RETRIES, || self.kinesis.get_records(&iterator, self.limit)).await?;
             let Records { records, next_iterator, behind_latest, .. } = read;
             let at_tip = records.is_empty() && behind_latest.is_some_and(|behind| behind.is_zero());
             self.iterator = next_iterator.filter(|_| !at_tip);
@@ -106,20 +105,6 @@ impl<'a> Reader<'a> {
                 }
                 last = Some(record);
             }
-        }
-    }
-}
-
-/// Makes a call again that failed in a way that may pass.
-async fn tried<'a, T>(call: impl Fn() -> BoxFuture<'a, Result<T, KinesisError>>) -> Result<T, KinesisError> {
-    let mut pauses = PAUSES_MILLIS.into_iter();
-    loop {
-        match (call().await, pauses.next()) {
-            (Err(error), Some(pause)) if error.may_pass() => {
-                sleep(Duration::from_millis(pause).mul_f64(0.5 + 0.5 * fastrand::f64())).await;
-                drop(error);
-            }
-            (outcome, _) => return outcome,
         }
     }
 }

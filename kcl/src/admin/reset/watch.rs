@@ -1,22 +1,17 @@
-//! SHELL: whether workers of a fleet live, by what changes in its lease table. No clocks are compared.
+//! SHELL: signs of life of a fleet, from changes of its lease table. No clocks are compared.
 
 use std::{collections::HashMap, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::request::ResetError;
 use crate::{
     context::Context,
-    error::StoreError,
-    model::{
-        lease::{Lease, LeaseKey},
-        lock_item::LockItem,
-        table_scan::TableScan,
-    },
-    time::now,
+    error::TableError,
+    model::{Lease, LeaseKey, LockItem, TableScan},
 };
 
-/// Between looks.
+/// Pause between looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Workers of Java write their items every 30 s. Source: KCL `workerMetricsReporterFreqInMillis`.
 const REPORTS: Duration = Duration::from_secs(35);
@@ -26,10 +21,10 @@ struct Look {
     lock: Option<LockItem>,
 }
 
-/// Ok: nobody lives, as far as a look of some time can tell. At once if everybody has said goodbye.
+/// Looks for signs of life for a while; returns at once if every worker has left in good order.
 pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> {
     let first = look(context).await?;
-    let begun = now();
+    let begun = Instant::now();
     let owned = first.scan.leases.iter().any(|lease| lease.actual_owner().is_some());
     let locked = first.lock.as_ref().is_some_and(|lock| !lock.released);
     let mut patience = Duration::ZERO;
@@ -39,7 +34,7 @@ pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> 
     if !first.scan.workers.is_empty() {
         patience = patience.max(REPORTS);
     }
-    while (now() - begun) < patience {
+    while begun.elapsed() < patience {
         sleep(INTERVAL).await;
         if let Some(sign) = sign_of_life(&first, &look(context).await?) {
             return Err(ResetError::WorkersLive { sign });
@@ -48,8 +43,8 @@ pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> 
     Ok(())
 }
 
-async fn look(context: &Context) -> Result<Look, StoreError> {
-    Ok(Look { scan: context.store.scan().await?, lock: context.store.get_lock().await? })
+async fn look(context: &Context) -> Result<Look, TableError> {
+    Ok(Look { scan: context.table.scan().await?, lock: context.table.get_lock().await? })
 }
 
 fn sign_of_life(before: &Look, now: &Look) -> Option<String> {

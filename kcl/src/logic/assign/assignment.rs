@@ -1,4 +1,4 @@
-//! Plans who should own which lease. Pure.
+//! Plans the owners of leases. Pure.
 //!
 //! (A) Every lease that nobody keeps alive gets an active worker, if there is one with room.
 //! (B) Leases move one by one from the most to the least loaded worker until the loads differ by at most one.
@@ -8,9 +8,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::model::lease::{Lease, LeaseKey, WorkerId};
+use crate::model::{Lease, LeaseKey, WorkerId};
 
-/// One lease, and what the leader has observed of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) lease: Lease,
@@ -20,10 +19,8 @@ pub(crate) struct Candidate {
     pub(crate) handoff_overdue: bool,
 }
 
-/// A change of owner to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Move {
-    /// The lease as it was seen.
     pub(crate) lease: Lease,
     pub(crate) to: WorkerId,
     pub(crate) how: How,
@@ -59,7 +56,7 @@ pub(crate) fn is_orphan(candidate: &Candidate) -> bool {
     candidate.expired || candidate.handoff_overdue || candidate.lease.actual_owner().is_none()
 }
 
-/// How many leases each active worker has or is about to get.
+/// Leases that each active worker has or is about to get.
 struct Loads {
     of: BTreeMap<WorkerId, usize>,
     /// Workers that let a lease expire: alive perhaps, but not to be trusted with more.

@@ -1,4 +1,4 @@
-//! What the leader knows of leases and workers from scanning the table again and again. Pure.
+//! The leader's memory of leases and workers, from repeated scans of the table. Pure.
 //!
 //! (A) A lease expires by how long we saw its counter unchanged, never by anybody's clock.
 //! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint:
@@ -13,11 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{
-    lease::{Lease, LeaseKey, WorkerId},
-    table_scan::TableScan,
-    worker_item::{ACTIVE_WINDOW, REPORT_INTERVAL, WorkerItem},
-};
+use crate::model::{ACTIVE_WINDOW, Lease, LeaseKey, REPORT_INTERVAL, TableScan, WorkerId, WorkerItem};
 
 /// Reports that a worker of this library may miss before it counts as gone.
 const MISSED_REPORTS: u32 = 3;
@@ -36,7 +32,7 @@ struct SeenLease {
 #[derive(Debug)]
 struct SeenWorker {
     item: WorkerItem,
-    /// Since when we see the item like this.
+    /// First sight of the item in this state.
     seen: Instant,
     changed: Instant,
     /// Let a lease expire since then.
@@ -99,23 +95,21 @@ impl FleetView {
         }
     }
 
-    /// How many leases there are.
     pub(crate) fn leases(&self) -> usize {
         self.leases.len()
     }
 
-    /// How long the lease's counter is unchanged.
+    /// Time since the lease's counter changed.
     pub(crate) fn age(&self, key: &LeaseKey, now: Instant) -> Duration {
         self.leases.get(key).map_or(Duration::ZERO, |seen| now.duration_since(seen.changed))
     }
 
-    /// How long the lease's present handoff is going on.
+    /// Time since the lease's present handoff began.
     pub(crate) fn handoff_age(&self, key: &LeaseKey, now: Instant) -> Option<Duration> {
         let (_, since) = self.leases.get(key)?.handoff.as_ref()?;
         Some(now.duration_since(*since))
     }
 
-    /// A lease of this worker has expired.
     pub(crate) fn lapsed(&mut self, worker: &WorkerId) {
         if let Some(seen) = self.workers.get_mut(worker) {
             seen.lapsed = true;
@@ -148,7 +142,7 @@ impl FleetView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::checkpoint::Checkpoint;
+    use crate::model::Checkpoint;
 
     fn scan(counter: u64) -> TableScan {
         let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);

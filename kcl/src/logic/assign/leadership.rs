@@ -1,4 +1,4 @@
-//! Who may lead: the lock item's protocol. Pure.
+//! The leader's lock: its protocol. Pure.
 //!
 //! (A) A lock that was seen unchanged for longer than the duration it carries is stale and may be seized; its age is
 //!     measured by our own monotonic clock, never against the writer's.
@@ -7,18 +7,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::{lease::WorkerId, lock_item::LockItem};
+use crate::model::{LockItem, WorkerId};
 
-/// What to do after a look at the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Write our lock, on condition that it does not exist (None) or is still the one seen.
     Acquire(Option<LockItem>),
-    /// Somebody else leads.
     Wait,
 }
 
-/// One worker's knowledge of the lock.
 #[derive(Debug)]
 pub(crate) struct Leadership {
     me: WorkerId,
@@ -33,7 +30,7 @@ impl Leadership {
         Self { me, seen: None, held: None }
     }
 
-    /// Until when we may act as leader, unless a heartbeat is confirmed before.
+    /// End of our leadership, unless a heartbeat is confirmed before.
     pub(crate) fn leading_until(&self, now: Instant) -> Option<Instant> {
         let until = self.held.as_ref().map(|(lock, confirmed)| *confirmed + lock.duration);
         until.filter(|until| now < *until)
@@ -76,12 +73,10 @@ impl Leadership {
         self.held = Some((lock, since));
     }
 
-    /// Our lock is gone.
-    pub(crate) fn lost(&mut self) {
+    pub(crate) fn drop_lock(&mut self) {
         self.held = None;
     }
 
-    /// A lock for us to write.
     pub(crate) fn lock(&self, version: String, duration: Duration) -> LockItem {
         LockItem { owner: self.me.clone(), version, duration, released: false }
     }

@@ -1,18 +1,15 @@
-//! Whether this worker's id is its own. Pure.
+//! Ownership of this worker's id. Pure.
 //!
 //! Every run of a worker writes a random instance and its start time into the worker's item. Two runs that live at the
 //! same time under one id see each other's instance there:
 //! (A) the older run answers by writing itself back; (B) the newer run, on seeing an older one, gives up, or waits if the
 //! older one leaves. So exactly one works, and a crashed predecessor, which cannot answer, delays its successor only briefly.
 
-use crate::model::worker_item::WorkerItem;
+use crate::model::WorkerItem;
 
-/// What to do after a look at our own item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// The item is ours.
+pub(crate) enum IdState {
     Ours,
-    /// It is missing.
     Free,
     /// A newer run has written it: write it again.
     Claim,
@@ -22,14 +19,14 @@ pub(crate) enum Standing {
     InUse,
 }
 
-/// Judges what stands in the table after we wrote `mine` there.
-pub(crate) fn judge(mine: &WorkerItem, found: Option<&WorkerItem>) -> Standing {
+/// Judges the item in the table after we wrote `mine` there.
+pub(crate) fn judge(mine: &WorkerItem, found: Option<&WorkerItem>) -> IdState {
     match found {
-        None => Standing::Free,
-        Some(found) if found.instance == mine.instance => Standing::Ours,
-        Some(found) if seniority(found) > seniority(mine) => Standing::Claim,
-        Some(found) if found.leaving => Standing::Leaving,
-        Some(_) => Standing::InUse,
+        None => IdState::Free,
+        Some(found) if found.instance == mine.instance => IdState::Ours,
+        Some(found) if seniority(found) > seniority(mine) => IdState::Claim,
+        Some(found) if found.leaving => IdState::Leaving,
+        Some(_) => IdState::InUse,
     }
 }
 
@@ -37,8 +34,8 @@ fn seniority(worker: &WorkerItem) -> (u64, &Option<String>) {
     (worker.started_at_millis, &worker.instance)
 }
 
-/// Whether the item found at our start may be of a run that is still alive. One that was leaving may be, whatever the clocks
-/// say: it would have deleted the item.
+/// Whether the item found at our start may be of a run that is still alive. One that was leaving may be, whatever the
+/// clocks say: it would have deleted the item.
 pub(crate) fn may_be_alive(mine: &WorkerItem, before: Option<&WorkerItem>, active_window_seconds: u64) -> bool {
     before.is_some_and(|before| {
         before.instance.is_some()
@@ -67,8 +64,8 @@ mod tests {
     fn keeps_exactly_the_older_of_two_live_runs() {
         let (old, new) = (run("a", 1_000), run("b", 2_000));
 
-        assert_eq!(judge(&old, Some(&new)), Standing::Claim);
-        assert_eq!(judge(&new, Some(&old)), Standing::InUse);
+        assert_eq!(judge(&old, Some(&new)), IdState::Claim);
+        assert_eq!(judge(&new, Some(&old)), IdState::InUse);
     }
 
     #[test]
@@ -82,16 +79,16 @@ mod tests {
     fn a_missing_item_is_written_again_and_an_own_one_is_fine() {
         let mine = run("a", 1_000);
 
-        assert_eq!(judge(&mine, None), Standing::Free);
-        assert_eq!(judge(&mine, Some(&mine)), Standing::Ours);
+        assert_eq!(judge(&mine, None), IdState::Free);
+        assert_eq!(judge(&mine, Some(&mine)), IdState::Ours);
     }
 
     #[test]
     fn waits_for_an_older_run_that_leaves_and_answers_a_newer_one() {
         let (old, new) = (WorkerItem { leaving: true, ..run("a", 1_000) }, run("b", 2_000));
 
-        assert_eq!(judge(&new, Some(&old)), Standing::Leaving);
-        assert_eq!(judge(&old, Some(&new)), Standing::Claim);
+        assert_eq!(judge(&new, Some(&old)), IdState::Leaving);
+        assert_eq!(judge(&old, Some(&new)), IdState::Claim);
     }
 
     #[test]

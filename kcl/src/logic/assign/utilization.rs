@@ -1,4 +1,4 @@
-//! Plans who should own which lease by how busy the workers are. Pure. Follows Java KCL 3.x's utilization-aware
+//! Plans the owners of leases by the use of the workers. Pure. Follows Java KCL 3.x's utilization-aware
 //! assignment, with ties broken and a dead band so that an idle fleet spreads its leases and then rests.
 //!
 //! (A) Every lease that nobody keeps alive goes to the worker with the most room.
@@ -9,16 +9,13 @@
 use std::collections::BTreeMap;
 
 use super::assignment::{Candidate, How, Move, is_orphan};
-use crate::model::{
-    lease::{Lease, WorkerId},
-    worker_item::{Metric, WorkerItem},
-};
+use crate::model::{Lease, Metric, WorkerId, WorkerItem};
 
 /// Weight of the newest value of a metric. Source: KCL `workerMetricsEMAAlpha`.
 const ALPHA: f64 = 0.5;
-/// How far a worker may be from the average, as a part of it. Source: KCL `reBalanceThresholdPercentage`.
+/// Maximum distance of a worker from the average, as a part of it. Source: KCL `reBalanceThresholdPercentage`.
 const THRESHOLD: f64 = 0.10;
-/// How far a worker may be from the average in points, so that 1 % and 1.2 % of CPU count as equal.
+/// Maximum distance of a worker from the average in points, so that 1 % and 1.2 % of CPU count as equal.
 const DEAD_BAND: f64 = 2.0;
 /// The part of a worker's excess that is moved at once. Source: KCL `dampeningPercentage`.
 const DAMPENING: f64 = 0.60;
@@ -27,7 +24,6 @@ const FAILED: f64 = -1.0;
 /// The metric of workers that report none: their share of the fleet's throughput.
 const THROUGHPUT: &str = "T";
 
-/// What the leader knows of a worker while it plans.
 #[derive(Debug)]
 struct Load {
     leases: usize,
@@ -41,7 +37,6 @@ struct Use {
     limit: f64,
 }
 
-/// A fleet while its plan is being made.
 struct Fleet {
     loads: BTreeMap<WorkerId, Load>,
     averages: BTreeMap<String, f64>,
@@ -150,7 +145,7 @@ impl Fleet {
         best.map(|(id, _)| id.clone())
     }
 
-    /// How far the worker is below the averages, as a part of its own use; the least of all metrics.
+    /// Distance of the worker below the averages, as a part of its own use; the minimum of all metrics.
     fn room(&self, load: &Load) -> f64 {
         let rooms = load.metrics.iter().map(|(name, metric)| match metric.value {
             value if value > 0.0 => (self.averages[name] - value) / value,
@@ -177,7 +172,7 @@ impl Fleet {
         (distance > average * THRESHOLD && distance > DEAD_BAND) || metric.value > metric.limit
     }
 
-    /// How much throughput each worker that is too busy should lose, by the metric that asks for the most.
+    /// Throughput that each worker that is too busy should lose, by the metric that asks for the most.
     fn excess(&self) -> Vec<(WorkerId, f64)> {
         let mut of_metric: BTreeMap<&str, Vec<(WorkerId, f64)>> = BTreeMap::new();
         for name in self.averages.keys() {

@@ -1,4 +1,4 @@
-//! When the shards of a stream must be listed, to create leases that are missing and to complete those that are there. Pure.
+//! The audit of a stream's leases: when its shards must be listed, and what the leases lack. Pure.
 //!
 //! (A) A stream without leases is listed at once, any other once in a leader's term; again, after a pause, if that failed.
 //! (B) A hole that leases leave in the hash key space must be seen the same some cycles in a row: for a moment one is
@@ -10,26 +10,21 @@ use std::time::{Duration, Instant};
 use kpl::{HashKeyRange, ShardId};
 
 use super::{coverage::find_hole, shard_sync::shows_reading};
-use crate::model::{
-    lease::{Lease, LeaseKey},
-    shard::Shard,
-};
+use crate::model::{Lease, LeaseKey, Shard};
 
 /// Cycles in a row that must see the same hole in the hash key space before shards are listed.
 /// Source: KCL `leasesRecoveryAuditorInconsistencyConfidenceThreshold`.
 const HOLE_CONFIDENCE: u32 = 3;
-/// Least time between two listings of a stream with leases.
+/// Minimum time between two listings of a stream with leases.
 const REST: Duration = Duration::from_secs(30);
-/// Between two listings for the sake of what is not known of ended shards.
+/// Pause between two listings for the sake of what is not known of ended shards.
 /// Source: KCL `garbageLeaseCleanupIntervalMillis`.
 const LONG_REST: Duration = Duration::from_secs(30 * 60);
 
-/// What a leader remembers of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     hole: Option<(HashKeyRange, u32)>,
     listed: Option<Instant>,
-    /// What was begun then failed.
     failed: bool,
 }
 
@@ -48,12 +43,10 @@ impl Audit {
         (sure || self.failed) && rested >= REST || rested >= LONG_REST && leases.iter().any(|lease| is_childless(lease))
     }
 
-    /// The shards are being listed.
     pub(crate) fn begun(&mut self, now: Instant) {
         self.listed = Some(now);
     }
 
-    /// What was begun is done, or failed.
     pub(crate) fn ended(&mut self, succeeded: bool, now: Instant) {
         (self.listed, self.failed) = (Some(now), !succeeded);
     }
@@ -73,7 +66,7 @@ fn is_childless(lease: &Lease) -> bool {
     lease.is_ended() && lease.children.is_empty()
 }
 
-/// What a listing tells of leases that exist.
+/// A lack of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Completion {
     /// The shard's part of the hash key space, which leases of old versions lack.
@@ -114,7 +107,7 @@ mod tests {
     use kpl::HashKey;
 
     use super::*;
-    use crate::model::checkpoint::Checkpoint;
+    use crate::model::Checkpoint;
 
     fn lease(shard: &str, range: Option<(u128, u128)>) -> Lease {
         let hash_key_range = range.map(|(start, end)| HashKeyRange { start: HashKey(start), end: HashKey(end) });

@@ -1,4 +1,4 @@
-//! Which ended leases may be deleted. Pure.
+//! Cleanup of ended leases. Pure.
 //!
 //! A lease of an ended shard stays until (A) every child has a lease that has got beyond its start, so that nobody
 //! needs the parent to find or gate the children, (B) its own parents' leases are gone: the oldest go first, and (C) some
@@ -7,10 +7,7 @@
 use std::collections::HashMap;
 
 use super::shard_sync::shows_reading;
-use crate::model::{
-    checkpoint::Checkpoint,
-    lease::{Lease, LeaseKey},
-};
+use crate::model::{Checkpoint, Lease, LeaseKey};
 
 /// Keys of the leases to delete, of all that one stream has.
 pub(crate) fn plan(leases: &[&Lease]) -> Vec<LeaseKey> {

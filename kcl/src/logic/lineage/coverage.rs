@@ -1,4 +1,4 @@
-//! Whether a set of hash key ranges covers the whole hash key space. Pure.
+//! Coverage of the hash key space. Pure.
 
 use kpl::{HashKey, HashKeyRange};
 

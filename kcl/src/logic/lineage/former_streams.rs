@@ -1,4 +1,4 @@
-//! Which streams' leases may be deleted because the application does not read them any more. Pure.
+//! Former streams: those with leases that the application no longer reads. Pure.
 //!
 //! (A) Nothing is deleted of a stream that is listed, or may be: one that is listed by name and whose id is not known.
 //! (B) The wait begins when a stream is first seen missing and ends when it is listed again.
@@ -8,18 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{policies::FormerStreams, stream_id::StreamId};
+use crate::model::{FormerStreams, StreamId};
 
 /// The streams that the application lists, as far as is known.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Listed {
-    /// Known by their ids.
+pub(crate) struct ListedNames {
     pub(crate) known: HashSet<StreamId>,
     /// Names of those whose ids could not be found out.
     pub(crate) unknown: HashSet<String>,
 }
 
-impl Listed {
+impl ListedNames {
     fn may_have(&self, stream: &StreamId) -> bool {
         self.known.contains(stream) || self.unknown.contains(stream.name())
     }
@@ -34,7 +33,7 @@ impl Missing {
     pub(crate) fn observe<'a>(
         &mut self,
         leased: impl IntoIterator<Item = &'a StreamId>,
-        listed: &Listed,
+        listed: &ListedNames,
         now: Instant,
     ) {
         let missing: HashSet<&StreamId> = leased.into_iter().filter(|stream| !listed.may_have(stream)).collect();
@@ -44,7 +43,6 @@ impl Missing {
         }
     }
 
-    /// All of them, in order.
     pub(crate) fn streams(&self) -> Vec<StreamId> {
         let mut streams: Vec<StreamId> = self.0.keys().cloned().collect();
         streams.sort();
@@ -75,8 +73,8 @@ mod tests {
         StreamId::from(format!("1:{name}:7").as_str())
     }
 
-    fn listed(names: &[&str], unknown: &[&str]) -> Listed {
-        Listed {
+    fn listed(names: &[&str], unknown: &[&str]) -> ListedNames {
+        ListedNames {
             known: names.iter().map(|name| stream(name)).collect(),
             unknown: unknown.iter().map(|name| (*name).to_owned()).collect(),
         }

@@ -1,4 +1,4 @@
-//! Plans what a reset writes into the leases. Pure.
+//! Plans the writes of a reset. Pure.
 //!
 //! (A) The shards that hold the position start there, and all that follow them from their beginning, leased or not: a
 //!     lease that is missing between parent and child would let the child run too early.
@@ -9,9 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 use kpl::ShardId;
 
-use crate::model::{lease::Lease, shard::Shard};
+use crate::model::{Lease, Shard};
 
-/// What becomes of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// It starts at the position.
@@ -22,12 +21,11 @@ pub(crate) enum Goal {
     End,
 }
 
-/// One lease to write.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) shard_id: ShardId,
     pub(crate) goal: Goal,
-    /// As it is now; None: it is to be created.
+    /// The present lease; None: it will be created.
     pub(crate) lease: Option<Lease>,
     /// None if the stream has forgotten it.
     pub(crate) shard: Option<Shard>,
@@ -91,7 +89,7 @@ mod tests {
     use kpl::{HashKey, HashKeyRange};
 
     use super::*;
-    use crate::model::checkpoint::Checkpoint;
+    use crate::model::Checkpoint;
 
     fn shard(id: &str, start: u32, parents: &[&str]) -> Shard {
         Shard {

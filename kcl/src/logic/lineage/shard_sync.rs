@@ -14,11 +14,9 @@ use std::collections::{HashMap, HashSet};
 use kpl::{HashKeyRange, ShardId};
 
 use super::coverage::find_hole;
-use crate::model::{
-    checkpoint::Checkpoint, lease::Lease, policies::InitialPosition, shard::Shard, stream_id::StreamId,
-};
+use crate::model::{Checkpoint, InitialPosition, Lease, Shard, StreamId};
 
-/// Why no plan could be made; the listing is at odds with itself and will be right later.
+/// A listing that contradicts itself, for the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inconsistent {
     /// A resharding is under way: part of the hash key space is not listed.
@@ -27,7 +25,6 @@ pub(crate) enum Inconsistent {
     OpenParent { child: ShardId, parent: ShardId },
 }
 
-/// The lease for a shard that has none.
 pub(crate) fn new_lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
     Lease {
         parents: shard.parents.clone(),

@@ -1,15 +1,14 @@
-//! Where a shard is to be read next. Pure.
+//! The position of a reader in its shard. Pure.
 //!
-//! (A) The cursor never moves back. (B) LATEST is asked for once; then it stands for the time of the first asking.
+//! (A) The cursor never moves back. (B) LATEST is used once; then it stands for the time of its first use.
 //! (C) The record at a checkpoint is read again until records have come: user records of its aggregate may be left.
 
 use std::time::SystemTime;
 
 use kpl::SequenceNumber;
 
-use crate::model::shard::StartAt;
+use crate::model::StartAt;
 
-/// Position of a reader in its shard.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor {
     position: StartAt,
@@ -22,7 +21,6 @@ impl Cursor {
         Self { position, latest_as_of }
     }
 
-    /// Where to read.
     pub(crate) fn position(&self) -> &StartAt {
         &self.position
     }
@@ -32,7 +30,6 @@ impl Cursor {
         matches!(self.position, StartAt::At(_) | StartAt::After(_))
     }
 
-    /// The service accepted the position.
     pub(crate) fn opened(&mut self) {
         if self.position == StartAt::Latest {
             self.position = StartAt::Timestamp(self.latest_as_of);
@@ -46,10 +43,10 @@ impl Cursor {
         }
     }
 
-    /// The service says that all before this number was told, which need not be a record's.
+    /// The service has sent everything before this number, which need not be a record's.
     pub(crate) fn told_to(&mut self, continuation: &SequenceNumber) {
         let is_ahead = match &self.position {
-            // Rule (C): the service may count the record itself as told before it tells it.
+            // Rule (C): the service may count the record itself before it sends it.
             StartAt::At(number) => continuation > number,
             StartAt::After(number) => continuation > number,
             _ => true,

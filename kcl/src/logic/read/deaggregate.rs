@@ -12,7 +12,7 @@ use kpl::{
     aggregated::{AggregatedRecord, Enveloped},
 };
 
-use crate::model::record::{KinesisRecord, Record};
+use crate::model::{KinesisRecord, Record};
 
 /// An aggregate that needs a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,6 @@ pub(crate) fn user_records(
     records
 }
 
-/// Appends the user records of `source` to `records`.
 fn deaggregate(
     source: KinesisRecord,
     enveloped: Option<&Enveloped>,
@@ -77,8 +76,8 @@ fn deaggregate(
     reason.map(|reason| Finding::Malformed { sequence_number, records: malformed, reason })
 }
 
-/// The records as they are stored, aggregates too. An aggregate stands where its last user record does, so that a checkpoint
-/// at an earlier one, made when aggregates were taken apart, does not cover it.
+/// The records as they are stored, aggregates too. An aggregate stands where its last user record does, so that a
+/// checkpoint at an earlier one, made when aggregates were taken apart, does not cover it.
 pub(crate) fn undivided(source: Vec<KinesisRecord>) -> Vec<Record> {
     let enveloped = Enveloped::of_each(source.iter().map(|record| &record.data));
     let records = source.into_iter().zip(enveloped).map(|(record, enveloped)| {

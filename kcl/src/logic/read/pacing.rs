@@ -1,4 +1,4 @@
-//! When to read a shard again. Pure.
+//! Pace of the reads of a shard. Pure.
 //!
 //! Behind the tip: as soon as the shard's read limits allow. At the tip: after the idle time. After an error: backed off.
 //! Limits per shard, shared by all its readers: 5 reads and 2 MiB a second.
@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-/// Least time between two reads: 5 reads a second.
-pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// Bytes a shard gives per second.
-const READ_BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
-/// First and longest pause after errors.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+use crate::logic::backoff::Backoff;
 
-/// What the last read brought.
+/// Minimum time between two reads: 5 reads a second.
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(200);
+const READ_BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
+const BACKOFF: Backoff = Backoff::of_millis(500, 10_000);
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Last {
     /// Records, and whether more are waiting.
@@ -31,10 +30,7 @@ pub(crate) fn interval(last: Last, idle: Duration, jitter: f64) -> Duration {
             let budget = Duration::from_secs_f64(bytes as f64 / READ_BYTES_PER_SECOND);
             budget.max(MIN_INTERVAL)
         }
-        Last::Failed { in_a_row } => {
-            let ceiling = BACKOFF.0.saturating_mul(1 << in_a_row.saturating_sub(1).min(16)).min(BACKOFF.1);
-            MIN_INTERVAL + ceiling.mul_f64(jitter)
-        }
+        Last::Failed { in_a_row } => MIN_INTERVAL + BACKOFF.ceiling(in_a_row).mul_f64(jitter),
     }
 }
 
@@ -61,8 +57,8 @@ mod tests {
     fn errors_in_a_row_double_the_pause_up_to_a_limit() {
         let pause = |in_a_row| interval(Last::Failed { in_a_row }, IDLE, 1.0) - MIN_INTERVAL;
 
-        assert_eq!(pause(1), BACKOFF.0);
-        assert_eq!(pause(2), BACKOFF.0 * 2);
-        assert_eq!(pause(1000), BACKOFF.1);
+        assert_eq!(pause(1), BACKOFF.ceiling(1));
+        assert_eq!(pause(2), BACKOFF.ceiling(1) * 2);
+        assert_eq!(pause(1000), BACKOFF.ceiling(u32::MAX));
     }
 }

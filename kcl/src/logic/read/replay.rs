@@ -1,25 +1,22 @@
-//! What belongs to a replay's window, and when a shard is past it. Pure.
+//! The window of a replay: its records and its end. Pure.
 //!
 //! (A) A record belongs to the window by its arrival: from the start on, before the end. One without an arrival time does.
 //! (B) Arrival times within a shard may be out of order by a little, so reading goes on for a while past the end.
 
 use std::time::{Duration, SystemTime};
 
-use crate::model::record::KinesisRecord;
+use crate::model::KinesisRecord;
 
-/// How far arrival times may be out of order, or the service's clock from ours.
+/// Maximum disorder of arrival times, and difference of the service's clock from ours.
 const SKEW: Duration = Duration::from_secs(5);
 
-/// A part of a stream's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// Included.
+pub(crate) struct ReplayWindow {
     pub(crate) from: SystemTime,
-    /// Not included.
     pub(crate) to: SystemTime,
 }
 
-impl Window {
+impl ReplayWindow {
     /// Whether reading has got beyond the window: the last record arrived after it.
     pub(crate) fn is_passed(&self, records: &[KinesisRecord]) -> bool {
         let last = records.last().and_then(|record| record.approximate_arrival);
@@ -37,7 +34,6 @@ impl Window {
         time.duration_since(self.to).is_ok_and(|since| since >= SKEW)
     }
 
-    /// Leaves out what does not belong to it.
     pub(crate) fn clip(&self, records: &mut Vec<KinesisRecord>) {
         let window = self.from..self.to;
         records.retain(|record| record.approximate_arrival.is_none_or(|arrival| window.contains(&arrival)));
@@ -61,8 +57,8 @@ mod tests {
         }
     }
 
-    fn window() -> Window {
-        Window { from: at(100), to: at(200) }
+    fn window() -> ReplayWindow {
+        ReplayWindow { from: at(100), to: at(200) }
     }
 
     #[test]
@@ -85,7 +81,7 @@ mod tests {
     #[test]
     fn follows_a_window_whose_end_never_comes() {
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
-        let window = Window { from: at(100), to: far };
+        let window = ReplayWindow { from: at(100), to: far };
 
         assert!(!window.is_passed(&[record(Some(205))]) && !window.is_reached(Some(Duration::ZERO), at(205)));
     }

@@ -1,4 +1,4 @@
-//! When to subscribe to a shard again. Pure.
+//! Pauses between subscriptions to a shard. Pure.
 //!
 //! (A) Calls for a shard are at least a second apart, and at least 5 s after one that succeeded, as the service demands.
 //! (B) A session that ran its time is followed at once. (C) Errors in a row double the pause, from 1 s up to 30 s.
@@ -6,45 +6,43 @@
 
 use std::time::Duration;
 
-/// Between calls: one a second for a consumer and a shard.
+use crate::logic::backoff::Backoff;
+
+/// Pause between calls: one a second for a consumer and a shard.
 const CALLS_APART: Duration = Duration::from_secs(1);
 /// A subscription cannot be replaced before this age.
 const TAKEOVER: Duration = Duration::from_secs(5);
-/// First and longest pause after errors.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// Longest pause while another subscription holds the shard, which cannot be for long.
-const IN_USE_LONGEST: Duration = Duration::from_secs(5);
+const BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
+/// Pauses while another subscription holds the shard, which cannot be for long.
+const IN_USE_BACKOFF: Backoff = Backoff::of_millis(1_000, 5_000);
 
-/// How the last subscription, or the try to get one, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Last {
-    /// As it should, after its time or after telling something.
+    /// In good order, after its time or after an event.
     Session,
-    /// Another subscription holds the shard, for so many tries in a row.
-    InUse { in_a_row: u32 },
-    /// An error, the so-manieth in a row.
-    Failed { in_a_row: u32 },
+    /// Another subscription holds the shard.
+    InUse {
+        in_a_row: u32,
+    },
+    Failed {
+        in_a_row: u32,
+    },
 }
 
-/// How long to wait. `since_call` is the time since the last call began, `since_success` since the last that succeeded;
-/// `jitter` is random, from 0 to 1.
+/// Pause before the next call. `since_call` is the time since the last call began, `since_success` since the last that
+/// succeeded; `jitter` is random, from 0 to 1.
 pub(crate) fn pause(last: Last, since_call: Duration, since_success: Option<Duration>, jitter: f64) -> Duration {
-    let backoff = |in_a_row: u32, longest: Duration| {
-        let ceiling = BACKOFF.0.saturating_mul(1 << in_a_row.saturating_sub(1).min(16)).min(longest);
-        ceiling.mul_f64(0.5 + 0.5 * jitter)
-    };
     let wanted = match last {
         Last::Session => Duration::ZERO,
-        Last::InUse { in_a_row } => backoff(in_a_row, IN_USE_LONGEST),
-        Last::Failed { in_a_row } => backoff(in_a_row, BACKOFF.1),
+        Last::InUse { in_a_row } => IN_USE_BACKOFF.pause(in_a_row, jitter),
+        Last::Failed { in_a_row } => BACKOFF.pause(in_a_row, jitter),
     };
     let after_call = CALLS_APART.saturating_sub(since_call);
     let after_success = since_success.map_or(Duration::ZERO, |since| TAKEOVER.saturating_sub(since));
     wanted.max(after_call).max(after_success)
 }
 
-/// Whether an error of this kind, the so-manieth in a row, is worth a word: a shard that changes hands is in use for a
-/// moment.
+/// Whether an error of this kind is reported: a shard that changes hands is in use for a moment.
 pub(crate) fn is_news(last: Last) -> bool {
     match last {
         Last::Session => false,

@@ -1,6 +1,6 @@
 //! Finds the last record of a shard before a time, by few looks at it. Pure.
 //!
-//! The service tells the first record at or after a time. So looks go back from the end in growing steps until a record
+//! The service returns the first record at or after a time. So looks go back from the end in growing steps until a record
 //! before the end turns up, then close in on the last one, until what is left is little enough to be read.
 
 use std::time::{Duration, SystemTime};
@@ -10,10 +10,9 @@ const STEP: Duration = Duration::from_secs(1);
 const GROWTH: u32 = 8;
 /// Longer than streams retain records: 365 days.
 const RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-/// What is read rather than closed in on.
+/// Span that is read rather than searched.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Look for the first record at or after this time.
@@ -24,7 +23,6 @@ pub(crate) enum Next {
     Nothing,
 }
 
-/// A search under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Seek {
     end: SystemTime,

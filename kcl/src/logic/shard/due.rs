@@ -1,13 +1,12 @@
-//! When the worker's own checkpoint is due. Pure.
+//! Due time of the worker's own checkpoint. Pure.
 //!
 //! (A) Due is only what was processed and is not covered. (B) Nothing waits longer than the interval, nor more records
 //! than the count, before it is due.
 
 use std::{mem, time::Instant};
 
-use crate::model::{checkpointing::CheckpointEvery, policies::LONGEST};
+use crate::model::{CheckpointEvery, LONGEST};
 
-/// What was processed since the last checkpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Due {
     every: CheckpointEvery,
@@ -16,13 +15,11 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    /// Nothing processed yet.
     pub(crate) fn new(every: CheckpointEvery) -> Self {
         let every = CheckpointEvery { interval: every.interval.min(LONGEST), ..every };
         Self { every, records: 0, oldest: None }
     }
 
-    /// So many records were processed.
     pub(crate) fn processed(&mut self, records: usize, now: Instant) {
         if records > 0 {
             self.records += records as u64;
@@ -41,7 +38,7 @@ impl Due {
         self.oldest = begun.oldest.or(self.oldest);
     }
 
-    /// When a checkpoint is due; None as long as nothing was processed.
+    /// Time when a checkpoint is due; None as long as nothing was processed.
     pub(crate) fn at(&self) -> Option<Instant> {
         let oldest = self.oldest?;
         Some(if self.records >= u64::from(self.every.records) { oldest } else { oldest + self.every.interval })

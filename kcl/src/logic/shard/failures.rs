@@ -1,14 +1,11 @@
-//! What a shard's processor failed at, and how the records are cut for the next try. Pure.
+//! Failures of a shard's processors, and the cut of the records for the next try. Pure.
 //!
 //! (A) A batch that failed is tried again as it was: records before and after it come in batches of their own.
 //! (B) With isolation, a batch of more than one record that fails is tried again as its first half; only single records
 //!     use their attempts up. (C) Only what used its attempts up is left out, and only it.
 //! (D) Failures are in a row as long as no processor gets further than all before it.
 
-use crate::model::{
-    checkpoint::{Checkpoint, Position},
-    record::Record,
-};
+use crate::model::{Checkpoint, Position, Record};
 
 /// Ranges left out and not checkpointed yet that are remembered; beyond it nothing more is given up.
 const MAX_LEFT_OUT: usize = 1000;
@@ -16,9 +13,8 @@ const MAX_LEFT_OUT: usize = 1000;
 /// First and last record.
 pub(crate) type Range = (Position, Position);
 
-/// What is remembered of a batch while it is processed.
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
+pub(crate) struct BatchSpan {
     first: Position,
     /// The last of the first half.
     middle: Position,
@@ -26,15 +22,14 @@ pub(crate) struct Batch {
     pub(crate) records: usize,
 }
 
-impl Batch {
-    /// None if there are no records.
+impl BatchSpan {
     pub(crate) fn of(records: &[Record]) -> Option<Self> {
         let (first, last) = range(records)?;
         let middle = records.get((records.len() / 2).saturating_sub(1))?.position();
         Some(Self { first, middle, last, records: records.len() })
     }
 
-    /// Of one record, which failed by itself.
+    /// The extent of one record, which failed by itself.
     pub(crate) fn single(position: Position) -> Self {
         Self { first: position.clone(), middle: position.clone(), last: position, records: 1 }
     }
@@ -48,21 +43,15 @@ impl Batch {
     }
 }
 
-/// What to do with the next records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Deliver so many of them.
     Deliver(usize),
-    /// Leave so many of them out.
     LeaveOut(usize),
 }
 
-/// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Try again.
     Retry,
-    /// The attempts are used up.
     GiveUp { attempts: u32 },
 }
 
@@ -84,7 +73,7 @@ pub(crate) struct Failures {
     /// In order, without overlaps.
     left_out: Vec<Range>,
     in_a_row: u32,
-    /// How far the processor came that came furthest.
+    /// Progress of the processor that came furthest.
     reached: Option<Checkpoint>,
 }
 
@@ -94,7 +83,7 @@ impl Failures {
         Self { attempts, isolate, suspect: None, left_out: Vec::new(), in_a_row: 0, reached: None }
     }
 
-    /// How to go on with these records, of which there is at least one.
+    /// Chooses the treatment of these records, at least one.
     pub(crate) fn next(&self, records: &[Record]) -> Piece {
         if self.suspect.is_none() && self.left_out.is_empty() {
             return Piece::Deliver(records.len());
@@ -136,8 +125,7 @@ impl Failures {
         self.attempts.is_some_and(|attempts| failures + 1 >= attempts) && self.left_out.len() < MAX_LEFT_OUT
     }
 
-    /// This batch failed.
-    pub(crate) fn failed(&mut self, batch: &Batch) -> Verdict {
+    pub(crate) fn failed(&mut self, batch: &BatchSpan) -> Verdict {
         let range = (batch.first.clone(), batch.last.clone());
         let failures = self.failures_of(&range).saturating_add(1);
         let mut wider = self.suspect.take().map(|suspect| suspect.wider).unwrap_or_default();
@@ -157,7 +145,6 @@ impl Failures {
         }
     }
 
-    /// Records up to this one were processed.
     pub(crate) fn processed(&mut self, last: &Position) {
         if self.suspect.as_ref().is_some_and(|suspect| suspect.range.1 <= *last) {
             self.widen(last);
@@ -173,7 +160,6 @@ impl Failures {
         }
     }
 
-    /// These records are not to be delivered any more.
     pub(crate) fn leave_out(&mut self, range: Range) {
         self.widen(&range.1);
         let at = self.left_out.partition_point(|(first, _)| *first < range.0);
@@ -181,7 +167,7 @@ impl Failures {
         self.in_a_row = 0;
     }
 
-    /// What the checkpoint covers is not delivered again.
+    /// Forgets what the checkpoint covers, as it is not delivered again.
     pub(crate) fn checkpointed(&mut self, checkpoint: &Checkpoint) {
         self.left_out.retain(|(_, last)| Checkpoint::At(last.clone()) > *checkpoint);
         if let Checkpoint::At(position) = checkpoint {
@@ -194,7 +180,6 @@ impl Failures {
     }
 }
 
-/// First and last of these records.
 pub(crate) fn range(records: &[Record]) -> Option<Range> {
     Some((records.first()?.position(), records.last()?.position()))
 }
@@ -209,8 +194,8 @@ mod tests {
         range.map(|n| Record::new("key", "", (n + 1).to_string().parse().unwrap())).collect()
     }
 
-    fn batch(records: &[Record]) -> Batch {
-        Batch::of(records).unwrap()
+    fn batch(records: &[Record]) -> BatchSpan {
+        BatchSpan::of(records).unwrap()
     }
 
     #[test]

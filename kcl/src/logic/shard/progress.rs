@@ -1,4 +1,4 @@
-//! How far a shard's processor may checkpoint. Pure.
+//! Progress of a shard's processor: the bounds of its checkpoints. Pure.
 //!
 //! (A) A checkpoint never moves back. (B) It never goes beyond what was handed to the processor.
 //! (C) What is handed out lies after the checkpoint and after everything handed out before.
@@ -6,9 +6,8 @@
 
 use std::mem;
 
-use crate::model::checkpoint::{Checkpoint, Position};
+use crate::model::{Checkpoint, Position};
 
-/// Progress within one run of a processor.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     stored: Checkpoint,
@@ -29,12 +28,10 @@ pub(crate) struct OutOfRange {
 }
 
 impl Progress {
-    /// A run that starts after `stored`.
     pub(crate) fn starting_at(stored: Checkpoint) -> Self {
         Self { stored, delivered: None, processed: None, fresh: 0, prepared: None }
     }
 
-    /// The checkpoint in the lease table.
     pub(crate) fn stored(&self) -> &Checkpoint {
         &self.stored
     }
@@ -49,7 +46,6 @@ impl Progress {
         after_stored && self.delivered.as_ref().is_none_or(|delivered| position > delivered)
     }
 
-    /// Records up to `position` are handed to the processor.
     pub(crate) fn deliver(&mut self, position: Position) {
         debug_assert!(self.is_new(&position), "records are handed out in order");
         self.delivered = Some(position);
@@ -64,19 +60,19 @@ impl Progress {
         }
     }
 
-    /// How many records were processed since this was last asked.
+    /// Number of records processed since the last call.
     pub(crate) fn take_fresh(&mut self) -> usize {
         mem::take(&mut self.fresh)
     }
 
-    /// How far the shard is processed, checkpointed or not.
+    /// Progress of the processing, checkpointed or not.
     pub(crate) fn reached(&self) -> Checkpoint {
         self.processed
             .clone()
             .map_or(self.stored.clone(), |processed| Checkpoint::At(processed).max(self.stored.clone()))
     }
 
-    /// What the worker's own checkpoint writes; None if there is nothing to store.
+    /// Position of the worker's own checkpoint; None if there is nothing to store.
     pub(crate) fn own(&self) -> Option<Position> {
         let position = self.everything(Some(self.processed.as_ref()?))?;
         (self.prepared <= self.processed).then_some(position)
@@ -87,7 +83,7 @@ impl Progress {
         self.prepared = self.prepared.take().max(Some(position));
     }
 
-    /// What a checkpoint of everything handed out writes; None if that is stored already. A `limit` means less: the
+    /// Position of a checkpoint of everything handed out; None if that is stored already. A `limit` means less: the
     /// application has seen no more of what was handed out.
     pub(crate) fn everything(&self, limit: Option<&Position>) -> Option<Position> {
         let position =
@@ -95,7 +91,7 @@ impl Progress {
         (Checkpoint::At(position.clone()) > self.stored).then(|| position.clone())
     }
 
-    /// What a checkpoint at `position` writes; None if it is stored already.
+    /// Checks a checkpoint at `position`; None if it is stored already.
     pub(crate) fn at(&self, position: &Position) -> Result<Option<Position>, OutOfRange> {
         let out_of_range = || OutOfRange { stored: self.stored.clone(), delivered: self.delivered.clone() };
         let requested = Checkpoint::At(position.clone());
@@ -109,7 +105,6 @@ impl Progress {
         Ok(Some(position.clone()))
     }
 
-    /// The table now holds `checkpoint`.
     pub(crate) fn stored_at(&mut self, checkpoint: Checkpoint) {
         if checkpoint > self.stored {
             self.stored = checkpoint;

@@ -1,11 +1,11 @@
-//! What a refused write says about our lease. Pure.
+//! Judgement of a refused write of our lease. Pure.
 //!
 //! (A) A lease whose actual owner is somebody else, or which is gone, is lost.
 //! (B) A handoff is learned from the item itself: we stay the actual owner until we pass the lease on.
 //! (C) A write that took place although its answer was lost looks like a conflict with ourselves and is none. A write of
 //!     another run under our id is one.
 
-use crate::model::lease::{Lease, WorkerId};
+use crate::model::{Lease, WorkerId};
 
 /// Verdict on a write that was refused because the item had changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,6 @@ pub(crate) enum Refusal {
     OwnWrite(Box<Lease>),
     /// The leader asked us to hand the lease over; write again with this knowledge.
     Handoff(Box<Lease>),
-    /// Somebody else has the lease.
     Lost,
 }
 
@@ -37,7 +36,7 @@ pub(crate) fn judge(me: &WorkerId, mine: &Lease, found: Option<Box<Lease>>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::checkpoint::Checkpoint;
+    use crate::model::Checkpoint;
 
     fn held(counter: u64) -> Lease {
         let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);

@@ -1,4 +1,4 @@
-//! Why a shard makes no progress. Pure.
+//! Reasons why a shard makes no progress. Pure.
 //!
 //! (A) A shard that is read and whose processor returns makes progress, records or not. (B) Of several reasons the one
 //! that the others follow from is told: a processor that does not return lets the buffer fill, and the reading stops.
@@ -7,22 +7,21 @@ use std::time::{Duration, Instant};
 
 use kpl::ShardId;
 
-use crate::model::shard_status::{ShardPhase, Stall};
+use crate::model::{ShardPhase, Stall};
 
-/// What is known of a shard's doings.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity {
-    /// When it last entered a phase, had a read answered, or a call into the processor returned.
+    /// Time when it last entered a phase, had a read answered, or a call into the processor returned.
     pub(crate) moved: Instant,
-    /// Since when the processor has been busy with a call.
+    /// Start of the processor's present call.
     pub(crate) busy_since: Option<Instant>,
-    /// What the last read failed with, and whether it was throttled; None after one that was answered.
+    /// Error of the last read, and whether it was throttled; None after one that was answered.
     pub(crate) read_failure: Option<(String, bool)>,
     /// The parents that are not processed yet.
     pub(crate) parents: Vec<ShardId>,
-    /// Since when the processor has failed again and again.
     pub(crate) failing_since: Option<Instant>,
-    /// How far behind the batch in hand was when it was delivered, and when that was; None once all that was read is processed.
+    /// Distance of the batch in hand from the newest record at its delivery, and the time of that; None once all that was
+    /// read is processed.
     pub(crate) in_hand: Option<(Duration, Instant)>,
 }
 
@@ -32,7 +31,7 @@ impl Activity {
         Self { moved: now, busy_since, read_failure, parents, failing_since, in_hand: None }
     }
 
-    /// Why the shard has made no progress for at least `patience`; None if it has.
+    /// Reason why the shard has made no progress for at least `patience`; None if it has.
     pub(crate) fn stall(&self, phase: ShardPhase, failures: u32, now: Instant, patience: Duration) -> Option<Stall> {
         let for_long = |since: Instant| (now.saturating_duration_since(since) >= patience).then_some(());
         match phase {

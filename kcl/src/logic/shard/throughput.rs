@@ -1,4 +1,4 @@
-//! What a lease's processor takes in, as it is written with each renewal. Pure.
+//! Throughput of a lease's processor, as it is written with each renewal. Pure.
 //! Source: KCL's lease throughput: moving average, half of it the newest window, in KiB/s with six decimals.
 
 use std::time::Duration;

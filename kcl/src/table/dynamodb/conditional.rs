@@ -1,60 +1,31 @@
-//! Conditional writes: their conditions, and what comes of them.
+//! Expressions of conditional writes.
 
-use aws_sdk_dynamodb::{
-    error::SdkError, operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue,
-};
+use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue};
 
-use super::{DynamoDbLeaseStore, item, n, s};
+use super::{item, n, s};
 use crate::{
-    error::StoreError,
-    model::{
-        checkpoint_write::CheckpointWrite,
-        lease::{Conditional, Lease, WorkerId},
-        table_scan::Addition,
-    },
+    model::{Addition, CheckpointWrite, Lease, WorkerId},
     table::item::string_set,
 };
 
-impl DynamoDbLeaseStore {
-    pub(super) async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, StoreError> {
-        match update.send().await {
-            Ok(_) => Ok(Conditional::Applied),
-            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
-                let aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(failed) =
-                    context.into_err()
-                else {
-                    return Ok(Conditional::Conflict(None));
-                };
-                Ok(Conditional::Conflict(failed.item().and_then(item::read_lease).map(Box::new)))
-            }
-            Err(error) => Err(self.call("dynamodb:UpdateItem").failed(error)),
+/// Adds the condition that both owners are still those of `lease`, and the actual one the same run.
+pub(super) fn owners_unchanged(mut update: UpdateItemFluentBuilder, lease: &Lease) -> UpdateItemFluentBuilder {
+    let mut condition = format!("attribute_exists({})", item::LEASE_KEY);
+    let owners = [
+        (item::LEASE_OWNER, ":o", lease.owner.as_ref().map(WorkerId::as_str)),
+        (item::CHECKPOINT_OWNER, ":co", lease.checkpoint_owner.as_ref().map(WorkerId::as_str)),
+        (item::OWNER_INSTANCE, ":i", lease.instance.as_deref()),
+    ];
+    for (attribute, value, expected) in owners {
+        condition += &match expected {
+            Some(_) => format!(" AND {attribute} = {value}"),
+            None => format!(" AND attribute_not_exists({attribute})"),
+        };
+        if let Some(text) = expected {
+            update = update.expression_attribute_values(value, s(text));
         }
     }
-}
-
-/// Adds `AND` conditions that both owners are still those of `lease`, and the actual one the same run.
-pub(super) fn owners_unchanged(update: UpdateItemFluentBuilder, lease: &Lease) -> (UpdateItemFluentBuilder, String) {
-    let checkpoint_owner = lease.checkpoint_owner.as_ref().map(WorkerId::as_str);
-    let (update, owner) = unchanged(update, item::LEASE_OWNER, "o", lease.owner.as_ref().map(WorkerId::as_str));
-    let (update, checkpoint_owner) = unchanged(update, item::CHECKPOINT_OWNER, "co", checkpoint_owner);
-    let (update, instance) = unchanged(update, item::OWNER_INSTANCE, "i", lease.instance.as_deref());
-    (update, format!("attribute_exists({}) AND {owner} AND {checkpoint_owner} AND {instance}", item::LEASE_KEY))
-}
-
-fn unchanged(
-    update: UpdateItemFluentBuilder,
-    attribute: &str,
-    name: &str,
-    expected: Option<&str>,
-) -> (UpdateItemFluentBuilder, String) {
-    let (value, condition) = (format!(":{name}"), format!("attribute_not_exists({attribute})"));
-    match expected {
-        Some(text) => {
-            let condition = format!("{attribute} = {value}");
-            (update.expression_attribute_values(value, s(text)), condition)
-        }
-        None => (update, condition),
-    }
+    update.condition_expression(condition)
 }
 
 /// Sets what was learned of a lease's shard.

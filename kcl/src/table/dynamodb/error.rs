@@ -1,13 +1,12 @@
-//! Turns SDK errors into [`StoreError`]s that name the table and the IAM action.
+//! Turns SDK errors into [`TableError`]s that name the table and the IAM action.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::{
-    error::{BoxError, StoreError, is_about_credentials},
+    error::{BoxError, TableError, is_about_credentials},
     event::chain,
 };
 
-/// A DynamoDB call, for error texts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) action: &'static str,
@@ -16,7 +15,7 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// For use in `map_err`.
-    pub(super) fn failed<E, R>(self, error: SdkError<E, R>) -> StoreError
+    pub(super) fn failed<E, R>(self, error: SdkError<E, R>) -> TableError
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
@@ -25,13 +24,26 @@ impl Call<'_> {
         let code = error.as_service_error().and_then(|service| service.code().map(str::to_owned));
         let source = flatten(error);
         match code.as_deref() {
-            Some("AccessDeniedException") => StoreError::AccessDenied { action, table, source },
-            Some(code) if is_about_credentials(code) => StoreError::Credentials { action, table, source },
+            Some("AccessDeniedException") => TableError::AccessDenied { action, table, source },
+            Some(code) if is_about_credentials(code) => TableError::Credentials { action, table, source },
             Some("ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded") => {
-                StoreError::Throttled { action, table, source }
+                TableError::Throttled { action, table, source }
             }
-            Some("ResourceNotFoundException") => StoreError::TableMissing { table },
-            _ => StoreError::Call { action, table, source },
+            Some("ResourceNotFoundException") => TableError::TableMissing { table },
+            _ => TableError::Call { action, table, source },
+        }
+    }
+
+    /// Whether a conditional write took place; false if its condition did not hold.
+    pub(super) fn applied<T, E, R>(self, outcome: Result<T, SdkError<E, R>>) -> Result<bool, TableError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        match outcome {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+            Err(error) => Err(self.failed(error)),
         }
     }
 }
@@ -49,16 +61,16 @@ where
 }
 
 /// A call to another table, made for the sake of this lease table.
-pub(super) fn while_looking_for(error: StoreError, lease_table: &str) -> StoreError {
+pub(super) fn while_looking_for(error: TableError, lease_table: &str) -> TableError {
     let table = lease_table.to_owned();
     let why = |of: String, source: BoxError| -> BoxError {
         format!("looking for the table {of}, which a fleet of KCL 3.0 to 3.4 has: {}", chain(&*source)).into()
     };
     match error {
-        StoreError::Throttled { action, table: of, source } => {
-            StoreError::Throttled { action, table, source: why(of, source) }
+        TableError::Throttled { action, table: of, source } => {
+            TableError::Throttled { action, table, source: why(of, source) }
         }
-        StoreError::Call { action, table: of, source } => StoreError::Call { action, table, source: why(of, source) },
+        TableError::Call { action, table: of, source } => TableError::Call { action, table, source: why(of, source) },
         other => other,
     }
 }

@@ -1,4 +1,5 @@
-//! The items that are not leases: the leader's lock, the workers, the migration state. Where they are says [`layout`](super::layout).
+//! The items that are not leases: the leader's lock, the workers, the migration state; [`layout`](super::layout) has their
+//! tables.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +9,24 @@ use aws_sdk_dynamodb::{
 };
 use tracing::warn;
 
-use super::{Call, DynamoDbLeaseStore, item, layout::Place, n, s};
+use super::{Call, DynamoDbLeaseTable, item, layout::EntityTable, n, s};
 use crate::{
-    error::StoreError,
-    model::{
-        lease::WorkerId, lock_item::LockItem, stream_id::StreamIdentity, table_scan::FleetVersion,
-        worker_item::WorkerItem,
-    },
+    error::TableError,
+    model::{FleetVersion, LockItem, StreamIdentity, WorkerId, WorkerItem},
     table::item::Item,
 };
 
-impl Place {
+impl EntityTable {
     pub(super) fn call(&self, action: &'static str) -> Call<'_> {
         Call { action, table: &self.table }
     }
 }
 
-impl DynamoDbLeaseStore {
-    pub(super) async fn read_version(&self) -> Result<FleetVersion, StoreError> {
-        let places = self.places();
-        let mut found = self.get_from(&places.state, item::MIGRATION_KEY).await?;
-        if let (None, Some(other)) = (&found, &places.other_state) {
+impl DynamoDbLeaseTable {
+    pub(crate) async fn fleet_version(&self) -> Result<FleetVersion, TableError> {
+        let entity_tables = self.entity_tables();
+        let mut found = self.get_from(&entity_tables.state, item::MIGRATION_KEY).await?;
+        if let (None, Some(other)) = (&found, &entity_tables.other_state) {
             found = self.get_from(other, item::MIGRATION_KEY).await?;
         }
         Ok(match found.as_ref().map(item::client_version) {
@@ -39,16 +37,16 @@ impl DynamoDbLeaseStore {
         })
     }
 
-    pub(super) async fn put_version(&self, item: Item) -> Result<bool, StoreError> {
-        self.put_if_absent(&self.places().state, item::MIGRATION_KEY, item).await
+    pub(crate) async fn declare_v3(&self, me: &WorkerId, now_millis: u64) -> Result<bool, TableError> {
+        self.put_if_absent(&self.entity_tables().state, item::MIGRATION_KEY, item::v3_item(me, now_millis)).await
     }
 
     /// Notes the stream beside the migration state, wherever that is.
-    pub(super) async fn note_stream(&self, stream: &StreamIdentity) -> Result<StreamIdentity, StoreError> {
-        let places = self.places();
-        let place = match &places.other_state {
-            Some(other) if self.get_from(&places.state, item::MIGRATION_KEY).await?.is_none() => other,
-            _ => &places.state,
+    pub(crate) async fn claim_stream(&self, stream: &StreamIdentity) -> Result<StreamIdentity, TableError> {
+        let entity_tables = self.entity_tables();
+        let place = match &entity_tables.other_state {
+            Some(other) if self.get_from(&entity_tables.state, item::MIGRATION_KEY).await?.is_none() => other,
+            _ => &entity_tables.state,
         };
         let update = self
             .client
@@ -68,9 +66,9 @@ impl DynamoDbLeaseStore {
     }
 
     /// Workers whose items are not in the lease table.
-    pub(super) async fn workers_elsewhere(&self) -> Result<Vec<WorkerItem>, StoreError> {
-        let places = self.places();
-        let elsewhere = [Some(places.workers), places.other_workers];
+    pub(super) async fn workers_elsewhere(&self) -> Result<Vec<WorkerItem>, TableError> {
+        let entity_tables = self.entity_tables();
+        let elsewhere = [Some(entity_tables.workers), entity_tables.other_workers];
         let Some(place) = elsewhere.into_iter().flatten().find(|place| place.table != self.table) else {
             return Ok(Vec::new());
         };
@@ -78,8 +76,8 @@ impl DynamoDbLeaseStore {
         Ok(items.iter().filter_map(item::read_worker).collect())
     }
 
-    pub(super) async fn write_worker(&self, worker: &WorkerItem) -> Result<Option<WorkerItem>, StoreError> {
-        let place = self.places().workers;
+    pub(crate) async fn put_worker(&self, worker: &WorkerItem) -> Result<Option<WorkerItem>, TableError> {
+        let place = self.entity_tables().workers;
         let (metrics, limits) = item::worker_metrics(worker);
         let update = self
             .client
@@ -101,13 +99,13 @@ impl DynamoDbLeaseStore {
         Ok(output.attributes.as_ref().and_then(item::read_worker))
     }
 
-    pub(super) async fn read_worker(&self, id: &WorkerId) -> Result<Option<WorkerItem>, StoreError> {
-        Ok(self.get_from(&self.places().workers, id.as_str()).await?.as_ref().and_then(item::read_worker))
+    pub(crate) async fn get_worker(&self, id: &WorkerId) -> Result<Option<WorkerItem>, TableError> {
+        Ok(self.get_from(&self.entity_tables().workers, id.as_str()).await?.as_ref().and_then(item::read_worker))
     }
 
-    pub(super) async fn remove_worker(&self, worker: &WorkerItem) -> Result<bool, StoreError> {
-        let places = self.places();
-        for place in [Some(places.workers), places.other_workers].into_iter().flatten() {
+    pub(crate) async fn delete_worker(&self, worker: &WorkerItem) -> Result<bool, TableError> {
+        let entity_tables = self.entity_tables();
+        for place in [Some(entity_tables.workers), entity_tables.other_workers].into_iter().flatten() {
             let mut condition = format!("{} = :lut", item::WORKER_LAST_UPDATE);
             let mut values = vec![(":lut", n(worker.last_update_seconds))];
             if let Some(instance) = &worker.instance {
@@ -121,8 +119,8 @@ impl DynamoDbLeaseStore {
         Ok(false)
     }
 
-    pub(super) async fn read_lock(&self) -> Result<Option<LockItem>, StoreError> {
-        let place = self.places().lock;
+    pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
+        let place = self.entity_tables().lock;
         let found = self.get_from(&place, item::LOCK_KEY).await?;
         let lock = found.as_ref().and_then(item::read_lock);
         if found.is_some() && lock.is_none() {
@@ -131,8 +129,8 @@ impl DynamoDbLeaseStore {
         Ok(lock)
     }
 
-    pub(super) async fn write_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, StoreError> {
-        let (place, item) = (self.places().lock, item::lock_item(lock));
+    pub(crate) async fn put_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, TableError> {
+        let (place, item) = (self.entity_tables().lock, item::lock_item(lock));
         let Some(seen) = seen else { return self.put_if_absent(&place, item::LOCK_KEY, item).await };
         let put = self
             .put(&place, item::LOCK_KEY, item)
@@ -141,54 +139,42 @@ impl DynamoDbLeaseStore {
         self.conditional_put(&place, put).await
     }
 
-    pub(super) async fn remove_lock(&self, lock: &LockItem) -> Result<bool, StoreError> {
+    pub(crate) async fn delete_lock(&self, lock: &LockItem) -> Result<bool, TableError> {
         let condition = format!("{} = :v AND {} = :o", item::LOCK_VERSION, item::LOCK_OWNER);
         let values = vec![(":v", s(lock.version.as_str())), (":o", s(lock.owner.as_str()))];
-        self.delete_if(&self.places().lock, item::LOCK_KEY, condition, values).await
+        self.delete_if(&self.entity_tables().lock, item::LOCK_KEY, condition, values).await
     }
 
-    pub(super) async fn put_if_absent(&self, place: &Place, key: &str, item: Item) -> Result<bool, StoreError> {
+    pub(super) async fn put_if_absent(&self, place: &EntityTable, key: &str, item: Item) -> Result<bool, TableError> {
         let put = self.put(place, key, item).condition_expression("attribute_not_exists(#k)");
         self.conditional_put(place, put.expression_attribute_names("#k", place.key)).await
     }
 
-    fn put(&self, place: &Place, key: &str, mut item: Item) -> PutItemFluentBuilder {
+    fn put(&self, place: &EntityTable, key: &str, mut item: Item) -> PutItemFluentBuilder {
         item.insert(place.key.to_owned(), s(key));
         self.client.put_item().table_name(&place.table).set_item(Some(item))
     }
 
-    async fn conditional_put(&self, place: &Place, put: PutItemFluentBuilder) -> Result<bool, StoreError> {
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(place.call("dynamodb:PutItem").failed(error)),
-        }
+    async fn conditional_put(&self, place: &EntityTable, put: PutItemFluentBuilder) -> Result<bool, TableError> {
+        place.call("dynamodb:PutItem").applied(put.send().await)
     }
 
     async fn delete_if(
         &self,
-        place: &Place,
+        place: &EntityTable,
         key: &str,
         condition: String,
         values: Vec<(&'static str, AttributeValue)>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, TableError> {
         let mut delete = self.client.delete_item().table_name(&place.table).key(place.key, s(key));
         for (name, value) in values {
             delete = delete.expression_attribute_values(name, value);
         }
-        match delete.condition_expression(condition).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(place.call("dynamodb:DeleteItem").failed(error)),
-        }
+        place.call("dynamodb:DeleteItem").applied(delete.condition_expression(condition).send().await)
     }
 }
 
-/// Of several items for one worker the one written last.
+/// The items written last, one for each worker.
 pub(super) fn freshest(workers: Vec<WorkerItem>) -> Vec<WorkerItem> {
     let mut freshest: BTreeMap<WorkerId, WorkerItem> = BTreeMap::new();
     for worker in workers {

@@ -1,15 +1,14 @@
-//! Which tables the fleet's leader, workers and migration state live in: the lease table alone, or beside it the two tables
+//! The tables of the fleet's leader, workers and migration state: the lease table alone, or beside it the two tables
 //! of KCL 3.0 to 3.4.
-
-use std::sync::{MutexGuard, PoisonError};
 
 use tracing::warn;
 
-use super::{DynamoDbLeaseStore, error::while_looking_for, item, s, table};
+use super::{DynamoDbLeaseTable, error::while_looking_for, item, s, table};
 use crate::{
-    error::StoreError,
+    error::TableError,
+    locked::locked,
     logic::table_migration::{Layout, Status, layout},
-    model::legacy_tables::LegacyTables,
+    model::LegacyTables,
     table::item::Item,
 };
 
@@ -18,30 +17,28 @@ const STATUS: &str = "tm";
 
 /// A table, and its key attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct EntityTable {
     pub(super) table: String,
     pub(super) key: &'static str,
 }
 
-/// Where things are.
+/// Tables of the items that are not leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Places {
-    /// The leader's lock.
-    pub(super) lock: Place,
-    /// The workers' items that we write.
-    pub(super) workers: Place,
-    /// Where the workers' items of others may be too.
-    pub(super) other_workers: Option<Place>,
+pub(super) struct EntityTables {
+    pub(super) lock: EntityTable,
+    pub(super) workers: EntityTable,
+    /// The other table that may have items of workers.
+    pub(super) other_workers: Option<EntityTable>,
     /// The migration state from KCL 2.x: where we write it first, and look for it first.
-    pub(super) state: Place,
-    pub(super) other_state: Option<Place>,
+    pub(super) state: EntityTable,
+    pub(super) other_state: Option<EntityTable>,
 }
 
-impl Places {
+impl EntityTables {
     pub(super) fn new(layout: Layout, lease_table: &str, legacy: &LegacyTables) -> Self {
-        let ours = Place { table: lease_table.to_owned(), key: item::LEASE_KEY };
-        let coordinator = Place { table: legacy.coordinator_state.clone(), key: "key" };
-        let metrics = Place { table: legacy.worker_metrics.clone(), key: item::WORKER_ID };
+        let ours = EntityTable { table: lease_table.to_owned(), key: item::LEASE_KEY };
+        let coordinator = EntityTable { table: legacy.coordinator_state.clone(), key: "key" };
+        let metrics = EntityTable { table: legacy.worker_metrics.clone(), key: item::WORKER_ID };
         match layout {
             Layout::OneTable => {
                 Self { lock: ours.clone(), workers: ours.clone(), other_workers: None, state: ours, other_state: None }
@@ -64,51 +61,47 @@ impl Places {
     }
 }
 
-impl DynamoDbLeaseStore {
-    pub(super) fn places(&self) -> Places {
-        self.lock_places().clone()
-    }
-
-    fn lock_places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+impl DynamoDbLeaseTable {
+    pub(super) fn entity_tables(&self) -> EntityTables {
+        locked(&self.entity_tables).clone()
     }
 
     /// At the start: goes where the fleet is.
-    pub(super) async fn find_layout(&self) -> Result<(), StoreError> {
+    pub(crate) async fn find_layout(&self) -> Result<(), TableError> {
         let found = self.layout().await?;
         if found == Layout::Legacy {
             let metrics = &self.legacy.worker_metrics;
             if table::describe(&self.client, metrics).await?.is_none() {
                 let reason = format!("its fleet of KCL 3.0 to 3.4 must also have a table {metrics}, and there is none");
-                return Err(StoreError::WrongTable { table: self.legacy.coordinator_state.clone(), reason });
+                return Err(TableError::WrongTable { table: self.legacy.coordinator_state.clone(), reason });
             }
         }
-        *self.lock_places() = Places::new(found, &self.table, &self.legacy);
+        *locked(&self.entity_tables) = EntityTables::new(found, &self.table, &self.legacy);
         Ok(())
     }
 
     /// Later: follows the fleet when its migration to one table is complete. True: it is now.
-    pub(super) async fn follow_migration(&self) -> Result<bool, StoreError> {
-        let one_table = Places::new(Layout::OneTable, &self.table, &self.legacy);
-        if self.places() == one_table || self.layout().await? != Layout::OneTable {
+    pub(crate) async fn follow_migration(&self) -> Result<bool, TableError> {
+        let one_table = EntityTables::new(Layout::OneTable, &self.table, &self.legacy);
+        if self.entity_tables() == one_table || self.layout().await? != Layout::OneTable {
             return Ok(false);
         }
-        *self.lock_places() = one_table;
+        *locked(&self.entity_tables) = one_table;
         Ok(true)
     }
 
-    async fn layout(&self) -> Result<Layout, StoreError> {
+    async fn layout(&self) -> Result<Layout, TableError> {
         let legacy = &self.legacy.coordinator_state;
         let item: Option<Item>;
         let status = match table::describe(&self.client, legacy).await {
             Ok(None) => Status::NoTable,
             Ok(Some(_)) => {
-                let place = Place { table: legacy.clone(), key: "key" };
+                let place = EntityTable { table: legacy.clone(), key: "key" };
                 item = self.get_from(&place, MIGRATION).await?;
                 let text = item.as_ref().map(|item| item.get(STATUS).and_then(|status| status.as_s().ok()));
                 text.map_or(Status::Unstarted, |text| Status::Item(text.map_or("(unreadable)", String::as_str)))
             }
-            Err(StoreError::AccessDenied { .. }) => {
+            Err(TableError::AccessDenied { .. }) => {
                 // Fleets that never had the table need no permission to look at it.
                 warn!(
                     table = legacy,
@@ -118,11 +111,11 @@ impl DynamoDbLeaseStore {
             }
             Err(error) => return Err(while_looking_for(error, &self.table)),
         };
-        let refused = |reason| StoreError::WrongTable { table: legacy.clone(), reason };
+        let refused = |reason| TableError::WrongTable { table: legacy.clone(), reason };
         layout(status, self.legacy.migrate).map_err(refused)
     }
 
-    pub(super) async fn get_from(&self, place: &Place, key: &str) -> Result<Option<Item>, StoreError> {
+    pub(super) async fn get_from(&self, place: &EntityTable, key: &str) -> Result<Option<Item>, TableError> {
         let get = self.client.get_item().table_name(&place.table).key(place.key, s(key)).consistent_read(true);
         let output = get.send().await.map_err(|error| place.call("dynamodb:GetItem").failed(error))?;
         Ok(output.item)

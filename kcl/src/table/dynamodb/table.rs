@@ -15,21 +15,21 @@ use tracing::info;
 
 use super::{Call, INDEX};
 use crate::{
-    error::StoreError,
+    error::TableError,
     table::item::{LEASE_KEY, LEASE_OWNER},
 };
 
 /// Pauses between looks at a table or index that is being made.
 const POLL: Duration = Duration::from_millis(500);
-/// How long a table may take to become ACTIVE. Source: KCL's table wait.
+/// Maximum time for a table to become ACTIVE. Source: KCL's table wait.
 const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Makes sure that table and index exist, and that they are what they should be. The index may still be building.
 /// Returns the parts in which to scan the table at the same time.
-pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> Result<i32, StoreError> {
+pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> Result<i32, TableError> {
     let description = match describe(client, table).await? {
         Some(description) => description,
-        None if !may_create => return Err(StoreError::TableMissing { table: table.to_owned() }),
+        None if !may_create => return Err(TableError::TableMissing { table: table.to_owned() }),
         None => {
             create(client, table).await?;
             wait_until_active(client, table).await?
@@ -43,7 +43,7 @@ pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> R
     if owner_index(&description).is_none() {
         if !may_create {
             let reason = format!("it has no index {INDEX} from leaseOwner to leaseKey");
-            return Err(StoreError::WrongTable { table: table.to_owned(), reason });
+            return Err(TableError::WrongTable { table: table.to_owned(), reason });
         }
         info!(table, index = INDEX, "adding the owner index to the lease table");
         add_index(client, table, &description).await?;
@@ -63,27 +63,27 @@ fn owner_index(description: &TableDescription) -> Option<&GlobalSecondaryIndexDe
     description.global_secondary_indexes().iter().find(|index| index.index_name() == Some(INDEX))
 }
 
-pub(super) async fn describe(client: &Client, table: &str) -> Result<Option<TableDescription>, StoreError> {
+pub(super) async fn describe(client: &Client, table: &str) -> Result<Option<TableDescription>, TableError> {
     let call = Call { action: "dynamodb:DescribeTable", table };
     match client.describe_table().table_name(table).send().await {
         Ok(output) => Ok(output.table),
         Err(error) => match call.failed(error) {
-            StoreError::TableMissing { .. } => Ok(None),
+            TableError::TableMissing { .. } => Ok(None),
             other => Err(other),
         },
     }
 }
 
-fn check_key(table: &str, description: &TableDescription) -> Result<(), StoreError> {
+fn check_key(table: &str, description: &TableDescription) -> Result<(), TableError> {
     let keys: Vec<&str> = description.key_schema().iter().map(KeySchemaElement::attribute_name).collect();
     if keys == [LEASE_KEY] {
         return Ok(());
     }
     let reason = format!("its key is {keys:?}, a lease table has the one key attribute {LEASE_KEY:?}");
-    Err(StoreError::WrongTable { table: table.to_owned(), reason })
+    Err(TableError::WrongTable { table: table.to_owned(), reason })
 }
 
-async fn create(client: &Client, table: &str) -> Result<(), StoreError> {
+async fn create(client: &Client, table: &str) -> Result<(), TableError> {
     info!(table, "creating the lease table");
     let index = GlobalSecondaryIndex::builder()
         .index_name(INDEX)
@@ -109,7 +109,7 @@ async fn create(client: &Client, table: &str) -> Result<(), StoreError> {
     }
 }
 
-async fn add_index(client: &Client, table: &str, description: &TableDescription) -> Result<(), StoreError> {
+async fn add_index(client: &Client, table: &str, description: &TableDescription) -> Result<(), TableError> {
     let on_demand = description.billing_mode_summary().and_then(|summary| summary.billing_mode())
         == Some(&BillingMode::PayPerRequest);
     let throughput = description.provisioned_throughput().filter(|_| !on_demand).map(|table| {
@@ -142,7 +142,7 @@ async fn add_index(client: &Client, table: &str, description: &TableDescription)
     }
 }
 
-async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, StoreError> {
+async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, TableError> {
     let poll = async {
         loop {
             if let Some(description) = describe(client, table).await?
@@ -155,7 +155,7 @@ async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescript
     };
     tokio::time::timeout(TABLE_TIMEOUT, poll).await.unwrap_or_else(|_| {
         let reason = format!("it did not become ACTIVE within {} s", TABLE_TIMEOUT.as_secs());
-        Err(StoreError::WrongTable { table: table.to_owned(), reason })
+        Err(TableError::WrongTable { table: table.to_owned(), reason })
     })
 }
 

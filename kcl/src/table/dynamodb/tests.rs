@@ -4,15 +4,21 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use kinesis_local::LocalAws;
 
 use super::*;
-use crate::table::tests::{TABLE, at, owned_by, read, shard};
+use crate::table::{
+    LeaseTable,
+    tests::{TABLE, at, owned_by, read, shard},
+};
+
+fn lease_table(aws: &SdkConfig, may_create: bool) -> LeaseTable {
+    DynamoDbLeaseTable::new(aws, ServiceClock::new(aws), TABLE.to_owned(), LegacyTables::of(TABLE), may_create).into()
+}
 
 #[tokio::test]
 async fn creates_nothing_without_leave_and_names_what_is_missing() {
     let aws = LocalAws::start().await.sdk_config();
-    let store =
-        DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), false);
+    let table = lease_table(&aws, false);
 
-    let error = store.prepare().await.unwrap_err();
+    let error = table.prepare().await.unwrap_err();
 
     assert_eq!(error.to_string(), "lease table application does not exist");
     let tables = aws_sdk_dynamodb::Client::new(&aws).list_tables().send().await.unwrap();
@@ -22,9 +28,9 @@ async fn creates_nothing_without_leave_and_names_what_is_missing() {
 #[tokio::test]
 async fn keeps_unknown_attributes_in_every_write_but_ends_a_pending_checkpoint() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
-    store.prepare().await.unwrap();
-    let lease = owned_by(&store, "w1").await;
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    let lease = owned_by(&table, "w1").await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
     let key = AttributeValue::S(lease.key.as_str().to_owned());
     let text = || AttributeValue::S("100".to_owned());
@@ -32,17 +38,17 @@ async fn keeps_unknown_attributes_in_every_write_but_ends_a_pending_checkpoint()
     let update = update.update_expression("SET newAttribute = :v, pendingCheckpoint = :v");
     update.expression_attribute_values(":v", text()).send().await.unwrap();
 
-    assert!(store.renew(&lease).await.unwrap().is_applied());
-    let lease = read(&store).await;
-    assert!(store.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
+    assert!(table.renew(&lease).await.unwrap().is_applied());
+    let lease = read(&table).await;
+    assert!(table.begin_handoff(&lease, &"w2".into()).await.unwrap().is_applied());
     let item = || async {
         let get = dynamodb.get_item().table_name(TABLE).key("leaseKey", key.clone());
         get.send().await.unwrap().item.unwrap()
     };
     assert!(item().await.contains_key("pendingCheckpoint"), "only a checkpoint ends a pending one");
-    assert!(store.checkpoint(&lease, &at("100")).await.unwrap().is_applied());
-    assert!(store.assign(&read(&store).await, &"w3".into()).await.unwrap().is_applied());
-    assert!(store.release(&read(&store).await).await.unwrap().is_applied());
+    assert!(table.checkpoint(&lease, &at("100")).await.unwrap().is_applied());
+    assert!(table.assign(&read(&table).await, &"w3".into()).await.unwrap().is_applied());
+    assert!(table.release(&read(&table).await).await.unwrap().is_applied());
 
     let item = item().await;
     assert_eq!(item.get("newAttribute"), Some(&text()));
@@ -59,11 +65,11 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
     let create = dynamodb.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(text.build().unwrap()).send().await.unwrap();
 
-    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
-    store.prepare().await.unwrap();
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
 
-    owned_by(&store, "w1").await;
-    assert_eq!(store.keys_owned_by(&"w1".into()).await.unwrap(), [shard(0).key]);
+    owned_by(&table, "w1").await;
+    assert_eq!(table.keys_owned_by(&"w1".into()).await.unwrap(), [shard(0).key]);
     let table = dynamodb.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
     assert_eq!(table.global_secondary_indexes()[0].index_name(), Some("LeaseOwnerToLeaseKeyIndex"));
 }
@@ -71,14 +77,14 @@ async fn an_index_that_is_missing_is_added_to_an_existing_table() {
 #[tokio::test]
 async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() {
     let aws = LocalAws::start().await.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
-    store.prepare().await.unwrap();
-    let lease = owned_by(&store, "w1").await;
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    let lease = owned_by(&table, "w1").await;
     let update = aws_sdk_dynamodb::Client::new(&aws).update_item().table_name(TABLE);
     let update = update.key("leaseKey", AttributeValue::S(lease.key.as_str().to_owned()));
     update.update_expression("REMOVE leaseCounter").send().await.unwrap();
 
-    let error = store.get(&lease.key).await.unwrap_err();
+    let error = table.get(&lease.key).await.unwrap_err();
 
     assert_eq!(error.to_string(), "lease shardId-000000000000 in table application cannot be read");
 }
@@ -87,10 +93,10 @@ async fn a_lease_that_cannot_be_read_is_an_error_and_not_a_lease_that_is_gone() 
 async fn queries_an_index_again_at_once_only_after_throttling() {
     let local = LocalAws::start().await;
     let aws = local.sdk_config();
-    let store = DynamoDbLeaseStore::new(&aws, ServiceClock::new(&aws), TABLE.to_owned(), LegacyTables::of(TABLE), true);
-    store.prepare().await.unwrap();
-    owned_by(&store, "w1").await;
-    let found = async || store.keys_owned_by(&"w1".into()).await.unwrap() == [shard(0).key];
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    owned_by(&table, "w1").await;
+    let found = async || table.keys_owned_by(&"w1".into()).await.unwrap() == [shard(0).key];
     let scans = local.faults().on("dynamodb:Scan").delay(Duration::ZERO);
 
     let throttled = local.faults().on("dynamodb:Query").throttle();

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::checkpoint::Checkpoint;
+use crate::model::Checkpoint;
 
 fn candidate(shard: usize, owner: Option<&str>) -> Candidate {
     let lease = Lease::unowned(format!("shardId-{shard:012}").into(), Checkpoint::TrimHorizon);

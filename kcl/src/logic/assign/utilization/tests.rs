@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::checkpoint::Checkpoint;
+use crate::model::Checkpoint;
 
 fn lease(index: usize, owner: Option<&str>, throughput: f64) -> Candidate {
     let lease = Lease::unowned(format!("shardId-{index:012}").into(), Checkpoint::TrimHorizon);

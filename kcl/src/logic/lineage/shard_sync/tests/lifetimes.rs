@@ -15,7 +15,7 @@ use crate::{
         audit::{Completion, complete},
         cleanup,
     },
-    model::lease::LeaseKey,
+    model::LeaseKey,
 };
 
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Which records of a batch may be processed next, several at a time, and how far the batch is done. Pure.
+//! Order of the records of a batch that are processed several at a time. Pure.
 //!
 //! (A) Records of one partition key are processed one after the other, in order. (B) The watermark counts the records
 //! before the first one that is not done: a checkpoint there covers nothing unprocessed. (C) Older records come first.
@@ -8,10 +8,9 @@ use std::{
     collections::{BinaryHeap, HashMap},
 };
 
-/// The state of one batch; records are known by their place.
 #[derive(Debug)]
-pub(crate) struct Window {
-    /// For each record, the next one with the same partition key.
+pub(crate) struct KeyOrder {
+    /// The next record with the same partition key, for each record.
     next_of_key: Vec<Option<usize>>,
     done: Vec<bool>,
     watermark: usize,
@@ -19,8 +18,7 @@ pub(crate) struct Window {
     ready: BinaryHeap<Reverse<usize>>,
 }
 
-impl Window {
-    /// A batch of records with these partition keys.
+impl KeyOrder {
     pub(crate) fn new<'a>(keys: impl Iterator<Item = &'a str>) -> Self {
         let mut last_of_key = HashMap::new();
         let (mut next_of_key, mut ready): (Vec<Option<usize>>, _) = (Vec::new(), BinaryHeap::new());
@@ -43,19 +41,18 @@ impl Window {
         Some(at)
     }
 
-    /// How far beyond the first record any was started: those before it that are not done are the gaps.
+    /// End of the started records: those before it that are not done are the gaps.
     pub(crate) fn furthest(&self) -> usize {
         self.furthest
     }
 
-    /// The record is processed.
     pub(crate) fn done(&mut self, at: usize) {
         self.done[at] = true;
         self.ready.extend(self.next_of_key[at].map(Reverse));
         self.watermark += self.done[self.watermark..].iter().take_while(|done| **done).count();
     }
 
-    /// How many records from the first on are processed.
+    /// Number of records processed from the first on.
     pub(crate) fn watermark(&self) -> usize {
         self.watermark
     }
@@ -74,7 +71,7 @@ mod tests {
             choices in prop::collection::vec(any::<prop::sample::Index>(), 40),
             concurrency in 1_usize..6,
         ) {
-            let mut window = Window::new(keys.iter().map(String::as_str));
+            let mut window = KeyOrder::new(keys.iter().map(String::as_str));
             let (mut running, mut done) = (Vec::new(), Vec::new());
             for choice in &choices {
                 while running.len() < concurrency && let Some(at) = window.start(keys.len()) {
@@ -102,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_gaps_are_filled_without_going_further() {
-        let mut window = Window::new(["a", "a", "b", "a", "c", "d"].into_iter());
+        let mut window = KeyOrder::new(["a", "a", "b", "a", "c", "d"].into_iter());
         assert_eq!([(); 3].map(|()| window.start(6)), [Some(0), Some(2), Some(4)]);
         let furthest = window.furthest();
         for at in [2, 4] {
@@ -120,7 +117,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_is_in_order() {
-        let mut window = Window::new(["a", "b", "a", "b"].into_iter());
+        let mut window = KeyOrder::new(["a", "b", "a", "b"].into_iter());
         let mut order = Vec::new();
         while let Some(at) = window.start(4) {
             order.push(at);

@@ -1,0 +1,170 @@
+//! Leases in the table.
+
+use std::sync::atomic::Ordering;
+
+use aws_sdk_dynamodb::{
+    operation::{
+        delete_item::builders::DeleteItemFluentBuilder,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
+    types::ReturnValuesOnConditionCheckFailure,
+};
+
+use super::{
+    DynamoDbLeaseTable,
+    conditional::{added, owners_unchanged, written},
+    fleet, item, n, s,
+};
+use crate::{
+    error::TableError,
+    model::{Addition, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, TableScan, WorkerId},
+    table::item::{Entity, Item},
+};
+
+impl DynamoDbLeaseTable {
+    pub(crate) async fn scan(&self) -> Result<TableScan, TableError> {
+        let mut scan = TableScan::default();
+        let segments = self.segments.load(Ordering::Relaxed);
+        let scans = (0..segments).map(|segment| self.scan_items(Some((segment, segments)), None));
+        for item in futures::future::try_join_all(scans).await?.into_iter().flatten() {
+            match item::classify(&item) {
+                Entity::Lease(lease) => scan.leases.push(*lease),
+                Entity::Worker(worker) => scan.workers.push(worker),
+                Entity::Malformed(key) => scan.malformed.push(key),
+                Entity::Other => {}
+            }
+        }
+        scan.workers.extend(self.workers_elsewhere().await?);
+        scan.workers = fleet::freshest(scan.workers);
+        Ok(scan)
+    }
+
+    /// One page of the table, of 100 items at most.
+    pub(crate) async fn sample(&self) -> Result<Vec<Lease>, TableError> {
+        let scan = self.client.scan().table_name(&self.table).limit(100);
+        let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
+        Ok(page.items().iter().filter_map(item::read_lease).collect())
+    }
+
+    pub(crate) async fn get(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+        let Some(found) = self.get_from(&self.place(), key.as_str()).await? else { return Ok(None) };
+        let unreadable = || TableError::Unreadable { table: self.table.clone(), key: key.as_str().to_owned() };
+        item::read_lease(&found).map(Some).ok_or_else(unreadable)
+    }
+
+    pub(crate) async fn keys_owned_by(&self, owner: &WorkerId) -> Result<Vec<LeaseKey>, TableError> {
+        let items = self.items_owned_by(owner).await?;
+        let key = |item: &Item| Some(LeaseKey::from(item.get(item::LEASE_KEY)?.as_s().ok()?.as_str()));
+        Ok(items.iter().filter_map(key).collect())
+    }
+
+    pub(crate) async fn create(&self, lease: &Lease) -> Result<Conditional, TableError> {
+        let created = self.put_if_absent(&self.place(), lease.key.as_str(), item::new_lease_item(lease)).await?;
+        Ok(Conditional::without_item(created))
+    }
+
+    pub(crate) async fn renew(&self, lease: &Lease) -> Result<Conditional, TableError> {
+        let mut condition = "leaseCounter = :c".to_owned();
+        if !lease.in_handoff() {
+            condition.push_str(" AND attribute_not_exists(checkpointOwner)");
+        }
+        let mut set = "SET leaseCounter = :next".to_owned();
+        let mut update = self.counted_update(lease).condition_expression(condition);
+        if let Some(throughput) = lease.throughput_kbps {
+            set.push_str(", throughputKBps = :t");
+            update = update.expression_attribute_values(":t", n(throughput));
+        }
+        if let Some(instance) = &lease.instance {
+            set.push_str(", ownerInstance = :i");
+            update = update.expression_attribute_values(":i", s(&**instance));
+        }
+        self.conditional_update(update.update_expression(set)).await
+    }
+
+    pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
+        let update = self.counted_update(lease).condition_expression("leaseCounter = :c");
+        self.conditional_update(written(update, write)).await
+    }
+
+    pub(crate) async fn assign(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
+        let mut add = "ADD leaseCounter :one".to_owned();
+        if lease.counts_as_switch(to) {
+            add.push_str(", ownerSwitchesSinceCheckpoint :one");
+        }
+        let update = owners_unchanged(self.update(&lease.key), lease)
+            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner {add}"))
+            .expression_attribute_values(":to", s(to.as_str()))
+            .expression_attribute_values(":one", n(1));
+        self.conditional_update(update).await
+    }
+
+    pub(crate) async fn begin_handoff(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
+        let Some(owner) = lease.owner.as_ref().filter(|_| !lease.in_handoff()) else {
+            return Ok(Conditional::Conflict(Some(Box::new(lease.clone()))));
+        };
+        let update = owners_unchanged(self.update(&lease.key), lease)
+            .update_expression("SET leaseOwner = :to, checkpointOwner = :from")
+            .expression_attribute_values(":to", s(to.as_str()))
+            .expression_attribute_values(":from", s(owner.as_str()));
+        self.conditional_update(update).await
+    }
+
+    pub(crate) async fn release(&self, lease: &Lease) -> Result<Conditional, TableError> {
+        let remove = if lease.in_handoff() { "checkpointOwner" } else { "leaseOwner" };
+        let update = owners_unchanged(self.update(&lease.key), lease)
+            .update_expression(format!("REMOVE {remove} ADD leaseCounter :one"))
+            .expression_attribute_values(":one", n(1));
+        self.conditional_update(update).await
+    }
+
+    pub(crate) async fn add_to(&self, key: &LeaseKey, addition: &Addition) -> Result<(), TableError> {
+        let update = added(self.update(key), addition).condition_expression("attribute_exists(leaseKey)");
+        // A lease that is gone needs nothing more.
+        self.conditional_update(update).await.map(|_| ())
+    }
+
+    pub(crate) async fn delete_ended(&self, key: &LeaseKey) -> Result<Conditional, TableError> {
+        let delete = self
+            .delete_item(key)
+            .condition_expression("attribute_not_exists(leaseKey) OR #cp = :end")
+            .expression_attribute_names("#cp", item::CHECKPOINT)
+            .expression_attribute_values(":end", s(Checkpoint::ShardEnd.as_wire()));
+        let deleted = self.call("dynamodb:DeleteItem").applied(delete.send().await)?;
+        Ok(Conditional::without_item(deleted))
+    }
+
+    pub(crate) async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
+        let deleted = self.delete_item(key).send().await;
+        deleted.map_err(|error| self.call("dynamodb:DeleteItem").failed(error))?;
+        Ok(())
+    }
+
+    fn delete_item(&self, key: &LeaseKey) -> DeleteItemFluentBuilder {
+        self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key.as_str()))
+    }
+
+    fn update(&self, key: &LeaseKey) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key(item::LEASE_KEY, s(key.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    /// An update with the counter as it is, `:c`, and as it will be, `:next`.
+    fn counted_update(&self, lease: &Lease) -> UpdateItemFluentBuilder {
+        self.update(&lease.key)
+            .expression_attribute_values(":c", n(lease.counter))
+            .expression_attribute_values(":next", n(lease.counter + 1))
+    }
+
+    async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, TableError> {
+        let Err(error) = update.send().await else { return Ok(Conditional::Applied) };
+        match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(Conditional::Conflict(failed.item().and_then(item::read_lease).map(Box::new)))
+            }
+            _ => Err(self.call("dynamodb:UpdateItem").failed(error)),
+        }
+    }
+}
