@@ -13,7 +13,7 @@ use integration_tests::{
     APPLICATION, Call, Journal, JournalProcessor, Running, SHARD, STREAM, World, id_of, settled, text,
 };
 use kcl::{
-    BoxError, CheckpointError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext, StoreError, Worker,
+    BoxError, CheckpointError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext, TableError, Worker,
     WorkerError,
 };
 use kinesis_local::LocalAws;
@@ -229,7 +229,7 @@ async fn a_missing_permission_on_the_lease_table_is_named() {
 
         let error = world.run("w1").ended().await.unwrap_err();
 
-        let WorkerError::LeaseTable(StoreError::AccessDenied { action: named, table, .. }) = &error else {
+        let WorkerError::LeaseTable(TableError::AccessDenied { action: named, table, .. }) = &error else {
             panic!("{action}: {error:?}");
         };
         assert_eq!((*named, table.as_str()), (action, APPLICATION));
@@ -299,7 +299,7 @@ async fn a_table_that_is_no_lease_table_is_refused_and_left_alone() {
 
     let error = world.run("w1").ended().await.unwrap_err();
 
-    assert!(matches!(error, WorkerError::LeaseTable(StoreError::WrongTable { .. })), "{error:?}");
+    assert!(matches!(error, WorkerError::LeaseTable(TableError::WrongTable { .. })), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

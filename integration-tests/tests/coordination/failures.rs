@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{APPLICATION, Call, STREAM, World};
-use kcl::{Event, FanOut, FleetStatus, InitialPosition, Retrieval, StoreError, Streams, WorkerError};
+use kcl::{Event, FanOut, FleetStatus, InitialPosition, Retrieval, Streams, TableError, WorkerError};
 use kinesis_local::{Fault, FaultRule};
 use tokio::time::{Instant, sleep};
 
@@ -137,7 +137,7 @@ async fn a_worker_whose_lease_table_is_deleted_ends_and_says_so() {
     let begun = Instant::now();
     let error = worker.ended().await.unwrap_err();
 
-    let WorkerError::LeaseTable(StoreError::TableMissing { table }) = &error else { panic!("{error:?}") };
+    let WorkerError::LeaseTable(TableError::TableMissing { table }) = &error else { panic!("{error:?}") };
     assert_eq!(table, APPLICATION);
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let failed = world.events.count(|event| matches!(event, Event::LeaseTableFailed { .. }));
@@ -195,7 +195,7 @@ async fn other_failures_at_the_start_are_waited_out_for_a_minute() {
         let error = world.run("w2").ended().await.unwrap_err();
         let took = begun.elapsed();
         assert!((60..100).contains(&took.as_secs()), "{action}: {took:?}");
-        let named = matches!(&error, WorkerError::LeaseTable(StoreError::Call { table, .. }) if table == APPLICATION);
+        let named = matches!(&error, WorkerError::LeaseTable(TableError::Call { table, .. }) if table == APPLICATION);
         assert!(named || matches!(error, WorkerError::Stream { .. }), "{error:?}");
     }
 }
