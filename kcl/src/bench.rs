@@ -10,7 +10,7 @@ use crate::{
     model::{Checkpoint, Lease, WorkerId, WorkerItem},
 };
 
-/// A fleet of which a third has just died. Each lease of `leases` has an owner among `workers`.
+/// A fleet that has just lost a third of its workers. Each lease of `leases` has an owner among `workers`.
 #[derive(Debug)]
 pub struct Fleet {
     candidates: Vec<Candidate>,

@@ -220,7 +220,7 @@ impl Checkpointer {
     }
 
     /// First half of a checkpoint in two steps, of all records delivered so far: stores that it is about to be made, with
-    /// bytes of the application's own, for instance which transaction is to be committed. The second half is
+    /// bytes of the application's own, for instance the transaction that will be committed. The second half is
     /// [`PreparedCheckpoint::commit`].
     ///
     /// If the second half is never made, the shard's next processor starts from the checkpoint before, and finds this one

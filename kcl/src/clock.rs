@@ -16,9 +16,9 @@ use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 
 use crate::{error::BoxError, locked::locked, time::now};
 
-/// Dates are whole seconds, and answers take time: one that is earlier by no more says nothing new.
+/// Dates are whole seconds, and answers take time: one that is earlier by no more is not news.
 const PRECISION: Duration = Duration::from_secs(2);
-/// From then on the machine's clock is said to be wrong.
+/// Error from which on the machine's clock is reported as wrong.
 const TOLERANCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Intercept for ServiceClock {
         "ServiceClock"
     }
 
-    /// Refusals count, too: of a wrong signature above all. What is between us and the service has no request id to tell.
+    /// Refusals count, too: of a wrong signature above all. Answers of proxies have no request id.
     fn read_before_deserialization(
         &self,
         context: &BeforeDeserializationInterceptorContextRef<'_>,

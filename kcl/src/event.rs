@@ -1,4 +1,4 @@
-//! What a worker tells about itself, for programs; the same facts go to the log.
+//! Events of a worker, for programs; the same facts go to the log.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -82,7 +82,7 @@ pub enum Event {
         stream_id: StreamId,
         /// The shard.
         shard_id: ShardId,
-        /// What it said.
+        /// Its error.
         error: String,
         /// When this worker tries again at the latest; None if the lease is given up, and the next owner goes on.
         retry_in: Option<Duration>,
@@ -102,7 +102,7 @@ pub enum Event {
         last: Position,
         /// Whether the application's dead-letter hook has taken them.
         dead_lettered: bool,
-        /// What the processor said last.
+        /// Last error of the processor.
         error: String,
     },
     /// A shard is not processed any more because the processor kept failing, as the [`ErrorPolicy`](crate::ErrorPolicy)
@@ -114,7 +114,7 @@ pub enum Event {
         shard_id: ShardId,
         /// Where: the first record of the batch.
         at: Position,
-        /// What the processor said last.
+        /// Last error of the processor.
         error: String,
     },
     /// A call into a processor has not returned for long, see
@@ -229,7 +229,7 @@ pub enum Event {
         /// What failed.
         error: String,
     },
-    /// There are leases of a stream that this worker's list lacks; its shards are processed all the same.
+    /// There are leases of a stream that this worker's list lacks; its shards are processed in any case.
     StreamNotListed {
         /// The stream.
         stream_id: StreamId,

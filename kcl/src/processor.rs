@@ -51,7 +51,7 @@ pub struct ShardContext {
 /// Processes the records of one shard. The worker makes one processor for each shard it holds.
 ///
 /// The calls on one processor never overlap and come in this order: `initialize`, then `process_records` any number of
-/// times, then one of `shard_ended`, `lease_lost` and `shutdown_requested`. A processor of which a call failed is dropped.
+/// times, then one of `shard_ended`, `lease_lost` and `shutdown_requested`. A processor whose call failed is dropped.
 ///
 /// A panic in a call, in the text of its error or in its conversion is a failure of that call. One in `Drop` is logged.
 /// None goes further than the shard.

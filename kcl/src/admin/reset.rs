@@ -55,7 +55,7 @@ impl WorkerBuilder {
     /// duration](Self::lease_duration), if that is longer), the reset is refused, unless it is [forced](Reset::force). Then
     /// owners lose their leases and can checkpoint no more; their processors may be given records for a moment.
     ///
-    /// Takes the same settings as the workers' builder; of these it heeds streams, application, lease table and lease
+    /// Takes the same settings as the workers' builder; of these it uses streams, application, lease table and lease
     /// duration. Needs the permissions of a worker, but for those to create tables.
     ///
     /// ```no_run
@@ -73,7 +73,7 @@ impl WorkerBuilder {
     /// ```
     ///
     /// # Errors
-    /// See [`ResetError`], which tells whether anything was changed. A reset may be repeated.
+    /// See [`ResetError`], which says whether anything was changed. A reset may be repeated.
     ///
     /// # Cancellation
     /// Dropping the future may leave some leases reset and others not; repeat the reset before workers start.
@@ -130,7 +130,7 @@ impl Resetting {
         Ok(ResetReport { shards: shards.collect() })
     }
 
-    /// The streams to reset, of which the table must be.
+    /// The streams to reset; the table must be theirs.
     async fn streams(&self) -> Result<Vec<Arc<Stream>>, ResetError> {
         let context = &self.context;
         let mut streams = context.catalog.wait_until_active(&context.events).await?;
@@ -262,7 +262,7 @@ impl Resetting {
         };
         match written {
             Conditional::Applied => Ok(Tried::Done),
-            // With ourselves, perhaps: the SDK tries again when an answer is lost. The next look tells.
+            // With ourselves, perhaps: the SDK tries again when an answer is lost. The next look shows.
             Conditional::Conflict(_) => Ok(Tried::Conflict),
         }
     }
@@ -280,7 +280,7 @@ impl Resetting {
     }
 }
 
-/// An ended lease tells its children, so that it can be deleted when they have progressed.
+/// Children of an ended lease, stored so that it can be deleted when they have progressed.
 fn children(step: &Step, target: &Checkpoint) -> Vec<ShardId> {
     let known = step.lease.as_ref().map_or(&[][..], |lease: &Lease| &lease.children);
     if *target == Checkpoint::ShardEnd && known.is_empty() { step.children.clone() } else { Vec::new() }

@@ -177,7 +177,7 @@ where
     }
 }
 
-/// A batch of which records are handled.
+/// A batch whose records are handled.
 struct InOrder {
     order: KeyOrder,
     records: Vec<Option<Record>>,

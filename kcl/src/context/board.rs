@@ -15,7 +15,7 @@ use crate::{
     time::now,
 };
 
-/// A shard, and what it takes to tell whether it moves.
+/// A shard and its activity.
 #[derive(Debug)]
 struct Entry {
     status: ShardStatus,

@@ -1,7 +1,7 @@
 //! SHELL: this worker's item in the lease table, by which the leader knows it is alive.
 //!
-//! It is Java KCL's worker metrics item, with the use of CPU where that can be measured, plus properties that tell runs of
-//! the same worker id apart.
+//! It is Java KCL's worker metrics item, with the use of CPU where that can be measured, plus properties that distinguish
+//! runs of the same worker id apart.
 
 use std::{
     collections::BTreeMap,
@@ -214,7 +214,7 @@ impl Membership {
         }
     }
 
-    /// After an answer of the table, which tells the time.
+    /// After an answer of the table, which has the time.
     fn check_clock(&mut self) {
         let error = self.context.clock.error_of_machine();
         let was_wrong = std::mem::replace(&mut self.clock_is_wrong, error.is_some());

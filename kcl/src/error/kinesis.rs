@@ -2,7 +2,7 @@
 
 use super::BoxError;
 
-/// Kinds of failure that a consumer tells apart.
+/// Kind of a failed call to Kinesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KinesisErrorKind {
@@ -35,7 +35,7 @@ pub struct KinesisError {
 }
 
 /// Whether AWS refuses the credentials themselves with this code; expired ones are renewed and may pass. So does a wrong
-/// signature: often the machine's clock is wrong, and the next is made by the time that the refusal tells.
+/// signature: often the machine's clock is wrong, and the next is made by the time of the refusal.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
 pub(crate) fn is_about_credentials(code: &str) -> bool {
     matches!(

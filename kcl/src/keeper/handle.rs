@@ -109,7 +109,7 @@ impl LeaseHandle {
         let _ = self.retired.run_until_cancelled(lost).await; // keeper gone: lost
     }
 
-    /// Resolves when the lease is to be given up or is lost.
+    /// Resolves when the lease must be given up or is lost.
     pub(crate) async fn no_longer_held(&self) -> LeaseState {
         self.state.clone().wait_for(|state| *state != LeaseState::Held).await.map_or(LeaseState::Lost, |state| *state)
     }

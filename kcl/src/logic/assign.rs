@@ -1,4 +1,4 @@
-//! Assignment: which worker gets which lease, who leads, who is a member.
+//! Assignment of leases to workers, leadership, membership.
 
 pub(crate) mod assignment;
 pub(crate) mod fleet_view;

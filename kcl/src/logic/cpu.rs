@@ -83,7 +83,7 @@ pub(crate) struct EcsShare {
 
 /// From the metadata of a task and of one of its containers.
 pub(crate) fn ecs_share(task: &str, container: &str) -> Option<EcsShare> {
-    /// CPU shares of a container of which the agent says nothing.
+    /// CPU shares of a container that the agent does not list.
     const UNLISTED: f64 = 2.0;
     let (task, container): (Value, Value) = (serde_json::from_str(task).ok()?, serde_json::from_str(container).ok()?);
     let limit = |of: &Value| of.get("Limits").and_then(|limits| limits.get("CPU")).and_then(Value::as_f64);

@@ -9,7 +9,7 @@ use super::policies::InitialPosition;
 
 /// Position of a user record in its shard.
 ///
-/// User records of one aggregate share its sequence number and are told apart by the sub-sequence number.
+/// User records of one aggregate share its sequence number and differ in the sub-sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[doc(alias = "ExtendedSequenceNumber")]
 pub struct Position {

@@ -32,6 +32,6 @@ pub enum Deaggregation {
     /// that do have regard may cause duplicates across a resharding.
     KeepForeign,
     /// Delivers aggregates as they are stored, one record each, which has the position of the aggregate's last user record.
-    /// One of which a checkpoint covers a part only is delivered whole.
+    /// An aggregate that a checkpoint covers in part is delivered whole.
     Off,
 }

@@ -9,7 +9,7 @@ use super::{
     stream_id::StreamId,
 };
 
-/// Key of a lease in its table: the shard id, in applications of several streams after the stream's id and a colon.
+/// Key of a lease in its table: the shard id, in applications of many streams after the stream's id and a colon.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LeaseKey(Arc<str>);
 

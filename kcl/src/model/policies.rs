@@ -16,7 +16,7 @@ pub enum InitialPosition {
     /// that comes after it is lost if that worker fails or dies before; no shard is taken before all that there are have
     /// leases. It is the service's time, whatever the machine's clock says. Reading starts again from 5 s before it, as the
     /// clocks of the service's own machines differ: records that are a little older may be delivered then. (Java asks for
-    /// the newest record again; it leaves the noted time alone, and does not heed it.)
+    /// the newest record again; it leaves the noted time alone, and does not use it.)
     ///
     /// It concerns the shards of the first start. Those that follow them are read from their oldest retained record, also
     /// if the stream has forgotten their parents meanwhile. (A leader of Java starts such shards at LATEST again.)

@@ -24,7 +24,7 @@ pub enum Retrieval {
 /// room for 20. It stays registered, and billed, until
 /// [`deregister_consumer`](crate::WorkerBuilder::deregister_consumer) is called.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[must_use = "it is to be given to WorkerBuilder::retrieval"]
+#[must_use = "give it to WorkerBuilder::retrieval"]
 #[doc(alias = "FanOutConfig")]
 pub struct FanOut {
     consumer_name: Option<Arc<str>>,
@@ -53,7 +53,7 @@ impl FanOut {
     }
 
     /// Reads a shard by polling when fan-out is refused: no permission, no room for another consumer, no consumer of the
-    /// given ARN. Fan-out is tried again every 5 minutes or so. Default: wait until fan-out is to be had.
+    /// given ARN. Fan-out is tried again every 5 minutes or so. Default: wait until fan-out is possible.
     pub fn or_polling(mut self) -> Self {
         self.or_polling = true;
         self

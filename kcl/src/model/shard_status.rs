@@ -62,7 +62,7 @@ pub enum Stall {
     NoLease,
 }
 
-/// A shard of which this worker holds the lease.
+/// A shard whose lease this worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardStatus {

@@ -1,4 +1,4 @@
-//! The id of a stream, as Java KCL writes it, and what tells it from another one of its name.
+//! The id of a stream, as Java KCL writes it, and its identity among streams of one name.
 
 use std::{fmt, sync::Arc};
 

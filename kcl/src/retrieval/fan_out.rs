@@ -188,7 +188,7 @@ pub(crate) async fn prepare(context: Arc<Context>) {
         if !stream.registration.is_untried() {
             continue;
         }
-        let _ = stream.registration.arn(&stream, name, &context.events).await; // who needs it asks again, and tells
+        let _ = stream.registration.arn(&stream, name, &context.events).await; // the shard that needs it asks again, and reports
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) enum Ended {
     Done(Done),
-    /// There is another way now.
+    /// Fan-out is possible now.
     Enough,
 }
 

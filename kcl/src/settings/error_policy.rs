@@ -68,7 +68,7 @@ impl fmt::Debug for GiveUp {
 /// let policy = ErrorPolicy::dead_letter_after(3, keep).isolate();
 /// ```
 #[derive(Debug, Clone, Default)]
-#[must_use = "it is to be given to WorkerBuilder::on_processor_error"]
+#[must_use = "give it to WorkerBuilder::on_processor_error"]
 pub struct ErrorPolicy {
     /// Attempts, and what follows them. None: for ever.
     pub(crate) limit: Option<(u32, GiveUp)>,

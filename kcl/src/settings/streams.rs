@@ -9,7 +9,7 @@ use crate::{
 
 /// One stream of an application, and what is particular to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "it is to be given to Streams"]
+#[must_use = "give it to Streams"]
 pub struct StreamConfig {
     pub(crate) stream: String,
     pub(crate) initial_position: Option<InitialPosition>,
@@ -31,7 +31,7 @@ impl StreamConfig {
     }
 
     /// The registered consumer that reads this stream by enhanced fan-out. Default: one of the application's name, which is
-    /// registered if need be. To be given for a stream of another account.
+    /// registered if need be. Needed for a stream of another account.
     #[doc(alias = "consumerArn")]
     pub fn consumer_arn(mut self, arn: impl Into<Arc<str>>) -> Self {
         self.consumer_arn = Some(arn.into());
@@ -39,7 +39,7 @@ impl StreamConfig {
     }
 
     /// The stream's creation time in seconds since 1970, at least 1, as it stands in lease keys. Default: what Kinesis
-    /// says, so that a stream which is deleted and created again starts anew. To be given if Java workers share the lease
+    /// says, so that a stream which is deleted and created again starts anew. Set it if Java workers share the lease
     /// table and were given another one: it must be the same for all.
     #[doc(alias = "streamCreationEpoch")]
     pub fn creation_epoch(mut self, seconds: u64) -> Self {

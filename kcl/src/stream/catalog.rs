@@ -92,7 +92,7 @@ impl Catalog {
         }
     }
 
-    /// The stream of a lease, listed or not; None if it cannot be told yet, or does not exist any more, or the lease is of
+    /// The stream of a lease, listed or not; None if it is not known yet, or does not exist any more, or the lease is of
     /// an application of another kind.
     pub(crate) async fn stream_of(&self, lease: &Lease, events: &Events) -> Option<Arc<Stream>> {
         match (self, &lease.stream) {

@@ -48,7 +48,7 @@ impl WorkerBuilder {
         self.settings.application = self.application();
         let settings = &mut self.settings;
         if !settings.purpose.has_leader() {
-            // In memory nobody waits for a lease to expire, and a process that was suspended is to go on.
+            // In memory nobody waits for a lease to expire, and a process that was suspended must go on.
             settings.lease_duration = LONGEST;
         }
         for duration in [

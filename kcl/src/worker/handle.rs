@@ -55,7 +55,7 @@ impl WorkerHandle {
         &self.context.settings.worker_id
     }
 
-    /// The shards of which the worker holds the lease, by id.
+    /// The shards whose lease the worker holds, by id.
     pub fn shards(&self) -> Vec<ShardStatus> {
         self.context.board.all(now(), self.context.settings.warn_after)
     }

@@ -9,7 +9,7 @@ use crate::{
 
 /// Target of [`WorkerBuilder::reset`](crate::WorkerBuilder::reset).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "it is to be given to WorkerBuilder::reset"]
+#[must_use = "give it to WorkerBuilder::reset"]
 pub struct Reset {
     pub(super) position: InitialPosition,
     pub(super) stream: Option<String>,
@@ -82,7 +82,7 @@ pub enum ResetError {
         /// The stream as it was given.
         stream: String,
     },
-    /// Shard ids are the same in each stream: say of which the one shard is, by [`Reset::only_stream`].
+    /// Shard ids are the same in each stream: name the stream of the one shard by [`Reset::only_stream`].
     #[error("one shard was asked for and several streams are listed")]
     WhichStream,
     /// The stream has no such shard, or has forgotten it.
@@ -97,7 +97,7 @@ pub enum ResetError {
         /// The sign of life.
         sign: String,
     },
-    /// The stream's shards cannot be told, because it is being resharded. Try again.
+    /// The stream's shards are unknown while it is being resharded. Try again.
     #[error("the listed shards do not cover the hash key space, a resharding may be under way")]
     Resharding,
     /// Items of the lease table claim to be leases and cannot be read, so it cannot be known what follows what.

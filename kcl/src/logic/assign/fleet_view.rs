@@ -4,7 +4,7 @@
 //! (B) A worker is active while we see its item change; only at first sight does the time written in it count, as a hint:
 //!     one that has missed a report by then counts from the next on, as it may have died before we led.
 //! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
-//!     tells. Only if all are like this, all are active.
+//!     shows it. Only if all are like this, all are active.
 //! (D) Only to forget a worker for good its time and the services' are compared, as no leader may see a whole day.
 //! (E) A worker that leaves, or has not yet made sure of its id, is not active.
 

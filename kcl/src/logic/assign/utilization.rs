@@ -3,7 +3,7 @@
 //!
 //! (A) Every lease that nobody keeps alive goes to the worker with the most room.
 //! (B) Leases move from workers above the average of the metric that is out of balance the most to those below it, only
-//!     beyond the threshold, and only so many that nobody comes out above the average.
+//!     beyond the threshold, and only while no worker comes out above the average.
 //! (C) A worker whose newest sample failed gets nothing.
 
 use std::collections::BTreeMap;

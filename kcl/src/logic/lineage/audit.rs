@@ -3,7 +3,7 @@
 //! (A) A stream without leases is listed at once, any other once in a leader's term; again, after a pause, if that failed.
 //! (B) A hole that leases leave in the hash key space must be seen the same some cycles in a row: for a moment one is
 //!     normal, while a shard ends.
-//! (C) Leases of which something is not known are a reason, but not an urgent one.
+//! (C) Leases that lack something are a reason, but not an urgent one.
 
 use std::time::{Duration, Instant};
 

@@ -49,7 +49,7 @@ impl Missing {
         streams
     }
 
-    /// Those whose leases are to be deleted now. `gone`: the stream does not exist any more.
+    /// Those whose leases must be deleted now. `gone`: the stream does not exist any more.
     pub(crate) fn due(&self, rule: &FormerStreams, gone: impl Fn(&StreamId) -> bool, now: Instant) -> Vec<StreamId> {
         let wait = |stream: &StreamId| -> Option<Duration> {
             match rule {

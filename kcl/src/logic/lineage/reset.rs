@@ -3,7 +3,7 @@
 //! (A) The shards that hold the position start there, and all that follow them from their beginning, leased or not: a
 //!     lease that is missing between parent and child would let the child run too early.
 //! (B) What was closed before the position is done with: its lease is ended.
-//! (C) Oldest first, so that at any time a child is held back by those parents that are to be processed again.
+//! (C) Oldest first, so that at any time a child is held back by those parents that will be processed again.
 
 use std::collections::{HashMap, HashSet};
 

@@ -45,7 +45,7 @@ pub(crate) fn is_untouched(lease: &Lease) -> bool {
     lease.counter == 0 && lease.owner.is_none()
 }
 
-/// Streams of which nobody ever took a lease.
+/// Streams without a lease that anybody ever took.
 pub(crate) fn untouched_streams<'a>(leases: impl Iterator<Item = (StreamId, &'a Lease)> + Clone) -> HashSet<StreamId> {
     let untouched = leases.clone().filter(|(_, lease)| is_untouched(lease));
     let mut streams: HashSet<StreamId> = untouched.map(|(id, _)| id).collect();

@@ -31,7 +31,7 @@ pub(crate) struct Seek {
     /// No record arrived from then on until the end.
     silent_from: SystemTime,
     step: Duration,
-    /// The longest step back found nothing.
+    /// The maximum step back found nothing.
     exhausted: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Reasons why a shard makes no progress. Pure.
 //!
 //! (A) A shard that is read and whose processor returns makes progress, records or not. (B) Of several reasons the one
-//! that the others follow from is told: a processor that does not return lets the buffer fill, and the reading stops.
+//! that the others follow from is reported: a processor that does not return lets the buffer fill, and the reading stops.
 
 use std::time::{Duration, Instant};
 
