@@ -22,7 +22,7 @@ use crate::{
     error::{ConfigError, WorkerError},
     locked::locked,
     model::{Record, RecordBatch},
-    processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
+    processor::{RecordProcessor, ShardContext, Unfinished},
     task::propagate,
     worker::builder::WorkerBuilder,
 };
@@ -58,7 +58,8 @@ impl WorkerBuilder {
     pub fn into_shard_streams(mut self) -> Result<ShardStreams, ConfigError> {
         self.settings.checkpoint_every = None;
         let (sender, streams) = mpsc::channel(1);
-        let worker = self.build(Factory { streams: sender })?;
+        let make = move |_: &ShardContext| StreamProcessor { streams: sender.clone(), shard: None, open: None };
+        let worker = self.build(make)?;
         let stop = CancellationToken::new();
         let run = Box::pin(worker.run_until(stop.clone().cancelled_owned()));
         Ok(ShardStreams { streams, state: State::Ready(run), stop })
@@ -215,18 +216,6 @@ impl SharedBatch {
 
     fn take_back(&self) {
         locked(&self.0).clear();
-    }
-}
-
-struct Factory {
-    streams: mpsc::Sender<ShardStream>,
-}
-
-impl ProcessorFactory for Factory {
-    type Processor = StreamProcessor;
-
-    fn create(&self, _shard: &ShardContext) -> StreamProcessor {
-        StreamProcessor { streams: self.streams.clone(), shard: None, open: None }
     }
 }
 

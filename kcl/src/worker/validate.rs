@@ -1,6 +1,6 @@
 //! Bounds of the settings.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::builder::WorkerBuilder;
 use crate::{
@@ -23,30 +23,40 @@ fn is_table_name(name: &str) -> bool {
     name.starts_with("arn:") || ((3..=255).contains(&name.len()) && name.bytes().all(valid))
 }
 
+fn out_of_bounds(what: &'static str, value: impl fmt::Debug, bounds: &'static str) -> Result<(), ConfigError> {
+    Err(ConfigError::OutOfBounds { what, value: format!("{value:?}"), bounds })
+}
+
 impl WorkerBuilder {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let settings = &self.settings;
-        if let (Source::Multi(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) =
-            (&self.source, &settings.retrieval)
-        {
-            return Err(ConfigError::ConsumerOfSeveralStreams);
-        }
-        let streams = match &self.source {
-            Source::Single(stream) => vec![stream.clone()],
-            Source::Multi(streams) => streams.get(),
+        self.validate_streams()?;
+        self.validate_names()?;
+        self.validate_bounds()
+    }
+
+    fn validate_streams(&self) -> Result<(), ConfigError> {
+        let streams = match (&self.source, &self.settings.retrieval) {
+            (Source::Multi(_), Retrieval::FanOut(FanOut { consumer_arn: Some(_), .. })) => {
+                return Err(ConfigError::ConsumerOfSeveralStreams);
+            }
+            (Source::Multi(streams), _) => streams.get(),
+            (Source::Single(stream), _) => vec![stream.clone()],
         };
         if streams.iter().any(|stream| stream.stream.trim().is_empty()) {
             return Err(ConfigError::Empty { what: "stream" });
         }
-        let positions = streams.iter().map(|stream| stream.initial_position.unwrap_or(self.initial_position));
-        for position in positions {
+        for position in streams.iter().map(|stream| stream.initial_position.unwrap_or(self.initial_position)) {
             if let InitialPosition::AtTimestamp(time) = position
-                && time.duration_since(settings.clock.now()).is_ok_and(|ahead| ahead > CLOCK_ERROR)
+                && time.duration_since(self.settings.clock.now()).is_ok_and(|ahead| ahead > CLOCK_ERROR)
             {
-                let (what, bounds) = ("initial position", "at most an hour ahead of the machine's clock");
-                return Err(ConfigError::OutOfBounds { what, value: format!("{position:?}"), bounds });
+                return out_of_bounds("initial position", position, "at most an hour ahead of the machine's clock");
             }
         }
+        Ok(())
+    }
+
+    fn validate_names(&self) -> Result<(), ConfigError> {
+        let settings = &self.settings;
         let names = [
             ("application name", settings.application.as_str()),
             ("lease table name", &settings.table),
@@ -57,33 +67,29 @@ impl WorkerBuilder {
         }
         if !is_table_name(&settings.table) {
             let what = if settings.table == settings.application { "application name" } else { "lease table name" };
-            return Err(ConfigError::OutOfBounds { what, value: format!("{:?}", settings.table), bounds: TABLE_NAME });
+            return out_of_bounds(what, &settings.table, TABLE_NAME);
         }
         let worker_id = settings.worker_id.as_str();
         if item::is_reserved_key(worker_id) {
             return Err(ConfigError::ReservedWorkerId { worker_id: worker_id.to_owned() });
         }
-        let least = |what, value: Duration, least: Duration, bounds| {
-            (value < least).then(|| ConfigError::OutOfBounds { what, value: format!("{value:?}"), bounds })
-        };
-        let bounds = [
-            least("lease duration", settings.lease_duration, Duration::from_secs(1), "at least 1 s"),
-            least("time to warn after", settings.warn_after, Duration::from_secs(1), "at least 1 s"),
-            least(
-                "idle time between reads",
-                settings.idle_between_reads,
-                Duration::from_millis(200),
-                "at least 200 ms",
-            ),
+        Ok(())
+    }
+
+    fn validate_bounds(&self) -> Result<(), ConfigError> {
+        let (settings, second) = (&self.settings, Duration::from_secs(1));
+        let minima = [
+            ("lease duration", settings.lease_duration, second, "at least 1 s"),
+            ("time to warn after", settings.warn_after, second, "at least 1 s"),
+            ("idle time between reads", settings.idle_between_reads, Duration::from_millis(200), "at least 200 ms"),
         ];
-        if let Some(error) = bounds.into_iter().flatten().next() {
-            return Err(error);
+        if let Some((what, value, _, bounds)) = minima.into_iter().find(|(_, value, minimum, _)| value < minimum) {
+            return out_of_bounds(what, value, bounds);
         }
         if let Purpose::Replay(window) = settings.purpose
             && window.from >= window.to
         {
-            let (what, bounds) = ("replay", "a window that ends after its start");
-            return Err(ConfigError::OutOfBounds { what, value: format!("{window:?}"), bounds });
+            return out_of_bounds("replay", window, "a window that ends after its start");
         }
         let counts = [
             ("max leases", settings.max_leases),
@@ -94,9 +100,9 @@ impl WorkerBuilder {
             ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
             ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];
-        if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(ConfigError::OutOfBounds { what, value: "0".to_owned(), bounds: "at least 1" });
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((what, _)) => out_of_bounds(what, 0, "at least 1"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
