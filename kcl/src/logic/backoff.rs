@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_maximum_and_keep_half_of_it_at_least() {
+    fn doubles_pauses_up_to_the_maximum_and_keeps_half_of_them() {
         let backoff = Backoff::of_millis(100, 300);
 
         assert_eq!([0, 1, 2, 3, u32::MAX].map(|n| backoff.ceiling(n).as_millis()), [100, 100, 200, 300, 300]);

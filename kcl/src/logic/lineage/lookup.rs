@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_description_says_nothing_of_a_later_stream() {
+    fn is_unsure_of_a_later_stream_by_an_old_description() {
         let (then, known, later) = (some_time(), StreamId::from("1:orders:7"), StreamId::from("1:orders:9"));
         let now = then + DESCRIPTION_LIFE * 2;
 
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_names_the_one_that_may_lead_to_the_stream_counts() {
+    fn prefers_the_name_that_may_lead_to_the_stream() {
         let (now, known, other) = (some_time(), StreamId::from("1:orders:7"), StreamId::from("1:orders:9"));
         let (vanished, unsure) = (listed(Some((&other, true)), now), listed(None, now));
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn is_described_again_when_its_description_is_old_or_it_is_missing() {
+    fn describes_again_what_is_old_or_missing() {
         let (then, known) = (some_time(), StreamId::from("1:orders:7"));
 
         assert!(Listed { described: None, ..listed(None, then) }.is_due(Duration::MAX, then));
