@@ -12,7 +12,7 @@ mod stopping;
 
 /// For tests of `logic`, which takes times and asks no clock; an Instant has no other beginning.
 pub(crate) fn some_time() -> std::time::Instant {
-    crate::clock::now()
+    crate::time::now()
 }
 
 /// Configuration of workers that call no service: their time is the runtime's, so that virtual time moves it.
