@@ -25,7 +25,7 @@ const KPL: &[&[&str]] = &[
 
 /// Folders of `kcl`, a floor a line, lowest first.
 const KCL: &[&[&str]] = &[
-    &["model"],
+    &["locked", "model"],
     &["error", "logic", "time"],
     &["clock", "contained", "cpu", "metrics", "task"],
     &["event", "settings"],
