@@ -84,12 +84,12 @@ impl fmt::Display for Summary {
         if self.rejected_rows > 0 {
             writeln!(f, "Rejected   {} rows of the file", self.rejected_rows)?;
         }
-        let verdict = match (self.is_success(), duplicates + out_of_order) {
-            (true, 0) => "OK: every trade arrived once and in order.",
-            (true, _) => "OK: every trade arrived.",
-            (false, _) => "FAILED: trades were lost, or the file was not read in full.",
-        };
-        f.write_str(verdict)
+        f.write_str(match (self.is_success(), *lost, duplicates + out_of_order) {
+            (true, _, 0) => "OK: every trade arrived once and in order.",
+            (true, ..) => "OK: every trade arrived.",
+            (false, 0, _) => "FAILED: not every row of the file is a trade.",
+            (false, ..) => "FAILED: trades were lost.",
+        })
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
         let expected = "Put        1,234 trades in 0 Kinesis records, 1234.0 in each\n\
             Processed  0 trades of 0 symbols from 0 shards, in 1.2 s\n\
             Lost       1234, duplicates 0, out of order 0\n\
-            FAILED: trades were lost, or the file was not read in full.";
+            FAILED: trades were lost.";
         assert_eq!(lost, expected);
         assert!(none.ends_with("\nOK: every trade arrived once and in order."), "{none}");
     }
