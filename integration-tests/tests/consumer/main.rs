@@ -11,6 +11,7 @@ mod fan_out;
 mod permissions;
 mod policies;
 mod quirks;
+mod refusals;
 mod replay;
 mod reset;
 mod shard_streams;

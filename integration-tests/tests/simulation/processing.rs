@@ -9,19 +9,24 @@
 //!
 //! `KCL_PROCESSING_SEEDS` says how many seeds to run, `KCL_PROCESSING_SEED` runs one of them.
 
+mod consumers;
+mod plan;
+
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use aws_sdk_kinesis::primitives::Blob;
-use futures::{StreamExt as _, TryStreamExt as _};
+use consumers::{Processor, Shared, read};
+use futures::TryStreamExt as _;
 use integration_tests::{APPLICATION, STREAM, World, id_of, seeds};
 use kcl::{
-    BoxError, Checkpoint, CheckpointEvery, Checkpointer, ErrorPolicy, Event, FailedRecords, FleetStatus, Position,
-    Record, RecordBatch, RecordProcessor, ShardContext, ShardStream, Stopper, WorkerBuilder, WorkerHandle,
+    BoxError, Checkpoint, ErrorPolicy, FailedRecords, FleetStatus, Position, Record, ShardContext, Stopper,
+    WorkerBuilder, WorkerHandle,
 };
+use plan::{Consumer, Plan, Policy};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
@@ -34,8 +39,6 @@ const UNREST: Duration = Duration::from_secs(40);
 /// Maximum duration of the last worker's work on what is left: each record that is looked for by halving costs some ten
 /// restarts, with pauses of up to 30 s.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
-/// Maximum size of a batch that is tried again whole where records fail by chance; a larger one would hardly ever succeed.
-const SMALL_BATCH: u32 = 50;
 
 #[test]
 fn nothing_is_skipped_silently_repeated_without_need_or_out_of_order() {
@@ -60,280 +63,6 @@ fn simulate(seed: u64) {
 
 fn millis(range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(fastrand::u64(range))
-}
-
-/// Who consumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Consumer {
-    /// A processor that checkpoints by itself.
-    Processor,
-    /// A processor for which the worker checkpoints.
-    Automatic,
-    Closure {
-        concurrency: usize,
-    },
-    Streams,
-}
-
-/// What becomes of records that keep failing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Policy {
-    Restart,
-    Skip,
-    DeadLetter,
-}
-
-/// What a world is like.
-#[derive(Debug, Clone, PartialEq)]
-struct Plan {
-    consumer: Consumer,
-    policy: Policy,
-    attempts: u32,
-    isolate: bool,
-    /// Part of the records that fail for ever, if there is a limit of attempts.
-    bad: f64,
-    /// Part of the calls that fail, and may succeed the next time.
-    unlucky: f64,
-    /// Longest time that a record takes.
-    pause: u64,
-    every: CheckpointEvery,
-    max_batch_records: u32,
-    /// How long the lease table takes for a write.
-    table: Duration,
-    /// Part of the records after which a consumer drops its stream.
-    drops: f64,
-    keys: u64,
-}
-
-impl Plan {
-    fn random() -> Self {
-        let consumer = match fastrand::u8(0..5) {
-            0 => Consumer::Processor,
-            1 => Consumer::Automatic,
-            2 => Consumer::Closure { concurrency: 1 },
-            3 => Consumer::Closure { concurrency: fastrand::usize(2..12) },
-            _ => Consumer::Streams,
-        };
-        let policy = fastrand::choice([Policy::Restart, Policy::Skip, Policy::DeadLetter]).expect("is one of them");
-        let in_half = |value: f64| if fastrand::bool() { value } else { 0.0 };
-        let limited = policy != Policy::Restart && consumer != Consumer::Streams;
-        let mut plan = Self {
-            consumer,
-            policy,
-            attempts: fastrand::u32(1..4),
-            isolate: fastrand::bool(),
-            bad: if limited { in_half(0.03) } else { 0.0 },
-            unlucky: in_half(0.005),
-            pause: [0, 5, 20][fastrand::usize(0..3)],
-            every: CheckpointEvery { records: fastrand::u32(1..200), interval: millis(0..8_000) },
-            max_batch_records: [1, 7, 50, 10_000][fastrand::usize(0..4)],
-            table: if fastrand::bool() { Duration::ZERO } else { millis(0..1_500) },
-            drops: in_half(0.01),
-            keys: fastrand::u64(1..20),
-        };
-        if plan.unlucky > 0.0 && policy == Policy::Restart && !plan.is_closure() {
-            plan.max_batch_records = plan.max_batch_records.min(SMALL_BATCH);
-        }
-        plan
-    }
-
-    /// Whether a record that was processed may fail later: where it is processed again, and failures are chance.
-    fn may_fail_later(&self) -> bool {
-        self.unlucky > 0.0 && self.consumer != Consumer::Closure { concurrency: 1 }
-    }
-
-    fn is_closure(&self) -> bool {
-        matches!(self.consumer, Consumer::Closure { .. })
-    }
-
-    /// Whether culprits are looked for, and only errors of theirs are counted.
-    fn finds_culprits(&self) -> bool {
-        (self.isolate || self.is_closure()) && (self.unlucky == 0.0 || self.policy == Policy::Restart)
-    }
-
-    /// Whether nothing makes a record be processed again.
-    fn is_calm(&self) -> bool {
-        let failures = self.bad + self.unlucky > 0.0;
-        match self.consumer {
-            Consumer::Processor => !failures,
-            Consumer::Automatic | Consumer::Closure { concurrency: 1 } => true,
-            // What lies behind the failed record was handled already; and long gaps are not filled at a stop.
-            Consumer::Closure { .. } => !failures && self.pause <= 5,
-            Consumer::Streams => self.drops == 0.0,
-        }
-    }
-}
-
-/// Records that were put, and their fate.
-#[derive(Default)]
-struct Log {
-    /// By shard, in order.
-    put: BTreeMap<String, Vec<(Position, u64)>>,
-    bad: BTreeSet<u64>,
-    /// How often each record was processed.
-    processed: BTreeMap<u64, u32>,
-    /// What a checkpoint may cover, once it follows without a gap.
-    acknowledged: BTreeSet<u64>,
-    /// In order of the events.
-    given_up: Vec<u64>,
-    dead_letters: Vec<u64>,
-    /// By processor, what it was given: partition key and position.
-    tenures: Vec<Vec<(String, Position)>>,
-    /// Breaches of the library's promises, noted where a panic would only be one more failure of the application.
-    breaches: Vec<String>,
-}
-
-impl Log {
-    fn expect(&mut self, kept: bool, what: impl Into<String>) {
-        if !kept {
-            self.breaches.push(what.into());
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Shared(Arc<(Mutex<Log>, Plan)>);
-
-impl Shared {
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.0.0.lock().expect("nobody panics with the log in hand")
-    }
-
-    fn plan(&self) -> &Plan {
-        &self.0.1
-    }
-
-    /// A new processor. Returns its number.
-    fn begin(&self) -> usize {
-        let mut log = self.log();
-        log.tenures.push(Vec::new());
-        log.tenures.len() - 1
-    }
-
-    fn given(&self, tenure: usize, record: &Record) {
-        self.log().tenures[tenure].push((record.partition_key.to_string(), record.position()));
-    }
-
-    /// A record is looked at; an error if it fails.
-    async fn look_at(&self, id: u64) -> Result<(), BoxError> {
-        let pause = self.plan().pause;
-        if pause > 0 {
-            sleep(millis(0..pause + 1)).await;
-        }
-        if self.log().bad.contains(&id) {
-            return Err(format!("{id} is bad").into());
-        }
-        if fastrand::f64() < self.plan().unlucky {
-            assert!(fastrand::u8(0..10) > 0, "bad luck");
-            return Err("bad luck".into());
-        }
-        Ok(())
-    }
-
-    fn processed(&self, ids: &[u64]) {
-        let mut log = self.log();
-        ids.iter().for_each(|id| *log.processed.entry(*id).or_default() += 1);
-    }
-
-    fn acknowledged(&self, ids: impl IntoIterator<Item = u64>) {
-        self.log().acknowledged.extend(ids);
-    }
-
-    fn take_in(&self, event: &Event) {
-        let Event::RecordsSkipped { shard_id, records, first, last, dead_lettered, .. } = event else { return };
-        let mut log = self.log();
-        let put = log.put.get(shard_id.as_str()).into_iter().flatten();
-        let ids: Vec<u64> = put.filter(|(position, _)| (first..=last).contains(&position)).map(|(_, id)| *id).collect();
-        log.expect(ids.len() == *records, format!("{records} skipped by the event, {ids:?} put"));
-        let is_dead_letter = self.plan().policy == Policy::DeadLetter;
-        log.expect(*dead_lettered == is_dead_letter, format!("{ids:?} dead-lettered: {dead_lettered}"));
-        log.given_up.extend(&ids);
-        log.acknowledged.extend(ids);
-    }
-}
-
-/// A processor whose batches fail at bad records.
-struct Processor {
-    shared: Shared,
-    tenure: usize,
-    /// What was processed and not acknowledged.
-    open: Vec<u64>,
-}
-
-impl Processor {
-    fn count(&mut self, done: &mut Vec<u64>) {
-        self.shared.processed(done);
-        self.open.append(done);
-    }
-
-    fn acknowledge(&mut self) {
-        self.shared.acknowledged(self.open.drain(..));
-    }
-}
-
-impl RecordProcessor for Processor {
-    type Error = BoxError;
-
-    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        let (size, longest) = (batch.records.len(), self.shared.plan().max_batch_records as usize);
-        self.shared.log().expect((1..=longest).contains(&size), format!("a batch of {size}, not 1 to {longest}"));
-        batch.records.iter().for_each(|record| self.shared.given(self.tenure, record));
-        let automatic = self.shared.plan().consumer == Consumer::Automatic;
-        let midway = if automatic { usize::MAX } else { fastrand::usize(0..3 * batch.records.len()) };
-        let mut done = Vec::new();
-        for (at, record) in batch.records.iter().enumerate() {
-            self.shared.look_at(id_of(record)).await?;
-            done.push(id_of(record));
-            if at == midway {
-                self.count(&mut done);
-                self.acknowledge();
-                checkpointer.checkpoint_at(record).await?;
-            }
-        }
-        self.count(&mut done);
-        if automatic {
-            self.acknowledge();
-        } else if fastrand::bool() {
-            self.acknowledge();
-            checkpointer.checkpoint().await?;
-        }
-        Ok(())
-    }
-
-    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        if self.shared.plan().consumer == Consumer::Processor {
-            self.acknowledge();
-            checkpointer.checkpoint().await?;
-        }
-        Ok(())
-    }
-
-    async fn shard_ended(&mut self) -> Result<(), BoxError> {
-        self.shared.log().expect(false, "shard_ended, though no shard is closed");
-        Ok(())
-    }
-}
-
-/// Reads one stream to its end, or drops it.
-async fn read(shared: Shared, mut stream: ShardStream) {
-    let (tenure, checkpointer) = (shared.begin(), stream.checkpointer());
-    let mut open = Vec::new();
-    while let Some(record) = stream.next().await {
-        shared.given(tenure, &record);
-        sleep(millis(0..shared.plan().pause + 1)).await;
-        shared.processed(&[id_of(&record)]);
-        open.push(id_of(&record));
-        if fastrand::u8(0..10) == 0 {
-            shared.acknowledged(open.drain(..));
-            // If it is not stored, the next one may be.
-            let _ = checkpointer.checkpoint_at(&record).await;
-        }
-        if fastrand::f64() < shared.plan().drops {
-            return;
-        }
-    }
-    shared.acknowledged(open);
-    let _ = checkpointer.checkpoint().await; // gone if nothing is to be stored
 }
 
 /// A worker, however it consumes.

@@ -1,0 +1,208 @@
+//! Names, permissions, tables and fleets that a worker refuses or is refused: errors say what to do, and nothing is lost.
+
+use std::time::Duration;
+
+use integration_tests::{APPLICATION, Call, Journal, Running, SHARD, STREAM, World, text};
+use kcl::{Event, ShardContext, TableError, Worker, WorkerError};
+use kinesis_local::LocalAws;
+use tokio::time::sleep;
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_stream_is_named() {
+    let local = LocalAws::start().await;
+    let worker = Worker::builder(&local.sdk_config(), APPLICATION, "NoSuchStream");
+
+    let error = Running::noting(worker, &Journal::default()).ended().await;
+
+    let error = error.unwrap_err();
+    assert!(matches!(error, WorkerError::StreamNotFound { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "stream NoSuchStream does not exist in this account and region");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_permission_on_the_lease_table_is_named() {
+    for action in
+        ["dynamodb:DescribeTable", "dynamodb:CreateTable", "dynamodb:GetItem", "dynamodb:Scan", "dynamodb:PutItem"]
+    {
+        let world = World::start(1).await;
+        world.local.deny(action);
+
+        let error = world.run("w1").ended().await.unwrap_err();
+
+        let WorkerError::LeaseTable(TableError::AccessDenied { action: named, table, .. }) = &error else {
+            panic!("{action}: {error:?}");
+        };
+        assert_eq!((*named, table.as_str()), (action, APPLICATION));
+        let text = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(text, format!("access denied: IAM action {action} on table {APPLICATION} is missing"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_permission_on_the_stream_is_named() {
+    let world = World::start(1).await;
+    world.local.deny("kinesis:DescribeStreamSummary");
+
+    let error = world.run("w1").ended().await.unwrap_err();
+
+    let expected = format!("access denied: IAM action kinesis:DescribeStreamSummary on stream {STREAM} is missing");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn permissions_lost_while_running_are_reported_and_nothing_is_lost() {
+    let world = World::start(1).await;
+    let worker = world.run("w1");
+    world.put(0..100).await;
+    world.journal.processed(100).await;
+
+    for action in ["dynamodb:UpdateItem", "kinesis:GetRecords"] {
+        world.local.deny(action);
+    }
+    let said = |words: &str| {
+        world.events.count(|event| match event {
+            Event::LeaseTableFailed { error } | Event::ReadFailed { error, .. } => error.contains(words),
+            _ => false,
+        })
+    };
+    world.put(100..200).await;
+    world.until("both are said", || said("dynamodb:UpdateItem") > 0 && said("kinesis:GetRecords") > 0).await;
+    sleep(Duration::from_secs(60)).await; // beyond the lease duration
+    for action in ["dynamodb:UpdateItem", "kinesis:GetRecords"] {
+        world.local.allow(action);
+    }
+    world.journal.processed(200).await;
+
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_worker_with_the_same_id_is_refused_and_the_first_goes_on() {
+    let world = World::start(2).await;
+    let first = world.run("w1");
+    world.put(0..100).await;
+    world.journal.processed(100).await;
+
+    let error = world.run("w1").ended().await.unwrap_err();
+
+    assert_eq!(error.to_string(), "worker id w1 is in use by another running worker");
+    world.put(100..200).await;
+    world.journal.processed(200).await;
+    assert_eq!(world.journal.ids().len(), 200, "no duplicates");
+    first.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_no_lease_table_is_refused_and_left_alone() {
+    let world = World::start(1).await;
+    world.table().create("id").await;
+
+    let error = world.run("w1").ended().await.unwrap_err();
+
+    assert!(matches!(error, WorkerError::LeaseTable(TableError::WrongTable { .. })), "{error:?}");
+    assert_eq!(world.table().items().await, Some(Vec::new()), "nothing was written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_of_a_fleet_under_migration_is_refused() {
+    let world = World::start(1).await;
+    let first = world.run("w1");
+    world.put(0..1).await;
+    world.journal.processed(1).await;
+    first.stop().await.unwrap();
+    world.table().set("Migration3.0", "cv", text("CLIENT_VERSION_UPGRADE_FROM_2X")).await;
+
+    let error = world.run("w2").ended().await.unwrap_err();
+
+    assert!(error.to_string().contains("CLIENT_VERSION_UPGRADE_FROM_2X"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn finds_leases_by_scans_without_the_right_to_query_the_index() {
+    let world = World::start(2).await;
+    world.local.deny("dynamodb:Query");
+    let workers = ["w1", "w2"].map(|id| world.run(id));
+    world.put(0..100).await;
+    world.journal.processed(100).await;
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_is_taken_back_to_2_x_is_left() {
+    let world = World::start(1).await;
+    let mut worker = world.run("w1");
+    world.put(0..10).await;
+    world.journal.processed(10).await;
+    let declare = async |state: &str| {
+        world.table().set("Migration3.0", "cv", text(format!("CLIENT_VERSION_{state}"))).await;
+    };
+
+    declare("3X_WITH_ROLLBACK").await;
+    sleep(Duration::from_secs(100)).await; // beyond the time in which the version is read again
+    world.put(10..20).await;
+    world.journal.processed(20).await;
+    declare("2X").await;
+    let error = worker.ended().await.unwrap_err();
+
+    assert!(error.to_string().contains("CLIENT_VERSION_2X"), "{error}");
+    assert_eq!(world.journal.calls(SHARD).last(), Some(&Call::ShutdownRequested));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuses_old_checkpoints_for_a_stream_created_again() {
+    let world = World::start(1).await;
+    let worker = world.run("w1");
+    world.put(0..10).await;
+    world.journal.processed(10).await;
+    worker.stop().await.unwrap();
+
+    world.recreate(1).await;
+    let error = world.run("w1").ended().await.unwrap_err();
+
+    assert!(matches!(error, WorkerError::OtherStream { .. }), "{error:?}");
+    assert!(error.to_string().contains("choose another application name"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_deleted_by_hand_is_lost_by_its_worker_and_created_again() {
+    let world = World::start(2).await;
+    let worker = world.run("w1");
+    world.put(0..100).await;
+    world.journal.processed(100).await;
+
+    let created = |event: &Event| matches!(event, Event::LeasesCreated { shards, .. } if *shards == [SHARD.into()]);
+    world.table().delete(SHARD).await;
+    world.until("the lease is created again", || world.events.count(created) == 1).await;
+    world.put(100..200).await;
+    world.journal.processed(200).await;
+
+    let lost = |event: &Event| matches!(event, Event::LeaseLost { shard_id, .. } if shard_id.as_str() == SHARD);
+    assert_eq!((world.events.count(lost), world.events.count(created)), (1, 1));
+    assert_eq!(world.events.count(|event| matches!(event, Event::HoleFound { .. })), 1);
+    worker.stop().await.unwrap();
+}
+
+#[test]
+fn bad_configuration_is_refused_before_anything_is_called() {
+    let aws = aws_types::SdkConfig::builder().build();
+    let refused = |builder: kcl::WorkerBuilder| {
+        let journal = Journal::default();
+        builder.build(move |shard: &ShardContext| journal.processor(shard)).unwrap_err().to_string()
+    };
+
+    assert_eq!(refused(Worker::builder(&aws, "", STREAM)), "application name is empty");
+    assert_eq!(refused(Worker::builder(&aws, APPLICATION, " ")), "stream is empty");
+    let rule = "it must be 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -, as a DynamoDB table has the name";
+    for name in ["ab", "my app", "größe", &"a".repeat(256)] {
+        let expected = format!("application name is {name:?}, {rule}");
+        assert_eq!(refused(Worker::builder(&aws, name, STREAM)), expected);
+        let expected = format!("lease table name is {name:?}, {rule}");
+        assert_eq!(refused(Worker::builder(&aws, APPLICATION, STREAM).lease_table(name)), expected);
+    }
+    let short = Worker::builder(&aws, APPLICATION, STREAM).lease_duration(Duration::from_millis(10));
+    assert_eq!(refused(short), "lease duration is 10ms, it must be at least 1 s");
+    let reserved = Worker::builder(&aws, APPLICATION, STREAM).worker_id("Leader");
+    assert_eq!(refused(reserved), "worker id \"Leader\" is reserved in the lease table, choose another");
+}
