@@ -100,9 +100,9 @@ async fn against_the_floor(case: Case, config: &SdkConfig, place: &str, most_ent
 }
 
 /// Records per second of one producer that has one core.
-async fn throughput(records: usize, shards: u128) {
+async fn throughput(records: usize, shards: u128, bytes: usize) {
     let canned = Canned::new(shards);
-    let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
+    let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
     let producer = producer(&canned.config(), Aggregation::default());
     put(&producer, &keys, &data, records / 10, true).await;
     let mut best = 0.0_f64;
@@ -145,8 +145,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     if std::env::args().any(|argument| argument == "profile") {
         // The producer alone, for a profiler.
-        let shards = std::env::args().filter_map(|argument| argument.parse().ok()).nth(1);
-        return runtime.block_on(throughput(records, shards.unwrap_or(16)));
+        let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+        let shards = numbers.get(1).copied().unwrap_or(16) as u128;
+        return runtime.block_on(throughput(records, shards, numbers.get(2).copied().unwrap_or(100)));
     }
     runtime.block_on(async {
         for (bytes, records) in [(100, records), (1024, records / 5), (10 * 1024, records / 50)] {
@@ -158,7 +159,7 @@ fn main() {
             into_canned_by_as_many_requests(Case { bytes, shards: 1, records, awaited: true }).await;
             into_local(Case { bytes, shards: 16, records: records / 5, awaited: true }).await;
         }
-        throughput(records, 16).await;
+        throughput(records, 16, 100).await;
         against_plain_puts(records / 5).await;
     });
 }

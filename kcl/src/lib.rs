@@ -91,7 +91,7 @@
 //! | vanished | said of a stream that was deleted, or deleted and created again |
 
 mod admin;
-#[cfg(feature = "bench")]
+#[cfg(bench_internals)]
 #[doc(hidden)]
 pub mod bench;
 mod checkpointer;

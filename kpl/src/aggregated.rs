@@ -25,8 +25,6 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod golden;
-#[cfg(test)]
-mod message;
 
 pub use deaggregator::{DeaggregateError, Deaggregated, DeaggregatedRecord, Deaggregator};
 pub use decode::{AggregatedRecord, Decoded, Enveloped, MalformedReason, MalformedRecord, ParsedAggregate, decode};

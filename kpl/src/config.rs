@@ -1,56 +1,50 @@
-//! The producer's settings: defaults, bounds, and what does not go together.
+//! Settings of a producer: defaults, bounds, and conflicts.
 
-use std::{num::NonZero, time::Duration};
+use std::{fmt, num::NonZero, time::Duration};
 
 use crate::{aggregated::AGGREGATE_PARTITION_KEY, error::ConfigError, record::PARTITION_KEY_MAX_CHARS};
 
-/// Most bytes of one Kinesis record, data and partition key together, that a stream can be configured for.
+/// Maximum record limit of a stream, in bytes of data and partition key.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024;
-
-/// Most bytes of one Kinesis record on a stream that was not configured otherwise.
-/// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+/// Default record limit of a stream, in bytes of data and partition key. Source: as above.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 1024 * 1024;
-
-/// Most entries of one PutRecords request.
+/// Maximum entries of one PutRecords request.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
 pub(crate) const PUT_RECORDS_MAX_ENTRIES: usize = 500;
-
-/// Most bytes of one PutRecords request, partition keys included.
-/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+/// Maximum bytes of one PutRecords request, partition keys included. Source: as above.
 pub(crate) const PUT_RECORDS_MAX_BYTES: usize = 10 * 1024 * 1024;
-
-/// Least bytes of an aggregate that can be asked for. Source: KPL `AggregationMaxSize`.
+/// Minimum of the maximum bytes of an aggregate. Source: KPL `AggregationMaxSize`.
 pub(crate) const AGGREGATION_MIN_BYTES: usize = 64;
 
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
-const LONGEST_BUFFERING: Duration = Duration::from_secs(24 * 60 * 60);
-const LEAST_COLLECTION_BYTES: usize = 52_224;
-const MOST_IN_FLIGHT: u16 = 256;
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
+const MAX_BUFFERING: Duration = Duration::from_secs(24 * 60 * 60);
+const MIN_COLLECTION_BYTES: usize = 52_224;
+const MAX_IN_FLIGHT: u16 = 256;
 
-/// Whether user records share Kinesis records.
+/// Grouping of user records into Kinesis records.
 ///
 /// Unless it is off, data that are an aggregate themselves arrive as they were put: alone, they are sent in an aggregate of
-/// one. Exceptions are data so long that this would exceed [`max_record_bytes`](crate::Producer::max_record_bytes), and streams
-/// that place records by themselves.
+/// one. Exceptions are data that would then exceed [`max_record_bytes`](crate::Producer::max_record_bytes), and streams that
+/// place records by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Aggregation {
-    /// Each user record becomes a Kinesis record of its own. Data that are an aggregate are taken apart by consumers, which is
-    /// what a forwarder of Kinesis records wants. Source: KPL `AggregationEnabled`.
+    /// Each user record is a Kinesis record of its own. Data that are an aggregate are deaggregated by consumers, as a
+    /// forwarder of Kinesis records needs. Source: KPL `AggregationEnabled`.
     Off,
-    /// User records for the same shard become one Kinesis record. Consumers must take it apart, as every KCL does.
+    /// User records for one shard share a Kinesis record. Consumers must deaggregate it, as every KCL does.
     On {
-        /// Most bytes of an aggregate, 64 to 10,485,760; default 51,200. A user record that is longer goes alone.
+        /// Maximum bytes of an aggregate, 64 to 10,485,760; default 51,200. A longer user record is sent alone.
         /// Source: KPL `AggregationMaxSize`.
         max_bytes: usize,
-        /// Most user records of an aggregate, at least 1; default 4,294,967,295. Source: KPL `AggregationMaxCount`.
+        /// Maximum user records of an aggregate, at least 1; default 4,294,967,295. Source: KPL `AggregationMaxCount`.
         max_records: usize,
     },
-    /// User records of the same partition key and the same hash key become one Kinesis record, which has that partition key:
-    /// right for consumers that route, filter or parallelise by it, as AWS Lambda does. Pays off where a partition key has several
-    /// records in `record_max_buffered_time`. Records of one partition key with several explicit hash keys are not kept in
-    /// order among each other.
+    /// User records of one partition key and one hash key share a Kinesis record, which has that partition key: for
+    /// consumers that route, filter or parallelise by it, as AWS Lambda does, and keys with several records in
+    /// `record_max_buffered_time`. Records of one partition key with several explicit hash keys are in no order.
     ByPartitionKey {
         /// As for [`On`](Self::On).
         max_bytes: usize,
@@ -59,21 +53,22 @@ pub enum Aggregation {
     },
 }
 
-/// Partition key of a Kinesis record that is an aggregate. It does not decide the shard; the explicit hash key does.
+/// Partition key of an aggregate. The shard is decided by the explicit hash key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum AggregateKey {
-    /// [`a`](crate::aggregated::AGGREGATE_PARTITION_KEY), as the KPL has it.
+    /// [`a`](crate::aggregated::AGGREGATE_PARTITION_KEY), as the KPL writes it.
     #[default]
     Constant,
     /// The partition key of its first user record.
     FirstRecord,
-    /// Another one for each aggregate: consumers that parallelise by partition key, as AWS Lambda does, take the aggregates
-    /// of a shard side by side, and hence not in order.
+    /// A different one for each aggregate: consumers that parallelise by partition key, as AWS Lambda does, process the
+    /// aggregates of a shard side by side, out of order.
     Spread,
 }
 
 impl AggregateKey {
-    /// Bytes of the partition key of an aggregate whose first record has the partition key `first`.
+    /// Bytes of an aggregate's partition key, by that of its first record.
     pub(crate) fn bytes(self, first: &str) -> usize {
         match self {
             Self::FirstRecord => first.len(),
@@ -81,7 +76,7 @@ impl AggregateKey {
         }
     }
 
-    /// Most bytes of a partition key.
+    /// Maximum bytes of an aggregate's partition key.
     pub(crate) fn max_bytes(self) -> usize {
         match self {
             Self::Constant => AGGREGATE_PARTITION_KEY.len(),
@@ -92,7 +87,7 @@ impl AggregateKey {
 }
 
 impl Aggregation {
-    /// Most bytes and most records of an aggregate, if there are aggregates.
+    /// Maximum bytes and records of an aggregate; `None` without aggregation.
     pub(crate) fn limits(self) -> Option<(usize, usize)> {
         match self {
             Self::Off => None,
@@ -109,12 +104,11 @@ impl Default for Aggregation {
     }
 }
 
-/// What the producer holds back to keep user records of one hash key in the order they were put. The hash key is the explicit
-/// one, if there is one, else that of the partition key: records of one partition key with several explicit hash keys are not
-/// kept in order among each other, even in one shard.
+/// Order of the user records of one hash key, which is the explicit one, if any, else that of the partition key. Records of
+/// one partition key with several explicit hash keys are in no order, even in one shard.
 ///
-/// What it costs, in records of 100 bytes each second and shard, with 250 partition keys a shard and round trips of 20 ms
-/// (`cargo bench -p kinesis-kpl`; a shard takes some 10,000 such records):
+/// Throughput in records of 100 bytes per second and shard, with 250 partition keys a shard and round trips of 20 ms
+/// (`cargo bench -p kinesis-kpl`; a shard accepts some 10,000 such records):
 ///
 /// | | aggregated | not aggregated |
 /// | --- | --- | --- |
@@ -122,35 +116,36 @@ impl Default for Aggregation {
 /// | `PerPartitionKey` | 19,000 | 19,000 |
 /// | `Strict` | 19,000 | 10,000 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum RecordOrder {
-    /// Order holds as long as nothing fails, also while shards are split or merged: one request per shard at a time,
-    /// in it at most one aggregate for that shard, or one for each partition key if there are aggregates for each. This
-    /// sustains 51,200 bytes per round trip and shard.
+    /// Order holds while nothing fails, also while shards are split or merged: one request per shard at a time, with at
+    /// most one aggregate for that shard, or one for each partition key. Sustains 51,200 bytes per round trip and shard.
     ///
-    /// Records that go plain rely on Kinesis to store the entries of a request in their order, which it does in practice
-    /// but does not promise, and one that fails is overtaken by those behind it in the same request.
+    /// Unaggregated records rely on Kinesis to store the entries of a request in their order, which it does but does not
+    /// promise, and a failed one is overtaken by later ones of the same request.
     #[default]
     PerPartitionKey,
-    /// Order holds also when entries fail or are throttled, for what is stored in the end: one request per shard at a time,
-    /// in it at most one Kinesis record with records of a hash key, and nothing of that key is sent before it is
-    /// stored or has failed for good. Without aggregation this sustains one record per round trip and hash key.
+    /// Order holds also when entries fail or are throttled, for what is finally stored: one request per shard at a time,
+    /// with at most one Kinesis record per hash key, and no record of that key is sent before it is stored or has failed.
+    /// Without aggregation this sustains one record per round trip and hash key.
     ///
-    /// A request whose answer is lost is made again: its records may be there twice, the second time in order again.
+    /// A request whose answer is lost is sent again: its records may be stored twice, the second time in order again.
     Strict,
-    /// One request per shard at a time with any number of aggregates, up to 256 KiB for each shard. Order holds as long
-    /// as nothing fails and the shards stay as they are. Meant for round trips above some 30 ms.
+    /// One request per shard at a time with any number of aggregates, up to 256 KiB per shard. Order holds while nothing
+    /// fails and the shards stay as they are. For round trips above some 30 ms.
     BestEffort,
 }
 
-/// Which dimensions metrics have, besides the error code of `ErrorsByCode`.
+/// Dimensions of the metrics, besides the error code of `ErrorsByCode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum MetricsGranularity {
-    /// There are none.
+    /// No metrics.
     Off,
     /// `StreamName`.
     #[default]
     Stream,
-    /// `StreamName` and, where the KPL has it, `ShardId`. That is many metrics for a stream of many shards.
+    /// `StreamName` and, as in the KPL, `ShardId`: many metrics for a stream of many shards.
     Shard,
 }
 
@@ -160,7 +155,7 @@ pub(crate) struct Config {
     pub(crate) record_max_buffered_time: Duration,
     pub(crate) send_when_idle: bool,
     pub(crate) record_ttl: Option<Duration>,
-    /// `None` for what the stream takes.
+    /// `None` for the limit of the stream.
     pub(crate) max_record_bytes: Option<usize>,
     pub(crate) aggregation: Aggregation,
     pub(crate) aggregate_key: AggregateKey,
@@ -202,7 +197,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long an aggregate waits for those of other shards: a fifth of the buffering time, at most 50 ms.
+    /// Time that an aggregate waits for those of other shards: a fifth of the buffering time, at most 50 ms.
     pub(crate) fn linger(&self) -> Duration {
         match self.aggregation {
             Aggregation::Off => Duration::ZERO,
@@ -218,28 +213,30 @@ impl Config {
         let max_record_bytes = self.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
         within("max_record_bytes", max_record_bytes, 64, MAX_RECORD_BYTES)?;
         within("collection_max_records", self.collection_max_records, 1, PUT_RECORDS_MAX_ENTRIES)?;
-        within("collection_max_bytes", self.collection_max_bytes, LEAST_COLLECTION_BYTES, PUT_RECORDS_MAX_BYTES)?;
-        within("max_in_flight", self.max_in_flight.into(), 1, MOST_IN_FLIGHT.into())?;
-        let most_permits = tokio::sync::Semaphore::MAX_PERMITS;
-        within("max_outstanding_records", self.max_outstanding_records, 1, most_permits)?;
-        within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes, most_permits)?;
-        duration_within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, LONGEST_BUFFERING)?;
-        duration_within("request_timeout", self.request_timeout, SHORTEST_TIMEOUT, LONGEST_TIMEOUT)?;
-        let Some(ttl) = self.record_ttl else { return Ok(()) };
-        duration_within("record_ttl", ttl, SHORTEST_TIMEOUT, Duration::MAX)?;
+        within("collection_max_bytes", self.collection_max_bytes, MIN_COLLECTION_BYTES, PUT_RECORDS_MAX_BYTES)?;
+        within("max_in_flight", self.max_in_flight.into(), 1, MAX_IN_FLIGHT.into())?;
+        let max_permits = tokio::sync::Semaphore::MAX_PERMITS;
+        within("max_outstanding_records", self.max_outstanding_records, 1, max_permits)?;
+        within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes, max_permits)?;
+        within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, MAX_BUFFERING)?;
+        within("request_timeout", self.request_timeout, MIN_TIMEOUT, MAX_TIMEOUT)?;
+        let Some(ttl) = self.record_ttl else {
+            return Ok(());
+        };
+        within("record_ttl", ttl, MIN_TIMEOUT, Duration::MAX)?;
         match self.record_max_buffered_time {
-            buffered if buffered >= ttl => Err(ConfigError::BufferedBeyondTtl { buffered, ttl }),
+            buffered if buffered >= ttl => {
+                let (setting, bounds) = ("record_max_buffered_time", format!("below the record_ttl of {ttl:?}"));
+                Err(ConfigError::OutOfBounds { setting, value: format!("{buffered:?}"), bounds })
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// A setting that another one leaves without effect, and why.
-pub(crate) type Defeated = (&'static str, &'static str);
-
 impl Config {
-    /// Settings that are valid, but do not do what they seem to.
-    pub(crate) fn defeated(&self) -> Vec<Defeated> {
+    /// Settings that others leave without effect, each with the reason.
+    pub(crate) fn defeated(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
         if let (Some((max_bytes, _)), Some(limit)) = (self.aggregation.limits(), self.max_record_bytes)
             && max_bytes > limit
@@ -257,16 +254,9 @@ impl Config {
     }
 }
 
-fn within(setting: &'static str, value: usize, min: usize, max: usize) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(ConfigError::OutOfBounds { setting, value, min, max }) }
-}
-
-fn duration_within(setting: &'static str, value: Duration, min: Duration, max: Duration) -> Result<(), ConfigError> {
-    if (min..=max).contains(&value) {
-        Ok(())
-    } else {
-        Err(ConfigError::DurationOutOfBounds { setting, value, min, max })
-    }
+fn within<T: PartialOrd + fmt::Debug>(setting: &'static str, value: T, min: T, max: T) -> Result<(), ConfigError> {
+    let (bounds, within) = (format!("{min:?} to {max:?}"), (min..=max).contains(&value));
+    if within { Ok(()) } else { Err(ConfigError::OutOfBounds { setting, value: format!("{value:?}"), bounds }) }
 }
 
 #[cfg(test)]
@@ -304,20 +294,20 @@ mod tests {
         assert_eq!(Config { aggregation: aggregation(64), ..Config::default() }.validate(), Ok(()));
         assert_eq!(
             rejected(|config| config.aggregation = aggregation(63)),
-            "aggregation max_bytes is 63, accepted are 64 to 10485760"
+            "aggregation max_bytes is 63, accepted: 64 to 10485760"
         );
         assert_eq!(
             rejected(|config| config.collection_max_records = 501),
-            "collection_max_records is 501, accepted are 1 to 500"
+            "collection_max_records is 501, accepted: 1 to 500"
         );
-        assert_eq!(rejected(|config| config.max_in_flight = 0), "max_in_flight is 0, accepted are 1 to 256");
+        assert_eq!(rejected(|config| config.max_in_flight = 0), "max_in_flight is 0, accepted: 1 to 256");
     }
 
     #[test]
     fn a_record_of_the_greatest_size_must_fit_into_the_buffer() {
         let text = rejected(|config| config.max_outstanding_bytes = DEFAULT_MAX_RECORD_BYTES - 1);
 
-        assert!(text.starts_with("max_outstanding_bytes is 1048575, accepted are 1048576 to"), "{text}");
+        assert!(text.starts_with("max_outstanding_bytes is 1048575, accepted: 1048576 to"), "{text}");
     }
 
     #[test]
@@ -334,7 +324,7 @@ mod tests {
     #[test]
     fn buffering_must_end_before_the_time_to_live() {
         let text = rejected(|config| config.record_max_buffered_time = Duration::from_secs(30));
-        assert_eq!(text, "record_max_buffered_time is 30s, which is not below the record_ttl of 30s");
+        assert_eq!(text, "record_max_buffered_time is 30s, accepted: below the record_ttl of 30s");
 
         let forever =
             Config { record_max_buffered_time: Duration::from_secs(3600), record_ttl: None, ..Config::default() };

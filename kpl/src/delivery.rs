@@ -1,10 +1,9 @@
-//! The answer to a put.
+//! The outcome of a put.
 
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Wake},
+    task::{Context, Poll},
 };
 
 use tokio::{
@@ -12,52 +11,53 @@ use tokio::{
     sync::{self, oneshot},
 };
 
-use self::slots::Waiter;
-pub(crate) use self::{
-    slots::Slots,
-    ticket::{Prepared, Ticket},
+pub(crate) use self::ticket::{Prepared, Ticket};
+use crate::{
+    delivered::Delivered,
+    error::{DeliveryError, DeliveryErrorKind, Failure},
+    record::UserRecord,
 };
-use crate::{delivered::Delivered, error::DeliveryError, locked::locked};
 
-mod slots;
 mod ticket;
 
-/// Resolves when a record is stored, or is not going to be.
+/// Resolves when a record is stored, or has failed.
 ///
 /// # Cancellation
-/// Dropping it does not take the record back.
+/// Dropping it does not cancel the put.
 #[must_use = "dropping a Delivery hides whether the record was stored"]
 #[derive(Debug)]
-pub struct Delivery {
-    /// None once resolved.
-    waiter: Option<Waiter>,
-}
+pub struct Delivery(oneshot::Receiver<Outcome>);
 
-/// What is left for a [`Delivery`].
-pub(crate) type Outcome = Result<Delivered, DeliveryError>;
+type Outcome = Result<Delivered, DeliveryError>;
 
 impl Delivery {
-    /// Blocks until the record is stored or is not going to be.
+    /// Blocks until the record is stored, or has failed.
     ///
     /// # Errors
     /// If it is not stored.
     ///
     /// # Panics
-    /// In async code, where blocking would stop the runtime, also when it need not wait. Not in closures of tokio's
+    /// In async code, where blocking would stop the runtime, even if it need not wait; but not in closures of tokio's
     /// `spawn_blocking` and `block_in_place`.
     #[track_caller]
-    pub fn wait(mut self) -> Result<Delivered, DeliveryError> {
+    pub fn wait(self) -> Result<Delivered, DeliveryError> {
         assert_may_block();
-        loop {
-            let (sender, woken) = oneshot::channel();
-            let waker = Arc::new(Signal(Mutex::new(Some(sender)))).into();
-            if let Poll::Ready(outcome) = Pin::new(&mut self).poll(&mut Context::from_waker(&waker)) {
-                return outcome;
-            }
-            // A ticket resolves its delivery at the latest when it is dropped.
-            let _ = woken.blocking_recv();
-        }
+        self.0.blocking_recv().unwrap_or_else(|_| lost())
     }
+}
+
+impl Future for Delivery {
+    type Output = Result<Delivered, DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| lost()))
+    }
+}
+
+/// Outcome of a ticket that was lost in a panic while outcomes were handed out; its record is lost, too.
+fn lost() -> Outcome {
+    let failure = Failure::unattempted(DeliveryErrorKind::Abandoned);
+    Err(DeliveryError::new(failure, UserRecord::new("", "")))
 }
 
 /// Panics where blocking would stop an async runtime.
@@ -67,35 +67,5 @@ pub(crate) fn assert_may_block() {
     if Handle::try_current().is_ok() {
         // The lock is free: this is only for the panic of tokio, which knows.
         drop(sync::Mutex::const_new(()).blocking_lock());
-    }
-}
-
-/// Wakes a thread.
-struct Signal(Mutex<Option<oneshot::Sender<()>>>);
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        if let Some(sender) = locked(&self.0).take() {
-            let _ = sender.send(()); // nobody waits any more
-        }
-    }
-}
-
-impl Future for Delivery {
-    type Output = Result<Delivered, DeliveryError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(waiter) = &self.waiter else { panic!("a Delivery was polled after it had resolved") };
-        let outcome = std::task::ready!(waiter.poll(cx.waker()));
-        self.waiter = None;
-        Poll::Ready(outcome)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if let Some(waiter) = self.waiter.take() {
-            waiter.abandon();
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a record. Every error hands the record back.
+//! Errors of a producer. Each returns the record that it is about.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,59 +7,44 @@ use crate::{
     record::{PARTITION_KEY_MAX_CHARS, UserRecord},
 };
 
-/// Settings out of bounds, or no runtime to run on.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// A producer that cannot be built as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// Neither a stream name (1 to 128 of letters, digits, `_`, `.`, `-`) nor a stream ARN.
-    #[error("{stream:?} is neither a stream name nor a stream ARN")]
-    Stream {
-        /// What was given.
-        stream: String,
+    /// A name that the service would refuse.
+    #[error("{setting} {value:?} is not {expected}")]
+    #[non_exhaustive]
+    InvalidName {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// Description of what is accepted.
+        expected: &'static str,
     },
-    /// A setting is outside of its bounds.
-    #[error("{setting} is {value}, accepted are {min} to {max}")]
+    /// A setting is out of its bounds.
+    #[error("{setting} is {value}, accepted: {bounds}")]
+    #[non_exhaustive]
     OutOfBounds {
         /// The builder's method.
         setting: &'static str,
-        /// What was given.
-        value: usize,
-        /// Least value accepted.
-        min: usize,
-        /// Greatest value accepted.
-        max: usize,
+        /// Its value.
+        value: String,
+        /// Description of what is accepted.
+        bounds: String,
     },
-    /// A duration is outside of its bounds.
-    #[error("{setting} is {value:?}, accepted are {min:?} to {max:?}")]
-    DurationOutOfBounds {
-        /// The builder's method.
-        setting: &'static str,
-        /// What was given.
-        value: Duration,
-        /// Shortest duration accepted.
-        min: Duration,
-        /// Longest duration accepted.
-        max: Duration,
-    },
-    /// Records would expire while they wait for company.
-    #[error("record_max_buffered_time is {buffered:?}, which is not below the record_ttl of {ttl:?}")]
-    BufferedBeyondTtl {
-        /// `record_max_buffered_time`.
-        buffered: Duration,
-        /// `record_ttl`.
-        ttl: Duration,
-    },
-    /// `build` was called outside of a tokio runtime.
+    /// `build` was called outside of a tokio runtime, or a runtime could not be started.
     #[error("no tokio runtime is running here")]
     NoRuntime,
 }
 
-/// The record was not accepted: nothing of it was or will be sent.
+/// A record was not accepted: nothing of it was or will be sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
     /// Data and partition key together are longer than a Kinesis record may be.
     #[error("record is {size_bytes} bytes, above the {limit_bytes}-byte limit")]
+    #[non_exhaustive]
     TooLarge {
         /// Bytes of data and partition key.
         size_bytes: usize,
@@ -70,6 +55,7 @@ pub enum PutError {
     },
     /// The partition key is empty or too long. Characters count, not bytes.
     #[error("partition key has {chars} characters, Kinesis accepts 1 to {PARTITION_KEY_MAX_CHARS}")]
+    #[non_exhaustive]
     InvalidPartitionKey {
         /// Unicode characters of the partition key.
         chars: usize,
@@ -78,20 +64,23 @@ pub enum PutError {
     },
     /// The hook that encodes records failed.
     #[error("record cannot be encoded")]
+    #[non_exhaustive]
     Encode {
-        /// What the hook says.
+        /// Error of the hook.
         source: BoxError,
         /// The record, as it was put.
         record: Box<UserRecord>,
     },
-    /// No space for the record just now, or other puts wait for it. Only `try_put` says so, `put` waits.
+    /// There is no space for the record, or other puts wait for space. Only from `try_put`.
     #[error("producer buffer is full")]
+    #[non_exhaustive]
     BufferFull {
         /// The record, as it was put.
         record: Box<UserRecord>,
     },
     /// The producer was shut down, or its task ended with the runtime.
     #[error("producer is shut down")]
+    #[non_exhaustive]
     ShutDown {
         /// The record, as it was put.
         record: Box<UserRecord>,
@@ -125,7 +114,7 @@ impl PutError {
 /// An error of the application's code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A record was not accepted, or was and is not known to be stored: [`Producer::put_all`](crate::Producer::put_all) and
+/// A record was not accepted, or accepted and not known to be stored: [`Producer::put_all`](crate::Producer::put_all) and
 /// [`RecordSink`](crate::RecordSink).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -156,12 +145,13 @@ impl RecordError {
     }
 }
 
-/// What [`Producer::shutdown_within`](crate::Producer::shutdown_within) could not do in time.
+/// An incomplete [`Producer::shutdown_within`](crate::Producer::shutdown_within).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
     /// Records were not resolved in time and have failed as [abandoned](DeliveryErrorKind::Abandoned).
     #[error("{records} records were not resolved in time")]
+    #[non_exhaustive]
     Abandoned {
         /// Number of user records.
         records: usize,
@@ -187,46 +177,48 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure without an attempt.
     pub(crate) fn unattempted(kind: DeliveryErrorKind) -> Self {
         Self { kind, attempts: Vec::new(), attempts_made: 0 }
     }
 }
 
-/// Why a record is not known to be stored.
+/// Reason why a record is not known to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryErrorKind {
-    /// `record_ttl` passed before an attempt succeeded. The last of [`attempts`](DeliveryError::attempts) says what
-    /// stood in the way. If there is none, it was the producer's own rate limit, or requests that took too long. If an
-    /// attempt timed out, the record may be stored nevertheless.
+    /// `record_ttl` passed before an attempt succeeded. The last of [`attempts`](DeliveryError::attempts) has the cause; none
+    /// means the producer's own rate limit or slow requests. After a time-out the record may be stored nevertheless.
     #[error("time to live elapsed")]
     Expired,
     /// Throttled, and `fail_if_throttled` is set. Not stored.
     #[error("{code}: {message}")]
+    #[non_exhaustive]
     Throttled {
         /// The service's error code.
         code: Arc<str>,
         /// The service's error message.
         message: Arc<str>,
     },
-    /// An error that trying again cannot help: access denied, a record that Kinesis does not accept; a missing stream or a
-    /// refused signature, if that lasted for three seconds. Not stored.
+    /// A permanent error: access denied, a record that Kinesis refuses; a missing stream or a refused signature for three
+    /// seconds. Not stored.
     #[error("{code}: {message}")]
+    #[non_exhaustive]
     Rejected {
         /// The service's error code; `CallPanicked` if the call itself panicked, and then the record may be stored.
         code: Arc<str>,
         /// The service's error message.
         message: Arc<str>,
     },
-    /// `record_ttl` passed while the record was stored in a shard that is not known to own it. A KCL may discard it.
+    /// `record_ttl` passed while the record was stored in a shard not known to own it. A KCL may discard it.
     #[error("stored in {shard_id}, which is not known to own the record")]
+    #[non_exhaustive]
     WrongShard {
         /// The shard that took the record.
         shard_id: ShardId,
     },
     /// Kinesis answered fewer or more entries than it was sent. The record may be stored.
     #[error("record count mismatch: {sent} entries were sent, {answered} were answered")]
+    #[non_exhaustive]
     CountMismatch {
         /// Entries of the request.
         sent: usize,
@@ -234,8 +226,7 @@ pub enum DeliveryErrorKind {
         answered: usize,
     },
     /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked. The record may be stored if a
-    /// request was under way. Only if a waker of the application panics while outcomes are handed out are some handed out
-    /// with an empty record.
+    /// request was under way. If a waker of the application panics, the error may have an empty record.
     #[error("producer stopped before the record was stored")]
     Abandoned,
 }
@@ -245,19 +236,18 @@ impl DeliveryError {
         Self(Box::new(Inner { failure, record }))
     }
 
-    /// Why.
+    /// The reason.
     pub fn kind(&self) -> &DeliveryErrorKind {
         &self.0.failure.kind
     }
 
-    /// Attempts that failed, the earliest first. Of more than 16, the first one and the last 15 are kept. Of a record that
-    /// expired before it was sent, what kept it from that, if it is known: the error that all requests met, or `Standstill`
-    /// if the process was frozen.
+    /// Failed attempts, the earliest first. Of more than 16, the first and the last 15 are kept. A record that expired before
+    /// it was sent has the error that all requests met, if any, or `Standstill` if the process was frozen.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.failure.attempts
     }
 
-    /// How often the record was sent.
+    /// Number of attempts.
     pub fn attempts_made(&self) -> u32 {
         self.0.failure.attempts_made
     }
@@ -287,15 +277,15 @@ impl fmt::Display for DeliveryError {
 
 impl std::error::Error for DeliveryError {}
 
-/// An attempt to store a record that did not succeed.
+/// A failed attempt to store a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// From the put, or from the end of the attempt before, to the start of this one.
+    /// Time from the put, or from the end of the attempt before, to the start of this one.
     pub delay: Duration,
-    /// From the start of the request to its answer.
+    /// Time from the start of the request to its answer.
     pub duration: Duration,
-    /// The service's error code, or `Timeout`, `DispatchFailure`, `WrongShard` and the like for what it has no code.
+    /// The service's error code; without one a word such as `Timeout`, `DispatchFailure`, `WrongShard`.
     pub code: Arc<str>,
     /// The service's error message.
     pub message: Arc<str>,

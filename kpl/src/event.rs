@@ -1,65 +1,88 @@
-//! What happens inside of the producer, for logs, metrics and tests.
+//! Events of a producer, for the application and the log; and a snapshot of its load.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{config::Aggregation, id::ShardId};
+use tracing::{debug, error, field::display as shown, info, warn};
 
-/// What a producer has to do, at some instant.
+use crate::{config::Aggregation, id::ShardId, stream::Stream};
+
+/// Load of a producer at some instant, all streams together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Number of records that were accepted and are not resolved.
+    /// Number of user records that are accepted and not resolved.
     pub outstanding_records: usize,
     /// Bytes, data and partition keys, of these records.
     pub outstanding_bytes: usize,
-    /// How long the oldest of them has been waiting, or up to ten milliseconds more; until a backlog is resolved, up to one
-    /// part in 128 of its age more. `None` if there is none.
+    /// Age of the oldest of them, too great by at most 10 ms, or one part in 64 in a backlog. `None` without records.
     pub oldest_record_age: Option<Duration>,
 }
 
-/// Something worth knowing about the producer. The same is logged through `tracing`.
+/// A fact about one stream of a producer. The same is logged through `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The stream's open shards were listed, for the first time or with changes.
+    /// The open shards were listed, for the first time or with changes.
+    #[non_exhaustive]
     ShardMapUpdated {
+        /// The stream.
+        stream: Stream,
         /// Number of open shards.
         open_shards: usize,
     },
-    /// The stream's shards could not be listed. Records go by the map known before; without one, or if access is denied
-    /// and nothing was stored for some seconds, they are not aggregated. Sent once, until a listing succeeds.
+    /// The shards could not be listed. The last known shard map stays in use. Without one, or if access is denied and
+    /// nothing was stored for some seconds, records are sent unaggregated. Emitted once, until a listing succeeds.
+    #[non_exhaustive]
     ShardMapUnavailable {
+        /// The stream.
+        stream: Stream,
         /// The service's error code.
         code: Arc<str>,
         /// The service's error message.
         message: Arc<str>,
-        /// When the next listing is tried.
+        /// Time to the next listing.
         retry_in: Duration,
     },
-    /// The stream could not be described. Until it is, it is taken for one that places records by their keys, and if access
-    /// is denied, for one that accepts records of 1 MiB, or of what is configured. Sent once, until it could. While records
-    /// are put, it is tried again after a second, later up to two minutes; where access is denied, after ten minutes.
+    /// The stream could not be described, and is treated as one that places records by their keys. If access is denied,
+    /// its record limit is 1 MiB or the configured one. Emitted once, until a description succeeds. While records are
+    /// put, the next attempt is after 1 s, later after up to 2 minutes; if access is denied, after 10 minutes.
+    #[non_exhaustive]
     StreamNotDescribed {
+        /// The stream.
+        stream: Stream,
         /// The service's error code.
         code: Arc<str>,
         /// The service's error message.
         message: Arc<str>,
     },
-    /// The stream places records by itself (record distribution strategy `AUTO`): a partition key decides neither shard
-    /// nor order, and records are not aggregated, because a KCL discards aggregates in shards that do not own their keys.
+    /// The stream places records by itself (record distribution strategy `AUTO`): partition keys decide neither shard nor
+    /// order. Records are not aggregated, because a KCL discards aggregates in shards that do not own their keys.
+    #[non_exhaustive]
     PartitionKeysIgnored {
-        /// What is configured and has no effect.
+        /// The stream.
+        stream: Stream,
+        /// The setting that has no effect.
         aggregation: Aggregation,
     },
-    /// A setting has no or less effect because of another one. Sent when the producer is built.
+    /// A setting has less or no effect because of another one. Emitted when the producer is built.
+    #[non_exhaustive]
     SettingDefeated {
+        /// The stream.
+        stream: Stream,
         /// The builder's method.
         setting: &'static str,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
-    /// A whole PutRecords call failed.
+    /// A PutRecords call failed as a whole.
+    #[non_exhaustive]
     CallFailed {
+        /// The stream.
+        stream: Stream,
         /// Kinesis records of the call.
         kinesis_records: usize,
         /// The service's error code.
@@ -68,8 +91,11 @@ pub enum Event {
         message: Arc<str>,
     },
     /// One Kinesis record of a PutRecords call failed.
+    #[non_exhaustive]
     EntryFailed {
-        /// The shard it was meant for, if known.
+        /// The stream.
+        stream: Stream,
+        /// The predicted shard, if the shards are known.
         shard_id: Option<ShardId>,
         /// User records in the Kinesis record.
         user_records: usize,
@@ -78,18 +104,98 @@ pub enum Event {
         /// The service's error message.
         message: Arc<str>,
     },
-    /// An aggregate was stored in a shard that does not own all of its records, or is not known to; it is sent again.
+    /// An aggregate was stored in a shard that is not known to own all of its records, and is sent again.
+    #[non_exhaustive]
     WrongShard {
-        /// The shard it was meant for.
+        /// The stream.
+        stream: Stream,
+        /// The predicted shard.
         predicted: ShardId,
-        /// The shard that took it.
+        /// The shard that stored it.
         actual: ShardId,
         /// User records in the aggregate.
         user_records: usize,
     },
-    /// Records outlived `record_ttl`.
+    /// User records reached their `record_ttl`.
+    #[non_exhaustive]
     RecordsExpired {
+        /// The stream.
+        stream: Stream,
         /// Number of user records.
         user_records: usize,
     },
+}
+
+impl Event {
+    /// The stream that it is about.
+    pub fn stream(&self) -> &Stream {
+        match self {
+            Self::ShardMapUpdated { stream, .. }
+            | Self::ShardMapUnavailable { stream, .. }
+            | Self::StreamNotDescribed { stream, .. }
+            | Self::PartitionKeysIgnored { stream, .. }
+            | Self::SettingDefeated { stream, .. }
+            | Self::CallFailed { stream, .. }
+            | Self::EntryFailed { stream, .. }
+            | Self::WrongShard { stream, .. }
+            | Self::RecordsExpired { stream, .. } => stream,
+        }
+    }
+
+    fn log(&self) {
+        let stream = self.stream();
+        match self {
+            Self::ShardMapUpdated { open_shards, .. } => {
+                info!(%stream, open_shards, "shard map updated")
+            }
+            Self::ShardMapUnavailable { code, message, retry_in, .. } => {
+                warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may be sent unaggregated");
+            }
+            Self::StreamNotDescribed { code, message, .. } => {
+                warn!(%stream, %code, %message, "stream cannot be described, default settings assumed");
+            }
+            Self::PartitionKeysIgnored { aggregation: Aggregation::Off, .. } => {
+                info!(%stream, "stream ignores partition keys");
+            }
+            Self::PartitionKeysIgnored { .. } => {
+                warn!(%stream, "stream ignores partition keys, aggregation is off");
+            }
+            Self::SettingDefeated { setting, reason, .. } => warn!(%stream, setting, reason, "setting defeated"),
+            Self::CallFailed { kinesis_records, code, message, .. } => {
+                warn!(%stream, kinesis_records, %code, %message, "put records failed");
+            }
+            Self::EntryFailed { shard_id, user_records, code, message, .. } => {
+                let shard_id = shard_id.as_ref().map(shown);
+                debug!(%stream, shard_id, user_records, %code, %message, "kinesis record failed");
+            }
+            Self::WrongShard { predicted, actual, user_records, .. } => {
+                debug!(%stream, %predicted, %actual, user_records, "aggregate stored in another shard");
+            }
+            Self::RecordsExpired { user_records, .. } => {
+                error!(%stream, user_records, "records expired")
+            }
+        }
+    }
+}
+
+/// Receiver of all events: the log, and the application's hook.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Option<Arc<dyn Fn(&Event) + Send + Sync>>);
+
+impl Events {
+    pub(crate) fn to(hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hook)))
+    }
+
+    /// Logs an event and calls the hook, whose panic is logged and contained.
+    pub(crate) fn emit(&self, event: &Event) {
+        event.log();
+        if let Some(hook) = &self.0
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(event)))
+        {
+            error!(?event, "event hook panicked");
+            // What it panicked with may panic, too, when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
+        }
+    }
 }

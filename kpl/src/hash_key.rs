@@ -1,4 +1,4 @@
-//! Where a record belongs: the 128-bit hash key space that a stream's shards divide among them.
+//! Hash keys: the 128-bit space that a stream's shards divide among them.
 
 use std::{fmt, str::FromStr};
 
@@ -21,8 +21,7 @@ impl HashKey {
         Self(u128::from_be_bytes(Md5::digest(partition_key).into()))
     }
 
-    /// The hash keys of up to [`LANES`] partition keys, for less than it takes to hash one after the other. Those beyond
-    /// are of no meaning.
+    /// Hash keys of up to [`LANES`] partition keys, side by side. Those beyond are of no meaning.
     pub(crate) fn of_each_partition_key(partition_keys: &[&[u8]]) -> [Self; LANES] {
         digest_each(partition_keys).map(|digest| Self(u128::from_be_bytes(digest)))
     }

@@ -1,6 +1,4 @@
-//! Names that Kinesis gives out: shard ids and sequence numbers.
-//!
-//! Both are cheap to clone (shared text), since every user record of an aggregate carries them.
+//! Shard ids and sequence numbers. Cheap to clone (shared text): every user record of an aggregate carries them.
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
@@ -44,9 +42,8 @@ impl AsRef<str> for ShardId {
     }
 }
 
-/// Position of a Kinesis record in its shard: a decimal number, today of 56 digits, ordered numerically.
-///
-/// Numbers grow within a shard, and a child shard's numbers are greater than its parents'.
+/// Sequence number of a Kinesis record in its shard: a decimal number, today of 56 digits, ordered numerically. Numbers grow
+/// within a shard, and a child shard's are greater than its parents'.
 #[derive(Debug, Clone)]
 pub struct SequenceNumber(Arc<str>);
 

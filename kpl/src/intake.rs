@@ -1,4 +1,4 @@
-//! The way into the pipeline of one stream, whether that is running or not.
+//! The intake of one stream: the way into its pipeline, which may not be running.
 
 pub(crate) mod queue;
 pub(crate) mod space;
@@ -10,13 +10,12 @@ use tokio::time::Instant;
 use self::{queue::Queue, space::Share};
 use crate::{config::MAX_RECORD_BYTES, locked::locked, stream::Stream};
 
-/// What a stream's pipeline and its handles share.
-#[derive(Debug)]
+/// State that a stream's pipeline and its handles share.
 pub(crate) struct Status {
     pub(crate) share: Share,
-    /// Most bytes of a record; the most that any stream takes before it is known.
+    /// Maximum bytes of a record; until it is known, that of any stream.
     pub(crate) max_record_bytes: AtomicUsize,
-    /// When the oldest record arrived that is not resolved. Locked to copy it.
+    /// Arrival of the oldest unresolved record. Locked to copy it.
     oldest: Mutex<Option<Instant>>,
 }
 
@@ -30,7 +29,6 @@ impl Status {
     }
 }
 
-/// The way into one stream's pipeline, whether that is running or not.
 pub(crate) struct Intake {
     pub(crate) stream: Stream,
     pub(crate) queue: Arc<Queue>,
@@ -45,7 +43,7 @@ impl Intake {
     }
 }
 
-/// All handles are gone: no more records will come.
+/// The last handle is dropped: no further records.
 impl Drop for Intake {
     fn drop(&mut self) {
         self.queue.close();

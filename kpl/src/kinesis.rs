@@ -1,6 +1,4 @@
-//! The seam to the service: what the producer asks of Kinesis and what it hears back.
-//!
-//! [`SdkKinesis`] does it through the AWS SDK. Another implementation of [`Kinesis`] can stand in for tests.
+//! The seam to the service: [`SdkKinesis`] calls it through the AWS SDK, another [`Kinesis`] stands in for tests.
 
 mod sdk;
 
@@ -19,13 +17,11 @@ use crate::{
     id::ShardId,
 };
 
-/// A future that is boxed, so that [`Kinesis`] can be used as a trait object.
+/// A boxed future, which makes [`Kinesis`] a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The operations of Kinesis that a producer needs.
-///
-/// The producer retries and times out: implementations do neither. Dropping a returned future gives up the call; the
-/// service may have acted on it all the same.
+/// The operations of Kinesis that a producer needs, without retries and time-outs, which are the producer's. Dropping a
+/// returned future gives up the call; the service may have acted on it.
 pub trait Kinesis: Send + Sync + 'static {
     /// PutRecords: one answer for each entry, in their order.
     fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>>;
@@ -33,17 +29,17 @@ pub trait Kinesis: Send + Sync + 'static {
     /// ListShards: all open shards of the stream.
     fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>>;
 
-    /// DescribeStreamSummary: what is special about the stream. Nothing is, unless implemented.
+    /// DescribeStreamSummary: special properties of the stream; none by default.
     fn describe_stream(&self, _stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
         Box::pin(ready(Ok(StreamSummary::default())))
     }
 }
 
-/// What goes out in one PutRecords call.
+/// One PutRecords call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PutRecordsRequest {
-    /// Where to.
+    /// The stream.
     pub stream: Stream,
     /// 1 to 500 entries.
     pub entries: Vec<Entry>,
@@ -61,7 +57,7 @@ pub struct Entry {
     pub data: Bytes,
 }
 
-/// What became of one entry.
+/// The outcome of one entry.
 pub type EntryResult = Result<Stored, KinesisError>;
 
 /// An open shard.
@@ -73,17 +69,17 @@ pub struct Shard {
     pub hash_key_range: HashKeyRange,
 }
 
-/// What is special about a stream.
+/// Special properties of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct StreamSummary {
-    /// Most bytes of a Kinesis record, data and partition key together, if told.
+    /// Maximum bytes of a Kinesis record, data and partition key together, if known.
     pub max_record_bytes: Option<usize>,
-    /// Kinesis places records by itself, whatever their keys: record distribution strategy `AUTO`.
+    /// Kinesis places records by itself: record distribution strategy `AUTO`.
     pub ignores_partition_keys: bool,
 }
 
-/// Why a call, or an entry of it, failed. Cheap to clone.
+/// Error of a call or of an entry. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct KinesisError {
@@ -92,107 +88,89 @@ pub struct KinesisError {
     message: Arc<str>,
 }
 
-/// What to do about a [`KinesisError`].
+/// Kind of a [`KinesisError`], by what may help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KinesisErrorKind {
-    /// More than the shard, the account or a key of KMS takes just now: try again later.
+    /// The shard, the account or a KMS key is beyond its limit. Retry later.
     Throttled,
-    /// A fault of the service or of the way there, or a token that expired: try again.
+    /// A fault of the service or the network, or an expired token. Retry.
     Transient,
-    /// A refusal that may pass within seconds: a signature made by a wrong clock, a stream that was created just now. Try
-    /// again for a short while.
+    /// A refusal that may pass within seconds: a signature by a wrong clock, a stream created just now. Retry shortly.
     Doubtful,
-    /// Something in the request is not acceptable; the same without it may be.
+    /// A part of the request is not acceptable; without it the rest may be.
     Invalid,
-    /// Trying again cannot help.
+    /// No retry can help.
     Permanent,
 }
 
 impl KinesisError {
-    /// An error of a known kind. `code` is the service's, or a word that tells where on the way it happened.
+    /// An error of a known kind. `code` is the service's, or a word for the place of the failure.
     pub fn new(kind: KinesisErrorKind, code: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into() }
     }
 
-    /// An error that the service gave a code, of the kind that follows from it.
+    /// An error with a code of the service, which decides the kind.
     pub fn from_code(code: impl Into<Arc<str>>, message: impl Into<Arc<str>>, http_status: Option<u16>) -> Self {
         let code = code.into();
         Self { kind: KinesisErrorKind::of(&code, http_status), code, message: message.into() }
     }
 
-    /// What to do about it.
+    /// The kind.
     pub fn kind(&self) -> KinesisErrorKind {
         self.kind
     }
 
     /// The service's error code, for example `ProvisionedThroughputExceededException`.
-    pub fn code(&self) -> &Arc<str> {
+    pub fn code(&self) -> &str {
         &self.code
     }
 
     /// The service's error message.
-    pub fn message(&self) -> &Arc<str> {
+    pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Whether there is no such stream.
+    pub(crate) fn words(&self) -> (Arc<str>, Arc<str>) {
+        (self.code.clone(), self.message.clone())
+    }
+
     pub(crate) fn is_missing_stream(&self) -> bool {
         self.code.starts_with("ResourceNotFound")
     }
 }
 
+/// Codes of the service and of AWS without `Exception`, by kind.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors> and
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+const THROTTLED: &str = "ProvisionedThroughputExceeded LimitExceeded KMSThrottling Throttling Throttled TooManyRequests \
+    RequestLimitExceeded SlowDown";
+const TRANSIENT: &str = "InternalFailure InternalServerError InternalServer ServiceUnavailable RequestTimeout \
+    RequestExpired ResourceInUse ExpiredToken";
+/// The SDK corrects its clock by a refused signature, and signs the next attempt by that.
+const DOUBTFUL: &str =
+    "InvalidSignature SignatureDoesNotMatch RequestTimeTooSkewed RequestInTheFuture ResourceNotFound";
+const INVALID: &str = "InvalidArgument Validation ValidationError Serialization";
+const PERMANENT: &str = "AccessDenied KMSAccessDenied KMSDisabled KMSInvalidState KMSNotFound KMSOptInRequired \
+    OptInRequired UnrecognizedClient IncompleteSignature MissingAuthenticationToken InvalidClientTokenId NotAuthorized \
+    DryRunOperation UnknownOperation InvalidAction";
+
 impl KinesisErrorKind {
-    /// By the code; by the HTTP status where the code is not known.
-    /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors> and
-    /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+    /// The kind by code, or by HTTP status if the code is not known.
     fn of(code: &str, http_status: Option<u16>) -> Self {
-        match code.trim_end_matches("Exception") {
-            "ProvisionedThroughputExceeded"
-            | "LimitExceeded"
-            | "KMSThrottling"
-            | "Throttling"
-            | "Throttled"
-            | "TooManyRequests"
-            | "RequestLimitExceeded"
-            | "SlowDown" => Self::Throttled,
-            "InternalFailure"
-            | "InternalServerError"
-            | "InternalServer"
-            | "ServiceUnavailable"
-            | "RequestTimeout"
-            | "RequestExpired"
-            | "ResourceInUse"
-            | "ExpiredToken" => Self::Transient,
-            // The SDK corrects the clock by the refusal, and signs the next attempt by that.
-            "InvalidSignature"
-            | "SignatureDoesNotMatch"
-            | "RequestTimeTooSkewed"
-            | "RequestInTheFuture"
-            | "ResourceNotFound" => Self::Doubtful,
-            "InvalidArgument" | "Validation" | "ValidationError" | "Serialization" => Self::Invalid,
-            "AccessDenied"
-            | "KMSAccessDenied"
-            | "KMSDisabled"
-            | "KMSInvalidState"
-            | "KMSNotFound"
-            | "KMSOptInRequired"
-            | "OptInRequired"
-            | "UnrecognizedClient"
-            | "IncompleteSignature"
-            | "MissingAuthenticationToken"
-            | "InvalidClientTokenId"
-            | "NotAuthorized"
-            | "DryRunOperation"
-            | "UnknownOperation"
-            | "InvalidAction" => Self::Permanent,
-            _ => match http_status {
-                Some(429) => Self::Throttled,
-                Some(413) => Self::Invalid,
-                Some(408 | 421 | 425) => Self::Transient,
-                Some(400..=499) => Self::Permanent,
-                _ => Self::Transient,
-            },
+        let is_one_of =
+            |codes: &str| codes.split_ascii_whitespace().any(|known| known == code.trim_end_matches("Exception"));
+        match http_status {
+            _ if is_one_of(THROTTLED) => Self::Throttled,
+            _ if is_one_of(TRANSIENT) => Self::Transient,
+            _ if is_one_of(DOUBTFUL) => Self::Doubtful,
+            _ if is_one_of(INVALID) => Self::Invalid,
+            _ if is_one_of(PERMANENT) => Self::Permanent,
+            Some(429) => Self::Throttled,
+            Some(413) => Self::Invalid,
+            Some(408 | 421 | 425) => Self::Transient,
+            Some(400..=499) => Self::Permanent,
+            _ => Self::Transient,
         }
     }
 }

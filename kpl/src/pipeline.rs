@@ -1,11 +1,10 @@
-//! The task that feeds a stream's engine and performs what it decides. It decides nothing itself.
+//! The task that runs a stream's engine and performs its actions. It decides nothing itself.
 
 mod flushes;
 mod metering;
 
 use std::{
     any::Any,
-    fmt,
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     pin::pin,
@@ -39,10 +38,10 @@ use crate::{
     stream::Stream,
 };
 
-/// How a pipeline has ended.
+/// End of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It was idle; the next record starts another one.
+    /// Idle; the next record starts another one.
     Idle,
     /// The producer is closed, or has no more handles.
     Closed,
@@ -50,31 +49,28 @@ pub(crate) enum Ended {
     Broken,
 }
 
-/// How long a stream's pipeline waits for another record before it ends; the next record starts a new one.
+/// Time without a record after which a pipeline ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// From when on a timer counts as late, and how long an answer is waited for after that.
+/// Delay from which a timer counts as late, and the extra time for an answer then.
 const LATE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Takes what is sent to a stream, until [`Pipeline::run`] ends.
 pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Ended {
     Pipeline::new(stream, commands, status, context).run().await
 }
 
-/// See [`Pipeline::run`].
 struct Pipeline {
     commands: Receiver,
-    /// Commands taken since others had their turn.
+    /// Commands taken since other tasks had their turn.
     taken: usize,
     engine: Engine<Ticket>,
     stream: Stream,
     context: Arc<Context>,
     calls: JoinSet<Input<Ticket>>,
     flushes: Flushes,
-    /// More commands may come.
     open: bool,
-    /// When something happened last.
+    /// Time of the last command or answer.
     active: Instant,
     metering: Option<Metering>,
     status: Arc<Status>,
@@ -87,7 +83,7 @@ impl Pipeline {
         Self {
             commands,
             taken: 0,
-            engine: Engine::new(&context.config, fastrand::u64(..), active.into_std()),
+            engine: Engine::new(stream.clone(), &context.config, fastrand::u64(..), active.into_std()),
             stream,
             context,
             calls: JoinSet::new(),
@@ -102,13 +98,13 @@ impl Pipeline {
     /// Handles:
     /// 1. commands of the producer's handles,
     /// 2. answers of calls to Kinesis,
-    /// 3. the engine's deadline; none while there is nothing to wait for,
+    /// 3. the engine's deadline, if any,
     /// 4. the producer's shutdown,
     /// 5. idleness,
     /// 6. the end of the time for a shutdown.
     ///
-    /// Ends when it was idle, or when the producer was shut down or all its handles are gone and every record is
-    /// resolved. If it ends earlier with the runtime or by a panic, records resolve as they are dropped.
+    /// Ends when it was idle, or when the producer is closed and every record resolved. If it ends earlier, with the runtime or
+    /// by a panic, records resolve as they are dropped.
     async fn run(mut self) -> Ended {
         let mut commands = Vec::new();
         let mut timer = pin!(sleep_until(Instant::now()));
@@ -146,13 +142,13 @@ impl Pipeline {
         }
     }
 
-    /// When the pipeline ends, if nothing happens before. `None` while there is something to be done.
+    /// Time at which the pipeline ends if nothing happens before. `None` while something is outstanding.
     fn idle_until(&self) -> Option<Instant> {
         let idle = self.open && self.engine.unresolved() == 0 && self.calls.is_empty();
         idle.then(|| self.active + IDLE)
     }
 
-    /// Takes commands; none means that no more will come.
+    /// Handles commands; none means that the queue is closed.
     fn commanded(&mut self, commands: &mut Vec<Command>) {
         self.active = Instant::now();
         self.taken += commands.len();
@@ -210,11 +206,11 @@ impl Pipeline {
                 Action::ListShards { describe } => self.list_shards(describe),
                 Action::LimitRecords { max_bytes } => self.status.max_record_bytes.store(max_bytes, Relaxed),
                 Action::Flushed { below } => self.flushes.complete(below),
-                Action::Notify(event) => {
+                Action::Emit(event) => {
                     if let (Event::ShardMapUpdated { .. }, Some(metering)) = (&event, &mut self.metering) {
                         metering.forget_shards();
                     }
-                    self.context.notify(&self.stream, &event);
+                    self.context.events.emit(&event);
                 }
             }
         }
@@ -225,14 +221,13 @@ impl Pipeline {
         self.context.space.give_back(&self.status.share, resolved);
     }
 
-    /// Resolves the user records of a Kinesis record that is stored. Returns what they took up.
+    /// Resolves the user records of a stored Kinesis record. Returns the space they took up.
     fn deliver(&mut self, record: KinesisRecord<Ticket>, stored: Stored) -> Load {
         let stored = Arc::new(stored);
-        let mut tally = self.metering.as_mut().map(|metering| metering.tally(Some(&stored.shard_id)));
         let mut resolved = Load::default();
         for (stub, delivered) in record.deliver(&stored) {
-            if let Some(tally) = &mut tally {
-                tally.stored(delivered.attempts() - 1, stub.data_bytes());
+            if let Some(metering) = &mut self.metering {
+                metering.stored(&stored.shard_id, delivered.attempts() - 1, stub.data_bytes());
             }
             resolved = resolved.with(self.context.space.load_of(stub.space_bytes()));
             stub.deliver(delivered);
@@ -274,13 +269,7 @@ impl Pipeline {
     }
 }
 
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("stream", &self.stream).finish_non_exhaustive()
-    }
-}
-
-/// Hash keys of the first commands: of those to put.
+/// Hash keys of the first commands that are puts.
 fn hash_keys(commands: &[Command]) -> [HashKey; LANES] {
     let mut partition_keys = [&[][..]; LANES];
     let some = &commands[..commands.len().min(LANES)];
@@ -302,7 +291,7 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// A call that ends, and in an error if it panics: the records that it carries are not to be lost.
+/// Bounds a call in time and contains its panic, so that its records are not lost.
 async fn guarded<T>(call: impl Future<Output = Result<T, KinesisError>>, limit: Duration) -> Result<T, KinesisError> {
     let mut call = pin!(AssertUnwindSafe(call).catch_unwind());
     let mut end = Instant::now() + limit;

@@ -1,4 +1,4 @@
-//! The application's handle: takes records and hands out deliveries.
+//! The handle of a producer: put, flush, shutdown.
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
@@ -27,14 +27,13 @@ use crate::{
     streams::Streams,
 };
 
-/// Puts user records into a stream: aggregated, batched, rate limited, retried.
+/// Handle to a producer, which aggregates, batches, limits and retries user records in tasks of its own. Clones share it.
 ///
-/// A handle to what does the work, in tasks of its own; clones share it. [`to_stream`](Self::to_stream) makes a handle
-/// for another stream, which shares client, settings and buffer. Each stream's task starts with the first record and ends
-/// when there were none for five minutes.
+/// [`to_stream`](Self::to_stream) makes a handle for another stream. A stream's task starts with its first record and ends after
+/// five minutes without one.
 ///
-/// When the last handle is dropped, records that were accepted are still sent as long as the runtime lives. To know what
-/// became of them, keep each [`Delivery`], or call [`flush`](Self::flush) or [`shutdown`](Self::shutdown).
+/// When the last handle is dropped, accepted records are still sent while the runtime lives. Their outcome is known by each
+/// [`Delivery`], or after [`flush`](Self::flush) or [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct Producer {
     intake: Arc<Intake>,
@@ -42,7 +41,7 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// A producer for `stream`, a stream name or ARN, with the credentials, region and endpoint of `aws`.
+    /// Builder of a producer for `stream`, a name or ARN, with the credentials, region and endpoint of `aws`.
     pub fn builder(aws: &SdkConfig, stream: impl Into<String>) -> ProducerBuilder {
         ProducerBuilder::new(aws, stream.into())
     }
@@ -51,10 +50,8 @@ impl Producer {
         Self { intake: streams.get(stream), streams: Arc::new(streams) }
     }
 
-    /// A handle that puts into another stream, a stream name or ARN. Cheap, whether the stream was written to or not.
-    ///
-    /// Both share everything but the stream: what one of them has outstanding counts for the other, and a shutdown is for
-    /// both. A stream that is named in two ways, by name and by ARN, is taken for two.
+    /// Handle for another stream, a name or ARN; cheap. Client, settings, buffer and shutdown are shared. A name and an ARN of
+    /// one stream count as two streams.
     ///
     /// # Errors
     /// If `stream` is neither a name nor an ARN.
@@ -63,41 +60,35 @@ impl Producer {
         Ok(Self { intake, streams: self.streams.clone() })
     }
 
-    /// The stream that records go to.
+    /// The stream of this handle.
     pub fn stream(&self) -> &Stream {
         &self.intake.stream
     }
 
-    /// Accepts a record to be sent; waits while the buffer is full, see
+    /// Accepts a record; waits while the buffer is full, see
     /// [`max_outstanding_records`](ProducerBuilder::max_outstanding_records) and
-    /// [`max_outstanding_bytes`](ProducerBuilder::max_outstanding_bytes). What is in the buffer is then sent without waiting
-    /// for company.
+    /// [`max_outstanding_bytes`](ProducerBuilder::max_outstanding_bytes), and has the buffer sent at once then.
     ///
-    /// The record is stored when its [`Delivery`] resolves, which takes `record_max_buffered_time` and a round trip: 120 ms
-    /// and more by default. Who awaits each delivery before the next put gets eight records a second; put many and await
-    /// them together, or see [`send_when_idle`](ProducerBuilder::send_when_idle).
-    ///
-    /// Records that are put one after the other go out in that order, see [`RecordOrder`](crate::RecordOrder).
+    /// The [`Delivery`] resolves when the record is stored, after `record_max_buffered_time` and a round trip: by default 120 ms
+    /// and more. Awaiting each delivery before the next put gives eight records per second: await many together, or see
+    /// [`send_when_idle`](ProducerBuilder::send_when_idle). Order: [`RecordOrder`](crate::RecordOrder).
     ///
     /// # Errors
-    /// If the record is not acceptable or the producer is shut down. The error hands the record back.
+    /// If the record is not acceptable or the producer is shut down. The error returns the record.
     ///
     /// # Cancellation
-    /// Dropping the future before it is ready means that the record is not accepted. It is lost with the future: keep a
-    /// clone, or use [`try_put`](Self::try_put), where that matters.
+    /// Dropping the future before it is ready drops the record unaccepted: keep a clone, or use [`try_put`](Self::try_put).
     #[doc(alias = "addUserRecord")]
     pub async fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         let prepared = self.prepare(record)?;
         self.accept(prepared).await
     }
 
-    /// Accepts a record to be sent, if there is space for it now. If there is none, what is in the buffer is sent without
-    /// waiting for company.
+    /// Accepts a record if there is space; else has the buffer sent at once.
     ///
     /// # Errors
-    /// [`PutError::BufferFull`] if there is no space, for the stream's [share](ProducerBuilder::stream_shares) or for all
-    /// streams, or others wait for it; also if the record is not acceptable or the producer is shut
-    /// down. The error hands the record back.
+    /// [`PutError::BufferFull`] if there is no space in the buffer or in the stream's [share](ProducerBuilder::stream_shares), or
+    /// other puts wait; also if the record is not acceptable or the producer is shut down. The error returns the record.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         let prepared = self.prepare(record)?;
         self.try_accept(prepared).map_err(|prepared| {
@@ -109,11 +100,10 @@ impl Producer {
         })
     }
 
-    /// Puts records one after the other, sends them without waiting for company, and waits until each is stored or not
-    /// going to be. The outcomes are in the order of the records.
+    /// Puts records one after the other, has them sent at once, and waits for the outcomes, in the order of the records.
     ///
     /// # Cancellation
-    /// Dropping the future ends the wait: records that were accepted are sent all the same, the others are dropped.
+    /// Dropping the future ends the wait: accepted records are still sent, the others are dropped.
     pub async fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {
         let mut accepted = Vec::new();
         for record in records {
@@ -136,12 +126,11 @@ impl Producer {
         RecordSink::new(self.clone())
     }
 
-    /// This producer for threads that have no async runtime. The work goes on in the runtime of this one.
+    /// This producer for threads without an async runtime. It stays in its runtime.
     pub fn blocking(&self) -> BlockingProducer {
         BlockingProducer::of(self.clone())
     }
 
-    /// Waits for space.
     pub(crate) async fn accept(&self, record: Prepared) -> Result<Delivery, PutError> {
         // Most puts need not wait. They must still let other tasks have their turn: the one that sends, for instance.
         tokio::task::coop::consume_budget().await;
@@ -162,14 +151,13 @@ impl Producer {
         space.wait(share, bytes, attempt, || self.hurry(bytes)).await
     }
 
-    /// Hands the record back if there is no space.
     pub(crate) fn try_accept(&self, record: Prepared) -> Result<Delivery, Box<Prepared>> {
         let (space, share) = (&self.streams.context.space, &self.intake.status.share);
         let sent = self.intake.queue.put(record, |bytes| space.try_take(share, bytes))?;
         Ok(self.sent(sent))
     }
 
-    /// No company can come to what keeps a record of `bytes` out of the buffer: it goes at once.
+    /// Has sent what keeps a record of `bytes` out of the buffer.
     fn hurry(&self, bytes: usize) {
         match self.streams.context.space.hurry(&self.intake.status.share, bytes) {
             Hurry::All => self.streams.hurry(),
@@ -189,14 +177,11 @@ impl Producer {
         value
     }
 
-    /// Sends what was put before, to any stream of the producer, without waiting for company, and waits until all of it
-    /// is resolved: stored or failed.
-    ///
-    /// Costs nothing when nothing is outstanding, and no longer than the requests take otherwise: an AWS Lambda function
-    /// calls it at the end of each invocation.
+    /// Sends all that was put before, to any stream of the producer, at once, and waits until it is resolved. Costs nothing
+    /// when nothing is outstanding: an AWS Lambda function calls it at the end of each invocation.
     ///
     /// # Cancellation
-    /// Dropping the future ends the wait; the records are sent all the same, once the future was polled.
+    /// Dropping the future ends the wait; once it was polled, the records are still sent.
     #[doc(alias = "flushSync")]
     pub async fn flush(&self) {
         let intakes = self.streams.all();
@@ -222,16 +207,15 @@ impl Producer {
         }
     }
 
-    /// Accepts no more records, sends all that were accepted, and waits until every [`Delivery`] is resolved. That takes
-    /// as long as [`record_ttl`](ProducerBuilder::record_ttl) and a request at the most, if there is a `record_ttl`.
-    ///
-    /// Works for all clones of the producer and all its streams: a later put is refused with [`PutError::ShutDown`].
+    /// Refuses further records, sends the accepted ones, and waits until every [`Delivery`] is resolved, for at most
+    /// [`record_ttl`](ProducerBuilder::record_ttl) and a request. Affects all clones and streams: later puts are refused with
+    /// [`PutError::ShutDown`].
     ///
     /// # Cancellation
-    /// Dropping the future ends the wait; the producer shuts down all the same, once the future was polled.
+    /// Dropping the future ends the wait; once it was polled, the producer still shuts down.
     ///
     /// # Panics
-    /// If a task of the producer has panicked, as it does when a callback for events panics.
+    /// If a task of the producer has panicked.
     #[doc(alias = "destroy")]
     pub async fn shutdown(&self) {
         self.streams.close();
@@ -241,15 +225,14 @@ impl Producer {
         }
     }
 
-    /// Shuts down as [`shutdown`](Self::shutdown) does, but for `limit` at the most: what is not resolved by then fails as
+    /// Shuts down as [`shutdown`](Self::shutdown), within `limit`: later, unresolved records fail as
     /// [abandoned](crate::DeliveryErrorKind::Abandoned), and may be stored if a request was under way.
     ///
     /// # Errors
     /// If records were abandoned.
     ///
     /// # Cancellation
-    /// Dropping the future ends the wait and takes the limit back; the producer shuts down all the same, once the future was
-    /// polled.
+    /// Dropping the future ends the wait and cancels the limit; once it was polled, the producer still shuts down.
     ///
     /// # Panics
     /// As for [`shutdown`](Self::shutdown), and outside of a runtime with timers.
@@ -266,26 +249,26 @@ impl Producer {
         }
     }
 
-    /// Number of records that were accepted and are not resolved, for all streams together.
+    /// Number of accepted records that are not resolved, over all streams.
     #[doc(alias = "getOutstandingRecordsCount")]
     pub fn outstanding_records(&self) -> usize {
         self.streams.context.space.used().records
     }
 
-    /// Bytes, data and partition keys, of the records that were accepted and are not resolved, for all streams together.
+    /// Bytes, data and partition keys, of accepted records that are not resolved, over all streams.
     pub fn outstanding_bytes(&self) -> usize {
         self.streams.context.space.used().bytes
     }
 
-    /// Most bytes of a record, data and partition key together: what is configured, what the stream is known to take, and
-    /// what fits into the buffer.
+    /// Maximum bytes of a record, data and partition key together: the minimum of the configured limit, the known limit of the
+    /// stream, and the buffer.
     pub fn max_record_bytes(&self) -> usize {
         let (config, status) = (&self.streams.context.config, &self.intake.status);
         let stream = status.max_record_bytes.load(Relaxed);
         config.max_record_bytes.unwrap_or(stream).min(stream).min(config.max_outstanding_bytes)
     }
 
-    /// What is going on just now, for all streams together.
+    /// The load at this instant, over all streams.
     #[doc(alias = "getOldestRecordTimeInMillis")]
     pub fn snapshot(&self) -> Snapshot {
         let oldest = self.streams.all().iter().filter_map(|intake| intake.status.oldest()).min();
@@ -296,13 +279,14 @@ impl Producer {
         }
     }
 
-    /// Encodes and checks a record.
     pub(crate) fn prepare(&self, record: UserRecord) -> Result<Prepared, PutError> {
         let prepared = match &self.streams.context.encode {
             None => Prepared::new(record),
             Some(encode) => match encode(&record) {
                 Ok(data) => Prepared::encoded(record, data),
-                Err(source) => return Err(PutError::Encode { source, record: Box::new(record) }),
+                Err(source) => {
+                    return Err(PutError::Encode { source, record: Box::new(record) });
+                }
             },
         };
         let (size_bytes, limit_bytes) = (prepared.record.size_bytes(), self.max_record_bytes());

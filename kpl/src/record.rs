@@ -1,16 +1,15 @@
-//! What the application puts: a user record.
+//! User records.
 
 use bytes::Bytes;
 
 use crate::hash_key::HashKey;
 
-/// Most characters of a partition key; there must be at least one.
+/// Maximum characters of a partition key; the minimum is one.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
 pub const PARTITION_KEY_MAX_CHARS: usize = 256;
 
-/// One record of the application: data, and the partition key that says which shard takes it.
-///
-/// Cloning copies the partition key and shares the data.
+/// One record of the application: data, and the partition key that decides the shard. Cloning copies the partition key and
+/// shares the data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserRecord {
     partition_key: String,
@@ -22,28 +21,26 @@ pub struct UserRecord {
 impl UserRecord {
     /// A record whose shard follows from the MD5 of `partition_key`.
     ///
-    /// Kinesis accepts partition keys of 1 to 256 Unicode characters and any data, empty included; the
-    /// producer checks both when the record is put.
+    /// Kinesis accepts partition keys of 1 to 256 Unicode characters and any data, empty included; both are checked when the
+    /// record is put.
     pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
         Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into() }
     }
 
-    /// Sends the record to the shard that owns `hash_key` rather than to the partition key's.
-    ///
-    /// Consumers see the explicit hash key of a record only while it is inside an aggregate: Kinesis itself does not
-    /// return it.
+    /// Sends the record to the shard that owns `hash_key` rather than to the partition key's. Consumers see the explicit hash
+    /// key of a record in an aggregate only: Kinesis does not return it.
     #[must_use = "the record is returned with the hash key set"]
     pub fn with_explicit_hash_key(mut self, hash_key: HashKey) -> Self {
         self.explicit_hash_key = Some([(hash_key.0 >> 64) as u64, hash_key.0 as u64]);
         self
     }
 
-    /// Groups records: all records of one key go to one shard while the stream's shards stay as they are.
+    /// The partition key: while the shards stay as they are, records of one key have one shard.
     pub fn partition_key(&self) -> &str {
         &self.partition_key
     }
 
-    /// Takes the place of the partition key's hash, if set.
+    /// Replacement of the partition key's hash, if set.
     pub fn explicit_hash_key(&self) -> Option<HashKey> {
         self.explicit_hash_key.map(|[high, low]| HashKey(u128::from(high) << 64 | u128::from(low)))
     }
@@ -64,12 +61,12 @@ impl UserRecord {
         std::mem::replace(&mut self.data, data)
     }
 
-    /// Where the record belongs: its explicit hash key, else the MD5 of its partition key.
+    /// Hash key of the record: the explicit one, else the MD5 of its partition key.
     pub fn hash_key(&self) -> HashKey {
         self.explicit_hash_key().unwrap_or_else(|| HashKey::of_partition_key(&self.partition_key))
     }
 
-    /// What Kinesis counts against its limits: bytes of the data and of the partition key.
+    /// Bytes that Kinesis counts: data and partition key.
     pub fn size_bytes(&self) -> usize {
         self.data.len() + self.partition_key.len()
     }

@@ -29,7 +29,10 @@ impl Stream {
             ["arn", _, "kinesis", _, _, resource] if resource.strip_prefix("stream/").is_some_and(name) => {
                 Ok(Self::Arn(text.into()))
             }
-            _ => Err(ConfigError::Stream { stream: text }),
+            _ => {
+                let (setting, expected) = ("stream", "a stream name or a stream ARN");
+                Err(ConfigError::InvalidName { setting, value: text, expected })
+            }
         }
     }
 
@@ -64,7 +67,7 @@ mod tests {
         assert_eq!(Stream::parse("x".repeat(128)), Ok(Stream::Name("x".repeat(128).into())));
         for text in ["", " ", "a b", &"x".repeat(129), "arn:aws:s3:::bucket", "arn:aws:kinesis:r:1:stream/", "é"] {
             let refused = Stream::parse(text.into()).expect_err("neither name nor ARN");
-            assert_eq!(refused.to_string(), format!("{text:?} is neither a stream name nor a stream ARN"));
+            assert_eq!(refused.to_string(), format!("stream {text:?} is not a stream name or a stream ARN"));
         }
     }
 }

@@ -1,8 +1,7 @@
-//! The streams of a producer: one pipeline each, which appears with the first record and goes when it was idle.
+//! The streams of a producer: one pipeline each, from the first record until it is idle.
 
 use std::{
     collections::HashMap,
-    fmt,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
 };
@@ -21,10 +20,10 @@ use crate::{
     stream::Stream,
 };
 
-/// Streams that are kept in mind before those without a handle and without a pipeline are forgotten.
+/// Number of streams at which those without handle and pipeline are forgotten.
 const FORGET_BEYOND: usize = 64;
 
-/// Settles what a pipeline leaves behind, however it ends: by itself, by a panic, or with its runtime.
+/// Cleans up after a pipeline, however it ends: by itself, by a panic, or with its runtime.
 struct Guard {
     stream: Stream,
     queue: Arc<Queue>,
@@ -56,7 +55,6 @@ impl Drop for Guard {
     }
 }
 
-/// All streams of a producer.
 pub(crate) struct Streams {
     pub(crate) context: Arc<Context>,
     pub(crate) runtime: Handle,
@@ -75,7 +73,6 @@ impl Streams {
         Self { context: Arc::new(context), runtime, known: Mutex::new(known) }
     }
 
-    /// The intake of `stream`.
     pub(crate) fn get(&self, stream: Stream) -> Arc<Intake> {
         let mut known = locked(&self.known);
         if let Some(intake) = known.intakes.get(&stream) {
@@ -90,12 +87,11 @@ impl Streams {
         intake
     }
 
-    /// The intakes of all streams that have one.
     pub(crate) fn all(&self) -> Vec<Arc<Intake>> {
         locked(&self.known).intakes.values().cloned().collect()
     }
 
-    /// Accepts no more records. Everything that was accepted is resolved when all tasks have ended.
+    /// Refuses further records. Every accepted one is resolved when all tasks have ended.
     pub(crate) fn close(&self) {
         self.context.close();
         for intake in self.all() {
@@ -105,33 +101,29 @@ impl Streams {
         }
     }
 
-    /// Starts the pipeline of a stream, if one is wanted.
+    /// Starts the requested pipeline of a stream, if any.
     pub(crate) fn start(&self, intake: &Intake) {
         // Who shuts down meanwhile waits also for a pipeline that is claimed and not spawned yet.
         let _starting = self.context.tasks.token();
-        let Some(commands) = Receiver::claim(&intake.queue) else { return };
+        let Some(commands) = Receiver::claim(&intake.queue) else {
+            return;
+        };
         let guard = Guard::new(intake, &self.context);
         self.context.tasks.spawn_on(run(commands, guard), &self.runtime);
     }
 
-    /// A put waits for space: nothing that takes it up shall wait for company.
+    /// Hurries the records of all streams.
     pub(crate) fn hurry(&self) {
         locked(&self.known).intakes.values().for_each(|intake| intake.queue.hurry());
     }
 }
 
-/// A pipeline, whose panic is kept for who shuts the producer down.
+/// Runs a pipeline, and keeps its panic for the shutdown.
 async fn run(commands: Receiver, mut guard: Guard) {
     let (stream, status, context) = (guard.stream.clone(), guard.status.clone(), guard.context.clone());
     let pipeline = pipeline::run(stream, commands, status, context);
     match AssertUnwindSafe(pipeline).catch_unwind().await {
         Ok(ended) => guard.ended = ended,
         Err(panic) => *locked(&guard.context.panicked) = Some(panic),
-    }
-}
-
-impl fmt::Debug for Streams {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streams").field("config", &self.context.config).finish_non_exhaustive()
     }
 }

@@ -186,3 +186,23 @@ fn a_put_that_is_refused_allocates_nothing_for_other_streams() {
         assert!(each < 1000, "{each} bytes allocated for each record that is refused");
     });
 }
+
+#[test]
+fn gives_over_2_kib_a_stream_back_when_an_idle_pipeline_ends() {
+    measured(async || {
+        const STREAMS: usize = 1000;
+        let producer = builder(true).build().expect("valid settings");
+        let streams: Vec<_> = (0..STREAMS).map(|n| producer.to_stream(format!("s{n}")).expect("a name")).collect();
+        let region = Region::new(ALLOCATOR);
+        for stream in &streams {
+            stream.put(UserRecord::new("k", "v")).await.expect("accepted").await.expect("stored");
+        }
+        let running = held(&region) / STREAMS;
+
+        sleep(Duration::from_secs(600)).await;
+
+        let ended = held(&region) / STREAMS;
+        println!("{running} bytes held for each stream with an idle pipeline, {ended} after its end");
+        assert!(running > ended + 2048, "{running} and {ended} bytes");
+    });
+}

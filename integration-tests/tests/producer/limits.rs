@@ -94,7 +94,7 @@ async fn warns_once_without_the_permission_to_describe() {
     let seen = Log::default();
     let log = seen.clone();
     let builder = Producer::builder(&world.aws, STREAM);
-    let builder = builder.on_event(move |_, event| log.push(event.clone()));
+    let builder = builder.on_event(move |event| log.push(event.clone()));
     let producer = builder.build().expect("settings are right");
 
     let first = producer.put(user_record(0)).await.expect("record is fine");
@@ -103,7 +103,7 @@ async fn warns_once_without_the_permission_to_describe() {
 
     let seen: Vec<Event> = seen.all();
     assert!(
-        matches!(seen[..], [Event::StreamNotDescribed { .. }, Event::ShardMapUpdated { open_shards: 1 }]),
+        matches!(seen[..], [Event::StreamNotDescribed { .. }, Event::ShardMapUpdated { open_shards: 1, .. }]),
         "{seen:?}"
     );
 }

@@ -73,7 +73,7 @@ async fn fails_each_record_at_once_with_its_cause_if_the_stream_is_missing() {
     let error = producer.put(user_record(7)).await.unwrap().await.unwrap_err();
 
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    let DeliveryErrorKind::Rejected { code, message } = error.kind() else { panic!("{error:?}") };
+    let DeliveryErrorKind::Rejected { code, message, .. } = error.kind() else { panic!("{error:?}") };
     assert_eq!(&**code, "ResourceNotFoundException");
     assert!(message.contains("NoSuchStream"), "{message}");
     assert_eq!(error.into_record(), user_record(7));

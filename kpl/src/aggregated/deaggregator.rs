@@ -1,4 +1,4 @@
-//! Takes Kinesis records apart for consumers that are no KCL: AWS Lambda functions, GetRecords loops, Firehose transforms.
+//! Deaggregation for consumers other than a KCL: AWS Lambda functions, GetRecords loops, Firehose transforms.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Reads aggregated records, without copying data.
+//! Decoding of aggregated records, without copying data.
 //!
-//! What is an aggregate follows the KCL: magic, more than 16 bytes behind it, a right digest and a protobuf body with
-//! all required fields. Anything else is a plain record and no error. An aggregate whose records point outside its tables
-//! is where this differs: the KCL delivers the records up to there and drops the rest; here the caller learns of each.
+//! As in the KCL, an aggregate has the magic, more than 16 bytes behind it, a right digest and a protobuf body with all required
+//! fields. Anything else is a plain record and no error. Of an aggregate whose records point outside its tables, the KCL
+//! delivers the records up to there and drops the rest; here each is returned.
 
 mod envelope;
 mod wire;
@@ -18,7 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// What a Kinesis record turned out to be.
+/// Content of a Kinesis record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
     /// Not an aggregate: the Kinesis record's data is the user's.
@@ -30,7 +30,7 @@ pub enum Decoded {
     Malformed(Vec<Result<AggregatedRecord, MalformedRecord>>),
 }
 
-/// A user record out of an aggregate.
+/// A user record of an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AggregatedRecord {
     /// The user's partition key; shared by all records of the aggregate that have the same.
@@ -42,7 +42,7 @@ pub struct AggregatedRecord {
 }
 
 impl AggregatedRecord {
-    /// Where the record belongs: its explicit hash key, else the MD5 of its partition key.
+    /// Hash key of the record: the explicit one, else the MD5 of its partition key.
     ///
     /// A KCL discards a whole aggregate if any of its records is outside of the shard's range.
     pub fn hash_key(&self) -> HashKey {
@@ -55,19 +55,19 @@ impl AggregatedRecord {
     }
 }
 
-/// A user record of which only the data could be read.
+/// A user record whose keys cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("user record {position} of the aggregate is malformed: {reason}")]
 pub struct MalformedRecord {
     /// Position in the aggregate, from 0.
     pub position: usize,
-    /// What is wrong.
+    /// The reason.
     pub reason: MalformedReason,
     /// The user's data, a slice of the Kinesis record.
     pub data: Bytes,
 }
 
-/// Why a user record is malformed.
+/// Reason why a user record is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedReason {
@@ -95,7 +95,7 @@ pub enum MalformedReason {
     ExplicitHashKeyOutside,
 }
 
-/// Takes a Kinesis record's data apart, if it is an aggregate. Never panics, whatever the bytes.
+/// Decodes a Kinesis record's data. Never panics, whatever the bytes.
 pub fn decode(data: &Bytes) -> Decoded {
     match Enveloped::of(data).as_ref().and_then(Enveloped::parse) {
         Some(aggregate) => aggregate.resolve(),
@@ -200,7 +200,9 @@ impl<'a> ParsedAggregate<'a> {
         let index = record.partition_key_index;
         let partition_key =
             place(&self.partition_keys, index).map_err(|len| MalformedReason::PartitionKeyIndex { index, len })?;
-        let Some(index) = record.hash_key_index else { return Ok((partition_key, None)) };
+        let Some(index) = record.hash_key_index else {
+            return Ok((partition_key, None));
+        };
         let hash_key =
             place(&self.hash_keys, index).map_err(|len| MalformedReason::ExplicitHashKeyIndex { index, len })?;
         Ok((partition_key, Some(self.hash_keys[hash_key].clone()?)))
@@ -273,7 +275,6 @@ fn all_within<'a>(mut partition_keys: impl Iterator<Item = &'a str>, range: &Has
     }
 }
 
-/// Where `index` points to, else the length of the table.
 fn place<T>(table: &[T], index: u64) -> Result<usize, usize> {
     usize::try_from(index).ok().filter(|index| *index < table.len()).ok_or(table.len())
 }
@@ -293,164 +294,4 @@ fn check_tag(tag: &[u8]) -> Option<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::aggregated::DIGEST_LEN;
-    use md5::{Digest as _, Md5};
-    use proptest::prelude::*;
-
-    use super::{super::Aggregate, *};
-    use crate::record::UserRecord;
-
-    fn enveloped(body: &[u8]) -> Bytes {
-        [&MAGIC[..], body, &Md5::digest(body)].concat().into()
-    }
-
-    fn user_record(record: &AggregatedRecord) -> UserRecord {
-        let plain = UserRecord::new(&*record.partition_key, record.data.clone());
-        match record.explicit_hash_key {
-            Some(key) => plain.with_explicit_hash_key(key),
-            None => plain,
-        }
-    }
-
-    #[test]
-    fn data_is_a_slice_of_the_kinesis_record() {
-        let mut aggregate = Aggregate::new();
-        aggregate.push(UserRecord::new("k", "first"));
-        aggregate.push(UserRecord::new("k", "second"));
-        let data = aggregate.encode();
-
-        let Decoded::Aggregate(records) = decode(&data) else { panic!("an aggregate") };
-
-        let inside = data.as_ptr_range();
-        assert!(records.iter().all(|record| inside.contains(&record.data.as_ptr())));
-        assert!(Arc::ptr_eq(&records[0].partition_key, &records[1].partition_key));
-    }
-
-    #[test]
-    fn unknown_fields_and_groups_are_skipped() {
-        // Field 9: varint, 8 bytes, bytes, a group that holds another, 4 bytes.
-        let unknown = [0x48, 1, 0x49, 1, 2, 3, 4, 5, 6, 7, 8, 0x4a, 1, 0, 0x4b, 0x53, 0x54, 0x4c, 0x4d, 1, 2, 3, 4];
-        let body = [&b"\x0a\x01p"[..], &unknown, b"\x1a\x05\x08\x00\x1a\x01x"].concat();
-
-        let Decoded::Aggregate(records) = decode(&enveloped(&body)) else { panic!("an aggregate") };
-        assert_eq!(records.len(), 1);
-    }
-
-    #[test]
-    fn a_group_without_end_or_with_a_wrong_end_makes_a_plain_record() {
-        for broken in [&[0x4b][..], &[0x4b, 0x54], &[0x4c], &[0x4b, 0x53, 0x4c, 0x54], &[0x4f], &[0x00, 0x00]] {
-            assert_eq!(decode(&enveloped(broken)), Decoded::Plain, "{broken:x?}");
-        }
-        assert_eq!(decode(&enveloped(&[0x4b; 1000])), Decoded::Plain);
-    }
-
-    #[test]
-    fn a_tag_without_its_key_makes_a_plain_record() {
-        let body = b"\x0a\x01p\x1a\x0a\x08\x00\x1a\x01x\x22\x03\x12\x01v";
-
-        assert_eq!(decode(&enveloped(body)), Decoded::Plain);
-    }
-
-    #[test]
-    fn a_hash_key_that_is_no_number_spares_the_other_records() {
-        let body = b"\x0a\x01p\x12\x02 5\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
-
-        let Decoded::Malformed(records) = decode(&enveloped(body)) else { panic!("malformed") };
-
-        let malformed = records[0].as_ref().unwrap_err();
-        assert_eq!((malformed.reason.clone(), &malformed.data[..]), (MalformedReason::ExplicitHashKey, &b"x"[..]));
-        assert_eq!(&records[1].as_ref().unwrap().data[..], b"y");
-    }
-
-    /// (p, `hash_key`, "x"), (p, -, "y")
-    fn with_hash_key(hash_key: &str) -> Bytes {
-        let body = b"\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
-        enveloped(&[b"\x0a\x01p\x12", &[hash_key.len() as u8][..], hash_key.as_bytes(), body].concat())
-    }
-
-    #[test]
-    fn explicit_hash_keys_are_read_as_the_kcl_reads_them() {
-        let max = u128::MAX.to_string();
-        for (text, key) in [("+5", 5), ("-0", 0), ("007", 7), (max.as_str(), u128::MAX)] {
-            let Decoded::Aggregate(records) = decode(&with_hash_key(text)) else { panic!("an aggregate: {text}") };
-            assert_eq!(records[0].explicit_hash_key, Some(HashKey(key)), "{text}");
-        }
-        use MalformedReason::{ExplicitHashKey, ExplicitHashKeyOutside};
-        let above = "340282366920938463463374607431768211456";
-        for (text, reason) in [
-            (above, ExplicitHashKeyOutside),
-            ("-1", ExplicitHashKeyOutside),
-            (" 5", ExplicitHashKey),
-            ("", ExplicitHashKey),
-            ("+", ExplicitHashKey),
-            ("+-5", ExplicitHashKey),
-            ("5x", ExplicitHashKey),
-        ] {
-            let Decoded::Malformed(records) = decode(&with_hash_key(text)) else { panic!("malformed: {text}") };
-            assert_eq!(records[0].as_ref().unwrap_err().reason, reason, "{text}");
-            assert!(records[1].is_ok(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_aggregate_with_a_hash_key_that_no_shard_owns_belongs_in_none() {
-        for (text, belongs) in [("340282366920938463463374607431768211456", false), ("-1", false), (" 5", true)] {
-            let data = with_hash_key(text);
-            let enveloped = Enveloped::of(&data).expect("enveloped");
-            assert_eq!(enveloped.parse().expect("an aggregate").belongs_in(&HashKeyRange::FULL), belongs, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_hash_key_index_outside_of_its_table_is_malformed() {
-        let body = b"\x0a\x01p\x1a\x07\x08\x00\x10\x04\x1a\x01x";
-
-        let Decoded::Malformed(records) = decode(&enveloped(body)) else { panic!("malformed") };
-
-        let malformed = records[0].as_ref().unwrap_err();
-        assert_eq!(malformed.reason, MalformedReason::ExplicitHashKeyIndex { index: 4, len: 0 });
-        let text = "user record 0 of the aggregate is malformed: explicit hash key index 4 is outside of a table of 0";
-        assert_eq!(malformed.to_string(), text);
-    }
-
-    proptest! {
-        #[test]
-        fn decodes_encoded_records(
-            records in prop::collection::vec(("\\PC{1,8}", prop::option::of(any::<u128>()), ".{0,50}"), 1..50),
-        ) {
-            let records: Vec<_> = records
-                .into_iter()
-                .map(|(key, hash_key, data)| match hash_key {
-                    Some(hash_key) => UserRecord::new(key, data).with_explicit_hash_key(HashKey(hash_key)),
-                    None => UserRecord::new(key, data),
-                })
-                .collect();
-            let mut aggregate = Aggregate::new();
-            records.iter().for_each(|record| aggregate.push(record));
-
-            let Decoded::Aggregate(decoded) = decode(&aggregate.encode()) else { panic!("an aggregate") };
-            prop_assert_eq!(decoded.iter().map(user_record).collect::<Vec<_>>(), records);
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            decode(&enveloped(&body));
-            decode(&body.into());
-        }
-
-        #[test]
-        fn no_mutation_of_an_aggregate_makes_it_panic(position in 0_usize..200, byte: u8, cut in 0_usize..50) {
-            let mut aggregate = Aggregate::new();
-            for n in 0..20_u8 {
-                aggregate.push(UserRecord::new(format!("k{}", n % 3), vec![n; 3]).with_explicit_hash_key(HashKey(n.into())));
-            }
-            let whole = aggregate.encode();
-            let mut body = whole[MAGIC.len()..whole.len() - DIGEST_LEN].to_vec();
-            let position = position % body.len();
-            body[position] = byte;
-            body.truncate(body.len() - cut);
-            decode(&enveloped(&body));
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Writes aggregated records. A user record is encoded as soon as it is added, so that nothing else of it need be kept, and
-//! the size of the result is known exactly before and after.
+//! Encoding of aggregated records. A user record is encoded when it is added, so that nothing else of it is kept, and the
+//! size of the result is known exactly.
 
 #[cfg(feature = "producer")]
 mod sealed;
@@ -13,7 +13,7 @@ use self::tables::{HashKeys, PartitionKeys, Place};
 use super::{AggregatedRecord, ENVELOPE_LEN, MAGIC, decode::decode_own, tag};
 use crate::{digest::digest_each, record::UserRecord};
 
-/// User records that are to become one Kinesis record.
+/// User records that will share a Kinesis record.
 ///
 /// ```
 /// use kpl::{UserRecord, aggregated::Aggregate};
@@ -35,10 +35,9 @@ pub struct Aggregate {
     len: usize,
 }
 
-/// Least room of an aggregate, in bytes.
+/// Minimum room of an aggregate, in bytes.
 const LEAST_ROOM: usize = 1024;
 
-/// What one more record would add.
 struct Addition {
     partition_key: Place,
     hash_key: Option<Place>,
@@ -54,7 +53,7 @@ impl Aggregate {
         Self::default()
     }
 
-    /// Takes all records out; the room that they took remains.
+    /// Removes all records; their room stays.
     #[cfg(feature = "producer")]
     pub(crate) fn clear(&mut self) {
         self.partition_keys.clear();
@@ -63,13 +62,11 @@ impl Aggregate {
         self.len = 0;
     }
 
-    /// Room for records, taken or not.
     #[cfg(feature = "producer")]
     pub(crate) fn room_bytes(&self) -> usize {
         self.records.capacity()
     }
 
-    /// The aggregate as it will be sent, when no more records join.
     #[cfg(feature = "producer")]
     pub(crate) fn seal(&self) -> Sealed {
         Sealed::new(self)
@@ -90,7 +87,7 @@ impl Aggregate {
         self.partition_keys.first()
     }
 
-    /// The records in the order they were pushed. Takes what was encoded apart again: not for every record.
+    /// The records in the order they were pushed, decoded again.
     pub fn user_records(&self) -> Vec<UserRecord> {
         user_records(&self.without_digest().into())
     }
@@ -122,15 +119,13 @@ impl Aggregate {
         self.add(record, &addition, usize::MAX);
     }
 
-    /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes. Without records it is one that every reader takes for
-    /// the data of a plain record, not for an aggregate of none.
+    /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes. Without records every reader takes it for plain data.
     pub fn encode(&self) -> Bytes {
         let mut encoded = self.without_digest();
         encoded.extend_from_slice(&digest_each(&[&encoded[MAGIC.len()..]])[0]);
         encoded.into()
     }
 
-    /// With room for the digest.
     fn without_digest(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size_bytes());
         out.extend_from_slice(&MAGIC);
@@ -214,105 +209,4 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use md5::{Digest as _, Md5};
-    use proptest::prelude::*;
-    use prost::Message as _;
-
-    use super::{super::message, *};
-    use crate::hash_key::HashKey;
-
-    fn aggregate_of(records: &[UserRecord]) -> Aggregate {
-        let mut aggregate = Aggregate::new();
-        records.iter().for_each(|record| aggregate.push(record));
-        aggregate
-    }
-
-    fn position_or_push(table: &mut Vec<String>, key: String) -> u64 {
-        let position = table.iter().position(|known| *known == key);
-        position.unwrap_or_else(|| {
-            table.push(key);
-            table.len() - 1
-        }) as u64
-    }
-
-    /// The same records through `prost`.
-    fn encode_by_prost(records: &[UserRecord]) -> Vec<u8> {
-        let mut all = message::AggregatedRecord::default();
-        for record in records {
-            let partition_key_index = position_or_push(&mut all.partition_key_table, record.partition_key().to_owned());
-            let explicit_hash_key_index = record
-                .explicit_hash_key()
-                .map(|key| position_or_push(&mut all.explicit_hash_key_table, key.to_string()));
-            let data = record.data().to_vec();
-            all.records.push(message::Record { partition_key_index, explicit_hash_key_index, data, tags: vec![] });
-        }
-        let body = all.encode_to_vec();
-        [&MAGIC[..], &body, &Md5::digest(&body)].concat()
-    }
-
-    fn any_record() -> impl Strategy<Value = UserRecord> {
-        let key = prop_oneof!["[a-c]{1,2}", "\\PC{1,40}"];
-        let hash_key = prop::option::of(prop_oneof![0..3_u128, any::<u128>(), Just(u128::MAX)]);
-        (key, hash_key, prop::collection::vec(any::<u8>(), 0..300)).prop_map(|(key, hash_key, data)| {
-            let record = UserRecord::new(key, data);
-            match hash_key {
-                Some(hash_key) => record.with_explicit_hash_key(HashKey(hash_key)),
-                None => record,
-            }
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn bytes_are_those_of_an_independent_encoder(records in prop::collection::vec(any_record(), 0..200)) {
-            prop_assert_eq!(aggregate_of(&records).encode(), encode_by_prost(&records));
-        }
-
-        #[test]
-        fn the_size_is_known_before_and_after_each_record(records in prop::collection::vec(any_record(), 1..60)) {
-            let mut aggregate = Aggregate::new();
-            for record in &records {
-                let predicted = aggregate.size_with(record);
-                aggregate.push(record);
-                prop_assert_eq!(aggregate.size_bytes(), predicted);
-                prop_assert_eq!(aggregate.encode().len(), predicted);
-            }
-        }
-
-        #[test]
-        fn the_records_come_out_again_as_they_went_in(records in prop::collection::vec(any_record(), 0..60)) {
-            let aggregate = aggregate_of(&records);
-
-            prop_assert_eq!(aggregate.first_partition_key(), records.first().map(UserRecord::partition_key));
-            prop_assert_eq!(aggregate.user_records(), records);
-        }
-
-        #[test]
-        fn varint_lengths_agree_with_the_bytes_written(value: u64) {
-            let mut out = Vec::new();
-            put_varint(&mut out, value);
-            prop_assert_eq!(varint_len(value), out.len());
-        }
-    }
-
-    #[test]
-    fn a_record_that_does_not_fit_leaves_everything_as_it_was() {
-        let record = UserRecord::new("alpha", "hello");
-        let mut aggregate = Aggregate::new();
-        let size = aggregate.size_with(&record);
-
-        assert!(!aggregate.try_push(&record, size - 1));
-        assert!(aggregate.is_empty() && aggregate.body_len() == 0);
-        assert!(aggregate.try_push(&record, size));
-        assert_eq!((aggregate.len(), aggregate.size_bytes()), (1, size));
-    }
-
-    #[test]
-    fn a_thousand_keys_keep_their_indexes() {
-        let keys: Vec<String> = (0..1000).map(|n| format!("key-{n}")).collect();
-        let records: Vec<_> = keys.iter().chain(&keys).map(|key| UserRecord::new(key, "x")).collect();
-
-        assert_eq!(aggregate_of(&records).encode(), encode_by_prost(&records));
-    }
-}
+mod tests;

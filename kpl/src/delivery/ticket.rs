@@ -1,11 +1,9 @@
-//! A record on its way and the duty to resolve its [`Delivery`].
+//! A record on its way, with the duty to resolve its [`Delivery`].
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use super::{
-    Delivery,
-    slots::{Resolver, Slots},
-};
+use super::{Delivery, Outcome};
 use crate::{
     delivered::Delivered,
     error::{DeliveryError, DeliveryErrorKind, Failure},
@@ -13,12 +11,12 @@ use crate::{
     record::UserRecord,
 };
 
-/// A record that was checked and is about to be accepted.
+/// A checked record, about to be accepted.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// As it is to be sent.
+    /// As it is sent.
     pub(crate) record: UserRecord,
-    /// The data as they were put, if they are sent encoded. Boxed, because most are not.
+    /// Data as put, if sent encoded. Boxed, because most are not.
     original: Option<Box<Bytes>>,
 }
 
@@ -32,12 +30,11 @@ impl Prepared {
         Self { record, original: Some(Box::new(original)) }
     }
 
-    /// What the record takes up in the buffer: 4 GiB at the most, which is above any record that is sent.
+    /// Space that the record takes up: at most 4 GiB, above any record that is sent.
     pub(crate) fn space_bytes(&self) -> usize {
         counted(self.record.size_bytes(), self.original.as_ref().map_or(0, |original| original.len())) as usize
     }
 
-    /// The record, as it was put.
     pub(crate) fn into_record(mut self) -> UserRecord {
         if let Some(original) = self.original {
             self.record.replace_data(*original);
@@ -46,38 +43,37 @@ impl Prepared {
     }
 }
 
-/// What the two forms of a record take up, in as many bits as a [`Stub`] has.
+/// Bytes of both forms of a record, in the bits of a [`Stub`].
 fn counted(sent_bytes: usize, original_bytes: usize) -> u32 {
     u32::try_from(sent_bytes.saturating_add(original_bytes)).unwrap_or(u32::MAX)
 }
 
-/// A record on its way and the duty to resolve its [`Delivery`]. Dropping the ticket resolves it as abandoned, so that
-/// nothing is lost silently, whatever happens to its owner.
+/// A record and the duty to resolve its [`Delivery`]. A dropped ticket resolves it as abandoned, so that no record is lost
+/// silently.
 #[derive(Debug)]
 pub(crate) struct Ticket(Option<Open>);
 
 #[derive(Debug)]
 struct Open {
     prepared: Prepared,
-    resolver: Resolver,
+    resolver: oneshot::Sender<Outcome>,
 }
 
 /// A [`Ticket`] without its record.
 #[derive(Debug)]
 pub(crate) struct Stub {
-    resolver: Resolver,
+    resolver: oneshot::Sender<Outcome>,
     original: Option<Box<Bytes>>,
     space_bytes: u32,
     data_bytes: u32,
 }
 
 impl Ticket {
-    pub(crate) fn new(prepared: Prepared, slots: &mut Slots) -> (Self, Delivery) {
-        let (resolver, waiter) = slots.take();
-        (Self(Some(Open { prepared, resolver })), Delivery { waiter: Some(waiter) })
+    pub(crate) fn new(prepared: Prepared) -> (Self, Delivery) {
+        let (resolver, outcome) = oneshot::channel();
+        (Self(Some(Open { prepared, resolver })), Delivery(outcome))
     }
 
-    /// The record is not stored.
     pub(crate) fn fail(mut self, failure: Failure) {
         self.close(failure);
     }
@@ -92,15 +88,16 @@ impl Ticket {
     }
 
     fn close(&mut self, failure: Failure) {
-        let Some(Open { prepared, resolver }) = self.0.take() else { return };
-        resolver.resolve(Err(DeliveryError::new(failure, prepared.into_record())));
+        let Some(Open { prepared, resolver }) = self.0.take() else {
+            return;
+        };
+        let _ = resolver.send(Err(DeliveryError::new(failure, prepared.into_record()))); // nobody waits
     }
 }
 
 impl Stub {
-    /// The record is stored.
     pub(crate) fn deliver(self, delivered: Delivered) {
-        self.resolver.resolve(Ok(delivered));
+        let _ = self.resolver.send(Ok(delivered)); // nobody waits
     }
 
     /// What the record takes up in the buffer.
@@ -108,7 +105,6 @@ impl Stub {
         self.space_bytes as usize
     }
 
-    /// Bytes of the record's data, as they are sent.
     pub(crate) fn data_bytes(&self) -> usize {
         self.data_bytes as usize
     }
@@ -149,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
-        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &mut Slots::new());
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")));
 
         drop(ticket);
 
@@ -161,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn returns_a_record_sent_encoded_as_it_was_put() {
         let prepared = Prepared::encoded(UserRecord::new("k", "v"), "encoded".into());
-        let (ticket, delivery) = Ticket::new(prepared, &mut Slots::new());
+        let (ticket, delivery) = Ticket::new(prepared);
 
         let content = ticket.as_ref().clone();
         let stub = ticket.detach();
@@ -182,10 +178,39 @@ mod tests {
 
     #[tokio::test]
     async fn a_stub_that_is_dropped_resolves_its_delivery_all_the_same() {
-        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &mut Slots::new());
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")));
 
         drop(ticket.detach());
 
         assert_eq!(delivery.await.expect_err("abandoned").kind(), &DeliveryErrorKind::Abandoned);
+    }
+
+    #[tokio::test]
+    async fn gives_each_delivery_its_own_outcome_from_another_thread() {
+        let record = |n: usize| UserRecord::new("k", n.to_string());
+        let (tickets, deliveries): (Vec<_>, Vec<_>) = (0..1000).map(|n| Ticket::new(Prepared::new(record(n)))).unzip();
+
+        let resolving = std::thread::spawn(move || drop(tickets));
+
+        for (n, delivery) in deliveries.into_iter().enumerate() {
+            assert_eq!(delivery.await.expect_err("abandoned").into_record(), record(n));
+        }
+        resolving.join().unwrap();
+    }
+
+    #[test]
+    fn drops_at_once_outcomes_that_nobody_waits_for() {
+        for resolved_first in [false, true] {
+            let data = Bytes::from(vec![1; 100]);
+            let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", data.clone())));
+            if resolved_first {
+                drop(ticket);
+                drop(delivery);
+            } else {
+                drop(delivery);
+                drop(ticket);
+            }
+            assert!(data.is_unique(), "no other handle to the data is left");
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! What is on its way to a stream's pipeline, and whether there is one.
+//! Commands queued for a stream's pipeline, which may not be running.
 //!
-//! - (A) A stream has at most one pipeline at a time: the command that finds none wants one, and who claims its receiver
-//!   starts it: the sender of that command, or who closes the producer meanwhile.
-//! - (B) No command is left without a pipeline: one ends only while there is no command, under the lock that commands
-//!   are put in under.
+//! - (A) At most one pipeline runs per stream. The first command queued while none runs requests one; whoever claims the
+//!   receiver starts it: the sender of that command, or whoever closes the producer meanwhile.
+//! - (B) No command is left without a pipeline: one ends only while no command is queued, under the lock of the queue.
+//! - (C) A record takes space and is queued under one lock, so that a full buffer finds all its records in the queues.
+//!
+//! A channel of tokio's would be a second lock: (B) and (C) need one around it.
 
 use std::{
     collections::VecDeque,
@@ -15,25 +17,25 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    delivery::{Delivery, Prepared, Slots, Ticket},
+    delivery::{Delivery, Prepared, Ticket},
     locked::locked,
 };
 
-/// Commands that a pipeline takes at once, at the most.
+/// Maximum number of commands that a pipeline takes at a time.
 pub(crate) const COMMANDS: usize = 4096;
 
-/// What a producer asks of its pipeline.
+/// A request to a pipeline.
 #[derive(Debug)]
 pub(crate) enum Command {
     Put(Ticket),
     Flush(oneshot::Sender<()>),
-    /// A put waits for space: what was put before shall not wait for company.
+    /// A put waits for space: queued records are sent at once.
     Hurry,
-    /// As a flush, without an answer.
+    /// A flush without an answer.
     SendNow,
 }
 
-/// Urgency of records that were put.
+/// Urgency of queued records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Haste {
     None,
@@ -43,48 +45,46 @@ enum Haste {
     SendNow,
 }
 
-/// The way into one stream's pipeline. Bounded by the space for records, each of which is followed by one [`Command::Hurry`],
-/// one [`Command::SendNow`], and a flush for each caller that waits for it.
+/// The commands of one stream. Bounded by the space for records, each followed by at most one [`Command::Hurry`], one
+/// [`Command::SendNow`], and a flush for each waiting caller.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Locked to put a command in, and to take some.
+    /// Locked to queue a command, and to take some.
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The latest ones, up to [`COMMANDS`]; there are none only if there are none at all.
+    /// The latest ones, up to [`COMMANDS`]; empty only if the queue is.
     commands: Vec<Command>,
     /// Those before, [`COMMANDS`] each.
     earlier: VecDeque<Vec<Command>>,
-    slots: Slots,
     pipeline: Pipeline,
     closed: bool,
-    /// Haste of the record that was put last; those before have no less.
+    /// Haste of the latest record; earlier ones have no less.
     haste: Haste,
-    /// Of the pipeline, if it waits.
     waker: Option<Waker>,
 }
 
-/// Whether there is a pipeline.
+/// State of the stream's pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pipeline {
     None,
-    /// There is a command, and the pipeline is about to be started.
+    /// A command is queued, and the pipeline is about to be started.
     Wanted,
     Running,
 }
 
-/// A command is in the queue.
+/// A queued command.
 #[derive(Debug)]
 pub(crate) struct Sent<R> {
     pub(crate) value: R,
-    /// There is no pipeline: the caller has to start one.
+    /// No pipeline runs: the caller starts one.
     pub(crate) starts: bool,
 }
 
 impl State {
-    /// Returns whom to wake.
+    /// Returns the waker to call.
     #[must_use]
     fn push(&mut self, command: Command) -> Option<Waker> {
         if self.commands.len() == COMMANDS {
@@ -104,7 +104,6 @@ impl Queue {
         let state = State {
             commands: Vec::new(),
             earlier: VecDeque::new(),
-            slots: Slots::new(),
             pipeline: Pipeline::None,
             closed: false,
             haste: Haste::None,
@@ -113,8 +112,7 @@ impl Queue {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// Puts a record in if `take` has space for it, else hands it back; also if the queue is closed. Nothing is taken from
-    /// a space on behalf of a queue that is closed.
+    /// Queues a record if `take` has space for it; else, or if closed, returns it.
     pub(crate) fn put(
         &self,
         record: Prepared,
@@ -124,7 +122,7 @@ impl Queue {
         if state.closed || !take(record.space_bytes()) {
             return Err(record.into());
         }
-        let (ticket, delivery) = Ticket::new(record, &mut state.slots);
+        let (ticket, delivery) = Ticket::new(record);
         let starts = state.pipeline == Pipeline::None;
         if starts {
             state.pipeline = Pipeline::Wanted;
@@ -136,7 +134,7 @@ impl Queue {
         Ok(Sent { value: delivery, starts })
     }
 
-    /// Puts a flush in, if there is a pipeline: else there is nothing to be flushed.
+    /// Queues a flush, unless no pipeline runs: then nothing is outstanding.
     pub(crate) fn flush(&self) -> Option<oneshot::Receiver<()>> {
         let mut state = locked(&self.state);
         if !state.is_open() {
@@ -156,17 +154,16 @@ impl Queue {
         Some(flushed)
     }
 
-    /// What was put before shall not wait for company.
     pub(crate) fn hurry(&self) {
         self.hasten(Haste::Hurry, Command::Hurry);
     }
 
-    /// Sends all that was put before as a flush does, which nobody waits for.
+    /// Queues a flush without an answer.
     pub(crate) fn send_now(&self) {
         self.hasten(Haste::SendNow, Command::SendNow);
     }
 
-    /// Puts `command` in, which sends what was put before with `haste`, if it was not sent with as much already.
+    /// Queues `command` unless the queued records have that haste already.
     fn hasten(&self, haste: Haste, command: Command) {
         let mut state = locked(&self.state);
         if state.is_open() && state.haste < haste {
@@ -177,7 +174,6 @@ impl Queue {
         }
     }
 
-    /// Whether there is a pipeline, or about to be.
     pub(crate) fn is_running(&self) -> bool {
         locked(&self.state).pipeline != Pipeline::None
     }
@@ -186,7 +182,7 @@ impl Queue {
         locked(&self.state).closed
     }
 
-    /// No more commands. Those that are in the queue are still taken.
+    /// Refuses further commands. Queued ones are still taken.
     pub(crate) fn close(&self) {
         let mut state = locked(&self.state);
         state.closed = true;
@@ -196,14 +192,13 @@ impl Queue {
     }
 }
 
-/// The pipeline's end of the queue. Dropped without [`park`](Self::park) it closes the queue, and nothing is left in it.
-#[derive(Debug)]
+/// The pipeline's end of the queue. Dropped without [`park`](Self::park) it closes and empties the queue.
 pub(crate) struct Receiver {
     queue: Option<Arc<Queue>>,
 }
 
 impl Receiver {
-    /// For the pipeline that is to be started, if one is.
+    /// Receiver of the requested pipeline, if one is requested.
     pub(crate) fn claim(queue: &Arc<Queue>) -> Option<Self> {
         let mut state = locked(&queue.state);
         let wanted = state.pipeline == Pipeline::Wanted;
@@ -213,7 +208,7 @@ impl Receiver {
         wanted.then(|| Self { queue: Some(queue.clone()) })
     }
 
-    /// Waits for commands, and takes up to [`COMMANDS`] into `commands`, which is empty. None means that no more will come.
+    /// Waits for commands, and moves up to [`COMMANDS`] into `commands`, which is empty. None: the queue is closed.
     ///
     /// # Cancellation
     /// Dropping the future leaves the commands in the queue.
@@ -222,7 +217,9 @@ impl Receiver {
     }
 
     fn poll_take(&self, commands: &mut Vec<Command>, cx: &Context<'_>) -> Poll<()> {
-        let Some(queue) = &self.queue else { return Poll::Ready(()) };
+        let Some(queue) = &self.queue else {
+            return Poll::Ready(());
+        };
         let mut state = locked(&queue.state);
         if state.commands.is_empty() && !state.closed {
             if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -241,14 +238,15 @@ impl Receiver {
         self.queue.as_ref().is_none_or(|queue| queue.is_closed())
     }
 
-    /// No more commands. Those that are in the queue are still taken.
     pub(crate) fn close(&self) {
         self.queue.iter().for_each(|queue| queue.close());
     }
 
-    /// The pipeline ends, unless there are commands; says whether it does. The next command has another one started.
+    /// Ends the pipeline, unless commands are queued; says whether it does.
     pub(crate) fn park(&mut self) -> bool {
-        let Some(queue) = &self.queue else { return true };
+        let Some(queue) = &self.queue else {
+            return true;
+        };
         let mut state = locked(&queue.state);
         let parks = state.commands.is_empty() && !state.closed;
         if parks {
@@ -273,164 +271,4 @@ impl Drop for Receiver {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        thread,
-    };
-
-    use futures::FutureExt as _;
-
-    use super::*;
-    use crate::{error::DeliveryErrorKind, record::UserRecord};
-
-    const RECORDS_OF_EACH: usize = 20_000;
-
-    fn put(queue: &Queue) -> Result<Sent<Delivery>, Box<Prepared>> {
-        queue.put(Prepared::new(UserRecord::new("k", "v")), |_| true)
-    }
-
-    /// A pipeline that ends as soon as there is nothing to do. Returns what it has received.
-    fn run_briefly(queue: &Arc<Queue>, running: &AtomicUsize) -> usize {
-        let mut receiver = Receiver::claim(queue).expect("who finds none starts it");
-        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
-        let (mut received, mut commands) = (0, Vec::new());
-        loop {
-            while receiver.take(&mut commands).now_or_never().is_some() {
-                received += commands.drain(..).count();
-            }
-            running.fetch_sub(1, Ordering::SeqCst);
-            if receiver.park() {
-                return received;
-            }
-            running.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    #[test]
-    fn no_command_is_left_without_a_pipeline_however_often_that_ends() {
-        let queue = Queue::new();
-        let (running, received, ended) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..RECORDS_OF_EACH {
-                        let sent = put(&queue).expect("it is open");
-                        if sent.starts {
-                            received.fetch_add(run_briefly(&queue, &running), Ordering::SeqCst);
-                            ended.fetch_add(1, Ordering::SeqCst);
-                        }
-                    }
-                });
-            }
-        });
-
-        assert_eq!(received.into_inner(), 4 * RECORDS_OF_EACH);
-        assert!(ended.into_inner() > 10 && !queue.is_running());
-    }
-
-    #[test]
-    fn holds_what_space_allows_and_is_taken_in_parts_and_in_order() {
-        let queue = Queue::new();
-        let mut deliveries: VecDeque<_> =
-            (0..2 * COMMANDS + 5).map(|_| put(&queue).expect("there is space").value).collect();
-        assert!(queue.put(Prepared::new(UserRecord::new("k", "v")), |_| false).is_err());
-        let receiver = Receiver::claim(&queue).expect("it is wanted");
-        let flushed = queue.flush().expect("there is a pipeline");
-
-        let (mut commands, mut taken) = (Vec::new(), Vec::new());
-        while receiver.take(&mut commands).now_or_never().is_some() {
-            taken.push(commands.len());
-            for command in commands.drain(..).filter(|command| matches!(command, Command::Put(_))) {
-                drop(command);
-                let first = deliveries.pop_front().expect("as many as were put");
-                assert!(first.now_or_never().is_some(), "what was put first is taken first");
-            }
-        }
-
-        assert_eq!(taken, [COMMANDS, COMMANDS, 6]);
-        drop(flushed);
-    }
-
-    #[test]
-    fn hurries_queued_records_once() {
-        let queue = Queue::new();
-        queue.hurry();
-        assert!(!queue.is_running(), "there is nothing to be hurried");
-        let sent = put(&queue).expect("there is space");
-        let receiver = Receiver::claim(&queue).expect("it is wanted");
-
-        (0..10).for_each(|_| queue.hurry());
-        drop(put(&queue).expect("there is space"));
-        (0..10).for_each(|_| queue.hurry());
-
-        let mut commands = Vec::new();
-        receiver.take(&mut commands).now_or_never().expect("commands");
-        let hurries = commands.iter().map(|command| matches!(command, Command::Hurry)).collect::<Vec<_>>();
-        assert_eq!((hurries, sent.starts), (vec![false, true, false, true], true));
-    }
-
-    #[test]
-    fn sends_queued_records_at_once_by_one_command() {
-        let queue = Queue::new();
-        let _first = put(&queue).expect("there is space");
-        let receiver = Receiver::claim(&queue).expect("it is wanted");
-
-        queue.hurry();
-        (0..10).for_each(|_| queue.send_now());
-        queue.hurry();
-        let _second = put(&queue).expect("there is space");
-        let _flushed = queue.flush();
-        queue.send_now();
-
-        let mut commands = Vec::new();
-        receiver.take(&mut commands).now_or_never().expect("commands");
-        let [Command::Put(_), Command::Hurry, Command::SendNow, Command::Put(_), Command::Flush(_)] = &commands[..]
-        else {
-            panic!("{commands:?}");
-        };
-    }
-
-    #[test]
-    fn flushes_that_nobody_waits_for_do_not_pile_up() {
-        let queue = Queue::new();
-        let _sent = put(&queue).expect("there is space");
-        let receiver = Receiver::claim(&queue).expect("it is wanted");
-
-        (0..1000).for_each(|_| drop(queue.flush()));
-        let waited_for = [queue.flush(), queue.flush()];
-
-        let mut commands = Vec::new();
-        receiver.take(&mut commands).now_or_never().expect("commands");
-        assert_eq!((commands.len(), waited_for.iter().flatten().count()), (3, 2));
-    }
-
-    #[tokio::test]
-    async fn resolves_the_queue_of_a_failed_pipeline_and_takes_nothing_more() {
-        let queue = Queue::new();
-        let sent = put(&queue).expect("there is space");
-        let receiver = Receiver::claim(&queue).expect("it is wanted");
-
-        drop(receiver);
-
-        assert_eq!(sent.value.await.expect_err("dropped").kind(), &DeliveryErrorKind::Abandoned);
-        assert!(put(&queue).is_err() && queue.flush().is_none());
-    }
-
-    #[test]
-    fn takes_queued_records_after_the_queue_closes() {
-        let queue = Queue::new();
-        let sent = put(&queue).expect("there is space");
-        let mut commands = Vec::new();
-
-        queue.close();
-        let receiver = Receiver::claim(&queue).expect("it is wanted, by who closes too");
-        assert!(Receiver::claim(&queue).is_none(), "one at a time");
-
-        receiver.take(&mut commands).now_or_never().expect("a command");
-        assert_eq!((commands.drain(..).count(), sent.starts), (1, true));
-        receiver.take(&mut commands).now_or_never().expect("the end");
-        assert!(commands.is_empty());
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::hash_key::HashKeyRange;
 
-/// Most shards of one page. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
+/// Maximum shards of one page. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html>
 const LIST_SHARDS_MAX_RESULTS: i32 = 1000;
 
 /// Kinesis through a client of the AWS SDK.
@@ -63,7 +63,9 @@ impl Kinesis for SdkKinesis {
                 // Emulators that do not know the filter return closed shards, too.
                 let open = page.shards().iter().filter(|shard| is_open(shard));
                 shards.extend(open.map(from_sdk).collect::<Result<Vec<_>, _>>()?);
-                let Some(token) = page.next_token else { return Ok(shards) };
+                let Some(token) = page.next_token else {
+                    return Ok(shards);
+                };
                 page = self.list_next(token).await?;
             }
         })
@@ -79,9 +81,10 @@ impl Kinesis for SdkKinesis {
     }
 }
 
-/// What matters of a stream's description.
 fn summary(output: &DescribeStreamSummaryOutput) -> StreamSummary {
-    let Some(summary) = output.stream_description_summary() else { return StreamSummary::default() };
+    let Some(summary) = output.stream_description_summary() else {
+        return StreamSummary::default();
+    };
     let max_record_bytes = summary.max_record_size_in_kib().and_then(|kib| usize::try_from(kib).ok());
     StreamSummary {
         max_record_bytes: max_record_bytes.map(|kib| kib * 1024),
@@ -195,10 +198,10 @@ where
     KinesisError::new(kind, code, text)
 }
 
-/// What the SDK says when no provider has credentials.
+/// Words of the SDK when no provider has credentials.
 const NO_CREDENTIALS: &str = "the credential provider was not enabled";
 
-/// Whether the SDK says that its configuration lacks a region or a provider of credentials, for which it has no public type.
+/// Whether the SDK lacks a region or a provider of credentials, for which it has no public type.
 fn is_incomplete(text: &str) -> bool {
     text.contains("Missing Region") || text.contains("no identity resolver")
 }
@@ -263,7 +266,7 @@ mod tests {
         assert_eq!((first.shard_id.as_str(), first.sequence_number.as_str()), ("shardId-000000000000", "7"));
         assert_eq!(results[1].as_ref().expect_err("failed").kind(), KinesisErrorKind::Throttled);
         assert!(results[2].is_ok());
-        assert_eq!(&**results[3].as_ref().expect_err("no number").code(), "InvalidResponse");
+        assert_eq!(results[3].as_ref().expect_err("no number").code(), "InvalidResponse");
     }
 
     #[test]
@@ -307,7 +310,7 @@ mod tests {
 
         let error = error(SdkError::<PutRecordsError>::timeout_error(cause));
 
-        assert_eq!((error.kind(), &**error.code()), (KinesisErrorKind::Transient, "Timeout"));
-        assert_eq!(&**error.message(), "request has timed out: connection refused");
+        assert_eq!((error.kind(), error.code()), (KinesisErrorKind::Transient, "Timeout"));
+        assert_eq!(error.message(), "request has timed out: connection refused");
     }
 }

@@ -1,22 +1,18 @@
-//! Decides when a PutRecords request goes out and which Kinesis records go with it.
+//! The time and the content of PutRecords requests.
 //!
 //! - (A) A request is within the limits of the service, and of the settings unless one record alone exceeds those.
 //! - (B) No lane that is busy, held or limited takes part, and none gives records out of order.
-//! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part of a lane, as its
-//!   last record, and nothing behind an aggregate shares a hash key with it: should the shard be split meanwhile and the
-//!   aggregate have to be sent again, nothing that belongs behind it has been stored before it. With
-//!   [`RecordOrder::Strict`] this goes for all records.
-//! - (D) When nothing goes out, [`wake_at`] names the instant at which something may.
+//! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part per lane, as its last
+//!   record, and nothing behind an aggregate shares a hash key with it: if the shard is split meanwhile and the aggregate
+//!   sent again, nothing behind it was stored before it. With [`RecordOrder::Strict`] this holds for all records.
+//! - (D) When nothing is sent, [`wake_at`] is the time at which something may be.
 
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
 };
 
-use super::{
-    aggregator::Spare,
-    lanes::{Lane, Lanes},
-};
+use super::lanes::{Lane, Lanes};
 use crate::{
     config::{Aggregation, Config, PUT_RECORDS_MAX_BYTES, RecordOrder},
     hash_key::{HashKey, HashKeyRange},
@@ -27,17 +23,16 @@ use crate::{
     },
 };
 
-/// Bytes for one shard that are worth a request of their own, and the most that go with one.
+/// Bytes for one shard that justify a request, and their maximum in one.
 /// Source: KPL (aws/kinesis/core/collector.h).
 const SHARD_BYTES: usize = 256 * 1024;
 
-/// A Kinesis record and what was known about its shard when it was sent.
+/// A Kinesis record, with the shard known when it was sent.
 #[derive(Debug)]
 pub(crate) struct Sent<T: Detach> {
     pub(crate) record: KinesisRecord<T>,
-    /// Range of the lane.
     pub(crate) range: HashKeyRange,
-    /// `None` if the shards were unknown.
+    /// `None` for unknown shards.
     pub(crate) predicted: Option<ShardId>,
 }
 
@@ -52,7 +47,7 @@ impl<T: Detach> Sent<T> {
     }
 }
 
-/// Who may go now.
+/// Choice of the Kinesis records to send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Collector {
     order: RecordOrder,
@@ -60,7 +55,7 @@ pub(crate) struct Collector {
     max_records: usize,
     max_bytes: usize,
     record_ttl: Option<Duration>,
-    /// Records with a lower number wait for no company.
+    /// Number below which records are sent at once.
     urgent_before: u64,
 }
 
@@ -76,25 +71,27 @@ impl Collector {
         }
     }
 
-    /// Records with a lower number than `number` shall wait for no company.
+    /// Has records with a lower number sent at once.
     pub(crate) fn hurry(&mut self, number: u64) {
         self.urgent_before = self.urgent_before.max(number);
     }
 
-    /// The next request, if it is time for one, of up to `room` bytes unless one record is longer.
+    /// The next request, if it is time, of up to `room` bytes unless one record is longer.
     pub(crate) fn collect<T: Detach>(&self, lanes: &mut Lanes<T>, room: usize, now: Instant) -> Option<Vec<Sent<T>>> {
         let (mut ready, mut records, mut bytes, mut trigger) = (Vec::new(), 0, 0, false);
         for index in lanes.restless(now) {
-            let (lane, spare) = lanes.get_mut(index);
+            let lane = lanes.get_mut(index);
             if lane.is_busy() || lane.held_until(now).is_some() {
                 continue;
             }
-            self.complete_if_due(lane, spare, now);
+            self.complete_if_due(lane, now);
             if let Some(until) = self.rests_until(lane) {
                 lanes.rest(index, until);
                 continue;
             }
-            let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else { continue };
+            let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else {
+                continue;
+            };
             trigger |= due <= now || self.has_enough(lane);
             if !lane.patient {
                 records += lane.waiting.ready_len();
@@ -111,19 +108,19 @@ impl Collector {
             if request.records.len() >= self.max_records {
                 break;
             }
-            self.take_from(lanes.get_mut(index).0, &mut request, now);
+            self.take_from(lanes.get_mut(index), &mut request, now);
         }
         Some(request.records)
     }
 
-    fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, spare: &mut Spare, now: Instant) {
-        lane.waiting.complete_due(now, spare);
+    fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, now: Instant) {
+        lane.waiting.complete_due(now);
         if !lane.patient {
-            lane.waiting.complete_before(self.urgent_before, spare);
+            lane.waiting.complete_before(self.urgent_before);
         }
     }
 
-    /// Until when nothing is to be done with a lane that has no complete Kinesis record.
+    /// Time until which a lane without complete Kinesis record needs no look.
     fn rests_until<T: Detach>(&self, lane: &Lane<T>) -> Option<Instant> {
         if lane.waiting.front().is_some() {
             return None;
@@ -133,7 +130,6 @@ impl Collector {
         lane.waiting.open_due().into_iter().chain(expires).min()
     }
 
-    /// Whether the lane alone is worth a request.
     fn has_enough<T: Detach>(&self, lane: &Lane<T>) -> bool {
         let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
@@ -141,8 +137,7 @@ impl Collector {
         !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
     }
 
-    /// Whether nothing of the same key may go behind the record in the same request, lest it be stored although this one
-    /// is not.
+    /// Whether no later record of the same key may be in the same request, where it might be stored alone.
     fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
         match self.order {
             RecordOrder::BestEffort => false,
@@ -163,7 +158,9 @@ impl Collector {
                 return;
             }
             lane.waiting.digest_ahead();
-            let Some(record) = lane.waiting.pop() else { return };
+            let Some(record) = lane.waiting.pop() else {
+                return;
+            };
             if let Some(limiter) = &mut lane.limiter {
                 limiter.take(size, now);
             }
@@ -181,7 +178,7 @@ impl Collector {
     }
 }
 
-/// Whether there is a record of one of these hash keys, or may be.
+/// Whether `record` has, or may have, one of these hash keys.
 fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
     let found = record.hash_keys();
     match found.are_mixed() {
@@ -196,7 +193,7 @@ struct Request<T: Detach> {
     max_bytes: usize,
 }
 
-/// When a lane that could not send `now` may.
+/// Time at which a lane that could not send `now` may.
 pub(crate) fn wake_at<T: Detach>(lane: &Lane<T>, now: Instant) -> Option<Instant> {
     if lane.is_busy() || lane.waiting.is_empty() {
         return None;

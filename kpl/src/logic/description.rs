@@ -1,6 +1,6 @@
-//! Knows what the stream is like, as far as that is told, and decides when to ask again.
+//! The known properties of the stream, and the time of the next description.
 //!
-//! A stream that is not described is taken for one that places records by their keys and has the default limits.
+//! Until it is described, a stream is treated as one that places records by their keys and has the default limits.
 
 use std::time::{Duration, Instant};
 
@@ -9,39 +9,36 @@ use crate::{
     kinesis::{KinesisError, KinesisErrorKind, StreamSummary},
 };
 
-/// Minimum age of a description at which the stream is described again while records flow: the account has but 20 calls each
-/// second for all its streams. Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html>
+/// Minimum age of a description that is renewed: an account has 20 calls per second for all streams.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html>
 const REFRESH_AFTER: Duration = Duration::from_secs(240);
 /// Minimum pause after a failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Upper bound of that, and of what chance adds to every pause: the streams of a process do not ask all at once.
+/// Upper bound of that, and of the jitter of every pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Minimum pause after access was denied: the permission may be granted later.
 const PAUSE_IF_DENIED: Duration = Duration::from_secs(600);
 
-/// What is known of the stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Description {
     summary: StreamSummary,
     described_at: Option<Instant>,
-    /// When to ask. `None` for at once.
+    /// `None`: at once.
     due_at: Option<Instant>,
     denied: bool,
     failures: u32,
 }
 
 impl Description {
-    /// When it is time to ask, unless it is now.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         self.due_at
     }
 
-    /// Whether it is time to ask.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.due_at.is_none_or(|at| at <= now)
     }
 
-    /// Takes an answer; says whether the stream is other than it was thought to be. `luck` is from 0 to 1.
+    /// Takes a description; says whether the stream has changed. `luck` is from 0 to 1.
     pub(crate) fn update(&mut self, summary: StreamSummary, now: Instant, luck: f64) -> bool {
         (self.described_at, self.denied, self.failures) = (Some(now), false, 0);
         self.due_at = Some(now + REFRESH_AFTER + LONGEST_PAUSE.mul_f64(luck));
@@ -62,31 +59,30 @@ impl Description {
         self.failures == 1
     }
 
-    /// The stream may be another one by now.
+    /// The stream may be another one.
     pub(crate) fn forget(&mut self) {
         if !self.denied {
             self.due_at = None;
         }
     }
 
-    /// There is evidence that the stream is not what it was thought to be.
+    /// There is evidence against the description.
     pub(crate) fn doubt(&mut self, now: Instant) {
         if self.described_at.is_none_or(|at| now >= at + FIRST_PAUSE) {
             self.forget();
         }
     }
 
-    /// Whether it is known what the stream is like, or that this cannot be known.
+    /// Whether the description is known, or denied.
     pub(crate) fn is_settled(&self) -> bool {
         self.denied || self.described_at.is_some()
     }
 
-    /// Whether the stream places records by itself.
     pub(crate) fn ignores_partition_keys(&self) -> bool {
         self.summary.ignores_partition_keys
     }
 
-    /// Most bytes of a Kinesis record: what is configured, within what the stream takes.
+    /// Maximum bytes of a Kinesis record: the configured limit, within that of the stream.
     pub(crate) fn max_record_bytes(&self, config: &Config) -> usize {
         let stream = self.summary.max_record_bytes.map(|bytes| bytes.min(MAX_RECORD_BYTES));
         match (config.max_record_bytes, stream) {

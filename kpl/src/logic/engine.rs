@@ -1,13 +1,13 @@
-//! Runs records through the stages: from put to resolved.
+//! The producer of one stream, from put to resolved, without its clock, tasks and service.
 //!
 //! - (A) Every put is resolved exactly once.
 //! - (B) Requests are within the limits of the service, and predicted sizes are those of the bytes.
 //! - (C) Nothing is sent after its time to live.
-//! - (D) While no attempt fails, records of a partition key are stored in the order they were put, and what a KCL
-//!   delivers of them is in that order, also when shards are split or merged meanwhile.
-//! - (E) At most `max_in_flight` requests are under way, with as many bytes as [`Flow`] allows, and at most one of them holds
+//! - (D) While no attempt fails, records of a partition key are stored, and delivered by a KCL, in the order they were put,
+//!   also when shards are split or merged meanwhile.
+//! - (E) At most `max_in_flight` requests are under way, with the bytes that [`Flow`] allows, and at most one of them holds
 //!   records of a given hash key.
-//! - (F) With `send_when_idle`, nothing waits for company while no request is under way.
+//! - (F) With `send_when_idle`, no record waits for others while no request is under way.
 //! - (G) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
 
 use std::{
@@ -23,9 +23,7 @@ mod split;
 use self::reshard::Unjudged;
 use super::{
     Action, BatchId, Input,
-    ages::Ages,
     aggregator::Packing,
-    barrier::Barrier,
     collector::{Collector, Sent, wake_at},
     description::Description,
     flow::Flow,
@@ -33,6 +31,7 @@ use super::{
     pending::{Detach, KinesisRecord, Pending},
     retrier::Retrier,
     shard_map::{Listing, ShardMap},
+    unresolved::Unresolved,
 };
 use crate::{
     aggregated::Sealed,
@@ -41,15 +40,14 @@ use crate::{
     error::{Attempt, DeliveryErrorKind},
     event::Event,
     hash_key::{HashKey, HashKeyRange},
-    kinesis::KinesisError,
+    stream::Stream,
 };
 
-/// How long a flush waits for the first listing of the shards before records are sent plain.
+/// Time that a flush waits for the first listing before records are sent plain.
 const FLUSH_WAITS_FOR_SHARDS: Duration = Duration::from_millis(200);
 
-/// The producer of one stream, without its clock, its tasks and its service.
-#[derive(Debug)]
 pub(crate) struct Engine<T: Detach> {
+    stream: Stream,
     config: Config,
     collector: Collector,
     lanes: Lanes<T>,
@@ -60,48 +58,45 @@ pub(crate) struct Engine<T: Detach> {
     flow: Flow,
     retrier: Retrier,
     unjudged: Vec<Unjudged<T>>,
-    barrier: Barrier,
-    ages: Ages,
-    next_number: u64,
+    unresolved: Unresolved,
     next_batch: u64,
     rng: fastrand::Rng,
     actions: VecDeque<Action<T>>,
-    /// What has happened since the last look at the lanes makes another one worthwhile.
+    /// An input since the last look at the lanes justifies another one.
     stirred: bool,
-    /// When to look at the lanes at the latest.
+    /// Latest time of the next look at the lanes.
     wake: Option<Instant>,
-    /// From when on records of unknown shards are sent plain because a flush waits for them.
+    /// Time from which records of unknown shards are sent plain, for a flush.
     plain_at: Option<Instant>,
-    /// There is no space for more. What is under way will make some; if nothing is, records wait for company no longer.
+    /// The buffer is full. Requests under way will free space; without any, records are sent at once.
     hurried: bool,
-    /// What keeps records from being sent at all, if something does.
+    /// Cause that keeps records from being sent, if any.
     obstacle: Option<Attempt>,
     now: Instant,
 }
 
-/// A request under way.
-#[derive(Debug)]
 struct Flight<T: Detach> {
     sent: Vec<Sent<T>>,
-    /// Parts of a request that was not accepted as a whole; they go one after the other, the next one last.
+    /// Parts of a refused request, sent one after the other; the next one last.
     later: Vec<Vec<Sent<T>>>,
-    /// What is busy until all parts are answered.
+    /// Busy until all parts are answered.
     ranges: Vec<HashKeyRange>,
-    /// Of the request that it was at first.
+    /// Of the original request.
     bytes: usize,
-    /// The request was taken apart.
+    /// The request was split.
     apart: bool,
     started: Instant,
-    /// If the shard map was not trusted when it started: listings of shards that had been answered by then.
+    /// Answered listings at its start, if the shard map was not trusted.
     untrusted: Option<u64>,
-    /// Listings of shards that had been started by then.
+    /// Started listings at its start.
     listings: u64,
 }
 
 impl<T: Detach> Engine<T> {
     /// `seed` is for the jitter of retries.
-    pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(stream: Stream, config: &Config, seed: u64, now: Instant) -> Self {
         let mut engine = Self {
+            stream,
             config: config.clone(),
             collector: Collector::new(config),
             lanes: Lanes::unknown(Packing::of(config, DEFAULT_MAX_RECORD_BYTES), config.rate_limit_percent.get(), now),
@@ -112,9 +107,7 @@ impl<T: Detach> Engine<T> {
             flow: Flow::new(config),
             retrier: Retrier::default(),
             unjudged: Vec::new(),
-            barrier: Barrier::new(),
-            ages: Ages::new(),
-            next_number: 0,
+            unresolved: Unresolved::new(),
             next_batch: 0,
             rng: fastrand::Rng::with_seed(seed),
             actions: VecDeque::new(),
@@ -129,17 +122,17 @@ impl<T: Detach> Engine<T> {
         engine
     }
 
-    /// Takes note of what happened at `now`.
+    /// Handles an input at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
         self.now = now;
         self.stirred |= !matches!(input, Input::Put { .. });
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Hurry => self.hurried = true,
-            Input::SendNow => self.flush(self.next_number),
+            Input::SendNow => self.flush(self.next_number()),
             Input::Flush => {
-                self.barrier.flush(self.next_number);
-                self.flush(self.next_number);
+                self.unresolved.flush();
+                self.flush(self.next_number());
                 self.complete_flushes();
             }
             Input::Drain => self.flush(u64::MAX),
@@ -149,7 +142,7 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// What is to be done next; to be called until it returns `None`.
+    /// The next action; called until it returns `None`.
     pub(crate) fn next_action(&mut self) -> Option<Action<T>> {
         if std::mem::take(&mut self.stirred) {
             self.note_standstill();
@@ -160,10 +153,12 @@ impl<T: Detach> Engine<T> {
             self.list_if_due();
             if self.in_flight.is_empty() && (self.hurried || self.config.send_when_idle) {
                 self.hurried = false;
-                self.hurry(self.next_number);
+                self.hurry(self.next_number());
             }
             while let Some(room) = self.flow.room(self.in_flight.len(), self.now) {
-                let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else { break };
+                let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else {
+                    break;
+                };
                 self.launch(sent);
             }
             self.list_if_due();
@@ -172,31 +167,25 @@ impl<T: Detach> Engine<T> {
         self.actions.pop_front()
     }
 
-    /// When [`Input::Tick`] is due, if nothing else happens before. `None` while there is nothing to wait for.
+    /// Time of the next [`Input::Tick`], if no other input is earlier. `None`: nothing is waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.wake
     }
 
-    /// Number of records that are not resolved.
     pub(crate) fn unresolved(&self) -> usize {
-        self.barrier.unresolved()
+        self.unresolved.records()
     }
 
-    /// Number of the record that is put next. Records are numbered from 0.
     pub(crate) fn next_number(&self) -> u64 {
-        self.next_number
+        self.unresolved.next_number()
     }
 
-    /// When the oldest record arrived that is not resolved.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.ages.oldest()
+        self.unresolved.oldest()
     }
 
     fn put(&mut self, ticket: T, hash_key: HashKey) {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.barrier.put();
-        self.ages.put(number, self.now);
+        let number = self.unresolved.put(self.now);
         let lane = self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
         // Most records just join an open aggregate, and nothing follows from that.
         let may_go = lane.waiting.front().is_some() && !lane.is_busy();
@@ -210,13 +199,11 @@ impl<T: Detach> Engine<T> {
             may_go || overdue || is_idle || self.listing.is_due(self.description.is_due(self.now), self.now);
     }
 
-    /// Records with a lower number than `number` shall wait for no company.
     fn hurry(&mut self, number: u64) {
         self.collector.hurry(number);
         self.lanes.rouse();
     }
 
-    /// Nor for shards that are not known soon.
     fn flush(&mut self, number: u64) {
         self.hurry(number);
         if self.lanes.is_patient() {
@@ -271,18 +258,14 @@ impl<T: Detach> Engine<T> {
 
     fn deliver(&mut self, record: KinesisRecord<T>, stored: Stored) {
         debug_assert!(record.courses().is_sorted_by_key(|course| course.number));
-        let numbers = record.courses().iter().map(|course| course.number);
-        self.barrier.resolved(numbers.clone());
-        self.ages.resolved(numbers);
+        self.unresolved.resolved(record.courses().iter().map(|course| course.number));
         self.actions.push_back(Action::Deliver { record, stored });
         self.complete_flushes();
     }
 
     fn fail(&mut self, records: Vec<Pending<T>>, kind: &DeliveryErrorKind) {
         for record in records {
-            let number = [record.course.number].into_iter();
-            self.barrier.resolved(number.clone());
-            self.ages.resolved(number);
+            self.unresolved.resolved([record.course.number].into_iter());
             let obstacle = self.obstacle.as_ref().filter(|_| *kind == DeliveryErrorKind::Expired);
             let (ticket, failure) = record.fail(kind.clone(), obstacle);
             self.actions.push_back(Action::Fail { ticket, failure });
@@ -291,7 +274,7 @@ impl<T: Detach> Engine<T> {
     }
 
     fn complete_flushes(&mut self) {
-        if let Some(below) = self.barrier.completed() {
+        if let Some(below) = self.unresolved.take_completed() {
             self.actions.push_back(Action::Flushed { below });
         }
     }
@@ -307,22 +290,8 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    fn notify_call_failed(&mut self, sent: &[Sent<T>], error: &KinesisError) {
-        let (code, message) = (error.code().clone(), error.message().clone());
-        self.notify(Event::CallFailed { kinesis_records: sent.len(), code, message });
-    }
-
-    fn notify_entry_failed(&mut self, sent: &Sent<T>, error: &KinesisError) {
-        self.notify(Event::EntryFailed {
-            shard_id: sent.predicted.clone(),
-            user_records: sent.record.courses().len(),
-            code: error.code().clone(),
-            message: error.message().clone(),
-        });
-    }
-
-    fn notify(&mut self, event: Event) {
-        self.actions.push_back(Action::Notify(event));
+    fn emit(&mut self, of: impl FnOnce(Stream) -> Event) {
+        self.actions.push_back(Action::Emit(of(self.stream.clone())));
     }
 }
 

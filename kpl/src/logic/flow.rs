@@ -1,34 +1,30 @@
-//! Decides how much may be under way to the service: requests at a time, their bytes, and pauses.
+//! Limits of the requests under way: their number, their bytes, and pauses.
 //!
-//! - (A) After a call that failed as a whole nothing is sent for a pause, and then one request at a time until a call
-//!   succeeds. The pause grows with each failure. An outage is thus met with few calls, however many shards there are.
-//! - (B) Bytes in flight are few at first and grow while answers come soon: by as much as keeps the next answers within a half
-//!   of the time-out, should the link be all that limits them. They become fewer when a call fails that took long. A slow
-//!   link is thus filled, not flooded.
+//! - (A) After a call that failed as a whole nothing is sent for a pause, which grows with each failure, and then one request at
+//!   a time until a call succeeds. An outage is met with few calls, however many shards there are.
+//! - (B) Bytes in flight start low and grow while answers are fast: by no more than keeps the next answers within half of the
+//!   time-out if the link is the limit. They shrink when a slow call fails. A slow link is filled, not flooded.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
-/// One in so many bytes of the buffer may be in flight, and a request more: what is in flight exists twice, as it is kept and
-/// as the SDK sends it.
+/// Part of the buffer that may be in flight, plus a request: it exists twice, as kept and as the SDK sends it.
 const IN_FLIGHT_PART: usize = 12;
 /// Window before the first answer: with a request more, three seconds of a link of 60 KB/s.
 const FIRST_WINDOW: usize = 64 * 1024;
 /// Minimum of the window.
 const MIN_WINDOW: usize = 16 * 1024;
-/// What the window is divided by after a call that failed and took long.
+/// Divisor of the window after a slow call failed.
 const NARROWER: usize = 8;
 
-/// Requests under way to one stream, and what the answers say about more of them.
-#[derive(Debug)]
+/// Requests under way to one stream.
 pub(crate) struct Flow {
     max_requests: usize,
     max_window: usize,
     timeout: Duration,
-    /// Bytes in flight.
     bytes: usize,
-    /// With as many bytes in flight, no other request is sent; none holds more, unless it is one record.
+    /// Bytes in flight at which no other request is sent, and maximum bytes of one, unless it is one record.
     window: usize,
     narrowed_at: Option<Instant>,
     failures: u32,
@@ -52,28 +48,26 @@ impl Flow {
         }
     }
 
-    /// Maximum of bytes of another request besides `requests` under way. `None` if it has to wait.
+    /// Maximum bytes of another request besides `requests` under way. `None` if it waits.
     pub(crate) fn room(&self, requests: usize, now: Instant) -> Option<usize> {
         let more = self.failures == 0 && requests < self.max_requests && self.bytes < self.window;
         (self.held_until(now).is_none() && (requests == 0 || more)).then_some(self.window)
     }
 
-    /// The instant until which a failure holds all requests.
+    /// Time until which a failure holds all requests.
     pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now)
     }
 
-    /// A request of `bytes` is under way.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
-    /// A request of `bytes` is under way no more.
     pub(crate) fn ended(&mut self, bytes: usize) {
         self.bytes -= bytes;
     }
 
-    /// A request of `bytes` was answered, which is still counted. Returns whether calls had failed before.
+    /// Handles an answer to a request still counted. Returns whether calls had failed before.
     pub(crate) fn answered(&mut self, bytes: usize, started: Instant, now: Instant) -> bool {
         let took = now.saturating_duration_since(started);
         let gain = match took {
@@ -89,8 +83,8 @@ impl Flow {
         std::mem::take(&mut self.failures) > 0
     }
 
-    /// A call failed as a whole. Holds all requests for what `pause` makes of the number of failures in a row; calls that
-    /// were under way at the same time count as one.
+    /// Handles a failed call. Holds all requests for the `pause` after as many failures in a row; calls under way at the same
+    /// time count as one.
     pub(crate) fn failed(&mut self, started: Instant, now: Instant, pause: impl FnOnce(u32) -> Duration) {
         let took = now.saturating_duration_since(started);
         if took >= self.timeout / 2 && self.narrowed_at.is_none_or(|at| at <= started) {

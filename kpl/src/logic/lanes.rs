@@ -1,7 +1,7 @@
-//! Lanes: what waits for each shard, and whether the shard may be sent to just now.
+//! Lanes: the records that wait for each shard, and whether the shard may be sent to.
 //!
-//! A lane is *busy* while records of its range are in flight, or stored with a verdict outstanding; it is *held* after a
-//! failure. In both cases its records wait, so that none overtakes another one of the same partition key.
+//! A lane is *busy* while records of its range are in flight, or stored and not judged; it is *held* after a failure. In both
+//! cases its records wait, so that none overtakes another one of its partition key.
 
 mod owners;
 
@@ -12,22 +12,21 @@ use std::{
 
 pub(crate) use self::owners::Owners;
 use super::{
-    aggregator::{Aggregator, Packing, Spare},
+    aggregator::{Aggregator, Packing},
     limiter::Limiter,
     pending::{Detach, KinesisRecord, Pending},
 };
 use crate::{hash_key::HashKeyRange, id::ShardId, kinesis::Shard};
 
-/// What waits for one shard.
-#[derive(Debug)]
+/// The records that wait for one shard.
 pub(crate) struct Lane<T: Detach> {
     /// `None` while the shards are unknown or the stream ignores partition keys.
     pub(crate) shard_id: Option<ShardId>,
     pub(crate) range: HashKeyRange,
     pub(crate) waiting: Aggregator<T>,
-    /// `None` if there is nothing to go by.
+    /// `None` without shard.
     pub(crate) limiter: Option<Limiter>,
-    /// Records wait for their deadline, even if they are many or flushed: the shards will be known soon.
+    /// Records wait for their deadline, even if flushed: the shards will be known soon.
     pub(crate) patient: bool,
     busy: usize,
     held_until: Option<Instant>,
@@ -54,18 +53,17 @@ impl<T: Detach> Lane<T> {
         self.busy > 0
     }
 
-    /// The instant until which a failure holds the lane.
+    /// Time until which a failure holds the lane.
     pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now)
     }
 
-    /// Holds the lane for what `pause` makes of the number of failures in a row.
+    /// Holds the lane for the `pause` after as many failures in a row.
     pub(crate) fn hold(&mut self, now: Instant, pause: impl FnOnce(u32) -> Duration) {
         self.failures = self.failures.saturating_add(1);
         self.held_until = Some(now + pause(self.failures));
     }
 
-    /// An attempt succeeded.
     pub(crate) fn recover(&mut self, now: Instant) {
         self.failures = 0;
         if let Some(limiter) = &mut self.limiter {
@@ -73,7 +71,7 @@ impl<T: Detach> Lane<T> {
         }
     }
 
-    /// When the limiter lets the first complete Kinesis record go.
+    /// Time until which the limiter holds the first complete Kinesis record.
     pub(crate) fn limited_until(&self, now: Instant) -> Option<Instant> {
         let size = self.waiting.front()?.size_bytes();
         let at = self.limiter.as_ref()?.available_at(size, now);
@@ -81,33 +79,30 @@ impl<T: Detach> Lane<T> {
     }
 }
 
-/// What the lanes of a stream stand for.
+/// Kind of a stream's lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LaneKind {
-    /// A shard each, which takes the records of its range.
+    /// One per shard, for the records of its range.
     OfShard,
-    /// Nothing: the stream places records by itself. There are as many lanes as shards, so that as many requests can be
-    /// under way; records go plain, and nothing limits them but throttling.
+    /// For streams that place records by themselves: one per shard, so that requests can run side by side; records are sent
+    /// plain, limited by throttling only.
     Any,
 }
 
 /// All lanes of a stream. Together they cover every hash key exactly once.
-#[derive(Debug)]
 pub(crate) struct Lanes<T: Detach> {
-    /// In the order of their ranges.
     lanes: Vec<Lane<T>>,
     owners: Owners,
     /// Lanes with records, and perhaps some without.
     occupied: Vec<usize>,
-    /// For each lane, until when nothing is to be done with it, if that is known.
+    /// By lane, the time until which it needs no look, if known.
     rests: Vec<Option<Instant>>,
-    spare: Spare,
     packing: Packing,
     rate_percent: u32,
 }
 
 impl<T: Detach> Lanes<T> {
-    /// One lane for everything, until the shards are known.
+    /// One lane for all records, until the shards are known.
     pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
         let limiter = Limiter::new(rate_percent, now);
         let mut lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Some(limiter));
@@ -117,27 +112,26 @@ impl<T: Detach> Lanes<T> {
             lanes: vec![lane],
             occupied: Vec::new(),
             rests: vec![None],
-            spare: Spare::new(&packing, 1),
             packing,
             rate_percent,
         }
     }
 
-    /// Adds a record that is later than all others; returns its lane.
+    /// Adds a record later than all others; returns its lane.
     pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
         let index = self.owners.index_of(record.hash_key);
         let lane = &mut self.lanes[index];
         if !std::mem::replace(&mut lane.listed, true) {
             self.occupied.push(index);
         }
-        lane.waiting.push(record, &mut self.spare);
+        lane.waiting.push(record);
         if lane.waiting.front().is_some() {
             self.rests[index] = None;
         }
         lane
     }
 
-    /// Puts a Kinesis record back that was sent from a lane with `range`, whole if that lane is still there.
+    /// Puts back a Kinesis record sent from a lane with `range`, whole if that lane still exists.
     pub(crate) fn put_back(&mut self, record: KinesisRecord<T>, range: &HashKeyRange) {
         let index = self.owners.index_of(range.start);
         if self.lanes[index].range == *range {
@@ -148,7 +142,7 @@ impl<T: Detach> Lanes<T> {
         }
     }
 
-    /// Adds records of any order to the lanes that they belong to.
+    /// Adds records of any order to their lanes.
     pub(crate) fn merge(&mut self, records: Vec<Pending<T>>) {
         let mut by_lane: BTreeMap<usize, Vec<Pending<T>>> = BTreeMap::new();
         for record in records {
@@ -160,9 +154,8 @@ impl<T: Detach> Lanes<T> {
         }
     }
 
-    /// One lane for each of the open shards, which cover every hash key. Records of shards that are gone are regrouped.
-    ///
-    /// Afterwards no lane is busy: the caller knows what is in flight.
+    /// One lane per open shard. Records of closed shards are regrouped. Afterwards no lane is busy: the caller knows what is in
+    /// flight.
     pub(crate) fn replace(&mut self, shards: &[Shard], packing: Packing, kind: LaneKind, now: Instant) {
         let repack = self.packing != packing;
         self.packing = packing;
@@ -189,7 +182,7 @@ impl<T: Detach> Lanes<T> {
         self.take_over(gone);
     }
 
-    /// One lane for everything again, until the shards are known. Afterwards it is not busy.
+    /// One lane for all records again, not busy.
     pub(crate) fn forget(&mut self, now: Instant) {
         let unknown = Self::unknown(self.packing, self.rate_percent, now);
         let gone = std::mem::replace(self, unknown).lanes;
@@ -199,7 +192,8 @@ impl<T: Detach> Lanes<T> {
     fn take_over(&mut self, gone: Vec<Lane<T>>) {
         self.owners = Owners::new(self.lanes.iter().map(|lane| lane.range.end).collect());
         self.rests = vec![None; self.lanes.len()];
-        self.spare = Spare::new(&self.packing, self.lanes.len());
+        let max_room = self.packing.room_bytes / self.lanes.len().max(1);
+        self.lanes.iter_mut().for_each(|lane| lane.waiting.set_max_room(max_room));
         self.occupied.clear();
         for index in 0..self.lanes.len() {
             if !self.lanes[index].waiting.is_empty() {
@@ -215,7 +209,6 @@ impl<T: Detach> Lanes<T> {
         }
     }
 
-    /// Takes out what arrived at `limit` or before.
     pub(crate) fn take_arrived_by(&mut self, limit: Instant, now: Instant) -> Vec<Pending<T>> {
         let mut taken = Vec::new();
         for &index in self.occupied.iter().filter(|index| self.rests[**index].is_none_or(|until| until <= now)) {
@@ -227,13 +220,13 @@ impl<T: Detach> Lanes<T> {
         taken
     }
 
-    /// When something is to be done with a lane after `now`, as `wake_at` tells of each that does not rest.
+    /// Time of the next look at a lane after `now`, by `wake_at` for those that do not rest.
     pub(crate) fn wake_at(&self, now: Instant, wake_at: impl Fn(&Lane<T>) -> Option<Instant>) -> Option<Instant> {
         let rest = |index: usize| self.rests[index].filter(|until| *until > now);
         self.occupied.iter().filter_map(|index| rest(*index).or_else(|| wake_at(&self.lanes[*index]))).min()
     }
 
-    /// Indexes of the lanes with records that do not rest.
+    /// Lanes with records that need a look.
     pub(crate) fn restless(&mut self, now: Instant) -> Vec<usize> {
         let (lanes, rests) = (&mut self.lanes, &mut self.rests);
         let mut restless = Vec::new();
@@ -252,57 +245,46 @@ impl<T: Detach> Lanes<T> {
         restless
     }
 
-    /// Nothing is to be done with the lane until then, unless a Kinesis record is complete before.
+    /// The lane needs no look until then, unless a Kinesis record is complete earlier.
     pub(crate) fn rest(&mut self, index: usize, until: Instant) {
         self.rests[index] = Some(until);
     }
 
-    /// No lane rests any more.
+    /// All lanes need a look.
     pub(crate) fn rouse(&mut self) {
         self.rests.fill(None);
     }
 
-    pub(crate) fn get_mut(&mut self, index: usize) -> (&mut Lane<T>, &mut Spare) {
-        (&mut self.lanes[index], &mut self.spare)
+    pub(crate) fn get_mut(&mut self, index: usize) -> &mut Lane<T> {
+        &mut self.lanes[index]
     }
 
-    /// Records of `range` are in flight.
+    /// Marks records of `range` as in flight.
     pub(crate) fn set_busy(&mut self, range: &HashKeyRange) {
         self.overlapping(range).iter_mut().for_each(|lane| lane.busy += 1);
     }
 
-    /// Records of `range` are no longer in flight. Undoes one [`set_busy`](Self::set_busy).
+    /// Undoes one [`set_busy`](Self::set_busy).
     pub(crate) fn set_free(&mut self, range: &HashKeyRange) {
         self.overlapping(range).iter_mut().for_each(|lane| lane.busy -= 1);
     }
 
-    /// The lanes that own hash keys of `range`.
     pub(crate) fn overlapping(&mut self, range: &HashKeyRange) -> &mut [Lane<T>] {
         let (first, last) = (self.owners.index_of(range.start), self.owners.index_of(range.end));
         &mut self.lanes[first..=last]
     }
 
-    /// Whether records of unknown shards wait for the shards to be listed.
+    /// Whether records of unknown shards wait for the listing.
     pub(crate) fn is_patient(&self) -> bool {
         self.lanes[0].patient
     }
 
-    /// Nothing waits for the shards to be listed any more. Returns the lane of unknown shards, if that is what there is.
+    /// Ends that wait. Returns the lane of unknown shards, if it exists.
     pub(crate) fn end_patience(&mut self) -> Option<&mut Lane<T>> {
         self.rouse();
         let lane = self.lanes.first_mut().filter(|lane| lane.shard_id.is_none())?;
         lane.patient = false;
         Some(lane)
-    }
-
-    /// Whether nothing can be sent, whatever is waited for.
-    #[cfg(test)]
-    pub(crate) fn are_blocked(&self, now: Instant) -> bool {
-        let is_blocked = |lane: &Lane<T>| {
-            let limited = lane.limited_until(now).is_some();
-            lane.waiting.is_empty() || lane.is_busy() || lane.patient || lane.held_until(now).is_some() || limited
-        };
-        self.lanes.iter().all(is_blocked)
     }
 
     fn occupy(&mut self, index: usize) {
@@ -314,118 +296,4 @@ impl<T: Detach> Lanes<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logic::aggregator::Limits;
-    use crate::testing::{shard, start, uniform_shards};
-    use crate::{hash_key::HashKey, record::UserRecord};
-
-    fn lanes(now: Instant) -> Lanes<UserRecord> {
-        let packing = Packing {
-            limits: Some(Limits { max_bytes: 51_200, max_records: usize::MAX }),
-            by_key: false,
-            key: crate::config::AggregateKey::Constant,
-            buffered: Duration::from_millis(100),
-            linger: Duration::from_millis(20),
-            spare_bytes: 1 << 20,
-            max_bytes_alone: 1 << 20,
-        };
-        Lanes::unknown(packing, 150, now)
-    }
-
-    fn replace(lanes: &mut Lanes<UserRecord>, shards: &[Shard], now: Instant) {
-        lanes.replace(shards, lanes.packing, LaneKind::OfShard, now);
-    }
-
-    fn pending(number: u64, hash_key: u128, now: Instant) -> Pending<UserRecord> {
-        Pending::new(
-            UserRecord::new("k", "v").with_explicit_hash_key(HashKey(hash_key)),
-            HashKey(hash_key),
-            number,
-            now,
-        )
-    }
-
-    fn contents(lanes: &mut Lanes<UserRecord>) -> Vec<(Option<ShardId>, Vec<u64>)> {
-        let occupied = lanes.restless(start());
-        let numbers = |records: Vec<Pending<_>>| records.iter().map(|record| record.course.number).collect();
-        let mut found: Vec<_> = occupied
-            .into_iter()
-            .map(|index| {
-                let (lane, _) = lanes.get_mut(index);
-                (lane.shard_id.clone(), numbers(lane.waiting.take_all()))
-            })
-            .collect();
-        found.sort();
-        found
-    }
-
-    #[test]
-    fn hash_keys_belong_to_the_lane_whose_range_holds_them() {
-        let now = start();
-        let mut lanes = lanes(now);
-        // Shape of a stream whose shard 0 was split and its first half split again.
-        let quarter = 85070591730234615865843651857942052863;
-        let half = 170141183460469231731687303715884105728;
-        let shards = [shard("s2", 0, quarter - 1), shard("s3", quarter, half - 1), shard("s1", half, u128::MAX)];
-        replace(&mut lanes, &shards, now);
-
-        for (key, id) in
-            [(0, "s2"), (quarter - 1, "s2"), (quarter, "s3"), (half - 1, "s3"), (half, "s1"), (u128::MAX, "s1")]
-        {
-            lanes.push(pending(0, key, now));
-            assert_eq!(contents(&mut lanes), [(Some(id.into()), vec![0])], "{key}");
-        }
-    }
-
-    #[test]
-    fn records_of_unknown_shards_are_regrouped_when_the_shards_are_known() {
-        let now = start();
-        let mut lanes = lanes(now);
-        for n in 0..6 {
-            lanes.push(pending(n, if n % 2 == 0 { 0 } else { u128::MAX }, now));
-        }
-
-        let shards = uniform_shards(2);
-        replace(&mut lanes, &shards, now);
-
-        let id = |n: usize| Some(shards[n].shard_id.clone());
-        assert_eq!(contents(&mut lanes), [(id(0), vec![0, 2, 4]), (id(1), vec![1, 3, 5])]);
-    }
-
-    #[test]
-    fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
-        let now = start();
-        let mut lanes = lanes(now);
-        let half = u128::MAX / 2;
-        replace(&mut lanes, &[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
-        lanes.push(pending(0, 0, now));
-        lanes.push(pending(1, u128::MAX, now));
-        lanes.get_mut(1).0.hold(now, |_| Duration::from_secs(1));
-
-        replace(
-            &mut lanes,
-            &[shard("a", 0, half), shard("c", half + 1, u128::MAX - 1), shard("d", u128::MAX, u128::MAX)],
-            now,
-        );
-
-        let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).0.held_until(now).is_some();
-        assert_eq!([0, 1, 2].map(|index| held(&mut lanes, index)), [false, true, true]);
-        assert_eq!(contents(&mut lanes), [(Some("a".into()), vec![0]), (Some("d".into()), vec![1])]);
-    }
-
-    #[test]
-    fn a_range_in_flight_keeps_all_lanes_busy_that_share_it() {
-        let now = start();
-        let mut lanes = lanes(now);
-        replace(&mut lanes, &uniform_shards(4), now);
-        let second = lanes.get_mut(1).0.range;
-        let across = HashKeyRange { start: second.end, end: HashKey(second.end.0 + 1) };
-
-        lanes.set_busy(&second);
-        lanes.set_busy(&across);
-        lanes.set_free(&second);
-
-        assert_eq!([0, 1, 2, 3].map(|index| lanes.get_mut(index).0.is_busy()), [false, true, true, false]);
-    }
-}
+mod tests;

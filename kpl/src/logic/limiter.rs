@@ -1,46 +1,43 @@
-//! Decides how soon a shard can take the next Kinesis record: token buckets for records and for bytes, both or neither.
+//! Rate limit of one shard: token buckets for records and for bytes, both or neither.
 //!
-//! A shard that throttles is sent less: each time, the rate falls by a third, at most once in 100 ms and down to a
-//! sixteenth; it rises again by a twentieth of the full rate for each second in which something is stored. Several producers
-//! thus come to share a stream.
+//! A throttling shard is sent less: each time, the rate falls by a third, at most once in 100 ms and down to a sixteenth. It
+//! rises by a twentieth of the full rate for each second in which something is stored. Several producers thus share a stream.
 //!
-//! A bucket is kept as the instant at which it will be full again, which is exact: what [`Limiter::available_at`] says
-//! comes true.
+//! A bucket is kept as the time at which it will be full again, so that [`Limiter::available_at`] is exact.
 
 use std::time::{Duration, Instant};
 
-/// Records that a shard takes each second.
+/// Records that a shard accepts per second.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 const SHARD_RECORDS_PER_SECOND: u64 = 1000;
-/// Bytes that a shard takes each second. Source: as above.
+/// Bytes that a shard accepts per second. Source: as above.
 const SHARD_BYTES_PER_SECOND: u64 = 1024 * 1024;
-/// Records that may go at once after a pause. Source: KPL (aws/kinesis/core/limiter.h).
+/// Burst of records after a pause. Source: KPL (aws/kinesis/core/limiter.h).
 const RECORDS_BURST: u64 = 1000;
-/// Bytes that may go at once after a pause: a record of the greatest size. Source: KPL (aws/kinesis/core/limiter.h).
+/// Burst of bytes after a pause: a record of maximum size. Source: as above.
 const BYTES_BURST: u64 = 10 * 1024 * 1024;
 
-/// What a rate is multiplied with when the shard throttles.
+/// Factor of the rate when the shard throttles.
 const SLOWER: f64 = 2.0 / 3.0;
-/// Least share of the full rate.
+/// Minimum share of the full rate.
 const SLOWEST: f64 = 1.0 / 16.0;
-/// Share of the full rate that is won back each second.
+/// Share of the full rate regained per second.
 const RECOVERY_PER_SECOND: f64 = 0.05;
-/// Answers to what was under way at the same time say the same.
+/// Minimum time between two slow-downs: answers to simultaneous requests say the same.
 const SLOWER_EVERY: Duration = Duration::from_millis(100);
 
-/// Limits what goes to one shard.
+/// Rate limit of one shard.
 #[derive(Debug, Clone)]
 pub(crate) struct Limiter {
     records: Bucket,
     bytes: Bucket,
-    /// Share of the full rate that goes at present.
+    /// Present share of the full rate.
     share: f64,
-    /// When the share was changed last.
     changed_at: Instant,
 }
 
 impl Limiter {
-    /// `percent` of what a shard takes each second; bursts are not scaled. Source: KPL `RateLimit`.
+    /// `percent` of a shard's limit; bursts are not scaled. Source: KPL `RateLimit`.
     pub(crate) fn new(percent: u32, now: Instant) -> Self {
         let scaled = |per_second: u64| (per_second * u64::from(percent)).div_ceil(100);
         Self {
@@ -51,18 +48,17 @@ impl Limiter {
         }
     }
 
-    /// When a Kinesis record of `bytes` may go; `now` if at once.
+    /// Time from which a Kinesis record of `bytes` is allowed; `now` if at once.
     pub(crate) fn available_at(&self, bytes: usize, now: Instant) -> Instant {
         self.records.available_at(1, now).max(self.bytes.available_at(bytes as u64, now))
     }
 
-    /// A Kinesis record of `bytes` goes.
     pub(crate) fn take(&mut self, bytes: usize, now: Instant) {
         self.records.take(1, now);
         self.bytes.take(bytes as u64, now);
     }
 
-    /// The shard is full: what was saved up for a burst is void, and less goes from now on.
+    /// Slows down, and voids the burst.
     pub(crate) fn throttled(&mut self, now: Instant) {
         if self.share == 1.0 || now.saturating_duration_since(self.changed_at) >= SLOWER_EVERY {
             self.set_share((self.share * SLOWER).max(SLOWEST), now);
@@ -71,7 +67,6 @@ impl Limiter {
         self.bytes.empty(now);
     }
 
-    /// The shard took a Kinesis record.
     pub(crate) fn stored(&mut self, now: Instant) {
         if self.share == 1.0 {
             return;
@@ -95,7 +90,7 @@ struct Bucket {
     per_second: u64,
     amount: u64,
     share: f64,
-    /// How long an empty bucket takes to fill.
+    /// Time that an empty bucket takes to fill.
     capacity: Duration,
     full_at: Instant,
 }
@@ -118,14 +113,14 @@ impl Bucket {
         self.full_at = self.full_at.max(now + self.capacity);
     }
 
-    /// Time in which `amount` flows in; never more than a full bucket, or it could not be had at all.
+    /// Time in which `amount` flows in; at most that of a full bucket.
     fn cost(&self, amount: u64) -> Duration {
         let full_rate = time_for(amount, self.per_second);
         let cost = if self.share == 1.0 { full_rate } else { full_rate.div_f64(self.share) };
         cost.min(self.capacity)
     }
 
-    /// Changes the rate; what is in the bucket stays.
+    /// Changes the rate, not the content.
     fn set_share(&mut self, share: f64, now: Instant) {
         let missing = self.full_at.saturating_duration_since(now).mul_f64(self.share / share);
         self.share = share;

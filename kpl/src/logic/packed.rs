@@ -1,18 +1,15 @@
-//! User records that are encoded into an aggregate already. Of each only the stub of its ticket is left, and how it fares.
+//! User records encoded in an aggregate: the stub of each ticket, and its course.
 
-use std::fmt;
+use std::{fmt, mem::take};
 
-use super::{
-    aggregator::Spare,
-    pending::{Course, Detach, Pending},
-};
+use super::pending::{Course, Detach, Pending};
 use crate::{
     aggregated::{Aggregate, Sealed},
     hash_key::{HashKey, HashKeyRange},
     record::UserRecord,
 };
 
-/// User records in an aggregate, and who waits for them: in one that grows, or in one that is complete.
+/// User records in an open or sealed aggregate, with the duty to resolve them.
 #[derive(Debug)]
 pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
     content: C,
@@ -25,7 +22,6 @@ pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
 /// Hash keys of one or several records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HashKeys {
-    /// Of the first record.
     pub(crate) first: HashKey,
     least: HashKey,
     greatest: HashKey,
@@ -40,23 +36,19 @@ impl HashKeys {
         Self { least: self.least.min(key), greatest: self.greatest.max(key), ..self }
     }
 
-    /// Whether they are not all the same.
     pub(crate) fn are_mixed(self) -> bool {
         self.least != self.greatest
     }
 
-    /// The least range with all of them.
     pub(crate) fn range(self) -> HashKeyRange {
         HashKeyRange { start: self.least, end: self.greatest }
     }
 
-    /// Whether all of them are in `range`.
     pub(crate) fn are_in(self, range: &HashKeyRange) -> bool {
         range.contains(self.least) && range.contains(self.greatest)
     }
 }
 
-/// The user records of an aggregate.
 pub(crate) trait Content: Default + fmt::Debug {
     fn into_user_records(self) -> Vec<UserRecord>;
 }
@@ -75,7 +67,7 @@ impl Content for Sealed {
 
 impl<T: Detach> Packed<T> {
     pub(crate) fn new() -> Self {
-        Self::within(Aggregate::new(), 0)
+        Self { content: Aggregate::new(), hash_keys: None, stubs: Vec::new(), courses: Vec::new() }
     }
 
     /// Of these records, in their order.
@@ -88,12 +80,17 @@ impl<T: Detach> Packed<T> {
         packed
     }
 
-    /// Without records, in an aggregate that has none but may have room, with room for as many.
-    pub(crate) fn within(content: Aggregate, records: usize) -> Self {
-        Self { content, hash_keys: None, stubs: Vec::with_capacity(records), courses: Vec::with_capacity(records) }
+    pub(crate) fn reserve(&mut self, records: usize) {
+        self.stubs.reserve_exact(records);
+        self.courses.reserve_exact(records);
     }
 
-    /// Adds a record, unless the aggregate would then be longer than `max_bytes`: then hands it back.
+    /// Room for encoded records, taken or not.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.content.room_bytes()
+    }
+
+    /// Adds a record, or returns it if the aggregate would exceed `max_bytes`.
     pub(crate) fn try_push(&mut self, record: Pending<T>, max_bytes: usize) -> Result<(), Pending<T>> {
         if !self.content.try_push(record.as_ref(), max_bytes) {
             return Err(record);
@@ -108,14 +105,14 @@ impl<T: Detach> Packed<T> {
         self.courses.push(record.course);
     }
 
-    /// No more records join.
-    pub(crate) fn seal(mut self, spare: &mut Spare) -> Packed<T, Sealed> {
+    /// Moves all records to a sealed aggregate. The room for encoded records stays.
+    pub(crate) fn seal(&mut self) -> Packed<T, Sealed> {
         let content = self.content.seal();
-        spare.keep(std::mem::take(&mut self.content));
-        let (mut stubs, mut courses) = (std::mem::take(&mut self.stubs), std::mem::take(&mut self.courses));
+        self.content.clear();
+        let (mut stubs, mut courses) = (take(&mut self.stubs), take(&mut self.courses));
         shrink(&mut stubs);
         shrink(&mut courses);
-        Packed { content, hash_keys: self.hash_keys, stubs, courses }
+        Packed { content, hash_keys: self.hash_keys.take(), stubs, courses }
     }
 }
 
@@ -136,7 +133,7 @@ impl<T: Detach, C: Content> Packed<T, C> {
         &mut self.content
     }
 
-    /// Where the records belong. There is at least one.
+    /// Hash keys of the records; there is at least one.
     pub(crate) fn hash_keys(&self) -> HashKeys {
         self.hash_keys.expect("there is a record")
     }
@@ -149,22 +146,18 @@ impl<T: Detach, C: Content> Packed<T, C> {
         &mut self.courses
     }
 
-    /// The records as they were before.
-    pub(crate) fn unpack(mut self) -> Vec<Pending<T>> {
-        self.take_apart()
-    }
-
-    /// What is left of the tickets, without their records.
     pub(crate) fn into_stubs(mut self) -> impl Iterator<Item = (T::Stub, Course)> {
-        std::mem::take(&mut self.stubs).into_iter().zip(std::mem::take(&mut self.courses))
+        take(&mut self.stubs).into_iter().zip(take(&mut self.courses))
     }
 
-    fn take_apart(&mut self) -> Vec<Pending<T>> {
-        let (stubs, courses) = (std::mem::take(&mut self.stubs), std::mem::take(&mut self.courses));
+    /// Takes out the records as they were before.
+    pub(crate) fn unpack(&mut self) -> Vec<Pending<T>> {
+        let (stubs, courses) = (take(&mut self.stubs), take(&mut self.courses));
+        self.hash_keys = None;
         if stubs.is_empty() {
             return Vec::new();
         }
-        let records = std::mem::take(&mut self.content).into_user_records();
+        let records = take(&mut self.content).into_user_records();
         assert_eq!(records.len(), stubs.len(), "what is encoded can be read");
         let attach = |((stub, record), course): ((_, UserRecord), _)| Pending {
             hash_key: record.hash_key(),
@@ -175,16 +168,16 @@ impl<T: Detach, C: Content> Packed<T, C> {
     }
 }
 
-/// Gives room back that is not needed, unless it is little.
+/// Frees unused room, unless it is little.
 fn shrink<R>(records: &mut Vec<R>) {
     if records.capacity() > records.len() + records.len() / 8 {
         records.shrink_to_fit();
     }
 }
 
-/// Drops the tickets as they were, with their records: who waits for them gets them back.
+/// Drops the tickets with their records, which are thus returned.
 impl<T: Detach, C: Content> Drop for Packed<T, C> {
     fn drop(&mut self) {
-        drop(self.take_apart());
+        drop(self.unpack());
     }
 }

@@ -1,13 +1,10 @@
-//! A user record on its way, and the Kinesis record that it travels in.
+//! An unresolved user record, and the Kinesis record that carries it.
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use super::{
-    aggregator::Spare,
-    packed::{HashKeys, Packed},
-};
+use super::packed::{HashKeys, Packed};
 use crate::{
-    aggregated::{AGGREGATE_PARTITION_KEY, Aggregate, Sealed, is_aggregate},
+    aggregated::{AGGREGATE_PARTITION_KEY, Sealed, is_aggregate},
     config::AggregateKey,
     delivered::{Delivered, Retried, Stored},
     error::{Attempt, DeliveryErrorKind, Failure},
@@ -16,34 +13,17 @@ use crate::{
     record::UserRecord,
 };
 
-/// Attempts that are remembered of one record: the first, and the last ones.
+/// Maximum number of attempts kept: the first, and the last ones.
 const ATTEMPTS_KEPT: usize = 16;
 
-/// A ticket, which carries its record until an aggregate does.
+/// A ticket, which carries its record until that is encoded.
 pub(crate) trait Detach: AsRef<UserRecord> {
     /// A ticket without its record.
     type Stub: fmt::Debug;
 
-    /// Drops the record.
     fn detach(self) -> Self::Stub;
 
-    /// The ticket as it was.
     fn attach(stub: Self::Stub, record: UserRecord) -> Self;
-}
-
-/// A record that is a ticket itself sees to it that it comes back as it was.
-#[cfg(test)]
-impl Detach for UserRecord {
-    type Stub = Self;
-
-    fn detach(self) -> Self {
-        self
-    }
-
-    fn attach(stub: Self, record: UserRecord) -> Self {
-        assert_eq!(stub, record, "what is encoded is what was put");
-        record
-    }
 }
 
 /// A user record that is not yet resolved.
@@ -57,7 +37,6 @@ pub(crate) struct Pending<T> {
 /// How a user record fares.
 #[derive(Debug)]
 pub(crate) struct Course {
-    /// Order of arrival.
     pub(crate) number: u64,
     pub(crate) arrived: Instant,
     /// Boxed, because most records need none.
@@ -106,7 +85,6 @@ impl Course {
         self.history.as_ref().is_some_and(|history| history.alone)
     }
 
-    /// From now on the record goes alone.
     pub(crate) fn set_alone(&mut self) {
         self.history().alone = true;
     }
@@ -120,12 +98,9 @@ impl Course {
 
     pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
         let history = self.history();
-        let attempt = Attempt {
-            delay: started.saturating_duration_since(history.last_ended),
-            duration: now.saturating_duration_since(started),
-            code: error.code().clone(),
-            message: error.message().clone(),
-        };
+        let (code, message) = error.words();
+        let delay = started.saturating_duration_since(history.last_ended);
+        let attempt = Attempt { delay, duration: now.saturating_duration_since(started), code, message };
         if history.attempts.len() == ATTEMPTS_KEPT {
             history.attempts.remove(1);
         }
@@ -137,7 +112,7 @@ impl Course {
     fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> Delivered {
         let retried =
             self.history.map(|history| Retried { attempts: history.made + 1, failed: history.attempts }.into());
-        Delivered::new(stored, sub_sequence_number, retried)
+        Delivered { stored, sub_sequence_number, retried }
     }
 
     fn history(&mut self) -> &mut History {
@@ -163,21 +138,21 @@ impl<T: Detach> KinesisRecord<T> {
         if !is_aggregate(record.as_ref().data()) {
             return Self::Plain(record);
         }
-        let mut packed = Packed::within(Aggregate::new(), 1);
+        let mut packed = Packed::new();
         match packed.try_push(record, max_bytes) {
-            Ok(()) => Self::Aggregate(packed.seal(&mut Spare::default()), key),
+            Ok(()) => Self::Aggregate(packed.seal(), key),
             Err(record) => Self::Plain(record),
         }
     }
 
-    /// An aggregate, unless there is but one record.
+    /// All records out of `packed`: an aggregate, unless there is but one record.
     ///
     /// `None` without a record.
-    pub(crate) fn of(packed: Packed<T>, key: AggregateKey, spare: &mut Spare) -> Option<Self> {
+    pub(crate) fn of(packed: &mut Packed<T>, key: AggregateKey) -> Option<Self> {
         match packed.len() {
             0 => None,
             1 => packed.unpack().pop().map(|record| Self::alone(record, key, usize::MAX)),
-            _ => Some(Self::Aggregate(packed.seal(spare), key)),
+            _ => Some(Self::Aggregate(packed.seal(), key)),
         }
     }
 
@@ -185,10 +160,9 @@ impl<T: Detach> KinesisRecord<T> {
     ///
     /// `None` without a record.
     pub(crate) fn packed(records: Vec<Pending<T>>, key: AggregateKey) -> Option<Self> {
-        Self::of(Packed::of(records), key, &mut Spare::default())
+        Self::of(&mut Packed::of(records), key)
     }
 
-    /// All records failed together.
     pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
         let courses = match self {
             Self::Plain(record) => std::slice::from_mut(&mut record.course),
@@ -197,7 +171,6 @@ impl<T: Detach> KinesisRecord<T> {
         courses.iter_mut().for_each(|course| course.attempt_failed(error, started, now));
     }
 
-    /// How the user records fare.
     pub(crate) fn courses(&self) -> &[Course] {
         match self {
             Self::Plain(record) => std::slice::from_ref(&record.course),
@@ -208,7 +181,7 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn into_records(self) -> Vec<Pending<T>> {
         match self {
             Self::Plain(record) => vec![record],
-            Self::Aggregate(packed, _) => packed.unpack(),
+            Self::Aggregate(mut packed, _) => packed.unpack(),
         }
     }
 
@@ -225,7 +198,6 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
-    /// Where the user records belong.
     pub(crate) fn hash_keys(&self) -> HashKeys {
         match self {
             Self::Plain(record) => HashKeys::of(record.hash_key),
@@ -233,7 +205,6 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
-    /// Whether there are records of several hash keys.
     pub(crate) fn is_mixed(&self) -> bool {
         self.hash_keys().are_mixed()
     }

@@ -1,11 +1,9 @@
-//! Decides what an answer means for a Kinesis record: delivered, failed for good, to be sent again, or not known yet.
+//! The meaning of an answer for a Kinesis record: delivered, failed, sent again, or not known yet.
 //!
-//! - (A) A plain record that is stored is delivered: consumers never discard it, whichever shard took it.
-//! - (B) An aggregate is delivered as a whole or sent again as a whole: a KCL discards all of an aggregate if one record
-//!   is outside of the shard's range.
-//! - (C) Only what may change is retried. Throttling and faults are; missing rights are not; a refusal that may pass, as of
-//!   a stream that is missing, is for a short while.
-//! - (D) A request that is refused as a whole is not taken for one that holds a bad record for long.
+//! - (A) A stored plain record is delivered: consumers never discard it, whichever shard stored it.
+//! - (B) An aggregate is delivered or sent again as a whole: a KCL discards all of it if one record is outside of the range.
+//! - (C) Only errors that may pass are retried: throttling and faults; a refusal that may pass, for a short while.
+//! - (D) A request that is refused like all others is not searched for a bad record for long.
 
 use std::time::{Duration, Instant};
 
@@ -18,32 +16,32 @@ use crate::{
 
 /// Upper bound of the pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Where the pause ends to grow.
+/// Upper bound of the pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long refusals that may pass are tried again, from the first one on.
+/// Time from the first refusal that may pass to the end of retries.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// After so long without such a refusal, the next one is a first one.
+/// Time without such a refusal after which the next one counts as the first.
 const PATIENCE_RETURNS_AFTER: Duration = Duration::from_secs(30);
 
-/// So many records in a row, each refused alone and with the same words, show that the refusal is of every request.
+/// Number of records in a row, each refused alone with the same words, after which all requests count as refused.
 const REFUSED_ALONE: u32 = 4;
-/// A longer record may be too long for something on the way, and shows nothing.
+/// Maximum bytes of such a record: a longer one may be too long for a proxy.
 const SMALL_BYTES: usize = 256 * 1024;
 
-/// What became of a Kinesis record that was stored.
+/// Place of a stored Kinesis record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Consumers will take it.
+    /// Consumers take it.
     Right,
-    /// A KCL will discard it.
+    /// A KCL discards it.
     Wrong,
     /// The shard's range is not known.
     Unknown,
 }
 
-/// Judges where a Kinesis record was stored. `trusted` if the map was known to be right when the record was sent: of a stream
-/// that was deleted and created again, a shard may have the same id and another range.
+/// Judges the place. `trusted`: the map was known to be right when the record was sent. A stream deleted and created again
+/// may have a shard of the same id with another range.
 pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, trusted: bool) -> Place {
     if !is_judged(sent) || trusted && sent.predicted.as_ref() == Some(&stored.shard_id) {
         return Place::Right;
@@ -55,41 +53,39 @@ pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, 
     }
 }
 
-/// Whether it matters which shard takes it: not if it is plain, nor if there were no shards to go by and all of its records
-/// have the hash key that Kinesis goes by.
+/// Whether the shard matters: not for a plain record, nor for one hash key sent without known shards.
 pub(crate) fn is_judged<T: Detach>(sent: &Sent<T>) -> bool {
     sent.record.is_aggregate() && (sent.predicted.is_some() || sent.record.is_mixed())
 }
 
-/// The error that an attempt is remembered by whose record was stored in a wrong shard.
+/// The attempt's error of a record stored in a wrong shard.
 pub(crate) fn wrong_shard(stored: &Stored) -> KinesisError {
     let message = format!("stored in {}, which does not own all records of the aggregate", stored.shard_id);
     KinesisError::new(KinesisErrorKind::Transient, "WrongShard", message)
 }
 
-/// What failures since the last success say.
+/// Failures since the last success.
 #[derive(Debug, Default)]
 pub(crate) struct Retrier {
-    /// When the first and the last refusal came that may pass.
+    /// Times of the first and the last refusal that may pass.
     doubtful: Option<(Instant, Instant)>,
-    /// What records were refused with, each alone, and how many of them.
+    /// Error of records refused alone, and their number.
     refused: Option<(KinesisError, u32)>,
 }
 
 impl Retrier {
-    /// Something was stored.
     pub(crate) fn stored(&mut self) {
         *self = Self::default();
     }
 
-    /// Why records are given up after `error`; `None` if they are to be sent again.
+    /// Reason to give records up after `error`; `None`: they are sent again.
     pub(crate) fn given_up(
         &mut self,
         error: &KinesisError,
         fail_if_throttled: bool,
         now: Instant,
     ) -> Option<DeliveryErrorKind> {
-        let (code, message) = (error.code().clone(), error.message().clone());
+        let (code, message) = error.words();
         match error.kind() {
             KinesisErrorKind::Throttled if fail_if_throttled => Some(DeliveryErrorKind::Throttled { code, message }),
             KinesisErrorKind::Throttled | KinesisErrorKind::Transient => None,
@@ -107,13 +103,12 @@ impl Retrier {
         now < first + PATIENCE
     }
 
-    /// How much longer refusals that may pass are tried again, if there are any.
+    /// Time left for refusals that may pass, if any.
     pub(crate) fn patience(&self, now: Instant) -> Option<Duration> {
         let (first, _) = self.doubtful?;
         Some((first + PATIENCE).saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
-    /// A record of `bytes` was refused alone.
     pub(crate) fn refused_alone(&mut self, error: &KinesisError, bytes: usize) {
         if bytes <= SMALL_BYTES {
             let before = self.refused.take().filter(|(last, _)| last == error);
@@ -121,7 +116,7 @@ impl Retrier {
         }
     }
 
-    /// Whether the last record that was sent alone was refused.
+    /// Whether the last record sent alone was refused.
     pub(crate) fn suspects_all(&self) -> bool {
         self.refused.is_some()
     }
@@ -132,7 +127,7 @@ impl Retrier {
     }
 }
 
-/// Pause after a number of failures in a row: `luck`, from 0 to 1, of a bound that grows ("full jitter").
+/// Pause after failures in a row: `luck`, from 0 to 1, of a growing bound ("full jitter").
 /// Source: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
 pub(crate) fn pause(failures: u32, luck: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);

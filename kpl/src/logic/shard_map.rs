@@ -1,7 +1,7 @@
-//! Knows which shard owns which hash keys, and decides when to ask again.
+//! The shard map: ranges of the shards, and the time of the next listing.
 //!
-//! The old map serves while a new one is being fetched. A map that does not cover every hash key exactly once was read
-//! half-way through a reshard and is refused.
+//! The old map stays in use while a new one is listed. A map that does not cover every hash key exactly once was read in the
+//! middle of a reshard and is refused.
 
 use std::{
     collections::HashMap,
@@ -14,27 +14,26 @@ use crate::{
     kinesis::{KinesisError, KinesisErrorKind, Shard},
 };
 
-/// How old a map may get while records flow.
+/// Maximum age of a map while records flow.
 const REFRESH_AFTER: Duration = Duration::from_secs(60);
 /// Pause after a failed listing; it grows by half each time. Source: KPL (aws/kinesis/core/shard_map.cc).
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Where the pause ends to grow. Source: as above.
+/// Upper bound of the pause. Source: as above.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// For so long after it was confirmed a map is right: no stream is deleted and created again in less.
+/// Time for which a confirmed map is right: no stream is deleted and created again in less.
 const TRUSTED_FOR: Duration = Duration::from_secs(5);
 
-/// After this many failures in a row nothing waits for a listing any more.
+/// Number of failures in a row after which nothing waits for a listing.
 const FAILURES_WAITED_FOR: u32 = 3;
 
-/// The open shards of a stream, and those of the map before it.
-#[derive(Debug, Default)]
+/// The open shards of a stream, and those of the previous map.
+#[derive(Default)]
 pub(crate) struct ShardMap {
-    /// In the order of their ranges.
     shards: Vec<Shard>,
-    /// Kept for answers that were given by shards closed since.
+    /// Includes the previous map, for answers by shards closed since.
     ranges: HashMap<ShardId, HashKeyRange>,
-    /// When the shards were listed last, or took a record that was sent while the map was trusted.
+    /// Time of the last listing, or of the last record stored while the map was trusted.
     confirmed_at: Option<Instant>,
 }
 
@@ -43,36 +42,35 @@ impl ShardMap {
         &self.shards
     }
 
-    /// Whether the shards were not listed yet.
     pub(crate) fn is_unknown(&self) -> bool {
         self.shards.is_empty()
     }
 
-    /// The stream was the one of this map at `at`.
+    /// The map was right at `at`.
     pub(crate) fn confirm(&mut self, at: Instant) {
         self.confirmed_at = self.confirmed_at.max(Some(at));
     }
 
-    /// Whether the stream cannot be another one by now.
+    /// Whether the stream is certainly the same.
     pub(crate) fn is_trusted(&self, now: Instant) -> bool {
         self.confirmed_at.is_some_and(|at| now.saturating_duration_since(at) < TRUSTED_FOR)
     }
 
-    /// Whether one open shard owns all of the hash keys.
+    /// Whether one open shard owns all these hash keys.
     pub(crate) fn fits_one(&self, keys: HashKeyRange) -> bool {
         let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < keys.start);
         self.shards.get(owner).is_some_and(|shard| shard.hash_key_range.contains(keys.end))
     }
 
-    /// The hash keys that a shard owns, or owned in the map before this one.
+    /// Range of a shard of this or the previous map.
     pub(crate) fn range_of(&self, shard_id: &ShardId) -> Option<&HashKeyRange> {
         self.ranges.get(shard_id)
     }
 
-    /// Takes a new listing; says whether the open shards have changed.
+    /// Takes a listing; says whether the open shards have changed.
     ///
     /// # Errors
-    /// If the shards do not cover every hash key exactly once. The map stays as it was.
+    /// If the shards do not cover every hash key exactly once. The map is unchanged.
     pub(crate) fn update(&mut self, mut listed: Vec<Shard>) -> Result<bool, KinesisError> {
         listed.sort_by_key(|shard| shard.hash_key_range.start);
         check_cover(&listed)?;
@@ -104,47 +102,42 @@ fn inconsistent(message: String) -> KinesisError {
     KinesisError::new(KinesisErrorKind::Transient, "InconsistentShardMap", message)
 }
 
-/// When to list the shards. Listings are counted, so that it is known which came after which evidence, however fast
-/// things happen.
-#[derive(Debug, Default)]
+/// Time of the next listing. Listings are counted to order them with evidence, however fast things happen.
+#[derive(Default)]
 pub(crate) struct Listing {
     running: bool,
-    /// Number of listings that were started.
     started: u64,
-    /// Which of them was the last to succeed, from 1, and when it did.
+    /// Number of the last successful one, from 1.
     succeeded: u64,
     succeeded_at: Option<Instant>,
     failures: u32,
     hopeless: bool,
     retry_at: Option<Instant>,
-    /// There is evidence that the map is out of date.
+    /// There is evidence against the map.
     wanted: bool,
 }
 
 impl Listing {
-    /// Number of listings that were started so far.
     pub(crate) fn started(&self) -> u64 {
         self.started
     }
 
-    /// Number of listings that were answered so far.
     pub(crate) fn answered(&self) -> u64 {
         self.started - u64::from(self.running)
     }
 
-    /// Asks for a listing that starts after the first `seen` ones, unless there is or was one.
+    /// Requests a listing later than the first `seen`, unless one has started.
     pub(crate) fn want_after(&mut self, seen: u64) {
         let latest = if self.running { self.started } else { self.succeeded };
         self.wanted |= latest <= seen;
     }
 
-    /// Whether it is time for a listing; `describe` if it is for a description of the stream, which comes with it.
+    /// Whether a listing is due; `describe`: a description is.
     pub(crate) fn is_due(&self, describe: bool, now: Instant) -> bool {
         let old = || self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
         !self.running && self.retry_at.is_none_or(|at| at <= now) && (self.wanted || describe || old())
     }
 
-    /// Starts a listing if it is time for one.
     pub(crate) fn start_if_due(&mut self, describe: bool, now: Instant) -> bool {
         let due = self.is_due(describe, now);
         if due {
@@ -154,32 +147,31 @@ impl Listing {
         due
     }
 
-    /// When to list the shards if nothing asks for it before: after a failure, or to describe the stream at `describe_at`.
+    /// Time of the next listing without new evidence: after a failure, or for a description.
     pub(crate) fn due_at(&self, describe_at: Option<Instant>) -> Option<Instant> {
         self.retry_at.or(describe_at).filter(|_| !self.running)
     }
 
-    /// The service answers again: that it failed before says nothing.
+    /// The service answers again: earlier failures are void.
     pub(crate) fn retry_now(&mut self) {
         (self.hopeless, self.retry_at) = (false, None);
     }
 
-    /// Listing has failed in a way, or so often, that nothing should wait for it.
+    /// Whether nothing should wait for a listing.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.hopeless
     }
 
-    /// Failed listings in a row.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Whether a listing that was started after the first `seen` ones has succeeded.
+    /// Whether a listing after the first `seen` has succeeded.
     pub(crate) fn has_succeeded_after(&self, seen: u64) -> bool {
         self.succeeded > seen
     }
 
-    /// Whether the listing that was just answered was started after the first `seen` ones.
+    /// Whether the listing just answered is later than the first `seen`.
     pub(crate) fn is_after(&self, seen: u64) -> bool {
         self.started > seen
     }
@@ -189,8 +181,7 @@ impl Listing {
         (self.succeeded, self.succeeded_at) = (self.started, Some(now));
     }
 
-    /// Returns the pause until the next try. `luck`, from 0 to 1, decides on half of it, so that the producers of a
-    /// stream do not all ask at once.
+    /// Returns the pause. `luck`, from 0 to 1, decides half of it: the producers of a stream do not list all at once.
     pub(crate) fn has_failed(&mut self, kind: KinesisErrorKind, now: Instant, luck: f64) -> Duration {
         (self.running, self.wanted) = (false, true);
         let pause = FIRST_PAUSE
@@ -224,7 +215,7 @@ mod tests {
             vec![shard("parent", 0, u128::MAX), shard("a", 0, half), shard("b", half + 1, u128::MAX)],
         ] {
             let error = map.update(listed.clone()).expect_err("not a cover");
-            assert_eq!(&**error.code(), "InconsistentShardMap", "{listed:?}");
+            assert_eq!(error.code(), "InconsistentShardMap", "{listed:?}");
             assert_eq!(map.shards(), uniform_shards(2));
         }
     }

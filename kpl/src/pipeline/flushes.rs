@@ -1,18 +1,16 @@
-//! The callers that wait for flushes of a pipeline.
+//! Flushes that callers wait for.
 
 use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-/// Minimum of flushes at which those that nobody waits for are looked for.
+/// Minimum number of flushes at which those that nobody waits for are dropped.
 const CROWD: usize = 32;
 
-/// Flushes that are not complete, in order: at most twice as many as callers wait for, or [`CROWD`].
-#[derive(Debug)]
+/// Incomplete flushes, in order: at most twice as many as callers wait for, or [`CROWD`].
 pub(super) struct Flushes {
     /// Each with the number of the first record that it does not wait for.
     open: VecDeque<(u64, oneshot::Sender<()>)>,
-    /// Number of flushes at which those that nobody waits for are dropped.
     crowd: usize,
 }
 

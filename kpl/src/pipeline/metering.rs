@@ -1,5 +1,4 @@
-//! Counts what a pipeline does, under the names that the KPL gave its metrics, through the `metrics` facade.
-//!
+//! Meters of a pipeline, with the KPL's names, through the `metrics` facade.
 //! Source: `docs/metrics.md` of `awslabs/amazon-kinesis-producer`.
 
 use std::collections::HashMap;
@@ -16,7 +15,6 @@ use crate::{
     stream::Stream,
 };
 
-/// Meters of one stream.
 pub(super) struct Metering {
     granularity: MetricsGranularity,
     stream_name: String,
@@ -25,7 +23,7 @@ pub(super) struct Metering {
     request_time: Histogram,
     kinesis_records_per_request: Histogram,
     user_records_per_request: Histogram,
-    /// Of the shards that were written to since the shards changed; one without a shard for all of the stream.
+    /// By shard written to since the shards changed; without a shard for all of the stream.
     shards: HashMap<Option<ShardId>, ShardMeters>,
     calls: HashMap<BatchId, Call>,
     outcomes: Outcomes,
@@ -44,13 +42,12 @@ struct ShardMeters {
     user_records_per_kinesis_record: Histogram,
 }
 
-/// A request under way.
 struct Call {
     shapes: Vec<Shape>,
     started: Instant,
 }
 
-/// Outcomes of user records that were not handed to the recorder yet: all of one shard and one number of retries.
+/// Outcomes of user records not recorded yet: of one shard and one number of retries.
 #[derive(Default)]
 struct Outcomes {
     shard_id: Option<ShardId>,
@@ -61,7 +58,6 @@ struct Outcomes {
     expired: u64,
 }
 
-/// Tells the recorder what the metrics mean.
 fn describe() {
     let counters = [
         ("UserRecordsReceived", Unit::Count, "user records that were accepted"),
@@ -92,7 +88,7 @@ fn describe() {
 }
 
 impl Metering {
-    /// Meters of the recorder that is installed by now. `None` if nothing is to be counted.
+    /// Meters of the recorder installed by now. `None` if metrics are off.
     pub(super) fn new(stream: &Stream, granularity: MetricsGranularity) -> Option<Self> {
         if granularity == MetricsGranularity::Off {
             return None;
@@ -131,7 +127,9 @@ impl Metering {
     }
 
     pub(super) fn answered(&mut self, id: BatchId, result: &Result<Vec<EntryResult>, KinesisError>) {
-        let Some(Call { shapes, started }) = self.calls.remove(&id) else { return };
+        let Some(Call { shapes, started }) = self.calls.remove(&id) else {
+            return;
+        };
         self.request_time.record(started.elapsed().as_secs_f64() * 1000.0);
         match result {
             Err(error) => self.failed(error, None),
@@ -157,26 +155,30 @@ impl Metering {
         counter!("ErrorsByCode", labels).increment(1);
     }
 
-    /// Where the user records of a Kinesis record are counted that was stored in `shard_id`.
-    pub(super) fn tally(&mut self, shard_id: Option<&ShardId>) -> Tally<'_> {
-        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
-        if self.outcomes.shard_id.as_ref() != shard_id {
-            let shard_id = shard_id.cloned();
-            self.hand_over();
-            self.outcomes.shard_id = shard_id;
-        }
-        Tally(self)
+    /// Counts a user record stored in `shard_id`.
+    pub(super) fn stored(&mut self, shard_id: &ShardId, retries: u32, data_bytes: usize) {
+        let outcomes = self.outcomes(Some(shard_id), retries);
+        outcomes.put += 1;
+        outcomes.data_put += data_bytes as u64;
     }
 
-    /// A user record was given up.
+    fn outcomes(&mut self, shard_id: Option<&ShardId>, retries: u32) -> &mut Outcomes {
+        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
+        if self.outcomes.shard_id.as_ref() != shard_id || self.outcomes.retries != retries {
+            let shard_id = shard_id.cloned();
+            self.hand_over();
+            self.outcomes = Outcomes { shard_id, retries, ..Outcomes::default() };
+        }
+        &mut self.outcomes
+    }
+
     pub(super) fn failed_for_good(&mut self, failure: &Failure) {
-        let mut tally = self.tally(None);
-        let outcomes = tally.outcomes(failure.attempts_made.saturating_sub(1));
+        let outcomes = self.outcomes(None, failure.attempts_made.saturating_sub(1));
         outcomes.failed += 1;
         outcomes.expired += u64::from(failure.kind == DeliveryErrorKind::Expired);
     }
 
-    /// To be called when there is nothing else to do for the moment.
+    /// Records all outcomes. Called when no action is left.
     pub(super) fn settle(&mut self, pending: usize) {
         self.pending.set(pending as f64);
         self.hand_over();
@@ -195,7 +197,6 @@ impl Metering {
         meters.retries_per_record.record_many(f64::from(retries), (put + failed) as usize);
     }
 
-    /// The shards are others now.
     pub(super) fn forget_shards(&mut self) {
         self.shards.clear();
     }
@@ -213,7 +214,7 @@ impl Metering {
     }
 }
 
-/// So many user records of a stream were abandoned, and none is pending.
+/// Counts abandoned user records of a stream; none is pending.
 pub(crate) fn count_abandoned(stream: &Stream, granularity: MetricsGranularity, user_records: usize) {
     if granularity == MetricsGranularity::Off || user_records == 0 {
         return;
@@ -221,27 +222,6 @@ pub(crate) fn count_abandoned(stream: &Stream, granularity: MetricsGranularity, 
     let labels = || vec![Label::new("StreamName", stream.name().to_owned())];
     counter!("UserRecordsFailed", labels()).increment(user_records as u64);
     gauge!("UserRecordsPending", labels()).set(0.0);
-}
-
-/// Counts user records of one shard.
-pub(super) struct Tally<'a>(&'a mut Metering);
-
-impl Tally<'_> {
-    /// A user record of `data_bytes` is stored, after so many retries.
-    pub(super) fn stored(&mut self, retries: u32, data_bytes: usize) {
-        let outcomes = self.outcomes(retries);
-        outcomes.put += 1;
-        outcomes.data_put += data_bytes as u64;
-    }
-
-    fn outcomes(&mut self, retries: u32) -> &mut Outcomes {
-        if self.0.outcomes.retries != retries {
-            let shard_id = self.0.outcomes.shard_id.clone();
-            self.0.hand_over();
-            self.0.outcomes = Outcomes { shard_id, retries, ..Outcomes::default() };
-        }
-        &mut self.0.outcomes
-    }
 }
 
 impl ShardMeters {

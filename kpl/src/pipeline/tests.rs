@@ -5,6 +5,7 @@ use std::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Wake,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::{
     config::Aggregation,
+    delivery::Delivery,
     error::{ConfigError, DeliveryErrorKind, PutError},
     event::Event,
     producer::{Producer, builder::ProducerBuilder},
@@ -52,6 +54,31 @@ fn assert_order_per_key(kinesis: &FakeKinesis) {
         let before = last.insert(record.partition_key.clone(), number);
         assert!(before.is_none_or(|before| before < number), "{number} after {before:?} of {}", record.partition_key);
     }
+}
+
+/// The delivery, whose resolution panics in the task.
+fn panics_when_woken(mut delivery: Delivery) -> Delivery {
+    struct Panic;
+    impl Wake for Panic {
+        fn wake(self: Arc<Self>) {
+            panic!("as told");
+        }
+    }
+    assert!(delivery.poll_unpin(&mut std::task::Context::from_waker(&Arc::new(Panic).into())).is_pending());
+    delivery
+}
+
+#[tokio::test(start_paused = true)]
+async fn contains_a_panic_of_the_event_hook() {
+    let kinesis = FakeKinesis::new(1);
+    let producer = builder(&kinesis).on_event(|event| panic!("{event:?} on purpose")).build().expect("valid settings");
+
+    for n in 0..3 {
+        producer.put(record(n)).await.expect("accepted").await.expect("stored");
+    }
+
+    producer.shutdown().await;
+    assert_eq!(consumed(&kinesis), ["0", "1", "2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -405,22 +432,21 @@ async fn events_tell_what_happens() {
     kinesis.on_put(|_| Reaction::Fail(error("AccessDeniedException")));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let builder = builder(&kinesis).on_event(move |_, event| log.lock().expect("not poisoned").push(event.clone()));
+    let builder = builder(&kinesis).on_event(move |event| log.lock().expect("not poisoned").push(event.clone()));
     let producer = builder.build().expect("valid settings");
 
     producer.put(record(0)).await.expect("accepted").await.expect_err("denied");
 
-    let failed =
-        Event::CallFailed { kinesis_records: 1, code: "AccessDeniedException".into(), message: "scripted".into() };
-    assert_eq!(*seen.lock().expect("not poisoned"), [Event::ShardMapUpdated { open_shards: 2 }, failed]);
+    let stream = producer.stream().clone();
+    let (code, message) = ("AccessDeniedException".into(), "scripted".into());
+    let failed = Event::CallFailed { stream: stream.clone(), kinesis_records: 1, code, message };
+    assert_eq!(*seen.lock().expect("not poisoned"), [Event::ShardMapUpdated { stream, open_shards: 2 }, failed]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_task_resolves_deliveries_and_surfaces_at_shutdown() {
-    let kinesis = FakeKinesis::new(1);
-    kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
-    let builder = builder(&kinesis).on_event(|_, event| assert!(!matches!(event, Event::CallFailed { .. }), "as told"));
-    let producer = builder.build().expect("valid settings");
+    let producer = producer(&FakeKinesis::new(1));
+    let _panics = panics_when_woken(producer.put(record(0)).await.expect("accepted"));
 
     let failed = producer.put(record(0)).await.expect("accepted").await.expect_err("the task has panicked");
 
@@ -540,9 +566,9 @@ fn a_producer_needs_a_runtime_and_valid_settings() {
 
     assert_eq!(build().build().expect_err("no runtime"), ConfigError::NoRuntime);
     let refused = build().max_in_flight(0).build().expect_err("out of bounds");
-    assert_eq!(refused.to_string(), "max_in_flight is 0, accepted are 1 to 256");
+    assert_eq!(refused.to_string(), "max_in_flight is 0, accepted: 1 to 256");
     let refused = Producer::builder(&SdkConfig::builder().build(), "no stream").build().expect_err("a space");
-    assert_eq!(refused.to_string(), r#""no stream" is neither a stream name nor a stream ARN"#);
+    assert_eq!(refused.to_string(), r#"stream "no stream" is not a stream name or a stream ARN"#);
 }
 
 mod described;

@@ -1,4 +1,4 @@
-//! A producer for threads that have no async runtime.
+//! A producer for threads without an async runtime.
 
 use std::{
     fmt,
@@ -18,8 +18,8 @@ use crate::{
     streams::Streams,
 };
 
-/// A [`Producer`] whose methods block: [`ProducerBuilder::build_blocking`](crate::ProducerBuilder::build_blocking) and
-/// [`Producer::blocking`]. Deliveries are waited for with [`Delivery::wait`].
+/// A [`Producer`] with blocking methods: [`ProducerBuilder::build_blocking`](crate::ProducerBuilder::build_blocking) and
+/// [`Producer::blocking`]. [`Delivery::wait`] waits for an outcome.
 ///
 /// ```no_run
 /// # fn example(aws: aws_types::SdkConfig) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,10 +34,9 @@ use crate::{
 /// ```
 ///
 /// # Panics
-/// In async code, where blocking would stop the runtime: [`put`](Self::put), [`put_all`](Self::put_all),
-/// [`flush`](Self::flush), [`shutdown`](Self::shutdown) and [`shutdown_within`](Self::shutdown_within), also when they need
-/// not wait. Not in closures of tokio's `spawn_blocking` and `block_in_place`. The other methods never block. Dropping the
-/// last handle with a runtime of its own blocks, and does not panic.
+/// All methods but [`try_put`](Self::try_put), [`to_stream`](Self::to_stream) and [`as_async`](Self::as_async) panic in async
+/// code, where blocking would stop the runtime, even if they need not wait; but not in closures of tokio's `spawn_blocking`
+/// and `block_in_place`. Dropping the last handle with a runtime of its own blocks, and does not panic.
 #[derive(Clone)]
 pub struct BlockingProducer {
     producer: Producer,
@@ -46,7 +45,6 @@ pub struct BlockingProducer {
 }
 
 /// A runtime on a thread of its own, until dropped.
-#[derive(Debug)]
 struct OwnRuntime {
     streams: Arc<Streams>,
     stop: Option<oneshot::Sender<Arc<Streams>>>,
@@ -101,13 +99,10 @@ impl BlockingProducer {
         Ok(Self { producer: self.producer.to_stream(stream)?, ..self.clone() })
     }
 
-    /// Accepts a record to be sent; blocks while the buffer is full. See [`Producer::put`].
+    /// Accepts a record; blocks while the buffer is full. See [`Producer::put`].
     ///
     /// # Errors
     /// As there.
-    ///
-    /// # Panics
-    /// In async code, also while the buffer has space.
     #[track_caller]
     pub fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         assert_may_block();
@@ -118,8 +113,7 @@ impl BlockingProducer {
         }
     }
 
-    /// Accepts a record to be sent, if there is space for it now. Never blocks, and may be called in async code. See
-    /// [`Producer::try_put`].
+    /// Accepts a record if there is space; never blocks. See [`Producer::try_put`].
     ///
     /// # Errors
     /// As there.
@@ -127,40 +121,28 @@ impl BlockingProducer {
         self.producer.try_put(record)
     }
 
-    /// Puts records and blocks until each is stored or not going to be. See [`Producer::put_all`].
-    ///
-    /// # Panics
-    /// In async code.
+    /// Puts records and blocks until each has an outcome. See [`Producer::put_all`].
     #[track_caller]
     pub fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {
         self.block_on(self.producer.put_all(records))
     }
 
     /// Blocks until all that was put before is resolved. See [`Producer::flush`].
-    ///
-    /// # Panics
-    /// In async code.
     #[track_caller]
     pub fn flush(&self) {
         self.block_on(self.producer.flush());
     }
 
-    /// Accepts no more records and blocks until all are resolved. See [`Producer::shutdown`].
-    ///
-    /// # Panics
-    /// In async code, and as there.
+    /// Refuses further records and blocks until all are resolved. See [`Producer::shutdown`].
     #[track_caller]
     pub fn shutdown(&self) {
         self.block_on(self.producer.shutdown());
     }
 
-    /// The same, for `limit` at the most. See [`Producer::shutdown_within`].
+    /// Shuts down within `limit`. See [`Producer::shutdown_within`].
     ///
     /// # Errors
     /// As there.
-    ///
-    /// # Panics
-    /// In async code, and as there.
     #[track_caller]
     pub fn shutdown_within(&self, limit: Duration) -> Result<(), ShutdownError> {
         // The timer of the limit belongs to the runtime.
@@ -173,8 +155,7 @@ impl BlockingProducer {
         self.handle.block_on(work)
     }
 
-    /// The producer, for async code. It and its clones refuse records once the last blocking handle with a runtime of its own
-    /// is dropped.
+    /// The producer for async code. It refuses records once the last blocking handle with a runtime of its own is dropped.
     pub fn as_async(&self) -> &Producer {
         &self.producer
     }

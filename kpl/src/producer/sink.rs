@@ -15,10 +15,10 @@ use crate::{
     record::UserRecord,
 };
 
-/// Takes user records and stores them: [`Producer::sink`].
+/// A sink that stores user records: [`Producer::sink`].
 ///
-/// It is ready while the producer's buffer has space. Flushing and closing wait until every record is stored. That a record
-/// is not stored is told by the next operation, of which record and why by the error; the sink can be used further.
+/// It is ready while the producer's buffer has space. Flushing and closing wait until every record is stored. A failed record
+/// is reported by the next operation, with the record in the error; the sink stays usable.
 pub struct RecordSink {
     producer: Producer,
     /// A record that waits for space.

@@ -66,7 +66,9 @@ impl FakeStream {
 
     /// Splits an open shard in the middle. A shard that is closed or owns a single hash key stays as it is.
     pub fn split(&mut self, shard_id: &ShardId) {
-        let Some(position) = self.shards.iter().position(|shard| shard.shard_id == *shard_id) else { return };
+        let Some(position) = self.shards.iter().position(|shard| shard.shard_id == *shard_id) else {
+            return;
+        };
         let HashKeyRange { start, end } = self.shards[position].hash_key_range;
         if start == end {
             return;
@@ -79,7 +81,9 @@ impl FakeStream {
 
     /// Merges an open shard with the one that follows in the order of hash keys. The last shard stays as it is.
     pub fn merge_with_next(&mut self, shard_id: &ShardId) {
-        let Some(position) = self.shards.iter().position(|shard| shard.shard_id == *shard_id) else { return };
+        let Some(position) = self.shards.iter().position(|shard| shard.shard_id == *shard_id) else {
+            return;
+        };
         if position + 1 == self.shards.len() {
             return;
         }

@@ -1,4 +1,4 @@
-//! What surrounds an aggregate: the magic before it, the digest behind.
+//! The envelope of an aggregate: magic before it, digest behind.
 
 use bytes::Bytes;
 

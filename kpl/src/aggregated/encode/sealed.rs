@@ -1,4 +1,4 @@
-//! Aggregates that no more records join.
+//! Sealed aggregates: those that no more records join.
 
 use std::ops::Range;
 
@@ -29,12 +29,10 @@ impl Sealed {
         }
     }
 
-    /// Length of what is sent.
     pub(crate) fn size_bytes(&self) -> usize {
         self.size_bytes
     }
 
-    /// The partition key of the first record.
     pub(crate) fn first_partition_key(&self) -> &str {
         str::from_utf8(&self.encoded[self.first_partition_key.clone()]).unwrap_or_default()
     }
@@ -55,13 +53,11 @@ impl Sealed {
         self.encoded.len() == self.size_bytes
     }
 
-    /// Adds the digests to those that have none.
     pub(crate) fn digest_all<'a>(aggregates: impl Iterator<Item = &'a mut Self>) {
         let mut without: Vec<_> = aggregates.filter(|sealed| !sealed.has_digest()).collect();
         without.chunks_mut(LANES).for_each(Self::digest);
     }
 
-    /// For up to [`LANES`] aggregates that have no digest.
     fn digest(some: &mut [&mut Self]) {
         let mut bodies = [&[][..]; LANES];
         bodies.iter_mut().zip(&*some).for_each(|(body, sealed)| *body = sealed.body());

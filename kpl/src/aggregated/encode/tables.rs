@@ -1,4 +1,4 @@
-//! The tables of an aggregate: each key once, encoded as it comes.
+//! The tables of an aggregate: each key once, encoded when it is added.
 
 use std::{collections::HashMap, hash::BuildHasher as _};
 
@@ -7,7 +7,7 @@ use foldhash::quality::RandomState;
 use super::{bytes_field_len, put_bytes};
 use crate::{aggregated::tag, hash_key::HashKey};
 
-/// Where a key is in its table, or would be.
+/// Place of a key in its table, present or not.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) index: u32,
@@ -16,7 +16,6 @@ pub(super) struct Place {
     hash: u32,
 }
 
-/// Slots of a table with a key.
 const LEAST_SLOTS: usize = 64;
 
 /// Partition keys. Finds them by open addressing over their indexes.
@@ -29,7 +28,6 @@ pub(super) struct PartitionKeys {
     fields: Vec<u8>,
 }
 
-/// A partition key that is in the table.
 #[derive(Debug, Clone, Copy)]
 struct Key {
     hash: u32,
@@ -50,13 +48,11 @@ impl PartitionKeys {
         self.keys.first().and_then(|key| str::from_utf8(self.bytes(*key)).ok())
     }
 
-    /// Where the first key is in the fields.
     #[cfg(feature = "producer")]
     pub(super) fn first_range(&self) -> std::ops::Range<usize> {
         self.keys.first().map_or(0..0, |key| key.begin as usize..key.end as usize)
     }
 
-    /// The table's fields as they are sent.
     pub(super) fn fields(&self) -> &[u8] {
         &self.fields
     }

@@ -1,65 +1,72 @@
-//! The aggregates that records may still join: one for all of them, or one for each key.
+//! Open aggregates of one shard: a single one, or one for each key.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Limits, Spare};
+use super::{Limits, Packing};
 use crate::{
+    config::AggregateKey,
     hash_key::HashKey,
     logic::{
         packed::Packed,
-        pending::{Course, Detach, Pending},
+        pending::{Course, Detach, KinesisRecord, Pending},
     },
 };
 
-#[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each lane, and the large one is the usual one")]
 pub(super) enum Open<T: Detach> {
     One(One<T>),
     ByKey(ByKey<T>),
 }
 
-/// One aggregate after the other.
-#[derive(Debug)]
 pub(super) struct One<T: Detach> {
     packed: Packed<T>,
-    /// Records of the last one: the next will have as many, so there is room for them from the beginning.
+    key: AggregateKey,
+    /// Number of records of the previous one.
     expected: usize,
+    /// Maximum room that a full aggregate leaves to the next one.
+    max_room_bytes: usize,
 }
 
 impl<T: Detach> One<T> {
-    fn try_push(
-        &mut self,
-        record: Pending<T>,
-        limits: Limits,
-        spare: &mut Spare,
-    ) -> Result<Option<Packed<T>>, Pending<T>> {
+    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<KinesisRecord<T>>, Pending<T>> {
         if self.packed.is_empty() {
-            self.packed = Packed::within(spare.take(), self.expected);
+            self.packed.reserve(self.expected);
         }
         self.packed.try_push(record, limits.max_bytes)?;
-        Ok(limits.are_reached(&self.packed).then(|| self.take()))
+        Ok(if limits.are_reached(&self.packed) { self.take(true) } else { None })
     }
 
-    fn take(&mut self) -> Packed<T> {
+    /// Takes the aggregate out. The next one gets the room of one that `is_full`.
+    fn take(&mut self, is_full: bool) -> Option<KinesisRecord<T>> {
         self.expected = self.packed.len();
-        std::mem::replace(&mut self.packed, Packed::new())
+        let record = KinesisRecord::of(&mut self.packed, self.key);
+        if !is_full || self.packed.room_bytes() > self.max_room_bytes {
+            self.packed = Packed::new();
+        }
+        record
     }
 }
 
-/// Aggregates whose records have the same partition key and the same hash key.
-#[derive(Debug)]
 pub(super) struct ByKey<T: Detach> {
-    /// By the number of the first record.
+    /// By number of the first record.
     groups: BTreeMap<u64, Packed<T>>,
-    /// Numbers of the groups that have a hash key: one, unless partition keys share an explicit hash key.
+    /// Numbers of the groups of a hash key: one, unless partition keys share an explicit hash key.
     numbers: HashMap<HashKey, Vec<u64>>,
+    key: AggregateKey,
 }
 
 impl<T: Detach> Open<T> {
-    pub(super) fn new(by_key: bool) -> Self {
-        match by_key {
-            true => Self::ByKey(ByKey { groups: BTreeMap::new(), numbers: HashMap::new() }),
-            false => Self::One(One { packed: Packed::new(), expected: 0 }),
+    pub(super) fn new(packing: &Packing) -> Self {
+        let (key, max_room_bytes) = (packing.key, packing.room_bytes);
+        match packing.by_key {
+            true => Self::ByKey(ByKey { groups: BTreeMap::new(), numbers: HashMap::new(), key }),
+            false => Self::One(One { packed: Packed::new(), key, expected: 0, max_room_bytes }),
+        }
+    }
+
+    pub(super) fn set_max_room(&mut self, bytes: usize) {
+        if let Self::One(one) = self {
+            one.max_room_bytes = bytes;
         }
     }
 
@@ -67,7 +74,6 @@ impl<T: Detach> Open<T> {
         self.first().is_none()
     }
 
-    /// Whether there is but one record.
     pub(super) fn is_single(&self) -> bool {
         match self {
             Self::One(one) => one.packed.len() == 1,
@@ -75,7 +81,6 @@ impl<T: Detach> Open<T> {
         }
     }
 
-    /// The record that was put first.
     pub(super) fn first(&self) -> Option<&Course> {
         match self {
             Self::One(one) => one.packed.courses().first(),
@@ -83,37 +88,36 @@ impl<T: Detach> Open<T> {
         }
     }
 
-    /// Adds a record. Returns the aggregate that is complete with it, or the record if it does not fit.
+    /// Adds a record. Returns the aggregate that it completes, or the record if it does not fit.
     pub(super) fn try_push(
         &mut self,
         record: Pending<T>,
         limits: Limits,
-        spare: &mut Spare,
-    ) -> Result<Option<Packed<T>>, Pending<T>> {
+    ) -> Result<Option<KinesisRecord<T>>, Pending<T>> {
         match self {
-            Self::One(one) => one.try_push(record, limits, spare),
+            Self::One(one) => one.try_push(record, limits),
             Self::ByKey(by_key) => by_key.try_push(record, limits),
         }
     }
 
-    /// Takes the aggregate out that `record` would join.
-    pub(super) fn take_for(&mut self, record: &Pending<T>) -> Option<Packed<T>> {
+    /// Takes out the aggregate that `record` belongs to and does not fit.
+    pub(super) fn take_for(&mut self, record: &Pending<T>) -> Option<KinesisRecord<T>> {
         match self {
-            Self::One(one) => Some(one.take()),
-            Self::ByKey(by_key) => by_key.group_of(record).map(|number| by_key.take(number)),
+            Self::One(one) => one.take(true),
+            Self::ByKey(by_key) => by_key.group_of(record).and_then(|number| by_key.take(number)),
         }
     }
 
-    /// Takes the aggregate out that begins first, if its first record is one of those asked for.
-    pub(super) fn take_if(&mut self, wanted: impl Fn(&Course) -> bool) -> Option<Packed<T>> {
+    /// Takes out the aggregate that begins first, if `wanted` holds for its first record.
+    pub(super) fn take_if(&mut self, wanted: impl Fn(&Course) -> bool) -> Option<KinesisRecord<T>> {
         if !self.first().is_some_and(wanted) {
             return None;
         }
         match self {
-            Self::One(one) => Some(one.take()),
+            Self::One(one) => one.take(false),
             Self::ByKey(by_key) => {
                 let (&number, _) = by_key.groups.first_key_value()?;
-                Some(by_key.take(number))
+                by_key.take(number)
             }
         }
     }
@@ -128,7 +132,7 @@ impl<T: Detach> ByKey<T> {
         self.numbers.get(&record.hash_key)?.iter().find(has_key).copied()
     }
 
-    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<Packed<T>>, Pending<T>> {
+    fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<KinesisRecord<T>>, Pending<T>> {
         let (hash_key, number) = (record.hash_key, self.group_of(&record).unwrap_or(record.course.number));
         let mut group = self.groups.remove(&number).unwrap_or_else(Packed::new);
         let is_new = group.is_empty();
@@ -141,20 +145,18 @@ impl<T: Detach> ByKey<T> {
         if is_new {
             self.numbers.entry(hash_key).or_default().push(number);
         }
-        pushed.map(|()| is_full.then(|| self.take(number)))
+        pushed.map(|()| if is_full { self.take(number) } else { None })
     }
 
-    fn take(&mut self, number: u64) -> Packed<T> {
-        let group = self.groups.remove(&number).unwrap_or_else(Packed::new);
-        if !group.is_empty()
-            && let hash_key = group.hash_keys().first
-            && let Some(numbers) = self.numbers.get_mut(&hash_key)
-        {
+    fn take(&mut self, number: u64) -> Option<KinesisRecord<T>> {
+        let mut group = self.groups.remove(&number)?;
+        let hash_key = group.hash_keys().first;
+        if let Some(numbers) = self.numbers.get_mut(&hash_key) {
             numbers.retain(|other| *other != number);
             if numbers.is_empty() {
                 self.numbers.remove(&hash_key);
             }
         }
-        group
+        KinesisRecord::of(&mut group, self.key)
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine does with the answer to a request.
+//! Answers to requests.
 
 use super::{
     Engine, Flight,
@@ -7,6 +7,7 @@ use super::{
 use crate::{
     config::RecordOrder,
     error::DeliveryErrorKind,
+    event::Event,
     hash_key::HashKeyRange,
     kinesis::{EntryResult, KinesisError, KinesisErrorKind},
     logic::{BatchId, collector::Sent, pending::Detach, retrier::pause},
@@ -14,14 +15,17 @@ use crate::{
 
 impl<T: Detach> Engine<T> {
     pub(super) fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
-        let Some(mut flight) = self.in_flight.remove(&id) else { return };
+        let Some(mut flight) = self.in_flight.remove(&id) else {
+            return;
+        };
         let sent = std::mem::take(&mut flight.sent);
         let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
         match result {
             Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
             Ok(answers) => self.count_mismatch(sent, answers.len()),
             Err(error) => {
-                self.notify_call_failed(&sent, &error);
+                let ((code, message), kinesis_records) = (error.words(), sent.len());
+                self.emit(|stream| Event::CallFailed { stream, kinesis_records, code, message });
                 match error.kind() {
                     KinesisErrorKind::Invalid => self.refused(sent, &mut flight, &error),
                     _ => self.call_failed(sent, &mut flight, &error),
@@ -34,7 +38,7 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// Sends the next part of a request that was taken apart, or ends it.
+    /// Sends the next part of a split request, or ends it.
     fn land(&mut self, mut flight: Flight<T>) {
         while let Some(part) = flight.later.pop() {
             let in_time = self.without_expired(part);
@@ -64,7 +68,9 @@ impl<T: Detach> Engine<T> {
                     self.stored(sent, stored, flight);
                 }
                 Err(error) => {
-                    self.notify_entry_failed(&sent, &error);
+                    let ((code, message), shard_id) = (error.words(), sent.predicted.clone());
+                    let user_records = sent.record.courses().len();
+                    self.emit(|stream| Event::EntryFailed { stream, shard_id, user_records, code, message });
                     if !failed.contains(&(sent.range, error.kind())) {
                         failed.push((sent.range, error.kind()));
                     }
@@ -85,14 +91,14 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// The other parts wait behind what is to be sent again rather than overtake it.
+    /// Puts the other parts back, behind what is sent again.
     fn put_back_later(&mut self, flight: &mut Flight<T>) {
         for part in flight.later.drain(..) {
             part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
         }
     }
 
-    /// Takes a request apart that is not acceptable, unless none is.
+    /// Splits a refused request, unless all are refused.
     fn refused(&mut self, mut sent: Vec<Sent<T>>, flight: &mut Flight<T>, error: &KinesisError) {
         if is_single(&sent) {
             self.retrier.refused_alone(error, sent[0].record.size_bytes());
@@ -125,7 +131,6 @@ impl<T: Detach> Engine<T> {
         sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight));
     }
 
-    /// Pauses all lanes, so that they are sent together again.
     fn pause_all(&mut self, flight: &Flight<T>) {
         let (luck, now) = (self.rng.f64(), self.now);
         let patience = self.retrier.patience(now);
@@ -166,7 +171,6 @@ impl<T: Detach> Engine<T> {
     }
 }
 
-/// Whether an entry met a fault of the service.
 fn is_fault(answer: &EntryResult) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == KinesisErrorKind::Transient)
 }

@@ -1,4 +1,4 @@
-//! What the engine does when a record has outlived its time.
+//! Expiry of records at the end of their time to live.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use crate::{
     },
 };
 
-/// From when on being late is worth a word.
+/// Minimum delay that counts as a standstill.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 impl<T: Detach> Engine<T> {
-    /// Remembers that what was due before was not done: the process was frozen, or its threads were blocked.
+    /// Notes that due work was not done: the process was frozen, or its threads blocked.
     pub(super) fn note_standstill(&mut self) {
         let late = self.wake.map(|wake| self.now.saturating_duration_since(wake)).filter(|late| *late >= STANDSTILL);
         if let Some(late) = late {
@@ -27,22 +27,25 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// Records that are not sent from now on are not because of `error`, until something is stored.
+    /// Makes `error` the cause of records that are not sent, until something is stored.
     pub(super) fn meet(&mut self, error: &KinesisError) {
-        let (code, message) = (error.code().clone(), error.message().clone());
+        let (code, message) = error.words();
         self.obstacle = Some(Attempt { delay: Duration::ZERO, duration: Duration::ZERO, code, message });
     }
 
-    /// Fails what has outlived its time and is not in flight.
     pub(super) fn expire(&mut self) {
-        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return };
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else {
+            return;
+        };
         let expired = self.lanes.take_arrived_by(limit, self.now);
         self.fail_expired(expired);
         self.expire_unjudged(limit);
     }
 
     pub(super) fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
-        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else { return sent };
+        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else {
+            return sent;
+        };
         let mut in_time = Vec::with_capacity(sent.len());
         for Sent { record, range, predicted } in sent {
             if record.first().arrived > limit {
@@ -60,12 +63,12 @@ impl<T: Detach> Engine<T> {
 
     fn fail_expired(&mut self, records: Vec<Pending<T>>) {
         if !records.is_empty() {
-            self.notify(Event::RecordsExpired { user_records: records.len() });
+            let user_records = records.len();
+            self.emit(|stream| Event::RecordsExpired { stream, user_records });
             self.fail(records, &DeliveryErrorKind::Expired);
         }
     }
 
-    /// Fails what is late and still not judged.
     fn expire_unjudged(&mut self, limit: Instant) {
         let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
         for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {

@@ -1,7 +1,7 @@
-//! What the engine does when a shard is not what it was thought to be.
+//! Shards that differ from the prediction.
 //!
-//! An aggregate that was stored elsewhere than predicted is judged by the range of the shard that took it. Until that
-//! range is known, the aggregate's lane waits, so that nothing overtakes it should it have to be sent again.
+//! An aggregate stored in another shard than predicted is judged by the range of that shard. Until the range is known, the
+//! aggregate's lane waits, so that nothing overtakes it if it is sent again.
 
 use std::time::Instant;
 
@@ -19,23 +19,21 @@ use crate::{
     },
 };
 
-/// A record whose aggregate was stored in a wrong shard this often goes alone: alone, no shard is wrong.
+/// Number of wrong shards after which a record is sent alone: alone, no shard is wrong.
 const WRONG_SHARDS_IN_COMPANY: u32 = 2;
 
-/// An aggregate that was stored in a shard of which the range is not known, or no longer certain.
-#[derive(Debug)]
+/// An aggregate stored in a shard whose range is not known, or not certain.
 pub(super) struct Unjudged<T: Detach> {
     pub(super) sent: Sent<T>,
     pub(super) stored: Stored,
     started: Instant,
-    /// The shard map was trusted when it was sent.
+    /// The shard map was trusted at its start.
     trusted: bool,
-    /// Listings of shards that had been started when it was answered, or sent if the map was not trusted.
+    /// Started listings at its answer, or at its start if the map was not trusted.
     listings: u64,
 }
 
 impl<T: Detach> Engine<T> {
-    /// A Kinesis record was stored, wherever.
     pub(super) fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
         if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
             self.listing.want_after(flight.listings);
@@ -59,7 +57,7 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// The shards were listed, or not; the stream was described, or not, or that was not asked.
+    /// Handles a listing, and a description if one was requested.
     pub(super) fn shards_listed(
         &mut self,
         shards: Result<Vec<Shard>, KinesisError>,
@@ -82,15 +80,16 @@ impl<T: Detach> Engine<T> {
                 self.listing.has_succeeded(self.now);
                 self.map.confirm(self.now);
                 if changed {
-                    self.notify(Event::ShardMapUpdated { open_shards: self.map.shards().len() });
+                    let open_shards = self.map.shards().len();
+                    self.emit(|stream| Event::ShardMapUpdated { stream, open_shards });
                 }
                 self.judge();
             }
             Err(error) => {
                 let retry_in = self.listing.has_failed(error.kind(), self.now, self.rng.f64());
                 if self.listing.failures() == 1 {
-                    let (code, message) = (error.code().clone(), error.message().clone());
-                    self.notify(Event::ShardMapUnavailable { code, message, retry_in });
+                    let (code, message) = error.words();
+                    self.emit(|stream| Event::ShardMapUnavailable { stream, code, message, retry_in });
                 }
                 // Nobody can say any more what the shards are.
                 if error.kind() == KinesisErrorKind::Permanent && !trusted {
@@ -104,7 +103,7 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// Regroups the aggregates that fit no open shard any more, and returns the rest.
+    /// Regroups the aggregates that no open shard owns, and returns the rest.
     pub(super) fn without_misfits(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
         let (fitting, misfits): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| {
             !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(sent.record.hash_keys().range())
@@ -113,21 +112,22 @@ impl<T: Detach> Engine<T> {
         fitting
     }
 
-    /// Returns whether the stream is other than it was thought to be.
+    /// Returns whether the stream has changed.
     fn described(&mut self, summary: Result<StreamSummary, KinesisError>) -> bool {
         let (ignored, luck) = (self.description.ignores_partition_keys(), self.rng.f64());
         let changed = match summary {
             Ok(summary) => self.description.update(summary, self.now, luck),
             Err(error) => {
                 if self.description.has_failed(&error, self.now, luck) {
-                    let (code, message) = (error.code().clone(), error.message().clone());
-                    self.notify(Event::StreamNotDescribed { code, message });
+                    let (code, message) = error.words();
+                    self.emit(|stream| Event::StreamNotDescribed { stream, code, message });
                 }
                 false
             }
         };
         if self.description.ignores_partition_keys() && !ignored {
-            self.notify(Event::PartitionKeysIgnored { aggregation: self.config.aggregation });
+            let aggregation = self.config.aggregation;
+            self.emit(|stream| Event::PartitionKeysIgnored { stream, aggregation });
         }
         // Else a record may be as large as any stream takes, and Kinesis has the last word.
         if self.description.is_settled() {
@@ -140,7 +140,7 @@ impl<T: Detach> Engine<T> {
         Packing::of(&self.config, self.description.max_record_bytes(&self.config))
     }
 
-    /// There is no such stream. Should there be one again, it may have other shards of the same names.
+    /// The stream is missing. A new one may have other shards of the same ids.
     pub(super) fn forget_stream(&mut self) {
         let listings = self.listing.started();
         self.listing.want_after(listings);
@@ -155,14 +155,12 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// The lanes are others now, what is in flight is not.
     fn restore_busy(&mut self) {
         let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
         let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
         flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
     }
 
-    /// Judges what was stored in shards that were not known.
     fn judge(&mut self) {
         for unjudged in std::mem::take(&mut self.unjudged) {
             let Unjudged { sent, stored, started, trusted, listings } = unjudged;
@@ -184,8 +182,7 @@ impl<T: Detach> Engine<T> {
         }
     }
 
-    /// Sends the records of an aggregate again that was stored in a shard not known to own them all; `alone` for each
-    /// as a Kinesis record of its own.
+    /// Sends the records of an aggregate again; `alone`: each as a Kinesis record of its own.
     fn resend(&mut self, mut sent: Sent<T>, stored: &Stored, started: Instant, alone: bool) {
         sent.record.attempt_failed(&wrong_shard(stored), started, self.now);
         // An open shard that takes what it does not own: the stream may place records by itself by now.
@@ -196,7 +193,7 @@ impl<T: Detach> Engine<T> {
         let mut records = sent.record.into_records();
         if let Some(predicted) = sent.predicted {
             let (actual, user_records) = (stored.shard_id.clone(), records.len());
-            self.notify(Event::WrongShard { predicted, actual, user_records });
+            self.emit(|stream| Event::WrongShard { stream, predicted, actual, user_records });
         }
         for record in &mut records {
             if record.course.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {

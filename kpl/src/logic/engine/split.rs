@@ -1,4 +1,4 @@
-//! Takes a request apart that was not accepted as a whole, to find the entry at fault.
+//! Parts of a refused request, to find the entry at fault.
 
 use std::collections::HashSet;
 
@@ -10,15 +10,17 @@ use crate::{
     },
 };
 
-/// Whether a request cannot be taken apart further.
+/// Whether a request is one user record.
 pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
     sent.iter().map(|sent| sent.record.courses().len()).sum::<usize>() == 1
 }
 
-/// The first user record of a request alone, and the rest: whether it is refused, too, shows whether all requests are.
+/// The first user record alone, and the rest: if both are refused, all requests are.
 pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
     let mut rest = sent.into_iter();
-    let Some(Sent { record, range, predicted }) = rest.next() else { return Vec::new() };
+    let Some(Sent { record, range, predicted }) = rest.next() else {
+        return Vec::new();
+    };
     let (key, max_bytes) = (record.key(), if record.is_aggregate() { usize::MAX } else { 0 });
     let mut records = record.into_records().into_iter();
     let first = records.next().map(|mut record| {
@@ -29,7 +31,7 @@ pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
     vec![first.into_iter().collect(), others.into_iter().chain(rest).collect()]
 }
 
-/// Two halves of a request; of a request that is one aggregate, its records each alone.
+/// Two halves of a request; of a single aggregate, its records each alone.
 pub(super) fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<Vec<Sent<T>>> {
     if sent.len() > 1 {
         let second = sent.split_off(sent.len() / 2);

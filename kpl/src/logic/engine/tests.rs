@@ -9,6 +9,7 @@ use crate::{
     config::{AggregateKey, Aggregation, RecordOrder},
     delivered::Delivered,
     error::Failure,
+    kinesis::KinesisError,
     kinesis::{Entry, Shard, StreamSummary},
     record::UserRecord,
     testing::{FakeStream, Reaction, start},
@@ -47,7 +48,7 @@ impl World {
         change(&mut config);
         let now = start();
         let mut world = Self {
-            engine: Engine::new(&config, 7, now),
+            engine: Engine::new(Stream::Name("StockTradeStream".into()), &config, 7, now),
             config,
             stream: FakeStream::new(shards),
             now,
@@ -108,7 +109,7 @@ impl World {
                 }
                 Action::Fail { ticket, failure } => self.resolve(ticket, Err(*failure)),
                 Action::Flushed { below } => self.flushed(below),
-                Action::Notify(event) => self.events.push(event),
+                Action::Emit(event) => self.events.push(event),
             }
         }
         assert!(self.open.len() <= usize::from(self.config.max_in_flight), "too many requests in flight");
@@ -142,7 +143,9 @@ impl World {
 
     /// Of each partition key, the first record that is not resolved goes before all others.
     fn assert_nothing_is_overtaken(&self, entries: &[Entry]) {
-        let Some(unresolved) = &self.unresolved else { return };
+        let Some(unresolved) = &self.unresolved else {
+            return;
+        };
         let mut once = FakeStream::new(1);
         once.put(entries, &Reaction::Accept);
         let mut firsts: HashMap<String, usize> = HashMap::new();
@@ -163,7 +166,9 @@ impl World {
     /// Runs the steps to the end. Returns the number of records put.
     fn assert_aggregates_fit(&self, entries: &[Entry]) {
         for entry in entries {
-            let Decoded::Aggregate(records) = decode(&entry.data) else { continue };
+            let Decoded::Aggregate(records) = decode(&entry.data) else {
+                continue;
+            };
             let fits = |shard: &Shard| records.iter().all(|record| record.belongs_in(&shard.hash_key_range));
             let shards = self.engine.map.shards();
             assert!(
@@ -709,7 +714,9 @@ fn records_that_keep_landing_elsewhere_go_alone() {
             }
             world.pass(10 * MS);
         }
-        let Some((id, entries)) = world.open.pop() else { break };
+        let Some((id, entries)) = world.open.pop() else {
+            break;
+        };
         let stored =
             |n: usize| Stored { shard_id: elsewhere.clone(), sequence_number: n.to_string().parse().expect("digits") };
         world.handle(Input::Responded { id, result: Ok((0..entries.len()).map(|n| Ok(stored(n))).collect()) });

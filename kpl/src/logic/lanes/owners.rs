@@ -1,15 +1,14 @@
-//! Finds the lane that owns a hash key, however many lanes there are.
+//! Lookup of the lane that owns a hash key, in constant time for any number of lanes.
 
 use crate::hash_key::HashKey;
 
-/// First bits of a hash key that lead to its owner, at the most.
+/// Maximum number of leading bits that are looked up.
 const MOST_BITS: u32 = 14;
 
 /// Last hash keys of lanes that stand in order and cover every hash key.
-#[derive(Debug)]
 pub(crate) struct Owners {
     ends: Vec<HashKey>,
-    /// By the first bits of a hash key: the first lane that owns one with these bits; one more at the end, the last lane.
+    /// By leading bits: the first lane that owns a hash key with them; at the end, the last lane.
     starts: Vec<u32>,
     bits: u32,
 }
@@ -25,7 +24,6 @@ impl Owners {
         Self { ends, starts, bits }
     }
 
-    /// Number of the lane that owns `key`.
     pub(crate) fn index_of(&self, key: HashKey) -> usize {
         let first_bits = (key.0 >> (128 - self.bits)) as usize;
         let (first, last) = (self.starts[first_bits] as usize, self.starts[first_bits + 1] as usize);

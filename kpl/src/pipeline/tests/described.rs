@@ -11,7 +11,7 @@ fn summary(max_record_bytes: usize) -> StreamSummary {
 fn observed(builder: ProducerBuilder) -> (Producer, Arc<Mutex<Vec<Event>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
-    let builder = builder.on_event(move |_, event| log.lock().expect("not poisoned").push(event.clone()));
+    let builder = builder.on_event(move |event| log.lock().expect("not poisoned").push(event.clone()));
     (builder.build().expect("valid settings"), seen)
 }
 

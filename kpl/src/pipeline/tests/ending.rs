@@ -51,10 +51,8 @@ async fn counts_nothing_as_outstanding_after_a_shutdown_with_a_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn counts_nothing_as_outstanding_after_a_panic_of_the_task() {
-    let kinesis = FakeKinesis::new(1);
-    kinesis.on_put(|_| Reaction::Fail(error("InternalFailure")));
-    let builder = builder(&kinesis).on_event(|_, event| assert!(!matches!(event, Event::CallFailed { .. }), "as told"));
-    let producer = builder.build().expect("valid settings");
+    let producer = producer(&FakeKinesis::new(1));
+    let _panics = panics_when_woken(producer.try_put(record(0)).expect("accepted"));
     let deliveries: Vec<_> = (0..10).map(|n| producer.try_put(record(n)).expect("accepted")).collect();
 
     for delivery in deliveries {

@@ -29,7 +29,7 @@ async fn assert_calls_do_not_multiply(reaction: impl Fn(&[Entry]) -> Reaction + 
     kinesis.on_put(move |entries| if is_down.load(Relaxed) { reaction(entries) } else { Reaction::Accept });
     let failures = Arc::new(AtomicUsize::new(0));
     let count = failures.clone();
-    let builder = builder(&kinesis).on_event(move |_, event| {
+    let builder = builder(&kinesis).on_event(move |event| {
         count.fetch_add(usize::from(matches!(event, Event::CallFailed { .. })), Relaxed);
     });
     let producer = builder.build().expect("valid settings");

@@ -246,7 +246,7 @@ async fn events_name_their_stream() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let first = account.producer(|builder| {
-        builder.on_event(move |stream, _| log.lock().expect("not poisoned").push(stream.to_string()))
+        builder.on_event(move |event| log.lock().expect("not poisoned").push(event.stream().to_string()))
     });
 
     first.to_stream("second").expect("a name").put(record(0)).await.expect("accepted").await.expect("stored");

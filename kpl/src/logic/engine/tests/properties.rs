@@ -161,7 +161,7 @@ fn settings() -> impl Strategy<Value = Config> {
         Just(Aggregation::default()),
         (64..2000_usize, 1..20_usize).prop_map(|(max_bytes, max_records)| Aggregation::On { max_bytes, max_records }),
         (64..2000_usize, 1..20_usize)
-            .prop_map(|(max_bytes, max_records)| Aggregation::ByPartitionKey { max_bytes, max_records }),
+            .prop_map(|(max_bytes, max_records)| { Aggregation::ByPartitionKey { max_bytes, max_records } }),
     ];
     let key = prop_oneof![Just(AggregateKey::Constant), Just(AggregateKey::FirstRecord), Just(AggregateKey::Spread)];
     let record_order = prop_oneof![
