@@ -1,13 +1,13 @@
 # A crate outside of the workspace: depends on the packaged archives, and is the README's "Getting started", taken from there.
 # shellcheck shell=bash
 
-unpacked=$target/outside/packages
-outside=$target/outside/crate
+outside=$target/outside
+unpacked=$outside/packages
 
 # Archives of the published crates, unpacked. Their files are as old as the unpacking, or cargo would not see that they changed.
 packages() {
     local archive folder
-    rm -rf "$target/outside" "$target"/package/*.crate
+    rm -rf "$outside" "$target"/package/*.crate
     cargo package --workspace --exclude examples --exclude integration-tests --no-verify --locked --allow-dirty
     mkdir -p "$unpacked"
     for archive in "$target"/package/*.crate; do
@@ -28,18 +28,15 @@ blocks() {
         inside && $0 ~ fence { file = prefix (++count) suffix }' README.md
 }
 
-# Manifest of the outside crate: the README's dependencies, the archives in the registry's place, the workspace's profile, so
-# that what both need is compiled once.
+# Manifest of the outside crate: the README's dependencies, with the archives in the registry's place.
 manifest() {
     local package
     printf '[package]\nname = "outside"\nversion = "0.0.0"\nedition = "2024"\n\n'
     cat "$outside/dependencies1.toml"
-    printf '\n[patch.crates-io]\n'
+    printf '\n[workspace]\nmembers = ["packages/*"]\n\n[profile.dev]\ndebug = false\n\n[patch.crates-io]\n'
     for package in kinesis-kpl kinesis-kcl kinesis-local; do
-        printf '%s = { path = "%s" }\n' "$package" "$(echo "$unpacked/$package"-[0-9]*)"
+        printf '%s = { path = "%s" }\n' "$package" "packages/$(basename "$unpacked/$package"-[0-9]*)"
     done
-    printf '\n'
-    awk '/^\[/ { inside = /^\[profile\.dev/ } inside' Cargo.toml
 }
 
 # Runs the consumer and, until it has processed something, the producer; then stops the consumer by SIGINT, as Ctrl-C does.
@@ -58,21 +55,21 @@ together() {
     [ -s "$1/stored" ] && [ -s "$1/processed" ]
 }
 
-# Builds the README's programs, and runs them on kinesis-local.
+# Builds the README's programs and kinesis-local from the archives, and runs the programs on it.
 outside() {
     local producer consumer
     packages
-    cargo build --workspace --bins --examples --locked
     mkdir -p "$outside/src/bin"
     blocks toml "$outside/dependencies" .toml
-    blocks rust "$outside/src/bin/program" .rs
+    blocks rust "$outside/src/bin/outside" .rs
     [ -e "$outside/dependencies1.toml" ] || fail "the README has no dependencies under Getting started"
     manifest >"$outside/Cargo.toml"
     cp Cargo.lock "$outside"
-    cargo build --manifest-path "$outside/Cargo.toml" --target-dir "$target"
-    producer=$(grep -l 'kpl::Producer\|use kpl::{.*Producer' "$outside"/src/bin/*.rs)
-    consumer=$(grep -l 'use kcl::.*Worker' "$outside"/src/bin/*.rs)
+    # The workspace's folder, where build scripts and macros have been compiled.
+    cargo build --workspace --manifest-path "$outside/Cargo.toml" --target-dir "$target"
+    producer=$(basename "$(grep -l 'use kpl::.*Producer' "$outside"/src/bin/*.rs)" .rs)
+    consumer=$(basename "$(grep -l 'use kcl::.*Worker' "$outside"/src/bin/*.rs)" .rs)
     export -f together
     timeout 180 "$bin/kinesis-local" run --stream StockTradeStream:2 -- bash -c 'set -e; together "$@"' together \
-        "$work" "$bin/$(basename "$producer" .rs)" "$bin/$(basename "$consumer" .rs)"
+        "$work" "$bin/$producer" "$bin/$consumer"
 }
