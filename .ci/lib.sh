@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Incremental data is written for the next build, which a fresh checkout does not have.
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
+# The one profile of all scripts is dev with some optimization: simulations would take several times as long without.
+export CARGO_PROFILE_DEV_OPT_LEVEL=1
 target=$PWD/${CARGO_TARGET_DIR:-target}
 if [[ ${CARGO_TARGET_DIR:-} = /* ]]; then target=$CARGO_TARGET_DIR; fi
 bin=$target/debug
