@@ -80,14 +80,14 @@ listening() {
     fail "the peer does not listen"
 }
 
-# Starts kinesis-local, and leaves its process in served_pid and its variables in $work/NAME.env: serve NAME OPTIONS...
+# Starts kinesis-local, and leaves its process in served_pid and its settings of variables in $work/NAME.env: serve NAME OPTIONS...
 serve() {
     RUST_LOG=${RUST_LOG:-warn} "$bin/kinesis-local" --kinesis-port 0 --dynamodb-port 0 "${@:2}" \
         >"$work/$1.env" 2>"$work/$1.peer" &
     served_pid=$!
     for _ in $(seq 100); do
         if grep -qx ready "$work/$1.env"; then
-            sed -i '/^export /!d' "$work/$1.env"
+            sed -i -E '/^(export|unset) /!d' "$work/$1.env"
             return
         fi
         sleep 0.1
