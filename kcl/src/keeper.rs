@@ -8,12 +8,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout_at},
+    time::{sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,7 @@ use crate::{
         },
     },
     model::{CheckpointWrite, Conditional, Lease, StreamId},
+    time::now,
 };
 use handle::{COMMANDS, Command, LeaseHandle, LeaseState};
 
@@ -67,7 +68,7 @@ impl Keeper {
     pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let (state, observer) = watch::channel(LeaseState::Held);
-        let (now, delivered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let (now, delivered) = (now(), Arc::new(AtomicU64::new(0)));
         let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
         let mut keeper = Self {
             context,
@@ -110,11 +111,11 @@ impl Keeper {
                 // biased: a lease that has expired must not be used for a queued checkpoint, and checkpoints that follow
                 // each other without pause must not keep a renewal from noticing a handoff.
                 biased;
-                () = sleep_until(expiry) => self.lose(),
-                () = sleep_until(handoff_deadline), if self.handoff_deadline.is_some() => {
+                () = sleep_until(expiry.into()) => self.lose(),
+                () = sleep_until(handoff_deadline.into()), if self.handoff_deadline.is_some() => {
                     self.give_up().await;
                 }
-                () = sleep_until(self.renew_at) => self.renew().await,
+                () = sleep_until(self.renew_at.into()) => self.renew().await,
                 command = self.commands.recv() => match command {
                     Some(Command::Checkpoint { write, retired, reply }) => {
                         let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
@@ -153,12 +154,12 @@ impl Keeper {
     }
 
     async fn renew(&mut self) {
-        let begun = Instant::now();
+        let begun = now();
         let bytes = self.delivered.swap(0, Ordering::Relaxed);
         self.lease.throughput_kbps = throughput::average(self.lease.throughput_kbps, bytes, begun - self.measured);
         self.measured = begun;
         let written = self.write(None).await;
-        self.context.metrics.renewed(written.is_ok(), begun.elapsed());
+        self.context.metrics.renewed(written.is_ok(), now() - begun);
         match written {
             Ok(()) => {
                 self.confirmed = begun;
@@ -166,7 +167,7 @@ impl Keeper {
             }
             Err(CheckpointError::Table(error)) => {
                 self.context.table_failed(&error);
-                self.renew_at = Instant::now() + self.renewal_interval() / RETRY;
+                self.renew_at = now() + self.renewal_interval() / RETRY;
             }
             Err(_) => self.lose(),
         }
@@ -177,7 +178,7 @@ impl Keeper {
         while self.uncertain && self.is_held() {
             self.renew().await;
             if self.uncertain {
-                sleep_until(self.renew_at.min(self.expiry())).await;
+                sleep_until(self.renew_at.min(self.expiry()).into()).await;
             }
         }
     }
@@ -211,7 +212,7 @@ impl Keeper {
     ) -> (Instant, Result<(), CheckpointError>) {
         let mut failures = 0;
         loop {
-            let begun = Instant::now();
+            let begun = now();
             if retired.is_cancelled() {
                 return (begun, Err(CheckpointError::ProcessorFailed));
             }
@@ -220,7 +221,7 @@ impl Keeper {
                     failures += 1;
                     self.context.table_failed(&error);
                     let pause = CHECKPOINT_BACKOFF.pause(failures, fastrand::f64());
-                    sleep_until((begun + pause).min(self.expiry())).await;
+                    sleep_until((begun + pause).min(self.expiry()).into()).await;
                 }
                 result => return (begun, result),
             }
@@ -248,7 +249,7 @@ impl Keeper {
                 }
             };
             // The lease must not be written after its expiry, when another worker may count on its silence.
-            let outcome = timeout_at(self.expiry(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;
+            let outcome = timeout_at(self.expiry().into(), attempt).await.map_err(|_| CheckpointError::LeaseLost)?;
             match outcome.map_err(CheckpointError::Table)? {
                 Conditional::Applied => {
                     self.lease.counter += 1;
@@ -285,7 +286,7 @@ impl Keeper {
         // A handoff may have begun before our first write: then the next one makes the lease ours.
         self.lease = Lease { instance: self.lease.instance.take(), ..*found };
         if handoff_is_news {
-            self.handoff_deadline = Some(Instant::now() + self.context.settings.handoff_timeout);
+            self.handoff_deadline = Some(now() + self.context.settings.handoff_timeout);
             self.state.send_replace(LeaseState::HandoffRequested);
             let (stream_id, shard_id) = (self.stream_id.clone(), self.lease.shard_id.clone());
             self.context.events.emit(Event::HandoffRequested { stream_id, shard_id });
@@ -299,8 +300,8 @@ impl Keeper {
         let given_up = loop {
             let next = self.lease.owner.clone().filter(|_| self.lease.in_handoff());
             let attempt = match &next {
-                Some(next) => timeout_at(self.expiry(), self.context.table.assign(&self.lease, next)).await,
-                None => timeout_at(self.expiry(), self.context.table.release(&self.lease)).await,
+                Some(next) => timeout_at(self.expiry().into(), self.context.table.assign(&self.lease, next)).await,
+                None => timeout_at(self.expiry().into(), self.context.table.release(&self.lease)).await,
             };
             match attempt {
                 Ok(Ok(Conditional::Applied)) => break true,
@@ -318,7 +319,7 @@ impl Keeper {
                     if !error.may_pass() {
                         break false;
                     }
-                    sleep_until((Instant::now() + self.renewal_interval() / RETRY).min(self.expiry())).await;
+                    sleep_until((now() + self.renewal_interval() / RETRY).min(self.expiry()).into()).await;
                 }
                 Err(_) => break false,
             }

@@ -3,10 +3,15 @@
 //! (A) A call that was begun is waited for, unless it outlasts the grace time of a stop. (B) Once one fails, only records
 //! before it are begun. (C) Once the work has to stop, only records before those begun already are, and not for long.
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -15,6 +20,7 @@ use crate::{
     logic::shard::key_order::KeyOrder,
     model::{CheckpointEvery, Position, Record, RecordBatch},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
+    time::now,
     worker::{Worker, builder::WorkerBuilder},
 };
 
@@ -199,7 +205,7 @@ impl InOrder {
     }
 
     fn start(&mut self) -> Option<(usize, Record)> {
-        if self.until.is_some_and(|until| until <= Instant::now()) {
+        if self.until.is_some_and(|until| until <= now()) {
             return None;
         }
         let at = self.order.start(self.limit)?;
@@ -225,7 +231,7 @@ impl InOrder {
 
     /// Begins no more than what was overtaken, and that only for so long.
     fn stop(&mut self, fill_gaps: Duration) {
-        self.until = Some(Instant::now() + fill_gaps);
+        self.until = Some(now() + fill_gaps);
         self.limit = self.limit.min(self.order.furthest());
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::TryFutureExt as _;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::entry::patiently;
@@ -22,6 +22,7 @@ use crate::{
     event::{Event, chain},
     logic::assign::membership::{IdState, judge, may_be_alive},
     model::{ACTIVE_WINDOW, CPU, FAILED, Metric, REPORT_INTERVAL, WorkerItem},
+    time::now,
 };
 
 /// Pause between looks whether the item is still this worker's own.
@@ -96,15 +97,15 @@ impl Membership {
 
     /// Waits until no other run answers for this id any more. One that is leaving is waited for. False: `stop` resolved.
     async fn outlast(&mut self, mut stop: impl Future<Output = ()> + Unpin) -> Result<bool, WorkerError> {
-        let mut end = Instant::now() + PROBATION;
-        while Instant::now() < end {
+        let mut end = now() + PROBATION;
+        while now() < end {
             tokio::select! {
                 () = &mut stop => return Ok(false),
                 () = sleep(CHECK_INTERVAL / 2) => {}
             }
             match self.check().await? {
                 IdState::Free => return Ok(true),
-                IdState::Leaving => end = Instant::now() + PROBATION,
+                IdState::Leaving => end = now() + PROBATION,
                 _ => {}
             }
         }
@@ -132,12 +133,12 @@ impl Membership {
 
     async fn keep(&mut self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
         tokio::pin!(stop);
-        let mut report_at = Instant::now() + REPORT_INTERVAL;
+        let mut report_at = now() + REPORT_INTERVAL;
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = sleep_until(report_at) => {
-                    report_at = Instant::now() + REPORT_INTERVAL;
+                () = sleep_until(report_at.into()) => {
+                    report_at = now() + REPORT_INTERVAL;
                     self.measure();
                     self.report().await;
                 }
@@ -205,9 +206,9 @@ impl Membership {
 
     async fn report(&mut self) {
         self.item.last_update_seconds = self.context.clock.seconds();
-        let begun = Instant::now();
+        let begun = now();
         let reported = self.context.table.put_worker(&self.item).await;
-        self.context.metrics.reported(reported.is_ok(), begun.elapsed());
+        self.context.metrics.reported(reported.is_ok(), now() - begun);
         match reported {
             Ok(_) => self.check_clock(),
             Err(error) => self.context.table_failed(&error),

@@ -17,10 +17,9 @@
 use std::{future::Future, time::Duration};
 
 use metrics::{Counter, Histogram, Label, counter, histogram};
-use tokio::time::Instant;
 
 use super::millis;
-use crate::model::Lease;
+use crate::{model::Lease, time::now};
 
 struct Calls {
     success: Counter,
@@ -163,15 +162,15 @@ impl std::fmt::Debug for ShardRecorder {
 }
 
 async fn timed<T>(histogram: &Histogram, call: impl Future<Output = T>) -> T {
-    let begun = Instant::now();
+    let begun = now();
     let value = call.await;
-    histogram.record(millis(begun.elapsed()));
+    histogram.record(millis(now() - begun));
     value
 }
 
 async fn counted<T, E>(calls: &Calls, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let begun = Instant::now();
+    let begun = now();
     let outcome = call.await;
-    calls.record(outcome.is_ok(), begun.elapsed());
+    calls.record(outcome.is_ok(), now() - begun);
     outcome
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use super::{
     Interrupt, ShardTask,
@@ -100,10 +100,10 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             };
             match self.own.beside(next).await? {
                 Some(Fetched::Records { records, behind_latest }) => {
-                    let begun = Instant::now();
+                    let begun = now();
                     let records = self.user_records(records);
                     let processed = self.process(records, behind_latest).await;
-                    self.task.metrics.task(processed.is_ok(), begun.elapsed());
+                    self.task.metrics.task(processed.is_ok(), now() - begun);
                     processed?;
                     self.task.context.board.note(&self.task.lease.key, |activity| {
                         (activity.failing_since, activity.in_hand) = (None, None);
@@ -249,16 +249,16 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     /// Emits events of a call that does not return for long.
     pub(super) async fn noticed<T>(&self, call: impl Future<Output = T>) -> T {
-        let (begun, patience) = (Instant::now(), self.context.settings.warn_after);
+        let (begun, patience) = (now(), self.context.settings.warn_after);
         let (mut warn_at, board, key) = (begun + patience, &self.context.board, &self.lease.key);
-        board.note(key, |activity| activity.busy_since = Some(begun.into_std()));
+        board.note(key, |activity| activity.busy_since = Some(begun));
         let mut call = std::pin::pin!(call);
         let value = loop {
             tokio::select! {
                 biased;
                 value = &mut call => break value,
-                () = sleep_until(warn_at) => {
-                    let ((stream_id, shard_id), running_for) = (self.ids(), begun.elapsed());
+                () = sleep_until(warn_at.into()) => {
+                    let ((stream_id, shard_id), running_for) = (self.ids(), now() - begun);
                     self.context.events.emit(Event::ProcessorSlow { stream_id, shard_id, running_for });
                     warn_at += running_for;
                 }

@@ -1,18 +1,19 @@
 //! SHELL: the identity of a stream: one that is deleted and created again has the same name and ARN,
 //! and shards with the same ids, but none of the old records.
 
-use std::{sync::OnceLock, time::Duration};
-
-use tokio::{
-    sync::{Mutex, watch},
-    time::Instant,
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
 };
+
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     error::{KinesisError, KinesisErrorKind},
     event::chain,
     kinesis::{Kinesis, StreamDescription},
     model::StreamIdentity,
+    time::now,
 };
 
 /// IAM action of a description.
@@ -53,7 +54,7 @@ struct Descriptions {
 impl Identity {
     /// Identity of a stream that was described a moment ago.
     pub(crate) fn of(found: StreamIdentity) -> Self {
-        let described = Descriptions { answered: Some(Instant::now()), failed: None };
+        let described = Descriptions { answered: Some(now()), failed: None };
         Self { first: found.into(), described: Mutex::new(described), ..Self::default() }
     }
 
@@ -79,7 +80,7 @@ impl Identity {
     /// # Errors
     /// The service did not answer, or not as to whether the stream exists.
     pub(crate) async fn confirm(&self, kinesis: &dyn Kinesis, age: Duration) -> Result<Presence, KinesisError> {
-        let asked = Instant::now();
+        let asked = now();
         let mut described = self.described.lock().await;
         let is_old = described.answered.is_none_or(|answered| asked.saturating_duration_since(answered) > age);
         if is_old && let Some((_, kind, told)) = described.failed.as_ref().filter(|(ended, ..)| *ended > asked) {
@@ -100,14 +101,14 @@ impl Identity {
         kinesis: &dyn Kinesis,
         described: &mut Descriptions,
     ) -> Result<StreamDescription, KinesisError> {
-        let begun = Instant::now();
+        let begun = now();
         let answer = kinesis.describe().await;
         let presence = match &answer {
             Ok(found) if *self.first.get_or_init(|| found.identity.clone()) == found.identity => Presence::Present,
             Ok(found) => Presence::Replaced(found.identity.clone()),
             Err(error) if error.kind == KinesisErrorKind::NotFound => Presence::Gone,
             Err(error) => {
-                described.failed = Some((Instant::now(), error.kind, chain(error.source.as_ref())));
+                described.failed = Some((now(), error.kind, chain(error.source.as_ref())));
                 return answer;
             }
         };

@@ -1,11 +1,11 @@
 //! SHELL: the consumer that a worker's shards subscribe as: found or registered once, whoever asks first.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use tokio::{sync::Mutex, time::sleep};
 
 use super::Stream;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     event::{Event, Events, chain},
     kinesis::retry::retried,
     logic::backoff::Backoff,
+    time::now,
 };
 
 /// Pauses between tries to find or register a consumer, and how many follow the first: about 30 s in all.
@@ -46,7 +47,7 @@ struct Refused {
 impl Refused {
     fn now(error: &KinesisError) -> Self {
         let (kind, action, text) = (error.kind, error.action, chain(error.source.as_ref()));
-        Self { at: Instant::now(), kind, action, text }
+        Self { at: now(), kind, action, text }
     }
 
     fn error(&self) -> KinesisError {
@@ -62,7 +63,7 @@ impl Registration {
         if let Some(given) = &stream.consumer_arn {
             return Ok(Arc::clone(given));
         }
-        let asked = Instant::now();
+        let asked = now();
         let mut state = self.state.lock().await;
         if let Some(arn) = &state.arn {
             return Ok(Arc::clone(arn));

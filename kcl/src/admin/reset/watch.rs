@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::request::ResetError;
 use crate::{
     context::Context,
     error::TableError,
     model::{Lease, LeaseKey, LockItem, TableScan},
+    time::now,
 };
 
 /// Pause between looks.
@@ -24,7 +25,7 @@ struct Look {
 /// Looks for signs of life for a while; returns at once if every worker has left in good order.
 pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> {
     let first = look(context).await?;
-    let begun = Instant::now();
+    let begun = now();
     let owned = first.scan.leases.iter().any(|lease| lease.actual_owner().is_some());
     let locked = first.lock.as_ref().is_some_and(|lock| !lock.released);
     let mut patience = Duration::ZERO;
@@ -34,7 +35,7 @@ pub(super) async fn fleet_is_still(context: &Context) -> Result<(), ResetError> 
     if !first.scan.workers.is_empty() {
         patience = patience.max(REPORTS);
     }
-    while begun.elapsed() < patience {
+    while now() - begun < patience {
         sleep(INTERVAL).await;
         if let Some(sign) = sign_of_life(&first, &look(context).await?) {
             return Err(ResetError::WorkersLive { sign });

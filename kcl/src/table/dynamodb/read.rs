@@ -1,12 +1,15 @@
 //! Reads of the lease table that take more than one call.
 
-use std::{mem, time::Duration};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tracing::{info, warn};
 
 use super::{Call, DynamoDbLeaseTable, INDEX, item, s};
-use crate::{error::TableError, event::chain, locked::locked, model::WorkerId, table::item::Item};
+use crate::{error::TableError, event::chain, locked::locked, model::WorkerId, table::item::Item, time::now};
 
 /// Pause before an index that could not be queried is queried again.
 const QUERY_RETRY: Duration = Duration::from_secs(10);
@@ -50,7 +53,7 @@ impl DynamoDbLeaseTable {
     /// From the index, or from the table while the index cannot be queried, for whatever reason: slower and dearer, but a
     /// worker that cannot find its leases is of no use. Waits if it has scanned a moment ago.
     pub(super) async fn items_owned_by(&self, owner: &WorkerId) -> Result<Vec<Item>, TableError> {
-        if locked(&self.index).query_at.is_none_or(|at| at <= Instant::now()) {
+        if locked(&self.index).query_at.is_none_or(|at| at <= now()) {
             match self.query_index(owner).await {
                 Ok(items) => {
                     if mem::take(&mut *locked(&self.index)).query_at.is_some() {
@@ -61,17 +64,17 @@ impl DynamoDbLeaseTable {
                 Err(error) => {
                     // Throttling may be over at once.
                     let pause = if let TableError::Throttled { .. } = error { Duration::ZERO } else { QUERY_RETRY };
-                    if locked(&self.index).query_at.replace(Instant::now() + pause).is_none() {
+                    if locked(&self.index).query_at.replace(now() + pause).is_none() {
                         let error = chain(&error);
                         warn!(table = self.table, index = INDEX, error, "cannot query the index, scanning the table");
                     }
                 }
             }
         }
-        let now = Instant::now();
+        let now = now();
         let scan_at = locked(&self.index).scan_at.unwrap_or(now).max(now);
         locked(&self.index).scan_at = Some(scan_at + SCAN_INTERVAL);
-        sleep_until(scan_at).await;
+        sleep_until(scan_at.into()).await;
         self.scan_items(None, Some(owner)).await
     }
 
