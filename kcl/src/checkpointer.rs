@@ -50,8 +50,7 @@ struct Shared {
     failed: AtomicBool,
 }
 
-/// A checkpoint that is being written. Dropped before it is stored, by an application that stops waiting, say, it has
-/// failed.
+/// A checkpoint that is being written. Dropped before it is stored, it has failed.
 struct Attempt<'a> {
     shared: &'a Shared,
     stored: bool,
@@ -153,8 +152,7 @@ impl Checkpointer {
         (Self { shared: Arc::clone(&self.shared), view: Some(view) }, seen)
     }
 
-    /// Resolves when the processor's work has to stop. True: the lease is lost; false: the worker stops, or the lease is
-    /// wanted elsewhere.
+    /// Resolves when the processor's work has to stop. True: the lease is lost.
     pub(crate) async fn interrupted(&self) -> bool {
         tokio::select! {
             state = self.shared.lease.no_longer_held() => state == LeaseState::Lost,
@@ -176,8 +174,7 @@ impl Checkpointer {
         self.with_progress(Progress::take_fresh)
     }
 
-    /// The worker's own checkpoint, of what is processed, by its own handle: that outlives the processor, and says nothing
-    /// about the processor's checkpoints.
+    /// Stores the worker's own checkpoint of what is processed, by a handle that outlives the processor.
     pub(crate) async fn checkpoint_processed(&self, lease: &LeaseHandle) -> Result<(), CheckpointError> {
         let Some(position) = self.with_progress(|progress| progress.own()) else { return Ok(()) };
         let checkpoint = Checkpoint::At(position);

@@ -37,8 +37,7 @@ enum Sample {
 }
 
 impl CpuMeter {
-    /// Meter of the platform that this process runs on; None if it is neither a container of Kubernetes or ECS nor an EC2
-    /// instance, where the numbers would not compare with other workers'.
+    /// Meter of this platform; None outside of Kubernetes, ECS and EC2, where the numbers would not compare with others'.
     pub(crate) fn detect() -> Option<Self> {
         let ecs = std::env::var("ECS_CONTAINER_METADATA_URI_V4").ok();
         Self::detect_in(Path::new("/"), ecs.as_deref())

@@ -11,8 +11,7 @@ use crate::{
     model::{Checkpoint, PendingCheckpoint, Position, RecordBatch, StreamId, WorkerId},
 };
 
-/// Reason why a processor of the library's own returns before its batch is processed, without a failure of the batch as a
-/// whole.
+/// Reason why a processor of the library's own returns before its batch is processed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfinished {
     /// It noticed that the work has to stop.

@@ -170,8 +170,7 @@ impl Reader {
         }
     }
 
-    /// Delivers the records of an answer to a call at `asked_at`; in a replay only those of its window. True: what
-    /// follows is not processed.
+    /// Delivers the records of an answer to a call at `asked_at` that are processed. True: what follows is not.
     async fn deliver_records(
         &mut self,
         mut records: Vec<KinesisRecord>,

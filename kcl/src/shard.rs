@@ -134,8 +134,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Waits until each parent that has a lease is processed to its end; one without a lease was cleaned up long ago.
-    /// False: there was nothing to wait for.
+    /// Waits until each parent that has a lease is processed to its end. False: there was nothing to wait for.
     async fn wait_for_parents(&self) -> Result<bool, Interrupt> {
         let mut looks = 0;
         for parent in &self.lease.parents {

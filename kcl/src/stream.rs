@@ -66,8 +66,7 @@ impl Stream {
         self.identity.presence() == Presence::Present
     }
 
-    /// Resolves when its shards cannot be read any more: it was deleted and created again, or, if it is one of several, it
-    /// was deleted. An only stream that is gone is waited for.
+    /// Resolves when its shards cannot be read any more. An only stream that is gone is waited for.
     pub(crate) async fn vanished(&self) {
         let is_of_multi = self.key_prefix.is_some();
         let has_vanished = |presence: &Presence| match presence {

@@ -66,8 +66,7 @@ impl LeaseTable {
         }
     }
 
-    /// Creates the table and its owner index if they do not exist and that is allowed, and waits until the table can be
-    /// used.
+    /// Creates table and owner index if they are missing and that is allowed; waits until the table can be used.
     pub(crate) async fn prepare(&self) -> Result<(), TableError> {
         match self {
             Self::DynamoDb(table) => Box::pin(table.prepare()).await,
@@ -91,8 +90,7 @@ impl LeaseTable {
         }
     }
 
-    /// Notes which stream the application reads, if nothing is noted, and returns what is noted then. The application
-    /// must be declared.
+    /// Notes the application's stream unless one is noted; returns the noted one. The application must be declared.
     pub(crate) async fn claim_stream(&self, stream: &StreamIdentity) -> Result<StreamIdentity, TableError> {
         match self {
             Self::DynamoDb(table) => Box::pin(table.claim_stream(stream)).await,
@@ -143,8 +141,7 @@ impl LeaseTable {
         }
     }
 
-    /// Raises the counter by one and writes throughput and instance, if the counter is still `lease.counter` and no handoff
-    /// began that `lease` does not know of.
+    /// Raises the counter, writes throughput and instance, if counter and handoff are those that `lease` knows.
     pub(crate) async fn renew(&self, lease: &Lease) -> Result<Conditional, TableError> {
         match self {
             Self::DynamoDb(table) => Box::pin(table.renew(lease)).await,
@@ -192,8 +189,7 @@ impl LeaseTable {
         }
     }
 
-    /// Deletes the lease if its shard is still processed to its end, whoever owns it; [`Conditional::Conflict`] if the
-    /// lease was reset meanwhile.
+    /// Deletes the lease if its shard is still ended, whoever owns it; [`Conditional::Conflict`] if it was reset meanwhile.
     pub(crate) async fn delete_ended(&self, key: &LeaseKey) -> Result<Conditional, TableError> {
         match self {
             Self::DynamoDb(table) => Box::pin(table.delete_ended(key)).await,

@@ -140,8 +140,7 @@ async fn watch_stream(context: Arc<Context>) -> Result<Option<Membership>, Worke
     Err(context.catalog.only_stream_replaced(&context.settings.table).await)
 }
 
-/// Ends with an error when the lease table was deleted: its content is lost, and a worker must not decide to begin
-/// anew. Handles: a call that found no table.
+/// Ends with an error when the lease table was deleted, and its content with it. Handles: a call that found no table.
 async fn watch_table(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
     loop {
         context.nudges.table.notified().await;

@@ -39,8 +39,7 @@ pub(crate) struct Sighting {
     pub(crate) stale: Vec<WorkerItem>,
 }
 
-/// Tidies the table up while this worker leads. A task of its own, so that Kinesis' control plane, which may take long to
-/// answer, holds up no assignment.
+/// Tidies the table up while this worker leads, on a task of its own: Kinesis' control plane may take long to answer.
 pub(crate) struct Auditor {
     context: Arc<Context>,
     /// None while this worker does not lead.

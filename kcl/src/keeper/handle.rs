@@ -91,8 +91,7 @@ impl LeaseHandle {
         answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
     }
 
-    /// Passes the lease on to its new owner, or releases it if there is none. Afterwards it is lost. False: it was lost
-    /// before, or the table did not answer while the lease lived.
+    /// Passes the lease on to its new owner, or to nobody. False: it was lost before, or the table did not answer in time.
     pub(crate) async fn give_up(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::GiveUp { reply }).await.is_ok() && answer.await.unwrap_or(false)

@@ -68,8 +68,7 @@ fn starting_position(start: &StartAt) -> StartingPosition {
         .expect("position has a type")
 }
 
-/// Takes what comes with a record that cannot be read, and after it, out of an event. True: something was taken; the next
-/// subscription begins there.
+/// Cuts an event before its first unreadable record. True: something was cut; the next subscription begins there.
 fn end_before_unreadable(told: &mut SubscribeToShardEvent) -> bool {
     let Some(before) = before_unreadable(&told.records) else { return false };
     told.records.truncate(before);

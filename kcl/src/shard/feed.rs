@@ -170,8 +170,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         }
     }
 
-    /// Notes a batch that is delivered now; returns its distance from the newest record. A slow processor is behind
-    /// although the reading is not.
+    /// Notes a batch that is delivered now; returns its lag. A slow processor lags although the reading does not.
     fn note_in_hand(&self, records: &[Record], behind_latest: Option<Duration>) -> Option<Duration> {
         let context = &self.task.context;
         let arrival = records.first().and_then(|record| record.approximate_arrival);

@@ -35,8 +35,7 @@ impl OwnCheckpoints {
         Self { context, lease, checkpointer, due, not_before: None, under_way: None }
     }
 
-    /// Does `work`, and makes the checkpoints that are due meanwhile. One that is under way at its end goes on beside the
-    /// next.
+    /// Does `work`, and makes the checkpoints that are due meanwhile; one that is under way goes on beside the next.
     pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {

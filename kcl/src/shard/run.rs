@@ -80,8 +80,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.pause(pause).await
     }
 
-    /// Stores a checkpoint behind records that were given up and follow the one before, so that no other worker comes to
-    /// them again. If it is not stored, the next one covers them.
+    /// Stores a checkpoint behind records that were given up, so that no other worker comes to them again.
     async fn cover(&mut self, last: Position) {
         let write = CheckpointWrite::commit(Checkpoint::At(last));
         // A prepared checkpoint is the application's to end.
@@ -91,8 +90,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    /// Applies the error policy to records whose attempts are used up. Returns the last of them; None if they
-    /// will be tried again, `retry_in` from now.
+    /// Applies the error policy to records whose attempts are used up. Returns the last; None: they are tried again.
     async fn give_records_up(
         &mut self,
         failed: FailedRecords,

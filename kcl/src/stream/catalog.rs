@@ -92,8 +92,7 @@ impl Catalog {
         }
     }
 
-    /// The stream of a lease, listed or not; None if it is not known yet, or does not exist any more, or the lease is of
-    /// an application of another kind.
+    /// The stream of a lease, listed or not; None if it is unknown yet, is gone, or the lease is of another application.
     pub(crate) async fn stream_of(&self, lease: &Lease, events: &Events) -> Option<Arc<Stream>> {
         match (self, &lease.stream) {
             (Self::Single(stream), None) => Some(Arc::clone(stream)),
@@ -151,8 +150,7 @@ pub(crate) struct MultiCatalog {
     open: Open,
     /// Changed in a few lines at a time.
     state: Mutex<State>,
-    /// Held while streams are described, so that each is described once. Tasks that need no description must not
-    /// wait for it.
+    /// Held while streams are described, so that each is described once. Not for tasks that need no description.
     describing: AsyncMutex<()>,
 }
 

@@ -168,8 +168,7 @@ impl<F: ProcessorFactory> Replay<F> {
         }
     }
 
-    /// A child runs when all its parents are done. One that has no lease will get one when its own parents are done, or
-    /// begins after the window, and then so does the child; but before the window's start nobody is waited for.
+    /// Whether all parents are done. A parent without a lease is waited for, unless the shard was open at the window's start.
     fn is_runnable(&self, lease: &Lease, leases: &HashMap<LeaseKey, Lease>) -> bool {
         let is_done = |parent: &ShardId| match leases.get(&lease.sibling_key(parent)) {
             Some(parent) => parent.is_ended(),

@@ -128,8 +128,7 @@ impl FleetView {
         active.into_iter().map(|seen| seen.item.clone()).collect()
     }
 
-    /// Items of workers that have not reported for longer than `age`, by the time written in them, and have not done so
-    /// before our eyes: whose clock may be wrong is not gone.
+    /// Workers silent for longer than `age`, by the time written in their items and before our eyes: a clock may be wrong.
     pub(crate) fn stale_workers(&self, age: Duration, now: Instant, wall_seconds: u64) -> Vec<WorkerItem> {
         let stale = |seen: &&SeenWorker| {
             wall_seconds.saturating_sub(seen.item.last_update_seconds) > age.as_secs()

@@ -33,8 +33,7 @@ pub(crate) struct Step {
     pub(crate) children: Vec<ShardId>,
 }
 
-/// Plans a reset of all shards of a stream, or of one and those that follow it. `listed` are all its shards, `first` those
-/// that hold the position, `leases` its leases.
+/// Plans a reset of all shards, or of one and those that follow it. `first` are the shards that hold the position.
 pub(crate) fn plan(listed: &[Shard], first: &HashSet<ShardId>, leases: &[&Lease], only: Option<&ShardId>) -> Vec<Step> {
     let by_shard: HashMap<&ShardId, &Lease> = leases.iter().map(|lease| (&lease.shard_id, *lease)).collect();
     let mut shards: Vec<&Shard> = listed.iter().collect();

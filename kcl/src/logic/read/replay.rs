@@ -23,8 +23,7 @@ impl ReplayWindow {
         last.is_some_and(|last| self.is_well_before(last))
     }
 
-    /// Whether an answer to what was asked at `asked_at` covers all that the shard had until after the window. If the shard
-    /// is closed, the shards that follow it may have more.
+    /// Whether an answer to a call at `asked_at` covers all that the shard had until after the window.
     pub(crate) fn is_reached(&self, behind_latest: Option<Duration>, asked_at: SystemTime) -> bool {
         let reached = behind_latest.and_then(|behind| asked_at.checked_sub(behind));
         reached.is_some_and(|reached| self.is_well_before(reached))

@@ -83,8 +83,7 @@ impl Progress {
         self.prepared = self.prepared.take().max(Some(position));
     }
 
-    /// Position of a checkpoint of everything handed out; None if that is stored already. A `limit` means less: the
-    /// application has seen no more of what was handed out.
+    /// Position of a checkpoint of everything handed out, or seen up to `limit`; None if that is stored already.
     pub(crate) fn everything(&self, limit: Option<&Position>) -> Option<Position> {
         let position =
             self.delivered.as_ref().map(|delivered| limit.map_or(delivered, |limit| limit.min(delivered)))?;

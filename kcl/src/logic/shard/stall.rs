@@ -20,8 +20,7 @@ pub(crate) struct Activity {
     /// The parents that are not processed yet.
     pub(crate) parents: Vec<ShardId>,
     pub(crate) failing_since: Option<Instant>,
-    /// Distance of the batch in hand from the newest record at its delivery, and the time of that; None once all that was
-    /// read is processed.
+    /// Lag of the batch in hand at its delivery, and the time of that; None once all that was read is processed.
     pub(crate) in_hand: Option<(Duration, Instant)>,
 }
 

@@ -24,8 +24,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// Maximum time for a table to become ACTIVE. Source: KCL's table wait.
 const TABLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Makes sure that table and index exist, and that they are what they should be. The index may still be building.
-/// Returns the parts in which to scan the table at the same time.
+/// Creates or checks table and index; the index may still be building. Returns the segments of a scan.
 pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> Result<i32, TableError> {
     let description = match describe(client, table).await? {
         Some(description) => description,
