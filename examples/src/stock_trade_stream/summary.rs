@@ -73,14 +73,15 @@ impl fmt::Display for Summary {
         let symbols = self.by_symbol.len();
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let per_record = *trades_put as f64 / (*kinesis_records).max(1) as f64;
-        let [put, processed] = [trades_put, trades_processed].map(|count| HumanCount(*count));
+        let [put, processed, lost_trades] = [trades_put, trades_processed, lost].map(|count| HumanCount(*count));
+        let kinesis_records = HumanCount(*kinesis_records as u64);
         writeln!(f, "Put        {put} trades in {kinesis_records} Kinesis records, {per_record:.1} in each")?;
         writeln!(
             f,
             "Processed  {processed} trades of {symbols} symbols from {shards} shards, in {:.1} s",
             self.elapsed_seconds
         )?;
-        writeln!(f, "Lost       {lost}, duplicates {duplicates}, out of order {out_of_order}")?;
+        writeln!(f, "Lost       {lost_trades}, duplicates {duplicates}, out of order {out_of_order}")?;
         if self.rejected_rows > 0 {
             writeln!(f, "Rejected   {} rows of the file", self.rejected_rows)?;
         }
@@ -107,7 +108,7 @@ mod tests {
 
         let expected = "Put        1,234 trades in 0 Kinesis records, 1234.0 in each\n\
             Processed  0 trades of 0 symbols from 0 shards, in 1.2 s\n\
-            Lost       1234, duplicates 0, out of order 0\n\
+            Lost       1,234, duplicates 0, out of order 0\n\
             FAILED: trades were lost.";
         assert_eq!(lost, expected);
         assert!(none.ends_with("\nOK: every trade arrived once and in order."), "{none}");
