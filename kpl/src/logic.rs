@@ -13,6 +13,7 @@ pub(crate) mod collector;
 pub(crate) mod description;
 pub(crate) mod engine;
 pub(crate) mod flow;
+pub(crate) mod kinesis_record;
 pub(crate) mod lanes;
 pub(crate) mod limiter;
 pub(crate) mod packed;
@@ -23,7 +24,7 @@ pub(crate) mod unresolved;
 
 use std::time::Duration;
 
-use self::pending::{Detach, KinesisRecord};
+use self::{kinesis_record::KinesisRecord, pending::Detach};
 use crate::{
     delivered::Stored,
     error::Failure,

@@ -34,7 +34,7 @@ use crate::{
         space::Load,
     },
     kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest},
-    logic::{Action, BatchId, Input, Shape, engine::Engine, pending::KinesisRecord},
+    logic::{Action, BatchId, Input, Shape, engine::Engine, kinesis_record::KinesisRecord},
     stream::Stream,
 };
 

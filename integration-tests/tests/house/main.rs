@@ -2,9 +2,9 @@
 
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use source::Library;
+use source::{Library, Path};
 
 /// Folders of `kpl`, a floor a line, lowest first. A file `foo.rs` at the top belongs to folder `foo`.
 const KPL: &[&[&str]] = &[
@@ -20,7 +20,7 @@ const KPL: &[&[&str]] = &[
     &["context"],
     &["pipeline"],
     &["streams"],
-    &["producer", "testing", "bench"],
+    &["producer", "testing"],
 ];
 
 /// Folders of `kcl`, a floor a line, lowest first.
@@ -107,6 +107,40 @@ fn every_folder_of_the_floors_exists() {
             assert!(library.files.iter().any(|file| file.folder() == folder), "{}: no {folder}", library.name);
         }
     }
+}
+
+#[test]
+fn modules_side_by_side_import_in_no_circle() {
+    let mut circles = Vec::new();
+    for (library, _) in libraries() {
+        let mut edges: BTreeMap<Path, BTreeSet<Path>> = BTreeMap::new();
+        for file in &library.files {
+            for import in &file.imports {
+                if let Some((from, to)) = file.path.siblings_towards(import) {
+                    edges.entry(from).or_default().insert(to);
+                }
+            }
+        }
+        let in_circles = edges.keys().filter(|start| reaches(&edges, start, start));
+        circles.extend(in_circles.map(|module| format!("{} {module}", library.name)));
+    }
+    assert_eq!(circles, [""; 0]);
+}
+
+/// Whether a way along `edges` leads from one module to another.
+fn reaches(edges: &BTreeMap<Path, BTreeSet<Path>>, from: &Path, to: &Path) -> bool {
+    let mut seen = Vec::new();
+    let mut ahead: Vec<&Path> = edges.get(from).into_iter().flatten().collect();
+    while let Some(next) = ahead.pop() {
+        if next == to {
+            return true;
+        }
+        if !seen.contains(&next) {
+            seen.push(next);
+            ahead.extend(edges.get(next).into_iter().flatten());
+        }
+    }
+    false
 }
 
 #[test]

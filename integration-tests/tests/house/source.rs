@@ -15,6 +15,16 @@ impl Path {
     pub fn folder(&self) -> &str {
         self.0.first().map_or("", String::as_str)
     }
+
+    /// The two modules side by side below which this path and another lie, if neither contains the other.
+    pub fn siblings_towards(&self, other: &Self) -> Option<(Self, Self)> {
+        let common = self.0.iter().zip(&other.0).take_while(|(own, theirs)| own == theirs).count();
+        let is_module = |name: &String| name.starts_with(|first: char| first.is_lowercase());
+        if common == 0 || self.0.len() <= common || !other.0.get(common).is_some_and(is_module) {
+            return None;
+        }
+        Some((Self(self.0[..=common].to_vec()), Self(other.0[..=common].to_vec())))
+    }
 }
 
 impl From<&str> for Path {

@@ -17,8 +17,9 @@ use std::{
 
 use self::open::Open;
 use super::{
+    kinesis_record::KinesisRecord,
     packed::Packed,
-    pending::{Course, Detach, KinesisRecord, Pending},
+    pending::{Course, Detach, Pending},
 };
 use crate::{
     aggregated::Sealed,

@@ -17,10 +17,7 @@ use crate::{
     config::{Aggregation, Config, PUT_RECORDS_MAX_BYTES, RecordOrder},
     hash_key::{HashKey, HashKeyRange},
     id::ShardId,
-    logic::{
-        Shape,
-        pending::{Detach, KinesisRecord},
-    },
+    logic::{Shape, kinesis_record::KinesisRecord, pending::Detach},
 };
 
 /// Bytes for one shard that justify a request, and their maximum in one.

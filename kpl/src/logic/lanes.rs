@@ -13,8 +13,9 @@ use std::{
 pub(crate) use self::owners::Owners;
 use super::{
     aggregator::{Aggregator, Packing},
+    kinesis_record::KinesisRecord,
     limiter::Limiter,
-    pending::{Detach, KinesisRecord, Pending},
+    pending::{Detach, Pending},
 };
 use crate::{hash_key::HashKeyRange, id::ShardId, kinesis::Shard};
 

@@ -7,8 +7,9 @@ use crate::{
     config::AggregateKey,
     hash_key::HashKey,
     logic::{
+        kinesis_record::KinesisRecord,
         packed::Packed,
-        pending::{Course, Detach, KinesisRecord, Pending},
+        pending::{Course, Detach, Pending},
     },
 };
 

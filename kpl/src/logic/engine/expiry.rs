@@ -9,7 +9,8 @@ use crate::{
     kinesis::{KinesisError, KinesisErrorKind},
     logic::{
         collector::Sent,
-        pending::{Detach, KinesisRecord, Pending},
+        kinesis_record::KinesisRecord,
+        pending::{Detach, Pending},
     },
 };
 

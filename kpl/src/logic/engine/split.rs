@@ -4,10 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     config::{Config, RecordOrder},
-    logic::{
-        collector::Sent,
-        pending::{Detach, KinesisRecord},
-    },
+    logic::{collector::Sent, kinesis_record::KinesisRecord, pending::Detach},
 };
 
 /// Whether a request is one user record.
