@@ -11,9 +11,9 @@ use crate::digest::{LANES, digest_each};
 pub struct HashKey(pub u128);
 
 impl HashKey {
-    /// Least hash key.
+    /// Minimum hash key.
     pub const MIN: Self = Self(0);
-    /// Greatest hash key, 2^128 - 1.
+    /// Maximum hash key, 2^128 - 1.
     pub const MAX: Self = Self(u128::MAX);
 
     /// The hash key that Kinesis derives from a partition key: MD5 of its UTF-8 bytes, read as a big-endian integer.

@@ -135,7 +135,7 @@ impl FakeKinesis {
         self.state().descriptions
     }
 
-    /// Most PutRecords calls that ran at a time.
+    /// Maximum number of PutRecords calls that ran at a time.
     pub fn most_running(&self) -> usize {
         self.state().most_running
     }

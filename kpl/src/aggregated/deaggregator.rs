@@ -71,7 +71,7 @@ impl Deaggregator {
         Self::default()
     }
 
-    /// Leaves out aggregates of which not all records belong into a shard that owns `range`, as a KCL does: they were
+    /// Leaves out aggregates with a record outside of `range`, the shard's, as a KCL does: they were
     /// stored while the stream was resharded, and their producer stores all of their records again.
     #[must_use = "the deaggregator is returned with the range set"]
     pub fn within(self, range: HashKeyRange) -> Self {

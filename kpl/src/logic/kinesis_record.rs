@@ -21,7 +21,7 @@ pub(crate) enum KinesisRecord<T: Detach> {
 }
 
 impl<T: Detach> KinesisRecord<T> {
-    /// A record without company: as it is, unless consumers would take its data apart. Then it is an aggregate of one, if
+    /// A record alone: as it is, unless consumers would deaggregate its data. Then it is an aggregate of one, if
     /// that has no more than `max_bytes`.
     pub(crate) fn alone(record: Pending<T>, key: AggregateKey, max_bytes: usize) -> Self {
         if !is_aggregate(record.as_ref().data()) {

@@ -39,7 +39,7 @@ impl Enveloped {
         }
     }
 
-    /// Reads it; None if it is not an aggregate all the same. Never panics, whatever the bytes.
+    /// Parses the aggregate; `None` if it is none. Never panics, whatever the bytes.
     pub fn parse(&self) -> Option<ParsedAggregate<'_>> {
         ParsedAggregate::of_body(&self.0, self.body()?)
     }
