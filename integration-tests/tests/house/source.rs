@@ -8,16 +8,16 @@ use syn::{Attribute, Item};
 
 /// A module's path from the crate's root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Path(Vec<String>);
+pub(crate) struct Path(Vec<String>);
 
 impl Path {
     /// First module of the path.
-    pub fn folder(&self) -> &str {
+    pub(crate) fn folder(&self) -> &str {
         self.0.first().map_or("", String::as_str)
     }
 
     /// The two modules side by side below which this path and another lie, if neither contains the other.
-    pub fn siblings_towards(&self, other: &Self) -> Option<(Self, Self)> {
+    pub(crate) fn siblings_towards(&self, other: &Self) -> Option<(Self, Self)> {
         let common = self.0.iter().zip(&other.0).take_while(|(own, theirs)| own == theirs).count();
         let is_module = |name: &String| name.starts_with(|first: char| first.is_lowercase());
         if common == 0 || self.0.len() <= common || !other.0.get(common).is_some_and(is_module) {
@@ -40,23 +40,23 @@ impl fmt::Display for Path {
 }
 
 /// A file that is compiled into the library when it is used.
-pub struct File {
-    pub path: Path,
-    pub imports: Vec<Path>,
+pub(crate) struct File {
+    pub(crate) path: Path,
+    pub(crate) imports: Vec<Path>,
     words: Vec<String>,
 }
 
 impl File {
-    pub fn folder(&self) -> &str {
+    pub(crate) fn folder(&self) -> &str {
         self.path.folder()
     }
 
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}.rs", self.path.0.join("/"))
     }
 
     /// Whether the file names a path, such as `Instant::now`.
-    pub fn names(&self, path: &str) -> bool {
+    pub(crate) fn names(&self, path: &str) -> bool {
         let spaced = path.replace("::", " : : ");
         let words: Vec<&str> = spaced.split(' ').collect();
         self.words.windows(words.len()).any(|window| window == words)
@@ -64,16 +64,16 @@ impl File {
 }
 
 /// Files of a library but `lib.rs` and its tests.
-pub struct Library {
-    pub name: &'static str,
-    pub files: Vec<File>,
+pub(crate) struct Library {
+    pub(crate) name: &'static str,
+    pub(crate) files: Vec<File>,
 }
 
 impl Library {
-    pub fn read(name: &'static str) -> Self {
+    pub(crate) fn read(name: &'static str) -> Self {
         let root = path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src");
         let mut files = Vec::new();
-        let modules = modules_of(&parse(&fs::read_to_string(root.join("lib.rs")).unwrap()));
+        let modules = modules_of(&parse(&fs::read_to_string(root.join("lib.rs")).expect("the library has a face")));
         for module in modules {
             read_module(&root, &Path(vec![module]), &mut files);
         }
@@ -95,7 +95,7 @@ fn read_module(root: &path::Path, path: &Path, files: &mut Vec<File>) {
 }
 
 /// What a file of this path and text imports from its crate.
-pub fn imports(path: &Path, text: &str) -> Vec<Path> {
+pub(crate) fn imports(path: &Path, text: &str) -> Vec<Path> {
     imports_in(path, tokens_of(parse(text)))
 }
 
