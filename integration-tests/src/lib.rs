@@ -36,7 +36,7 @@ pub const SHARD: &str = "shardId-000000000000";
 /// # Panics
 /// The condition does not hold by then.
 pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    until(what, || String::new(), async || condition()).await;
+    until(what, String::new, async || condition()).await;
 }
 
 /// Time without a change after which things have settled: twice the default lease duration, so that a takeover ends within.

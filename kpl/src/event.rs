@@ -178,9 +178,11 @@ impl Event {
     }
 }
 
+type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// Receiver of all events: the log, and the application's hook.
 #[derive(Clone, Default)]
-pub(crate) struct Events(Option<Arc<dyn Fn(&Event) + Send + Sync>>);
+pub(crate) struct Events(Option<Hook>);
 
 impl Events {
     pub(crate) fn to(hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
