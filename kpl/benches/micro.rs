@@ -1,5 +1,7 @@
 //! Stages of a record's way, each alone: `cargo bench -p kinesis-kpl --bench micro`. Private ones are compiled into the bench.
 
+#![allow(clippy::disallowed_methods, reason = "a bench has no virtual time")]
+
 use std::{
     hint::black_box,
     time::{Duration, Instant},
