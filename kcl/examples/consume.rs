@@ -24,7 +24,7 @@ async fn main() -> Result<(), BoxError> {
     let (processed, mut count) = mpsc::channel(TRADES);
     let worker = Worker::builder(&aws, "StockTradesProcessor", STREAM)
         .initial_position(InitialPosition::TrimHorizon)
-        .build_for_each(CheckpointEvery::default(), move |record| {
+        .build_for_each(CheckpointEvery::default(), 1, move |record| {
         println!("{}: {}", record.partition_key, String::from_utf8_lossy(&record.data));
         let processed = processed.clone();
         async move { processed.send(()).await }

@@ -2,9 +2,7 @@
 
 use std::error::Error;
 
-use kpl::ShardId;
-
-use crate::model::{Checkpoint, Position, StreamId, StreamIdentity, WorkerId};
+use crate::model::{Checkpoint, Position, StreamIdentity, StreamShard, WorkerId};
 
 pub(crate) use kinesis::is_about_credentials;
 pub use kinesis::{KinesisError, KinesisErrorKind};
@@ -111,10 +109,10 @@ pub enum WorkerError {
     },
     /// A replay gave shards up, as the [`ErrorPolicy`](crate::ErrorPolicy) says. The rest of these shards, and what follows
     /// them, was not processed.
-    #[error("replay stopped in {} because the processor kept failing", shards.iter().map(|(stream, shard)| format!("{stream}:{shard}")).collect::<Vec<_>>().join(", "))]
+    #[error("replay stopped in {} because the processor kept failing", shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     ReplayIncomplete {
-        /// The shards with their streams.
-        shards: Vec<(StreamId, ShardId)>,
+        /// Shards that were given up.
+        shards: Vec<StreamShard>,
     },
 }
 

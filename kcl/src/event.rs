@@ -1,322 +1,282 @@
-//! Events of a worker, for programs; the same facts go to the log.
+//! Events of a worker, for programs. The same facts are logged.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
-use tracing::{debug, error, info, warn};
+use tracing::error;
 
 use crate::{
     contained::{Contained, contained_now},
-    model::{Position, Stall, StreamId, WorkerId},
+    model::{Position, Stall, StreamId, StreamShard, WorkerId},
 };
+
+mod log;
 
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The worker takes part in the fleet.
+    /// The worker joined the fleet.
+    #[non_exhaustive]
     Started {
-        /// This worker.
+        /// Worker.
         worker_id: WorkerId,
     },
     /// The worker became the fleet's leader.
     LeaderGained,
     /// The worker is no longer the leader.
     LeaderLost,
-    /// As leader, the worker created leases for shards without.
+    /// The worker, as leader, created missing leases.
+    #[non_exhaustive]
     LeasesCreated {
-        /// The shards' stream.
+        /// Stream of the shards.
         stream_id: StreamId,
-        /// Their shards.
+        /// Shards of the leases.
         shards: Vec<ShardId>,
     },
-    /// As leader, the worker deleted leases of shards that are processed to their end.
+    /// The worker, as leader, deleted leases of ended shards.
+    #[non_exhaustive]
     LeasesCleanedUp {
-        /// The shards' stream.
+        /// Stream of the shards.
         stream_id: StreamId,
-        /// Their shards.
+        /// Shards of the leases.
         shards: Vec<ShardId>,
     },
-    /// The worker holds a lease now and is about to process its shard.
+    /// The worker took a lease and starts to process its shard.
+    #[non_exhaustive]
     LeaseTaken {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
+        /// Shard.
+        shard: StreamShard,
     },
     /// The leader asked the worker to hand a lease over.
+    #[non_exhaustive]
     HandoffRequested {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
+        /// Shard.
+        shard: StreamShard,
     },
-    /// The worker gave a lease up of its own will: handed over, or released at its stop.
+    /// The worker gave a lease up: handed it over, or released it while stopping.
+    #[non_exhaustive]
     LeaseReleased {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
+        /// Shard.
+        shard: StreamShard,
     },
-    /// The worker lost a lease to another worker, or could not renew it in time, or gave it up without an answer of the
-    /// lease table: then it may have to expire.
+    /// Another worker took a lease, or it was not renewed in time, or it was given up without an answer of the lease table: then
+    /// it may have to expire.
+    #[non_exhaustive]
     LeaseLost {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
+        /// Shard.
+        shard: StreamShard,
     },
-    /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also
-    /// one that is past the window, without children.
+    /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also a shard
+    /// that is past the window, without children.
+    #[non_exhaustive]
     ShardEnded {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// The shards that follow it.
+        /// Shard.
+        shard: StreamShard,
+        /// Shards that follow it.
         children: Vec<ShardId>,
     },
-    /// The record processor failed or panicked. Nothing is skipped: processing starts again from the last checkpoint.
+    /// A record processor failed or panicked. Processing starts again from the last checkpoint.
+    #[non_exhaustive]
     ProcessorFailed {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// Its error.
+        /// Shard.
+        shard: StreamShard,
+        /// Error of the processor.
         error: String,
-        /// When this worker tries again at the latest; None if the lease is given up, and the next owner goes on.
+        /// Pause before the next attempt; None if the lease is given up, and its next owner goes on.
         retry_in: Option<Duration>,
     },
-    /// Records were left out because the processor kept failing at them, as the [`ErrorPolicy`](crate::ErrorPolicy)
-    /// demands. Until the next checkpoint covers them, another worker may come to them again.
+    /// Records were skipped after repeated failures, by the [`ErrorPolicy`](crate::ErrorPolicy). Until a checkpoint covers them,
+    /// another worker may process them again.
+    #[non_exhaustive]
     RecordsSkipped {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// How many.
+        /// Shard.
+        shard: StreamShard,
+        /// Number of records.
         records: usize,
-        /// The first of them.
+        /// Position of the first record.
         first: Position,
-        /// The last of them.
+        /// Position of the last record.
         last: Position,
-        /// Whether the application's dead-letter hook has taken them.
+        /// Whether the dead-letter hook accepted them.
         dead_lettered: bool,
         /// Last error of the processor.
         error: String,
     },
-    /// A shard is not processed any more because the processor kept failing, as the [`ErrorPolicy`](crate::ErrorPolicy)
-    /// demands. The lease is kept until this worker stops or is asked for it.
+    /// Processing of a shard stopped after repeated failures, by the [`ErrorPolicy`](crate::ErrorPolicy). The worker keeps the
+    /// lease until it stops or hands it over.
+    #[non_exhaustive]
     ShardStopped {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// Where: the first record of the batch.
+        /// Shard.
+        shard: StreamShard,
+        /// Position of the first record of the failed batch.
         at: Position,
         /// Last error of the processor.
         error: String,
     },
-    /// A call into a processor has not returned for long, see
-    /// [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Told again each time that the time doubles.
+    /// A call into a processor has not returned for [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Emitted again
+    /// each time that the time doubles.
+    #[non_exhaustive]
     ProcessorSlow {
-        /// The stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// How long it has been running.
+        /// Shard.
+        shard: StreamShard,
+        /// Time since the call.
         running_for: Duration,
     },
-    /// A shard has made no progress for long, see [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Told
-    /// once, and again when the reason changes.
+    /// A shard has made no progress for [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Emitted once, and again when
+    /// the reason changes.
+    #[non_exhaustive]
     ShardStalled {
-        /// The stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// Why.
+        /// Shard.
+        shard: StreamShard,
+        /// Reason.
         stall: Stall,
-        /// How long it has lasted.
+        /// Time without progress.
         lasts: Duration,
     },
-    /// Reading a shard failed; it is tried again.
+    /// A read of a shard failed; it is retried.
+    #[non_exhaustive]
     ReadFailed {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// What failed.
+        /// Shard.
+        shard: StreamShard,
+        /// Error.
         error: String,
-        /// Whether the shard's limits were the reason.
+        /// Whether a limit of the shard was the reason.
         throttled: bool,
     },
-    /// The application's consumer for enhanced fan-out did not exist and was registered.
+    /// The application's consumer for enhanced fan-out was registered.
+    #[non_exhaustive]
     ConsumerRegistered {
-        /// The stream that it reads.
+        /// Stream that it reads.
         stream_id: StreamId,
-        /// The consumer.
+        /// ARN of the consumer.
         consumer_arn: String,
     },
-    /// Enhanced fan-out was refused; the shard is read by polling for now.
+    /// Enhanced fan-out was refused; the shard is polled for now.
+    #[non_exhaustive]
     FanOutRefused {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
-        /// Why.
+        /// Shard.
+        shard: StreamShard,
+        /// Error.
         error: String,
     },
-    /// The stream forgot a closed shard, by its retention, before it was read to its end. What was not read is lost; the
-    /// shards that follow are read.
+    /// A closed shard left the stream's retention before it was read to its end. Its unread records are lost; the shards that
+    /// follow it are read.
+    #[non_exhaustive]
     ShardTrimmed {
-        /// The shard's stream.
-        stream_id: StreamId,
-        /// The shard.
-        shard_id: ShardId,
+        /// Shard.
+        shard: StreamShard,
     },
-    /// An aggregate was discarded because it belongs to another shard, as after a split: its producer sends the records
-    /// again.
+    /// An aggregate was discarded because it belongs to another shard, as after a split; its producer sends the records again.
+    #[non_exhaustive]
     AggregateOfOtherShard {
-        /// The stream it was read from.
-        stream_id: StreamId,
-        /// The shard it was read from.
-        shard_id: ShardId,
-        /// The aggregate.
+        /// Shard.
+        shard: StreamShard,
+        /// Sequence number of the aggregate.
         sequence_number: SequenceNumber,
-        /// How many user records it holds.
+        /// Number of its user records.
         records: usize,
     },
-    /// An aggregate is damaged: the keys of some user records cannot be read. These were delivered with the partition key
-    /// of the aggregate itself; no data is lost.
+    /// An aggregate is damaged: keys of user records cannot be read. These records were delivered with the aggregate's own
+    /// partition key; no data is lost.
+    #[non_exhaustive]
     AggregateMalformed {
-        /// The stream it was read from.
-        stream_id: StreamId,
-        /// The shard it was read from.
-        shard_id: ShardId,
-        /// The aggregate.
+        /// Shard.
+        shard: StreamShard,
+        /// Sequence number of the aggregate.
         sequence_number: SequenceNumber,
-        /// How many of its user records have no readable keys.
+        /// Number of user records without readable keys.
         records: usize,
-        /// What is wrong with the first of them.
+        /// Damage of the first of them.
         reason: String,
     },
-    /// A call to the lease table failed; it is tried again.
+    /// A call to the lease table failed; it is retried.
+    #[non_exhaustive]
     LeaseTableFailed {
-        /// What failed.
+        /// Error.
         error: String,
     },
-    /// Shards could not be listed, or the listing contradicts itself; it is tried again.
+    /// Shards could not be listed, or the list contradicts itself; it is retried.
+    #[non_exhaustive]
     ShardSyncFailed {
-        /// The stream.
+        /// Stream.
         stream_id: StreamId,
-        /// What failed.
+        /// Error.
         error: String,
     },
-    /// As leader, the worker sees no lease for a part of a stream's hash key space, again and again: records there are not
-    /// processed. The stream's shards are listed, and leases created that are missing.
+    /// The worker, as leader, sees no lease for a part of a stream's hash key space, again and again: its records are not
+    /// processed. The stream's shards are listed and missing leases created.
+    #[non_exhaustive]
     HoleFound {
-        /// The stream.
+        /// Stream.
         stream_id: StreamId,
-        /// The first part without a lease.
+        /// First part without a lease.
         hole: HashKeyRange,
     },
-    /// A listed stream is not there, or was refused; it is tried again, and the others are read. Or, as leader, the worker
-    /// found leases of a stream that was deleted, or deleted and created again; they are left alone. With one stream only
-    /// at the start, while Kinesis throttles or fails.
+    /// A listed stream does not exist or was refused; it is retried, and the others are read. Or the worker, as leader, found
+    /// leases of a stream that was deleted, or deleted and created again; they are left alone. With one stream only at the
+    /// start, while Kinesis throttles or fails.
+    #[non_exhaustive]
     StreamUnavailable {
-        /// The name or ARN by which it is listed; its [`StreamId`], if there are leases of it.
+        /// Name or ARN in the list; the [`StreamId`] if there are leases of it.
         stream: String,
-        /// What failed.
+        /// Error.
         error: String,
     },
-    /// There are leases of a stream that this worker's list lacks; its shards are processed in any case.
+    /// There are leases of a stream that this worker's list lacks; its shards are processed nevertheless.
+    #[non_exhaustive]
     StreamNotListed {
-        /// The stream.
+        /// Stream.
         stream_id: StreamId,
     },
-    /// As leader, the worker deleted the leases of a stream that is no longer listed, as
-    /// [`FormerStreams`](crate::FormerStreams) demands.
+    /// The worker, as leader, deleted the leases of a stream that is no longer listed, by
+    /// [`FormerStreams`](crate::FormerStreams).
+    #[non_exhaustive]
     FormerStreamDeleted {
-        /// The stream.
+        /// Stream.
         stream_id: StreamId,
-        /// The shards that had leases.
+        /// Shards of the leases.
         shards: Vec<ShardId>,
     },
-    /// The machine's clock differs from the services' by more than 10 s. Nothing is decided by it: the worker goes by the
-    /// services' time. Emitted once, and again if the clock was right meanwhile.
+    /// The machine's clock differs from the services' by more than 10 s. The worker uses the services' time. Emitted once, and
+    /// again if the clock was right meanwhile.
+    #[non_exhaustive]
     ClockWrong {
-        /// How far it is ahead; zero if it is behind.
+        /// Time by which it is ahead; zero if it is behind.
         ahead: Duration,
-        /// How far it is behind; zero if it is ahead.
+        /// Time by which it is behind; zero if it is ahead.
         behind: Duration,
     },
     /// The fleet has left the tables of KCL 3.0 to 3.4: leader and workers are in the lease table now.
     MigratedToOneTable,
-    /// Items of the lease table that claim to be leases of this application and cannot be read; they are left alone.
+    /// Items of the lease table claim to be leases of this application and cannot be read; they are left alone.
+    #[non_exhaustive]
     LeasesMalformed {
-        /// Their keys.
+        /// Keys of the items.
         keys: Vec<String>,
     },
 }
 
 impl Event {
-    fn log(&self) {
+    /// The shard that the event is about, if it is about one.
+    pub fn shard(&self) -> Option<&StreamShard> {
         match self {
-            Self::Started { worker_id } => info!(%worker_id, "worker started"),
-            Self::LeaderGained => info!("worker leads the fleet"),
-            Self::LeaderLost => info!("worker no longer leads the fleet"),
-            Self::LeasesCreated { stream_id, shards } => info!(%stream_id, ?shards, "leases created"),
-            Self::LeasesCleanedUp { stream_id, shards } => {
-                info!(%stream_id, ?shards, "leases of ended shards deleted");
-            }
-            Self::LeaseTaken { shard_id, .. } => info!(%shard_id, "lease taken"),
-            Self::HandoffRequested { shard_id, .. } => info!(%shard_id, "handing lease over"),
-            Self::LeaseReleased { shard_id, .. } => info!(%shard_id, "lease released"),
-            Self::LeaseLost { shard_id, .. } => warn!(%shard_id, "lease lost"),
-            Self::ShardEnded { shard_id, children, .. } => info!(%shard_id, ?children, "shard ended"),
-            Self::ProcessorFailed { shard_id, error, retry_in, .. } => {
-                error!(%shard_id, error, ?retry_in, "record processor failed, starting again from the last checkpoint");
-            }
-            Self::RecordsSkipped { shard_id, records, first, last, dead_lettered, error, .. } => {
-                error!(%shard_id, records, %first, %last, dead_lettered, error, "records skipped after failures");
-            }
-            Self::ShardStopped { shard_id, at, error, .. } => {
-                error!(%shard_id, %at, error, "shard stopped after failures");
-            }
-            Self::ProcessorSlow { stream_id, shard_id, running_for } => {
-                warn!(%stream_id, %shard_id, ?running_for, "record processor has not returned for long");
-            }
-            Self::ShardStalled { stream_id, shard_id, stall, lasts } => {
-                warn!(%stream_id, %shard_id, ?stall, ?lasts, "shard makes no progress");
-            }
-            Self::ReadFailed { shard_id, error, throttled: true, .. } => debug!(%shard_id, error, "read throttled"),
-            Self::ReadFailed { shard_id, error, .. } => warn!(%shard_id, error, "read failed"),
-            Self::ConsumerRegistered { consumer_arn, .. } => {
-                info!(consumer_arn, "consumer registered for enhanced fan-out")
-            }
-            Self::FanOutRefused { shard_id, error, .. } => warn!(%shard_id, error, "enhanced fan-out refused, polling"),
-            Self::ShardTrimmed { shard_id, .. } => {
-                error!(%shard_id, "shard left the stream's retention before it was read to its end");
-            }
-            Self::AggregateOfOtherShard { shard_id, sequence_number, records, .. } => {
-                info!(%shard_id, %sequence_number, records, "aggregate of another shard discarded, its producer sends it again");
-            }
-            Self::AggregateMalformed { shard_id, sequence_number, records, reason, .. } => {
-                error!(%shard_id, %sequence_number, records, reason, "damaged aggregate: records delivered under its own key");
-            }
-            Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
-            Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, "shard sync failed"),
-            Self::HoleFound { stream_id, hole } => {
-                warn!(%stream_id, %hole, "no lease for a part of the hash key space")
-            }
-            Self::StreamUnavailable { stream, error } => warn!(stream, error, "stream cannot be read now"),
-            Self::StreamNotListed { stream_id } => warn!(%stream_id, "leases of a stream that is not listed"),
-            Self::FormerStreamDeleted { stream_id, shards } => {
-                info!(%stream_id, ?shards, "leases of a stream that is no longer listed deleted");
-            }
-            Self::ClockWrong { ahead, behind } => warn!(?ahead, ?behind, "the machine's clock is wrong"),
-            Self::MigratedToOneTable => info!("the fleet keeps everything in the lease table now"),
-            Self::LeasesMalformed { keys } => error!(?keys, "items of the lease table cannot be read"),
+            Self::LeaseTaken { shard, .. }
+            | Self::HandoffRequested { shard, .. }
+            | Self::LeaseReleased { shard, .. }
+            | Self::LeaseLost { shard, .. }
+            | Self::ShardEnded { shard, .. }
+            | Self::ProcessorFailed { shard, .. }
+            | Self::RecordsSkipped { shard, .. }
+            | Self::ShardStopped { shard, .. }
+            | Self::ProcessorSlow { shard, .. }
+            | Self::ShardStalled { shard, .. }
+            | Self::ReadFailed { shard, .. }
+            | Self::FanOutRefused { shard, .. }
+            | Self::ShardTrimmed { shard, .. }
+            | Self::AggregateOfOtherShard { shard, .. }
+            | Self::AggregateMalformed { shard, .. } => Some(shard),
+            _ => None,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
             throughput,
         },
     },
-    model::{CheckpointWrite, Conditional, Lease, StreamId},
+    model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,
 };
 use handle::{COMMANDS, Command, LeaseHandle, LeaseState};
@@ -288,8 +288,8 @@ impl Keeper {
         if handoff_is_news {
             self.handoff_deadline = Some(now() + self.context.settings.handoff_timeout);
             self.state.send_replace(LeaseState::HandoffRequested);
-            let (stream_id, shard_id) = (self.stream_id.clone(), self.lease.shard_id.clone());
-            self.context.events.emit(Event::HandoffRequested { stream_id, shard_id });
+            let shard = StreamShard::new(self.stream_id.clone(), self.lease.shard_id.clone());
+            self.context.events.emit(Event::HandoffRequested { shard });
         }
         Ok(done)
     }

@@ -47,8 +47,8 @@
 //! | | what the application writes | who checkpoints |
 //! |---|---|---|
 //! | [`WorkerBuilder::build`] | a [`RecordProcessor`] per shard, with batches and the shard's life | it, or [the worker](WorkerBuilder::checkpoint_every) |
-//! | [`WorkerBuilder::build_for_each`] | a closure per record, if wanted [many at a time](WorkerBuilder::concurrency) | the worker |
-//! | [`WorkerBuilder::into_shard_streams`] | `while let Some(record) = shard.next().await` | it |
+//! | [`WorkerBuilder::build_for_each`] | a closure per record, if wanted many at a time | the worker |
+//! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
 //!
 //! The latter two are record processors themselves, so all guarantees hold for each. [`Worker::run_until`] runs a worker in
 //! place, [`Worker::start`] on a task of its own.
@@ -137,7 +137,7 @@ pub use event::Event;
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
-    Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, WorkerId,
+    Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{

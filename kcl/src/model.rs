@@ -15,8 +15,8 @@ pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard_status::{ShardPhase, ShardStatus, Stall};
-pub use stream_id::StreamId;
 pub(crate) use stream_id::StreamIdentity;
+pub use stream_id::{StreamId, StreamShard};
 pub(crate) use table_scan::{Addition, FleetVersion, TableScan};
 pub(crate) use worker_item::{ACTIVE_WINDOW, CPU, FAILED, Metric, REPORT_INTERVAL, WorkerItem};
 

@@ -23,7 +23,7 @@ use crate::{
         },
     },
     metrics::shard::ShardRecorder,
-    model::{ChildShard, KinesisRecord, LeaseKey, Retrieval, Shard, StreamId},
+    model::{ChildShard, KinesisRecord, LeaseKey, Retrieval, Shard, StreamShard},
     stream::{
         Stream,
         identity::{CONFIRMED, Presence},
@@ -110,9 +110,9 @@ impl Reader {
         };
         let mut told = false;
         while let fan_out::Ended::Refused(error) = fan_out::read(&mut self, &settings).await {
-            let (stream_id, shard_id) = self.ids();
+            let shard = self.shard();
             if !std::mem::replace(&mut told, true) {
-                self.context.events.emit(Event::FanOutRefused { stream_id, shard_id, error: chain(&error) });
+                self.context.events.emit(Event::FanOutRefused { shard, error: chain(&error) });
             }
             let (context, stream) = (Arc::clone(&self.context), Arc::clone(&self.stream));
             let again = fan_out::wait_until_possible(&context, &stream, &settings);
@@ -200,8 +200,8 @@ impl Reader {
         Done
     }
 
-    fn ids(&self) -> (StreamId, ShardId) {
-        (self.stream.id.clone(), self.shard_id.clone())
+    fn shard(&self) -> StreamShard {
+        StreamShard::new(self.stream.id.clone(), self.shard_id.clone())
     }
 
     fn note_failure(&self, error: &KinesisError) {
@@ -211,10 +211,9 @@ impl Reader {
 
     fn report(&self, error: &KinesisError) {
         self.note_failure(error);
-        let (stream_id, shard_id) = self.ids();
+        let shard = self.shard();
         self.context.events.emit(Event::ReadFailed {
-            stream_id,
-            shard_id,
+            shard,
             error: chain(error),
             throttled: error.kind == KinesisErrorKind::Throttled,
         });
@@ -237,8 +236,8 @@ impl Reader {
         if presence != Presence::Present {
             return None;
         }
-        let (stream_id, shard_id) = self.ids();
-        self.context.events.emit(Event::ShardTrimmed { stream_id, shard_id });
+        let shard = self.shard();
+        self.context.events.emit(Event::ShardTrimmed { shard });
         Some(self.followers(shards))
     }
 

@@ -36,6 +36,5 @@ pub(crate) struct Settings {
     /// None: only the processor checkpoints.
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
     pub(crate) deaggregation: Deaggregation,
-    pub(crate) concurrency: usize,
     pub(crate) purpose: Purpose,
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     logic::backoff::Backoff,
     metrics::shard::ShardRecorder,
-    model::{Checkpoint, Lease, ShardPhase, StreamId},
+    model::{Checkpoint, Lease, ShardPhase, StreamShard},
     processor::ProcessorFactory,
     stream::Stream,
     time::now,
@@ -71,7 +71,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let lease = keeper.lease().clone();
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
         let fencing_token = lease.counter;
-        context.board.add(key, stream_id.clone(), shard_id.clone(), lease.checkpoint.clone());
+        context.board.add(key, StreamShard::new(stream_id, shard_id), lease.checkpoint.clone());
         let metrics = Arc::new(ShardRecorder::new(&lease));
         let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, metrics, _keeper: keeper };
         match task.process().await {
@@ -82,7 +82,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             Err(Interrupt::GiveUp) => task.give_up().await,
             Err(Interrupt::Lost) => {
                 task.context.metrics.lease_lost();
-                task.context.events.emit(Event::LeaseLost { stream_id, shard_id });
+                task.context.events.emit(Event::LeaseLost { shard: task.shard() });
             }
         }
     }
@@ -95,8 +95,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         &self.lease.shard_id
     }
 
-    fn ids(&self) -> (StreamId, ShardId) {
-        (self.stream.id.clone(), self.lease.shard_id.clone())
+    fn shard(&self) -> StreamShard {
+        StreamShard::new(self.stream.id.clone(), self.lease.shard_id.clone())
     }
 
     /// Ok: the shard is processed to its end.
@@ -104,8 +104,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if self.lease.is_ended() {
             return Ok(());
         }
-        let (stream_id, shard_id) = self.ids();
-        self.context.events.emit(Event::LeaseTaken { stream_id, shard_id });
+        let shard = self.shard();
+        self.context.events.emit(Event::LeaseTaken { shard });
         // Before the wait: what comes during it comes after LATEST.
         let latest_is_new = self.resolve_latest().await?;
         let waited = self.wait_for_parents().await?;
@@ -165,11 +165,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn give_up(&self) {
-        let (stream_id, shard_id) = self.ids();
+        let shard = self.shard();
         let given_up = timeout(self.context.settings.lease_duration, self.handle.give_up()).await;
         self.context.events.emit(match given_up {
-            Ok(true) => Event::LeaseReleased { stream_id, shard_id },
-            _ => Event::LeaseLost { stream_id, shard_id },
+            Ok(true) => Event::LeaseReleased { shard },
+            _ => Event::LeaseLost { shard },
         });
     }
 
@@ -184,8 +184,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     fn report_failure(&self, error: &crate::error::BoxError, retry_in: Option<Duration>) {
-        let ((stream_id, shard_id), error) = (self.ids(), chain(error.as_ref()));
-        self.context.events.emit(Event::ProcessorFailed { stream_id, shard_id, error, retry_in });
+        let (shard, error) = (self.shard(), chain(error.as_ref()));
+        self.context.events.emit(Event::ProcessorFailed { shard, error, retry_in });
     }
 }
 

@@ -40,7 +40,7 @@ mod build;
 pub(crate) mod builder;
 pub(crate) mod handle;
 pub(crate) mod replay;
-mod validate;
+pub(crate) mod validate;
 
 /// Found leases that wait to be taken; discovery waits when there are more.
 const FOUND: usize = 64;

@@ -141,7 +141,7 @@ async fn measure(name: &str, shards: usize, retrieval: Retrieval, seldom: bool) 
         .retrieval(retrieval)
         .lease_duration(if seldom { SELDOM.0 } else { USUAL.0 })
         .idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 })
-        .build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?
+        .build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) })?
         .start();
     until_all_are_processed(&worker, shards).await;
     let name = format!("{shards} shards, {name}");
@@ -172,7 +172,7 @@ async fn measure_bare_calls(shards: usize) -> Result<(), BoxError> {
     let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
     kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(shards)?).send().await?;
     let worker = Worker::builder(&services.kinesis, "idle", "idle").lease_table_config(&services.dynamodb);
-    let worker = worker.build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) })?.start();
+    let worker = worker.build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) })?.start();
     until_all_are_processed(&worker, shards).await; // there is a table now
     worker.stop().await?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&services.dynamodb);

@@ -27,7 +27,7 @@ async fn takeover(shards: usize, graceful: bool) -> Result<Duration, BoxError> {
     let world = World::start(i32::try_from(shards)?).await;
     let start = |id: &str| -> Result<WorkerHandle, BoxError> {
         let closure = |_| async { Ok::<(), BoxError>(()) };
-        Ok(world.worker(id).build_for_each(CheckpointEvery::default(), closure)?.start())
+        Ok(world.worker(id).build_for_each(CheckpointEvery::default(), 1, closure)?.start())
     };
     let workers = [start("w1")?, start("w2")?];
     let gone = world.run("w3");

@@ -72,10 +72,10 @@ fn stopped() -> impl Future<Output = ()> {
 fn on_event(event: &Event) {
     match event {
         Event::Started { .. } => tell(&Told::Started),
-        Event::AggregateOfOtherShard { shard_id, records, .. } => {
-            tell(&Told::ForeignAggregate { shard: shard_id.to_string(), records: *records });
+        Event::AggregateOfOtherShard { shard, records, .. } => {
+            tell(&Told::ForeignAggregate { shard: shard.shard_id.to_string(), records: *records });
         }
-        Event::LeasesMalformed { keys } => tell(&Told::LeasesMalformed { keys: keys.clone() }),
+        Event::LeasesMalformed { keys, .. } => tell(&Told::LeasesMalformed { keys: keys.clone() }),
         Event::ProcessorFailed { error, .. } => tell(&Told::Error { error: error.clone() }),
         _ => {}
     }

@@ -20,7 +20,7 @@ const EVERY: CheckpointEvery = CheckpointEvery { records: 100, interval: Duratio
 async fn calls_a_closure_once_per_record_and_checkpoints_when_idle_or_stopped() {
     let world = World::start(3).await;
     let seen = Records::default();
-    let start = |id: &str| world.worker(id).build_for_each(EVERY, seen.closure()).unwrap().start();
+    let start = |id: &str| world.worker(id).build_for_each(EVERY, 1, seen.closure()).unwrap().start();
     let first = start("w1");
     world.put(0..1_000).await;
     seen.processed(1_000).await;
@@ -59,7 +59,7 @@ async fn concurrent_calls_are_faster_and_keep_the_order_of_each_key() {
         }
     };
     let begun = Instant::now();
-    let worker = world.worker("w1").concurrency(16).build_for_each(EVERY, handler).unwrap().start();
+    let worker = world.worker("w1").build_for_each(EVERY, 16, handler).unwrap().start();
     seen.processed(2_000).await;
 
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
@@ -89,7 +89,7 @@ async fn repeats_only_records_behind_the_first_gap_after_a_failed_call() {
                 }
             }
         };
-        let worker = world.worker("w1").concurrency(8).build_for_each(EVERY, handler).unwrap().start();
+        let worker = world.worker("w1").build_for_each(EVERY, 8, handler).unwrap().start();
         seen.processed(300).await;
 
         let ids = seen.ids();
@@ -114,9 +114,8 @@ async fn dead_letters_alone_a_record_that_a_closure_keeps_failing_at() {
             async move { if poison { Err::<(), BoxError>("poison".into()) } else { Ok(()) } }
         }
     };
-    let builder =
-        world.worker("w1").concurrency(4).on_processor_error(ErrorPolicy::dead_letter_after(2, letters.dead_letters()));
-    let worker = builder.build_for_each(EVERY, handler).unwrap().start();
+    let builder = world.worker("w1").on_processor_error(ErrorPolicy::dead_letter_after(2, letters.dead_letters()));
+    let worker = builder.build_for_each(EVERY, 4, handler).unwrap().start();
     world.until("all else is handled", || seen.distinct() == 299).await;
     settled(|| (world.events.len(), seen.len(), letters.len())).await;
 
@@ -130,7 +129,7 @@ async fn shard_streams_give_every_record_once_across_a_split_and_a_takeover() {
     let world = World::start(2).await;
     let seen = Records::default();
     let run = |id: &str| {
-        let (shards, seen) = (world.worker(id).into_shard_streams().unwrap(), seen.clone());
+        let (shards, seen) = (world.worker(id).build_shard_streams().unwrap(), seen.clone());
         let stopper = shards.stopper();
         let task = tokio::spawn(shards.try_for_each_concurrent(None, move |mut shard| {
             let seen = seen.clone();
@@ -172,7 +171,7 @@ async fn repeats_unconfirmed_records_of_a_dropped_stream_before_the_shard_ends()
     world.put(0..10).await;
     world.split(SHARD).await;
     world.put(10..20).await;
-    let mut shards = world.worker("w1").into_shard_streams().unwrap();
+    let mut shards = world.worker("w1").build_shard_streams().unwrap();
 
     // Confirms record 4 only, and reads to the end.
     let mut shard = shards.next().await.unwrap().unwrap();
@@ -214,7 +213,8 @@ async fn repeats_unconfirmed_records_of_a_dropped_stream_before_the_shard_ends()
 #[tokio::test(start_paused = true)]
 async fn the_last_item_of_shard_streams_tells_why_the_worker_ended() {
     let local = kinesis_local::LocalAws::start().await;
-    let shards = kcl::Worker::builder(&local.sdk_config(), "application", "NoSuchStream").into_shard_streams().unwrap();
+    let shards =
+        kcl::Worker::builder(&local.sdk_config(), "application", "NoSuchStream").build_shard_streams().unwrap();
 
     let items: Vec<_> = shards.collect().await;
 

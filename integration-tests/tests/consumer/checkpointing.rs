@@ -266,7 +266,7 @@ async fn starts_the_next_processor_at_a_checkpoint_without_an_answer() {
 async fn delivers_an_aggregate_whole_after_a_checkpoint_inside_of_it() {
     let world = World::start(1).await;
     let aggregate = world.put_aggregate(0..10).await;
-    let bulk = world.worker("w1").build_for_each(CheckpointEvery::default(), |record| async move {
+    let bulk = world.worker("w1").build_for_each(CheckpointEvery::default(), 1, |record| async move {
         if id_of(&record) < 5 { Ok(()) } else { std::future::pending::<Result<(), BoxError>>().await }
     });
     let bulk = bulk.expect("configuration is right").start();
@@ -281,7 +281,7 @@ async fn delivers_an_aggregate_whole_after_a_checkpoint_inside_of_it() {
     for given in [1, 0] {
         let records = Log::default();
         let whole = world.worker("w1").deaggregation(Deaggregation::Off);
-        let whole = whole.build_for_each(CheckpointEvery::default(), {
+        let whole = whole.build_for_each(CheckpointEvery::default(), 1, {
             let records = records.clone();
             move |record: Record| {
                 records.push(record.data);

@@ -69,7 +69,7 @@ async fn loses_nothing_at_latest_and_reports_the_wrong_clock() {
 
         let (ahead, behind) = error;
         let is_near = |told: &Duration, real: Duration| told.abs_diff(real) <= 2 * SECOND;
-        let is_told = |event: &Event| matches!(event, Event::ClockWrong { ahead: a, behind: b } if is_near(a, ahead) && is_near(b, behind));
+        let is_told = |event: &Event| matches!(event, Event::ClockWrong { ahead: a, behind: b, .. } if is_near(a, ahead) && is_near(b, behind));
         assert_eq!(world.events.count(is_told), 1, "{error:?}: {:?}", world.events.all());
         worker.stop().await.expect("worker stops in good order");
     }

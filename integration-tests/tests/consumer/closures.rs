@@ -94,7 +94,7 @@ async fn a_stop_waits_for_the_call_in_hand_and_not_for_the_batch() {
         let calls = Calls::default();
         world.put(0..3_000).await;
         let build = |id: &str, millis| {
-            world.worker(id).build_for_each(EVERY, handler(&calls, always(millis), never)).unwrap().start()
+            world.worker(id).build_for_each(EVERY, 1, handler(&calls, always(millis), never)).unwrap().start()
         };
         let worker = build("w1", millis);
         world.until("calls are made", || !calls.begun().is_empty()).await;
@@ -121,8 +121,8 @@ async fn a_stop_leaves_no_gaps_behind_concurrent_calls() {
     // Three keys are slow, so that the others run ahead of them.
     let pause = |id: u64| Duration::from_millis(if id % 100 < 3 { 60 } else { 1 + id % 10 });
     for round in 1..=3 {
-        let builder = world.worker(&format!("w{round}")).concurrency(40);
-        let worker = builder.build_for_each(EVERY, handler(&calls, pause, never)).unwrap().start();
+        let builder = world.worker(&format!("w{round}"));
+        let worker = builder.build_for_each(EVERY, 40, handler(&calls, pause, never)).unwrap().start();
         world.until("some are handled", || calls.distinct() >= 1_000 * round).await;
 
         let begun = Instant::now();
@@ -142,8 +142,8 @@ async fn a_handoff_of_a_closure_cuts_no_call_and_repeats_none() {
         world.put(0..4_000).await;
         let build = |id: &str| {
             let at_a_time = usize::try_from(concurrency).unwrap();
-            let builder = world.worker(id).concurrency(at_a_time);
-            builder.build_for_each(EVERY, handler(&calls, always(50 * concurrency), never)).unwrap().start()
+            let builder = world.worker(id);
+            builder.build_for_each(EVERY, at_a_time, handler(&calls, always(50 * concurrency), never)).unwrap().start()
         };
         let first = build("w1");
         world.until("calls are made", || !calls.begun().is_empty()).await;
@@ -168,7 +168,7 @@ async fn a_closure_that_panics_before_its_future_cuts_no_other_call() {
         assert!(id_of(&record) != 50, "panics on purpose");
         inner(record)
     };
-    let worker = world.worker("w1").concurrency(8).build_for_each(EVERY, panicking).unwrap().start();
+    let worker = world.worker("w1").build_for_each(EVERY, 8, panicking).unwrap().start();
     let failed = |event: &Event| matches!(event, Event::ProcessorFailed { .. });
     world.until("it panics ten times", || world.events.count(failed) >= 10).await;
 
@@ -184,8 +184,9 @@ async fn a_lost_lease_starts_no_more_calls_and_cuts_none() {
     let calls = Calls::default();
     world.put(0..100).await;
     let every = CheckpointEvery { records: 1, interval: Duration::ZERO };
-    let builder = world.worker("w1").concurrency(8);
-    let worker = builder.build_for_each(every, handler(&calls, |id| Duration::from_millis(900 + id % 8 * 100), never));
+    let builder = world.worker("w1");
+    let worker =
+        builder.build_for_each(every, 8, handler(&calls, |id| Duration::from_millis(900 + id % 8 * 100), never));
     let worker = worker.unwrap().start();
     world.until("some are handled", || calls.distinct() > 20).await;
     world.take_lease_away(SHARD).await;
@@ -211,7 +212,7 @@ async fn a_bad_record_costs_a_closure_one_call_and_no_pause() {
         world.put(0..1_000).await;
         let builder = world.worker("w1").on_processor_error(ErrorPolicy::skip_after(1));
         let begun = Instant::now();
-        let worker = builder.build_for_each(EVERY, handler(&calls, always(0), bad(every))).unwrap().start();
+        let worker = builder.build_for_each(EVERY, 1, handler(&calls, always(0), bad(every))).unwrap().start();
         world.until("all is handled", || calls.distinct() == 1_000).await;
 
         assert!(begun.elapsed() < Duration::from_secs(patience), "{:?}", begun.elapsed());
@@ -238,9 +239,11 @@ async fn the_attempts_of_a_closure_s_bad_record_are_its_own() {
             async { Ok::<(), BoxError>(()) }
         }
     };
-    let builder = world.worker("w1").concurrency(16).on_processor_error(ErrorPolicy::dead_letter_after(3, keep));
-    let worker =
-        builder.build_for_each(EVERY, handler(&calls, |id| Duration::from_millis(id % 5), bad(250))).unwrap().start();
+    let builder = world.worker("w1").on_processor_error(ErrorPolicy::dead_letter_after(3, keep));
+    let worker = builder
+        .build_for_each(EVERY, 16, handler(&calls, |id| Duration::from_millis(id % 5), bad(250)))
+        .unwrap()
+        .start();
     world.until("all is handled", || calls.distinct() == 1_000 && letters.ended().len() == 4).await;
 
     assert_eq!(letters.ended(), [125, 375, 625, 875]);
@@ -256,7 +259,7 @@ async fn a_closure_s_shard_is_stopped_at_its_first_bad_record_if_so_demanded() {
     let calls = Calls::default();
     world.put(0..1_000).await;
     let builder = world.worker("w1").on_processor_error(ErrorPolicy::stop_shard_after(1));
-    let worker = builder.build_for_each(EVERY, handler(&calls, always(0), |id| id == 500)).unwrap().start();
+    let worker = builder.build_for_each(EVERY, 1, handler(&calls, always(0), |id| id == 500)).unwrap().start();
     settled(|| (world.events.len(), calls.begun().len())).await;
 
     assert_eq!(world.events.count(|event| matches!(event, Event::ShardStopped { .. })), 1);
@@ -282,7 +285,7 @@ async fn checkpoints_what_a_closure_handled_before_a_restart() {
             fails
         }
     };
-    let worker = world.worker("w1").build_for_each(every, handler(&calls, always(0), once)).unwrap().start();
+    let worker = world.worker("w1").build_for_each(every, 1, handler(&calls, always(0), once)).unwrap().start();
     world.put(0..10).await;
     world.until("the first are handled", || calls.distinct() == 10).await;
     world.put(10..20).await;
@@ -298,7 +301,7 @@ async fn checkpoints_handled_records_while_the_next_call_is_slow() {
     let world = World::start(1).await;
     let calls = Calls::default();
     let pause = |id: u64| Duration::from_secs(if id == 10 { 300 } else { 0 });
-    let worker = world.worker("w1").build_for_each(EVERY, handler(&calls, pause, never)).unwrap().start();
+    let worker = world.worker("w1").build_for_each(EVERY, 1, handler(&calls, pause, never)).unwrap().start();
     world.put(0..10).await;
     world.until("the first are handled", || calls.distinct() == 10).await;
     world.put(10..20).await;
@@ -308,7 +311,7 @@ async fn checkpoints_handled_records_while_the_next_call_is_slow() {
     assert_eq!((calls.begun().len(), calls.cut()), (11, 1), "the slow one is still under way");
     drop(worker);
     sleep(Duration::from_secs(20)).await;
-    let next = world.worker("w2").build_for_each(EVERY, handler(&calls, always(0), never)).unwrap().start();
+    let next = world.worker("w2").build_for_each(EVERY, 1, handler(&calls, always(0), never)).unwrap().start();
     world.until("all is handled", || calls.distinct() == 20).await;
     assert_eq!(calls.twice(), [0; 0]);
     next.stop().await.unwrap();
@@ -320,10 +323,7 @@ async fn a_bad_record_under_the_default_policy_leaves_its_neighbours_alone() {
     let calls = Calls::default();
     world.put(0..1_000).await;
     let build = |builder: WorkerBuilder| -> Worker<ForEach<_>> {
-        builder
-            .concurrency(64)
-            .build_for_each(EVERY, handler(&calls, |id| Duration::from_millis(id % 7), |id| id == 50))
-            .unwrap()
+        builder.build_for_each(EVERY, 64, handler(&calls, |id| Duration::from_millis(id % 7), |id| id == 50)).unwrap()
     };
     let worker = build(world.worker("w1")).start();
     sleep(Duration::from_secs(600)).await; // in pauses that grow to half a minute
@@ -341,8 +341,8 @@ async fn a_slow_lease_table_does_not_hold_a_closure_up() {
     world.put(0..4_000).await;
     world.local.faults().on("dynamodb:UpdateItem").delay(Duration::from_secs(2));
     let every = CheckpointEvery { records: 100, ..EVERY };
-    let builder = world.worker("w1").concurrency(10);
-    let worker = builder.build_for_each(every, handler(&calls, always(100), never)).unwrap().start();
+    let builder = world.worker("w1");
+    let worker = builder.build_for_each(every, 10, handler(&calls, always(100), never)).unwrap().start();
     world.until("begins", || !calls.begun().is_empty()).await;
     sleep(Duration::from_secs(20)).await;
 

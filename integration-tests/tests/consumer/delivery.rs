@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Call, Journal, Running, SHARD, STREAM, World};
-use kcl::{BoxError, Checkpointer, Event, FleetStatus, InitialPosition, RecordBatch, RecordProcessor};
+use kcl::{BoxError, Checkpointer, Event, FleetStatus, InitialPosition, RecordBatch, RecordProcessor, StreamShard};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
@@ -267,8 +267,9 @@ async fn a_shard_that_retention_forgot_is_reported_and_its_children_are_read() {
     let worker = world.run("w1");
     world.journal.processed(30).await;
 
-    let trimmed = Event::ShardTrimmed { stream_id: STREAM.into(), shard_id: SHARD.into() };
-    assert_eq!(world.events.count(|event| *event == trimmed), 1, "{:?}", world.events.all());
+    let shard = StreamShard::new(STREAM, SHARD);
+    let trimmed = |event: &Event| matches!(event, Event::ShardTrimmed { .. }) && event.shard() == Some(&shard);
+    assert_eq!(world.events.count(trimmed), 1, "{:?}", world.events.all());
     worker.stop().await.unwrap();
 }
 

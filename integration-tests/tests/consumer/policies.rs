@@ -277,7 +277,7 @@ async fn drops_keeps_or_leaves_whole_aggregates_of_other_shards() {
             }
         };
         let builder = world.worker("w1").deaggregation(deaggregation);
-        let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+        let worker = builder.build_for_each(CheckpointEvery::default(), 1, handler).unwrap().start();
         settled(|| (world.events.len(), count.load(Ordering::SeqCst))).await;
 
         assert_eq!(count.load(Ordering::SeqCst), delivered, "{deaggregation:?}");
@@ -306,7 +306,7 @@ async fn delivers_once_to_a_processor_that_outlasts_iterators_and_sessions() {
             }
         };
         let builder = world.worker("w1").retrieval(retrieval).prefetch_records(5);
-        let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+        let worker = builder.build_for_each(CheckpointEvery::default(), 1, handler).unwrap().start();
         for round in 0..3 {
             world.put(round * 10..round * 10 + 10).await;
             sleep(Duration::from_secs(3)).await;
@@ -323,17 +323,20 @@ async fn delivers_once_to_a_processor_that_outlasts_iterators_and_sessions() {
 fn settings_out_of_their_bounds_are_refused() {
     let aws = aws_types::SdkConfig::builder().build();
     let builder = || kcl::Worker::builder(&aws, "application", STREAM);
-    let refused = |builder: WorkerBuilder| builder.into_shard_streams().unwrap_err().to_string();
+    let refused = |builder: WorkerBuilder| builder.build_shard_streams().unwrap_err().to_string();
 
     assert_eq!(refused(builder().prefetch_records(0)), "prefetch records is 0, it must be at least 1");
     assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch bytes is 0, it must be at least 1");
     assert_eq!(refused(builder().max_batch_records(0)), "max batch records is 0, it must be at least 1");
-    assert_eq!(refused(builder().concurrency(0)), "concurrency is 0, it must be at least 1");
     let never = builder().on_processor_error(ErrorPolicy::skip_after(0));
     assert_eq!(refused(never), "attempts is 0, it must be at least 1");
     let every = CheckpointEvery { records: 0, interval: Duration::ZERO };
-    let refused = builder().build_for_each(every, |_record| async { Ok::<(), BoxError>(()) }).unwrap_err();
-    assert_eq!(refused.to_string(), "checkpoint every records is 0, it must be at least 1");
+    let refused = |every, concurrency| {
+        let built = builder().build_for_each(every, concurrency, |_record| async { Ok::<(), BoxError>(()) });
+        built.unwrap_err().to_string()
+    };
+    assert_eq!(refused(every, 1), "checkpoint every records is 0, it must be at least 1");
+    assert_eq!(refused(CheckpointEvery::default(), 0), "concurrency is 0, it must be at least 1");
 }
 
 /// Keeps its checkpointer beyond the loss of the lease.

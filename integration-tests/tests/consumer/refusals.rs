@@ -178,7 +178,7 @@ async fn a_lease_deleted_by_hand_is_lost_by_its_worker_and_created_again() {
     world.put(100..200).await;
     world.journal.processed(200).await;
 
-    let lost = |event: &Event| matches!(event, Event::LeaseLost { shard_id, .. } if shard_id.as_str() == SHARD);
+    let lost = |event: &Event| matches!(event, Event::LeaseLost { shard, .. } if shard.shard_id.as_str() == SHARD);
     assert_eq!((world.events.count(lost), world.events.count(created)), (1, 1));
     assert_eq!(world.events.count(|event| matches!(event, Event::HoleFound { .. })), 1);
     worker.stop().await.unwrap();

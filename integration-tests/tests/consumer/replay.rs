@@ -139,7 +139,7 @@ async fn failures_of_the_service_and_of_the_processor_are_waited_out() {
         }
     };
 
-    let worker = replay(&world, ten..thirty).build_for_each(CheckpointEvery::default(), handler);
+    let worker = replay(&world, ten..thirty).build_for_each(CheckpointEvery::default(), 1, handler);
     worker.expect("configuration is right").run().await.expect("replay is done");
 
     let seen: BTreeSet<u64> = seen.ids().into_iter().filter(|id| *id < 1_000_000).collect();
@@ -155,7 +155,7 @@ async fn a_shard_that_is_given_up_makes_the_replay_an_error_that_names_it() {
     let builder = replay(&world, ten..twenty).on_processor_error(ErrorPolicy::stop_shard_after(2));
 
     let ended =
-        builder.build_for_each(CheckpointEvery::default(), handler).expect("configuration is right").run().await;
+        builder.build_for_each(CheckpointEvery::default(), 1, handler).expect("configuration is right").run().await;
 
     let Err(WorkerError::ReplayIncomplete { shards }) = ended else { panic!("{ended:?}") };
     assert_eq!(shards.len(), 1, "{shards:?}");
@@ -197,7 +197,7 @@ async fn a_window_that_ends_before_it_begins_is_refused() {
     let now = now(&world, 0).await;
 
     let built =
-        replay(&world, now..now).build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) });
+        replay(&world, now..now).build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) });
 
     assert!(matches!(built, Err(ConfigError::OutOfBounds { what: "replay", .. })));
 }

@@ -104,7 +104,7 @@ async fn one_shard_is_reset_with_those_that_follow_it() {
 
     let report = builder(&world).reset(at(ten).only_shard(SHARD)).await.expect("nobody runs");
 
-    let reset: BTreeSet<String> = report.shards.iter().map(|shard| shard.shard_id.to_string()).collect();
+    let reset: BTreeSet<String> = report.shards.iter().map(|reset| reset.shard.shard_id.to_string()).collect();
     let after = checkpoints(&world).await;
     assert!(after.keys().any(|shard| !reset.contains(shard)), "{reset:?}");
     for (shard, checkpoint) in after {

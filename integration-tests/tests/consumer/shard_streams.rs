@@ -43,7 +43,7 @@ async fn read(shard: &mut ShardStream, count: usize) -> Vec<u64> {
 async fn a_stream_dropped_between_batches_is_no_failure_of_the_next_batch() {
     let world = World::start(1).await;
     let builder = world.worker("w1").on_processor_error(ErrorPolicy::skip_after(1));
-    let mut shards = builder.into_shard_streams().unwrap();
+    let mut shards = builder.build_shard_streams().unwrap();
     world.put(0..10).await;
     let mut shard = next(&mut shards).await;
     let mut given = read(&mut shard, 10).await;
@@ -64,7 +64,7 @@ async fn streams_dropped_after_confirmed_records_dead_letter_nothing() {
     let world = World::start(1).await;
     let letters = Records::default();
     let policy = ErrorPolicy::dead_letter_after(1, letters.dead_letters());
-    let mut shards = world.worker("w1").on_processor_error(policy).into_shard_streams().unwrap();
+    let mut shards = world.worker("w1").on_processor_error(policy).build_shard_streams().unwrap();
     let mut given = Vec::new();
     for round in 0..4 {
         world.put(round * 10..round * 10 + 10).await;
@@ -80,7 +80,7 @@ async fn streams_dropped_after_confirmed_records_dead_letter_nothing() {
 async fn a_stream_dropped_with_unconfirmed_records_uses_up_no_attempt() {
     let world = World::start(1).await;
     let builder = world.worker("w1").on_processor_error(ErrorPolicy::skip_after(1));
-    let mut shards = builder.into_shard_streams().unwrap();
+    let mut shards = builder.build_shard_streams().unwrap();
     world.put(0..10).await;
     for _ in 0..5 {
         let mut shard = next(&mut shards).await;
@@ -93,7 +93,7 @@ async fn a_stream_dropped_with_unconfirmed_records_uses_up_no_attempt() {
 
 /// Runs a consumer that takes `pause` for each record, and confirms each `every`th and the last.
 fn consume(builder: WorkerBuilder, given: &Records, pause: Duration, every: usize) -> (Stopper, JoinHandle<()>) {
-    let (shards, given) = (builder.into_shard_streams().expect("settings are right"), given.clone());
+    let (shards, given) = (builder.build_shard_streams().expect("settings are right"), given.clone());
     let stopper = shards.stopper();
     let run = shards.map_err(BoxError::from).try_for_each_concurrent(None, move |mut shard| {
         let given = given.clone();
@@ -180,7 +180,7 @@ async fn a_lost_lease_ends_its_stream_at_once() {
 async fn a_stop_does_not_wait_for_a_stream_that_nobody_takes() {
     let world = World::start(4).await;
     world.put(0..100).await;
-    let mut shards = world.worker("w1").into_shard_streams().unwrap();
+    let mut shards = world.worker("w1").build_shard_streams().unwrap();
     let shard = next(&mut shards).await;
     world.settled().await;
 

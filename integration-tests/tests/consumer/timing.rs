@@ -25,7 +25,8 @@ async fn a_processor_blocked_for_ten_minutes_never_loses_its_lease() {
         }
     };
     let builder = world.worker("w1");
-    let worker = builder.build_for_each(CheckpointEvery::default(), handler).expect("configuration is right").start();
+    let worker =
+        builder.build_for_each(CheckpointEvery::default(), 1, handler).expect("configuration is right").start();
     world.put(0..1).await;
     world
         .until("it has the lease", || world.events.count(|event| matches!(event, Event::LeaseTaken { .. })) == 1)

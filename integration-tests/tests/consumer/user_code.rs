@@ -175,7 +175,7 @@ async fn takes_the_longest_duration_for_never() {
 async fn checkpoints_by_count_alone_with_the_longest_interval() {
     let world = World::start(1).await;
     let (every, handled) = (CheckpointEvery { records: 10, interval: Duration::MAX }, Records::default());
-    let worker = world.worker("w1").build_for_each(every, handled.closure());
+    let worker = world.worker("w1").build_for_each(every, 1, handled.closure());
     let worker = worker.expect("configuration is right").start();
     world.put(0..100).await;
     handled.processed(100).await;

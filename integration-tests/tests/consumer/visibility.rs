@@ -98,7 +98,7 @@ async fn a_consumer_that_is_slow_is_behind_until_all_it_read_is_processed() {
         Ok::<(), BoxError>(())
     };
     let builder = world.worker("w1").max_batch_records(10);
-    let worker = builder.build_for_each(CheckpointEvery::default(), handler).unwrap().start();
+    let worker = builder.build_for_each(CheckpointEvery::default(), 1, handler).unwrap().start();
     let behind = || worker.shards()[0].behind_latest;
     world.put(0..100).await;
 
@@ -119,11 +119,11 @@ where
     H: Fn(Record) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
-    world.worker("w1").build_for_each(CheckpointEvery::default(), handler).expect("configuration is right").start()
+    world.worker("w1").build_for_each(CheckpointEvery::default(), 1, handler).expect("configuration is right").start()
 }
 
 fn stall(worker: &WorkerHandle, shard: &str) -> Option<Stall> {
-    worker.shards().into_iter().find(|status| status.shard_id.as_str() == shard).and_then(|status| status.stall)
+    worker.shards().into_iter().find(|status| status.shard.shard_id.as_str() == shard).and_then(|status| status.stall)
 }
 
 fn told(world: &World, like: impl Fn(&Stall) -> bool) -> usize {
@@ -157,7 +157,7 @@ async fn an_idle_shard_is_not_stalled() {
     for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
         let world = World::start(2).await;
         let builder = world.worker("w1").retrieval(retrieval);
-        let worker = builder.build_for_each(CheckpointEvery::default(), |_| async { Ok::<(), BoxError>(()) });
+        let worker = builder.build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) });
         let worker = worker.expect("configuration is right").start();
         sleep(MINUTE * 20).await;
 

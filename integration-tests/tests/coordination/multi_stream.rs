@@ -188,7 +188,8 @@ async fn a_former_stream_is_read_as_long_as_its_leases_are_kept() {
     let other = run(&world, "w2", &streams);
     world.put_to("payments", 10..20).await;
     world.journal.processed(20).await;
-    let told = |event: &Event| matches!(event, Event::StreamNotListed { stream_id } if stream_id.name() == "payments");
+    let told =
+        |event: &Event| matches!(event, Event::StreamNotListed { stream_id, .. } if stream_id.name() == "payments");
     assert_eq!(world.events.count(told), 1);
     assert_eq!(leases(&world).await.len(), 4);
     other.stop().await.unwrap();
@@ -207,7 +208,7 @@ async fn deletes_leases_of_a_former_stream_after_the_wait() {
     assert_eq!(leases(&world).await.len(), 4, "not before the wait");
     until_leases(&world, "they are deleted", |leases| leases.len() == 2).await;
     world.until("its processors end", || world.journal.count(&Call::LeaseLost) == 2).await;
-    let deleted = |event: &Event| matches!(event, Event::FormerStreamDeleted { stream_id, shards } if stream_id.name() == "payments" && shards.len() == 2);
+    let deleted = |event: &Event| matches!(event, Event::FormerStreamDeleted { stream_id, shards, .. } if stream_id.name() == "payments" && shards.len() == 2);
     assert_eq!(world.events.count(deleted), 1);
 
     world.put_to("orders", 0..10).await;
@@ -277,7 +278,7 @@ async fn a_stream_that_is_created_again_starts_anew_under_another_id() {
     assert_ne!(before, after);
     let new = world.journal.entries().into_iter().filter(|entry| entry.stream_id == after);
     assert_eq!(new.flat_map(|entry| entry.keys).count(), 10, "once, under the new id");
-    let released = |event: &Event| matches!(event, Event::LeaseReleased { stream_id, .. } if *stream_id == before);
+    let released = |event: &Event| matches!(event, Event::LeaseReleased { shard, .. } if shard.stream_id == before);
     world.until("an old lease is released", || world.events.count(released) > 0).await;
     sleep(wait).await;
     let prefix = before.to_string();
@@ -347,6 +348,7 @@ async fn a_closure_for_each_shard_knows_its_stream() {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let worker = world.multi_worker("w1", &Streams::new(["orders", "payments"])).build_for_each_shard(
         CheckpointEvery::default(),
+        1,
         {
             let seen = seen.clone();
             move |shard: &kcl::ShardContext| {

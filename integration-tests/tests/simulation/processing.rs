@@ -136,9 +136,10 @@ impl Life {
                 let builder = builder.checkpoint_every(self.plan.every);
                 Running::Worker(builder.build(factory).expect("settings are right").start())
             }
-            Consumer::Closure { concurrency } => Running::Worker(self.closure(builder.concurrency(concurrency))),
+            Consumer::Closure { concurrency } => Running::Worker(self.closure(builder, concurrency)),
             Consumer::Streams => {
-                let (shards, shared) = (builder.into_shard_streams().expect("settings are right"), self.shared.clone());
+                let (shards, shared) =
+                    (builder.build_shard_streams().expect("settings are right"), self.shared.clone());
                 let stopper = shards.stopper();
                 let run = shards.try_for_each_concurrent(None, move |stream| {
                     let shared = shared.clone();
@@ -152,7 +153,7 @@ impl Life {
         }
     }
 
-    fn closure(&self, builder: WorkerBuilder) -> WorkerHandle {
+    fn closure(&self, builder: WorkerBuilder, concurrency: usize) -> WorkerHandle {
         let shared = self.shared.clone();
         let make = move |_: &ShardContext| {
             let (shared, tenure) = (shared.clone(), shared.begin());
@@ -167,7 +168,7 @@ impl Life {
                 }
             }
         };
-        builder.build_for_each_shard(self.plan.every, make).expect("settings are right").start()
+        builder.build_for_each_shard(self.plan.every, concurrency, make).expect("settings are right").start()
     }
 
     /// Puts records, starts and stops workers.

@@ -22,7 +22,7 @@ use crate::{
             shard_sync::new_lease,
         },
     },
-    model::{Checkpoint, CheckpointWrite, Conditional, FleetVersion, InitialPosition, Lease},
+    model::{Checkpoint, CheckpointWrite, Conditional, FleetVersion, InitialPosition, Lease, StreamShard},
     stream::{Stream, catalog::Catalog, listing},
     worker::builder::WorkerBuilder,
 };
@@ -66,7 +66,7 @@ impl WorkerBuilder {
     /// let an_hour_ago = InitialPosition::AtTimestamp(SystemTime::now() - Duration::from_secs(3_600));
     /// let report = Worker::builder(&aws, "printer", "StockTradeStream").reset(Reset::to(an_hour_ago)).await?;
     /// for shard in &report.shards {
-    ///     println!("{} from {:?} to {}", shard.shard_id, shard.before, shard.after);
+    ///     println!("{} from {:?} to {}", shard.shard, shard.before, shard.after);
     /// }
     /// # Ok(())
     /// # }
@@ -122,9 +122,8 @@ impl Resetting {
             }
         }
         let shards = tasks.into_iter().map(|Task { stream, step, target }| ShardReset {
-            stream_id: stream.id.clone(),
+            shard: StreamShard::new(stream.id.clone(), step.shard_id),
             before: step.lease.map(|lease| lease.checkpoint),
-            shard_id: step.shard_id,
             after: target,
         });
         Ok(ResetReport { shards: shards.collect() })

@@ -21,32 +21,32 @@ use crate::{
     model::{CheckpointEvery, Position, Record, RecordBatch},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
     time::now,
-    worker::{Worker, builder::WorkerBuilder},
+    worker::{Worker, builder::WorkerBuilder, validate::at_least_1},
 };
 
 /// Time in which overtaken records are still begun once the work has to stop, so that what overtook them is not repeated.
 const FILL_GAPS: Duration = Duration::from_secs(1);
 
 impl WorkerBuilder {
-    /// Builds a worker that calls `handler` for each record and checkpoints by itself, `every` so often.
+    /// Builds a worker that calls `handler` for each record and checkpoints by itself, as `every` says.
     ///
-    /// Records of one shard are handled one after the other, or up to [`concurrency`](Self::concurrency) at a time: then
-    /// those of one partition key still keep their order, and a checkpoint covers only what is handled without a gap.
+    /// Up to `concurrency` records of one shard, at least 1, are handled at the same time. Records of one partition key
+    /// keep their order, and a checkpoint covers only records that are handled without a gap.
     ///
-    /// When a call fails or panics, those under way and the records before it are waited for, these are checkpointed, and
-    /// the record is tried again by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts are the one
-    /// record's, and it alone is given up. Records behind it that were handled meanwhile are handled once more afterwards.
+    /// When a call fails or panics, calls under way and the records before it are waited for and checkpointed. The record is
+    /// then retried by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts are counted for the one
+    /// record, and only it is given up. Records behind it that were handled meanwhile are handled once more.
     ///
     /// When the worker stops or hands the shard over, no more calls are begun, those under way are waited for, and what
-    /// they handled is checkpointed: nothing is handled twice. Only with a concurrency above 1 records may have been
-    /// overtaken: they are handled, too, but after 1 s no more of them are begun, and what overtook them is repeated.
+    /// they handled is checkpointed: nothing is handled twice. With a concurrency above 1 records may have been overtaken:
+    /// they are begun for 1 s more, and what overtook the rest is repeated.
     ///
     /// ```no_run
     /// use kcl::{BoxError, CheckpointEvery, Worker};
     ///
     /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
     /// Worker::builder(&aws, "printer", "StockTradeStream")
-    ///     .build_for_each(CheckpointEvery::default(), |record| async move {
+    ///     .build_for_each(CheckpointEvery::default(), 1, |record| async move {
     ///         println!("{}", String::from_utf8_lossy(&record.data));
     ///         Ok::<(), BoxError>(())
     ///     })?
@@ -57,10 +57,11 @@ impl WorkerBuilder {
     /// ```
     ///
     /// # Errors
-    /// A setting is out of its bounds. Nothing is called over the network yet.
+    /// A setting or an argument is out of its bounds. Nothing is called over the network yet.
     pub fn build_for_each<H, Fut, E>(
         self,
         every: CheckpointEvery,
+        concurrency: usize,
         handler: H,
     ) -> Result<Worker<ForEach<impl Fn(&ShardContext) -> H + Send + Sync + 'static>>, ConfigError>
     where
@@ -68,18 +69,18 @@ impl WorkerBuilder {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
-        self.build_for_each_shard(every, move |_: &ShardContext| handler.clone())
+        self.build_for_each_shard(every, concurrency, move |_: &ShardContext| handler.clone())
     }
 
-    /// Like [`build_for_each`](Self::build_for_each), with a closure of its own for each shard: for handlers that must know
-    /// the stream or the shard, or that keep something for it. `make` is called again after each failure.
+    /// Like [`build_for_each`](Self::build_for_each), with a closure for each shard: for handlers that use the stream or
+    /// the shard, or that keep state for it. `make` is called again after each failure.
     ///
     /// ```no_run
     /// use kcl::{BoxError, CheckpointEvery, Record, ShardContext, Streams, Worker};
     ///
     /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
     /// Worker::builder(&aws, "auditor", Streams::new(["orders", "payments"]))
-    ///     .build_for_each_shard(CheckpointEvery::default(), |shard: &ShardContext| {
+    ///     .build_for_each_shard(CheckpointEvery::default(), 8, |shard: &ShardContext| {
     ///         let stream = shard.stream_id.clone();
     ///         move |record: Record| {
     ///             println!("{}: {}", stream.name(), String::from_utf8_lossy(&record.data));
@@ -93,10 +94,11 @@ impl WorkerBuilder {
     /// ```
     ///
     /// # Errors
-    /// A setting is out of its bounds. Nothing is called over the network yet.
+    /// As for [`build_for_each`](Self::build_for_each).
     pub fn build_for_each_shard<M, H, Fut, E>(
         mut self,
         every: CheckpointEvery,
+        concurrency: usize,
         make: M,
     ) -> Result<Worker<ForEach<M>>, ConfigError>
     where
@@ -105,14 +107,13 @@ impl WorkerBuilder {
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError> + Send + 'static,
     {
+        at_least_1("concurrency", concurrency)?;
         self.settings.error_policy.isolate = true;
-        let concurrency = self.settings.concurrency;
         self.checkpoint_every(every).build(ForEach { make, concurrency })
     }
 }
 
-/// Makes the processors of a worker that [`WorkerBuilder::build_for_each`] or [`WorkerBuilder::build_for_each_shard`]
-/// built.
+/// Factory of a worker that [`WorkerBuilder::build_for_each`] or [`WorkerBuilder::build_for_each_shard`] built.
 pub struct ForEach<M> {
     make: M,
     concurrency: usize,

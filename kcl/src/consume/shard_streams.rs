@@ -37,7 +37,7 @@ impl WorkerBuilder {
     /// use kcl::{BoxError, Worker};
     ///
     /// # async fn example(aws: aws_types::SdkConfig) -> Result<(), BoxError> {
-    /// let shards = Worker::builder(&aws, "printer", "StockTradeStream").into_shard_streams()?;
+    /// let shards = Worker::builder(&aws, "printer", "StockTradeStream").build_shard_streams()?;
     /// shards
     ///     .map_err(BoxError::from)
     ///     .try_for_each_concurrent(None, |mut shard| async move {
@@ -55,7 +55,7 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network before the streams are polled.
-    pub fn into_shard_streams(mut self) -> Result<ShardStreams, ConfigError> {
+    pub fn build_shard_streams(mut self) -> Result<ShardStreams, ConfigError> {
         self.settings.checkpoint_every = None;
         let (sender, streams) = mpsc::channel(1);
         let make = move |_: &ShardContext| StreamProcessor { streams: sender.clone(), shard: None, open: None };

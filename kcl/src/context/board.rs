@@ -6,12 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kpl::ShardId;
-
 use crate::{
     locked::locked,
     logic::shard::stall::Activity,
-    model::{Checkpoint, LeaseKey, ShardPhase, ShardStatus, Stall, StreamId},
+    model::{Checkpoint, LeaseKey, ShardPhase, ShardStatus, Stall, StreamShard},
     time::now,
 };
 
@@ -58,10 +56,9 @@ impl Board {
         stalled.collect()
     }
 
-    pub(crate) fn add(&self, key: LeaseKey, stream_id: StreamId, shard_id: ShardId, checkpoint: Checkpoint) {
+    pub(crate) fn add(&self, key: LeaseKey, shard: StreamShard, checkpoint: Checkpoint) {
         let phase = ShardPhase::WaitingForParents;
-        let status =
-            ShardStatus { stream_id, shard_id, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
+        let status = ShardStatus { shard, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
         locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()) });
     }
 

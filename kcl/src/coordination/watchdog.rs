@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::Context,
     event::Event,
-    model::{Lease, LeaseKey, Stall},
+    model::{Lease, LeaseKey, Stall, StreamShard},
     time::now,
 };
 
@@ -27,8 +27,7 @@ pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken)
             told.insert(key, stall.clone());
             // A busy processor and a stopped shard have events of their own.
             if is_news && !matches!(stall, Stall::ProcessorBusy | Stall::Stopped) {
-                let (stream_id, shard_id) = (status.stream_id, status.shard_id);
-                context.events.emit(Event::ShardStalled { stream_id, shard_id, stall, lasts });
+                context.events.emit(Event::ShardStalled { shard: status.shard, stall, lasts });
             }
         }
     }
@@ -51,8 +50,8 @@ impl Unowned {
             let lasts = now.saturating_duration_since(*since);
             if lasts >= context.settings.warn_after && !*told {
                 *told = true;
-                let (stream_id, shard_id) = (context.catalog.id_of(lease), lease.shard_id.clone());
-                context.events.emit(Event::ShardStalled { stream_id, shard_id, stall: Stall::NoLease, lasts });
+                let shard = StreamShard::new(context.catalog.id_of(lease), lease.shard_id.clone());
+                context.events.emit(Event::ShardStalled { shard, stall: Stall::NoLease, lasts });
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kpl::ShardId;
 
-use super::{checkpoint::Checkpoint, stream_id::StreamId};
+use super::{checkpoint::Checkpoint, stream_id::StreamShard};
 
 /// Phase of a shard's life on a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +66,8 @@ pub enum Stall {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardStatus {
-    /// The stream of the shard.
-    pub stream_id: StreamId,
-    /// The shard.
-    pub shard_id: ShardId,
+    /// Shard.
+    pub shard: StreamShard,
     /// Phase of its life.
     pub phase: ShardPhase,
     /// The last checkpoint that this worker knows to be stored, as of the last batch.

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use kpl::ShardId;
+
 /// Identifies a stream of an application.
 ///
 /// In an application of several streams it is `account:name:creation epoch`, as it stands in the lease table, so that a
@@ -59,6 +61,29 @@ impl fmt::Display for StreamId {
 impl From<&str> for StreamId {
     fn from(id: &str) -> Self {
         Self(id.into())
+    }
+}
+
+/// A shard and its stream. Prints as `<stream id>:<shard id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct StreamShard {
+    /// Stream of the shard.
+    pub stream_id: StreamId,
+    /// Id of the shard, unique within its stream.
+    pub shard_id: ShardId,
+}
+
+impl StreamShard {
+    /// A shard of a stream.
+    pub fn new(stream_id: impl Into<StreamId>, shard_id: impl Into<ShardId>) -> Self {
+        Self { stream_id: stream_id.into(), shard_id: shard_id.into() }
+    }
+}
+
+impl fmt::Display for StreamShard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.stream_id, self.shard_id)
     }
 }
 

@@ -3,22 +3,19 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt as _};
-use kpl::ShardId;
 
 use crate::{
     contained::Contained,
     error::BoxError,
-    model::{Record, StreamId},
+    model::{Record, StreamShard},
 };
 
 /// Records that a processor failed to process, for [`ErrorPolicy::dead_letter_after`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedRecords {
-    /// The stream of the shard.
-    pub stream_id: StreamId,
-    /// Their shard.
-    pub shard_id: ShardId,
+    /// Shard of the records.
+    pub shard: StreamShard,
     /// The batch that failed, or with [`ErrorPolicy::isolate`] the one record.
     pub records: Vec<Record>,
     /// Last error of the processor.
@@ -60,7 +57,7 @@ impl fmt::Debug for GiveUp {
 ///
 /// async fn keep(failed: FailedRecords) -> Result<(), BoxError> {
 ///     for record in failed.records {
-///         eprintln!("{} {}: {}", failed.shard_id, record.sequence_number, failed.error);
+///         eprintln!("{} {}: {}", failed.shard, record.sequence_number, failed.error);
 ///     }
 ///     Ok(())
 /// }

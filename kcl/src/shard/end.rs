@@ -56,8 +56,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.store_end(children).await?;
         self.context.nudges.assign.notify_one();
         let children = children.iter().map(|child| child.id.clone()).collect();
-        let (stream_id, shard_id) = self.ids();
-        self.context.events.emit(Event::ShardEnded { stream_id, shard_id, children });
+        let shard = self.shard();
+        self.context.events.emit(Event::ShardEnded { shard, children });
         Ok(())
     }
 

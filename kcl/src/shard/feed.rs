@@ -220,13 +220,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     fn report_finding(&self, finding: Finding) {
-        let (stream_id, shard_id) = self.task.ids();
+        let shard = self.task.shard();
         self.task.context.events.emit(match finding {
             Finding::OtherShard { sequence_number, records } => {
-                Event::AggregateOfOtherShard { stream_id, shard_id, sequence_number, records }
+                Event::AggregateOfOtherShard { shard, sequence_number, records }
             }
             Finding::Malformed { sequence_number, records, reason } => {
-                Event::AggregateMalformed { stream_id, shard_id, sequence_number, records, reason }
+                Event::AggregateMalformed { shard, sequence_number, records, reason }
             }
         });
     }
@@ -257,8 +257,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 biased;
                 value = &mut call => break value,
                 () = sleep_until(warn_at.into()) => {
-                    let ((stream_id, shard_id), running_for) = (self.ids(), now() - begun);
-                    self.context.events.emit(Event::ProcessorSlow { stream_id, shard_id, running_for });
+                    let (shard, running_for) = (self.shard(), (now() - begun));
+                    self.context.events.emit(Event::ProcessorSlow { shard, running_for });
                     warn_at += running_for;
                 }
             }

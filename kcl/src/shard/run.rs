@@ -68,8 +68,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if let (Some((mut records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
             // What was checkpointed before the failure did not fail.
             records.retain(|record| Checkpoint::At(record.position()) > self.lease.checkpoint);
-            let (stream_id, shard_id) = self.ids();
-            let failed = FailedRecords { stream_id, shard_id, records, error: failure.error, attempts };
+            let shard = self.shard();
+            let failed = FailedRecords { shard, records, error: failure.error, attempts };
             if let Some(last) = self.give_records_up(failed, give_up, failures, pause).await? {
                 if reached <= self.lease.checkpoint {
                     self.cover(last).await;
@@ -99,12 +99,12 @@ impl<F: ProcessorFactory> ShardTask<F> {
         retry_in: Duration,
     ) -> Result<Option<Position>, Interrupt> {
         let Some((first, last)) = range(&failed.records) else { return Ok(None) };
-        let ((stream_id, shard_id), records) = (self.ids(), failed.records.len());
+        let (shard, records) = (self.shard(), failed.records.len());
         let error = chain(failed.error.as_ref());
         let dead_lettered = match give_up {
             GiveUp::StopShard => {
                 self.phase(ShardPhase::Stopped);
-                self.context.events.emit(Event::ShardStopped { stream_id, shard_id, at: first, error });
+                self.context.events.emit(Event::ShardStopped { shard, at: first, error });
                 // Without a leader, nobody takes the lease over.
                 let is_kept = self.context.settings.purpose.has_leader();
                 return Err(if is_kept { self.interrupted().await } else { Interrupt::GiveUp });
@@ -119,8 +119,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             },
         };
         failures.leave_out((first.clone(), last.clone()));
-        let skipped =
-            Event::RecordsSkipped { stream_id, shard_id, records, first, last: last.clone(), dead_lettered, error };
+        let skipped = Event::RecordsSkipped { shard, records, first, last: last.clone(), dead_lettered, error };
         self.context.events.emit(skipped);
         Ok(Some(last))
     }

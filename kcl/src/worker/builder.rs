@@ -52,7 +52,6 @@ impl WorkerBuilder {
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
-            concurrency: 1,
             purpose: Purpose::Live,
         };
         let initial_position = InitialPosition::default();
@@ -184,13 +183,6 @@ impl WorkerBuilder {
     /// before what it covers is processed.
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = Some(every);
-        self
-    }
-
-    /// Records of one shard that [`build_for_each`](Self::build_for_each) handles at the same time. Default 1, at least 1.
-    /// Without effect on other workers.
-    pub fn concurrency(mut self, records: usize) -> Self {
-        self.settings.concurrency = records;
         self
     }
 

@@ -33,7 +33,7 @@ impl<F: ProcessorFactory> Worker<F> {
     /// # async fn example<F: kcl::ProcessorFactory>(worker: kcl::Worker<F>) -> Result<(), kcl::WorkerError> {
     /// let mut worker = worker.start();
     /// for shard in worker.shards() {
-    ///     println!("{} {:?} {}", shard.shard_id, shard.phase, shard.checkpoint);
+    ///     println!("{} {:?} {}", shard.shard, shard.phase, shard.checkpoint);
     /// }
     /// worker.request_stop();
     /// worker.wait().await

@@ -26,7 +26,7 @@ use crate::{
     error::{KinesisError, KinesisErrorKind, WorkerError},
     event::{Event, chain},
     logic::{lineage::shard_sync::plan_first, purpose::Purpose, read::replay::ReplayWindow},
-    model::{Lease, LeaseKey, StreamId},
+    model::{Lease, LeaseKey, StreamShard},
     processor::ProcessorFactory,
     shard::ShardTask,
     stream::{Stream, listing},
@@ -63,7 +63,7 @@ impl WorkerBuilder {
     /// let now = SystemTime::now();
     /// Worker::builder(&aws, "printer", "StockTradeStream")
     ///     .replay(now - Duration::from_secs(7_200)..now - Duration::from_secs(3_600))
-    ///     .build_for_each(CheckpointEvery::default(), |record| async move {
+    ///     .build_for_each(CheckpointEvery::default(), 1, |record| async move {
     ///         println!("{}", String::from_utf8_lossy(&record.data));
     ///         Ok::<(), BoxError>(())
     ///     })?
@@ -194,8 +194,8 @@ impl<F: ProcessorFactory> Replay<F> {
     /// Whether all that was started came to its end.
     fn verdict(&self, leases: &HashMap<LeaseKey, Lease>) -> Result<(), WorkerError> {
         let unfinished = leases.values().filter(|lease| self.started.contains(&lease.key) && !lease.is_ended());
-        let ids = |lease: &Lease| (self.context.catalog.id_of(lease), lease.shard_id.clone());
-        let mut shards: Vec<(StreamId, ShardId)> = unfinished.map(ids).collect();
+        let ids = |lease: &Lease| StreamShard::new(self.context.catalog.id_of(lease), lease.shard_id.clone());
+        let mut shards: Vec<StreamShard> = unfinished.map(ids).collect();
         shards.sort();
         if shards.is_empty() { Ok(()) } else { Err(WorkerError::ReplayIncomplete { shards }) }
     }

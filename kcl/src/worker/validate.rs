@@ -27,6 +27,11 @@ fn out_of_bounds(what: &'static str, value: impl fmt::Debug, bounds: &'static st
     Err(ConfigError::OutOfBounds { what, value: format!("{value:?}"), bounds })
 }
 
+/// Refuses 0.
+pub(crate) fn at_least_1(what: &'static str, count: usize) -> Result<(), ConfigError> {
+    if count == 0 { out_of_bounds(what, 0, "at least 1") } else { Ok(()) }
+}
+
 impl WorkerBuilder {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.validate_streams()?;
@@ -96,13 +101,9 @@ impl WorkerBuilder {
             ("prefetch records", settings.prefetch.records as usize),
             ("prefetch bytes", settings.prefetch.bytes as usize),
             ("max batch records", settings.max_batch_records as usize),
-            ("concurrency", settings.concurrency),
             ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
             ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((what, _)) => out_of_bounds(what, 0, "at least 1"),
-            None => Ok(()),
-        }
+        counts.into_iter().try_for_each(|(what, count)| at_least_1(what, count))
     }
 }

@@ -91,9 +91,9 @@ impl Shared {
     }
 
     pub(super) fn take_in(&self, event: &Event) {
-        let Event::RecordsSkipped { shard_id, records, first, last, dead_lettered, .. } = event else { return };
+        let Event::RecordsSkipped { shard, records, first, last, dead_lettered, .. } = event else { return };
         let mut log = self.log();
-        let put = log.put.get(shard_id.as_str()).into_iter().flatten();
+        let put = log.put.get(shard.shard_id.as_str()).into_iter().flatten();
         let ids: Vec<u64> = put.filter(|(position, _)| (first..=last).contains(&position)).map(|(_, id)| *id).collect();
         log.expect(ids.len() == *records, format!("{records} skipped by the event, {ids:?} put"));
         let is_dead_letter = self.plan().policy == Policy::DeadLetter;

@@ -4,7 +4,7 @@ use kpl::ShardId;
 
 use crate::{
     error::{BoxError, ConfigError, TableError, WorkerError},
-    model::{Checkpoint, InitialPosition, StreamId},
+    model::{Checkpoint, InitialPosition, StreamShard},
 };
 
 /// Target of [`WorkerBuilder::reset`](crate::WorkerBuilder::reset).
@@ -56,10 +56,8 @@ pub struct ResetReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardReset {
-    /// Its stream.
-    pub stream_id: StreamId,
-    /// Its shard.
-    pub shard_id: ShardId,
+    /// Shard of the lease.
+    pub shard: StreamShard,
     /// The checkpoint when the reset was planned; None: there was no lease.
     pub before: Option<Checkpoint>,
     /// The checkpoint now.
