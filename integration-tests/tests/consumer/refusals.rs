@@ -61,7 +61,7 @@ async fn permissions_lost_while_running_are_reported_and_nothing_is_lost() {
     }
     let said = |words: &str| {
         world.events.count(|event| match event {
-            Event::LeaseTableFailed { error } | Event::ReadFailed { error, .. } => error.contains(words),
+            Event::LeaseTableFailed { error, .. } | Event::ReadFailed { error, .. } => error.contains(words),
             _ => false,
         })
     };
