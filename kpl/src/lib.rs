@@ -146,7 +146,7 @@ pub mod testing;
 
 pub use hash_key::{HashKey, HashKeyRange};
 pub use id::{SequenceNumber, ShardId};
-pub use record::UserRecord;
+pub use record::{PARTITION_KEY_MAX_CHARS, UserRecord};
 #[cfg(feature = "producer")]
 pub use {
     config::{AggregateKey, Aggregation, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, MetricsGranularity, RecordOrder},
@@ -156,5 +156,4 @@ pub use {
     event::{Event, Snapshot},
     kinesis::Kinesis,
     producer::{Producer, blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
-    record::PARTITION_KEY_MAX_CHARS,
 };
