@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use aws_sdk_kinesis::types::StreamStatus;
 use aws_types::SdkConfig;
-use kcl::{InitialPosition, ShardContext, Worker, WorkerError};
+use kcl::{InitialPosition, Polling, ShardContext, Worker, WorkerError};
 use kinesis_local::LocalAws;
 use kpl::Producer;
 use tokio::{task::JoinSet, time::Instant};
@@ -145,7 +145,7 @@ impl Workers {
             let worker = Worker::builder(aws, options.application.as_str(), options.stream.as_str())
                 .worker_id(format!("worker-{number}-{run_id}"))
                 .initial_position(InitialPosition::TrimHorizon)
-                .idle_between_reads(Duration::from_millis(200))
+                .retrieval(Polling::new().idle_between_reads(Duration::from_millis(200)))
                 .build(move |shard: &ShardContext| {
                     TradeProcessor::new(shard, run_id, Arc::clone(&tally), console.clone())
                 })?;

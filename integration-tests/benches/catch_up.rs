@@ -97,7 +97,7 @@ async fn write(world: &World, seconds: usize, second: &Second) -> Result<(), Box
 
 async fn measure(retrieval: Retrieval, aggregated: bool, seconds: usize) -> Result<(), BoxError> {
     let kind = if aggregated { "100 B aggregated" } else { "1,000 B plain" };
-    let way = if retrieval == Retrieval::Polling { "polling" } else { "fan-out" };
+    let way = if matches!(retrieval, Retrieval::Polling(_)) { "polling" } else { "fan-out" };
     let world = World::on(LocalAws::builder().enforce_limits().start().await, SHARDS).await;
     let second = Second::new(aggregated);
     write(&world, seconds, &second).await?;
@@ -146,7 +146,7 @@ fn main() -> Result<(), BoxError> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build()?;
     runtime.block_on(async {
-        for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+        for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new())] {
             for aggregated in [false, true] {
                 measure(retrieval.clone(), aggregated, seconds).await?;
             }

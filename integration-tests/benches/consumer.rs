@@ -26,7 +26,7 @@ const PLAIN: Load = Load { record_bytes: 100, aggregated: false, page_bytes: PAG
 const PLAIN_KIB: Load = Load { record_bytes: 1024, aggregated: false, page_bytes: PAGE_BYTES };
 
 fn retrieval(fan_out: bool) -> Retrieval {
-    if fan_out { Retrieval::FanOut(FanOut::new().consumer_arn(CONSUMER_ARN)) } else { Retrieval::Polling }
+    if fan_out { Retrieval::FanOut(FanOut::new().consumer_arn(CONSUMER_ARN)) } else { Retrieval::default() }
 }
 
 fn described(load: Load, shards: usize, fan_out: bool) -> String {

@@ -41,7 +41,7 @@ async fn count(load: Load) {
     let region = Region::new(ALLOCATOR);
     floor.poll(PAGES).await;
     report_each(&format!("{what}, floor"), since(&region), records);
-    let mut consumer = Consumer::start(&canned, Retrieval::Polling).await;
+    let mut consumer = Consumer::start(&canned, Retrieval::default()).await;
     let (region, begun) = (Region::new(ALLOCATOR), Instant::now());
     consumer.consume(PAGES).await;
     let (busy, elapsed) = (since(&region), begun.elapsed());

@@ -15,7 +15,7 @@ use integration_tests::{
     STREAM, World,
     bench::{argument, consuming::aside, report, told},
 };
-use kcl::{BoxError, Checkpointer, FanOut, RecordBatch, RecordProcessor, Retrieval};
+use kcl::{BoxError, Checkpointer, FanOut, Polling, RecordBatch, RecordProcessor, Retrieval};
 use kpl::{Producer, UserRecord};
 use tokio::{
     sync::mpsc,
@@ -128,7 +128,7 @@ async fn samples(
 }
 
 async fn measure(name: &str, retrieval: Retrieval, records: usize) -> Result<(), BoxError> {
-    let polls = retrieval == Retrieval::Polling;
+    let polls = matches!(retrieval, Retrieval::Polling(_));
     let world = World::start(1).await;
     let (aws, reads, puts) = watched(&world.aws);
     let (came, mut arrivals) = mpsc::channel(CALLS);
@@ -137,7 +137,6 @@ async fn measure(name: &str, retrieval: Retrieval, records: usize) -> Result<(),
         .lease_table_config(&aside(&world.aws))
         .initial_position(kcl::InitialPosition::TrimHorizon)
         .retrieval(retrieval)
-        .idle_between_reads(BETWEEN_READS)
         .build(move |_: &_| Tells { came: came.clone() })?
         .start();
     let producer = Producer::builder(&aws, STREAM).record_max_buffered_time(BUFFERED).build()?;
@@ -165,7 +164,7 @@ fn main() -> Result<(), BoxError> {
     let records = argument(500);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        measure("polling", Retrieval::Polling, records).await?;
+        measure("polling", Polling::new().idle_between_reads(BETWEEN_READS).into(), records).await?;
         measure("fan-out", Retrieval::FanOut(FanOut::new()), records).await
     })
 }

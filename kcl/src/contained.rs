@@ -65,10 +65,15 @@ fn logged(dropped: Result<(), BoxError>) {
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Panicked {
+    let text = panic_text(&*panic);
+    drop(Contained::new(panic));
+    Panicked { text }
+}
+
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    drop(Contained::new(panic));
-    Panicked { text: text.unwrap_or_else(|| "(no text)".to_owned()) }
+    text.unwrap_or_else(|| "(no text)".to_owned())
 }
 
 /// A value of the application. A panic while it is dropped is logged, and nothing else.

@@ -1,6 +1,6 @@
 //! The context that all tasks of a worker share.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::sync::{Notify, Semaphore};
 
@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) renewals: Semaphore,
     pub(crate) metrics: Recorder,
     pub(crate) board: Board,
+    /// The worker has joined the fleet and is not stopping.
+    pub(crate) ready: AtomicBool,
 }
 
 /// Wakes a loop of this worker before its time.
@@ -52,7 +54,19 @@ impl Context {
         let (clock, nudges) = (settings.clock.clone(), Nudges::default());
         let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
         let instance = uuid::Uuid::new_v4().to_string().into();
-        Self { settings, instance, events, catalog, table, clock, nudges, renewals, metrics, board }
+        Self {
+            settings,
+            instance,
+            events,
+            catalog,
+            table,
+            clock,
+            nudges,
+            renewals,
+            metrics,
+            board,
+            ready: AtomicBool::new(false),
+        }
     }
 
     /// Reports a failed call to the lease table that is tried again.

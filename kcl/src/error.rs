@@ -14,35 +14,35 @@ mod table;
 /// Any error of user code, of the SDK or of a service.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A worker that cannot be built as configured.
+/// A setting that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A name that must not be empty is.
-    #[error("{what} is empty")]
-    Empty {
-        /// Which name.
-        what: &'static str,
-    },
-    /// A value lies outside its bounds.
-    #[error("{what} is {value}, it must be {bounds}")]
+    /// A number, a duration or a relation between settings is out of bounds.
+    #[error("{setting} is {value}, accepted: {bounds}")]
+    #[non_exhaustive]
     OutOfBounds {
-        /// Which setting.
-        what: &'static str,
-        /// Its value.
+        /// Method or argument of the builder.
+        setting: &'static str,
+        /// Value given.
         value: String,
-        /// Its bounds.
-        bounds: &'static str,
+        /// Values accepted.
+        bounds: String,
+    },
+    /// A name is empty, reserved, or would be refused by the service.
+    #[error("{setting} {value:?} is not {expected}")]
+    #[non_exhaustive]
+    InvalidName {
+        /// Method or argument of the builder.
+        setting: &'static str,
+        /// Name given.
+        value: String,
+        /// Names accepted.
+        expected: &'static str,
     },
     /// One registered consumer for enhanced fan-out was given to an application of several streams.
     #[error("a consumer reads one stream: give each StreamConfig its consumer ARN, not FanOut")]
     ConsumerOfSeveralStreams,
-    /// A worker id that is also the key of another kind of item in the lease table.
-    #[error("worker id {worker_id:?} is reserved in the lease table, choose another")]
-    ReservedWorkerId {
-        /// The id.
-        worker_id: String,
-    },
 }
 
 /// Error that ended a worker, or kept it from starting. Its leases go to other workers; nothing uncheckpointed is lost.
@@ -51,6 +51,7 @@ pub enum ConfigError {
 pub enum WorkerError {
     /// The stream does not exist in this account and region.
     #[error("stream {stream} does not exist in this account and region")]
+    #[non_exhaustive]
     StreamNotFound {
         /// The stream's name or ARN.
         stream: String,
@@ -59,6 +60,7 @@ pub enum WorkerError {
     },
     /// The credentials lack a permission on the stream.
     #[error("access denied: IAM action {action} on stream {stream} is missing")]
+    #[non_exhaustive]
     AccessDenied {
         /// The missing IAM action.
         action: &'static str,
@@ -69,6 +71,7 @@ pub enum WorkerError {
     },
     /// A call to Kinesis failed for another reason.
     #[error("stream {stream} cannot be read")]
+    #[non_exhaustive]
     Stream {
         /// The stream's name or ARN.
         stream: String,
@@ -82,6 +85,7 @@ pub enum WorkerError {
     LeaseTable(#[from] TableError),
     /// Another worker that runs now has this id. Give each worker its own.
     #[error("worker id {worker_id} is in use by another running worker")]
+    #[non_exhaustive]
     WorkerIdInUse {
         /// The id.
         worker_id: WorkerId,
@@ -91,6 +95,7 @@ pub enum WorkerError {
     #[error(
         "lease table {table} was made for {noted}, not for {stream}: choose another application name, or delete the table if its checkpoints are of no use"
     )]
+    #[non_exhaustive]
     OtherStream {
         /// The table.
         table: String,
@@ -101,15 +106,24 @@ pub enum WorkerError {
     },
     /// The lease table belongs to workers that this one must not join.
     #[error("lease table {table} belongs to a fleet that this worker cannot join: {reason}")]
+    #[non_exhaustive]
     ForeignFleet {
         /// The table.
         table: String,
         /// The reason.
         reason: String,
     },
+    /// The library panicked; the text is the panic's. Returned by [`WorkerHandle::wait`](crate::WorkerHandle::wait).
+    #[error("worker panicked: {text}")]
+    #[non_exhaustive]
+    Panicked {
+        /// Text of the panic.
+        text: String,
+    },
     /// A replay gave shards up, as the [`ErrorPolicy`](crate::ErrorPolicy) says. The rest of these shards, and what follows
     /// them, was not processed.
     #[error("replay stopped in {} because the processor kept failing", shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[non_exhaustive]
     ReplayIncomplete {
         /// Shards that were given up.
         shards: Vec<StreamShard>,
@@ -146,6 +160,7 @@ pub enum CheckpointError {
     ProcessorFailed,
     /// The position lies before the last checkpoint or after the last delivered record.
     #[error("checkpoint {attempted} is outside of what may be checkpointed: after {stored}, up to {}", delivered.as_ref().map_or("nothing delivered yet".to_owned(), ToString::to_string))]
+    #[non_exhaustive]
     OutOfRange {
         /// The position asked for.
         attempted: Position,

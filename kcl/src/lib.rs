@@ -137,7 +137,7 @@ pub use event::Event;
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
-    Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard, WorkerId,
+    Polling, Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{

@@ -12,7 +12,7 @@ pub use policies::{Assignment, FormerStreams, InitialPosition};
 pub(crate) use record::KinesisRecord;
 pub use record::{Record, RecordBatch};
 pub(crate) use retrieval::Prefetch;
-pub use retrieval::{FanOut, Retrieval};
+pub use retrieval::{FanOut, Polling, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard_status::{ShardPhase, ShardStatus, Stall};
 pub(crate) use stream_id::StreamIdentity;

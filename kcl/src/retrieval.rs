@@ -248,8 +248,8 @@ impl Reader {
         }
         let listed = self.followers(self.stream.kinesis.list_shards(None).await?);
         if listed.is_empty() {
-            let source = "the shard has ended, and no shards that follow it are listed".into();
-            return Err(KinesisError { kind: KinesisErrorKind::Other, action: "kinesis:ListShards", source });
+            let source = "the shard has ended, and no shards that follow it are listed";
+            return Err(KinesisError::new(KinesisErrorKind::Other, "kinesis:ListShards", source));
         }
         Ok(listed)
     }

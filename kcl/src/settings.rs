@@ -26,7 +26,6 @@ pub(crate) struct Settings {
     pub(crate) discovery_interval: Duration,
     pub(crate) handoff_timeout: Duration,
     pub(crate) max_leases: usize,
-    pub(crate) idle_between_reads: Duration,
     pub(crate) shutdown_grace: Duration,
     pub(crate) warn_after: Duration,
     pub(crate) retrieval: Retrieval,

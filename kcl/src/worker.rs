@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     future::{Future, pending},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -128,8 +128,11 @@ impl<F: ProcessorFactory> Worker<F> {
         // Not dropped half-way by a stop: who has reported must leave, or the leader gives leases to nobody.
         let Some(membership) = Membership::join(Arc::clone(&self.context), &mut stop).await? else { return Ok(()) };
         self.context.events.emit(Event::Started { worker_id: self.context.settings.worker_id.clone() });
+        let context = Arc::clone(&self.context);
+        context.ready.store(true, Ordering::Relaxed);
         let mut running = Running::start(self.context, self.factory, membership);
         let outcome = running.until(stop).await;
+        context.ready.store(false, Ordering::Relaxed);
         running.stop().await;
         outcome
     }

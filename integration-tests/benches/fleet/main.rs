@@ -23,7 +23,7 @@ use integration_tests::{
     bench::{self, argument, told},
     conformance::config,
 };
-use kcl::{BoxError, CheckpointEvery, FanOut, InitialPosition, Retrieval, ShardPhase, Worker, WorkerHandle};
+use kcl::{BoxError, CheckpointEvery, FanOut, InitialPosition, Polling, Retrieval, ShardPhase, Worker, WorkerHandle};
 use kinesis_local::{LocalAws, ServeOptions};
 use tokio::time::{Instant, sleep};
 
@@ -71,8 +71,8 @@ fn main() -> Result<(), BoxError> {
         BARE_CALLS => runtime.block_on(measure_bare_calls(shards)),
         name => {
             let way = name.trim_end_matches("_seldom");
-            let retrieval = if way == "fan_out" { Retrieval::FanOut(FanOut::new()) } else { Retrieval::Polling };
-            runtime.block_on(measure(name, shards, retrieval, name != way))
+            let fan_out = way == "fan_out";
+            runtime.block_on(measure(name, shards, fan_out, name != way))
         }
     }
 }
@@ -125,7 +125,7 @@ impl Drop for Services {
     }
 }
 
-async fn measure(name: &str, shards: usize, retrieval: Retrieval, seldom: bool) -> Result<(), BoxError> {
+async fn measure(name: &str, shards: usize, fan_out: bool, seldom: bool) -> Result<(), BoxError> {
     let services = Services::start()?;
     let requests = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&requests);
@@ -135,12 +135,12 @@ async fn measure(name: &str, shards: usize, retrieval: Retrieval, seldom: bool) 
     let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
     kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(shards)?).send().await?;
     let begun = Instant::now();
+    let polling = Retrieval::from(Polling::new().idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 }));
     let worker = Worker::builder(&services.kinesis, "idle", "idle")
         .lease_table_config(&dynamodb)
         .initial_position(InitialPosition::Latest)
-        .retrieval(retrieval)
+        .retrieval(if fan_out { FanOut::new().into() } else { polling })
         .lease_duration(if seldom { SELDOM.0 } else { USUAL.0 })
-        .idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 })
         .build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) })?
         .start();
     until_all_are_processed(&worker, shards).await;

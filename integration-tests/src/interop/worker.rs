@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use aws_config::BehaviorVersion;
 use kcl::{
-    BoxError, CheckpointError, Checkpointer, Deaggregation, Event, FanOut, InitialPosition, RecordBatch,
+    BoxError, CheckpointError, Checkpointer, Deaggregation, Event, FanOut, InitialPosition, Polling, RecordBatch,
     RecordProcessor, Retrieval, ShardContext, Worker,
 };
 use tokio_util::sync::CancellationToken;
@@ -34,13 +34,12 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> 
     let limit = settings.get("limit").map(|limit| limit.parse()).transpose()?.unwrap_or(u64::MAX);
     let retrieval = match setting("retrieval")? {
         "fan-out" => Retrieval::FanOut(FanOut::new()),
-        _ => Retrieval::Polling,
+        _ => Polling::new().idle_between_reads(Duration::from_millis(250)).into(),
     };
     let mut builder = Worker::builder(&aws, setting("application")?, setting("stream")?)
         .worker_id(setting("worker")?)
         .lease_duration(failover)
         .handoff_timeout(Duration::from_secs(10))
-        .idle_between_reads(Duration::from_millis(250))
         .initial_position(InitialPosition::TrimHorizon)
         .retrieval(retrieval)
         .on_event(on_event);

@@ -10,11 +10,14 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use integration_tests::{Records, SHARD, World, id_of, settled};
-use kcl::{BoxError, CheckpointEvery, ErrorPolicy, Record, ShardContext, ShardPhase, ShardStatus, WorkerError};
+use integration_tests::{Records, SHARD, STREAM, World, id_of, settled};
+use kcl::{
+    BoxError, CheckpointEvery, ErrorPolicy, Event, FleetStatus, InitialPosition, Record, Reset, ShardContext,
+    ShardPhase, ShardStatus, WorkerError,
+};
 use tokio::time::{Instant, sleep};
 
-const EVERY: CheckpointEvery = CheckpointEvery { records: 100, interval: Duration::from_secs(2) };
+const EVERY: CheckpointEvery = CheckpointEvery::new(100, Duration::from_secs(2));
 
 #[tokio::test(start_paused = true)]
 async fn calls_a_closure_once_per_record_and_checkpoints_when_idle_or_stopped() {
@@ -226,7 +229,7 @@ async fn a_handle_shows_the_shards_waits_and_stops() {
     let world = World::start(2).await;
     let journal = world.journal.clone();
     let factory = move |shard: &ShardContext| journal.processor(shard);
-    let mut worker = world.worker("w1").build(factory).unwrap().start();
+    let worker = world.worker("w1").build(factory).unwrap().start();
     world.put(0..100).await;
     world.journal.processed(100).await;
     let is_idle = |shard: &ShardStatus| shard.behind_latest == Some(Duration::ZERO);
@@ -244,4 +247,74 @@ async fn a_handle_shows_the_shards_waits_and_stops() {
     worker.request_stop();
     worker.wait().await.unwrap();
     assert!(!worker.is_running() && worker.shards().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_ready_from_joining_the_fleet_until_it_stops() {
+    let world = World::start(1).await;
+    let journal = world.journal.clone();
+    let worker = world.worker("w1").build(move |shard: &ShardContext| journal.processor(shard)).unwrap().start();
+    assert!(worker.is_running() && !worker.is_ready(), "not joined yet");
+
+    world.until("it is ready", || worker.is_ready()).await;
+    assert_eq!(world.events.count(|event| matches!(event, Event::Started { .. })), 1);
+
+    worker.request_stop();
+    assert!(worker.is_running() && !worker.is_ready(), "stopping");
+    worker.wait().await.unwrap();
+    assert!(!worker.is_running() && !worker.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_holder_of_a_handle_learns_how_the_worker_ended() {
+    let local = kinesis_local::LocalAws::start().await;
+    let builder = kcl::Worker::builder(&local.sdk_config(), "application", "NoSuchStream");
+    let worker = builder.build_for_each(EVERY, 1, |_| async { Ok::<(), BoxError>(()) }).unwrap().start();
+    let holder = worker.clone();
+
+    let (first, second) = tokio::join!(worker.wait(), holder.stop());
+
+    for ended in [first, second, worker.wait().await] {
+        let error = ended.unwrap_err();
+        assert!(matches!(&*error, WorkerError::StreamNotFound { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_stops_when_the_last_of_its_handles_is_dropped() {
+    let world = World::start(1).await;
+    let closure = |_| async { Ok::<(), BoxError>(()) };
+    let worker = world.worker("w1").build_for_each(EVERY, 1, closure).unwrap().start();
+    let holder = worker.clone();
+    let released = || world.events.count(|event| matches!(event, Event::LeaseReleased { .. }));
+    world.until("it is ready", || worker.is_ready()).await;
+    world.until("it has its lease", || worker.shards().len() == 1).await;
+
+    drop(worker);
+    world.settled().await;
+    assert!(holder.is_ready() && released() == 0);
+    drop(holder);
+
+    world.until("it gives its lease back", || released() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_both_services_as_the_clients_are_configured_that_it_was_given() {
+    let world = World::start(1).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&world.aws);
+    let nowhere = aws_types::SdkConfig::builder().build();
+    let builder = kcl::Worker::builder(&nowhere, "injected", STREAM)
+        .initial_position(InitialPosition::TrimHorizon)
+        .kinesis_client(&world.kinesis)
+        .dynamodb_client(&dynamodb);
+    let seen = Records::default();
+    let worker = builder.clone().build_for_each(EVERY, 1, seen.closure()).unwrap().start();
+    world.put(0..100).await;
+    seen.processed(100).await;
+    worker.stop().await.unwrap();
+
+    let status = FleetStatus::read_by(&dynamodb, "injected").await.unwrap();
+    assert!(matches!(status.leases[0].checkpoint, kcl::Checkpoint::At(_)), "{status}");
+    let reset = builder.reset(Reset::to(InitialPosition::TrimHorizon).force()).await.unwrap();
+    assert_eq!(reset.shards[0].shard.shard_id.as_str(), SHARD);
 }

@@ -173,7 +173,7 @@ impl RecordProcessor for Prepares {
 async fn keeps_a_prepared_checkpoint_beyond_the_workers_own() {
     let world = World::start(1).await;
     let (shards, firsts) = (Log::<ShardContext>::default(), Log::default());
-    let every = CheckpointEvery { records: 10_000, interval: Duration::from_secs(5) };
+    let every = CheckpointEvery::new(10_000, Duration::from_secs(5));
     let factory = {
         let (shards, firsts) = (shards.clone(), firsts.clone());
         move |_: &ShardContext| Prepares { shards: shards.clone(), firsts: firsts.clone() }
@@ -289,7 +289,7 @@ async fn a_dead_letter_hook_that_succeeds_during_a_stop_is_not_called_again() {
             };
             let builder =
                 world.worker(id).max_batch_records(1).on_processor_error(ErrorPolicy::dead_letter_after(1, keep));
-            let every = CheckpointEvery { records: 10_000, interval: Duration::from_secs(60) };
+            let every = CheckpointEvery::new(10_000, Duration::from_secs(60));
             let builder = if automatic { builder.checkpoint_every(every) } else { builder };
             self::run(builder, &batches, !automatic, fails_at(5))
         };

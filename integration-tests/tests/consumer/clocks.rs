@@ -139,7 +139,7 @@ async fn an_initial_position_more_than_an_hour_ahead_is_refused() {
 
     assert!(build(time + HOUR).is_ok());
     let refused = build(time + HOUR + SECOND).map(drop);
-    assert!(matches!(refused, Err(ConfigError::OutOfBounds { what: "initial position", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(ConfigError::OutOfBounds { setting: "initial_position", .. })), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]

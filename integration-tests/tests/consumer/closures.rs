@@ -13,7 +13,7 @@ use kcl::{
 };
 use tokio::time::{Instant, sleep};
 
-const EVERY: CheckpointEvery = CheckpointEvery { records: 10_000, interval: Duration::from_secs(5) };
+const EVERY: CheckpointEvery = CheckpointEvery::new(10_000, Duration::from_secs(5));
 
 /// Calls of a closure: which were begun, and which returned.
 #[derive(Debug, Clone, Default)]
@@ -183,7 +183,7 @@ async fn a_lost_lease_starts_no_more_calls_and_cuts_none() {
     let world = World::start(1).await;
     let calls = Calls::default();
     world.put(0..100).await;
-    let every = CheckpointEvery { records: 1, interval: Duration::ZERO };
+    let every = CheckpointEvery::new(1, Duration::ZERO);
     let builder = world.worker("w1");
     let worker =
         builder.build_for_each(every, 8, handler(&calls, |id| Duration::from_millis(900 + id % 8 * 100), never));
@@ -271,7 +271,7 @@ async fn a_closure_s_shard_is_stopped_at_its_first_bad_record_if_so_demanded() {
 async fn checkpoints_what_a_closure_handled_before_a_restart() {
     let world = World::start(1).await;
     let calls = Calls::default();
-    let every = CheckpointEvery { records: 10_000, interval: Duration::from_secs(60) };
+    let every = CheckpointEvery::new(10_000, Duration::from_secs(60));
     let (fails, failed) = (Arc::new(Mutex::new(3)), Calls::default());
     let once = {
         let failed = failed.clone();
@@ -340,7 +340,7 @@ async fn a_slow_lease_table_does_not_hold_a_closure_up() {
     let calls = Calls::default();
     world.put(0..4_000).await;
     world.local.faults().on("dynamodb:UpdateItem").delay(Duration::from_secs(2));
-    let every = CheckpointEvery { records: 100, ..EVERY };
+    let every = CheckpointEvery::new(100, EVERY.interval);
     let builder = world.worker("w1");
     let worker = builder.build_for_each(every, 10, handler(&calls, always(100), never)).unwrap().start();
     world.until("begins", || !calls.begun().is_empty()).await;

@@ -238,7 +238,7 @@ async fn loses_nothing_at_latest_when_a_worker_dies_before_a_checkpoint() {
 async fn the_worker_checkpoints_by_itself_when_asked_to() {
     let world = World::start(2).await;
     let run = |id: &str| {
-        let every = CheckpointEvery { records: 1_000, interval: Duration::from_secs(3) };
+        let every = CheckpointEvery::new(1_000, Duration::from_secs(3));
         let builder = world.worker(id).checkpoint_every(every);
         Running::start(builder, &world.journal, |journal, shard| Lazy(journal.processor(shard)))
     };
@@ -289,7 +289,7 @@ async fn drops_keeps_or_leaves_whole_aggregates_of_other_shards() {
 
 #[tokio::test(start_paused = true)]
 async fn delivers_once_to_a_processor_that_outlasts_iterators_and_sessions() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new())] {
         let world = World::start(1).await;
         let handled = Log::default();
         let handler = {
@@ -325,18 +325,18 @@ fn settings_out_of_their_bounds_are_refused() {
     let builder = || kcl::Worker::builder(&aws, "application", STREAM);
     let refused = |builder: WorkerBuilder| builder.build_shard_streams().unwrap_err().to_string();
 
-    assert_eq!(refused(builder().prefetch_records(0)), "prefetch records is 0, it must be at least 1");
-    assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch bytes is 0, it must be at least 1");
-    assert_eq!(refused(builder().max_batch_records(0)), "max batch records is 0, it must be at least 1");
+    assert_eq!(refused(builder().prefetch_records(0)), "prefetch_records is 0, accepted: at least 1");
+    assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch_bytes is 0, accepted: at least 1");
+    assert_eq!(refused(builder().max_batch_records(0)), "max_batch_records is 0, accepted: at least 1");
     let never = builder().on_processor_error(ErrorPolicy::skip_after(0));
-    assert_eq!(refused(never), "attempts is 0, it must be at least 1");
-    let every = CheckpointEvery { records: 0, interval: Duration::ZERO };
+    assert_eq!(refused(never), "attempts is 0, accepted: at least 1");
+    let every = CheckpointEvery::new(0, Duration::ZERO);
     let refused = |every, concurrency| {
         let built = builder().build_for_each(every, concurrency, |_record| async { Ok::<(), BoxError>(()) });
         built.unwrap_err().to_string()
     };
-    assert_eq!(refused(every, 1), "checkpoint every records is 0, it must be at least 1");
-    assert_eq!(refused(CheckpointEvery::default(), 0), "concurrency is 0, it must be at least 1");
+    assert_eq!(refused(every, 1), "checkpoint_every records is 0, accepted: at least 1");
+    assert_eq!(refused(CheckpointEvery::default(), 0), "concurrency is 0, accepted: at least 1");
 }
 
 /// Keeps its checkpointer beyond the loss of the lease.

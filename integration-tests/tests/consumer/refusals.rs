@@ -192,17 +192,20 @@ fn bad_configuration_is_refused_before_anything_is_called() {
         builder.build(move |shard: &ShardContext| journal.processor(shard)).unwrap_err().to_string()
     };
 
-    assert_eq!(refused(Worker::builder(&aws, "", STREAM)), "application name is empty");
-    assert_eq!(refused(Worker::builder(&aws, APPLICATION, " ")), "stream is empty");
-    let rule = "it must be 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -, as a DynamoDB table has the name";
+    assert_eq!(refused(Worker::builder(&aws, "", STREAM)), "application \"\" is not an application's name");
+    assert_eq!(refused(Worker::builder(&aws, APPLICATION, " ")), "stream \" \" is not a stream's name or ARN");
+    let rule = "is not the name of a DynamoDB table: 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -";
     for name in ["ab", "my app", "größe", &"a".repeat(256)] {
-        let expected = format!("application name is {name:?}, {rule}");
+        let expected = format!("application {name:?} {rule}");
         assert_eq!(refused(Worker::builder(&aws, name, STREAM)), expected);
-        let expected = format!("lease table name is {name:?}, {rule}");
+        let expected = format!("lease_table {name:?} {rule}");
         assert_eq!(refused(Worker::builder(&aws, APPLICATION, STREAM).lease_table(name)), expected);
     }
     let short = Worker::builder(&aws, APPLICATION, STREAM).lease_duration(Duration::from_millis(10));
-    assert_eq!(refused(short), "lease duration is 10ms, it must be at least 1 s");
+    assert_eq!(refused(short), "lease_duration is 10ms, accepted: at least 1 s");
     let reserved = Worker::builder(&aws, APPLICATION, STREAM).worker_id("Leader");
-    assert_eq!(refused(reserved), "worker id \"Leader\" is reserved in the lease table, choose another");
+    assert_eq!(
+        refused(reserved),
+        "worker_id \"Leader\" is not a worker's id, or it is a reserved key of the lease table"
+    );
 }

@@ -157,7 +157,7 @@ async fn a_shard_that_is_given_up_makes_the_replay_an_error_that_names_it() {
     let ended =
         builder.build_for_each(CheckpointEvery::default(), 1, handler).expect("configuration is right").run().await;
 
-    let Err(WorkerError::ReplayIncomplete { shards }) = ended else { panic!("{ended:?}") };
+    let Err(WorkerError::ReplayIncomplete { shards, .. }) = ended else { panic!("{ended:?}") };
     assert_eq!(shards.len(), 1, "{shards:?}");
 }
 
@@ -199,7 +199,7 @@ async fn a_window_that_ends_before_it_begins_is_refused() {
     let built =
         replay(&world, now..now).build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) });
 
-    assert!(matches!(built, Err(ConfigError::OutOfBounds { what: "replay", .. })));
+    assert!(matches!(built, Err(ConfigError::OutOfBounds { setting: "replay", .. })));
 }
 
 #[tokio::test(start_paused = true)]

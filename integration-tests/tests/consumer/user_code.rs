@@ -11,8 +11,8 @@ use std::{
 
 use integration_tests::{Journal, JournalProcessor, Records, Running, STREAM, World};
 use kcl::{
-    BoxError, CheckpointEvery, Checkpointer, ErrorPolicy, Event, InitialPosition, ProcessorFactory, RecordBatch,
-    RecordProcessor, ShardContext, Worker, WorkerBuilder,
+    BoxError, CheckpointEvery, Checkpointer, ErrorPolicy, Event, InitialPosition, Polling, ProcessorFactory,
+    RecordBatch, RecordProcessor, ShardContext, Worker, WorkerBuilder,
 };
 
 /// Panics when it is dropped, if not by a panic.
@@ -156,7 +156,7 @@ async fn takes_the_longest_duration_for_never() {
     let settings: [fn(WorkerBuilder) -> WorkerBuilder; 5] = [
         |builder| builder.lease_duration(Duration::MAX),
         |builder| builder.handoff_timeout(Duration::MAX),
-        |builder| builder.idle_between_reads(Duration::MAX),
+        |builder| builder.retrieval(Polling::new().idle_between_reads(Duration::MAX)),
         |builder| builder.shutdown_grace(Duration::MAX),
         |builder| builder.warn_after(Duration::MAX),
     ];
@@ -174,7 +174,7 @@ async fn takes_the_longest_duration_for_never() {
 #[tokio::test(start_paused = true)]
 async fn checkpoints_by_count_alone_with_the_longest_interval() {
     let world = World::start(1).await;
-    let (every, handled) = (CheckpointEvery { records: 10, interval: Duration::MAX }, Records::default());
+    let (every, handled) = (CheckpointEvery::new(10, Duration::MAX), Records::default());
     let worker = world.worker("w1").build_for_each(every, 1, handled.closure());
     let worker = worker.expect("configuration is right").start();
     world.put(0..100).await;

@@ -63,7 +63,7 @@ async fn leases_are_found_although_the_index_is_deleted_while_the_worker_runs() 
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_created_again_under_a_running_worker_ends_it_and_is_not_read() {
-    let retrievals = [Retrieval::Polling, Retrieval::FanOut(FanOut::new())];
+    let retrievals = [Retrieval::default(), Retrieval::FanOut(FanOut::new())];
     for (retrieval, read_before) in retrievals.into_iter().flat_map(|way| [(way.clone(), true), (way, false)]) {
         let world = World::start(2).await;
         let worker = world.worker("w1").retrieval(retrieval.clone());
@@ -106,7 +106,7 @@ async fn takes_no_lease_without_checkpoint_over_for_a_stream_created_again() {
 
 #[tokio::test(start_paused = true)]
 async fn reads_no_stream_that_may_have_been_created_again_until_that_is_known() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new())] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new())] {
         let world = World::start(1).await;
         let worker = world.worker("w1").retrieval(retrieval.clone());
         let mut worker = world.spawn(worker);

@@ -117,9 +117,8 @@ impl Fleet {
         sleep(Duration::from_millis(10)).await;
         world.local.faults().seed(seed);
         let shared = Arc::new(Shared { log: Mutex::default(), unruly: AtomicBool::new(true) });
-        let retrieval = if seed.is_multiple_of(4) { Retrieval::FanOut(FanOut::new()) } else { Retrieval::Polling };
-        let checkpoint_every =
-            fastrand::bool().then(|| CheckpointEvery { records: fastrand::u32(1..100), interval: millis(0..5_000) });
+        let retrieval = if seed.is_multiple_of(4) { Retrieval::FanOut(FanOut::new()) } else { Retrieval::default() };
+        let checkpoint_every = fastrand::bool().then(|| CheckpointEvery::new(fastrand::u32(1..100), millis(0..5_000)));
         let several = (seed % 3 == 1).then(|| Streams::new([STREAM]));
         let (application, life) = (APPLICATION.to_owned(), created(&world).await);
         let wanted = 0..0;
@@ -395,7 +394,7 @@ impl Fleet {
             let shard = name(self.life, lease.stream_id.as_ref(), lease.shard_id.as_str());
             let Some(put) = log.put.get(&shard) else { continue };
             for (number, id) in put {
-                let position = Position { sequence_number: number.clone(), sub_sequence_number: 0 };
+                let position = Position::new(number.clone(), 0);
                 let covered = Checkpoint::At(position) <= lease.checkpoint;
                 let processed = log.processed.contains_key(id);
                 assert!(processed || !covered, "(B) {shard} covers record {id}: {}", lease.checkpoint);
@@ -411,7 +410,7 @@ impl Fleet {
         for Given { shard, after, ids } in &log.processors[log.checked..] {
             let put = log.put.get(shard).unwrap_or(&none);
             let first = put.iter().position(|(number, _)| {
-                let position = Position { sequence_number: number.clone(), sub_sequence_number: 0 };
+                let position = Position::new(number.clone(), 0);
                 Checkpoint::At(position) > *after
             });
             let expected: Vec<u64> = put[first.unwrap_or(put.len())..].iter().map(|(_, id)| *id).collect();

@@ -237,8 +237,7 @@ impl Life {
             let sequence_number: kcl::SequenceNumber = stored.sequence_number().parse().expect("is a number");
             let mut log = self.shared.log();
             let of_shard = log.put.entry(stored.shard_id().to_owned()).or_default();
-            let position =
-                |sub_sequence_number| Position { sequence_number: sequence_number.clone(), sub_sequence_number };
+            let position = |sub_sequence_number| Position::new(sequence_number.clone(), sub_sequence_number);
             of_shard.extend((0..).map(position).zip(ids));
         }
     }

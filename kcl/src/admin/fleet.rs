@@ -60,8 +60,8 @@ pub struct LeaseStatus {
 }
 
 impl FleetStatus {
-    /// Reads the lease table of an application; the table has the application's name unless configured otherwise. Only
-    /// reads; needs `dynamodb:Scan` and `dynamodb:GetItem`.
+    /// Reads the lease table of an application; the table has the application's name unless configured otherwise. Nothing
+    /// is written. Needs `dynamodb:Scan` and `dynamodb:GetItem`.
     ///
     /// # Errors
     /// The table does not exist or cannot be read.
@@ -69,9 +69,24 @@ impl FleetStatus {
     /// # Cancellation
     /// Safe at any time.
     pub async fn read(aws: &SdkConfig, table: impl Into<String>) -> Result<Self, TableError> {
-        let table = table.into();
+        Self::read_as(aws.into(), table.into()).await
+    }
+
+    /// Like [`read`](Self::read), as a client is configured.
+    ///
+    /// # Errors
+    /// The table does not exist or cannot be read.
+    ///
+    /// # Cancellation
+    /// Safe at any time.
+    pub async fn read_by(client: &aws_sdk_dynamodb::Client, table: impl Into<String>) -> Result<Self, TableError> {
+        Self::read_as(client.config().clone(), table.into()).await
+    }
+
+    async fn read_as(aws: aws_sdk_dynamodb::Config, table: String) -> Result<Self, TableError> {
+        let clock = ServiceClock::new(&SdkConfig::builder().build()); // nothing is written that has a time
         let legacy = LegacyTables::of(&table);
-        let table = DynamoDbLeaseTable::new(aws, ServiceClock::new(aws), table, legacy, false);
+        let table = DynamoDbLeaseTable::new(aws, clock, table, legacy, false);
         table.find_layout().await?;
         let mut scan = table.scan().await?;
         let leader = table.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);

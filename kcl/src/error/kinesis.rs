@@ -26,12 +26,39 @@ pub enum KinesisErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[error("{action} failed")]
 pub struct KinesisError {
+    pub(crate) kind: KinesisErrorKind,
+    pub(crate) action: &'static str,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) source: BoxError,
+}
+
+impl KinesisError {
+    /// With the kind for a code and the source's text for a message.
+    pub(crate) fn new(kind: KinesisErrorKind, action: &'static str, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        Self { kind, action, code: format!("{kind:?}"), message: source.to_string(), source }
+    }
+
     /// Kind of the failure.
-    pub kind: KinesisErrorKind,
+    pub fn kind(&self) -> KinesisErrorKind {
+        self.kind
+    }
+
     /// IAM action of the call, for example `kinesis:GetRecords`.
-    pub action: &'static str,
-    /// Error of the SDK or the service.
-    pub source: BoxError,
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+
+    /// Error code of the service, for example `ExpiredIteratorException`; the kind if there was no answer.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Text of the service or of the SDK.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// Whether AWS refuses the credentials themselves with this code; expired ones are renewed and may pass. So does a wrong

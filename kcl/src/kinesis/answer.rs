@@ -32,17 +32,26 @@ where
             Some("ExpiredIteratorException" | "InvalidArgumentException") => KinesisErrorKind::IteratorInvalid,
             _ => KinesisErrorKind::Other,
         };
+        let code = match &error {
+            SdkError::TimeoutError(_) => Some("Timeout"),
+            SdkError::DispatchFailure(_) => Some("DispatchFailure"),
+            other => other.code(),
+        };
+        let code = code.map(str::to_owned);
+        let message = error.message().map(str::to_owned);
         let source: BoxError = match error {
             SdkError::ServiceError(context) => Box::new(context.into_err()),
             other => Box::new(other),
         };
-        KinesisError { kind, action, source }
+        let error = KinesisError::new(kind, action, source);
+        let (code, message) = (code.unwrap_or(error.code), message.unwrap_or(error.message));
+        KinesisError { code, message, ..error }
     }
 }
 
 /// An answer that the service should not give.
 pub(super) fn malformed(action: &'static str, what: impl Into<BoxError>) -> KinesisError {
-    KinesisError { kind: KinesisErrorKind::Other, action, source: what.into() }
+    KinesisError::new(KinesisErrorKind::Other, action, what)
 }
 
 fn range(range: Option<&aws_sdk_kinesis::types::HashKeyRange>) -> Option<HashKeyRange> {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use aws_sdk_kinesis::{
-    Client,
+    Client, Config,
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     primitives::DateTime,
     types::{ConsumerStatus, ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
 };
-use aws_types::SdkConfig;
 use futures::future::{BoxFuture, FutureExt as _};
 use kpl::ShardId;
 
@@ -34,16 +33,12 @@ pub(crate) struct SdkKinesis {
 }
 
 impl SdkKinesis {
-    /// SDK retries are off: how and when to try again is this library's business. The application's own time-outs win.
-    pub(crate) fn client(aws: &SdkConfig, clock: ServiceClock) -> Client {
+    /// SDK retries are off: when to try again is this library's business. The application's own time-outs win.
+    pub(crate) fn client(aws: &Config, clock: ServiceClock) -> Client {
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(TimeoutConfig::builder().operation_timeout(REQUEST_TIMEOUT));
-        let config = aws_sdk_kinesis::config::Builder::from(aws)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts.build())
-            .interceptor(clock)
-            .build();
-        Client::from_conf(config)
+        let config = aws.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts.build());
+        Client::from_conf(config.interceptor(clock).build())
     }
 
     /// A stream by its name or ARN. All streams of a worker share one client.

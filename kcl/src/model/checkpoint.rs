@@ -12,11 +12,19 @@ use super::policies::InitialPosition;
 /// User records of one aggregate share its sequence number and differ in the sub-sequence number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[doc(alias = "ExtendedSequenceNumber")]
+#[non_exhaustive]
 pub struct Position {
     /// Sequence number of the Kinesis record.
     pub sequence_number: SequenceNumber,
     /// Place inside the aggregate from 0; 0 for a record that is not aggregated.
     pub sub_sequence_number: u64,
+}
+
+impl Position {
+    /// The position of a user record.
+    pub fn new(sequence_number: SequenceNumber, sub_sequence_number: u64) -> Self {
+        Self { sequence_number, sub_sequence_number }
+    }
 }
 
 impl fmt::Display for Position {
@@ -27,6 +35,7 @@ impl fmt::Display for Position {
 
 /// Progress in a shard, as its lease stores it. The order is that of progress.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Checkpoint {
     /// Nothing processed; start at the time given by the application's initial position.
     AtTimestamp,

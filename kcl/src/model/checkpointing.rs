@@ -5,12 +5,20 @@ use std::time::Duration;
 /// Interval of the worker's own checkpoints, in records and time, whichever ends first. Processing goes on
 /// beside the writes. What is processed and not covered is stored, too, before a processor is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckpointEvery {
     /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch, by closures at each record.
     pub records: u32,
     /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: as soon as the
     /// checkpoint before is stored; `Duration::MAX`: by count alone.
     pub interval: Duration,
+}
+
+impl CheckpointEvery {
+    /// After so many records or so much time.
+    pub const fn new(records: u32, interval: Duration) -> Self {
+        Self { records, interval }
+    }
 }
 
 impl Default for CheckpointEvery {

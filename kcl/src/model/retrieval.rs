@@ -1,21 +1,79 @@
 //! Ways to read a shard.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-/// Way in which a worker reads its shards.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+use super::policies::LONGEST;
+
+/// The way in which a worker reads its shards. Default: polling.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "RetrievalConfig")]
 pub enum Retrieval {
-    /// GetRecords. Costs nothing extra; all readers of a shard share its 5 reads and 2 MiB a second.
-    #[default]
-    Polling,
-    /// SubscribeToShard: records arrive tens of milliseconds after they are put, and each consumer has 2 MiB a
+    /// By GetRecords. Costs nothing extra; all readers of a shard share its 5 reads and 2 MiB a second.
+    Polling(Polling),
+    /// By SubscribeToShard: records arrive tens of milliseconds after they are put, and each consumer has 2 MiB a
     /// second of each shard for itself. AWS bills for it, per consumer and shard and by volume.
     ///
     /// Needs the permissions `kinesis:SubscribeToShard` on the consumer, and on the stream
     /// `kinesis:DescribeStreamConsumer` and `kinesis:RegisterStreamConsumer` unless an ARN is given.
     FanOut(FanOut),
+}
+
+impl Default for Retrieval {
+    fn default() -> Self {
+        Self::Polling(Polling::default())
+    }
+}
+
+impl From<Polling> for Retrieval {
+    fn from(polling: Polling) -> Self {
+        Self::Polling(polling)
+    }
+}
+
+impl From<FanOut> for Retrieval {
+    fn from(fan_out: FanOut) -> Self {
+        Self::FanOut(fan_out)
+    }
+}
+
+impl Retrieval {
+    /// Also for shards that are polled because fan-out was refused.
+    pub(crate) fn idle_between_reads(&self) -> Duration {
+        match self {
+            Self::Polling(polling) => polling.idle_between_reads.min(LONGEST),
+            Self::FanOut(_) => Polling::default().idle_between_reads,
+        }
+    }
+}
+
+/// Settings of polling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "pass it to WorkerBuilder::retrieval"]
+#[doc(alias = "PollingConfig")]
+pub struct Polling {
+    idle_between_reads: Duration,
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        Self { idle_between_reads: Duration::from_secs(1) }
+    }
+}
+
+impl Polling {
+    /// Polling with the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Pause between reads of a shard that has no more records. Default 1 s, at least 200 ms (a shard serves 5 reads a
+    /// second to all its readers). Waiting records are read as fast as the shard's limits allow.
+    #[doc(alias = "idleTimeBetweenReadsInMillis")]
+    pub fn idle_between_reads(mut self, pause: Duration) -> Self {
+        self.idle_between_reads = pause;
+        self
+    }
 }
 
 /// Settings of enhanced fan-out.

@@ -33,6 +33,7 @@ pub enum ShardPhase {
 #[non_exhaustive]
 pub enum Stall {
     /// The shards that it was split or merged from are not processed yet.
+    #[non_exhaustive]
     WaitingForParents {
         /// Those that are known to be unfinished.
         parents: Vec<ShardId>,
@@ -40,6 +41,7 @@ pub enum Stall {
     /// A call into the processor has not returned.
     ProcessorBusy,
     /// Processors keep failing.
+    #[non_exhaustive]
     ProcessorFailing {
         /// Failures in a row.
         failures: u32,
@@ -47,6 +49,7 @@ pub enum Stall {
     /// Reads are refused because of the shard's limits; others may be reading it.
     Throttled,
     /// Reads fail.
+    #[non_exhaustive]
     ReadFailing {
         /// The last error.
         error: String,

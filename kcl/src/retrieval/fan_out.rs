@@ -111,9 +111,9 @@ impl FanOutReader<'_> {
     async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), Stop> {
         loop {
             let Ok(told) = timeout(SILENCE, subscription.next()).await else {
-                let source = format!("no event for {SILENCE:?}").into();
+                let source = format!("no event for {SILENCE:?}");
                 let action = "kinesis:SubscribeToShard";
-                return Err(Stop::Failed(KinesisError { kind: KinesisErrorKind::Other, action, source }));
+                return Err(Stop::Failed(KinesisError::new(KinesisErrorKind::Other, action, source)));
             };
             let Some(told) = told else { return Ok(()) };
             self.take(told.map_err(Stop::Failed)?, asked_at).await?;

@@ -32,7 +32,7 @@ pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) 
             Ok(last) => last,
             Err(done) => return Ended::Done(done),
         };
-        let pause = interval(last, polling.reader.context.settings.idle_between_reads, fastrand::f64());
+        let pause = interval(last, polling.reader.context.settings.retrieval.idle_between_reads(), fastrand::f64());
         // Only here, where nothing is under way.
         tokio::select! {
             () = sleep_until((begun + pause).into()) => {}

@@ -46,7 +46,7 @@ struct Endless {
 impl Endless {
     fn find(&self) -> Result<(), KinesisError> {
         let (kind, action) = (KinesisErrorKind::NotFound, "kinesis:GetShardIterator");
-        if self.missing { Err(KinesisError { kind, action, source: "no such shard".into() }) } else { Ok(()) }
+        if self.missing { Err(KinesisError::new(kind, action, "no such shard")) } else { Ok(()) }
     }
 }
 
@@ -162,7 +162,7 @@ async fn a_subscription_that_falls_silent_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn neither_way_of_reading_runs_further_ahead_than_its_bounds() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let given = Arc::new(AtomicUsize::new(0));
         let kinesis = Endless { given: Arc::clone(&given), ..Endless::default() };
         let mut reading = start(context(kinesis, retrieval.clone()));
@@ -180,7 +180,7 @@ async fn neither_way_of_reading_runs_further_ahead_than_its_bounds() {
 
 #[tokio::test(start_paused = true)]
 async fn children_that_the_end_of_a_shard_does_not_tell_are_listed() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let mut reading = start(context(Endless { ended: true, ..Endless::default() }, retrieval));
 
         assert!(matches!(reading.next().await, Some(Fetched::Records { .. })));
@@ -203,7 +203,7 @@ async fn tells_of_another_stream(kinesis: Endless, retrieval: Retrieval, describ
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_of_another_stream_of_the_same_name() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let is_told = tells_of_another_stream(Endless::default(), retrieval.clone(), 2 * CONFIRMED).await;
         assert!(!is_told, "{retrieval:?}");
     }
@@ -211,7 +211,7 @@ async fn nothing_is_read_of_another_stream_of_the_same_name() {
 
 #[tokio::test(start_paused = true)]
 async fn tells_a_shard_of_a_former_stream_from_one_past_its_retention() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let kinesis = Endless { missing: true, ended: true, ..Endless::default() };
         let is_told = tells_of_another_stream(kinesis, retrieval.clone(), CONFIRMED / 2).await;
         assert!(!is_told, "{retrieval:?}");
@@ -220,7 +220,7 @@ async fn tells_a_shard_of_a_former_stream_from_one_past_its_retention() {
 
 #[tokio::test(start_paused = true)]
 async fn a_description_that_hangs_does_not_hold_up_the_reading_for_long() {
-    for retrieval in [Retrieval::Polling, Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
         let mut reading = start(context(Endless { hangs: true, ..Endless::default() }, retrieval.clone()));
         let first = timeout(2 * CONFIRM_WAIT, reading.next()).await;
         assert!(matches!(first, Ok(Some(Fetched::Records { .. }))), "{retrieval:?}: {first:?}");

@@ -381,6 +381,6 @@ impl MultiCatalog {
 }
 
 fn unusable(arn: &str) -> KinesisError {
-    let source = format!("the stream's ARN {arn:?} has no account and name").into();
-    KinesisError { kind: KinesisErrorKind::Other, action: "kinesis:DescribeStreamSummary", source }
+    let source = format!("the stream's ARN {arn:?} has no account and name");
+    KinesisError::new(KinesisErrorKind::Other, "kinesis:DescribeStreamSummary", source)
 }

@@ -85,7 +85,7 @@ impl Identity {
         let is_old = described.answered.is_none_or(|answered| asked.saturating_duration_since(answered) > age);
         if is_old && let Some((_, kind, told)) = described.failed.as_ref().filter(|(ended, ..)| *ended > asked) {
             // Its call failed while we waited for it.
-            return Err(KinesisError { kind: *kind, action: DESCRIBE, source: told.as_str().into() });
+            return Err(KinesisError::new(*kind, DESCRIBE, told.as_str()));
         }
         if is_old
             && let Err(error) = self.ask(kinesis, &mut described).await

@@ -51,7 +51,7 @@ impl Refused {
     }
 
     fn error(&self) -> KinesisError {
-        KinesisError { kind: self.kind, action: self.action, source: self.text.clone().into() }
+        KinesisError::new(self.kind, self.action, self.text.clone())
     }
 }
 
@@ -118,6 +118,6 @@ async fn establish(events: &Events, stream: &Stream, name: &str) -> Result<Arc<s
         }
         sleep(LOOK_PAUSE).await;
     }
-    let source = format!("consumer {name} is not active after {LOOKS} looks").into();
-    Err(KinesisError { kind: KinesisErrorKind::InUse, action: "kinesis:DescribeStreamConsumer", source })
+    let source = format!("consumer {name} is not active after {LOOKS} looks");
+    Err(KinesisError::new(KinesisErrorKind::InUse, "kinesis:DescribeStreamConsumer", source))
 }

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::{Client, config::timeout::TimeoutConfig};
-use aws_types::SdkConfig;
+use aws_sdk_dynamodb::{Client, Config, config::timeout::TimeoutConfig};
 
 use super::item::{self, n, s};
 use crate::{clock::ServiceClock, error::TableError, logic::table_migration::Layout, model::LegacyTables};
@@ -51,17 +50,18 @@ pub(crate) struct DynamoDbLeaseTable {
 impl DynamoDbLeaseTable {
     /// The application's own time-outs win over ours.
     pub(crate) fn new(
-        aws: &SdkConfig,
+        aws: impl Into<Config>,
         clock: ServiceClock,
         table: String,
         legacy: LegacyTables,
         may_create: bool,
     ) -> Self {
         let ours = TimeoutConfig::builder().operation_timeout(CALL_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+        let aws = aws.into();
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
-        let config = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.build());
-        let client = Client::from_conf(config.interceptor(clock).build());
+        let config = aws.to_builder().timeout_config(timeouts.build()).interceptor(clock);
+        let client = Client::from_conf(config.build());
         Self {
             client,
             entity_tables: Mutex::new(EntityTables::new(Layout::OneTable, &table, &legacy)),

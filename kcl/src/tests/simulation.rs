@@ -21,6 +21,7 @@ use crate::{
     checkpointer::Checkpointer,
     error::{BoxError, KinesisError, WorkerError},
     kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription},
+    model::Polling,
     model::{InitialPosition, Lease, RecordBatch, Shard, StartAt, StreamIdentity},
     processor::{RecordProcessor, ShardContext},
     table::memory::MemoryLeaseTable,
@@ -143,7 +144,7 @@ impl Fleet {
         for number in numbers {
             let id = format!("worker-{number:03}");
             let builder = Worker::builder(&self.aws, "application", "stream");
-            let builder = builder.worker_id(&id).idle_between_reads(Duration::from_secs(60));
+            let builder = builder.worker_id(&id).retrieval(Polling::new().idle_between_reads(Duration::from_secs(60)));
             let (settings, events, catalog) = builder.into_parts_on(self.stream.clone());
             let factory = |_: &ShardContext| Idle;
             let worker = Worker::new(settings, events, catalog, self.table.clone().into(), factory);

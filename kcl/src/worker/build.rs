@@ -39,7 +39,7 @@ impl WorkerBuilder {
     }
 
     pub(crate) fn table_in_dynamodb(&self, may_create: bool) -> LeaseTable {
-        let (aws, settings) = (self.lease_table_aws.as_ref().unwrap_or(&self.aws), self.settings.clone());
+        let (aws, settings) = (self.dynamodb.clone(), self.settings.clone());
         DynamoDbLeaseTable::new(aws, settings.clock, settings.table, settings.legacy_tables, may_create).into()
     }
 
@@ -54,7 +54,6 @@ impl WorkerBuilder {
         for duration in [
             &mut settings.lease_duration,
             &mut settings.handoff_timeout,
-            &mut settings.idle_between_reads,
             &mut settings.shutdown_grace,
             &mut settings.warn_after,
         ] {
@@ -80,12 +79,12 @@ impl WorkerBuilder {
     }
 
     pub(crate) fn catalog(&self) -> Catalog {
-        let client = SdkKinesis::client(&self.aws, self.settings.clock.clone());
+        let client = SdkKinesis::client(&self.kinesis, self.settings.clock.clone());
         let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
         match &self.source {
             Source::Single(config) => self.only(config, open(&config.stream)),
             Source::Multi(streams) => {
-                let region = self.aws.region().map_or("", |region| region.as_ref());
+                let region = self.kinesis.region().map_or("", |region| region.as_ref());
                 Catalog::Multi(Box::new(MultiCatalog::new(
                     streams.clone(),
                     self.initial_position,

@@ -19,9 +19,8 @@ use crate::{
 #[derive(Debug, Clone)]
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
-    pub(super) aws: SdkConfig,
-    /// None: as for Kinesis.
-    pub(super) lease_table_aws: Option<SdkConfig>,
+    pub(super) kinesis: aws_sdk_kinesis::Config,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Config,
     pub(super) source: Source,
     pub(super) initial_position: InitialPosition,
     pub(crate) settings: Settings,
@@ -43,7 +42,6 @@ impl WorkerBuilder {
             discovery_interval: Duration::from_millis(500),
             handoff_timeout: Duration::from_secs(30),
             max_leases: usize::MAX,
-            idle_between_reads: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(30),
             warn_after: Duration::from_secs(60),
             retrieval: Retrieval::default(),
@@ -55,7 +53,8 @@ impl WorkerBuilder {
             purpose: Purpose::Live,
         };
         let initial_position = InitialPosition::default();
-        Self { aws: aws.clone(), lease_table_aws: None, source, initial_position, settings, events: Events::default() }
+        let (kinesis, dynamodb) = (aws.into(), aws.into());
+        Self { kinesis, dynamodb, source, initial_position, settings, events: Events::default() }
     }
 
     /// Identifies this worker in its fleet. Default: a random UUID.
@@ -82,10 +81,31 @@ impl WorkerBuilder {
         self
     }
 
-    /// Keeps the lease table elsewhere than the stream: with other credentials, in another account or region, or by another
-    /// client. Default: the configuration given to [`Worker::builder`](crate::Worker::builder) serves both.
+    /// Keeps the lease table elsewhere than the stream: with other credentials, in another account or region. Default: the
+    /// configuration given to [`Worker::builder`](crate::Worker::builder) serves both.
     pub fn lease_table_config(mut self, aws: &SdkConfig) -> Self {
-        self.lease_table_aws = Some(aws.clone());
+        self.dynamodb = aws.into();
+        self
+    }
+
+    /// Calls Kinesis as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
+    ///
+    /// Of the client's configuration all is kept but retries, which the worker makes itself. Where no time-outs are set, a
+    /// call may take 30 s. The same holds for [`reset`](Self::reset), [`replay`](Self::replay) and
+    /// [`deregister_consumer`](Self::deregister_consumer).
+    #[doc(alias = "kinesisClient")]
+    pub fn kinesis_client(mut self, client: &aws_sdk_kinesis::Client) -> Self {
+        self.kinesis = client.config().clone();
+        self
+    }
+
+    /// Calls DynamoDB as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
+    ///
+    /// All of the client's configuration is kept, retries included. Where no time-outs are set, a call may take 60 s and
+    /// each attempt 3 s, which is below a lease's life.
+    #[doc(alias = "dynamoDBClient")]
+    pub fn dynamodb_client(mut self, client: &aws_sdk_dynamodb::Client) -> Self {
+        self.dynamodb = client.config().clone();
         self
     }
 
@@ -139,9 +159,10 @@ impl WorkerBuilder {
         self
     }
 
-    /// Way to read shards. Default [`Retrieval::Polling`], as enhanced fan-out costs extra.
-    pub fn retrieval(mut self, retrieval: Retrieval) -> Self {
-        self.settings.retrieval = retrieval;
+    /// Way to read shards: [`Polling`](crate::Polling), the default, or [`FanOut`](crate::FanOut), which costs extra.
+    #[doc(alias = "retrievalConfig")]
+    pub fn retrieval(mut self, retrieval: impl Into<Retrieval>) -> Self {
+        self.settings.retrieval = retrieval.into();
         self
     }
 
@@ -189,14 +210,6 @@ impl WorkerBuilder {
     /// Treatment of aggregates. Default [`Deaggregation::DropForeign`].
     pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
         self.settings.deaggregation = deaggregation;
-        self
-    }
-
-    /// Pause between reads of a shard that has no more records. Default 1 s, at least 200 ms (a shard serves 5 reads a
-    /// second to all its readers). While records are waiting, reads follow each other as fast as the shard's limits allow.
-    #[doc(alias = "idleTimeBetweenReadsInMillis")]
-    pub fn idle_between_reads(mut self, pause: Duration) -> Self {
-        self.settings.idle_between_reads = pause;
         self
     }
 

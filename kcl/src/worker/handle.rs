@@ -1,42 +1,63 @@
-//! A worker that runs on a task of its own, and the handle to it.
+//! Handles of a worker that runs on a task of its own.
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{Arc, Mutex, atomic::Ordering},
+};
 
-use tokio::task::JoinHandle;
+use futures::FutureExt as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use crate::{
+    contained::panic_text,
     context::Context,
     error::WorkerError,
+    locked::locked,
     model::{ShardStatus, WorkerId},
     processor::ProcessorFactory,
-    task::propagate,
     time::now,
 };
 
-/// A running worker: stops it, waits for it, and shows what it does. Made by [`Worker::start`].
+type Outcome = Result<(), Arc<WorkerError>>;
+/// Payload of a panic, until somebody waits for the worker. Locked for a move.
+type Payload = Arc<Mutex<Option<Box<dyn Any + Send>>>>;
+
+/// Handle of a running worker: stops it, waits for it, and shows what it does. Made by [`Worker::start`].
 ///
-/// Dropping it asks the worker to stop in good order, and does not wait for that.
-#[derive(Debug)]
-#[must_use = "dropping it stops the worker"]
-pub struct WorkerHandle {
+/// Clones are equal. Dropping the last one asks the worker to stop in good order, and does not wait for that.
+#[derive(Debug, Clone)]
+#[must_use = "dropping the last handle stops the worker"]
+pub struct WorkerHandle(Arc<Running>);
+
+struct Running {
     context: Arc<Context>,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), WorkerError>>,
+    ended: watch::Receiver<Option<Outcome>>,
+    panic: Payload,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("context", &self.context).finish_non_exhaustive()
+    }
 }
 
 impl<F: ProcessorFactory> Worker<F> {
     /// Runs the worker on a task of its own.
     ///
     /// ```no_run
-    /// # async fn example<F: kcl::ProcessorFactory>(worker: kcl::Worker<F>) -> Result<(), kcl::WorkerError> {
-    /// let mut worker = worker.start();
-    /// for shard in worker.shards() {
-    ///     println!("{} {:?} {}", shard.shard, shard.phase, shard.checkpoint);
+    /// # use std::sync::Arc;
+    /// # async fn example<F: kcl::ProcessorFactory>(worker: kcl::Worker<F>) -> Result<(), Arc<kcl::WorkerError>> {
+    /// let worker = worker.start();
+    /// for status in worker.shards() {
+    ///     println!("{} {:?} {}", status.shard, status.phase, status.checkpoint);
     /// }
-    /// worker.request_stop();
-    /// worker.wait().await
+    /// worker.stop().await
     /// # }
     /// ```
     ///
@@ -44,47 +65,80 @@ impl<F: ProcessorFactory> Worker<F> {
     /// Outside of a tokio runtime.
     pub fn start(self) -> WorkerHandle {
         let (context, stop) = (Arc::clone(self.context()), CancellationToken::new());
-        let task = tokio::spawn(self.run_until(stop.clone().cancelled_owned()));
-        WorkerHandle { context, stop, task }
+        WorkerHandle::spawn(context, stop.clone(), self.run_until(stop.cancelled_owned()))
     }
 }
 
+/// Runs the worker and keeps its outcome.
+async fn supervise(
+    run: impl Future<Output = Result<(), WorkerError>>,
+    ended: watch::Sender<Option<Outcome>>,
+    panic: Payload,
+) {
+    let outcome = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|payload| {
+        let text = panic_text(&*payload);
+        *locked(&panic) = Some(payload);
+        Err(WorkerError::Panicked { text })
+    });
+    ended.send_replace(Some(outcome.map_err(Arc::new)));
+}
+
 impl WorkerHandle {
-    /// The worker's id.
+    fn spawn(
+        context: Arc<Context>,
+        stop: CancellationToken,
+        run: impl Future<Output = Result<(), WorkerError>> + Send + 'static,
+    ) -> Self {
+        let ((sender, ended), panic) = (watch::channel(None), Payload::default());
+        tokio::spawn(supervise(run, sender, Arc::clone(&panic)));
+        Self(Arc::new(Running { context, stop, ended, panic }))
+    }
+
+    /// Id of the worker.
     pub fn worker_id(&self) -> &WorkerId {
-        &self.context.settings.worker_id
+        &self.0.context.settings.worker_id
     }
 
-    /// The shards whose lease the worker holds, by id.
+    /// Shards whose leases the worker holds, by stream and id.
     pub fn shards(&self) -> Vec<ShardStatus> {
-        self.context.board.all(now(), self.context.settings.warn_after)
+        self.0.context.board.all(now(), self.0.context.settings.warn_after)
     }
 
-    /// Whether the worker still runs.
+    /// Whether the worker has joined the fleet and is not stopping: for readiness probes.
+    pub fn is_ready(&self) -> bool {
+        self.0.context.ready.load(Ordering::Relaxed) && !self.0.stop.is_cancelled() && self.is_running()
+    }
+
+    /// Whether the worker still runs, ready or not.
     pub fn is_running(&self) -> bool {
-        !self.task.is_finished()
+        self.0.ended.has_changed().is_ok() && self.0.ended.borrow().is_none()
     }
 
-    /// Asks the worker to leave in good order; see [`Worker::run_until`]. Does not wait for that.
+    /// Asks the worker to leave in good order; see [`Worker::run_until`]. Returns at once.
     pub fn request_stop(&self) {
-        self.stop.cancel();
+        self.0.stop.cancel();
     }
 
-    /// Waits until the worker ends, by itself or because it was asked to.
+    /// Waits until the worker ends, by itself or because it was asked to. Every holder may wait, at any time, and gets the
+    /// outcome.
     ///
     /// # Errors
     /// See [`WorkerError`].
     ///
     /// # Panics
-    /// When called again after it completed, and with the worker's own panic should there be one.
+    /// With the worker's own panic, if there was one, in the first call that learns of it. Later calls return
+    /// [`WorkerError::Panicked`].
     ///
     /// # Cancellation
     /// Safe: the worker runs on.
-    pub async fn wait(&mut self) -> Result<(), WorkerError> {
-        (&mut self.task).await.unwrap_or_else(|failure| {
-            propagate(failure);
-            Ok(()) // the runtime shuts down
-        })
+    pub async fn wait(&self) -> Result<(), Arc<WorkerError>> {
+        let mut ended = self.0.ended.clone();
+        // The sender is gone without an outcome: the runtime shuts down.
+        let outcome = ended.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        if let Some(payload) = locked(&self.0.panic).take() {
+            resume_unwind(payload);
+        }
+        outcome.unwrap_or(Ok(()))
     }
 
     /// Stops the worker in good order and waits for that.
@@ -92,16 +146,41 @@ impl WorkerHandle {
     /// # Errors
     /// See [`WorkerError`].
     ///
+    /// # Panics
+    /// As for [`wait`](Self::wait).
+    ///
     /// # Cancellation
-    /// Dropping the future does not stop the stopping.
-    pub async fn stop(mut self) -> Result<(), WorkerError> {
+    /// Safe: the worker goes on stopping.
+    pub async fn stop(&self) -> Result<(), Arc<WorkerError>> {
         self.request_stop();
         self.wait().await
     }
 }
 
-impl Drop for WorkerHandle {
+impl Drop for Running {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::memory::MemoryLeaseTable;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_raised_in_the_first_who_waits_and_named_to_others() {
+        let builder = Worker::builder(&aws_types::SdkConfig::builder().build(), "application", "stream");
+        let (table, stop) = (MemoryLeaseTable::default().into(), CancellationToken::new());
+        let context = Context::new(builder.settings.clone(), crate::event::Events::default(), builder.catalog(), table);
+        let worker = WorkerHandle::spawn(Arc::new(context), stop, async { panic!("on purpose") });
+        let holder = worker.clone();
+
+        let first = AssertUnwindSafe(worker.wait()).catch_unwind().await;
+        let second = holder.wait().await;
+
+        assert_eq!(panic_text(&*first.unwrap_err()), "on purpose");
+        assert_eq!(second.unwrap_err().to_string(), "worker panicked: on purpose");
+        assert!(!worker.is_running() && !holder.is_ready());
     }
 }

@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     future::Future,
     ops::Range,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -92,6 +92,7 @@ pub(crate) async fn run<F: ProcessorFactory>(
     let (shards_stop, started) = (CancellationToken::new(), HashSet::new());
     let mut replay = Replay { context, factory, first, started, shards: JoinSet::new(), shards_stop };
     let context = Arc::clone(&replay.context);
+    context.ready.store(true, Ordering::Relaxed);
     let outcome = tokio::select! {
         // biased: shards that are given up because their stream is another one must not end the replay as incomplete.
         biased;
@@ -99,6 +100,7 @@ pub(crate) async fn run<F: ProcessorFactory>(
         replaced = context.catalog.only_stream_replaced(&context.settings.table) => Err(replaced),
         done = replay.until_done() => return done,
     };
+    context.ready.store(false, Ordering::Relaxed);
     replay.stop().await;
     outcome
 }
@@ -127,8 +129,8 @@ async fn first_leases_of(context: &Context, stream: &Stream) -> Result<Vec<Lease
             Ok(leases) => return Ok(leases),
             Err(inconsistent) if looks == LISTINGS => {
                 let (kind, action) = (KinesisErrorKind::Other, "kinesis:ListShards");
-                let source = SyncError::Inconsistent(inconsistent).into();
-                return Err(WorkerError::of_stream(&stream.given, KinesisError { kind, action, source }));
+                let source = SyncError::Inconsistent(inconsistent);
+                return Err(WorkerError::of_stream(&stream.given, KinesisError::new(kind, action, source)));
             }
             Err(inconsistent) => {
                 let (stream_id, error) = (stream.id.clone(), chain(&SyncError::Inconsistent(inconsistent)));

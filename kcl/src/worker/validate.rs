@@ -14,8 +14,8 @@ use crate::{
 /// Maximum error of the machine's clock, as no answer of a service is known yet.
 const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
-/// Names of tables. docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
-const TABLE_NAME: &str = "3 to 255 of the characters a-z, A-Z, 0-9, _, . and -, as a DynamoDB table has the name";
+/// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
+const TABLE_NAME: &str = "the name of a DynamoDB table: 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -";
 
 fn is_table_name(name: &str) -> bool {
     // DynamoDB takes the ARN of a table in place of its name.
@@ -23,13 +23,17 @@ fn is_table_name(name: &str) -> bool {
     name.starts_with("arn:") || ((3..=255).contains(&name.len()) && name.bytes().all(valid))
 }
 
-fn out_of_bounds(what: &'static str, value: impl fmt::Debug, bounds: &'static str) -> Result<(), ConfigError> {
-    Err(ConfigError::OutOfBounds { what, value: format!("{value:?}"), bounds })
+fn out_of_bounds(setting: &'static str, value: impl fmt::Debug, bounds: &str) -> Result<(), ConfigError> {
+    Err(ConfigError::OutOfBounds { setting, value: format!("{value:?}"), bounds: bounds.to_owned() })
+}
+
+fn named(setting: &'static str, name: &str, is_valid: bool, expected: &'static str) -> Result<(), ConfigError> {
+    if is_valid { Ok(()) } else { Err(ConfigError::InvalidName { setting, value: name.to_owned(), expected }) }
 }
 
 /// Refuses 0.
-pub(crate) fn at_least_1(what: &'static str, count: usize) -> Result<(), ConfigError> {
-    if count == 0 { out_of_bounds(what, 0, "at least 1") } else { Ok(()) }
+pub(crate) fn at_least_1(setting: &'static str, count: usize) -> Result<(), ConfigError> {
+    if count == 0 { out_of_bounds(setting, 0, "at least 1") } else { Ok(()) }
 }
 
 impl WorkerBuilder {
@@ -47,46 +51,39 @@ impl WorkerBuilder {
             (Source::Multi(streams), _) => streams.get(),
             (Source::Single(stream), _) => vec![stream.clone()],
         };
-        if streams.iter().any(|stream| stream.stream.trim().is_empty()) {
-            return Err(ConfigError::Empty { what: "stream" });
-        }
-        for position in streams.iter().map(|stream| stream.initial_position.unwrap_or(self.initial_position)) {
+        for stream in streams {
+            named("stream", &stream.stream, !stream.stream.trim().is_empty(), "a stream's name or ARN")?;
+            let position = stream.initial_position.unwrap_or(self.initial_position);
             if let InitialPosition::AtTimestamp(time) = position
                 && time.duration_since(self.settings.clock.now()).is_ok_and(|ahead| ahead > CLOCK_ERROR)
             {
-                return out_of_bounds("initial position", position, "at most an hour ahead of the machine's clock");
+                return out_of_bounds("initial_position", position, "at most an hour ahead of the machine's clock");
             }
         }
         Ok(())
     }
 
     fn validate_names(&self) -> Result<(), ConfigError> {
-        let settings = &self.settings;
-        let names = [
-            ("application name", settings.application.as_str()),
-            ("lease table name", &settings.table),
-            ("worker id", settings.worker_id.as_str()),
-        ];
-        if let Some((what, _)) = names.iter().find(|(_, name)| name.trim().is_empty()) {
-            return Err(ConfigError::Empty { what });
-        }
-        if !is_table_name(&settings.table) {
-            let what = if settings.table == settings.application { "application name" } else { "lease table name" };
-            return out_of_bounds(what, &settings.table, TABLE_NAME);
-        }
+        let (settings, is_name) = (&self.settings, |name: &str| !name.trim().is_empty());
+        named("application", &settings.application, is_name(&settings.application), "an application's name")?;
+        let table = if settings.table == settings.application { "application" } else { "lease_table" };
+        named(table, &settings.table, is_table_name(&settings.table), TABLE_NAME)?;
         let worker_id = settings.worker_id.as_str();
-        if item::is_reserved_key(worker_id) {
-            return Err(ConfigError::ReservedWorkerId { worker_id: worker_id.to_owned() });
-        }
-        Ok(())
+        let is_id = is_name(worker_id) && !item::is_reserved_key(worker_id);
+        named("worker_id", worker_id, is_id, "a worker's id, or it is a reserved key of the lease table")
     }
 
     fn validate_bounds(&self) -> Result<(), ConfigError> {
         let (settings, second) = (&self.settings, Duration::from_secs(1));
         let minima = [
-            ("lease duration", settings.lease_duration, second, "at least 1 s"),
-            ("time to warn after", settings.warn_after, second, "at least 1 s"),
-            ("idle time between reads", settings.idle_between_reads, Duration::from_millis(200), "at least 200 ms"),
+            ("lease_duration", settings.lease_duration, second, "at least 1 s"),
+            ("warn_after", settings.warn_after, second, "at least 1 s"),
+            (
+                "idle_between_reads",
+                settings.retrieval.idle_between_reads(),
+                Duration::from_millis(200),
+                "at least 200 ms",
+            ),
         ];
         if let Some((what, value, _, bounds)) = minima.into_iter().find(|(_, value, minimum, _)| value < minimum) {
             return out_of_bounds(what, value, bounds);
@@ -97,12 +94,12 @@ impl WorkerBuilder {
             return out_of_bounds("replay", window, "a window that ends after its start");
         }
         let counts = [
-            ("max leases", settings.max_leases),
-            ("prefetch records", settings.prefetch.records as usize),
-            ("prefetch bytes", settings.prefetch.bytes as usize),
-            ("max batch records", settings.max_batch_records as usize),
+            ("max_leases", settings.max_leases),
+            ("prefetch_records", settings.prefetch.records as usize),
+            ("prefetch_bytes", settings.prefetch.bytes as usize),
+            ("max_batch_records", settings.max_batch_records as usize),
             ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
-            ("checkpoint every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
+            ("checkpoint_every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];
         counts.into_iter().try_for_each(|(what, count)| at_least_1(what, count))
     }

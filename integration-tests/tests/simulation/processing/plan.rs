@@ -72,7 +72,7 @@ impl Plan {
             bad: if limited { in_half(0.03) } else { 0.0 },
             unlucky: in_half(0.005),
             pause: [0, 5, 20][fastrand::usize(0..3)],
-            every: CheckpointEvery { records: fastrand::u32(1..200), interval: millis(0..8_000) },
+            every: CheckpointEvery::new(fastrand::u32(1..200), millis(0..8_000)),
             max_batch_records: [1, 7, 50, 10_000][fastrand::usize(0..4)],
             table: if fastrand::bool() { Duration::ZERO } else { millis(0..1_500) },
             drops: in_half(0.01),

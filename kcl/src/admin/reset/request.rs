@@ -76,6 +76,7 @@ pub enum ResetError {
     InFuture,
     /// The application reads no such stream.
     #[error("stream {stream} is not listed")]
+    #[non_exhaustive]
     UnknownStream {
         /// The stream as it was given.
         stream: String,
@@ -85,12 +86,14 @@ pub enum ResetError {
     WhichStream,
     /// The stream has no such shard, or has forgotten it.
     #[error("the stream has no shard {shard_id}")]
+    #[non_exhaustive]
     UnknownShard {
         /// The shard.
         shard_id: ShardId,
     },
     /// Workers of the fleet live. Stop them, or force the reset.
     #[error("workers of the fleet are running: {sign}")]
+    #[non_exhaustive]
     WorkersLive {
         /// The sign of life.
         sign: String,
@@ -100,6 +103,7 @@ pub enum ResetError {
     Resharding,
     /// Items of the lease table claim to be leases and cannot be read, so it cannot be known what follows what.
     #[error("leases {keys:?} cannot be read")]
+    #[non_exhaustive]
     Unreadable {
         /// Their keys.
         keys: Vec<String>,
@@ -109,6 +113,7 @@ pub enum ResetError {
     Worker(#[from] WorkerError),
     /// Some leases are reset and others not. Repeat the reset before workers start.
     #[error("{done} leases were reset, then it could not go on")]
+    #[non_exhaustive]
     Partial {
         /// Leases that are reset.
         done: usize,

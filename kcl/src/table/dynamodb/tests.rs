@@ -1,6 +1,7 @@
 //! What only a table in DynamoDB can do wrong, beside the contract that every lease table keeps.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_types::SdkConfig;
 use kinesis_local::LocalAws;
 
 use super::*;
