@@ -272,7 +272,7 @@ async fn every_holder_of_a_handle_learns_how_the_worker_ended() {
     let worker = builder.build_for_each(EVERY, 1, |_| async { Ok::<(), BoxError>(()) }).unwrap().start();
     let holder = worker.clone();
 
-    let (first, second) = tokio::join!(worker.wait(), holder.stop());
+    let (first, second) = tokio::join!(worker.wait(), holder.wait());
 
     for ended in [first, second, worker.wait().await] {
         let error = ended.unwrap_err();

@@ -170,7 +170,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_is_raised_in_the_first_who_waits_and_named_to_others() {
-        let builder = Worker::builder(&aws_types::SdkConfig::builder().build(), "application", "stream");
+        let aws = kinesis_local::LocalAws::start().await.sdk_config();
+        let builder = Worker::builder(&aws, "application", "stream");
         let (table, stop) = (MemoryLeaseTable::default().into(), CancellationToken::new());
         let context = Context::new(builder.settings.clone(), crate::event::Events::default(), builder.catalog(), table);
         let worker = WorkerHandle::spawn(Arc::new(context), stop, async { panic!("on purpose") });
