@@ -30,11 +30,11 @@
 //!
 //! # Guarantees
 //!
-//! - **At least once.** Every record of the stream is given to a processor, again after a crash, a lost lease or an error.
-//!   A batch that fails is never skipped, unless the [`ErrorPolicy`] asks for it, and then with an [`Event`]: processing
-//!   starts again after the last checkpoint. At LATEST too: what it stands for is settled at the first start.
-//! - **Order.** The records of a shard come in order, and a shard's records come before those of the shards it was split
-//!   or merged into. So records of one partition key come in the order they have in the stream.
+//! - **At least once.** Every record of the stream is delivered, again after a crash, a lost lease or an error. A failed
+//!   batch is retried from the last checkpoint; it is skipped only if the [`ErrorPolicy`] says so, with an [`Event`]. At
+//!   LATEST too: its time is fixed at the first start.
+//! - **Order.** Records of a shard are delivered in order, and before those of the shards it was split or merged into: so
+//!   records of one partition key are delivered in the order of the stream.
 //! - **One owner.** Only the worker that holds a shard's lease can checkpoint it. Two workers may process the same records
 //!   for a moment after a stall, never both move the checkpoint.
 //! - **Bounded memory.** A shard holds one answer of Kinesis, of up to 10 MiB, that is being processed with its user records,
@@ -47,7 +47,7 @@
 //! | | what the application writes | who checkpoints |
 //! |---|---|---|
 //! | [`WorkerBuilder::build`] | a [`RecordProcessor`] per shard, with batches and the shard's life | it, or [the worker](WorkerBuilder::checkpoint_every) |
-//! | [`WorkerBuilder::build_for_each`] | a closure per record, if wanted many at a time | the worker |
+//! | [`WorkerBuilder::build_for_each`] | a closure per record, one or many at a time | the worker |
 //! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
 //!
 //! The latter two are record processors themselves, so all guarantees hold for each. [`Worker::run_until`] runs a worker in

@@ -7,6 +7,7 @@ use super::stream_id::StreamId;
 /// Start of an application in shards that nobody has processed yet. Ignored where a checkpoint exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[doc(alias = "InitialPositionInStream")]
+#[doc(alias = "InitialPositionInStreamExtended")]
 pub enum InitialPosition {
     /// At the oldest record that the stream retains.
     TrimHorizon,

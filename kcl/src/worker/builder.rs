@@ -198,10 +198,10 @@ impl WorkerBuilder {
         self
     }
 
-    /// Lets the worker checkpoint by itself: everything that `process_records` returned `Ok` for, this often, and before
-    /// the processor is dropped: after `shutdown_requested`, or after a failure. Default: only the processor checkpoints,
-    /// by its [`Checkpointer`](crate::Checkpointer); it may do so as well. A checkpoint that it prepares is not ended
-    /// before what it covers is processed.
+    /// Checkpoints of the worker's own for [`build`](Self::build): they cover what `process_records` returned `Ok` for, and
+    /// are also written before the processor is dropped, after `shutdown_requested` or a failure. Default: only the processor
+    /// checkpoints, by its [`Checkpointer`](crate::Checkpointer); it may do so as well. Closures take theirs as an argument,
+    /// shard streams have none. A prepared checkpoint is not ended before what it covers is processed.
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = Some(every);
         self
@@ -236,10 +236,10 @@ impl WorkerBuilder {
         self
     }
 
-    /// Calls `handler` for each [`Event`], on the worker's own tasks: it must return at once. A panic in it is logged and
-    /// goes no further.
-    pub fn on_event(mut self, handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.events = Events::to(handler);
+    /// Calls `hook` for each [`Event`], on the library's own tasks: it must return at once. A panic in it is logged and
+    /// contained.
+    pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.events = Events::to(hook);
         self
     }
 }
