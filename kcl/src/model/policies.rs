@@ -8,6 +8,7 @@ use super::stream_id::StreamId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[doc(alias = "InitialPositionInStream")]
 #[doc(alias = "InitialPositionInStreamExtended")]
+#[non_exhaustive]
 pub enum InitialPosition {
     /// At the oldest record that the stream retains.
     TrimHorizon,
