@@ -9,11 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
+use futures::FutureExt as _;
 use kpl::{
     HashKey, UserRecord,
     aggregated::{Aggregate, decode},
     hash_key,
 };
+use tokio::sync::{Semaphore, mpsc};
 
 #[allow(dead_code, unused_imports, reason = "a bench uses parts of it")]
 #[path = "../src/digest.rs"]
@@ -21,13 +23,27 @@ mod digest;
 #[allow(dead_code, unused_imports, reason = "a bench uses parts of it")]
 #[path = "../src/logic/limiter.rs"]
 mod limiter;
+#[path = "../src/locked.rs"]
+mod locked;
 #[allow(unused_imports, reason = "its tests are not compiled")]
 #[path = "../src/logic/lanes/owners.rs"]
 mod owners;
+#[allow(dead_code, unused_imports, reason = "a bench uses parts of it, and none of its tests")]
+#[path = "../src/intake"]
+mod intake {
+    pub(crate) mod queue;
+    pub(crate) mod space;
+}
 
 use self::{
+    delivery::{Delivery, Prepared, Ticket},
     digest::{LANES, digest_each},
+    intake::{
+        queue::{COMMANDS, Command, Queue, Receiver},
+        space::{Share, Space},
+    },
     limiter::Limiter,
+    locked::locked,
     owners::Owners,
 };
 
@@ -40,6 +56,50 @@ mod testing {
     #[allow(dead_code, reason = "they are not compiled")]
     pub(crate) fn start() -> std::time::Instant {
         std::time::Instant::now()
+    }
+}
+
+/// What tests of the included files import.
+#[cfg(test)]
+#[allow(unused_imports, reason = "they are not compiled")]
+mod record {
+    pub(crate) use kpl::UserRecord;
+}
+#[cfg(test)]
+#[allow(unused_imports, reason = "they are not compiled")]
+mod error {
+    pub(crate) use kpl::DeliveryErrorKind;
+}
+
+/// Records and outcomes as the queue knows them.
+mod delivery {
+    use kpl::UserRecord;
+    use tokio::sync::oneshot;
+
+    #[derive(Debug)]
+    pub(crate) struct Prepared(UserRecord);
+
+    #[derive(Debug)]
+    pub(crate) struct Ticket(#[expect(dead_code, reason = "held")] (Prepared, oneshot::Sender<()>));
+
+    #[derive(Debug)]
+    pub(crate) struct Delivery(#[expect(dead_code, reason = "held")] oneshot::Receiver<()>);
+
+    impl Prepared {
+        pub(crate) fn new(record: UserRecord) -> Self {
+            Self(record)
+        }
+
+        pub(crate) fn space_bytes(&self) -> usize {
+            self.0.size_bytes()
+        }
+    }
+
+    impl Ticket {
+        pub(crate) fn new(record: Prepared) -> (Self, Delivery) {
+            let (resolver, outcome) = oneshot::channel();
+            (Self((record, resolver)), Delivery(outcome))
+        }
     }
 }
 
@@ -132,5 +192,89 @@ fn rate_limit(bencher: Bencher<'_, '_>) {
         if limiter.available_at(black_box(2000), now) <= now {
             limiter.take(2000, now);
         }
+    });
+}
+
+fn prepared() -> Vec<Prepared> {
+    records().into_iter().map(Prepared::new).collect()
+}
+
+/// Records pass a stream's queue.
+#[divan::bench]
+fn queue_own(bencher: Bencher<'_, '_>) {
+    let (queue, mut commands) = (Queue::new(), Vec::new());
+    let put = |record| queue.put(record, |bytes| black_box(bytes) > 0).expect("open").value;
+    drop(put(Prepared::new(UserRecord::new("k", "v"))));
+    let receiver = Receiver::claim(&queue).expect("requested");
+    bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
+        let deliveries: Vec<Delivery> = records.into_iter().map(put).collect();
+        receiver.take(&mut commands).now_or_never().expect("not empty");
+        commands.clear();
+        deliveries
+    });
+}
+
+/// Records pass a channel of tokio's.
+#[divan::bench]
+fn queue_mpsc(bencher: Bencher<'_, '_>) {
+    through_mpsc(bencher, |records, put| records.into_iter().map(put).collect());
+}
+
+/// Records pass a channel of tokio's under the lock that properties (B) and (C) of the queue need.
+#[divan::bench]
+fn queue_mpsc_locked(bencher: Bencher<'_, '_>) {
+    let lock = std::sync::Mutex::new(());
+    through_mpsc(bencher, |records, put| {
+        let put = |record| {
+            let _held = locked(black_box(&lock));
+            put(record)
+        };
+        records.into_iter().map(put).collect()
+    });
+}
+
+fn through_mpsc(
+    bencher: Bencher<'_, '_>,
+    put_all: impl Fn(Vec<Prepared>, &dyn Fn(Prepared) -> Delivery) -> Vec<Delivery>,
+) {
+    let (sender, mut receiver) = mpsc::unbounded_channel(); // bounded by the records of a round
+    let mut commands = Vec::new();
+    let put = |record: Prepared| {
+        assert!(black_box(record.space_bytes()) > 0, "space");
+        let (ticket, delivery) = Ticket::new(record);
+        sender.send(Command::Put(ticket)).expect("open");
+        delivery
+    };
+    bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
+        let deliveries = put_all(records, &put);
+        receiver.recv_many(&mut commands, COMMANDS).now_or_never().expect("not empty");
+        commands.clear();
+        deliveries
+    });
+}
+
+/// Records take space, one by one, and give it back together.
+#[divan::bench]
+fn space_own(bencher: Bencher<'_, '_>) {
+    let (space, share) = (Space::new(100_000, 64 << 20, true), Share::new());
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        let taken = (0..RECORDS).filter(|_| space.try_take(black_box(&share), 105)).count();
+        assert_eq!((taken, space.vacate(&share).records), (RECORDS, RECORDS));
+    });
+}
+
+/// Records take permits of two semaphores of tokio's, one by one, and give them back together. There are no shares.
+#[divan::bench]
+fn space_semaphores(bencher: Bencher<'_, '_>) {
+    let (records, bytes) = (Semaphore::new(100_000), Semaphore::new(64 << 20));
+    let try_take = || {
+        let taken = black_box(&records).try_acquire().ok().zip(black_box(&bytes).try_acquire_many(105).ok());
+        taken.map(|(record, bytes)| (record.forget(), bytes.forget())).is_some()
+    };
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        let taken = (0..RECORDS).filter(|_| try_take()).count();
+        assert_eq!(taken, RECORDS);
+        records.add_permits(taken);
+        bytes.add_permits(105 * taken);
     });
 }
