@@ -23,11 +23,9 @@ const MAX_BUFFERING: Duration = Duration::from_secs(24 * 60 * 60);
 const MIN_COLLECTION_BYTES: usize = 52_224;
 const MAX_IN_FLIGHT: u16 = 256;
 
-/// Grouping of user records into Kinesis records.
-///
-/// Unless it is off, data that are an aggregate themselves arrive as they were put: alone, they are sent in an aggregate of
-/// one. Exceptions are data that would then exceed [`max_record_bytes`](crate::Producer::max_record_bytes), and streams that
-/// place records by themselves.
+/// Grouping of user records into Kinesis records. Unless it is off, data that are an aggregate themselves arrive as they were
+/// put: alone, they are sent in an aggregate of one. Exceptions are data that would then exceed
+/// [`max_record_bytes`](crate::Producer::max_record_bytes), and streams that place records by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Aggregation {
@@ -51,6 +49,24 @@ pub enum Aggregation {
         /// As for [`On`](Self::On).
         max_records: usize,
     },
+}
+
+impl Aggregation {
+    /// Maximum bytes and records of an aggregate; `None` without aggregation.
+    pub(crate) fn limits(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Off => None,
+            Self::On { max_bytes, max_records } | Self::ByPartitionKey { max_bytes, max_records } => {
+                Some((max_bytes, max_records))
+            }
+        }
+    }
+}
+
+impl Default for Aggregation {
+    fn default() -> Self {
+        Self::On { max_bytes: 51_200, max_records: u32::MAX as usize }
+    }
 }
 
 /// Partition key of an aggregate. The shard is decided by the explicit hash key.
@@ -86,24 +102,6 @@ impl AggregateKey {
     }
 }
 
-impl Aggregation {
-    /// Maximum bytes and records of an aggregate; `None` without aggregation.
-    pub(crate) fn limits(self) -> Option<(usize, usize)> {
-        match self {
-            Self::Off => None,
-            Self::On { max_bytes, max_records } | Self::ByPartitionKey { max_bytes, max_records } => {
-                Some((max_bytes, max_records))
-            }
-        }
-    }
-}
-
-impl Default for Aggregation {
-    fn default() -> Self {
-        Self::On { max_bytes: 51_200, max_records: u32::MAX as usize }
-    }
-}
-
 /// Order of the user records of one hash key, which is the explicit one, if any, else that of the partition key. Records of
 /// one partition key with several explicit hash keys are in no order, even in one shard.
 ///
@@ -120,16 +118,14 @@ impl Default for Aggregation {
 pub enum RecordOrder {
     /// Order holds while nothing fails, also while shards are split or merged: one request per shard at a time, with at
     /// most one aggregate for that shard, or one for each partition key. Sustains 51,200 bytes per round trip and shard.
-    ///
     /// Unaggregated records rely on Kinesis to store the entries of a request in their order, which it does but does not
     /// promise, and a failed one is overtaken by later ones of the same request.
     #[default]
     PerPartitionKey,
     /// Order holds also when entries fail or are throttled, for what is finally stored: one request per shard at a time,
     /// with at most one Kinesis record per hash key, and no record of that key is sent before it is stored or has failed.
-    /// Without aggregation this sustains one record per round trip and hash key.
-    ///
-    /// A request whose answer is lost is sent again: its records may be stored twice, the second time in order again.
+    /// Without aggregation this sustains one record per round trip and hash key. Records of a request whose answer is lost may
+    /// be stored twice, the second time in order again.
     Strict,
     /// One request per shard at a time with any number of aggregates, up to 256 KiB per shard. Order holds while nothing
     /// fails and the shards stay as they are. For round trips above some 30 ms.
@@ -220,21 +216,16 @@ impl Config {
         within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes, max_permits)?;
         within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, MAX_BUFFERING)?;
         within("request_timeout", self.request_timeout, MIN_TIMEOUT, MAX_TIMEOUT)?;
-        let Some(ttl) = self.record_ttl else {
-            return Ok(());
-        };
+        let Some(ttl) = self.record_ttl else { return Ok(()) };
         within("record_ttl", ttl, MIN_TIMEOUT, Duration::MAX)?;
-        match self.record_max_buffered_time {
-            buffered if buffered >= ttl => {
-                let (setting, bounds) = ("record_max_buffered_time", format!("below the record_ttl of {ttl:?}"));
-                Err(ConfigError::OutOfBounds { setting, value: format!("{buffered:?}"), bounds })
-            }
-            _ => Ok(()),
+        let buffered = self.record_max_buffered_time;
+        if buffered < ttl {
+            return Ok(());
         }
+        let (setting, bounds) = ("record_max_buffered_time", format!("below the record_ttl of {ttl:?}"));
+        Err(ConfigError::OutOfBounds { setting, value: format!("{buffered:?}"), bounds })
     }
-}
 
-impl Config {
     /// Settings that others leave without effect, each with the reason.
     pub(crate) fn defeated(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
@@ -243,8 +234,7 @@ impl Config {
         {
             found.push(("aggregation max_bytes", "aggregates are records, and max_record_bytes is less"));
         }
-        let kept = matches!(self.aggregation, Aggregation::On { .. });
-        if self.aggregate_key != AggregateKey::Constant && !kept {
+        if self.aggregate_key != AggregateKey::Constant && !matches!(self.aggregation, Aggregation::On { .. }) {
             found.push(("aggregate_key", "aggregation is off or by partition key"));
         }
         if self.record_ttl.is_some_and(|ttl| ttl <= self.request_timeout) {

@@ -145,9 +145,7 @@ impl Event {
     fn log(&self) {
         let stream = self.stream();
         match self {
-            Self::ShardMapUpdated { open_shards, .. } => {
-                info!(%stream, open_shards, "shard map updated")
-            }
+            Self::ShardMapUpdated { open_shards, .. } => info!(%stream, open_shards, "shard map updated"),
             Self::ShardMapUnavailable { code, message, retry_in, .. } => {
                 warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may be sent unaggregated");
             }
@@ -157,9 +155,7 @@ impl Event {
             Self::PartitionKeysIgnored { aggregation: Aggregation::Off, .. } => {
                 info!(%stream, "stream ignores partition keys");
             }
-            Self::PartitionKeysIgnored { .. } => {
-                warn!(%stream, "stream ignores partition keys, aggregation is off");
-            }
+            Self::PartitionKeysIgnored { .. } => warn!(%stream, "stream ignores partition keys, aggregation is off"),
             Self::SettingDefeated { setting, reason, .. } => warn!(%stream, setting, reason, "setting defeated"),
             Self::CallFailed { kinesis_records, code, message, .. } => {
                 warn!(%stream, kinesis_records, %code, %message, "put records failed");
@@ -171,9 +167,7 @@ impl Event {
             Self::WrongShard { predicted, actual, user_records, .. } => {
                 debug!(%stream, %predicted, %actual, user_records, "aggregate stored in another shard");
             }
-            Self::RecordsExpired { user_records, .. } => {
-                error!(%stream, user_records, "records expired")
-            }
+            Self::RecordsExpired { user_records, .. } => error!(%stream, user_records, "records expired"),
         }
     }
 }

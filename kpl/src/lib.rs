@@ -50,8 +50,7 @@
 //! - **Bounded memory.** `put` waits at `max_outstanding_records` or `max_outstanding_bytes`, over all streams, see
 //!   [`ProducerBuilder::max_outstanding_bytes`]. A stuck stream leaves [a share](ProducerBuilder::stream_shares) to the
 //!   others, unless it filled the buffer while it was the only one in use.
-//! - **Special streams.** Record limit and distribution strategy are read with DescribeStreamSummary. Without that
-//!   permission defaults are assumed, with one warning.
+//! - **Special streams.** Record limit and distribution strategy are read with DescribeStreamSummary, or defaults assumed.
 //! - **Bounded time.** No attempt starts after `record_ttl`; an answer is awaited for up to `request_timeout`. Permanent
 //!   errors (access denied, no region, a refused record) fail at once, and no other record with them. Errors that may
 //!   pass within seconds are retried for three seconds, then fail at once: a missing stream, since Kinesis reports one for
@@ -61,8 +60,8 @@
 //!   whatever the number of shards. Bytes in flight start at 64 KiB and a request, and grow with answers faster than half
 //!   of `request_timeout`.
 //!
-//! Differences from the KPL: it has no buffer limit, retries everything until the time to live ends, loses the cause,
-//! judges each user record of an aggregate separately, and limits nothing without aggregation.
+//! The KPL has no buffer limit, retries everything until the time to live ends, loses the cause, judges each user record of
+//! an aggregate separately, and limits nothing without aggregation.
 //!
 //! # Ways to put
 //! - [`Producer::put`] and [`Producer::try_put`]: one record, with its [`Delivery`].
@@ -97,8 +96,7 @@
 //! - **engine**: all decisions about one stream, pure; **pipeline**: the task that runs it.
 //! - **intake**: the way into a pipeline; **queue**: its commands; **space**: the bounds of the buffer; **share**: the part of
 //!   it that one stream takes up.
-//! - **ticket**: a record and the duty to resolve its delivery; **stub**: a ticket whose record is encoded; **slot**: the
-//!   place of an outcome.
+//! - **ticket**: a record and the duty to resolve its delivery; **stub**: a ticket whose record is encoded.
 //! - **lane**: what waits for one shard; **packed** records are encoded in an aggregate; a **sealed** aggregate takes no more.
 //! - **course**: the attempts of a user record so far; **retrier**: the meaning of answers.
 //! - **flight**: a request under way; **flow**: the number and bytes of requests under way.

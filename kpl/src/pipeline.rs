@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::OptionFuture};
 use tokio::{
     task::{JoinError, JoinSet, yield_now},
     time::{Instant, sleep_until},
@@ -245,8 +245,7 @@ impl Pipeline {
         if let Some(metering) = &mut self.metering {
             metering.sent(id, shapes);
         }
-        let call = async move { kinesis.put_records(request).await };
-        let call = guarded(call, self.context.config.request_timeout);
+        let call = guarded(async move { kinesis.put_records(request).await }, self.context.config.request_timeout);
         self.calls.spawn(async move { Input::Responded { id, result: call.await } }.instrument(span));
     }
 
@@ -256,13 +255,8 @@ impl Pipeline {
         let span = tracing::debug_span!("kpl.list_shards", stream = %stream, describe);
         let call = async move {
             let shards = guarded(kinesis.list_shards(stream.clone()), limit);
-            let summary = async {
-                match describe {
-                    true => Some(guarded(kinesis.describe_stream(stream.clone()), limit).await),
-                    false => None,
-                }
-            };
-            let (shards, summary) = tokio::join!(shards, summary);
+            let summary = describe.then(|| guarded(kinesis.describe_stream(stream.clone()), limit));
+            let (shards, summary) = tokio::join!(shards, OptionFuture::from(summary));
             Input::ShardsListed { shards, summary }
         };
         self.calls.spawn(call.instrument(span));

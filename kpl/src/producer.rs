@@ -65,9 +65,7 @@ impl Producer {
         &self.intake.stream
     }
 
-    /// Accepts a record; waits while the buffer is full, see
-    /// [`max_outstanding_records`](ProducerBuilder::max_outstanding_records) and
-    /// [`max_outstanding_bytes`](ProducerBuilder::max_outstanding_bytes), and has the buffer sent at once then.
+    /// Accepts a record; waits while the [buffer](ProducerBuilder::max_outstanding_bytes) is full, and has it sent at once then.
     ///
     /// The [`Delivery`] resolves when the record is stored, after `record_max_buffered_time` and a round trip: by default 120 ms
     /// and more. Awaiting each delivery before the next put gives eight records per second: await many together, or see
@@ -243,10 +241,7 @@ impl Producer {
         let records = self.outstanding_records();
         self.streams.context.abandoning.cancel();
         self.shutdown().await;
-        match records {
-            0 => Ok(()),
-            records => Err(ShutdownError::Abandoned { records }),
-        }
+        if records == 0 { Ok(()) } else { Err(ShutdownError::Abandoned { records }) }
     }
 
     /// Number of accepted records that are not resolved, over all streams.
@@ -280,14 +275,11 @@ impl Producer {
     }
 
     pub(crate) fn prepare(&self, record: UserRecord) -> Result<Prepared, PutError> {
-        let prepared = match &self.streams.context.encode {
-            None => Prepared::new(record),
-            Some(encode) => match encode(&record) {
-                Ok(data) => Prepared::encoded(record, data),
-                Err(source) => {
-                    return Err(PutError::Encode { source, record: Box::new(record) });
-                }
-            },
+        let encoded = self.streams.context.encode.as_ref().map(|encode| encode(&record)).transpose();
+        let prepared = match encoded {
+            Ok(None) => Prepared::new(record),
+            Ok(Some(data)) => Prepared::encoded(record, data),
+            Err(source) => return Err(PutError::Encode { source, record: Box::new(record) }),
         };
         let (size_bytes, limit_bytes) = (prepared.record.size_bytes(), self.max_record_bytes());
         if size_bytes > limit_bytes {

@@ -107,9 +107,7 @@ impl Streams {
     pub(crate) fn start(&self, intake: &Intake) {
         // Who shuts down meanwhile waits also for a pipeline that is claimed and not spawned yet.
         let _starting = self.context.tasks.token();
-        let Some(commands) = Receiver::claim(&intake.queue) else {
-            return;
-        };
+        let Some(commands) = Receiver::claim(&intake.queue) else { return };
         let guard = Guard::new(intake, &self.context);
         self.context.tasks.spawn_on(run(commands, guard), &self.runtime);
     }

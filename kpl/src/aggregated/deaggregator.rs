@@ -81,18 +81,18 @@ impl Deaggregator {
     /// Leniently: what is no sound aggregate is a plain record, and a user record whose keys cannot be read has the Kinesis
     /// record's partition key. Nothing else is ever left out.
     pub fn deaggregate(&self, partition_key: &str, data: &Bytes) -> Deaggregated {
-        let under_outer_key = |malformed: MalformedRecord| AggregatedRecord {
+        let under_outer_key = |MalformedRecord { data, .. }| AggregatedRecord {
             partition_key: partition_key.into(),
             explicit_hash_key: None,
-            data: malformed.data,
+            data,
         };
         match decode(data) {
             Decoded::Plain => plain(partition_key, data),
             Decoded::Aggregate(records) => self.aggregate(records),
             Decoded::Malformed(records) => {
                 // A record without its keys belongs nowhere in particular, one whose hash key no shard owns in no shard.
-                let outside = |reason: &MalformedReason| *reason == MalformedReason::ExplicitHashKeyOutside;
-                let is_outside = records.iter().any(|record| record.as_ref().is_err_and(|bad| outside(&bad.reason)));
+                let outside = |bad: &MalformedRecord| bad.reason == MalformedReason::ExplicitHashKeyOutside;
+                let is_outside = records.iter().any(|record| record.as_ref().is_err_and(outside));
                 if self.range.is_some() && is_outside || self.is_foreign(records.iter().flatten()) {
                     return Deaggregated { records: Vec::new(), discarded: records.len() };
                 }
@@ -127,21 +127,15 @@ impl Deaggregator {
 }
 
 fn plain(partition_key: &str, data: &Bytes) -> Deaggregated {
-    let record = DeaggregatedRecord {
-        partition_key: partition_key.into(),
-        explicit_hash_key: None,
-        data: data.clone(),
-        sub_sequence_number: None,
-    };
+    let (partition_key, data) = (partition_key.into(), data.clone());
+    let record = DeaggregatedRecord { partition_key, explicit_hash_key: None, data, sub_sequence_number: None };
     Deaggregated { records: vec![record], discarded: 0 }
 }
 
 fn numbered(records: impl Iterator<Item = AggregatedRecord>) -> Deaggregated {
-    let records = records.zip(0..).map(|(record, number)| DeaggregatedRecord {
-        partition_key: record.partition_key,
-        explicit_hash_key: record.explicit_hash_key,
-        data: record.data,
-        sub_sequence_number: Some(number),
+    let records = records.zip(0..).map(|(record, number)| {
+        let AggregatedRecord { partition_key, explicit_hash_key, data } = record;
+        DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number: Some(number) }
     });
     Deaggregated { records: records.collect(), discarded: 0 }
 }

@@ -43,8 +43,6 @@ pub struct AggregatedRecord {
 
 impl AggregatedRecord {
     /// Hash key of the record: the explicit one, else the MD5 of its partition key.
-    ///
-    /// A KCL discards a whole aggregate if any of its records is outside of the shard's range.
     pub fn hash_key(&self) -> HashKey {
         self.explicit_hash_key.unwrap_or_else(|| HashKey::of_partition_key(&self.partition_key))
     }
@@ -160,10 +158,8 @@ impl<'a> ParsedAggregate<'a> {
         self.records.is_empty()
     }
 
-    /// Whether all user records whose keys can be read belong into a shard that owns `range`. An explicit hash key above
-    /// 2^128 - 1 or below 0 belongs into none.
-    ///
-    /// A KCL discards a whole aggregate if any of its records does not.
+    /// Whether all user records whose keys can be read belong into a shard that owns `range`; else a KCL discards the whole
+    /// aggregate. An explicit hash key above 2^128 - 1 or below 0 belongs into none.
     pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
         if *range == HashKeyRange::FULL && self.hash_keys.iter().all(Result::is_ok) {
             return true;
@@ -177,9 +173,8 @@ impl<'a> ParsedAggregate<'a> {
                 Ok(_) | Err(_) => {}
             }
         }
-        let hashed =
-            self.partition_keys.iter().zip(is_hashed).filter_map(|(key, is_hashed)| is_hashed.then_some(&**key));
-        all_within(hashed, range)
+        let hashed = self.partition_keys.iter().zip(is_hashed).filter(|(_, is_hashed)| *is_hashed);
+        all_within(hashed.map(|(key, _)| &**key), range)
     }
 
     /// The user records in the order they were put; a record's position is its sub-sequence number.
@@ -200,27 +195,18 @@ impl<'a> ParsedAggregate<'a> {
         let index = record.partition_key_index;
         let partition_key =
             place(&self.partition_keys, index).map_err(|len| MalformedReason::PartitionKeyIndex { index, len })?;
-        let Some(index) = record.hash_key_index else {
-            return Ok((partition_key, None));
-        };
-        let hash_key =
-            place(&self.hash_keys, index).map_err(|len| MalformedReason::ExplicitHashKeyIndex { index, len })?;
-        Ok((partition_key, Some(self.hash_keys[hash_key].clone()?)))
+        let hash_key = record.hash_key_index.map(|index| {
+            let place = place(&self.hash_keys, index);
+            self.hash_keys[place.map_err(|len| MalformedReason::ExplicitHashKeyIndex { index, len })?].clone()
+        });
+        Ok((partition_key, hash_key.transpose()?))
     }
 
     fn resolve(&self) -> Decoded {
-        let mut records = self.records();
         let mut readable = Vec::with_capacity(self.len());
-        for record in records.by_ref() {
-            match record {
-                Ok(record) => readable.push(record),
-                Err(malformed) => {
-                    let mut all: Vec<_> = readable.into_iter().map(Ok).collect();
-                    all.push(Err(malformed));
-                    all.extend(records);
-                    return Decoded::Malformed(all);
-                }
-            }
+        for record in self.records() {
+            let Ok(record) = record else { return Decoded::Malformed(self.records().collect()) };
+            readable.push(record);
         }
         Decoded::Aggregate(readable)
     }

@@ -67,11 +67,6 @@ impl Aggregate {
         self.records.capacity()
     }
 
-    #[cfg(feature = "producer")]
-    pub(crate) fn seal(&self) -> Sealed {
-        Sealed::new(self)
-    }
-
     /// Number of records.
     pub fn len(&self) -> usize {
         self.len
@@ -128,10 +123,9 @@ impl Aggregate {
 
     fn without_digest(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size_bytes());
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(self.partition_keys.fields());
-        out.extend_from_slice(self.hash_keys.fields());
-        out.extend_from_slice(&self.records);
+        for part in [&MAGIC, self.partition_keys.fields(), self.hash_keys.fields(), &self.records] {
+            out.extend_from_slice(part);
+        }
         out
     }
 

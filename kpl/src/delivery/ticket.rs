@@ -88,9 +88,7 @@ impl Ticket {
     }
 
     fn close(&mut self, failure: Failure) {
-        let Some(Open { prepared, resolver }) = self.0.take() else {
-            return;
-        };
+        let Some(Open { prepared, resolver }) = self.0.take() else { return };
         let _ = resolver.send(Err(DeliveryError::new(failure, prepared.into_record()))); // nobody waits
     }
 }

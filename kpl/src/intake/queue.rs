@@ -10,7 +10,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
@@ -36,8 +36,9 @@ pub(crate) enum Command {
 }
 
 /// Urgency of queued records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Haste {
+    #[default]
     None,
     /// By a [`Command::Hurry`].
     Hurry,
@@ -53,7 +54,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// The latest ones, up to [`COMMANDS`]; empty only if the queue is.
     commands: Vec<Command>,
@@ -67,8 +68,9 @@ struct State {
 }
 
 /// State of the stream's pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Pipeline {
+    #[default]
     None,
     /// A command is queued, and the pipeline is about to be started.
     Wanted,
@@ -84,32 +86,30 @@ pub(crate) struct Sent<R> {
 }
 
 impl State {
-    /// Returns the waker to call.
-    #[must_use]
-    fn push(&mut self, command: Command) -> Option<Waker> {
-        if self.commands.len() == COMMANDS {
-            self.earlier.push_back(std::mem::take(&mut self.commands));
-        }
-        self.commands.push(command);
-        self.waker.take()
-    }
-
     fn is_open(&self) -> bool {
         !self.closed && self.pipeline != Pipeline::None
     }
 }
 
+fn push(mut state: MutexGuard<'_, State>, command: Command) {
+    if state.commands.len() == COMMANDS {
+        let full = std::mem::take(&mut state.commands);
+        state.earlier.push_back(full);
+    }
+    state.commands.push(command);
+    wake(state);
+}
+
+/// Wakes the pipeline, outside of the lock.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    waker.into_iter().for_each(Waker::wake);
+}
+
 impl Queue {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State {
-            commands: Vec::new(),
-            earlier: VecDeque::new(),
-            pipeline: Pipeline::None,
-            closed: false,
-            haste: Haste::None,
-            waker: None,
-        };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::default() })
     }
 
     /// Queues a record if `take` has space for it; else, or if closed, returns it.
@@ -128,9 +128,7 @@ impl Queue {
             state.pipeline = Pipeline::Wanted;
         }
         state.haste = Haste::None;
-        let waker = state.push(Command::Put(ticket));
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        push(state, Command::Put(ticket));
         Ok(Sent { value: delivery, starts })
     }
 
@@ -145,11 +143,7 @@ impl Queue {
         match state.commands.last_mut() {
             // Takes the place of one that nobody waits for.
             Some(Command::Flush(last)) if last.is_closed() => *last = done,
-            _ => {
-                let waker = state.push(Command::Flush(done));
-                drop(state);
-                waker.into_iter().for_each(Waker::wake);
-            }
+            _ => push(state, Command::Flush(done)),
         }
         Some(flushed)
     }
@@ -168,9 +162,7 @@ impl Queue {
         let mut state = locked(&self.state);
         if state.is_open() && state.haste < haste {
             state.haste = haste;
-            let waker = state.push(command);
-            drop(state);
-            waker.into_iter().for_each(Waker::wake);
+            push(state, command);
         }
     }
 
@@ -186,9 +178,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = locked(&self.state);
         state.closed = true;
-        let waker = state.waker.take();
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        wake(state);
     }
 }
 
@@ -217,9 +207,7 @@ impl Receiver {
     }
 
     fn poll_take(&self, commands: &mut Vec<Command>, cx: &Context<'_>) -> Poll<()> {
-        let Some(queue) = &self.queue else {
-            return Poll::Ready(());
-        };
+        let Some(queue) = &self.queue else { return Poll::Ready(()) };
         let mut state = locked(&queue.state);
         if state.commands.is_empty() && !state.closed {
             if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -244,9 +232,7 @@ impl Receiver {
 
     /// Ends the pipeline, unless commands are queued; says whether it does.
     pub(crate) fn park(&mut self) -> bool {
-        let Some(queue) = &self.queue else {
-            return true;
-        };
+        let Some(queue) = &self.queue else { return true };
         let mut state = locked(&queue.state);
         let parks = state.commands.is_empty() && !state.closed;
         if parks {

@@ -97,7 +97,7 @@ impl Space {
         hurry: impl Fn(),
     ) -> T {
         let _first_of_stream = share.turn.acquire().await.expect("nobody closes it");
-        self.until(|| self.allows(share, bytes).then_some(()), &hurry).await;
+        self.until(|| self.allows(&locked(&self.used), share, bytes).then_some(()), &hurry).await;
         let _first_of_all = self.turn.acquire().await.expect("nobody closes it");
         self.until(attempt, hurry).await
     }
@@ -140,11 +140,7 @@ impl Space {
     }
 
     /// Whether (B) allows a record of `bytes`, whether it fits or not; also once closed.
-    fn allows(&self, share: &Share, bytes: usize) -> bool {
-        self.allows_of(&locked(&self.used), share, bytes)
-    }
-
-    fn allows_of(&self, used: &Used, share: &Share, bytes: usize) -> bool {
+    fn allows(&self, used: &Used, share: &Share, bytes: usize) -> bool {
         used.closed || self.leaves_enough(used, share.load(), self.load_of(bytes))
     }
 
@@ -156,7 +152,7 @@ impl Space {
         if used.hurried {
             return Hurry::None;
         }
-        used.hurried = self.allows_of(&used, share, bytes);
+        used.hurried = self.allows(&used, share, bytes);
         if used.hurried { Hurry::All } else { Hurry::Stream }
     }
 

@@ -36,6 +36,20 @@ impl SdkKinesis {
         let config = client.config().to_builder().retry_config(RetryConfig::disabled());
         Self { client: Client::from_conf(config.build()) }
     }
+
+    async fn list_first(&self, stream: Stream) -> Result<ListShardsOutput, KinesisError> {
+        let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
+        let filter = filter.map_err(|error| invalid_response(&error))?;
+        let (name, arn) = name_and_arn(stream);
+        let call = self.client.list_shards().set_stream_name(name).set_stream_arn(arn).shard_filter(filter);
+        call.max_results(LIST_SHARDS_MAX_RESULTS).send().await.map_err(error)
+    }
+
+    async fn list_next(&self, token: String) -> Result<ListShardsOutput, KinesisError> {
+        // A token stands for the stream and the filter: naming them again is an error.
+        let call = self.client.list_shards().next_token(token).max_results(LIST_SHARDS_MAX_RESULTS);
+        call.send().await.map_err(error)
+    }
 }
 
 impl fmt::Debug for SdkKinesis {
@@ -49,10 +63,7 @@ impl Kinesis for SdkKinesis {
         let records = request.entries.into_iter().map(to_sdk).collect();
         let (name, arn) = name_and_arn(request.stream);
         let call = self.client.put_records().set_stream_name(name).set_stream_arn(arn).set_records(Some(records));
-        Box::pin(async move {
-            let output = call.send().await.map_err(error)?;
-            Ok(entry_results(output))
-        })
+        Box::pin(async move { call.send().await.map(entry_results).map_err(error) })
     }
 
     fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>> {
@@ -63,9 +74,7 @@ impl Kinesis for SdkKinesis {
                 // Emulators that do not know the filter return closed shards, too.
                 let open = page.shards().iter().filter(|shard| is_open(shard));
                 shards.extend(open.map(from_sdk).collect::<Result<Vec<_>, _>>()?);
-                let Some(token) = page.next_token else {
-                    return Ok(shards);
-                };
+                let Some(token) = page.next_token else { return Ok(shards) };
                 page = self.list_next(token).await?;
             }
         })
@@ -74,37 +83,16 @@ impl Kinesis for SdkKinesis {
     fn describe_stream(&self, stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
         let (name, arn) = name_and_arn(stream);
         let call = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
-        Box::pin(async move {
-            let output = call.send().await.map_err(error)?;
-            Ok(summary(&output))
-        })
+        Box::pin(async move { call.send().await.map(summary).map_err(error) })
     }
 }
 
-fn summary(output: &DescribeStreamSummaryOutput) -> StreamSummary {
-    let Some(summary) = output.stream_description_summary() else {
-        return StreamSummary::default();
-    };
+fn summary(output: DescribeStreamSummaryOutput) -> StreamSummary {
+    let Some(summary) = output.stream_description_summary() else { return StreamSummary::default() };
     let max_record_bytes = summary.max_record_size_in_kib().and_then(|kib| usize::try_from(kib).ok());
     StreamSummary {
         max_record_bytes: max_record_bytes.map(|kib| kib * 1024),
         ignores_partition_keys: summary.record_distribution_strategy() == Some(&RecordDistributionStrategy::Auto),
-    }
-}
-
-impl SdkKinesis {
-    async fn list_first(&self, stream: Stream) -> Result<ListShardsOutput, KinesisError> {
-        let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
-        let filter = filter.map_err(|error| invalid_response(&error))?;
-        let (name, arn) = name_and_arn(stream);
-        let call = self.client.list_shards().set_stream_name(name).set_stream_arn(arn).shard_filter(filter);
-        call.max_results(LIST_SHARDS_MAX_RESULTS).send().await.map_err(error)
-    }
-
-    async fn list_next(&self, token: String) -> Result<ListShardsOutput, KinesisError> {
-        // A token stands for the stream and the filter: naming them again is an error.
-        let call = self.client.list_shards().next_token(token).max_results(LIST_SHARDS_MAX_RESULTS);
-        call.send().await.map_err(error)
     }
 }
 
@@ -166,10 +154,7 @@ fn invalid_response(error: &dyn fmt::Display) -> KinesisError {
     KinesisError::new(KinesisErrorKind::Transient, "InvalidResponse", error.to_string())
 }
 
-fn error<E>(error: SdkError<E>) -> KinesisError
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
+fn error<E: ProvideErrorMetadata + Error + 'static>(error: SdkError<E>) -> KinesisError {
     let answer = match &error {
         SdkError::ServiceError(answer) => Some((Some(answer.err().meta()), answer.raw())),
         SdkError::ResponseError(answer) => Some((None, answer.raw())),

@@ -57,7 +57,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     fn are_reached<T: Detach>(self, packed: &Packed<T>) -> bool {
-        packed.len() >= self.max_records || packed.content().size_bytes() == self.max_bytes
+        packed.len() >= self.max_records || packed.content.size_bytes() == self.max_bytes
     }
 }
 
@@ -133,17 +133,13 @@ impl<T: Detach> Aggregator<T> {
 
     /// The record that arrived first.
     pub(crate) fn first(&self) -> Option<&Course> {
-        let (ready, open) = (self.front().map(KinesisRecord::first), self.open.first());
-        match (ready, open) {
-            (Some(ready), Some(open)) if open.number < ready.number => Some(open),
-            (ready, open) => ready.or(open),
-        }
+        let ready = self.front().map(KinesisRecord::first);
+        ready.into_iter().chain(self.open.first()).min_by_key(|first| first.number)
     }
 
     /// Latest time to send the first complete Kinesis record.
     pub(crate) fn front_due(&self) -> Option<Instant> {
-        let first = self.front()?.first();
-        Some(first.arrived + self.packing.buffered + self.packing.linger)
+        self.front().map(|front| front.first().arrived + self.packing.buffered + self.packing.linger)
     }
 
     /// Latest time to complete an open aggregate.
@@ -243,8 +239,7 @@ impl<T: Detach> Aggregator<T> {
 
     pub(crate) fn take_arrived_by(&mut self, limit: Instant) -> Vec<Pending<T>> {
         self.complete_if(|first| first.arrived <= limit);
-        let mut taken = Vec::new();
-        let mut rest = Vec::new();
+        let (mut taken, mut rest) = (Vec::new(), Vec::new());
         while self.front().is_some_and(|front| front.first().arrived <= limit) {
             let Some(record) = self.pop() else { break };
             let (late, in_time): (Vec<_>, Vec<_>) =

@@ -86,9 +86,7 @@ impl Collector {
                 lanes.rest(index, until);
                 continue;
             }
-            let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else {
-                continue;
-            };
+            let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else { continue };
             trigger |= due <= now || self.has_enough(lane);
             if !lane.patient {
                 records += lane.waiting.ready_len();
@@ -155,15 +153,13 @@ impl Collector {
                 return;
             }
             lane.waiting.digest_ahead();
-            let Some(record) = lane.waiting.pop() else {
-                return;
-            };
+            let Some(record) = lane.waiting.pop() else { return };
             if let Some(limiter) = &mut lane.limiter {
                 limiter.take(size, now);
             }
             lane_bytes += size;
             request.bytes += size;
-            let last = self.order != RecordOrder::BestEffort && record.is_mixed();
+            let last = self.order != RecordOrder::BestEffort && record.hash_keys().are_mixed();
             if self.goes_once(&record) {
                 keys.insert(record.hash_keys().first);
             }
@@ -178,10 +174,8 @@ impl Collector {
 /// Whether `record` has, or may have, one of these hash keys.
 fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
     let found = record.hash_keys();
-    match found.are_mixed() {
-        false => keys.contains(&found.first),
-        true => keys.iter().any(|key| found.range().contains(*key)),
-    }
+    let contains_any = || keys.iter().any(|key| found.range().contains(*key));
+    if found.are_mixed() { contains_any() } else { keys.contains(&found.first) }
 }
 
 struct Request<T: Detach> {
@@ -196,8 +190,5 @@ pub(crate) fn wake_at<T: Detach>(lane: &Lane<T>, now: Instant) -> Option<Instant
         return None;
     }
     let held_or_limited = lane.held_until(now).or_else(|| lane.limited_until(now));
-    held_or_limited.or_else(|| match (lane.waiting.front_due(), lane.waiting.open_due()) {
-        (Some(front), Some(open)) => Some(front.min(open)),
-        (front, open) => front.or(open),
-    })
+    held_or_limited.or_else(|| lane.waiting.front_due().into_iter().chain(lane.waiting.open_due()).min())
 }

@@ -42,18 +42,14 @@ impl Description {
     pub(crate) fn update(&mut self, summary: StreamSummary, now: Instant, luck: f64) -> bool {
         (self.described_at, self.denied, self.failures) = (Some(now), false, 0);
         self.due_at = Some(now + REFRESH_AFTER + LONGEST_PAUSE.mul_f64(luck));
-        let changed = self.summary != summary;
-        self.summary = summary;
-        changed
+        std::mem::replace(&mut self.summary, summary) != summary
     }
 
     /// Takes a failure; says whether it is the first in a row. `luck` is from 0 to 1.
     pub(crate) fn has_failed(&mut self, error: &KinesisError, now: Instant, luck: f64) -> bool {
         self.denied = error.kind() == KinesisErrorKind::Permanent;
-        let pause = match self.denied {
-            true => PAUSE_IF_DENIED,
-            false => (FIRST_PAUSE * 2_u32.pow(self.failures.min(16))).min(LONGEST_PAUSE),
-        };
+        let growing = (FIRST_PAUSE * 2_u32.pow(self.failures.min(16))).min(LONGEST_PAUSE);
+        let pause = if self.denied { PAUSE_IF_DENIED } else { growing };
         self.due_at = Some(now + pause + pause.min(LONGEST_PAUSE).mul_f64(luck));
         self.failures = self.failures.saturating_add(1);
         self.failures == 1

@@ -157,9 +157,7 @@ impl<T: Detach> Engine<T> {
                 self.hurry(self.next_number());
             }
             while let Some(room) = self.flow.room(self.in_flight.len(), self.now) {
-                let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else {
-                    break;
-                };
+                let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else { break };
                 self.launch(sent);
             }
             self.list_if_due();

@@ -34,9 +34,7 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
-    /// All records out of `packed`: an aggregate, unless there is but one record.
-    ///
-    /// `None` without a record.
+    /// All records out of `packed`: an aggregate, unless there is but one record. `None` without a record.
     pub(crate) fn of(packed: &mut Packed<T>, key: AggregateKey) -> Option<Self> {
         match packed.len() {
             0 => None,
@@ -45,9 +43,7 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
-    /// All of `records`, in their order, as one Kinesis record.
-    ///
-    /// `None` without a record.
+    /// All of `records`, in their order, as one Kinesis record. `None` without a record.
     pub(crate) fn packed(records: Vec<Pending<T>>, key: AggregateKey) -> Option<Self> {
         Self::of(&mut Packed::of(records), key)
     }
@@ -55,7 +51,7 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
         let courses = match self {
             Self::Plain(record) => std::slice::from_mut(&mut record.course),
-            Self::Aggregate(packed, _) => packed.courses_mut(),
+            Self::Aggregate(packed, _) => &mut packed.courses,
         };
         courses.iter_mut().for_each(|course| course.attempt_failed(error, started, now));
     }
@@ -63,7 +59,7 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn courses(&self) -> &[Course] {
         match self {
             Self::Plain(record) => std::slice::from_ref(&record.course),
-            Self::Aggregate(packed, _) => packed.courses(),
+            Self::Aggregate(packed, _) => &packed.courses,
         }
     }
 
@@ -94,10 +90,6 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
-    pub(crate) fn is_mixed(&self) -> bool {
-        self.hash_keys().are_mixed()
-    }
-
     pub(crate) fn is_aggregate(&self) -> bool {
         matches!(self, Self::Aggregate(..))
     }
@@ -106,8 +98,8 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::Plain(record) => record.as_ref().size_bytes(),
-            Self::Aggregate(packed, key) => {
-                packed.content().size_bytes() + key.bytes(packed.content().first_partition_key())
+            Self::Aggregate(Packed { content, .. }, key) => {
+                content.size_bytes() + key.bytes(content.first_partition_key())
             }
         }
     }
@@ -116,7 +108,7 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn entry(&self) -> Entry {
         let (partition_key, data) = match self {
             Self::Plain(record) => (record.as_ref().partition_key().to_owned(), record.as_ref().data().clone()),
-            Self::Aggregate(packed, key) => (self.aggregate_key(packed, *key), packed.content().to_bytes()),
+            Self::Aggregate(packed, key) => (self.aggregate_key(packed, *key), packed.content.to_bytes()),
         };
         Entry { partition_key, explicit_hash_key: self.hash_keys().first, data }
     }
@@ -125,14 +117,14 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn content_mut(&mut self) -> Option<&mut Sealed> {
         match self {
             Self::Plain(_) => None,
-            Self::Aggregate(packed, _) => Some(packed.content_mut()),
+            Self::Aggregate(packed, _) => Some(&mut packed.content),
         }
     }
 
     fn aggregate_key(&self, packed: &Packed<T, Sealed>, key: AggregateKey) -> String {
         match key {
             AggregateKey::Constant => AGGREGATE_PARTITION_KEY.to_owned(),
-            AggregateKey::FirstRecord => packed.content().first_partition_key().to_owned(),
+            AggregateKey::FirstRecord => packed.content.first_partition_key().to_owned(),
             // Neighbours differ, and another attempt has the same.
             AggregateKey::Spread => format!("{:08x}", self.first().number as u32),
         }

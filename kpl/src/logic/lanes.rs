@@ -37,17 +37,8 @@ pub(crate) struct Lane<T: Detach> {
 
 impl<T: Detach> Lane<T> {
     fn new(shard_id: Option<ShardId>, range: HashKeyRange, packing: Packing, limiter: Option<Limiter>) -> Self {
-        Self {
-            patient: false,
-            shard_id,
-            range,
-            waiting: Aggregator::new(packing),
-            limiter,
-            busy: 0,
-            held_until: None,
-            failures: 0,
-            listed: false,
-        }
+        let (waiting, held_until) = (Aggregator::new(packing), None);
+        Self { shard_id, range, waiting, limiter, patient: false, busy: 0, held_until, failures: 0, listed: false }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -108,23 +99,15 @@ impl<T: Detach> Lanes<T> {
         let limiter = Limiter::new(rate_percent, now);
         let mut lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Some(limiter));
         lane.patient = true;
-        Self {
-            owners: Owners::new(vec![lane.range.end]),
-            lanes: vec![lane],
-            occupied: Vec::new(),
-            rests: vec![None],
-            packing,
-            rate_percent,
-        }
+        let owners = Owners::new(vec![lane.range.end]);
+        Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent }
     }
 
     /// Adds a record later than all others; returns its lane.
     pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
         let index = self.owners.index_of(record.hash_key);
+        self.list(index);
         let lane = &mut self.lanes[index];
-        if !std::mem::replace(&mut lane.listed, true) {
-            self.occupied.push(index);
-        }
         lane.waiting.push(record);
         if lane.waiting.front().is_some() {
             self.rests[index] = None;
@@ -166,17 +149,15 @@ impl<T: Detach> Lanes<T> {
             stay.into_iter().map(|lane| ((lane.shard_id.clone(), lane.range), lane)).collect();
         for shard in shards {
             let (id, range) = (Some(shard.shard_id.clone()), shard.hash_key_range);
-            let limiter = || Limiter::new(self.rate_percent, now);
+            let limiter = || Some(Limiter::new(self.rate_percent, now));
             let mut lane = match kind {
                 // Anywhere but where its key belongs an aggregate would be discarded.
                 LaneKind::Any => Lane::new(None, range, Packing { max_bytes_alone: 0, ..packing.plain() }, None),
-                LaneKind::OfShard => match stay.remove(&(id.clone(), range)) {
-                    Some(lane) => lane,
-                    None => Lane::new(id, range, packing, Some(limiter())),
-                },
+                LaneKind::OfShard => {
+                    stay.remove(&(id.clone(), range)).unwrap_or_else(|| Lane::new(id, range, packing, limiter()))
+                }
             };
-            lane.busy = 0;
-            lane.listed = false;
+            (lane.busy, lane.listed) = (0, false);
             self.lanes.push(lane);
         }
         gone.extend(stay.into_values());
@@ -290,6 +271,10 @@ impl<T: Detach> Lanes<T> {
 
     fn occupy(&mut self, index: usize) {
         self.rests[index] = None;
+        self.list(index);
+    }
+
+    fn list(&mut self, index: usize) {
         if !std::mem::replace(&mut self.lanes[index].listed, true) {
             self.occupied.push(index);
         }

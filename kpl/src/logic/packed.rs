@@ -12,11 +12,12 @@ use crate::{
 /// User records in an open or sealed aggregate, with the duty to resolve them.
 #[derive(Debug)]
 pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
-    content: C,
+    pub(crate) content: C,
     /// `None` without a record.
     hash_keys: Option<HashKeys>,
     stubs: Vec<T::Stub>,
-    courses: Vec<Course>,
+    /// One for each record, in order.
+    pub(crate) courses: Vec<Course>,
 }
 
 /// Hash keys of one or several records.
@@ -85,11 +86,6 @@ impl<T: Detach> Packed<T> {
         self.courses.reserve_exact(records);
     }
 
-    /// Room for encoded records, taken or not.
-    pub(crate) fn room_bytes(&self) -> usize {
-        self.content.room_bytes()
-    }
-
     /// Adds a record, or returns it if the aggregate would exceed `max_bytes`.
     pub(crate) fn try_push(&mut self, record: Pending<T>, max_bytes: usize) -> Result<(), Pending<T>> {
         if !self.content.try_push(record.as_ref(), max_bytes) {
@@ -107,7 +103,7 @@ impl<T: Detach> Packed<T> {
 
     /// Moves all records to a sealed aggregate. The room for encoded records stays.
     pub(crate) fn seal(&mut self) -> Packed<T, Sealed> {
-        let content = self.content.seal();
+        let content = Sealed::new(&self.content);
         self.content.clear();
         let (mut stubs, mut courses) = (take(&mut self.stubs), take(&mut self.courses));
         shrink(&mut stubs);
@@ -125,25 +121,9 @@ impl<T: Detach, C: Content> Packed<T, C> {
         self.courses.is_empty()
     }
 
-    pub(crate) fn content(&self) -> &C {
-        &self.content
-    }
-
-    pub(crate) fn content_mut(&mut self) -> &mut C {
-        &mut self.content
-    }
-
     /// Hash keys of the records; there is at least one.
     pub(crate) fn hash_keys(&self) -> HashKeys {
         self.hash_keys.expect("there is a record")
-    }
-
-    pub(crate) fn courses(&self) -> &[Course] {
-        &self.courses
-    }
-
-    pub(crate) fn courses_mut(&mut self) -> &mut [Course] {
-        &mut self.courses
     }
 
     pub(crate) fn into_stubs(mut self) -> impl Iterator<Item = (T::Stub, Course)> {

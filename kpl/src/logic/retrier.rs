@@ -40,8 +40,7 @@ pub(crate) enum Place {
     Unknown,
 }
 
-/// Judges the place. `trusted`: the map was known to be right when the record was sent. A stream deleted and created again
-/// may have a shard of the same id with another range.
+/// Judges the place. `trusted`: the map was known to be right when the record was sent.
 pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, trusted: bool) -> Place {
     if !is_judged(sent) || trusted && sent.predicted.as_ref() == Some(&stored.shard_id) {
         return Place::Right;
@@ -55,7 +54,7 @@ pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, 
 
 /// Whether the shard matters: not for a plain record, nor for one hash key sent without known shards.
 pub(crate) fn is_judged<T: Detach>(sent: &Sent<T>) -> bool {
-    sent.record.is_aggregate() && (sent.predicted.is_some() || sent.record.is_mixed())
+    sent.record.is_aggregate() && (sent.predicted.is_some() || sent.record.hash_keys().are_mixed())
 }
 
 /// The attempt's error of a record stored in a wrong shard.
@@ -85,14 +84,13 @@ impl Retrier {
         fail_if_throttled: bool,
         now: Instant,
     ) -> Option<DeliveryErrorKind> {
+        use KinesisErrorKind::{Doubtful, Invalid, Permanent, Throttled, Transient};
         let (code, message) = error.words();
         match error.kind() {
-            KinesisErrorKind::Throttled if fail_if_throttled => Some(DeliveryErrorKind::Throttled { code, message }),
-            KinesisErrorKind::Throttled | KinesisErrorKind::Transient => None,
-            KinesisErrorKind::Doubtful if self.is_patient(now) => None,
-            KinesisErrorKind::Doubtful | KinesisErrorKind::Invalid | KinesisErrorKind::Permanent => {
-                Some(DeliveryErrorKind::Rejected { code, message })
-            }
+            Throttled if fail_if_throttled => Some(DeliveryErrorKind::Throttled { code, message }),
+            Throttled | Transient => None,
+            Doubtful if self.is_patient(now) => None,
+            Doubtful | Invalid | Permanent => Some(DeliveryErrorKind::Rejected { code, message }),
         }
     }
 

@@ -141,8 +141,7 @@ impl Listing {
     pub(crate) fn start_if_due(&mut self, describe: bool, now: Instant) -> bool {
         let due = self.is_due(describe, now);
         if due {
-            (self.running, self.wanted) = (true, false);
-            self.started += 1;
+            (self.running, self.wanted, self.started) = (true, false, self.started + 1);
         }
         due
     }
@@ -184,10 +183,8 @@ impl Listing {
     /// Returns the pause. `luck`, from 0 to 1, decides half of it: the producers of a stream do not list all at once.
     pub(crate) fn has_failed(&mut self, kind: KinesisErrorKind, now: Instant, luck: f64) -> Duration {
         (self.running, self.wanted) = (false, true);
-        let pause = FIRST_PAUSE
-            .mul_f64(1.5_f64.powi(self.failures.min(20) as i32))
-            .min(LONGEST_PAUSE)
-            .mul_f64((1.0 + luck) / 2.0);
+        let bound = FIRST_PAUSE.mul_f64(1.5_f64.powi(self.failures.min(20) as i32)).min(LONGEST_PAUSE);
+        let pause = bound.mul_f64((1.0 + luck) / 2.0);
         self.failures += 1;
         let refused = matches!(kind, KinesisErrorKind::Permanent | KinesisErrorKind::Doubtful);
         self.hopeless = refused || self.failures >= FAILURES_WAITED_FOR;

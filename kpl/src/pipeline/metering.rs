@@ -25,7 +25,8 @@ pub(super) struct Metering {
     user_records_per_request: Histogram,
     /// By shard written to since the shards changed; without a shard for all of the stream.
     shards: HashMap<Option<ShardId>, ShardMeters>,
-    calls: HashMap<BatchId, Call>,
+    /// Entries and start of each request under way.
+    calls: HashMap<BatchId, (Vec<Shape>, Instant)>,
     outcomes: Outcomes,
 }
 
@@ -40,11 +41,6 @@ struct ShardMeters {
     retries_per_record: Histogram,
     buffering_time: Histogram,
     user_records_per_kinesis_record: Histogram,
-}
-
-struct Call {
-    shapes: Vec<Shape>,
-    started: Instant,
 }
 
 /// Outcomes of user records not recorded yet: of one shard and one number of retries.
@@ -123,27 +119,24 @@ impl Metering {
             meters.buffering_time.record(shape.buffered.as_secs_f64() * 1000.0);
             meters.user_records_per_kinesis_record.record(shape.user_records as f64);
         }
-        self.calls.insert(id, Call { shapes, started: Instant::now() });
+        self.calls.insert(id, (shapes, Instant::now()));
     }
 
     pub(super) fn answered(&mut self, id: BatchId, result: &Result<Vec<EntryResult>, KinesisError>) {
-        let Some(Call { shapes, started }) = self.calls.remove(&id) else {
-            return;
-        };
+        let Some((shapes, started)) = self.calls.remove(&id) else { return };
         self.request_time.record(started.elapsed().as_secs_f64() * 1000.0);
-        match result {
-            Err(error) => self.failed(error, None),
-            Ok(answers) => {
-                for (shape, answer) in shapes.iter().zip(answers) {
-                    match answer {
-                        Ok(_) => {
-                            let meters = self.meters(shape.shard_id.as_ref());
-                            meters.kinesis_records_put.increment(1);
-                            meters.kinesis_records_data_put.increment(shape.bytes as u64);
-                        }
-                        Err(error) => self.failed(error, shape.shard_id.as_ref()),
-                    }
+        let answers = match result {
+            Ok(answers) => answers,
+            Err(error) => return self.failed(error, None),
+        };
+        for (shape, answer) in shapes.iter().zip(answers) {
+            match answer {
+                Ok(_) => {
+                    let meters = self.meters(shape.shard_id.as_ref());
+                    meters.kinesis_records_put.increment(1);
+                    meters.kinesis_records_data_put.increment(shape.bytes as u64);
                 }
+                Err(error) => self.failed(error, shape.shard_id.as_ref()),
             }
         }
     }

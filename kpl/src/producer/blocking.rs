@@ -91,18 +91,12 @@ impl BlockingProducer {
         Self { producer, handle, _runtime: None }
     }
 
-    /// See [`Producer::to_stream`].
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Producer::to_stream`], with its errors.
     pub fn to_stream(&self, stream: impl Into<String>) -> Result<Self, ConfigError> {
         Ok(Self { producer: self.producer.to_stream(stream)?, ..self.clone() })
     }
 
-    /// Accepts a record; blocks while the buffer is full. See [`Producer::put`].
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Producer::put`], with its errors; blocks while the buffer is full.
     #[track_caller]
     pub fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         assert_may_block();
@@ -113,36 +107,30 @@ impl BlockingProducer {
         }
     }
 
-    /// Accepts a record if there is space; never blocks. See [`Producer::try_put`].
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Producer::try_put`], with its errors; never blocks.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         self.producer.try_put(record)
     }
 
-    /// Puts records and blocks until each has an outcome. See [`Producer::put_all`].
+    /// [`Producer::put_all`]; blocks until each record has an outcome.
     #[track_caller]
     pub fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {
         self.block_on(self.producer.put_all(records))
     }
 
-    /// Blocks until all that was put before is resolved. See [`Producer::flush`].
+    /// [`Producer::flush`]; blocks until all that was put before is resolved.
     #[track_caller]
     pub fn flush(&self) {
         self.block_on(self.producer.flush());
     }
 
-    /// Refuses further records and blocks until all are resolved. See [`Producer::shutdown`].
+    /// [`Producer::shutdown`]; blocks until all records are resolved.
     #[track_caller]
     pub fn shutdown(&self) {
         self.block_on(self.producer.shutdown());
     }
 
-    /// Shuts down within `limit`. See [`Producer::shutdown_within`].
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Producer::shutdown_within`], with its errors.
     #[track_caller]
     pub fn shutdown_within(&self, limit: Duration) -> Result<(), ShutdownError> {
         // The timer of the limit belongs to the runtime.

@@ -31,20 +31,13 @@ pub struct ProducerBuilder {
 
 impl ProducerBuilder {
     pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
-        Self {
-            aws: aws.clone(),
-            stream,
-            kinesis: None,
-            events: Events::default(),
-            encode: None,
-            config: Config::default(),
-        }
+        let (events, config) = (Events::default(), Config::default());
+        Self { aws: aws.clone(), stream, kinesis: None, events, encode: None, config }
     }
 
     /// Maximum time that a record waits to be grouped with others. Default 100 ms, up to 24 hours, and below the
     /// [`record_ttl`](Self::record_ttl). Best effort: an aggregate waits up to a fifth of it (at most 50 ms) longer for those of
     /// other shards; rate limits, requests in flight and retries add to it. While the buffer is full, nothing waits.
-    ///
     /// Source: KPL `RecordMaxBufferedTime`.
     #[doc(alias = "RecordMaxBufferedTime")]
     pub fn record_max_buffered_time(mut self, time: Duration) -> Self {
@@ -55,20 +48,17 @@ impl ProducerBuilder {
     /// Sends a record at once while no request to its stream is under way, together with those put in the same turn of the
     /// runtime. Records put before the answer are sent then, together, or earlier when due. Default `false`.
     ///
-    /// For `put(..).await?.await?` one after the other and in request handlers: a record takes one round trip, two if others are
-    /// under way, without [`record_max_buffered_time`](Self::record_max_buffered_time). The price is more requests and Kinesis
-    /// records: with round trips of 20 ms, 10 records per second to one shard make 10 of each rather than 5, and 1,000 per
-    /// second 50 rather than 10, stored after 20 to 40 ms rather than 90 to 140. Source:
-    /// `cargo run -p kinesis-kpl --example send_when_idle`; more figures are in `docs/performance.md`.
+    /// For `put(..).await?.await?` one after the other: a record takes one round trip, two if others are under way. The price is
+    /// more requests and Kinesis records: with round trips of 20 ms, 10 records per second to one shard make 10 of each rather
+    /// than 5, and 1,000 per second 50 rather than 10, stored after 20 to 40 ms rather than 90 to 140.
+    /// Source: `cargo run -p kinesis-kpl --example send_when_idle`; more figures are in `docs/performance.md`.
     pub fn send_when_idle(mut self, send: bool) -> Self {
         self.config.send_when_idle = send;
         self
     }
 
     /// Maximum time from put to the start of the last attempt; then the record fails as expired. Default 30 s, at least
-    /// 100 ms. `None` retries forever.
-    ///
-    /// Source: KPL `RecordTtl`.
+    /// 100 ms. `None` retries forever. Source: KPL `RecordTtl`.
     #[doc(alias = "RecordTtl")]
     pub fn record_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.config.record_ttl = ttl.into();
@@ -79,9 +69,7 @@ impl ProducerBuilder {
     /// DescribeStreamSummary, 1,048,576 if that is denied, 10,485,760 while it fails.
     ///
     /// A longer record is refused when it is put; before the stream is described, by Kinesis. A changed limit of the stream is
-    /// noticed within five minutes.
-    ///
-    /// Source: KPL `MaxUserRecordSize`.
+    /// noticed within five minutes. Source: KPL `MaxUserRecordSize`.
     #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.config.max_record_bytes = Some(bytes);
@@ -124,9 +112,7 @@ impl ProducerBuilder {
 
     /// Maximum send rate per shard, in percent of the shard's limit (1,000 records and 1 MiB per second). Default 150, so that
     /// several producers can share a stream: throttling lowers the rate to as little as a sixteenth, and it rises again as
-    /// records are stored. Bursts are not scaled.
-    ///
-    /// Source: KPL `RateLimit`.
+    /// records are stored. Bursts are not scaled. Source: KPL `RateLimit`.
     #[doc(alias = "RateLimit")]
     pub fn rate_limit_percent(mut self, percent: NonZero<u32>) -> Self {
         self.config.rate_limit_percent = percent;
@@ -154,12 +140,10 @@ impl ProducerBuilder {
     /// Shares of the streams in the buffer, so that a stream whose records cannot be sent does not block puts to the others.
     /// Default `true`; of no effect on a producer of one stream, which uses all of the buffer.
     ///
-    /// While several streams are in use, none takes up more than it leaves free, of
-    /// [`max_outstanding_records`](Self::max_outstanding_records) and of
-    /// [`max_outstanding_bytes`](Self::max_outstanding_bytes): half of the buffer if one stream has much outstanding, a third
-    /// each if two have, and so on. A stream without outstanding records may put any record that fits. A stream is in use from
-    /// its first record until nothing was put for five minutes; what it took up as the only one stays until it is resolved.
-    /// With `false`, each stream takes up any free space.
+    /// While several streams are in use, none takes up more records or bytes than it leaves free: half of the buffer if one
+    /// stream has much outstanding, a third each if two have, and so on. A stream without outstanding records may put any record
+    /// that fits. A stream is in use from its first record until nothing was put for five minutes; what it took up as the only
+    /// one stays until it is resolved. With `false`, each stream takes up any free space.
     pub fn stream_shares(mut self, shares: bool) -> Self {
         self.config.stream_shares = shares;
         self
@@ -175,7 +159,6 @@ impl ProducerBuilder {
 
     /// Maximum time to wait for the answer to a request. Default 6 s; 100 ms to 10 minutes. The records of a request that
     /// timed out are sent again and may be stored twice. Answers slower than half of it stop the growth of bytes in flight.
-    ///
     /// Source: KPL `RequestTimeout`.
     #[doc(alias = "RequestTimeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
@@ -183,40 +166,33 @@ impl ProducerBuilder {
         self
     }
 
-    /// Failure of throttled records at once, without another attempt. Default `false`.
-    ///
-    /// Source: KPL `FailIfThrottled`.
+    /// Failure of throttled records at once, without another attempt. Default `false`. Source: KPL `FailIfThrottled`.
     #[doc(alias = "FailIfThrottled")]
     pub fn fail_if_throttled(mut self, fail: bool) -> Self {
         self.config.fail_if_throttled = fail;
         self
     }
 
-    /// Dimensions of the [metrics](crate#metrics), which are sent to the recorder of the `metrics` crate that is installed when
-    /// a stream's first record is put. Default: by stream.
-    ///
-    /// Source: KPL `MetricsGranularity`.
+    /// Dimensions of the [metrics](crate#metrics). Default: by stream. Source: KPL `MetricsGranularity`.
     #[doc(alias = "MetricsGranularity")]
     pub fn metrics_granularity(mut self, granularity: MetricsGranularity) -> Self {
         self.config.metrics_granularity = granularity;
         self
     }
 
-    /// Calls `hook` for each [`Event`], on the producer's own tasks: it must return at once. A panic in it is
-    /// logged and contained.
+    /// Calls `hook` for each [`Event`], on the producer's own tasks: it must return at once. Its panic is logged and contained.
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(hook);
         self
     }
 
     /// Transforms the data of each record before it is sent, for compression or a schema registry. Called by every put, before
-    /// the size is checked, in the caller's task or thread, which it blocks.
-    ///
-    /// A failed record is returned as it was put. Until it is resolved, both forms take up space in the buffer.
-    pub fn encode<E>(mut self, encode: impl Fn(&UserRecord) -> Result<Bytes, E> + Send + Sync + 'static) -> Self
-    where
-        E: Into<BoxError>,
-    {
+    /// the size is checked, in the caller's task or thread, which it blocks. A failed record is returned as it was put. Until
+    /// it is resolved, both forms take up space in the buffer.
+    pub fn encode<E: Into<BoxError>>(
+        mut self,
+        encode: impl Fn(&UserRecord) -> Result<Bytes, E> + Send + Sync + 'static,
+    ) -> Self {
         self.encode = Some(Arc::new(move |record: &UserRecord| encode(record).map_err(Into::into)));
         self
     }

@@ -20,13 +20,10 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    pub(super) fn new(aggregate: &Aggregate) -> Self {
-        let first_partition_key = aggregate.partition_keys.first_range();
-        Self {
-            encoded: aggregate.without_digest(),
-            size_bytes: aggregate.size_bytes(),
-            first_partition_key: MAGIC.len() + first_partition_key.start..MAGIC.len() + first_partition_key.end,
-        }
+    pub(crate) fn new(aggregate: &Aggregate) -> Self {
+        let Range { start, end } = aggregate.partition_keys.first_range();
+        let first_partition_key = MAGIC.len() + start..MAGIC.len() + end;
+        Self { encoded: aggregate.without_digest(), size_bytes: aggregate.size_bytes(), first_partition_key }
     }
 
     pub(crate) fn size_bytes(&self) -> usize {

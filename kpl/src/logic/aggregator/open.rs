@@ -41,7 +41,7 @@ impl<T: Detach> One<T> {
     fn take(&mut self, is_full: bool) -> Option<KinesisRecord<T>> {
         self.expected = self.packed.len();
         let record = KinesisRecord::of(&mut self.packed, self.key);
-        if !is_full || self.packed.room_bytes() > self.max_room_bytes {
+        if !is_full || self.packed.content.room_bytes() > self.max_room_bytes {
             self.packed = Packed::new();
         }
         record
@@ -84,8 +84,8 @@ impl<T: Detach> Open<T> {
 
     pub(super) fn first(&self) -> Option<&Course> {
         match self {
-            Self::One(one) => one.packed.courses().first(),
-            Self::ByKey(ByKey { groups, .. }) => groups.first_key_value()?.1.courses().first(),
+            Self::One(one) => one.packed.courses.first(),
+            Self::ByKey(ByKey { groups, .. }) => groups.first_key_value()?.1.courses.first(),
         }
     }
 
@@ -128,7 +128,7 @@ impl<T: Detach> ByKey<T> {
     fn group_of(&self, record: &Pending<T>) -> Option<u64> {
         let key = record.as_ref().partition_key();
         let has_key = |number: &&u64| {
-            self.groups.get(number).is_some_and(|group| group.content().first_partition_key() == Some(key))
+            self.groups.get(number).is_some_and(|group| group.content.first_partition_key() == Some(key))
         };
         self.numbers.get(&record.hash_key)?.iter().find(has_key).copied()
     }

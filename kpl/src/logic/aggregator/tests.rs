@@ -111,8 +111,8 @@ proptest! {
         while let Some(mut record) = aggregator.pop() {
             aggregator.digest_ahead();
             if let KinesisRecord::Aggregate(packed, _) = &mut record {
-                prop_assert!((2..=10).contains(&packed.len()) && packed.content().size_bytes() <= max_bytes);
-                Sealed::digest_all([packed.content_mut()].into_iter());
+                prop_assert!((2..=10).contains(&packed.len()) && packed.content.size_bytes() <= max_bytes);
+                Sealed::digest_all([&mut packed.content].into_iter());
                 prop_assert_eq!(record.entry().data.len() + 1, record.size_bytes());
             }
             left.extend(numbers(record.courses()));

@@ -15,9 +15,7 @@ use crate::{
 
 impl<T: Detach> Engine<T> {
     pub(super) fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
-        let Some(mut flight) = self.in_flight.remove(&id) else {
-            return;
-        };
+        let Some(mut flight) = self.in_flight.remove(&id) else { return };
         let sent = std::mem::take(&mut flight.sent);
         let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
         match result {
@@ -60,13 +58,7 @@ impl<T: Detach> Engine<T> {
         let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
-                Ok(stored) => {
-                    let now = self.now;
-                    self.retrier.stored();
-                    self.obstacle = None;
-                    self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
-                    self.stored(sent, stored, flight);
-                }
+                Ok(stored) => self.stored(sent, stored, flight),
                 Err(error) => {
                     let ((code, message), shard_id) = (error.words(), sent.predicted.clone());
                     let user_records = sent.record.courses().len();
@@ -158,7 +150,7 @@ impl<T: Detach> Engine<T> {
     }
 
     fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind, luck: f64) {
-        if !matches!(kind, KinesisErrorKind::Throttled | KinesisErrorKind::Transient | KinesisErrorKind::Doubtful) {
+        if matches!(kind, KinesisErrorKind::Invalid | KinesisErrorKind::Permanent) {
             return;
         }
         let now = self.now;

@@ -20,11 +20,10 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 impl<T: Detach> Engine<T> {
     /// Notes that due work was not done: the process was frozen, or its threads blocked.
     pub(super) fn note_standstill(&mut self) {
-        let late = self.wake.map(|wake| self.now.saturating_duration_since(wake)).filter(|late| *late >= STANDSTILL);
-        if let Some(late) = late {
-            let error =
-                KinesisError::new(KinesisErrorKind::Transient, "Standstill", format!("nothing ran for {late:?}"));
-            self.meet(&error);
+        let late = self.wake.map_or(Duration::ZERO, |wake| self.now.saturating_duration_since(wake));
+        if late >= STANDSTILL {
+            let message = format!("nothing ran for {late:?}");
+            self.meet(&KinesisError::new(KinesisErrorKind::Transient, "Standstill", message));
         }
     }
 
@@ -34,19 +33,20 @@ impl<T: Detach> Engine<T> {
         self.obstacle = Some(Attempt { delay: Duration::ZERO, duration: Duration::ZERO, code, message });
     }
 
+    /// Latest arrival of expired records.
+    fn expired_by(&self) -> Option<Instant> {
+        self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl))
+    }
+
     pub(super) fn expire(&mut self) {
-        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else {
-            return;
-        };
+        let Some(limit) = self.expired_by() else { return };
         let expired = self.lanes.take_arrived_by(limit, self.now);
         self.fail_expired(expired);
         self.expire_unjudged(limit);
     }
 
     pub(super) fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
-        let Some(limit) = self.config.record_ttl.and_then(|ttl| self.now.checked_sub(ttl)) else {
-            return sent;
-        };
+        let Some(limit) = self.expired_by() else { return sent };
         let mut in_time = Vec::with_capacity(sent.len());
         for Sent { record, range, predicted } in sent {
             if record.first().arrived > limit {

@@ -35,6 +35,10 @@ pub(super) struct Unjudged<T: Detach> {
 
 impl<T: Detach> Engine<T> {
     pub(super) fn stored(&mut self, sent: Sent<T>, stored: Stored, flight: &Flight<T>) {
+        let now = self.now;
+        self.retrier.stored();
+        self.obstacle = None;
+        self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
         if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
             self.listing.want_after(flight.listings);
         }
@@ -68,10 +72,7 @@ impl<T: Detach> Engine<T> {
         let updated = shards.and_then(|shards| self.map.update(shards));
         let other_shards = updated.as_ref().is_ok_and(|changed| *changed);
         if (other_stream || other_shards) && !self.map.is_unknown() {
-            let kind = match self.description.ignores_partition_keys() {
-                true => LaneKind::Any,
-                false => LaneKind::OfShard,
-            };
+            let kind = if self.description.ignores_partition_keys() { LaneKind::Any } else { LaneKind::OfShard };
             self.lanes.replace(self.map.shards(), self.packing(), kind, self.now);
             self.restore_busy();
         }
@@ -83,7 +84,6 @@ impl<T: Detach> Engine<T> {
                     let open_shards = self.map.shards().len();
                     self.emit(|stream| Event::ShardMapUpdated { stream, open_shards });
                 }
-                self.judge();
             }
             Err(error) => {
                 let retry_in = self.listing.has_failed(error.kind(), self.now, self.rng.f64());
@@ -98,9 +98,9 @@ impl<T: Detach> Engine<T> {
                 if let Some(lane) = self.lanes.end_patience() {
                     lane.limiter = None;
                 }
-                self.judge();
             }
         }
+        self.judge();
     }
 
     /// Regroups the aggregates that no open shard owns, and returns the rest.

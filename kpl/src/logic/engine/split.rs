@@ -15,9 +15,7 @@ pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
 /// The first user record alone, and the rest: if both are refused, all requests are.
 pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
     let mut rest = sent.into_iter();
-    let Some(Sent { record, range, predicted }) = rest.next() else {
-        return Vec::new();
-    };
+    let Some(Sent { record, range, predicted }) = rest.next() else { return Vec::new() };
     let (key, max_bytes) = (record.key(), if record.is_aggregate() { usize::MAX } else { 0 });
     let mut records = record.into_records().into_iter();
     let first = records.next().map(|mut record| {
