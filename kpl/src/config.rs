@@ -52,15 +52,22 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
-    /// Maximum bytes and records of an aggregate; `None` without aggregation.
-    pub(crate) fn limits(self) -> Option<(usize, usize)> {
+    /// `None` without aggregation.
+    pub(crate) fn limits(self) -> Option<Limits> {
         match self {
             Self::Off => None,
             Self::On { max_bytes, max_records } | Self::ByPartitionKey { max_bytes, max_records } => {
-                Some((max_bytes, max_records))
+                Some(Limits { max_bytes, max_records })
             }
         }
     }
+}
+
+/// Upper bounds of an aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) max_bytes: usize,
+    pub(crate) max_records: usize,
 }
 
 impl Default for Aggregation {
@@ -202,7 +209,7 @@ impl Config {
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if let Some((max_bytes, max_records)) = self.aggregation.limits() {
+        if let Some(Limits { max_bytes, max_records }) = self.aggregation.limits() {
             within("aggregation max_bytes", max_bytes, AGGREGATION_MIN_BYTES, MAX_RECORD_BYTES)?;
             within("aggregation max_records", max_records, 1, u32::MAX as usize)?;
         }
@@ -229,7 +236,7 @@ impl Config {
     /// Settings that others leave without effect, each with the reason.
     pub(crate) fn defeated(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
-        if let (Some((max_bytes, _)), Some(limit)) = (self.aggregation.limits(), self.max_record_bytes)
+        if let (Some(Limits { max_bytes, .. }), Some(limit)) = (self.aggregation.limits(), self.max_record_bytes)
             && max_bytes > limit
         {
             found.push(("aggregation max_bytes", "aggregates are records, and max_record_bytes is less"));

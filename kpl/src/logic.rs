@@ -1,10 +1,5 @@
 //! All decisions of the producer. Pure: no tasks, clock, service or global randomness. Time is the parameter `now`, randomness
-//! a seed; results are [`Action`]s.
-//!
-//! ```text
-//! Put -> lanes (shard_map predicts the shard) -> aggregator -> collector (limiter permitting) -> Send
-//! Responded -> retrier -> Deliver | Fail | back to the lane | wait for the shard map
-//! ```
+//! a seed; results are [`Action`]s. The way of a record is in the documentation of the crate.
 //!
 //! A lane whose records are in flight sends nothing until the answer, which keeps the records of a partition key in order.
 

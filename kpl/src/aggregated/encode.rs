@@ -53,20 +53,6 @@ impl Aggregate {
         Self::default()
     }
 
-    /// Removes all records; their room stays.
-    #[cfg(feature = "producer")]
-    pub(crate) fn clear(&mut self) {
-        self.partition_keys.clear();
-        self.hash_keys.clear();
-        self.records.clear();
-        self.len = 0;
-    }
-
-    #[cfg(feature = "producer")]
-    pub(crate) fn room_bytes(&self) -> usize {
-        self.records.capacity()
-    }
-
     /// Number of records.
     pub fn len(&self) -> usize {
         self.len

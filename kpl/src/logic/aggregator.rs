@@ -18,12 +18,11 @@ use std::{
 use self::open::Open;
 use super::{
     kinesis_record::KinesisRecord,
-    packed::Packed,
     pending::{Course, Detach, Pending},
 };
 use crate::{
     aggregated::Sealed,
-    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config},
+    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits},
     digest::LANES,
 };
 
@@ -48,28 +47,14 @@ pub(crate) struct Packing {
 /// Part of the buffer that may be room for records.
 const ROOM_PART: usize = 8;
 
-/// Upper bounds of an aggregate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) max_bytes: usize,
-    pub(crate) max_records: usize,
-}
-
-impl Limits {
-    fn are_reached<T: Detach>(self, packed: &Packed<T>) -> bool {
-        packed.len() >= self.max_records || packed.content.size_bytes() == self.max_bytes
-    }
-}
-
 impl Packing {
     pub(crate) fn of(config: &Config, max_record_bytes: usize) -> Self {
         let by_key = matches!(config.aggregation, Aggregation::ByPartitionKey { .. });
         let key = if by_key { AggregateKey::FirstRecord } else { config.aggregate_key };
         let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
         let limits = config.aggregation.limits();
-        let limits = limits.map(|(max_bytes, max_records)| Limits { max_bytes: max_bytes.min(room), max_records });
         Self {
-            limits,
+            limits: limits.map(|limits| Limits { max_bytes: limits.max_bytes.min(room), ..limits }),
             by_key,
             key,
             buffered: config.record_max_buffered_time,
@@ -91,8 +76,9 @@ pub(crate) struct Aggregator<T: Detach> {
     open: Open<T>,
     /// In the order of their first records' numbers.
     ready: VecDeque<KinesisRecord<T>>,
-    ready_bytes: usize,
-    ready_aggregates: usize,
+    /// Bytes of complete Kinesis records, partition keys included.
+    pub(crate) ready_bytes: usize,
+    pub(crate) ready_aggregates: usize,
 }
 
 impl<T: Detach> Aggregator<T> {
@@ -116,15 +102,6 @@ impl<T: Detach> Aggregator<T> {
 
     pub(crate) fn ready_len(&self) -> usize {
         self.ready.len()
-    }
-
-    /// Bytes of complete Kinesis records, partition keys included.
-    pub(crate) fn ready_bytes(&self) -> usize {
-        self.ready_bytes
-    }
-
-    pub(crate) fn ready_aggregates(&self) -> usize {
-        self.ready_aggregates
     }
 
     pub(crate) fn front(&self) -> Option<&KinesisRecord<T>> {

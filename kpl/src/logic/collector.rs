@@ -90,7 +90,7 @@ impl Collector {
             trigger |= due <= now || self.has_enough(lane);
             if !lane.patient {
                 records += lane.waiting.ready_len();
-                bytes += lane.waiting.ready_bytes();
+                bytes += lane.waiting.ready_bytes;
             }
             ready.push((due, index));
         }
@@ -128,8 +128,8 @@ impl Collector {
     fn has_enough<T: Detach>(&self, lane: &Lane<T>) -> bool {
         let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
-        let in_order = || one_at_a_time && lane.waiting.ready_aggregates() > 1;
-        !lane.patient && (lane.waiting.ready_bytes() >= SHARD_BYTES || hurried() || in_order())
+        let in_order = || one_at_a_time && lane.waiting.ready_aggregates > 1;
+        !lane.patient && (lane.waiting.ready_bytes >= SHARD_BYTES || hurried() || in_order())
     }
 
     /// Whether no later record of the same key may be in the same request, where it might be stored alone.

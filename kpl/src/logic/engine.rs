@@ -172,11 +172,11 @@ impl<T: Detach> Engine<T> {
     }
 
     pub(crate) fn unresolved(&self) -> usize {
-        self.unresolved.records()
+        self.unresolved.records
     }
 
     pub(crate) fn next_number(&self) -> u64 {
-        self.unresolved.next_number()
+        self.unresolved.next
     }
 
     pub(crate) fn oldest(&self) -> Option<Instant> {
@@ -241,7 +241,7 @@ impl<T: Detach> Engine<T> {
     fn send(&mut self, mut flight: Flight<T>) {
         let id = BatchId(self.next_batch);
         self.next_batch += 1;
-        (flight.started, flight.listings) = (self.now, self.listing.started());
+        (flight.started, flight.listings) = (self.now, self.listing.started);
         flight.untrusted = (!self.map.is_trusted(self.now)).then(|| self.listing.answered());
         if let Some(seen) = flight.untrusted
             && flight.sent.iter().any(|sent| sent.record.is_aggregate())

@@ -5,6 +5,7 @@ use std::{fmt, mem::take};
 use super::pending::{Course, Detach, Pending};
 use crate::{
     aggregated::{Aggregate, Sealed},
+    config::Limits,
     hash_key::{HashKey, HashKeyRange},
     record::UserRecord,
 };
@@ -93,6 +94,10 @@ impl<T: Detach> Packed<T> {
         }
         self.carry(record);
         Ok(())
+    }
+
+    pub(crate) fn reaches(&self, limits: Limits) -> bool {
+        self.len() >= limits.max_records || self.content.size_bytes() == limits.max_bytes
     }
 
     fn carry(&mut self, record: Pending<T>) {

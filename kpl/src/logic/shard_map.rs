@@ -106,22 +106,20 @@ fn inconsistent(message: String) -> KinesisError {
 #[derive(Default)]
 pub(crate) struct Listing {
     running: bool,
-    started: u64,
+    pub(crate) started: u64,
     /// Number of the last successful one, from 1.
     succeeded: u64,
     succeeded_at: Option<Instant>,
-    failures: u32,
-    hopeless: bool,
+    /// Number in a row.
+    pub(crate) failures: u32,
+    /// Nothing should wait for a listing.
+    pub(crate) hopeless: bool,
     retry_at: Option<Instant>,
     /// There is evidence against the map.
     wanted: bool,
 }
 
 impl Listing {
-    pub(crate) fn started(&self) -> u64 {
-        self.started
-    }
-
     pub(crate) fn answered(&self) -> u64 {
         self.started - u64::from(self.running)
     }
@@ -154,15 +152,6 @@ impl Listing {
     /// The service answers again: earlier failures are void.
     pub(crate) fn retry_now(&mut self) {
         (self.hopeless, self.retry_at) = (false, None);
-    }
-
-    /// Whether nothing should wait for a listing.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        self.hopeless
-    }
-
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
     }
 
     /// Whether a listing after the first `seen` has succeeded.
@@ -254,9 +243,9 @@ mod tests {
     #[test]
     fn evidence_elder_than_the_map_is_ignored() {
         let (mut listing, now) = (Listing::default(), start());
-        let before = listing.started();
+        let before = listing.started;
         listing.start_if_due(false, now);
-        let meanwhile = listing.started();
+        let meanwhile = listing.started;
         listing.want_after(before);
         listing.has_succeeded(now);
 

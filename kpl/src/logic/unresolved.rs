@@ -22,9 +22,9 @@ const JOIN_AT: usize = 512;
 /// Counts of unresolved records by span: put between two flushes and within a short time.
 pub(crate) struct Unresolved {
     spans: VecDeque<Span>,
-    /// Number of the record put next.
-    next: u64,
-    records: usize,
+    /// Number of the record put next, from 0.
+    pub(crate) next: u64,
+    pub(crate) records: usize,
     completed: Option<u64>,
     /// Number of spans at which some are joined.
     crowd: usize,
@@ -42,11 +42,6 @@ struct Span {
 impl Unresolved {
     pub(crate) fn new() -> Self {
         Self { spans: VecDeque::new(), next: 0, records: 0, completed: None, crowd: CROWD }
-    }
-
-    /// Number of the record put next, from 0.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next
     }
 
     /// Adds a record; returns its number.
@@ -98,11 +93,6 @@ impl Unresolved {
     /// Number below which all records are resolved, if that completes flushes since the last call.
     pub(crate) fn take_completed(&mut self) -> Option<u64> {
         self.completed.take()
-    }
-
-    /// Number of records.
-    pub(crate) fn records(&self) -> usize {
-        self.records
     }
 
     /// Arrival of the oldest record.

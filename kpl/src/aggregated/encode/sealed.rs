@@ -19,6 +19,20 @@ pub(crate) struct Sealed {
     first_partition_key: Range<usize>,
 }
 
+impl Aggregate {
+    /// Removes all records; their room stays.
+    pub(crate) fn clear(&mut self) {
+        self.partition_keys.clear();
+        self.hash_keys.clear();
+        self.records.clear();
+        self.len = 0;
+    }
+
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.records.capacity()
+    }
+}
+
 impl Sealed {
     pub(crate) fn new(aggregate: &Aggregate) -> Self {
         let Range { start, end } = aggregate.partition_keys.first_range();

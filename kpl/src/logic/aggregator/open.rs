@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Limits, Packing};
+use super::Packing;
 use crate::{
-    config::AggregateKey,
+    config::{AggregateKey, Limits},
     hash_key::HashKey,
     logic::{
         kinesis_record::KinesisRecord,
@@ -34,7 +34,7 @@ impl<T: Detach> One<T> {
             self.packed.reserve(self.expected);
         }
         self.packed.try_push(record, limits.max_bytes)?;
-        Ok(if limits.are_reached(&self.packed) { self.take(true) } else { None })
+        Ok(if self.packed.reaches(limits) { self.take(true) } else { None })
     }
 
     /// Takes the aggregate out. The next one gets the room of one that `is_full`.
@@ -141,7 +141,7 @@ impl<T: Detach> ByKey<T> {
         if group.is_empty() {
             return pushed.map(|()| None);
         }
-        let is_full = pushed.is_ok() && limits.are_reached(&group);
+        let is_full = pushed.is_ok() && group.reaches(limits);
         self.groups.insert(number, group);
         if is_new {
             self.numbers.entry(hash_key).or_default().push(number);

@@ -86,7 +86,7 @@ fn late_records_are_taken_out_of_their_aggregate() {
     assert_eq!(numbers_of(&aggregator.take_arrived_by(now)), [0, 1]);
     assert_eq!(numbers(aggregator.front().unwrap().courses()), [2]);
     assert_eq!(numbers_of(&aggregator.take_arrived_by(later)), [2, 3, 4]);
-    assert!(aggregator.is_empty() && aggregator.ready_bytes() == 0 && aggregator.ready_aggregates() == 0);
+    assert!(aggregator.is_empty() && aggregator.ready_bytes == 0 && aggregator.ready_aggregates == 0);
 }
 
 proptest! {
@@ -106,7 +106,7 @@ proptest! {
         aggregator.complete();
 
         let bytes: usize = aggregator.ready.iter().map(KinesisRecord::size_bytes).sum();
-        prop_assert_eq!(aggregator.ready_bytes(), bytes);
+        prop_assert_eq!(aggregator.ready_bytes, bytes);
         let mut left = Vec::new();
         while let Some(mut record) = aggregator.pop() {
             aggregator.digest_ahead();
@@ -118,7 +118,7 @@ proptest! {
             left.extend(numbers(record.courses()));
         }
         prop_assert_eq!(left, (0..sizes.len() as u64).collect::<Vec<_>>());
-        prop_assert_eq!((aggregator.ready_bytes(), aggregator.ready_aggregates()), (0, 0));
+        prop_assert_eq!((aggregator.ready_bytes, aggregator.ready_aggregates), (0, 0));
     }
 
     #[test]

@@ -51,9 +51,9 @@ impl<T: Detach> Engine<T> {
         match place(&sent, &stored, &self.map, trusted) {
             Place::Right if certain => self.deliver(sent.record, stored),
             Place::Wrong if certain => self.resend(sent, &stored, started, false),
-            _ if self.listing.is_hopeless() => self.resend(sent, &stored, started, true),
+            _ if self.listing.hopeless => self.resend(sent, &stored, started, true),
             _ => {
-                let listings = untrusted.unwrap_or_else(|| self.listing.started());
+                let listings = untrusted.unwrap_or_else(|| self.listing.started);
                 self.listing.want_after(listings);
                 self.lanes.set_busy(&sent.range);
                 self.unjudged.push(Unjudged { sent, stored, started, trusted, listings });
@@ -87,7 +87,7 @@ impl<T: Detach> Engine<T> {
             }
             Err(error) => {
                 let retry_in = self.listing.has_failed(error.kind(), self.now, self.rng.f64());
-                if self.listing.failures() == 1 {
+                if self.listing.failures == 1 {
                     let (code, message) = error.words();
                     self.emit(|stream| Event::ShardMapUnavailable { stream, code, message, retry_in });
                 }
@@ -142,7 +142,7 @@ impl<T: Detach> Engine<T> {
 
     /// The stream is missing. A new one may have other shards of the same ids.
     pub(super) fn forget_stream(&mut self) {
-        let listings = self.listing.started();
+        let listings = self.listing.started;
         self.listing.want_after(listings);
         self.description.forget();
         self.forget_shards();
@@ -165,13 +165,13 @@ impl<T: Detach> Engine<T> {
         for unjudged in std::mem::take(&mut self.unjudged) {
             let Unjudged { sent, stored, started, trusted, listings } = unjudged;
             let range = sent.range;
-            let listed = self.listing.failures() == 0 && self.listing.is_after(listings);
+            let listed = self.listing.failures == 0 && self.listing.is_after(listings);
             match place(&sent, &stored, &self.map, trusted) {
                 Place::Right if trusted || listed => self.deliver(sent.record, stored),
                 Place::Wrong if trusted || listed => self.resend(sent, &stored, started, false),
                 // The shard is closed already: its records may belong to several others by now.
                 Place::Unknown if listed => self.resend(sent, &stored, started, false),
-                _ if self.listing.is_hopeless() => self.resend(sent, &stored, started, true),
+                _ if self.listing.hopeless => self.resend(sent, &stored, started, true),
                 _ => {
                     self.listing.want_after(listings);
                     self.unjudged.push(Unjudged { sent, stored, started, trusted, listings });

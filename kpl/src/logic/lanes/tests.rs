@@ -1,5 +1,5 @@
 use super::*;
-use crate::logic::aggregator::Limits;
+use crate::config::Limits;
 use crate::testing::{shard, start, uniform_shards};
 use crate::{hash_key::HashKey, record::UserRecord};
 

@@ -21,7 +21,7 @@ fn a_flush_waits_for_earlier_records_only() {
     unresolved.resolved([0].into_iter());
     assert_eq!(unresolved.take_completed(), Some(2));
     assert_eq!(unresolved.take_completed(), None);
-    assert_eq!(unresolved.records(), 1);
+    assert_eq!(unresolved.records, 1);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn flushes_take_no_more_space_than_records_that_are_unresolved() {
     }
 
     assert!(unresolved.spans.len() <= CROWD, "{} spans", unresolved.spans.len());
-    assert_eq!(unresolved.records(), 1);
+    assert_eq!(unresolved.records, 1);
 }
 
 #[test]
@@ -171,7 +171,7 @@ proptest! {
             prop_assert_eq!(below.is_some(), flushes.front().is_some_and(is_complete));
             while flushes.pop_front_if(|flush| below.is_some_and(|below| *flush <= below)).is_some() {}
             prop_assert!(!flushes.front().is_some_and(is_complete));
-            prop_assert_eq!(found.records(), left.len());
+            prop_assert_eq!(found.records, left.len());
             most = most.max(left.len());
             prop_assert!(found.spans.len() <= CROWD.max(2 * most + 2));
         }
