@@ -15,9 +15,8 @@
 //!                   2 optional string value
 //! ```
 //!
-//! [`Aggregate`] writes it, byte for byte as the KPL does; [`decode`] reads it, with the KCL's rules for what is an
-//! aggregate and what is a plain record, and [`Deaggregator`] makes user records of either. Neither needs an async runtime or the AWS SDK.
-//!
+//! [`Aggregate`] writes it, byte for byte as the KPL does; [`decode`] reads it, with the KCL's rules for what is an aggregate
+//! and what is a plain record, and [`Deaggregator`] makes user records of either.
 //! Source: `aggregation-format.md` of `awslabs/amazon-kinesis-producer`.
 
 mod deaggregator;

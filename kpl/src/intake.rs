@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, atomic::AtomicUsize};
 use tokio::time::Instant;
 
 use self::{queue::Queue, space::Share};
-use crate::{config::MAX_RECORD_BYTES, locked::locked, stream::Stream};
+use crate::{config::MAX_RECORD_BYTES, stream::Stream};
 
 /// State that a stream's pipeline and its handles share.
 pub(crate) struct Status {
@@ -16,17 +16,7 @@ pub(crate) struct Status {
     /// Maximum bytes of a record; until it is known, that of any stream.
     pub(crate) max_record_bytes: AtomicUsize,
     /// Arrival of the oldest unresolved record. Locked to copy it.
-    oldest: Mutex<Option<Instant>>,
-}
-
-impl Status {
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        *locked(&self.oldest)
-    }
-
-    pub(crate) fn set_oldest(&self, oldest: Option<Instant>) {
-        *locked(&self.oldest) = oldest;
-    }
+    pub(crate) oldest: Mutex<Option<Instant>>,
 }
 
 pub(crate) struct Intake {

@@ -41,8 +41,7 @@
 //! - **A record reported as delivered is delivered.** A KCL discards an aggregate stored in a shard that does not own all
 //!   of its records, as happens when a shard is split. Such an aggregate, and no other, is sent again as a whole.
 //!   Consumers that do not discard see both copies. An aggregate sent more than five seconds after the last answer is
-//!   reported once the shards are listed again: a stream deleted and created again has shards of the same ids with other
-//!   ranges, which takes Kinesis longer than five seconds.
+//!   reported once the shards are listed again: the stream may have been deleted and created again in the meantime.
 //! - **Order.** Records of one hash key (the explicit one, else that of the partition key), put one after the other, are
 //!   stored and by a KCL delivered in that order while no attempt fails, also while shards are split or merged. A failed
 //!   entry can be overtaken by later entries of its request, never by a later request. See [`RecordOrder`] for the price,
@@ -52,21 +51,18 @@
 //!   others, unless it filled the buffer while it was the only one in use.
 //! - **Special streams.** Record limit and distribution strategy are read with DescribeStreamSummary, or defaults assumed.
 //! - **Bounded time.** No attempt starts after `record_ttl`; an answer is awaited for up to `request_timeout`. Permanent
-//!   errors (access denied, no region, a refused record) fail at once, and no other record with them. Errors that may
-//!   pass within seconds are retried for three seconds, then fail at once: a missing stream, since Kinesis reports one for
-//!   about a second after it became ACTIVE; a refused signature, since the SDK corrects a wrong clock by the refusal;
-//!   missing credentials. A new stream must be ACTIVE before records are put.
-//! - **Few calls in trouble.** While the service is down, one request at a time is sent, after pauses of up to five seconds,
-//!   whatever the number of shards. Bytes in flight start at 64 KiB and a request, and grow with answers faster than half
-//!   of `request_timeout`.
+//!   errors (access denied, no region, a refused record) fail at once, and no other record with them. A missing stream, a
+//!   refused signature and missing credentials may pass within seconds: they are retried for three seconds, then fail at
+//!   once. A new stream must be ACTIVE before records are put.
+//! - **Few calls in trouble.** While the service is down, one request at a time is sent, after pauses of up to five seconds.
+//!   Bytes in flight start at 64 KiB and a request, and grow with answers faster than half of `request_timeout`.
 //!
 //! The KPL has no buffer limit, retries everything until the time to live ends, loses the cause, judges each user record of
 //! an aggregate separately, and limits nothing without aggregation.
 //!
 //! # Ways to put
 //! - [`Producer::put`] and [`Producer::try_put`]: one record, with its [`Delivery`].
-//! - [`Producer::put_all`]: a batch with all outcomes, for AWS Lambda functions; or [`Producer::flush`] at the end of an
-//!   invocation, which returns as soon as everything is resolved.
+//! - [`Producer::put_all`]: a batch with all outcomes, for AWS Lambda functions; or [`Producer::flush`] at their end.
 //! - [`Producer::sink`]: a `futures::Sink`.
 //! - [`ProducerBuilder::build_blocking`] and [`Producer::blocking`]: threads without a runtime.
 //! - [`Producer::to_stream`]: another stream, with the same client, settings and buffer.

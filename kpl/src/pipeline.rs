@@ -34,6 +34,7 @@ use crate::{
         space::Load,
     },
     kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest},
+    locked::locked,
     logic::{Action, BatchId, Input, Shape, engine::Engine, kinesis_record::KinesisRecord},
     stream::Stream,
 };
@@ -217,7 +218,7 @@ impl Pipeline {
         if let Some(metering) = &mut self.metering {
             metering.settle(self.engine.unresolved());
         }
-        self.status.set_oldest(self.engine.oldest().map(Instant::from_std));
+        *locked(&self.status.oldest) = self.engine.oldest().map(Instant::from_std);
         self.context.space.give_back(&self.status.share, resolved);
     }
 

@@ -21,6 +21,7 @@ use crate::{
     error::{ConfigError, PutError, RecordError, ShutdownError},
     event::Snapshot,
     intake::{Intake, queue::Sent, space::Hurry},
+    locked::locked,
     producer::{blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
     record::{PARTITION_KEY_MAX_CHARS, UserRecord},
     stream::Stream,
@@ -28,9 +29,7 @@ use crate::{
 };
 
 /// Handle to a producer, which aggregates, batches, limits and retries user records in tasks of its own. Clones share it.
-///
-/// [`to_stream`](Self::to_stream) makes a handle for another stream. A stream's task starts with its first record and ends after
-/// five minutes without one.
+/// A stream's task starts with its first record and ends after five minutes without one.
 ///
 /// When the last handle is dropped, accepted records are still sent while the runtime lives. Their outcome is known by each
 /// [`Delivery`], or after [`flush`](Self::flush) or [`shutdown`](Self::shutdown).
@@ -186,10 +185,7 @@ impl Producer {
         join_all(intakes.iter().map(|intake| self.flush_intake(intake))).await;
     }
 
-    /// [`flush`](Self::flush) for this handle's stream only.
-    ///
-    /// # Cancellation
-    /// As for [`flush`](Self::flush).
+    /// [`flush`](Self::flush), with its cancellation, for this handle's stream only.
     pub async fn flush_stream(&self) {
         self.flush_intake(&self.intake).await;
     }
@@ -266,7 +262,7 @@ impl Producer {
     /// The load at this instant, over all streams.
     #[doc(alias = "getOldestRecordTimeInMillis")]
     pub fn snapshot(&self) -> Snapshot {
-        let oldest = self.streams.all().iter().filter_map(|intake| intake.status.oldest()).min();
+        let oldest = self.streams.all().iter().filter_map(|intake| *locked(&intake.status.oldest)).min();
         Snapshot {
             outstanding_records: self.outstanding_records(),
             outstanding_bytes: self.outstanding_bytes(),

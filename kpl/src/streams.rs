@@ -47,7 +47,7 @@ impl Drop for Guard {
         if self.ended != Ended::Idle {
             self.queue.close();
             let left = self.context.space.vacate(&self.status.share);
-            self.status.set_oldest(None);
+            *locked(&self.status.oldest) = None;
             pipeline::count_abandoned(&self.stream, self.context.config.metrics_granularity, left.records);
         }
         self.context.space.leave();

@@ -131,9 +131,7 @@ impl Detach for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.0.is_some() {
-            self.close(Failure::unattempted(DeliveryErrorKind::Abandoned));
-        }
+        self.close(Failure::unattempted(DeliveryErrorKind::Abandoned));
     }
 }
 

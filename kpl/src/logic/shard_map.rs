@@ -67,10 +67,8 @@ impl ShardMap {
         self.ranges.get(shard_id)
     }
 
-    /// Takes a listing; says whether the open shards have changed.
-    ///
-    /// # Errors
-    /// If the shards do not cover every hash key exactly once. The map is unchanged.
+    /// Takes a listing; says whether the open shards have changed. An error, if they do not cover every hash key exactly
+    /// once, leaves the map unchanged.
     pub(crate) fn update(&mut self, mut listed: Vec<Shard>) -> Result<bool, KinesisError> {
         listed.sort_by_key(|shard| shard.hash_key_range.start);
         check_cover(&listed)?;
