@@ -39,8 +39,9 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     until(what, String::new, async || condition()).await;
 }
 
-/// Time without a change after which things have settled: twice the default lease duration, so that a takeover ends within.
-const QUIET: Duration = Duration::from_secs(20);
+/// Time without a change after which things have settled: more than a takeover takes, and than the longest pause after a
+/// processor's failures, 30 s.
+const QUIET: Duration = Duration::from_secs(45);
 /// Maximum time that things may need to settle.
 const PATIENCE: Duration = Duration::from_secs(600);
 
