@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::CheckpointError,
-    keeper::handle::{LeaseHandle, LeaseState},
+    keeper::{LeaseHandle, LeaseState},
     locked::locked,
     logic::shard::progress::Progress,
     metrics::shard::ShardRecorder,

@@ -10,7 +10,7 @@ use crate::{
     event::{Event, Events, chain},
     metrics::Recorder,
     settings::Settings,
-    stream::catalog::Catalog,
+    stream::Catalog,
     table::LeaseTable,
 };
 use board::Board;
@@ -67,6 +67,11 @@ impl Context {
             board,
             ready: AtomicBool::new(false),
         }
+    }
+
+    /// The value of a call to the lease table; a failure is reported.
+    pub(crate) fn reported<T>(&self, outcome: Result<T, TableError>) -> Option<T> {
+        outcome.inspect_err(|error| self.table_failed(error)).ok()
     }
 
     /// Reports a failed call to the lease table that is tried again.

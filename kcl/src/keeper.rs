@@ -31,11 +31,12 @@ use crate::{
     model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,
 };
-use handle::{COMMANDS, Command, LeaseHandle, LeaseState};
+use handle::Command;
+pub(crate) use handle::{LeaseHandle, LeaseState};
 
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) mod detached;
-pub(crate) mod handle;
+mod handle;
 
 /// Renewals within one lease duration.
 const RENEWALS: u32 = 3;
@@ -66,9 +67,8 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Takes charge of a lease that the table says is ours. Writes once, to be sure; None if it is not ours.
     pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
-        let (commands, receiver) = mpsc::channel(COMMANDS);
-        let (state, observer) = watch::channel(LeaseState::Held);
-        let (now, delivered) = (now(), Arc::new(AtomicU64::new(0)));
+        let (handle, state, commands) = LeaseHandle::new();
+        let (now, delivered) = (now(), Arc::clone(&handle.delivered));
         let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
         let mut keeper = Self {
             context,
@@ -78,16 +78,15 @@ impl Keeper {
             renew_at: now,
             handoff_deadline: None,
             state,
-            commands: receiver,
-            delivered: Arc::clone(&delivered),
+            commands,
+            delivered,
             measured: now,
             uncertain: false,
         };
         match keeper.write(None).await {
             Ok(()) => {
                 keeper.renew_at = now + keeper.renewal_interval();
-                let retired = CancellationToken::new();
-                Some((keeper, LeaseHandle { commands, state: observer, delivered, retired }))
+                Some((keeper, handle))
             }
             Err(CheckpointError::Table(error)) => {
                 keeper.context.table_failed(&error);
@@ -120,13 +119,13 @@ impl Keeper {
                     Some(Command::Checkpoint { write, retired, reply }) => {
                         let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
                     }
-                    Some(Command::Look { reply }) => {
+                    Some(Command::Look(reply)) => {
                         self.settle().await;
                         if self.is_held() {
                             let _ = reply.send(self.lease.clone()); // caller stopped waiting
                         }
                     }
-                    Some(Command::GiveUp { reply }) => {
+                    Some(Command::GiveUp(reply)) => {
                         let _ = reply.send(self.give_up().await); // caller stopped waiting
                     }
                     None => return,

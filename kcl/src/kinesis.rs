@@ -7,6 +7,7 @@ use kpl::{SequenceNumber, ShardId};
 
 use crate::{
     error::KinesisError,
+    event::chain,
     model::{ChildShard, InitialPosition, KinesisRecord, Shard, StartAt, StreamIdentity},
 };
 
@@ -60,48 +61,40 @@ pub(crate) struct SubscriptionEvent {
 /// Events of one subscription. Ends without an error after 5 minutes, and nothing follows an error.
 pub(crate) type Subscription = BoxStream<'static, Result<SubscriptionEvent, KinesisError>>;
 
+/// A call to Kinesis.
+pub(crate) type Call<'a, T> = BoxFuture<'a, Result<T, KinesisError>>;
+
+impl KinesisError {
+    /// The same error for somebody else, its source as text.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new(self.kind, self.action, chain(self.source.as_ref()));
+        Self { code: self.code.clone(), message: self.message.clone(), ..copy }
+    }
+}
+
 /// Kinesis as a consumer of one stream sees it.
 ///
 /// Futures may be dropped at any time; all calls but those that register consumers only read.
 pub(crate) trait Kinesis: Send + Sync + 'static {
-    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>>;
+    fn describe(&self) -> Call<'_, StreamDescription>;
 
     /// Lists shards: all that are retained, or those that matter for an initial position.
-    fn list_shards<'a>(
-        &'a self,
-        position: Option<&'a InitialPosition>,
-    ) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>>;
+    fn list_shards<'a>(&'a self, position: Option<&'a InitialPosition>) -> Call<'a, Vec<Shard>>;
 
     /// Gets an iterator, good for 5 minutes.
-    fn shard_iterator<'a>(
-        &'a self,
-        shard: &'a ShardId,
-        start: &'a StartAt,
-    ) -> BoxFuture<'a, Result<String, KinesisError>>;
+    fn shard_iterator<'a>(&'a self, shard: &'a ShardId, start: &'a StartAt) -> Call<'a, String>;
 
     /// Reads what lies at the iterator: at most `limit` records, of at most [`GET_RECORDS_LIMIT`].
-    fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>>;
+    fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Records>;
 
     /// Looks a registered consumer up by its name; None if there is none.
-    fn find_consumer<'a>(
-        &'a self,
-        stream_arn: &'a str,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>>;
+    fn find_consumer<'a>(&'a self, stream_arn: &'a str, name: &'a str) -> Call<'a, Option<FanOutConsumer>>;
 
     /// Registers a consumer; [`KinesisErrorKind::InUse`] if one of this name exists.
-    fn register_consumer<'a>(
-        &'a self,
-        stream_arn: &'a str,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>>;
+    fn register_consumer<'a>(&'a self, stream_arn: &'a str, name: &'a str) -> Call<'a, FanOutConsumer>;
 
-    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>>;
+    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> Call<'a, ()>;
 
-    fn subscribe<'a>(
-        &'a self,
-        consumer_arn: &'a str,
-        shard: &'a ShardId,
-        start: &'a StartAt,
-    ) -> BoxFuture<'a, Result<Subscription, KinesisError>>;
+    fn subscribe<'a>(&'a self, consumer_arn: &'a str, shard: &'a ShardId, start: &'a StartAt)
+    -> Call<'a, Subscription>;
 }

@@ -24,10 +24,7 @@ use crate::{
     },
     metrics::shard::ShardRecorder,
     model::{ChildShard, KinesisRecord, LeaseKey, Retrieval, Shard, StreamShard},
-    stream::{
-        Stream,
-        identity::{CONFIRMED, Presence},
-    },
+    stream::{CONFIRMED, Presence, Stream},
     time::now,
 };
 
@@ -47,13 +44,9 @@ mod tests;
 #[derive(Debug)]
 pub(crate) enum Fetched {
     /// Records in order, never none.
-    Records {
-        records: Vec<KinesisRecord>,
-        behind_latest: Option<std::time::Duration>,
-    },
-    End {
-        children: Vec<ChildShard>,
-    },
+    Records { records: Vec<KinesisRecord>, behind_latest: Option<Duration> },
+    /// The shard's end, and the shards that follow it.
+    End { children: Vec<ChildShard> },
 }
 
 /// Reads one shard on its own task; dropping it ends the reading.
@@ -105,18 +98,18 @@ struct Done;
 impl Reader {
     async fn run(mut self) {
         let Retrieval::FanOut(settings) = self.context.settings.retrieval.clone() else {
-            polling::read(&mut self, pending()).await;
+            let _ = polling::read(&mut self, pending()).await; // nothing else ends it
             return;
         };
         let mut told = false;
-        while let fan_out::Ended::Refused(error) = fan_out::read(&mut self, &settings).await {
+        while let Ok(error) = fan_out::read(&mut self, &settings).await {
             let shard = self.shard();
             if !std::mem::replace(&mut told, true) {
                 self.context.events.emit(Event::FanOutRefused { shard, error: chain(&error) });
             }
             let (context, stream) = (Arc::clone(&self.context), Arc::clone(&self.stream));
             let again = fan_out::wait_until_possible(&context, &stream, &settings);
-            if let polling::Ended::Done(Done) = polling::read(&mut self, again).await {
+            if polling::read(&mut self, again).await.is_err() {
                 return;
             }
         }
@@ -174,7 +167,7 @@ impl Reader {
     async fn deliver_records(
         &mut self,
         mut records: Vec<KinesisRecord>,
-        behind_latest: Option<std::time::Duration>,
+        behind_latest: Option<Duration>,
         asked_at: SystemTime,
     ) -> Result<bool, Done> {
         self.context.board.note(&self.lease_key, |activity| {
@@ -211,12 +204,8 @@ impl Reader {
 
     fn report(&self, error: &KinesisError) {
         self.note_failure(error);
-        let shard = self.shard();
-        self.context.events.emit(Event::ReadFailed {
-            shard,
-            error: chain(error),
-            throttled: error.kind == KinesisErrorKind::Throttled,
-        });
+        let (shard, throttled) = (self.shard(), error.kind == KinesisErrorKind::Throttled);
+        self.context.events.emit(Event::ReadFailed { shard, error: chain(error), throttled });
     }
 
     /// Whether the shard takes records, as far as that is known.
@@ -249,7 +238,7 @@ impl Reader {
         let listed = self.followers(self.stream.kinesis.list_shards(None).await?);
         if listed.is_empty() {
             let source = "the shard has ended, and no shards that follow it are listed";
-            return Err(KinesisError::new(KinesisErrorKind::Other, "kinesis:ListShards", source));
+            return Err(KinesisError::other("kinesis:ListShards", source));
         }
         Ok(listed)
     }

@@ -10,13 +10,10 @@ use tracing::debug;
 use crate::{
     context::Context,
     event::{Event, chain},
-    keeper::{
-        Keeper,
-        handle::{LeaseHandle, LeaseState},
-    },
+    keeper::{Keeper, LeaseHandle, LeaseState},
     logic::backoff::Backoff,
     metrics::shard::ShardRecorder,
-    model::{Checkpoint, Lease, ShardPhase, StreamShard},
+    model::{Lease, ShardPhase, StreamShard},
     processor::ProcessorFactory,
     stream::Stream,
     time::now,
@@ -148,13 +145,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn is_done_with(&self, parent: &ShardId) -> bool {
-        match self.context.table.get(&self.lease.sibling_key(parent)).await {
-            Ok(lease) => lease.is_none_or(|lease| lease.checkpoint == Checkpoint::ShardEnd),
-            Err(error) => {
-                self.context.table_failed(&error);
-                false
-            }
-        }
+        let found = self.context.reported(self.context.table.get(&self.lease.sibling_key(parent)).await);
+        found.is_some_and(|lease| lease.is_none_or(|lease| lease.is_ended()))
     }
 
     /// The shard is done; its lease is kept alive until the leader deletes it, or the worker stops.
@@ -199,12 +191,8 @@ async fn find_stream(context: &Context, mut lease: Lease) -> Option<(Arc<Stream>
         debug!(key = %lease.key, "stream of the lease cannot be read");
         looks += 1;
         sleep(STREAM_POLL.ceiling(looks)).await;
-        match context.table.get(&lease.key).await {
-            Ok(found) => {
-                let is_ours = |found: &Lease| found.actual_owner() == Some(&context.settings.worker_id);
-                lease = found.filter(is_ours)?;
-            }
-            Err(error) => context.table_failed(&error),
+        if let Some(found) = context.reported(context.table.get(&lease.key).await) {
+            lease = found.filter(|found| found.actual_owner() == Some(&context.settings.worker_id))?;
         }
     }
 }

@@ -4,10 +4,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use kpl::ShardId;
 
-use self::{
-    identity::{Identity, Presence},
-    registration::Registration,
-};
 use crate::{
     error::KinesisError,
     kinesis::{Kinesis, StreamDescription},
@@ -15,10 +11,14 @@ use crate::{
     settings::streams::StreamConfig,
 };
 
+pub(crate) use catalog::{Catalog, MultiCatalog};
+pub(crate) use identity::{CONFIRMED, Identity, Presence};
+pub(crate) use registration::Registration;
+
 pub(crate) mod catalog;
-pub(crate) mod identity;
+mod identity;
 pub(crate) mod listing;
-pub(crate) mod registration;
+mod registration;
 
 pub(crate) struct Stream {
     pub(crate) id: StreamId,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpointer::Checkpointer,
-    keeper::{detached::Detached, handle::LeaseHandle},
+    keeper::{LeaseHandle, detached::Detached},
     logic::shard::progress::Progress,
     metrics::shard::ShardRecorder,
     model::{Checkpoint, Lease, PendingCheckpoint, Record, RecordBatch, StreamId, WorkerId},

@@ -30,7 +30,7 @@ use crate::{
     retrieval::fan_out,
     settings::{Settings, streams::StreamSource},
     shard::ShardTask,
-    stream::catalog::Catalog,
+    stream::Catalog,
     table::LeaseTable,
     task::propagate,
 };

@@ -89,9 +89,7 @@ impl Assigner {
                 Reign::Heir => self.watch().await,
                 Reign::Leader(_) => self.cycle().await,
             };
-            if let Err(error) = done {
-                self.context.table_failed(&error);
-            }
+            self.context.reported(done);
             let follows = reign == Reign::Follower;
             let interval = self.interval();
             tokio::select! {

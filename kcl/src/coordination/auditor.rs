@@ -18,11 +18,7 @@ use crate::{
     event::{Event, chain},
     logic::lineage::{audit::Audit, cleanup, former_streams::Missing, lookup::DESCRIPTION_LIFE},
     model::{Conditional, Lease, StreamId, WorkerItem},
-    stream::{
-        Stream,
-        catalog::{Catalog, MultiCatalog},
-        identity::Presence,
-    },
+    stream::{Catalog, MultiCatalog, Presence, Stream},
     time,
 };
 
@@ -96,9 +92,7 @@ impl Auditor {
 
     /// True: leases were created or deleted.
     async fn look(&mut self, sighting: &Sighting) -> bool {
-        if let Err(error) = self.clean_up(sighting).await {
-            self.context.table_failed(&error);
-        }
+        self.context.reported(self.clean_up(sighting).await);
         self.audit(&sighting.leases).await
     }
 
@@ -181,13 +175,10 @@ impl Auditor {
         let mut deleted = false;
         for stream in self.term.missing.due(multi.former(), |stream| gone.contains(stream), now) {
             let leases = by_stream.get(&stream).map_or(&[][..], Vec::as_slice);
-            match self.delete(leases).await {
-                Ok(()) => {
-                    let shards = leases.iter().map(|lease| lease.shard_id.clone()).collect();
-                    self.context.metrics.former_stream_deleted();
-                    self.context.events.emit(Event::FormerStreamDeleted { stream_id: stream, shards });
-                }
-                Err(error) => self.context.table_failed(&error),
+            if self.context.reported(self.delete(leases).await).is_some() {
+                let shards = leases.iter().map(|lease| lease.shard_id.clone()).collect();
+                self.context.metrics.former_stream_deleted();
+                self.context.events.emit(Event::FormerStreamDeleted { stream_id: stream, shards });
             }
             deleted = true;
         }

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     context::Context,
     error::TableError,
-    model::{Conditional, Lease, LeaseKey},
+    model::{Conditional, Lease, LeaseKey, TableScan},
 };
 
 const CONCURRENT_CALLS: usize = 16;
@@ -33,16 +33,12 @@ impl Discovery {
                 () = sleep(self.context.settings.discovery_interval) => {}
                 () = self.context.nudges.discover.notified() => {}
             }
-            match self.look().await {
-                Ok(leases) => {
-                    self.context.metrics.discovered(leases.len());
-                    for lease in leases {
-                        if found.send(lease).await.is_err() {
-                            return;
-                        }
-                    }
+            let Some(leases) = self.context.reported(self.look().await) else { continue };
+            self.context.metrics.discovered(leases.len());
+            for lease in leases {
+                if found.send(lease).await.is_err() {
+                    return;
                 }
-                Err(error) => self.context.table_failed(&error),
             }
         }
     }
@@ -51,13 +47,7 @@ impl Discovery {
     /// behind. True: something was given back, or a call failed, so another look may find more.
     pub(crate) async fn give_back(&self) -> bool {
         let table = &self.context.table;
-        let mut leases = match table.scan().await {
-            Ok(scan) => scan.leases,
-            Err(error) => {
-                self.context.table_failed(&error);
-                return true;
-            }
-        };
+        let Some(TableScan { mut leases, .. }) = self.context.reported(table.scan().await) else { return true };
         let me = Some(&self.context.settings.worker_id);
         leases.retain(|lease| lease.owner.as_ref() == me && !self.held.borrow().contains(&lease.key));
         let give_back = |lease: Lease| async move {
@@ -65,15 +55,8 @@ impl Discovery {
                 Some(holder) => table.assign(&lease, holder).await,
                 None => table.release(&lease).await,
             };
-            match written {
-                Ok(Conditional::Applied) => true,
-                // Somebody else has done something with it, or what was read was out of date.
-                Ok(Conditional::Conflict(_)) => false,
-                Err(error) => {
-                    self.context.table_failed(&error);
-                    true
-                }
-            }
+            // A conflict: somebody else has done something with it, or what was read was out of date.
+            !matches!(self.context.reported(written), Some(Conditional::Conflict(_)))
         };
         let given = stream::iter(leases).map(give_back).buffer_unordered(CONCURRENT_CALLS);
         given.fold(false, |any, one| async move { any || one }).await
@@ -93,10 +76,7 @@ impl Discovery {
         for lease in leases {
             // A lease in handoff is not ours until its old owner lets go.
             // One lease that cannot be read must not hide the others.
-            let lease = lease.unwrap_or_else(|error| {
-                self.context.table_failed(&error);
-                None
-            });
+            let lease = self.context.reported(lease).flatten();
             ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me) && !lease.in_handoff()));
         }
         Ok(ours)

@@ -12,7 +12,7 @@ use crate::{
     event::{Event, chain},
     logic::backoff::Backoff,
     model::{FleetVersion, StreamIdentity},
-    stream::{catalog::Catalog, listing},
+    stream::{Catalog, listing},
     time::now,
 };
 

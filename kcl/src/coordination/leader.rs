@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::TableError,
     event::Event,
-    logic::assign::leadership::{Leadership, Step},
+    logic::assign::leadership::{Contention, Leadership},
     time,
 };
 
@@ -49,7 +49,8 @@ impl Leader {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let period = self.period();
         loop {
-            self.turn().await;
+            let turn = self.turn().await;
+            self.context.reported(turn);
             self.publish();
             // Spread over the period, so that workers started together do not contend in step.
             let pause = period.mul_f64(0.9 + 0.1 * fastrand::f64());
@@ -67,19 +68,12 @@ impl Leader {
         self.duration() / HEARTBEATS
     }
 
-    async fn turn(&mut self) {
-        if let Err(error) = self.try_turn().await {
-            self.context.table_failed(&error);
-        }
-    }
-
-    async fn try_turn(&mut self) -> Result<(), TableError> {
-        let held = self.leadership.held().cloned();
-        let seen = match held {
+    async fn turn(&mut self) -> Result<(), TableError> {
+        let seen = match self.leadership.held().cloned() {
             Some(held) => Some(held),
             None => match self.leadership.consider(self.context.table.get_lock().await?, time::now()) {
-                Step::Acquire(seen) => seen,
-                Step::Wait => return Ok(()),
+                Contention::Acquire(seen) => seen,
+                Contention::Wait => return Ok(()),
             },
         };
         let lock = self.leadership.lock(uuid::Uuid::new_v4().to_string(), self.duration());
@@ -117,8 +111,6 @@ impl Leader {
         let Some(lock) = self.leadership.held().cloned() else { return };
         self.leadership.drop_lock();
         self.publish();
-        if let Err(error) = self.context.table.delete_lock(&lock).await {
-            self.context.table_failed(&error);
-        }
+        self.context.reported(self.context.table.delete_lock(&lock).await);
     }
 }

@@ -158,9 +158,7 @@ impl Membership {
                 _ => Ok(false),
             }
         };
-        if let Err(error) = deleted.await {
-            self.context.table_failed(&error);
-        }
+        self.context.reported(deleted.await);
     }
 
     /// Compares what stands in the table with what we wrote there, and answers.
@@ -209,9 +207,8 @@ impl Membership {
         let begun = now();
         let reported = self.context.table.put_worker(&self.item).await;
         self.context.metrics.reported(reported.is_ok(), now() - begun);
-        match reported {
-            Ok(_) => self.check_clock(),
-            Err(error) => self.context.table_failed(&error),
+        if self.context.reported(reported).is_some() {
+            self.check_clock();
         }
     }
 

@@ -13,11 +13,7 @@ use crate::{
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
     model::{Addition, Conditional, Lease, Shard},
-    stream::{
-        Stream,
-        identity::{CONFIRMED, Presence},
-        listing::list,
-    },
+    stream::{CONFIRMED, Presence, Stream, listing::list},
 };
 
 #[derive(Debug, thiserror::Error)]

@@ -40,6 +40,16 @@ impl KinesisError {
         Self { kind, action, code: format!("{kind:?}"), message: source.to_string(), source }
     }
 
+    /// A failure of no special kind.
+    pub(crate) fn other(action: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::new(KinesisErrorKind::Other, action, source)
+    }
+
+    /// Whether the same call may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
+    }
+
     /// Kind of the failure.
     pub fn kind(&self) -> KinesisErrorKind {
         self.kind
@@ -73,11 +83,4 @@ pub(crate) fn is_about_credentials(code: &str) -> bool {
             | "MissingAuthenticationToken"
             | "MissingAuthenticationTokenException"
     )
-}
-
-impl KinesisError {
-    /// Whether the same call may succeed a moment later.
-    pub(crate) fn may_pass(&self) -> bool {
-        matches!(self.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
-    }
 }

@@ -1,11 +1,11 @@
 //! A lease without a table, for tests of processors: takes checkpoints until it is lost.
 
-use std::sync::{Arc, Mutex, atomic::AtomicU64};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::{mpsc, watch};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::handle::{COMMANDS, Command, LeaseHandle, LeaseState};
+use super::handle::{Command, LeaseHandle, LeaseState};
 use crate::{
     error::CheckpointError,
     locked::locked,
@@ -24,12 +24,11 @@ pub(crate) struct Detached {
 impl LeaseHandle {
     /// A handle to a lease that only this process knows of. Spawns a task, which ends with the second value.
     pub(crate) fn detached(lease: Lease) -> (Self, Detached) {
-        let (commands, mut receiver) = mpsc::channel(COMMANDS);
-        let (state, observer) = watch::channel(LeaseState::Held);
+        let (handle, state, mut commands) = Self::new();
         let lease = Arc::new(Mutex::new(lease));
         let (stored, held) = (Arc::clone(&lease), state.clone());
         let task = tokio::spawn(async move {
-            while let Some(command) = receiver.recv().await {
+            while let Some(command) = commands.recv().await {
                 match command {
                     Command::Checkpoint { write, retired, reply } => {
                         let is_held = *held.borrow() != LeaseState::Lost;
@@ -44,18 +43,16 @@ impl LeaseHandle {
                             }
                         }); // caller stopped waiting
                     }
-                    Command::Look { reply } => {
+                    Command::Look(reply) => {
                         let _ = reply.send(locked(&stored).clone()); // caller stopped waiting
                     }
-                    Command::GiveUp { reply } => {
+                    Command::GiveUp(reply) => {
                         held.send_replace(LeaseState::Lost);
                         let _ = reply.send(true); // caller stopped waiting
                     }
                 }
             }
         });
-        let (delivered, retired) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
-        let handle = Self { commands, state: observer, delivered, retired };
         (handle, Detached { lease, state, _task: AbortOnDropHandle::new(task) })
     }
 }

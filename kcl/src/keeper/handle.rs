@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Commands that may wait for the keeper: checkpoints of one shard, which its processor awaits one by one.
-pub(super) const COMMANDS: usize = 16;
+const COMMANDS: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseState {
@@ -33,26 +33,37 @@ pub(super) enum Command {
         retired: CancellationToken,
         reply: oneshot::Sender<Result<(), CheckpointError>>,
     },
-    Look {
-        reply: oneshot::Sender<Lease>,
-    },
-    GiveUp {
-        reply: oneshot::Sender<bool>,
-    },
+    Look(oneshot::Sender<Lease>),
+    GiveUp(oneshot::Sender<bool>),
 }
 
 /// Talks to a lease's keeper. When the last handle is gone, the keeper ends and lets the lease expire.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseHandle {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) state: watch::Receiver<LeaseState>,
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<LeaseState>,
     /// Bytes delivered since the last renewal.
     pub(super) delivered: Arc<AtomicU64>,
     /// Cancelled when the processor that the handle was made for has failed: it stores nothing any more.
-    pub(super) retired: CancellationToken,
+    retired: CancellationToken,
 }
 
 impl LeaseHandle {
+    /// A handle to a lease that is held, and what its keeper needs to answer it.
+    pub(super) fn new() -> (Self, watch::Sender<LeaseState>, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (sender, state) = watch::channel(LeaseState::Held);
+        let (delivered, retired) = (Arc::default(), CancellationToken::new());
+        (Self { commands, state, delivered, retired }, sender, receiver)
+    }
+
+    /// Asks the keeper; None if it is gone.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
     /// A handle for one processor, which can be retired.
     pub(crate) fn for_processor(&self) -> Self {
         Self { retired: CancellationToken::new(), ..self.clone() }
@@ -74,9 +85,7 @@ impl LeaseHandle {
 
     /// The lease as the table has it, with every checkpoint stored so far, whoever waited for it; None if it is lost.
     pub(crate) async fn lease(&self) -> Option<Lease> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Look { reply }).await.ok()?;
-        answer.await.ok()
+        self.ask(Command::Look).await
     }
 
     pub(crate) fn count_delivered(&self, bytes: u64) {
@@ -84,17 +93,14 @@ impl LeaseHandle {
     }
 
     pub(crate) async fn checkpoint(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
-        let (reply, answer) = oneshot::channel();
         let retired = self.retired.clone();
-        let sent = self.commands.send(Command::Checkpoint { write, retired, reply }).await;
-        sent.map_err(|_| CheckpointError::LeaseLost)?;
-        answer.await.unwrap_or(Err(CheckpointError::LeaseLost))
+        let stored = self.ask(|reply| Command::Checkpoint { write, retired, reply }).await;
+        stored.unwrap_or(Err(CheckpointError::LeaseLost))
     }
 
     /// Passes the lease on to its new owner, or to nobody. False: it was lost before, or the table did not answer in time.
     pub(crate) async fn give_up(&self) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::GiveUp { reply }).await.is_ok() && answer.await.unwrap_or(false)
+        self.ask(Command::GiveUp).await.unwrap_or(false)
     }
 
     pub(crate) fn is_lost(&self) -> bool {

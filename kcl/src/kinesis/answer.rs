@@ -49,11 +49,6 @@ where
     }
 }
 
-/// An answer that the service should not give.
-pub(super) fn malformed(action: &'static str, what: impl Into<BoxError>) -> KinesisError {
-    KinesisError::new(KinesisErrorKind::Other, action, what)
-}
-
 fn range(range: Option<&aws_sdk_kinesis::types::HashKeyRange>) -> Option<HashKeyRange> {
     let range = range?;
     Some(HashKeyRange { start: range.starting_hash_key().parse().ok()?, end: range.ending_hash_key().parse().ok()? })

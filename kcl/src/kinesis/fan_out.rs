@@ -16,7 +16,7 @@ use kpl::ShardId;
 
 use super::{
     Subscription, SubscriptionEvent,
-    answer::{before_unreadable, child, failed, malformed, record},
+    answer::{before_unreadable, child, failed, record},
 };
 use crate::{
     error::{KinesisError, KinesisErrorKind},
@@ -82,15 +82,17 @@ fn end_before_unreadable(told: &mut SubscribeToShardEvent) -> bool {
 fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError> {
     let behind = u64::try_from(told.millis_behind_latest).ok();
     let children: Option<Vec<ChildShard>> = told.child_shards().iter().map(child).collect();
-    let children = children.ok_or_else(|| malformed(SUBSCRIBE, "a child shard that cannot be read"))?;
+    let children = children.ok_or_else(|| KinesisError::other(SUBSCRIBE, "a child shard that cannot be read"))?;
     let continuation = match told.continuation_sequence_number.as_str() {
         "" => None,
-        number => {
-            Some(number.parse().map_err(|error| malformed(SUBSCRIBE, Box::new(error) as crate::error::BoxError))?)
-        }
+        number => Some(
+            number
+                .parse()
+                .map_err(|error| KinesisError::other(SUBSCRIBE, Box::new(error) as crate::error::BoxError))?,
+        ),
     };
     let records: Result<Vec<KinesisRecord>, _> = told.records.into_iter().map(record).collect();
-    let records = records.map_err(|error| malformed(SUBSCRIBE, error))?;
+    let records = records.map_err(|error| KinesisError::other(SUBSCRIBE, error))?;
     Ok(SubscriptionEvent { records, continuation, children, behind_latest: behind.map(Duration::from_millis) })
 }
 

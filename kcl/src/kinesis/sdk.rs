@@ -8,12 +8,12 @@ use aws_sdk_kinesis::{
     primitives::DateTime,
     types::{ConsumerStatus, ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
 };
-use futures::future::{BoxFuture, FutureExt as _};
+use futures::future::FutureExt as _;
 use kpl::ShardId;
 
 use super::{
-    FanOutConsumer, Kinesis, Records, StreamDescription, Subscription,
-    answer::{before_unreadable, child, failed, malformed, record, shard},
+    Call, FanOutConsumer, Kinesis, Records, StreamDescription, Subscription,
+    answer::{before_unreadable, child, failed, record, shard},
     fan_out,
 };
 use crate::{
@@ -69,13 +69,14 @@ fn filter(position: &InitialPosition) -> SdkFilter {
 }
 
 impl Kinesis for SdkKinesis {
-    fn describe(&self) -> BoxFuture<'_, Result<StreamDescription, KinesisError>> {
+    fn describe(&self) -> Call<'_, StreamDescription> {
         const ACTION: &str = "kinesis:DescribeStreamSummary";
         let call = self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
-            let summary =
-                output.stream_description_summary().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+            let summary = output
+                .stream_description_summary()
+                .ok_or_else(|| KinesisError::other(ACTION, "answer without content"))?;
             let created = summary.stream_creation_timestamp().to_millis().ok().and_then(|ms| u64::try_from(ms).ok());
             Ok(StreamDescription {
                 active: matches!(summary.stream_status(), StreamStatus::Active | StreamStatus::Updating),
@@ -89,10 +90,7 @@ impl Kinesis for SdkKinesis {
         .boxed()
     }
 
-    fn list_shards<'a>(
-        &'a self,
-        position: Option<&'a InitialPosition>,
-    ) -> BoxFuture<'a, Result<Vec<Shard>, KinesisError>> {
+    fn list_shards<'a>(&'a self, position: Option<&'a InitialPosition>) -> Call<'a, Vec<Shard>> {
         const ACTION: &str = "kinesis:ListShards";
         async move {
             let mut shards = Vec::new();
@@ -100,7 +98,9 @@ impl Kinesis for SdkKinesis {
             let mut page = first.set_shard_filter(position.map(filter)).send().await.map_err(failed(ACTION))?;
             loop {
                 for listed in page.shards() {
-                    shards.push(shard(listed).ok_or_else(|| malformed(ACTION, "a listed shard cannot be read"))?);
+                    shards.push(
+                        shard(listed).ok_or_else(|| KinesisError::other(ACTION, "a listed shard cannot be read"))?,
+                    );
                 }
                 let Some(token) = page.next_token().map(str::to_owned) else { return Ok(shards) };
                 // With a token, the service accepts neither stream nor filter.
@@ -110,11 +110,7 @@ impl Kinesis for SdkKinesis {
         .boxed()
     }
 
-    fn shard_iterator<'a>(
-        &'a self,
-        shard: &'a ShardId,
-        start: &'a StartAt,
-    ) -> BoxFuture<'a, Result<String, KinesisError>> {
+    fn shard_iterator<'a>(&'a self, shard: &'a ShardId, start: &'a StartAt) -> Call<'a, String> {
         const ACTION: &str = "kinesis:GetShardIterator";
         let call = self.client.get_shard_iterator().set_stream_name(self.name()).set_stream_arn(self.arn());
         let call = call.shard_id(shard.as_str());
@@ -133,12 +129,12 @@ impl Kinesis for SdkKinesis {
         };
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
-            output.shard_iterator.ok_or_else(|| malformed(ACTION, "answer without an iterator"))
+            output.shard_iterator.ok_or_else(|| KinesisError::other(ACTION, "answer without an iterator"))
         }
         .boxed()
     }
 
-    fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
+    fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Records> {
         const ACTION: &str = "kinesis:GetRecords";
         let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn());
         async move {
@@ -150,25 +146,21 @@ impl Kinesis for SdkKinesis {
             let children: Option<Vec<ChildShard>> = output.child_shards().iter().map(child).collect();
             let next_iterator = output.next_shard_iterator;
             let records: Result<Vec<KinesisRecord>, _> = output.records.into_iter().map(record).collect();
-            let records = records.map_err(|error| malformed(ACTION, error))?;
-            let children = children.ok_or_else(|| malformed(ACTION, "a child shard that cannot be read"))?;
+            let records = records.map_err(|error| KinesisError::other(ACTION, error))?;
+            let children = children.ok_or_else(|| KinesisError::other(ACTION, "a child shard that cannot be read"))?;
             Ok(Records { records, next_iterator, children, behind_latest: behind.map(Duration::from_millis) })
         }
         .boxed()
     }
 
-    fn find_consumer<'a>(
-        &'a self,
-        stream_arn: &'a str,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<FanOutConsumer>, KinesisError>> {
+    fn find_consumer<'a>(&'a self, stream_arn: &'a str, name: &'a str) -> Call<'a, Option<FanOutConsumer>> {
         const ACTION: &str = "kinesis:DescribeStreamConsumer";
         let call = self.client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name);
         async move {
             match call.send().await.map_err(failed(ACTION)) {
                 Ok(output) => {
                     let found = output.consumer_description();
-                    let found = found.ok_or_else(|| malformed(ACTION, "answer without content"))?;
+                    let found = found.ok_or_else(|| KinesisError::other(ACTION, "answer without content"))?;
                     let active = *found.consumer_status() == ConsumerStatus::Active;
                     Ok(Some(FanOutConsumer { arn: found.consumer_arn().to_owned(), active }))
                 }
@@ -179,23 +171,19 @@ impl Kinesis for SdkKinesis {
         .boxed()
     }
 
-    fn register_consumer<'a>(
-        &'a self,
-        stream_arn: &'a str,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<FanOutConsumer, KinesisError>> {
+    fn register_consumer<'a>(&'a self, stream_arn: &'a str, name: &'a str) -> Call<'a, FanOutConsumer> {
         const ACTION: &str = "kinesis:RegisterStreamConsumer";
         let call = self.client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
-            let registered = output.consumer().ok_or_else(|| malformed(ACTION, "answer without content"))?;
+            let registered = output.consumer().ok_or_else(|| KinesisError::other(ACTION, "answer without content"))?;
             let active = *registered.consumer_status() == ConsumerStatus::Active;
             Ok(FanOutConsumer { arn: registered.consumer_arn().to_owned(), active })
         }
         .boxed()
     }
 
-    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> BoxFuture<'a, Result<(), KinesisError>> {
+    fn deregister_consumer<'a>(&'a self, consumer_arn: &'a str) -> Call<'a, ()> {
         let call = self.client.deregister_stream_consumer().consumer_arn(consumer_arn);
         async move {
             call.send().await.map_err(failed("kinesis:DeregisterStreamConsumer"))?;
@@ -209,7 +197,7 @@ impl Kinesis for SdkKinesis {
         consumer_arn: &'a str,
         shard: &'a ShardId,
         start: &'a StartAt,
-    ) -> BoxFuture<'a, Result<Subscription, KinesisError>> {
+    ) -> Call<'a, Subscription> {
         fan_out::subscribe(&self.client, consumer_arn, shard, start).boxed()
     }
 }

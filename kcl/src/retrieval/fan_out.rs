@@ -4,9 +4,10 @@
 //! Back-pressure: while the buffer is full the subscription is not read, and the service sends at most the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
 
-use std::sync::Arc;
-
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use futures::StreamExt as _;
 use tokio::time::{sleep, timeout};
@@ -16,7 +17,7 @@ use crate::{
     context::Context,
     error::{KinesisError, KinesisErrorKind},
     kinesis::{Subscription, SubscriptionEvent},
-    logic::read::resubscription::{Last, is_news, pause},
+    logic::read::resubscription::{LastSession, is_news, pause},
     model::{FanOut, Retrieval},
     stream::Stream,
     time::now,
@@ -31,21 +32,15 @@ const RETRY: Duration = Duration::from_secs(300);
 /// Time after its start within which a worker without shards looks consumers up, at random.
 const PREPARE: Duration = Duration::from_secs(30);
 
-pub(super) enum Ended {
-    Done(Done),
-    /// It was refused, and the application wants polling then.
-    Refused(KinesisError),
-}
-
-/// Reads until the shard's end, until nobody listens, or until fan-out is refused and polling is allowed instead.
-pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Ended {
+/// Reads until the shard's end, until nobody listens, or until fan-out is refused and polling is allowed instead: Ok.
+pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Result<KinesisError, Done> {
     let mut fan_out = FanOutReader { reader, settings, called_at: None, succeeded_at: None, in_use: 0, failures: 0 };
     loop {
         let last = match fan_out.session().await {
-            Ok(()) => Last::Session,
-            Err(Stop::Done(done)) => return Ended::Done(done),
-            Err(Stop::Refused(error)) if settings.or_polling => return Ended::Refused(error),
-            Err(Stop::Refused(error) | Stop::Failed(error)) => fan_out.failed(&error),
+            Ok(()) => LastSession::Ended,
+            Err(SessionEnd::Done(done)) => return Err(done),
+            Err(SessionEnd::Refused(error)) if settings.or_polling => return Ok(error),
+            Err(SessionEnd::Refused(error) | SessionEnd::Failed(error)) => fan_out.failed(&error),
         };
         let since = |at: Option<Instant>| at.map(|at| now() - at);
         let since_call = since(fan_out.called_at).unwrap_or(Duration::MAX);
@@ -53,14 +48,15 @@ pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Ended {
     }
 }
 
-enum Stop {
+/// Reason why a subscription did not end as it should.
+enum SessionEnd {
     Done(Done),
     /// Trying again is of little use.
     Refused(KinesisError),
     Failed(KinesisError),
 }
 
-impl From<Done> for Stop {
+impl From<Done> for SessionEnd {
     fn from(done: Done) -> Self {
         Self::Done(done)
     }
@@ -77,7 +73,7 @@ struct FanOutReader<'a> {
 
 impl FanOutReader<'_> {
     /// One subscription from its call to its end. Ok: it ended as it should.
-    async fn session(&mut self) -> Result<(), Stop> {
+    async fn session(&mut self) -> Result<(), SessionEnd> {
         if self.reader.sender.room().await.is_err() {
             return Err(Done.into());
         }
@@ -85,42 +81,40 @@ impl FanOutReader<'_> {
         let name = self.settings.name(&context.settings.application);
         let arn = stream.registration.arn(stream, name, &context.events).await.map_err(|error| match error.kind {
             // The registration has tried for long.
-            KinesisErrorKind::Other => Stop::Failed(error),
-            _ => Stop::Refused(error),
+            KinesisErrorKind::Other => SessionEnd::Failed(error),
+            _ => SessionEnd::Refused(error),
         })?;
         self.called_at = Some(now());
         let asked_at = context.clock.now();
         let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
-        let subscribed = stream.kinesis.subscribe(&arn, shard_id, position).await;
-        let told = match subscribed {
+        let told = match stream.kinesis.subscribe(&arn, shard_id, position).await {
             Ok(subscription) => {
                 self.succeeded_at = Some(now());
                 match self.reader.opened().await {
                     Ok(()) => self.follow(subscription, asked_at).await,
-                    Err(error) => Err(Stop::Failed(error)),
+                    Err(error) => Err(SessionEnd::Failed(error)),
                 }
             }
-            Err(error) => Err(Stop::Failed(error)),
+            Err(error) => Err(SessionEnd::Failed(error)),
         };
         match told {
-            Err(Stop::Failed(error)) => Err(self.judge(error, &arn).await),
+            Err(SessionEnd::Failed(error)) => Err(self.judge(error, &arn).await),
             told => told,
         }
     }
 
-    async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), Stop> {
+    async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), SessionEnd> {
         loop {
             let Ok(told) = timeout(SILENCE, subscription.next()).await else {
                 let source = format!("no event for {SILENCE:?}");
-                let action = "kinesis:SubscribeToShard";
-                return Err(Stop::Failed(KinesisError::new(KinesisErrorKind::Other, action, source)));
+                return Err(SessionEnd::Failed(KinesisError::other("kinesis:SubscribeToShard", source)));
             };
             let Some(told) = told else { return Ok(()) };
-            self.take(told.map_err(Stop::Failed)?, asked_at).await?;
+            self.take(told.map_err(SessionEnd::Failed)?, asked_at).await?;
         }
     }
 
-    async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime) -> Result<(), Stop> {
+    async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime) -> Result<(), SessionEnd> {
         let SubscriptionEvent { mut records, continuation, children, behind_latest } = event;
         let cursor = &mut self.reader.cursor;
         records.retain(|record| cursor.is_new(&record.sequence_number));
@@ -134,7 +128,7 @@ impl FanOutReader<'_> {
         match continuation {
             Some(continuation) => self.reader.cursor.told_to(&continuation),
             None => {
-                let children = self.reader.children(children).await.map_err(Stop::Failed)?;
+                let children = self.reader.children(children).await.map_err(SessionEnd::Failed)?;
                 return Err(self.reader.end(children).await.into());
             }
         }
@@ -142,33 +136,33 @@ impl FanOutReader<'_> {
         Ok(())
     }
 
-    async fn judge(&mut self, error: KinesisError, arn: &str) -> Stop {
+    async fn judge(&mut self, error: KinesisError, arn: &str) -> SessionEnd {
         if let KinesisErrorKind::NotFound | KinesisErrorKind::IteratorInvalid = error.kind {
             self.reader.raise_doubt().await;
         }
         match error.kind {
-            KinesisErrorKind::AccessDenied => Stop::Refused(error),
+            KinesisErrorKind::AccessDenied => SessionEnd::Refused(error),
             KinesisErrorKind::NotFound => {
                 if let Some(children) = self.reader.children_of_trimmed_shard().await {
                     return self.reader.end(children).await.into();
                 }
                 if self.reader.stream.consumer_arn.is_some() {
-                    return Stop::Refused(error);
+                    return SessionEnd::Refused(error);
                 }
                 self.reader.stream.registration.forget(arn).await;
-                Stop::Failed(error)
+                SessionEnd::Failed(error)
             }
-            _ => Stop::Failed(error),
+            _ => SessionEnd::Failed(error),
         }
     }
 
-    fn failed(&mut self, error: &KinesisError) -> Last {
+    fn failed(&mut self, error: &KinesisError) -> LastSession {
         let last = if error.kind == KinesisErrorKind::InUse {
             self.in_use += 1;
-            Last::InUse { in_a_row: self.in_use }
+            LastSession::InUse { in_a_row: self.in_use }
         } else {
             self.failures += 1;
-            Last::Failed { in_a_row: self.failures }
+            LastSession::Failed { in_a_row: self.failures }
         };
         if is_news(last) {
             self.reader.report(error);
@@ -185,10 +179,10 @@ pub(crate) async fn prepare(context: Arc<Context>) {
     let name = fan_out.name(&context.settings.application);
     sleep(PREPARE.mul_f64(fastrand::f64())).await;
     for stream in context.catalog.listed(&context.events).await {
-        if !stream.registration.is_untried() {
-            continue;
+        if stream.registration.is_untried() {
+            // The shard that needs it asks again, and reports.
+            let _ = stream.registration.arn(&stream, name, &context.events).await;
         }
-        let _ = stream.registration.arn(&stream, name, &context.events).await; // the shard that needs it asks again, and reports
     }
 }
 

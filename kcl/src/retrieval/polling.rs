@@ -8,35 +8,26 @@ use super::{Done, Reader};
 use crate::{
     error::{KinesisError, KinesisErrorKind},
     kinesis::{GET_RECORDS_LIMIT, Records},
-    logic::read::pacing::{Last, interval},
+    logic::read::pacing::{LastRead, interval},
     metrics::shard::Fetch,
     time::now,
 };
 
-pub(super) enum Ended {
-    Done(Done),
-    /// Fan-out is possible now.
-    Enough,
-}
-
-/// Reads until the shard's end, until nobody listens, or until `enough` resolves.
-pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) -> Ended {
+/// Reads until the shard's end, until nobody listens, or until `enough` resolves: Ok.
+pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) -> Result<(), Done> {
     let mut enough = std::pin::pin!(enough);
     let mut polling = Polling { reader, iterator: None, failures: 0 };
     loop {
         if polling.reader.sender.room().await.is_err() {
-            return Ended::Done(Done);
+            return Err(Done);
         }
         let begun = now();
-        let last = match polling.turn().await {
-            Ok(last) => last,
-            Err(done) => return Ended::Done(done),
-        };
+        let last = polling.turn().await?;
         let pause = interval(last, polling.reader.context.settings.retrieval.idle_between_reads(), fastrand::f64());
         // Only here, where nothing is under way.
         tokio::select! {
             () = sleep_until((begun + pause).into()) => {}
-            () = &mut enough => return Ended::Enough,
+            () = &mut enough => return Ok(()),
         }
     }
 }
@@ -48,7 +39,7 @@ struct Polling<'a> {
 }
 
 impl Polling<'_> {
-    async fn turn(&mut self) -> Result<Last, Done> {
+    async fn turn(&mut self) -> Result<LastRead, Done> {
         let asked_at = self.reader.context.clock.now();
         match self.get().await {
             Ok(records) => self.take(records, asked_at).await,
@@ -71,7 +62,7 @@ impl Polling<'_> {
         self.reader.metrics.fetch(Fetch::Records, call).await
     }
 
-    async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<Last, Done> {
+    async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<LastRead, Done> {
         let Records { records, next_iterator, children, behind_latest } = answer;
         let bytes = records.iter().map(|record| record.data.len()).sum();
         if let Some(last) = records.last() {
@@ -88,10 +79,10 @@ impl Polling<'_> {
             };
         }
         self.failures = 0;
-        Ok(Last::Read { bytes, behind: behind_latest.is_some_and(|behind| !behind.is_zero()) })
+        Ok(LastRead::Read { bytes, behind: behind_latest.is_some_and(|behind| !behind.is_zero()) })
     }
 
-    async fn failed(&mut self, error: KinesisError) -> Result<Last, Done> {
+    async fn failed(&mut self, error: KinesisError) -> Result<LastRead, Done> {
         self.failures += 1;
         if error.kind == KinesisErrorKind::IteratorInvalid {
             self.iterator = None;
@@ -109,6 +100,6 @@ impl Polling<'_> {
             return Err(self.reader.end(children).await);
         }
         self.reader.report(&error);
-        Ok(Last::Failed { in_a_row: self.failures })
+        Ok(LastRead::Failed { in_a_row: self.failures })
     }
 }

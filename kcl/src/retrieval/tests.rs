@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription, SubscriptionEvent},
     model::{Checkpoint, FanOut, InitialPosition, Lease, Prefetch, Shard, StartAt, StreamIdentity},
-    stream::catalog::Catalog,
+    stream::Catalog,
     table::memory::MemoryLeaseTable,
     worker::Worker,
 };

@@ -1,20 +1,7 @@
 //! Ends of one processor's run.
 
 use super::Interrupt;
-use crate::{
-    error::BoxError,
-    logic::shard::failures::Verdict,
-    model::{ChildShard, Record},
-};
-
-pub(super) enum Run<P> {
-    /// All records are processed and the shard is closed.
-    AtEnd {
-        processor: P,
-        children: Vec<ChildShard>,
-    },
-    NoEnd(NoEnd),
-}
+use crate::{error::BoxError, logic::shard::failures::Verdict, model::Record};
 
 pub(super) struct Failure {
     pub(super) error: BoxError,

@@ -7,7 +7,7 @@ use tokio::time::sleep_until;
 
 use super::{
     Interrupt, ShardTask,
-    ended::{Failure, NoEnd, Run},
+    ended::{Failure, NoEnd},
     own_checkpoints::OwnCheckpoints,
 };
 use crate::{
@@ -55,19 +55,16 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         Self { task, processor, checkpointer, reading, failures, own }
     }
 
-    /// Feeds the processor to the shard's end, to a failure, or to an interrupt.
-    pub(super) async fn run(mut self, shard: &ShardContext) -> Run<F::Processor> {
-        let stop = match self.initialize(shard).await {
-            Ok(()) => match self.feed().await {
-                Ok(children) => return Run::AtEnd { processor: self.processor, children },
-                Err(stop) => stop,
-            },
+    /// Feeds the processor to the shard's end, to a failure, or to an interrupt. Returns it and the shards that follow.
+    pub(super) async fn run(mut self, shard: &ShardContext) -> Result<(F::Processor, Vec<ChildShard>), NoEnd> {
+        let stop = match self.feed(shard).await {
+            Ok(children) => return Ok((self.processor, children)),
             Err(stop) => stop,
         };
         if !matches!(stop, Stop::Interrupted(_)) {
             self.checkpointer.retire();
         }
-        Run::NoEnd(match stop {
+        Err(match stop {
             Stop::Failed(failure) => NoEnd::Failed(failure),
             Stop::Abandoned(interrupt) => NoEnd::Interrupted(interrupt),
             Stop::Interrupted(interrupt) => {
@@ -88,7 +85,8 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     /// Handles: interrupts, what was read. Ends with the shard's children.
-    async fn feed(&mut self) -> Result<Vec<ChildShard>, Stop> {
+    async fn feed(&mut self, shard: &ShardContext) -> Result<Vec<ChildShard>, Stop> {
+        self.initialize(shard).await?;
         loop {
             let next = async {
                 tokio::select! {
@@ -275,21 +273,17 @@ impl<F: ProcessorFactory> ShardTask<F> {
         checkpointer: &Checkpointer,
     ) -> Interrupt {
         self.phase(ShardPhase::Leaving);
-        let grace = self.context.settings.shutdown_grace;
-        let outcome = match interrupt {
-            Interrupt::GiveUp => {
-                let call = self.metrics.shutdown(processor.shutdown_requested(checkpointer));
-                contained(call, std::future::ready(()), grace).await
-            }
-            Interrupt::Lost => {
-                let call = async {
-                    self.metrics.shutdown(processor.lease_lost()).await;
+        let call = self.metrics.shutdown(async {
+            match interrupt {
+                Interrupt::GiveUp => processor.shutdown_requested(checkpointer).await.map_err(Into::into),
+                Interrupt::Lost => {
+                    processor.lease_lost().await;
                     Ok::<(), BoxError>(())
-                };
-                contained(call, std::future::ready(()), grace).await
+                }
             }
-        };
-        if let Outcome::Failed(error) = outcome {
+        });
+        let grace = self.context.settings.shutdown_grace;
+        if let Outcome::Failed(error) = contained(call, std::future::ready(()), grace).await {
             self.report_failure(&error, None);
         }
         interrupt

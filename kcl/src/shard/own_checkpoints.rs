@@ -12,8 +12,8 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::sleep_until;
 
 use crate::{
-    checkpointer::Checkpointer, context::Context, error::CheckpointError, keeper::handle::LeaseHandle,
-    logic::shard::due::Due, time::now,
+    checkpointer::Checkpointer, context::Context, error::CheckpointError, keeper::LeaseHandle, logic::shard::due::Due,
+    time::now,
 };
 
 /// Pause after a checkpoint that was not stored.

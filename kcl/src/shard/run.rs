@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Interrupt, ShardTask, backoff,
-    ended::{Failure, NoEnd, Run},
+    ended::{Failure, NoEnd},
     feed::Feed,
 };
 use crate::{
@@ -189,14 +189,14 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.phase(ShardPhase::Initializing);
         let run = match contained_now(|| self.factory.create(&shard)) {
             Ok(processor) => Feed::new(self, processor, checkpointer.clone(), reading, failures).run(&shard).await,
-            Err(error) => Run::NoEnd(NoEnd::Failed(error.into())),
+            Err(error) => Err(NoEnd::Failed(error.into())),
         };
         let ended = match run {
-            Run::AtEnd { processor, children } => {
+            Ok((processor, children)) => {
                 self.phase(ShardPhase::Ending);
                 self.end(processor, &checkpointer, &children).await
             }
-            Run::NoEnd(no_end) => Err(no_end),
+            Err(no_end) => Err(no_end),
         };
         if matches!(ended, Err(NoEnd::Failed(_))) {
             checkpointer.retire();

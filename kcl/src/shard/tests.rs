@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     checkpointer::Checkpointer,
     error::BoxError,
-    model::{RecordBatch, WorkerId},
+    model::{Checkpoint, RecordBatch, WorkerId},
     processor::{RecordProcessor, ShardContext},
     settings::error_policy::ErrorPolicy,
     table::memory::MemoryLeaseTable,

@@ -14,7 +14,7 @@ use tokio::{sync::Mutex as AsyncMutex, time::sleep};
 
 use super::{
     Stream,
-    identity::{Identity, Presence},
+    identity::{DESCRIBE, Identity, Presence},
     listing,
 };
 use crate::{
@@ -381,6 +381,5 @@ impl MultiCatalog {
 }
 
 fn unusable(arn: &str) -> KinesisError {
-    let source = format!("the stream's ARN {arn:?} has no account and name");
-    KinesisError::new(KinesisErrorKind::Other, "kinesis:DescribeStreamSummary", source)
+    KinesisError::other(DESCRIBE, format!("the stream's ARN {arn:?} has no account and name"))
 }

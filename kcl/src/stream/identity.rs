@@ -10,14 +10,13 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     error::{KinesisError, KinesisErrorKind},
-    event::chain,
     kinesis::{Kinesis, StreamDescription},
     model::StreamIdentity,
     time::now,
 };
 
 /// IAM action of a description.
-const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
+pub(super) const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 
 /// Maximum age of an answer after which the next read is still of that stream: one of the same name takes longer to
 /// become active.
@@ -48,7 +47,7 @@ struct Descriptions {
     /// Start of the last one that was answered.
     answered: Option<Instant>,
     /// End and error of the last one that failed.
-    failed: Option<(Instant, KinesisErrorKind, String)>,
+    failed: Option<(Instant, KinesisError)>,
 }
 
 impl Identity {
@@ -83,9 +82,9 @@ impl Identity {
         let asked = now();
         let mut described = self.described.lock().await;
         let is_old = described.answered.is_none_or(|answered| asked.saturating_duration_since(answered) > age);
-        if is_old && let Some((_, kind, told)) = described.failed.as_ref().filter(|(ended, ..)| *ended > asked) {
+        if is_old && let Some((_, error)) = described.failed.as_ref().filter(|(ended, _)| *ended > asked) {
             // Its call failed while we waited for it.
-            return Err(KinesisError::new(*kind, DESCRIBE, told.as_str()));
+            return Err(error.copy());
         }
         if is_old
             && let Err(error) = self.ask(kinesis, &mut described).await
@@ -108,7 +107,7 @@ impl Identity {
             Ok(found) => Presence::Replaced(found.identity.clone()),
             Err(error) if error.kind == KinesisErrorKind::NotFound => Presence::Gone,
             Err(error) => {
-                described.failed = Some((now(), error.kind, chain(error.source.as_ref())));
+                described.failed = Some((now(), error.copy()));
                 return answer;
             }
         };

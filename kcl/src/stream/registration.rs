@@ -10,7 +10,7 @@ use tokio::{sync::Mutex, time::sleep};
 use super::Stream;
 use crate::{
     error::{KinesisError, KinesisErrorKind},
-    event::{Event, Events, chain},
+    event::{Event, Events},
     kinesis::retry::retried,
     logic::backoff::Backoff,
     time::now,
@@ -32,27 +32,9 @@ pub(crate) struct Registration {
 #[derive(Debug, Default)]
 struct State {
     arn: Option<Arc<str>>,
-    refused: Option<Refused>,
-}
-
-/// A try that failed. It takes long, so those who waited for it share its outcome rather than try one after the other.
-#[derive(Debug)]
-struct Refused {
-    at: Instant,
-    kind: KinesisErrorKind,
-    action: &'static str,
-    text: String,
-}
-
-impl Refused {
-    fn now(error: &KinesisError) -> Self {
-        let (kind, action, text) = (error.kind, error.action, chain(error.source.as_ref()));
-        Self { at: now(), kind, action, text }
-    }
-
-    fn error(&self) -> KinesisError {
-        KinesisError::new(self.kind, self.action, self.text.clone())
-    }
+    /// End and error of a try that failed. It takes long, so those who waited for it share its outcome rather than try one
+    /// after the other.
+    refused: Option<(Instant, KinesisError)>,
 }
 
 impl Registration {
@@ -68,13 +50,13 @@ impl Registration {
         if let Some(arn) = &state.arn {
             return Ok(Arc::clone(arn));
         }
-        if let Some(refused) = state.refused.as_ref().filter(|refused| refused.at > asked) {
-            return Err(refused.error());
+        if let Some((_, error)) = state.refused.as_ref().filter(|(ended, _)| *ended > asked) {
+            return Err(error.copy());
         }
         match retried(BACKOFF, RETRIES, || establish(events, stream, name)).await {
             Ok(arn) => Ok(Arc::clone(state.arn.insert(arn))),
             Err(error) => {
-                state.refused = Some(Refused::now(&error));
+                state.refused = Some((now(), error.copy()));
                 Err(error)
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     coordination::shard_sync::{SyncError, sync},
     model::{Checkpoint, Lease},
-    stream::catalog::Catalog,
+    stream::Catalog,
     table::memory::MemoryLeaseTable,
     worker::Worker,
 };

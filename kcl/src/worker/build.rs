@@ -10,10 +10,7 @@ use crate::{
     model::{InitialPosition, LONGEST, Retrieval},
     processor::ProcessorFactory,
     settings::streams::{Source, StreamConfig, Streams},
-    stream::{
-        Stream,
-        catalog::{Catalog, MultiCatalog},
-    },
+    stream::{Catalog, MultiCatalog, Stream},
     table::{LeaseTable, dynamodb::DynamoDbLeaseTable, memory::MemoryLeaseTable},
 };
 #[cfg(test)]

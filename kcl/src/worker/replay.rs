@@ -23,7 +23,7 @@ use super::{STOP_MARGIN, builder::WorkerBuilder};
 use crate::{
     context::Context,
     coordination::shard_sync::SyncError,
-    error::{KinesisError, KinesisErrorKind, WorkerError},
+    error::{KinesisError, WorkerError},
     event::{Event, chain},
     logic::{lineage::shard_sync::plan_first, purpose::Purpose, read::replay::ReplayWindow},
     model::{Lease, LeaseKey, StreamShard},
@@ -128,9 +128,8 @@ async fn first_leases_of(context: &Context, stream: &Stream) -> Result<Vec<Lease
         match plan_first(&shards, &[], &stream.initial_position) {
             Ok(leases) => return Ok(leases),
             Err(inconsistent) if looks == LISTINGS => {
-                let (kind, action) = (KinesisErrorKind::Other, "kinesis:ListShards");
-                let source = SyncError::Inconsistent(inconsistent);
-                return Err(WorkerError::of_stream(&stream.given, KinesisError::new(kind, action, source)));
+                let error = KinesisError::other("kinesis:ListShards", SyncError::Inconsistent(inconsistent));
+                return Err(WorkerError::of_stream(&stream.given, error));
             }
             Err(inconsistent) => {
                 let (stream_id, error) = (stream.id.clone(), chain(&SyncError::Inconsistent(inconsistent)));

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::model::{LockItem, WorkerId};
 
+/// The next step towards the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Contention {
     /// Write our lock, on condition that it does not exist (None) or is still the one seen.
     Acquire(Option<LockItem>),
     Wait,
@@ -47,24 +48,24 @@ impl Leadership {
     }
 
     /// Decides after reading the lock.
-    pub(crate) fn consider(&mut self, found: Option<LockItem>, now: Instant) -> Step {
+    pub(crate) fn consider(&mut self, found: Option<LockItem>, now: Instant) -> Contention {
         let Some(found) = found else {
             self.seen = None;
-            return Step::Acquire(None);
+            return Contention::Acquire(None);
         };
         // A lock of our own id that we do not hold is left from an earlier run of this worker.
         if found.released || found.owner == self.me {
-            return Step::Acquire(Some(found));
+            return Contention::Acquire(Some(found));
         }
         match &self.seen {
             Some((seen, since)) if seen.version == found.version => {
                 if now > *since + found.duration {
-                    return Step::Acquire(Some(found));
+                    return Contention::Acquire(Some(found));
                 }
             }
             _ => self.seen = Some((found, now)),
         }
-        Step::Wait
+        Contention::Wait
     }
 
     /// Our lock was written; the write began at `since`.
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_missing_lock_is_acquired() {
-        assert_eq!(me().consider(None, start()), Step::Acquire(None));
+        assert_eq!(me().consider(None, start()), Contention::Acquire(None));
     }
 
     #[test]
@@ -111,7 +112,7 @@ mod tests {
 
         for beat in 0..100 {
             let found = lock("other", &beat.to_string());
-            assert_eq!(me.consider(Some(found), start + DURATION.mul_f32(0.9) * beat), Step::Wait);
+            assert_eq!(me.consider(Some(found), start + DURATION.mul_f32(0.9) * beat), Contention::Wait);
         }
     }
 
@@ -120,10 +121,10 @@ mod tests {
         let (mut me, start) = (me(), start());
         let stale = lock("other", "v1");
 
-        assert_eq!(me.consider(Some(stale.clone()), start), Step::Wait);
-        assert_eq!(me.consider(Some(stale.clone()), start + DURATION), Step::Wait);
+        assert_eq!(me.consider(Some(stale.clone()), start), Contention::Wait);
+        assert_eq!(me.consider(Some(stale.clone()), start + DURATION), Contention::Wait);
         let late = start + DURATION + Duration::from_millis(1);
-        assert_eq!(me.consider(Some(stale.clone()), late), Step::Acquire(Some(stale)));
+        assert_eq!(me.consider(Some(stale.clone()), late), Contention::Acquire(Some(stale)));
     }
 
     #[test]
@@ -141,10 +142,10 @@ mod tests {
     #[test]
     fn a_released_lock_and_one_of_our_own_earlier_run_are_taken_at_once() {
         let released = LockItem { released: true, ..lock("other", "v1") };
-        assert_eq!(me().consider(Some(released.clone()), start()), Step::Acquire(Some(released)));
+        assert_eq!(me().consider(Some(released.clone()), start()), Contention::Acquire(Some(released)));
 
         let ours = lock("me", "v1");
-        assert_eq!(me().consider(Some(ours.clone()), start()), Step::Acquire(Some(ours)));
+        assert_eq!(me().consider(Some(ours.clone()), start()), Contention::Acquire(Some(ours)));
     }
 
     #[test]

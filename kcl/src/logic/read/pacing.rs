@@ -14,7 +14,7 @@ const READ_BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
 const BACKOFF: Backoff = Backoff::of_millis(500, 10_000);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Last {
+pub(crate) enum LastRead {
     /// Records, and whether more are waiting.
     Read { bytes: usize, behind: bool },
     /// This many errors in a row.
@@ -22,15 +22,15 @@ pub(crate) enum Last {
 }
 
 /// Time from the start of the last read to the start of the next. `jitter` is random, from 0 to 1.
-pub(crate) fn interval(last: Last, idle: Duration, jitter: f64) -> Duration {
+pub(crate) fn interval(last: LastRead, idle: Duration, jitter: f64) -> Duration {
     match last {
-        Last::Read { behind: false, .. } => idle.max(MIN_INTERVAL),
-        Last::Read { bytes, behind: true } => {
+        LastRead::Read { behind: false, .. } => idle.max(MIN_INTERVAL),
+        LastRead::Read { bytes, behind: true } => {
             #[expect(clippy::cast_precision_loss, reason = "a response has at most 10 MiB")]
             let budget = Duration::from_secs_f64(bytes as f64 / READ_BYTES_PER_SECOND);
             budget.max(MIN_INTERVAL)
         }
-        Last::Failed { in_a_row } => MIN_INTERVAL + BACKOFF.ceiling(in_a_row).mul_f64(jitter),
+        LastRead::Failed { in_a_row } => MIN_INTERVAL + BACKOFF.ceiling(in_a_row).mul_f64(jitter),
     }
 }
 
@@ -42,12 +42,12 @@ mod tests {
 
     #[test]
     fn waits_the_idle_time_at_the_tip() {
-        assert_eq!(interval(Last::Read { bytes: 0, behind: false }, IDLE, 0.5), IDLE);
+        assert_eq!(interval(LastRead::Read { bytes: 0, behind: false }, IDLE, 0.5), IDLE);
     }
 
     #[test]
     fn behind_the_tip_it_reads_as_often_as_the_shard_allows() {
-        let behind = |bytes| interval(Last::Read { bytes, behind: true }, IDLE, 0.5);
+        let behind = |bytes| interval(LastRead::Read { bytes, behind: true }, IDLE, 0.5);
 
         assert_eq!(behind(1000), MIN_INTERVAL);
         assert_eq!(behind(10 * 1024 * 1024), Duration::from_secs(5));
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn errors_in_a_row_double_the_pause_up_to_a_limit() {
-        let pause = |in_a_row| interval(Last::Failed { in_a_row }, IDLE, 1.0) - MIN_INTERVAL;
+        let pause = |in_a_row| interval(LastRead::Failed { in_a_row }, IDLE, 1.0) - MIN_INTERVAL;
 
         assert_eq!(pause(1), BACKOFF.ceiling(1));
         assert_eq!(pause(2), BACKOFF.ceiling(1) * 2);

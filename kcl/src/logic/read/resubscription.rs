@@ -17,25 +17,22 @@ const BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
 const IN_USE_BACKOFF: Backoff = Backoff::of_millis(1_000, 5_000);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Last {
+pub(crate) enum LastSession {
     /// In good order, after its time or after an event.
-    Session,
+    Ended,
     /// Another subscription holds the shard.
-    InUse {
-        in_a_row: u32,
-    },
-    Failed {
-        in_a_row: u32,
-    },
+    InUse { in_a_row: u32 },
+    /// This many other errors in a row.
+    Failed { in_a_row: u32 },
 }
 
 /// Pause before the next call. `since_call` is the time since the last call began, `since_success` since the last that
 /// succeeded; `jitter` is random, from 0 to 1.
-pub(crate) fn pause(last: Last, since_call: Duration, since_success: Option<Duration>, jitter: f64) -> Duration {
+pub(crate) fn pause(last: LastSession, since_call: Duration, since_success: Option<Duration>, jitter: f64) -> Duration {
     let wanted = match last {
-        Last::Session => Duration::ZERO,
-        Last::InUse { in_a_row } => IN_USE_BACKOFF.pause(in_a_row, jitter),
-        Last::Failed { in_a_row } => BACKOFF.pause(in_a_row, jitter),
+        LastSession::Ended => Duration::ZERO,
+        LastSession::InUse { in_a_row } => IN_USE_BACKOFF.pause(in_a_row, jitter),
+        LastSession::Failed { in_a_row } => BACKOFF.pause(in_a_row, jitter),
     };
     let after_call = CALLS_APART.saturating_sub(since_call);
     let after_success = since_success.map_or(Duration::ZERO, |since| TAKEOVER.saturating_sub(since));
@@ -43,11 +40,11 @@ pub(crate) fn pause(last: Last, since_call: Duration, since_success: Option<Dura
 }
 
 /// Whether an error of this kind is reported: a shard that changes hands is in use for a moment.
-pub(crate) fn is_news(last: Last) -> bool {
+pub(crate) fn is_news(last: LastSession) -> bool {
     match last {
-        Last::Session => false,
-        Last::InUse { in_a_row } => in_a_row > 3,
-        Last::Failed { .. } => true,
+        LastSession::Ended => false,
+        LastSession::InUse { in_a_row } => in_a_row > 3,
+        LastSession::Failed { .. } => true,
     }
 }
 
@@ -60,25 +57,25 @@ mod tests {
 
     #[test]
     fn a_session_that_ran_its_time_is_followed_at_once() {
-        assert_eq!(pause(Last::Session, LONG, Some(LONG), 0.5), Duration::ZERO);
+        assert_eq!(pause(LastSession::Ended, LONG, Some(LONG), 0.5), Duration::ZERO);
     }
 
     #[test]
     fn a_session_cut_short_is_not_followed_before_the_service_allows_it() {
-        assert_eq!(pause(Last::Session, 2 * SECOND, Some(2 * SECOND), 0.5), 3 * SECOND);
-        assert_eq!(pause(Last::Failed { in_a_row: 1 }, 2 * SECOND, Some(2 * SECOND), 0.0), 3 * SECOND);
+        assert_eq!(pause(LastSession::Ended, 2 * SECOND, Some(2 * SECOND), 0.5), 3 * SECOND);
+        assert_eq!(pause(LastSession::Failed { in_a_row: 1 }, 2 * SECOND, Some(2 * SECOND), 0.0), 3 * SECOND);
     }
 
     #[test]
     fn calls_are_a_second_apart_whatever_the_jitter() {
-        assert_eq!(pause(Last::Failed { in_a_row: 1 }, Duration::ZERO, None, 0.0), SECOND);
+        assert_eq!(pause(LastSession::Failed { in_a_row: 1 }, Duration::ZERO, None, 0.0), SECOND);
     }
 
     #[test]
     fn errors_in_a_row_double_the_pause_up_to_a_limit() {
-        let failed = |in_a_row| pause(Last::Failed { in_a_row }, LONG, None, 1.0);
+        let failed = |in_a_row| pause(LastSession::Failed { in_a_row }, LONG, None, 1.0);
 
         assert_eq!([failed(1), failed(2), failed(3), failed(1000)], [SECOND, 2 * SECOND, 4 * SECOND, 30 * SECOND]);
-        assert_eq!(pause(Last::InUse { in_a_row: 1000 }, LONG, None, 1.0), 5 * SECOND);
+        assert_eq!(pause(LastSession::InUse { in_a_row: 1000 }, LONG, None, 1.0), 5 * SECOND);
     }
 }
