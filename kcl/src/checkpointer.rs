@@ -13,7 +13,7 @@ use crate::{
     error::CheckpointError,
     keeper::{LeaseHandle, LeaseState},
     locked::locked,
-    logic::shard::progress::Progress,
+    logic::shard::Progress,
     metrics::shard::ShardRecorder,
     model::{Checkpoint, CheckpointWrite, PendingCheckpoint, Position, Record},
 };
@@ -178,7 +178,7 @@ impl Checkpointer {
     pub(crate) async fn checkpoint_processed(&self, lease: &LeaseHandle) -> Result<(), CheckpointError> {
         let Some(position) = self.with_progress(|progress| progress.own()) else { return Ok(()) };
         let checkpoint = Checkpoint::At(position);
-        self.shared.metrics.checkpoint(lease.checkpoint(CheckpointWrite::commit(checkpoint.clone()))).await?;
+        self.shared.metrics.checkpoints.counted(lease.checkpoint(CheckpointWrite::commit(checkpoint.clone()))).await?;
         self.shared.stored_at(checkpoint);
         Ok(())
     }
@@ -329,7 +329,7 @@ impl Checkpointer {
 
     async fn write(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
         let mut attempt = Attempt::begin(&self.shared);
-        let written = self.shared.metrics.checkpoint(self.shared.lease.checkpoint(write)).await;
+        let written = self.shared.metrics.checkpoints.counted(self.shared.lease.checkpoint(write)).await;
         attempt.stored = written.is_ok();
         written
     }

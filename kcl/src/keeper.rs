@@ -23,10 +23,7 @@ use crate::{
     event::Event,
     logic::{
         backoff::Backoff,
-        shard::{
-            renewal::{Refusal, judge},
-            throughput,
-        },
+        shard::{Refusal, judge, throughput},
     },
     model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,

@@ -54,8 +54,7 @@ impl Recorder {
     }
 
     pub(crate) fn renewed(&self, success: bool, took: Duration) {
-        self.outcome("RenewAllLeases", "RenewLease.Success", success);
-        self.time("RenewAllLeases", "RenewLease.Time", took);
+        self.call("RenewAllLeases", ["RenewLease.Success", "RenewLease.Time"], success, took);
     }
 
     pub(crate) fn discovered(&self, leases: usize) {
@@ -68,8 +67,7 @@ impl Recorder {
     }
 
     pub(crate) fn reported(&self, success: bool, took: Duration) {
-        self.outcome("WorkerMetricStatsReporter", "Success", success);
-        self.time("WorkerMetricStatsReporter", "Time", took);
+        self.call("WorkerMetricStatsReporter", ["Success", "Time"], success, took);
     }
 
     pub(crate) fn is_leader(&self, leader: bool) {
@@ -111,13 +109,10 @@ impl Recorder {
         histogram!("Time", "Operation" => OPERATION).record(millis(took));
     }
 
-    fn outcome(&self, operation: &'static str, name: &'static str, success: bool) {
-        counter!(name, "Operation" => operation, "WorkerIdentifier" => self.worker_id.clone())
-            .increment(u64::from(success));
-    }
-
-    fn time(&self, operation: &'static str, name: &'static str, took: Duration) {
-        histogram!(name, "Operation" => operation, "WorkerIdentifier" => self.worker_id.clone()).record(millis(took));
+    fn call(&self, operation: &'static str, [count, time]: [&'static str; 2], success: bool, took: Duration) {
+        let labels = [("Operation", operation.into()), ("WorkerIdentifier", self.worker_id.clone())];
+        counter!(count, &labels).increment(u64::from(success));
+        histogram!(time, &labels).record(millis(took));
     }
 }
 

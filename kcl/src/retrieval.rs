@@ -17,10 +17,7 @@ use crate::{
     logic::{
         backoff::Backoff,
         purpose::Reach,
-        read::{
-            cursor::Cursor,
-            doubt::{Confirmation, Doubt},
-        },
+        read::{Confirmation, Cursor, Doubt},
     },
     metrics::shard::ShardRecorder,
     model::{ChildShard, KinesisRecord, LeaseKey, Retrieval, Shard, StreamShard},

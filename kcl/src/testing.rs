@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     checkpointer::Checkpointer,
     keeper::{LeaseHandle, detached::Detached},
-    logic::shard::progress::Progress,
+    logic::shard::Progress,
     metrics::shard::ShardRecorder,
     model::{Checkpoint, Lease, PendingCheckpoint, Record, RecordBatch, StreamId, WorkerId},
     processor::{RecordProcessor, ShardContext},

@@ -158,10 +158,8 @@ async fn watch_table(context: Arc<Context>) -> Result<Option<Membership>, Worker
 async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
     loop {
         sleep(VERSION_INTERVAL).await;
-        match context.table.follow_migration().await {
-            Ok(true) => context.events.emit(Event::MigratedToOneTable),
-            Ok(false) => {}
-            Err(error) => context.table_failed(&error),
+        if context.reported(context.table.follow_migration().await) == Some(true) {
+            context.events.emit(Event::MigratedToOneTable);
         }
         match entry::check_version(&context).await {
             Err(WorkerError::LeaseTable(error)) => context.table_failed(&error),
@@ -242,9 +240,7 @@ impl<F: ProcessorFactory> Running<F> {
         let task = ShardTask::run(context, factory, lease, self.shards_stop.clone());
         let id = self.shards.spawn(task.instrument(span)).id();
         self.by_task.insert(id, key.clone());
-        self.held.send_modify(|held| {
-            held.insert(key);
-        });
+        self.held.send_if_modified(|held| held.insert(key));
         self.context.metrics.current_leases(self.by_task.len());
     }
 
@@ -254,9 +250,7 @@ impl<F: ProcessorFactory> Running<F> {
             Err(failure) => failure.id(),
         };
         if let Some(key) = self.by_task.remove(&id) {
-            self.held.send_modify(|held| {
-                held.remove(&key);
-            });
+            self.held.send_if_modified(|held| held.remove(&key));
             self.context.metrics.current_leases(self.by_task.len());
         }
         if let Err(failure) = ended {

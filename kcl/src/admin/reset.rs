@@ -1,6 +1,6 @@
 //! Resets: an application's checkpoints are set to a position, so that its next workers start there.
 //!
-//! Planned by [`logic::reset`](crate::logic::lineage::reset). [`seek`] finds a time in a shard, [`watch`] signs of life
+//! Planned by [`logic`](crate::logic): `plan_reset`. [`seek`] finds a time in a shard, [`watch`] signs of life
 //! of the fleet.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -16,11 +16,7 @@ use crate::{
     event::Events,
     logic::{
         backoff::Backoff,
-        lineage::{
-            coverage::find_hole,
-            reset::{Goal, Step, plan},
-            shard_sync::new_lease,
-        },
+        lineage::{Goal, Step, find_hole, new_lease, plan_reset},
     },
     model::{Checkpoint, CheckpointWrite, Conditional, FleetVersion, InitialPosition, Lease, StreamShard},
     stream::{Stream, catalog::Catalog, listing},
@@ -183,7 +179,7 @@ impl Resetting {
                     return Err(ResetError::UnknownShard { shard_id: only.clone() });
                 }
                 let first: HashSet<ShardId> = holders.iter().map(|shard| shard.id.clone()).collect();
-                return Ok(plan(&listed, &first, leases, only));
+                return Ok(plan_reset(&listed, &first, leases, only));
             }
             if looks == LISTINGS {
                 return Err(ResetError::Resharding);
@@ -222,10 +218,10 @@ impl Resetting {
             let failed = match self.try_write(task, expected).await {
                 Ok(Tried::Done) => return Ok(()),
                 Ok(Tried::Conflict) => None,
-                Ok(Tried::Changed { .. }) if !self.reset.force => {
+                Ok(Tried::Changed(_)) if !self.reset.force => {
                     return Err(Failed::Alive(format!("lease {} was written by somebody else", step.shard_id)));
                 }
-                Ok(Tried::Changed { counter }) => {
+                Ok(Tried::Changed(counter)) => {
                     expected = counter;
                     None
                 }
@@ -251,7 +247,7 @@ impl Resetting {
         }
         let counter = found.as_ref().map(|found| found.counter);
         if counter != expected {
-            return Ok(Tried::Changed { counter });
+            return Ok(Tried::Changed(counter));
         }
         let written = match (&found, &step.shard) {
             (Some(found), _) => table.checkpoint(found, &write).await?,
@@ -289,9 +285,7 @@ enum Tried {
     Done,
     Conflict,
     /// Before it, the lease was not as expected: it has this counter, or does not exist.
-    Changed {
-        counter: Option<u64>,
-    },
+    Changed(Option<u64>),
 }
 
 enum Failed {

@@ -1,9 +1,13 @@
 //! Lineage: which leases must exist, and which may go.
 
+pub(crate) use coverage::find_hole;
+pub(crate) use reset::{Goal, Step, plan as plan_reset};
+pub(crate) use shard_sync::new_lease;
+
 pub(crate) mod audit;
 pub(crate) mod cleanup;
-pub(crate) mod coverage;
+mod coverage;
 pub(crate) mod former_streams;
 pub(crate) mod lookup;
-pub(crate) mod reset;
+mod reset;
 pub(crate) mod shard_sync;

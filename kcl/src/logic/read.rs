@@ -1,8 +1,11 @@
 //! Reading: where a shard is read, when, and what is taken from it.
 
-pub(crate) mod cursor;
+pub(crate) use cursor::Cursor;
+pub(crate) use doubt::{Confirmation, Doubt};
+
+mod cursor;
 pub(crate) mod deaggregate;
-pub(crate) mod doubt;
+mod doubt;
 pub(crate) mod pacing;
 pub(crate) mod replay;
 pub(crate) mod resubscription;

@@ -1,9 +1,13 @@
 //! A shard in work: its progress, failures, order, stalls and renewals.
 
+pub(crate) use failures::{BatchSpan, Failures, Piece, Verdict, range};
+pub(crate) use progress::Progress;
+pub(crate) use renewal::{Refusal, judge};
+
 pub(crate) mod due;
-pub(crate) mod failures;
+mod failures;
 pub(crate) mod key_order;
-pub(crate) mod progress;
-pub(crate) mod renewal;
+mod progress;
+mod renewal;
 pub(crate) mod stall;
 pub(crate) mod throughput;

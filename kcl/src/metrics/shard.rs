@@ -21,19 +21,30 @@ use metrics::{Counter, Histogram, Label, counter, histogram};
 use super::millis;
 use crate::{model::Lease, time::now};
 
-struct Calls {
+/// Calls of one kind: successes and durations.
+pub(crate) struct Calls {
     success: Counter,
     time: Histogram,
 }
 
 impl Calls {
-    fn new(success: &'static str, time: &'static str, labels: &[Label]) -> Self {
-        Self { success: counter!(success, labels.iter()), time: histogram!(time, labels.iter()) }
+    /// Named `<call>Success` and `<call>Time`.
+    fn new(call: &str, labels: &[Label]) -> Self {
+        let success = counter!(format!("{call}Success"), labels.iter());
+        Self { success, time: histogram!(format!("{call}Time"), labels.iter()) }
     }
 
-    fn record(&self, success: bool, took: Duration) {
+    pub(crate) fn record(&self, success: bool, took: Duration) {
         self.success.increment(u64::from(success));
         self.time.record(millis(took));
+    }
+
+    /// Awaits a call and records it.
+    pub(crate) async fn counted<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let begun = now();
+        let outcome = call.await;
+        self.record(outcome.is_ok(), now() - begun);
+        outcome
     }
 }
 
@@ -42,23 +53,18 @@ pub(crate) struct ShardRecorder {
     bytes: Counter,
     behind: Histogram,
     behind_of_application: Histogram,
-    task: Calls,
-    process_records: Histogram,
-    initialize: Histogram,
-    shutdown: Histogram,
-    get_records: Calls,
-    get_iterator: Calls,
-    expired_iterators: Counter,
-    checkpoints: Calls,
-    end: Calls,
-    create_lease: Calls,
-    missing_merge_parents: Counter,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fetch {
-    Records,
-    Iterator,
+    /// Batches, from deaggregation to the last record.
+    pub(crate) task: Calls,
+    pub(crate) process_records: Histogram,
+    pub(crate) initialize: Histogram,
+    pub(crate) shutdown: Histogram,
+    pub(crate) get_records: Calls,
+    pub(crate) get_iterator: Calls,
+    pub(crate) expired_iterators: Counter,
+    pub(crate) checkpoints: Calls,
+    pub(crate) end: Calls,
+    pub(crate) create_lease: Calls,
+    pub(crate) missing_merge_parents: Counter,
 }
 
 impl ShardRecorder {
@@ -72,30 +78,21 @@ impl ShardRecorder {
         let (process, end) = (labels("ProcessTask", true), labels("ShutdownTask", true));
         let (initialize, shutdown) = (plain("InitializeTask"), plain("ShutdownTask"));
         let application = plain("ApplicationTracker");
-        const UPDATE: (&str, &str) = ("UpdateLease.Success", "UpdateLease.Time");
         Self {
             records: counter!("RecordsProcessed", process.iter()),
             bytes: counter!("DataBytesProcessed", process.iter()),
             behind: histogram!("MillisBehindLatest", process.iter()),
             behind_of_application: histogram!("MillisBehindLatest", application.iter()),
-            task: Calls::new("Success", "Time", &process),
+            task: Calls::new("", &process),
             process_records: histogram!("RecordProcessor.processRecords.Time", process.iter()),
             initialize: histogram!("RecordProcessor.initialize.Time", initialize.iter()),
             shutdown: histogram!("RecordProcessor.shutdown.Time", shutdown.iter()),
-            get_records: Calls::new(
-                "KinesisDataFetcher.getRecords.Success",
-                "KinesisDataFetcher.getRecords.Time",
-                &process,
-            ),
-            get_iterator: Calls::new(
-                "KinesisDataFetcher.getShardIterator.Success",
-                "KinesisDataFetcher.getShardIterator.Time",
-                &process,
-            ),
+            get_records: Calls::new("KinesisDataFetcher.getRecords.", &process),
+            get_iterator: Calls::new("KinesisDataFetcher.getShardIterator.", &process),
             expired_iterators: counter!("ExpiredIterator", labels("ProcessTask", false).iter()),
-            checkpoints: Calls::new(UPDATE.0, UPDATE.1, &process),
-            end: Calls::new(UPDATE.0, UPDATE.1, &end),
-            create_lease: Calls::new("CreateLease.Success", "CreateLease.Time", &shutdown),
+            checkpoints: Calls::new("UpdateLease.", &process),
+            end: Calls::new("UpdateLease.", &end),
+            create_lease: Calls::new("CreateLease.", &shutdown),
             missing_merge_parents: counter!("MissingMergeParentLease", shutdown.iter()),
         }
     }
@@ -108,51 +105,6 @@ impl ShardRecorder {
             self.behind_of_application.record(behind);
         }
     }
-
-    /// A batch that is processed, from its deaggregation to its last record.
-    pub(crate) fn task(&self, success: bool, took: Duration) {
-        self.task.record(success, took);
-    }
-
-    pub(crate) async fn process_records<T>(&self, call: impl Future<Output = T>) -> T {
-        timed(&self.process_records, call).await
-    }
-
-    pub(crate) async fn initialize<T>(&self, call: impl Future<Output = T>) -> T {
-        timed(&self.initialize, call).await
-    }
-
-    pub(crate) async fn shutdown<T>(&self, call: impl Future<Output = T>) -> T {
-        timed(&self.shutdown, call).await
-    }
-
-    pub(crate) async fn fetch<T, E>(&self, fetch: Fetch, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let calls = match fetch {
-            Fetch::Records => &self.get_records,
-            Fetch::Iterator => &self.get_iterator,
-        };
-        counted(calls, call).await
-    }
-
-    pub(crate) fn iterator_expired(&self) {
-        self.expired_iterators.increment(1);
-    }
-
-    pub(crate) async fn checkpoint<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        counted(&self.checkpoints, call).await
-    }
-
-    pub(crate) async fn end<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        counted(&self.end, call).await
-    }
-
-    pub(crate) async fn create_lease<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        counted(&self.create_lease, call).await
-    }
-
-    pub(crate) fn missing_merge_parent(&self) {
-        self.missing_merge_parents.increment(1);
-    }
 }
 
 impl std::fmt::Debug for ShardRecorder {
@@ -161,16 +113,10 @@ impl std::fmt::Debug for ShardRecorder {
     }
 }
 
-async fn timed<T>(histogram: &Histogram, call: impl Future<Output = T>) -> T {
+/// Awaits a call and records its duration.
+pub(crate) async fn timed<T>(histogram: &Histogram, call: impl Future<Output = T>) -> T {
     let begun = now();
     let value = call.await;
     histogram.record(millis(now() - begun));
     value
-}
-
-async fn counted<T, E>(calls: &Calls, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    let begun = now();
-    let outcome = call.await;
-    calls.record(outcome.is_ok(), now() - begun);
-    outcome
 }

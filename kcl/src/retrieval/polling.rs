@@ -9,7 +9,6 @@ use crate::{
     error::{KinesisError, KinesisErrorKind},
     kinesis::{GET_RECORDS_LIMIT, Records},
     logic::read::pacing::{LastRead, interval},
-    metrics::shard::Fetch,
     time::now,
 };
 
@@ -53,13 +52,13 @@ impl Polling<'_> {
             Some(iterator) => iterator,
             None => {
                 let call = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position());
-                let iterator = self.reader.metrics.fetch(Fetch::Iterator, call).await?;
+                let iterator = self.reader.metrics.get_iterator.counted(call).await?;
                 self.reader.opened().await?;
                 self.iterator.insert(iterator).clone()
             }
         };
         let call = kinesis.get_records(&iterator, GET_RECORDS_LIMIT);
-        self.reader.metrics.fetch(Fetch::Records, call).await
+        self.reader.metrics.get_records.counted(call).await
     }
 
     async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<LastRead, Done> {
@@ -86,7 +85,7 @@ impl Polling<'_> {
         self.failures += 1;
         if error.kind == KinesisErrorKind::IteratorInvalid {
             self.iterator = None;
-            self.reader.metrics.iterator_expired();
+            self.reader.metrics.expired_iterators.increment(1);
         }
         // One iterator may expire; a position that is refused then is not of this stream.
         if error.kind == KinesisErrorKind::NotFound

@@ -8,6 +8,7 @@ use crate::{
     contained::{Outcome, contained},
     error::BoxError,
     event::Event,
+    metrics::shard::timed,
     model::{Checkpoint, CheckpointWrite, ChildShard, Lease},
     processor::{ProcessorFactory, RecordProcessor, Unfinished},
     stream::listing,
@@ -76,7 +77,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
             });
             // A conflict: the other parent of a merge was faster.
-            let _ = self.metrics.create_lease(self.context.table.create(&lease)).await?;
+            let _ = self.metrics.create_lease.counted(self.context.table.create(&lease)).await?;
         }
         Ok(())
     }
@@ -89,7 +90,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             }
             let listed = listing::list(&self.stream, false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
-                self.metrics.missing_merge_parent();
+                self.metrics.missing_merge_parents.increment(1);
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
             }
         }
@@ -100,7 +101,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
-            let call = self.noticed(self.metrics.shutdown(processor.shard_ended()));
+            let call = self.noticed(timed(&self.metrics.shutdown, processor.shard_ended()));
             let outcome = contained(call, self.interrupted(), grace).await;
             *is_last_call_made = matches!(outcome, Outcome::Returned(()) | Outcome::Abandoned);
             match outcome {
@@ -122,6 +123,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
     async fn store_end(&self, children: &[ChildShard]) -> Result<(), Interrupt> {
         let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
         let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children };
-        self.stored(|| self.metrics.end(self.handle.checkpoint(write.clone()))).await
+        self.stored(|| self.metrics.end.counted(self.handle.checkpoint(write.clone()))).await
     }
 }

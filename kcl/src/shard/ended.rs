@@ -1,7 +1,7 @@
 //! Ends of one processor's run.
 
 use super::Interrupt;
-use crate::{error::BoxError, logic::shard::failures::Verdict, model::Record};
+use crate::{error::BoxError, logic::shard::Verdict, model::Record};
 
 pub(super) struct Failure {
     pub(super) error: BoxError,

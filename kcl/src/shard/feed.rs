@@ -17,8 +17,9 @@ use crate::{
     event::Event,
     logic::{
         read::deaggregate::{Finding, undivided, user_records},
-        shard::failures::{BatchSpan, Failures, Piece},
+        shard::{BatchSpan, Failures, Piece},
     },
+    metrics::shard::timed,
     model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Record, RecordBatch, ShardPhase},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
     retrieval::{Fetched, RecordSource},
@@ -74,7 +75,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     async fn initialize(&mut self, shard: &ShardContext) -> Result<(), Stop> {
-        match self.task.contained(self.task.metrics.initialize(self.processor.initialize(shard))).await {
+        match self.task.contained(timed(&self.task.metrics.initialize, self.processor.initialize(shard))).await {
             Ok(Ok(())) => {
                 self.task.phase(ShardPhase::Processing);
                 Ok(())
@@ -101,7 +102,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     let begun = now();
                     let records = self.user_records(records);
                     let processed = self.process(records, behind_latest).await;
-                    self.task.metrics.task(processed.is_ok(), now() - begun);
+                    self.task.metrics.task.record(processed.is_ok(), now() - begun);
                     processed?;
                     self.task.context.board.note(&self.task.lease.key, |activity| {
                         (activity.failing_since, activity.in_hand) = (None, None);
@@ -156,7 +157,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         metrics.batch(records.len(), bytes, self.note_in_hand(&records, behind_latest));
         self.checkpointer.take_failed();
         let call = self.processor.process_records(RecordBatch { records, behind_latest }, &self.checkpointer);
-        let call = self.task.contained(metrics.process_records(call));
+        let call = self.task.contained(timed(&metrics.process_records, call));
         match self.own.beside(call).await {
             Ok(Ok(())) => {
                 self.failures.processed(batch.last());
@@ -273,7 +274,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         checkpointer: &Checkpointer,
     ) -> Interrupt {
         self.phase(ShardPhase::Leaving);
-        let call = self.metrics.shutdown(async {
+        let call = timed(&self.metrics.shutdown, async {
             match interrupt {
                 Interrupt::GiveUp => processor.shutdown_requested(checkpointer).await.map_err(Into::into),
                 Interrupt::Lost => {

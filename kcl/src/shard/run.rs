@@ -18,11 +18,8 @@ use crate::{
     error::CheckpointError,
     event::{Event, chain},
     logic::{
-        read::cursor::Cursor,
-        shard::{
-            failures::{Failures, Verdict, range},
-            progress::Progress,
-        },
+        read::Cursor,
+        shard::{Failures, Progress, Verdict, range},
     },
     model::{Checkpoint, CheckpointWrite, InitialPosition, Position, ShardPhase, StartAt},
     processor::{ProcessorFactory, ShardContext, Unfinished},
@@ -84,7 +81,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     async fn cover(&mut self, last: Position) {
         let write = CheckpointWrite::commit(Checkpoint::At(last));
         // A prepared checkpoint is the application's to end.
-        if self.lease.pending.is_none() && self.metrics.checkpoint(self.handle.checkpoint(write.clone())).await.is_ok()
+        if self.lease.pending.is_none()
+            && self.metrics.checkpoints.counted(self.handle.checkpoint(write.clone())).await.is_ok()
         {
             write.apply(&mut self.lease);
         }

@@ -7,7 +7,7 @@
 use stateright::{Checker as _, Model, Property};
 
 use crate::{
-    logic::shard::renewal::{Refusal, judge},
+    logic::shard::{Refusal, judge},
     model::{Checkpoint, Lease, WorkerId},
 };
 

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use kpl::ShardId;
 
+use super::shard_sync::oldest_first;
 use crate::model::{Lease, Shard};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +37,9 @@ pub(crate) struct Step {
 /// Plans a reset of all shards, or of one and those that follow it. `first` are the shards that hold the position.
 pub(crate) fn plan(listed: &[Shard], first: &HashSet<ShardId>, leases: &[&Lease], only: Option<&ShardId>) -> Vec<Step> {
     let by_shard: HashMap<&ShardId, &Lease> = leases.iter().map(|lease| (&lease.shard_id, *lease)).collect();
-    let mut shards: Vec<&Shard> = listed.iter().collect();
-    shards.sort_by(|a, b| a.starting_sequence_number.cmp(&b.starting_sequence_number).then_with(|| a.id.cmp(&b.id)));
     let mut steps = if only.is_none() { forgotten(listed, leases) } else { Vec::new() };
     let (mut follows, mut in_scope) = (HashSet::new(), HashSet::new());
-    for shard in shards {
+    for shard in oldest_first(listed.iter()) {
         let parents = || shard.parents.iter();
         if parents().any(|parent| first.contains(parent) || follows.contains(parent)) {
             follows.insert(&shard.id);

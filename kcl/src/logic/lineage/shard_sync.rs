@@ -127,7 +127,7 @@ fn check_parents_closed(shards: &[Shard], listed: &HashMap<&ShardId, &Shard>) ->
     Ok(())
 }
 
-fn oldest_first<'a>(shards: impl Iterator<Item = &'a Shard>) -> impl Iterator<Item = &'a Shard> {
+pub(super) fn oldest_first<'a>(shards: impl Iterator<Item = &'a Shard>) -> impl Iterator<Item = &'a Shard> {
     let mut shards: Vec<&Shard> = shards.collect();
     shards.sort_by(|a, b| a.starting_sequence_number.cmp(&b.starting_sequence_number).then_with(|| a.id.cmp(&b.id)));
     shards.into_iter()

@@ -47,8 +47,7 @@ impl Cursor {
     pub(crate) fn told_to(&mut self, continuation: &SequenceNumber) {
         let is_ahead = match &self.position {
             // Rule (C): the service may count the record itself before it sends it.
-            StartAt::At(number) => continuation > number,
-            StartAt::After(number) => continuation > number,
+            StartAt::At(number) | StartAt::After(number) => continuation > number,
             _ => true,
         };
         if is_ahead {
