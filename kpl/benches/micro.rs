@@ -158,7 +158,7 @@ fn hash_side_by_side(bencher: Bencher<'_, '_>) {
     let keys: [String; LANES] = std::array::from_fn(|n| format!("key-{n}"));
     bencher
         .counter(ItemsCount::new(LANES))
-        .bench_local(|| digest_each(black_box(&keys.each_ref().map(|key| key.as_bytes()))));
+        .bench_local(|| digest_each(black_box(keys.each_ref().map(|key| key.as_bytes()))));
 }
 
 /// Bodies of aggregates, side by side; count in bytes.
@@ -166,7 +166,7 @@ fn hash_side_by_side(bencher: Bencher<'_, '_>) {
 fn hash_bodies_side_by_side(bencher: Bencher<'_, '_>) {
     let bodies = [[b'x'; 51_000]; LANES];
     let bytes = divan::counter::BytesCount::new(51_000 * LANES);
-    bencher.counter(bytes).bench_local(|| digest_each(black_box(&bodies.each_ref().map(|body| body.as_slice()))));
+    bencher.counter(bytes).bench_local(|| digest_each(black_box(bodies.each_ref().map(|body| body.as_slice()))));
 }
 
 /// The shard of a hash key.

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, error::BoxError, event::Events, intake::space::Space, kinesis::Kinesis, locked::locked,
-    record::UserRecord,
+    config::Config, error::BoxError, event::Events, intake::space::Space, kinesis::Kinesis, record::UserRecord,
 };
 
 /// The application's hook that encodes data.
@@ -44,9 +43,5 @@ impl Context {
         self.space.close();
         self.closing.cancel();
         self.tasks.close();
-    }
-
-    pub(crate) fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
-        locked(&self.panicked).take()
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use md5::{Digest as _, Md5};
 
-use crate::digest::{LANES, digest_each};
+use crate::digest::digest_each;
 
 /// A point of the hash key space, 0 to 2^128 - 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,9 +21,11 @@ impl HashKey {
         Self(u128::from_be_bytes(Md5::digest(partition_key).into()))
     }
 
-    /// Hash keys of up to [`LANES`] partition keys, side by side. Those beyond are of no meaning.
-    pub(crate) fn of_each_partition_key(partition_keys: &[&[u8]]) -> [Self; LANES] {
-        digest_each(partition_keys).map(|digest| Self(u128::from_be_bytes(digest)))
+    /// Hash keys of the first partition keys, eight side by side; takes no others.
+    pub(crate) fn of_each_partition_key<'a>(
+        partition_keys: impl Iterator<Item = &'a str>,
+    ) -> impl ExactSizeIterator<Item = Self> {
+        digest_each(partition_keys.map(str::as_bytes)).map(|digest| Self(u128::from_be_bytes(digest)))
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{
     kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest},
     locked::locked,
     logic::{Action, BatchId, Input, Shape, engine::Engine, kinesis_record::KinesisRecord},
+    record::UserRecord,
     stream::Stream,
 };
 
@@ -264,20 +265,16 @@ impl Pipeline {
     }
 }
 
-/// Hash keys of the first commands that are puts.
+/// Hash keys of the first commands, those of puts by their records.
 fn hash_keys(commands: &[Command]) -> [HashKey; LANES] {
-    let mut partition_keys = [&[][..]; LANES];
-    let some = &commands[..commands.len().min(LANES)];
-    for (partition_key, command) in partition_keys.iter_mut().zip(some) {
-        if let Command::Put(ticket) = command {
-            *partition_key = ticket.as_ref().partition_key().as_bytes();
-        }
+    fn record(command: &Command) -> Option<&UserRecord> {
+        if let Command::Put(ticket) = command { Some(ticket.as_ref()) } else { None }
     }
-    let mut hash_keys = HashKey::of_each_partition_key(&partition_keys[..some.len()]);
-    for (hash_key, command) in hash_keys.iter_mut().zip(some) {
-        if let Command::Put(ticket) = command {
-            *hash_key = ticket.as_ref().explicit_hash_key().unwrap_or(*hash_key);
-        }
+    let partition_keys = commands.iter().map(|command| record(command).map_or("", UserRecord::partition_key));
+    let hashed = HashKey::of_each_partition_key(partition_keys);
+    let mut hash_keys = [HashKey::MIN; LANES];
+    for ((hash_key, hashed), command) in hash_keys.iter_mut().zip(hashed).zip(commands) {
+        *hash_key = record(command).and_then(UserRecord::explicit_hash_key).unwrap_or(hashed);
     }
     hash_keys
 }

@@ -214,7 +214,8 @@ impl Producer {
     pub async fn shutdown(&self) {
         self.streams.close();
         self.streams.context.tasks.wait().await;
-        if let Some(panic) = self.streams.context.take_panic() {
+        let panic = locked(&self.streams.context.panicked).take();
+        if let Some(panic) = panic {
             resume_unwind(panic);
         }
     }

@@ -246,13 +246,9 @@ fn explicit_hash_key(text: &[u8]) -> Result<HashKey, MalformedReason> {
 /// Whether all these partition keys belong into `range`.
 fn all_within<'a>(mut partition_keys: impl Iterator<Item = &'a str>, range: &HashKeyRange) -> bool {
     loop {
-        let (mut some, mut count) = ([&[][..]; LANES], 0);
-        for (place, key) in some.iter_mut().zip(partition_keys.by_ref()) {
-            *place = key.as_bytes();
-            count += 1;
-        }
-        let hash_keys = HashKey::of_each_partition_key(&some[..count]);
-        if !hash_keys[..count].iter().all(|hash_key| range.contains(*hash_key)) {
+        let mut hash_keys = HashKey::of_each_partition_key(partition_keys.by_ref());
+        let count = hash_keys.len();
+        if !hash_keys.all(|hash_key| range.contains(hash_key)) {
             return false;
         }
         if count < LANES {

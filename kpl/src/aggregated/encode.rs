@@ -103,7 +103,7 @@ impl Aggregate {
     /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes. Without records every reader takes it for plain data.
     pub fn encode(&self) -> Bytes {
         let mut encoded = self.without_digest();
-        encoded.extend_from_slice(&digest_each(&[&encoded[MAGIC.len()..]])[0]);
+        encoded.extend(digest_each([&encoded[MAGIC.len()..]]).flatten());
         encoded.into()
     }
 

@@ -5,7 +5,8 @@
 //! - (B) No command is left without a pipeline: one ends only while no command is queued, under the lock of the queue.
 //! - (C) A record takes space and is queued under one lock, so that a full buffer finds all its records in the queues.
 //!
-//! A channel of tokio's would be a second lock: (B) and (C) need one around it.
+//! A channel of tokio's would be a second lock: (B) and (C) need one around it. Compared by the rows `queue_*` of
+//! `cargo bench -p kinesis-kpl --bench micro`.
 
 use std::{
     collections::VecDeque,

@@ -5,7 +5,8 @@
 //! - (C) Waiting puts are served in order: those of a stream until (B) allows its first, then the first ones of all streams
 //!   until there is space. No later put is served before.
 //!
-//! Order comes from tokio's `Semaphore`; (B) depends on what each stream takes up, which a semaphore does not know.
+//! Order comes from tokio's `Semaphore`; (B) depends on what each stream takes up, which a semaphore does not know. Compared
+//! with two semaphores by the rows `space_*` of `cargo bench -p kinesis-kpl --bench micro`.
 
 use std::sync::{
     Mutex,

@@ -153,11 +153,7 @@ impl<T: Detach> Aggregator<T> {
         self.complete_if(|first| first.arrived + buffered <= now);
     }
 
-    pub(crate) fn complete_before(&mut self, number: u64) {
-        self.complete_if(|first| first.number < number);
-    }
-
-    fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
+    pub(crate) fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
         while let Some(record) = self.open.take_if(&wanted) {
             self.put_back(record);
         }

@@ -111,7 +111,7 @@ impl Collector {
     fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, now: Instant) {
         lane.waiting.complete_due(now);
         if !lane.patient {
-            lane.waiting.complete_before(self.urgent_before);
+            lane.waiting.complete_if(|first| first.number < self.urgent_before);
         }
     }
 

@@ -24,16 +24,12 @@ pub(crate) struct Description {
     summary: StreamSummary,
     described_at: Option<Instant>,
     /// `None`: at once.
-    due_at: Option<Instant>,
+    pub(crate) due_at: Option<Instant>,
     denied: bool,
     failures: u32,
 }
 
 impl Description {
-    pub(crate) fn due_at(&self) -> Option<Instant> {
-        self.due_at
-    }
-
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.due_at.is_none_or(|at| at <= now)
     }
@@ -131,7 +127,7 @@ mod tests {
         for (luck, seconds) in [(0.0, 1), (1.0, 4), (0.5, 6), (0.0, 8), (0.0, 16), (0.0, 32), (1.0, 120), (0.0, 60)] {
             let is_first = description.failures == 0;
             assert_eq!(description.has_failed(&throttled, now, luck), is_first, "reported once");
-            assert_eq!(description.due_at(), Some(now + Duration::from_secs(seconds)));
+            assert_eq!(description.due_at, Some(now + Duration::from_secs(seconds)));
         }
         assert!(!description.is_settled());
     }
@@ -143,7 +139,7 @@ mod tests {
         assert!(description.has_failed(&KinesisError::from_code("AccessDeniedException", "", None), now, 0.0));
         description.forget();
         description.doubt(now + FIRST_PAUSE);
-        assert_eq!(description.due_at(), Some(now + Duration::from_secs(600)));
+        assert_eq!(description.due_at, Some(now + Duration::from_secs(600)));
         assert!(description.is_settled());
     }
 

@@ -218,7 +218,7 @@ impl<T: Detach> Engine<T> {
             wake.into_iter().chain(end).min()
         });
         let unjudged = self.unjudged.iter().map(|unjudged| self.ttl_end(unjudged.sent.record.first().arrived));
-        let calls = [self.listing.due_at(self.description.due_at()), self.flow.held_until(self.now), self.plain_at];
+        let calls = [self.listing.due_at(self.description.due_at), self.flow.held_until(self.now), self.plain_at];
         let calls = calls.into_iter().filter(|_| self.unresolved() > 0);
         unjudged.chain([lanes]).chain(calls).flatten().min()
     }

@@ -29,11 +29,7 @@ impl Enveloped {
 
     /// Takes out what has a wrong digest.
     fn check(doubtful: &mut [&mut Option<Self>]) {
-        let mut bodies = [&[][..]; LANES];
-        for (body, found) in bodies.iter_mut().zip(&*doubtful) {
-            *body = found.as_ref().and_then(Self::body).unwrap_or_default();
-        }
-        let digests = digest_each(&bodies[..doubtful.len()]);
+        let digests = digest_each(doubtful.iter().map(|found| found.as_ref().and_then(Self::body).unwrap_or_default()));
         for (found, digest) in doubtful.iter_mut().zip(digests) {
             found.take_if(|found| !found.0.ends_with(&digest));
         }

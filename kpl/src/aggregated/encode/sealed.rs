@@ -70,18 +70,11 @@ impl Sealed {
     }
 
     fn digest(some: &mut [&mut Self]) {
-        let mut bodies = [&[][..]; LANES];
-        bodies.iter_mut().zip(&*some).for_each(|(body, sealed)| *body = sealed.body());
-        let digests = digest_each(&bodies[..some.len()]);
+        let digests =
+            digest_each(some.iter().map(|sealed| &sealed.encoded[MAGIC.len()..sealed.size_bytes - DIGEST_LEN]));
         for (sealed, digest) in some.iter_mut().zip(digests) {
-            if !sealed.has_digest() {
-                sealed.encoded.extend_from_slice(&digest);
-            }
+            sealed.encoded.extend_from_slice(&digest);
         }
-    }
-
-    fn body(&self) -> &[u8] {
-        &self.encoded[MAGIC.len()..self.size_bytes - DIGEST_LEN]
     }
 }
 

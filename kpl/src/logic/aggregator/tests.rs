@@ -134,7 +134,7 @@ proptest! {
             let record = UserRecord::new(format!("k{key}"), vec![0; *bytes]).with_explicit_hash_key(hash_key);
             aggregator.push(Pending::new(record, hash_key, number, now));
             if number == due {
-                aggregator.complete_before(due / 2);
+                aggregator.complete_if(|first| first.number < due / 2);
             }
         }
         aggregator.complete();

@@ -53,7 +53,7 @@ impl<T: Detach> Engine<T> {
             Place::Wrong if certain => self.resend(sent, &stored, started, false),
             _ if self.listing.hopeless => self.resend(sent, &stored, started, true),
             _ => {
-                let listings = untrusted.unwrap_or_else(|| self.listing.started);
+                let listings = untrusted.unwrap_or(self.listing.started);
                 self.listing.want_after(listings);
                 self.lanes.set_busy(&sent.range);
                 self.unjudged.push(Unjudged { sent, stored, started, trusted, listings });
