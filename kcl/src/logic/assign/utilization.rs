@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::assignment::{Candidate, How, Move, is_orphan};
-use crate::model::{Lease, Metric, WorkerId, WorkerItem};
+use crate::model::{FAILED, Lease, Metric, WorkerId, WorkerItem};
 
 /// Weight of the newest value of a metric. Source: KCL `workerMetricsEMAAlpha`.
 const ALPHA: f64 = 0.5;
@@ -19,8 +19,6 @@ const THRESHOLD: f64 = 0.10;
 const DEAD_BAND: f64 = 2.0;
 /// The part of a worker's excess that is moved at once. Source: KCL `dampeningPercentage`.
 const DAMPENING: f64 = 0.60;
-/// A failed sample, as Java workers write it.
-const FAILED: f64 = -1.0;
 /// The metric of workers that report none: their share of the fleet's throughput.
 const THROUGHPUT: &str = "T";
 
@@ -156,14 +154,18 @@ impl Fleet {
 
     /// A lease comes to a worker; its use grows by what that lease is expected to cost.
     fn add(&mut self, worker: &WorkerId, throughput: f64) {
-        let (target, leases_each) = (self.target_throughput, self.leases_each);
+        let share = self.share(throughput);
         let Some(load) = self.loads.get_mut(worker) else { return };
         for (name, metric) in &mut load.metrics {
-            let share = if target > 0.0 { throughput / target } else { 1.0 / leases_each };
             metric.value += share * self.averages[name];
         }
         load.leases += 1;
         load.throughput += throughput;
+    }
+
+    /// A lease's part of what each worker has when all have the same.
+    fn share(&self, throughput: f64) -> f64 {
+        if self.target_throughput > 0.0 { throughput / self.target_throughput } else { 1.0 / self.leases_each }
     }
 
     fn is_out_of_balance(&self, name: &str, metric: &Use) -> bool {
@@ -229,9 +231,7 @@ impl Fleet {
     }
 
     fn stays_below_average(&self, worker: &WorkerId, lease: &Lease) -> bool {
-        let throughput = self.throughput_of(lease);
-        let share =
-            if self.target_throughput > 0.0 { throughput / self.target_throughput } else { 1.0 / self.leases_each };
+        let share = self.share(self.throughput_of(lease));
         self.loads[worker].metrics.iter().all(|(name, metric)| {
             let average = self.averages[name];
             let after = metric.value + share * average;

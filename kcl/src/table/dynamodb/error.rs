@@ -34,7 +34,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a conditional write took place; false if its condition did not hold.
+    /// Whether a conditional write took place; false if its condition did not hold, or what it makes is there or being made.
     pub(super) fn applied<T, E, R>(self, outcome: Result<T, SdkError<E, R>>) -> Result<bool, TableError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -42,8 +42,10 @@ impl Call<'_> {
     {
         match outcome {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
-            Err(error) => Err(self.failed(error)),
+            Err(error) => match error.code() {
+                Some("ConditionalCheckFailedException" | "ResourceInUseException") => Ok(false),
+                _ => Err(self.failed(error)),
+            },
         }
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::ProvideErrorMetadata as _,
     types::{
         AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
         GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection,
@@ -100,12 +99,8 @@ async fn create(client: &Client, table: &str) -> Result<(), TableError> {
         .global_secondary_indexes(index)
         .send()
         .await;
-    match created {
-        Ok(_) => Ok(()),
-        // Another worker was faster.
-        Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
-        Err(error) => Err(Call { action: "dynamodb:CreateTable", table }.failed(error)),
-    }
+    // False: another worker was faster.
+    Call { action: "dynamodb:CreateTable", table }.applied(created).map(|_| ())
 }
 
 async fn add_index(client: &Client, table: &str, description: &TableDescription) -> Result<(), TableError> {
@@ -133,12 +128,8 @@ async fn add_index(client: &Client, table: &str, description: &TableDescription)
         .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build())
         .send()
         .await;
-    match updated {
-        Ok(_) => Ok(()),
-        // Another worker was faster.
-        Err(error) if error.code() == Some("ResourceInUseException") => Ok(()),
-        Err(error) => Err(Call { action: "dynamodb:UpdateTable", table }.failed(error)),
-    }
+    // False: another worker was faster.
+    Call { action: "dynamodb:UpdateTable", table }.applied(updated).map(|_| ())
 }
 
 async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, TableError> {
