@@ -7,6 +7,11 @@ use crate::{
     event::chain,
 };
 
+/// The condition of a write does not hold.
+pub(super) const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
+/// A table or an index is there already, or being made.
+pub(super) const IN_USE: &str = "ResourceInUseException";
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) action: &'static str,
@@ -34,18 +39,16 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a conditional write took place; false if its condition did not hold, or what it makes is there or being made.
-    pub(super) fn applied<T, E, R>(self, outcome: Result<T, SdkError<E, R>>) -> Result<bool, TableError>
+    /// Whether a call took effect; false if it was refused by the error code `refusal`.
+    pub(super) fn applied<T, E, R>(self, outcome: Result<T, SdkError<E, R>>, refusal: &str) -> Result<bool, TableError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         match outcome {
             Ok(_) => Ok(true),
-            Err(error) => match error.code() {
-                Some("ConditionalCheckFailedException" | "ResourceInUseException") => Ok(false),
-                _ => Err(self.failed(error)),
-            },
+            Err(error) if error.code() == Some(refusal) => Ok(false),
+            Err(error) => Err(self.failed(error)),
         }
     }
 }

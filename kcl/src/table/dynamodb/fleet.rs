@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use tracing::warn;
 
-use super::{Call, DynamoDbLeaseTable, item, layout::EntityTable, n, s};
+use super::{Call, DynamoDbLeaseTable, error::CONDITION_FAILED, item, layout::EntityTable, n, s};
 use crate::{
     error::TableError,
     model::{FleetVersion, LockItem, StreamIdentity, WorkerId, WorkerItem},
@@ -156,7 +156,7 @@ impl DynamoDbLeaseTable {
     }
 
     async fn conditional_put(&self, place: &EntityTable, put: PutItemFluentBuilder) -> Result<bool, TableError> {
-        place.call("dynamodb:PutItem").applied(put.send().await)
+        place.call("dynamodb:PutItem").applied(put.send().await, CONDITION_FAILED)
     }
 
     async fn delete_if(
@@ -170,7 +170,7 @@ impl DynamoDbLeaseTable {
         for (name, value) in values {
             delete = delete.expression_attribute_values(name, value);
         }
-        place.call("dynamodb:DeleteItem").applied(delete.condition_expression(condition).send().await)
+        place.call("dynamodb:DeleteItem").applied(delete.condition_expression(condition).send().await, CONDITION_FAILED)
     }
 }
 

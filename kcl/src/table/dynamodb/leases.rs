@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::{
 use super::{
     DynamoDbLeaseTable,
     conditional::{added, owners_unchanged, written},
+    error::CONDITION_FAILED,
     fleet, item, n, s,
 };
 use crate::{
@@ -129,7 +130,7 @@ impl DynamoDbLeaseTable {
             .condition_expression("attribute_not_exists(leaseKey) OR #cp = :end")
             .expression_attribute_names("#cp", item::CHECKPOINT)
             .expression_attribute_values(":end", s(Checkpoint::ShardEnd.as_wire()));
-        let deleted = self.call("dynamodb:DeleteItem").applied(delete.send().await)?;
+        let deleted = self.call("dynamodb:DeleteItem").applied(delete.send().await, CONDITION_FAILED)?;
         Ok(Conditional::without_item(deleted))
     }
 

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 };
 use tracing::info;
 
-use super::{Call, INDEX};
+use super::{Call, INDEX, error::IN_USE};
 use crate::{
     error::TableError,
     table::item::{LEASE_KEY, LEASE_OWNER},
@@ -100,7 +100,7 @@ async fn create(client: &Client, table: &str) -> Result<(), TableError> {
         .send()
         .await;
     // False: another worker was faster.
-    Call { action: "dynamodb:CreateTable", table }.applied(created).map(|_| ())
+    Call { action: "dynamodb:CreateTable", table }.applied(created, IN_USE).map(|_| ())
 }
 
 async fn add_index(client: &Client, table: &str, description: &TableDescription) -> Result<(), TableError> {
@@ -129,7 +129,7 @@ async fn add_index(client: &Client, table: &str, description: &TableDescription)
         .send()
         .await;
     // False: another worker was faster.
-    Call { action: "dynamodb:UpdateTable", table }.applied(updated).map(|_| ())
+    Call { action: "dynamodb:UpdateTable", table }.applied(updated, IN_USE).map(|_| ())
 }
 
 async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, TableError> {
