@@ -10,7 +10,7 @@ use kcl::{BoxError, Event, FailedRecords, Record};
 
 use crate::{eventually, id_of};
 
-/// What happened, in order.
+/// Entries in the order of their arrival, shared by all who hold the log.
 #[derive(Debug)]
 pub struct Log<T>(Arc<Mutex<Vec<T>>>);
 

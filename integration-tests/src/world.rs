@@ -213,7 +213,7 @@ impl World {
         Table::new(&self.aws, APPLICATION)
     }
 
-    /// What the lease table says of the fleet.
+    /// Status of the fleet, read from the lease table.
     pub async fn status(&self) -> FleetStatus {
         FleetStatus::read(&self.aws, APPLICATION).await.expect("the table is there")
     }

@@ -12,7 +12,7 @@ use integration_tests::{Call, Journal, JournalProcessor, Running, SHARD, World, 
 use kcl::{BoxError, CheckpointError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext};
 use tokio::time::Instant;
 
-/// How a faulty processor fails.
+/// Fault of a processor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     Error,

@@ -34,7 +34,7 @@ fn at(time: SystemTime) -> Reset {
     Reset::to(InitialPosition::AtTimestamp(time))
 }
 
-/// What workers process from now on, in order, until there is nothing more.
+/// Records that a new worker processes, in order, until no more arrive.
 async fn processed_next(world: &World) -> Vec<u64> {
     let journal = Journal::default();
     let workers = ["w2", "w3"].map(|id| Running::noting(world.worker(id), &journal));

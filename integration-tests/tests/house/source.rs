@@ -94,7 +94,7 @@ fn read_module(root: &path::Path, path: &Path, files: &mut Vec<File>) {
     files.push(File { path: path.clone(), imports: imports_in(path, tokens), words });
 }
 
-/// What a file of this path and text imports from its crate.
+/// Imports of a file, by its path and text, from its own crate.
 pub(crate) fn imports(path: &Path, text: &str) -> Vec<Path> {
     imports_in(path, tokens_of(parse(text)))
 }

@@ -21,9 +21,9 @@ pub(super) struct Log {
     /// By shard, in order.
     pub(super) put: BTreeMap<String, Vec<(Position, u64)>>,
     pub(super) bad: BTreeSet<u64>,
-    /// How often each record was processed.
+    /// Number of times that each record was processed.
     pub(super) processed: BTreeMap<u64, u32>,
-    /// What a checkpoint may cover, once it follows without a gap.
+    /// Records that a checkpoint may cover, once they follow without a gap.
     pub(super) acknowledged: BTreeSet<u64>,
     /// In order of the events.
     pub(super) given_up: Vec<u64>,
@@ -107,7 +107,7 @@ impl Shared {
 pub(super) struct Processor {
     pub(super) shared: Shared,
     pub(super) tenure: usize,
-    /// What was processed and not acknowledged.
+    /// Records processed and not acknowledged.
     pub(super) open: Vec<u64>,
 }
 
