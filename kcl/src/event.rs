@@ -283,7 +283,7 @@ impl Event {
 
 type Handler = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// Where events go: the log, and the application's handler if it has one.
+/// Receivers of all events: the log, and the application's handler if it has one.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
     handler: Option<Handler>,

@@ -187,7 +187,7 @@ impl<P: RecordProcessor> TestShard<P> {
         self.lease.lease().pending
     }
 
-    /// How many delivered records the checkpoint does not cover: they would be delivered again.
+    /// Number of delivered records that the checkpoint does not cover and that would be delivered again.
     pub fn unconfirmed(&self) -> usize {
         let checkpoint = self.checkpoint();
         self.delivered.iter().filter(|record| Checkpoint::At(record.position()) > checkpoint).count()
@@ -198,7 +198,7 @@ impl<P: RecordProcessor> TestShard<P> {
         &self.delivered
     }
 
-    /// What the processor is given to checkpoint with.
+    /// Checkpointer that the processor is given.
     pub fn checkpointer(&self) -> &Checkpointer {
         &self.checkpointer
     }

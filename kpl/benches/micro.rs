@@ -59,7 +59,7 @@ mod testing {
     }
 }
 
-/// What tests of the included files import.
+/// Names that tests of the included files import.
 #[cfg(test)]
 #[allow(unused_imports, reason = "they are not compiled")]
 mod record {

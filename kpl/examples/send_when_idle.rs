@@ -1,5 +1,5 @@
-//! What sending at once when idle costs and saves, in virtual time: requests, Kinesis records and latency by rate, number of
-//! shards and arrivals, with round trips of 20 ms. The same figures at every run:
+//! Costs and savings of sending at once when idle, in virtual time: requests, Kinesis records and latency by rate, by number
+//! of shards and by arrivals, with round trips of 20 ms. The same figures at every run:
 //! `cargo run -p kinesis-kpl --example send_when_idle`.
 
 use std::{
@@ -69,7 +69,7 @@ impl Kinesis for Service {
     }
 }
 
-/// How records come.
+/// Arrival of records.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Arrivals {
     /// At equal distances.
@@ -78,7 +78,7 @@ enum Arrivals {
     Poisson,
 }
 
-/// What a run came to.
+/// Result of a run.
 struct Found {
     requests: f64,
     kinesis_records: f64,

@@ -31,7 +31,7 @@ use crate::{
     stream::Stream,
 };
 
-/// What a [`FakeKinesis`] does about a call.
+/// Reaction of a [`FakeKinesis`] to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reaction {
@@ -90,22 +90,22 @@ impl FakeKinesis {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// How long each call takes. It is carried out at the end of that time.
+    /// Sets the duration of each call, which takes effect at its end.
     pub fn set_latency(&self, latency: Duration) {
         self.state().latency = latency;
     }
 
-    /// What to do about calls of PutRecords from now on.
+    /// Sets the reaction to calls of PutRecords from now on.
     pub fn on_put(&self, rule: impl FnMut(&[Entry]) -> Reaction + Send + 'static) {
         self.state().on_put = Box::new(rule);
     }
 
-    /// What to do about calls of ListShards from now on.
+    /// Sets the reaction to calls of ListShards from now on.
     pub fn on_list(&self, rule: impl FnMut() -> Reaction + Send + 'static) {
         self.state().on_list = Box::new(rule);
     }
 
-    /// What to answer to calls of DescribeStreamSummary from now on.
+    /// Sets the answer to calls of DescribeStreamSummary from now on.
     pub fn describe_as(&self, summary: Result<StreamSummary, KinesisError>) {
         self.state().summary = summary;
     }

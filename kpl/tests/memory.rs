@@ -1,4 +1,4 @@
-//! What a producer takes up in memory: the documented ceiling holds under a service that does not answer, nothing is kept
+//! Memory of a producer: the documented ceiling holds under a service that does not answer, nothing is kept
 //! of what is resolved, and a record costs few allocations.
 
 use std::{alloc::System, sync::Mutex, time::Duration};
@@ -92,7 +92,7 @@ async fn fill(builder: ProducerBuilder, record: impl Fn(usize) -> UserRecord) ->
     (most, accepted)
 }
 
-/// What the documentation of `max_outstanding_bytes` says.
+/// Figures that the documentation of `max_outstanding_bytes` states.
 fn ceiling(bytes: usize, records: usize) -> usize {
     bytes + bytes / 4 + (5 << 20) + 160 * records + (2 << 20)
 }

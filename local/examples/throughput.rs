@@ -1,4 +1,4 @@
-//! How fast the embedded Kinesis is through the real SDK client, on one core.
+//! Throughput of the embedded Kinesis through the real SDK client, on one core.
 //!
 //! `cargo run --release -p kinesis-local --example throughput`
 

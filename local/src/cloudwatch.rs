@@ -22,7 +22,7 @@ pub(crate) const OPERATIONS: [&str; 1] = ["PutMetricData"];
 /// Maximum number of metrics that are kept; the oldest are dropped first.
 const MAX_METRICS: usize = 100_000;
 
-/// Largest body once it is unpacked.
+/// Maximum size of a body once it is unpacked.
 const MAX_BODY_BYTES: u64 = 32 << 20;
 
 /// Metrics of one request. docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html

@@ -24,7 +24,7 @@ use crate::subscription::{self, Framing};
 use crate::timestamp::Millis;
 use crate::wire::Format;
 
-/// Largest body of a request. The largest that the services take is PutRecords: 10 MiB of data in base64, and JSON.
+/// Maximum size of a request's body. The maximum of the services is PutRecords': 10 MiB in base64, and JSON.
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// One of the services, as `X-Amz-Target` and policies name them.

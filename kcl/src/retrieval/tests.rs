@@ -37,7 +37,7 @@ struct Endless {
     ended: bool,
     /// There is no such shard.
     missing: bool,
-    /// When the stream was created that has the name now.
+    /// Creation of the stream that has the name now.
     created: Arc<AtomicU64>,
     /// It is not described.
     hangs: bool,

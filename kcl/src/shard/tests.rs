@@ -24,7 +24,7 @@ use crate::{
 
 const SHARD: &str = "shardId-000000000000";
 
-/// Where a processor goes wrong.
+/// Call at which a processor fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -77,7 +77,7 @@ impl RecordProcessor for Probe {
     }
 }
 
-/// How the work is interrupted.
+/// Interruption of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Stop,

@@ -1,4 +1,4 @@
-//! What every lease table must do, checked against the one in DynamoDB and the one in memory.
+//! The contract of every lease table, checked against the one in DynamoDB and the one in memory.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) async fn read(table: &LeaseTable) -> Lease {
     table.get(&shard(0).key).await.unwrap().expect("lease exists")
 }
 
-/// What a refused write shows.
+/// Lease shown by a refused write.
 fn refused(outcome: Conditional) -> Option<Lease> {
     match outcome {
         Conditional::Applied => panic!("the write should have been refused"),

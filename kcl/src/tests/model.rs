@@ -136,7 +136,7 @@ impl Item {
         }
     }
 
-    /// Who wrote last, as this worker takes it: Java's does not look.
+    /// Last writer as this worker takes it: Java's does not look.
     fn known_instance(&self, worker: u8) -> Option<u8> {
         if worker == JAVA { self.instance } else { Some(worker) }
     }
@@ -174,7 +174,7 @@ impl Fleet {
         (0..WORKERS).filter(|worker| self.alive[usize::from(*worker)])
     }
 
-    /// What the lease's keeper does: write, and again with what a refusal teaches; a lost lease is dropped.
+    /// Writes as the lease's keeper does: again with what a refusal teaches; a lost lease is dropped.
     fn write(&mut self, worker: u8, index: usize, write: Write, answered: bool) {
         let me = self.id(worker);
         for _ in 0..3 {
@@ -250,7 +250,7 @@ impl Fleet {
         }
     }
 
-    /// What workers hold whose next checkpoint the table would take.
+    /// Leases held by workers whose next checkpoint the table would take.
     fn writers(&self, index: usize) -> impl Iterator<Item = (u8, Held)> + '_ {
         let held = move |worker: u8| Some((worker, self.held[usize::from(worker)][index]?));
         let accepts = move |(_, held): &(u8, Held)| self.items[index].accepts(held, Write::Checkpoint(0));

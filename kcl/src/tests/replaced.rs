@@ -1,4 +1,4 @@
-//! What a leader writes for a stream that was deleted and created again since it was described: nothing.
+//! A stream deleted and created again since it was described, for which a leader writes nothing.
 
 use std::{sync::Arc, time::Duration};
 

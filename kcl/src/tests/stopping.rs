@@ -20,7 +20,7 @@ use crate::{
     worker::Worker,
 };
 
-/// What each call to the table takes, half of it before it takes effect.
+/// Duration of each call to the table, half of it before the call takes effect.
 const LATENCY: Duration = Duration::from_millis(20);
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ pub struct DeaggregatedRecord {
     pub sub_sequence_number: Option<u64>,
 }
 
-/// Why a Kinesis record cannot be taken apart, for who is strict.
+/// Reason why a Kinesis record cannot be deaggregated, for callers that do not accept damage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeaggregateError {

@@ -78,7 +78,7 @@ impl Ticket {
         self.close(failure);
     }
 
-    /// What the record takes up in the buffer.
+    /// Space that the record takes up in the buffer.
     pub(crate) fn space_bytes(&self) -> usize {
         self.open().prepared.space_bytes()
     }
@@ -98,7 +98,7 @@ impl Stub {
         let _ = self.resolver.send(Ok(delivered)); // nobody waits
     }
 
-    /// What the record takes up in the buffer.
+    /// Space that the record takes up in the buffer.
     pub(crate) fn space_bytes(&self) -> usize {
         self.space_bytes as usize
     }

@@ -75,7 +75,7 @@ impl<T: Detach> KinesisRecord<T> {
         self.courses().first().expect("a Kinesis record holds at least one user record")
     }
 
-    /// What the aggregate's partition key is made from; of no consequence to a plain record.
+    /// Source of the aggregate's partition key; without effect on a plain record.
     pub(crate) fn key(&self) -> AggregateKey {
         match self {
             Self::Plain(_) => AggregateKey::default(),
@@ -94,7 +94,7 @@ impl<T: Detach> KinesisRecord<T> {
         matches!(self, Self::Aggregate(..))
     }
 
-    /// What Kinesis counts: data and partition key.
+    /// Size that Kinesis counts: data and partition key.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::Plain(record) => record.as_ref().size_bytes(),
@@ -130,7 +130,7 @@ impl<T: Detach> KinesisRecord<T> {
         }
     }
 
-    /// What each user record's ticket leaves, and its outcome, in order.
+    /// Stub and outcome of each user record, in order.
     pub(crate) fn deliver(self, stored: &Arc<Stored>) -> impl Iterator<Item = (T::Stub, Delivered)> {
         let (plain, packed) = match self {
             Self::Plain(Pending { ticket, course, .. }) => {

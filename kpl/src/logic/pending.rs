@@ -31,7 +31,7 @@ pub(crate) struct Pending<T> {
     pub(crate) course: Course,
 }
 
-/// How a user record fares.
+/// Course of a user record from its arrival over its attempts.
 #[derive(Debug)]
 pub(crate) struct Course {
     pub(crate) number: u64,
@@ -86,7 +86,7 @@ impl Course {
         self.history().alone = true;
     }
 
-    /// How often an aggregate with this record was stored in a wrong shard, this time included.
+    /// Counts and returns the times that an aggregate with this record was stored in a wrong shard.
     pub(crate) fn count_wrong_shard(&mut self) -> u32 {
         let history = self.history();
         history.wrong_shards += 1;

@@ -1,4 +1,4 @@
-//! What a stream holds: open shards that can be split and merged, and the records that were stored.
+//! A stream's content: open shards that can be split and merged, and the records that were stored.
 
 use bytes::Bytes;
 

@@ -16,7 +16,7 @@ use crate::timestamp::Millis;
 /// docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// Longest token. Same source.
+/// Maximum length of a token. Same source.
 const MAX_TOKEN: usize = 36;
 
 /// Recent transactions.

@@ -7,10 +7,10 @@ use super::hash_key::HashKey;
 use super::request::Text;
 use crate::{ACCOUNT_ID, REGION};
 
-/// Longest name of a stream. docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
+/// Maximum length of a stream's name. docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html
 const MAX_NAME: usize = 128;
 
-/// Most characters of a partition key. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
+/// Maximum number of characters of a partition key. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
 const MAX_PARTITION_KEY: usize = 256;
 
 /// Collects everything that is wrong with a request, since the service reports all of it at once.

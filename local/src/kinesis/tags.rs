@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::check::Check;
 use super::error::Error;
 
-/// Most tags of a resource. docs.aws.amazon.com/kinesis/latest/APIReference/API_AddTagsToStream.html
+/// Maximum number of tags of a resource. docs.aws.amazon.com/kinesis/latest/APIReference/API_AddTagsToStream.html
 pub(super) const MAX_TAGS: usize = 50;
 
-/// Most characters of a key and of a value. Same source.
+/// Maximum number of characters of a key and of a value. Same source.
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 256;
 

@@ -25,10 +25,10 @@ use crate::services::{Answer, Body, Dropped, MAX_BODY_BYTES, Request, Services};
 /// Flow-control window of an HTTP/2 connection, in bytes.
 const HTTP2_WINDOW: u32 = 16 << 20;
 
-/// Most requests at once on an HTTP/2 connection; a subscription is one for as long as it lasts.
+/// Maximum number of requests at once on an HTTP/2 connection; a subscription is one for as long as it lasts.
 const HTTP2_STREAMS: u32 = 10_000;
 
-/// Most connections to a port at once. More wait to be accepted.
+/// Maximum number of connections to a port at once. More wait to be accepted.
 const MAX_CONNECTIONS: usize = 10_000;
 
 /// Time that a stopping server waits for requests that have begun.

@@ -1,4 +1,4 @@
-//! What is not instant in DynamoDB when asked for: eventually consistent reads, indexes that take time.
+//! Delays of DynamoDB when asked for: eventually consistent reads, indexes that take time.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ pub(crate) enum Finding {
     Malformed { sequence_number: SequenceNumber, records: usize, reason: String },
 }
 
-/// Most records to make room for by a guess; beyond, room grows with what there is.
+/// Maximum number of records that room is reserved for by a guess; beyond, room grows with the records.
 const GUESS: usize = 1 << 16;
 
 /// The user records of `source`. `range` is the shard's, None if unknown.

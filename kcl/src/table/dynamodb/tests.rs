@@ -1,4 +1,4 @@
-//! What only a table in DynamoDB can do wrong, beside the contract that every lease table keeps.
+//! Faults that only a table in DynamoDB can have, beside the contract that every lease table keeps.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;

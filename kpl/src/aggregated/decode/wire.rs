@@ -11,7 +11,7 @@ pub(super) enum Field<'a> {
     Other,
 }
 
-/// How deep groups may nest, as in Google's parsers.
+/// Maximum depth of nested groups, as in Google's parsers.
 const MAX_GROUP_DEPTH: usize = 100;
 
 impl<'a> Reader<'a> {

@@ -54,7 +54,7 @@ impl Sealed {
         user_records(&self.encoded.into())
     }
 
-    /// What is sent, once it has its digest.
+    /// Bytes that are sent, once they have their digest.
     pub(crate) fn to_bytes(&self) -> Bytes {
         debug_assert!(self.has_digest());
         self.encoded.clone().into()

@@ -11,7 +11,7 @@ use crate::{aggregated::tag, hash_key::HashKey};
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) index: u32,
-    /// What the table would grow by; 0 if the key is there.
+    /// Bytes by which the table would grow; 0 if the key is there.
     pub(super) adds_bytes: usize,
     hash: u32,
 }

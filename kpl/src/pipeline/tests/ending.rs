@@ -1,4 +1,4 @@
-//! How a producer ends, and what happens when time does odd things.
+//! The end of a producer, and clocks that do odd things.
 
 use super::*;
 use crate::error::ShutdownError;

@@ -1,4 +1,4 @@
-//! What is counted, and the snapshot.
+//! Counts, and the snapshot.
 
 use std::collections::BTreeMap;
 

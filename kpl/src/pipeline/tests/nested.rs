@@ -12,7 +12,7 @@ fn aggregate(bytes: usize) -> Bytes {
     aggregate.encode()
 }
 
-/// What consumers get of `data` and of other records that are put with it.
+/// User records that consumers get of `data` and of other records that are put with it.
 async fn delivered(kinesis: &FakeKinesis, producer: &Producer, data: &Bytes, others: usize) -> Vec<Bytes> {
     let before = kinesis.delivered().len();
     drop(producer.put(UserRecord::new("outer", data.clone())).await.expect("accepted"));

@@ -11,10 +11,10 @@ use crate::kinesis::tags::Tags;
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
-/// Most consumers of a stream. docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
+/// Maximum number of consumers of a stream. docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
 const MAX_CONSUMERS: usize = 20;
 
-/// Most consumers of a stream that are CREATING at once. Same source.
+/// Maximum number of consumers of a stream that are CREATING at once. Same source.
 const MAX_CREATING: usize = 5;
 
 /// Consumers of one page. docs.aws.amazon.com/kinesis/latest/APIReference/API_ListStreamConsumers.html

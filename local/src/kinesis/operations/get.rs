@@ -9,10 +9,10 @@ use crate::kinesis::shard::ShardId;
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
-/// Most records of an answer. docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+/// Maximum number of records of an answer. docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
 const MAX_RECORDS: i64 = 10_000;
 
-/// Most bytes of an answer. Same source.
+/// Maximum size of an answer in bytes. Same source.
 const MAX_BYTES: usize = 10 << 20;
 
 impl Kinesis {

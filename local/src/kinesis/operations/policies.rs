@@ -9,10 +9,10 @@ use crate::kinesis::consumer::Status;
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
-/// Longest ARN of a resource. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutResourcePolicy.html
+/// Maximum length of a resource's ARN. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutResourcePolicy.html
 const MAX_ARN: usize = 2048;
 
-/// Largest policy of a resource. docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+/// Maximum size of a resource's policy. docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 const MAX_POLICY: usize = 20_480;
 
 /// The policy of a resource without one.

@@ -12,10 +12,10 @@ use crate::kinesis::stream::{Distribution, Stream};
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
-/// Most records of a request. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+/// Maximum number of records of a request. docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 const MAX_RECORDS: usize = 500;
 
-/// Most bytes of a request, data and partition keys together. Same source.
+/// Maximum size of a request in bytes, data and partition keys together. Same source.
 const MAX_REQUEST_BYTES: usize = 10 << 20;
 
 /// A record that passed the checks which need no stream.

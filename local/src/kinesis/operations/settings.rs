@@ -9,7 +9,7 @@ use crate::kinesis::stream::{Distribution, METRICS, Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
 
-/// Most characters of a key id. docs.aws.amazon.com/kinesis/latest/APIReference/API_StartStreamEncryption.html
+/// Maximum characters of a key id. docs.aws.amazon.com/kinesis/latest/APIReference/API_StartStreamEncryption.html
 const MAX_KEY_ID: usize = 2048;
 
 impl Kinesis {

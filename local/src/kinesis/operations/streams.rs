@@ -11,7 +11,7 @@ use crate::kinesis::{Error, Kinesis, iterator, request, response};
 use crate::timestamp::Millis;
 use crate::wire::Format;
 
-/// Most open shards of a stream. docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
+/// Maximum number of open shards of a stream. docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
 pub(super) const MAX_SHARDS: u32 = 10_000;
 
 /// Shards of a new on-demand stream. docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html

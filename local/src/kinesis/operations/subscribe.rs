@@ -15,10 +15,10 @@ use crate::timestamp::Millis;
 /// Interval of empty events. Not documented; about this at the service.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Most records of an event. Not documented; this is the limit of GetRecords.
+/// Maximum number of records of an event. Not documented; this is the limit of GetRecords.
 const MAX_RECORDS: usize = 10_000;
 
-/// Most bytes of an event, unless one record is larger. Not documented; half a second of a subscription's rate.
+/// Maximum size of an event in bytes, unless one record is larger. Not documented: half a second of the rate.
 const MAX_BYTES: usize = 1 << 20;
 
 /// The next step of a subscription.

@@ -1,4 +1,4 @@
-//! What holds after any sequence of calls.
+//! Properties that hold after any sequence of calls.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 

@@ -135,7 +135,7 @@ fn positions() -> [(InitialPosition, Checkpoint); 3] {
     [InitialPosition::Latest, InitialPosition::TrimHorizon, AT_TIMESTAMP].map(with_checkpoint)
 }
 
-/// What is planned for shards that have these leases: shards without parents at the initial position, all others at
+/// Plan for shards that have these leases: shards without parents at the initial position, all others at
 /// TRIM_HORIZON.
 fn assert_planned(shards: &[Shard], leases: &[Lease], expected: &[u32]) {
     for (position, checkpoint) in positions() {

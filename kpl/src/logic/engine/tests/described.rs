@@ -1,4 +1,4 @@
-//! What the engine makes of a stream's description, and of a stream that is gone.
+//! Consequences of a stream's description, and of a stream that is gone.
 
 use super::*;
 use crate::kinesis::StreamSummary;

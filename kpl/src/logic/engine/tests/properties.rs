@@ -1,4 +1,4 @@
-//! What holds whatever happens, for random schedules.
+//! Properties that hold for random schedules.
 
 use proptest::prelude::*;
 
@@ -139,7 +139,7 @@ impl World {
         assert_eq!(numbers, (0..puts).collect::<Vec<_>>());
     }
 
-    /// What was reported as delivered is what a KCL finds there.
+    /// Records reported as delivered are those that a KCL finds there.
     fn assert_deliveries_are_true(&self) {
         let consumed = self.stream.delivered();
         for (record, outcome) in &self.resolved {

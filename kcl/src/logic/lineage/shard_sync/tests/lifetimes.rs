@@ -50,13 +50,13 @@ struct Life {
     stream: Resharded,
     closed: HashMap<ShardId, u64>,
     leases: BTreeMap<LeaseKey, Lease>,
-    /// When leases were planned for the first time.
+    /// Time of the first plan of leases.
     planned: Option<u64>,
     /// Whether all of a first plan had leases once.
     complete: bool,
-    /// When a shard was read for the first time.
+    /// Time of the first read of a shard.
     begun: Option<u64>,
-    /// Where each shard that was ever given a lease started.
+    /// Start of each shard that was ever given a lease.
     started: HashMap<ShardId, Checkpoint>,
     /// Read to their ends.
     done: HashSet<ShardId>,
@@ -106,7 +106,7 @@ impl Life {
         self.stream.shards.iter().filter(is_retained).cloned().collect()
     }
 
-    /// What holds the initial position, now that nobody has read yet.
+    /// Shards that hold the initial position, now that nobody has read yet.
     fn first(&self) -> Vec<Shard> {
         let listed = self.listed();
         let is_first = |shard: &Shard| match self.position {
@@ -154,7 +154,7 @@ impl Life {
         self.position == InitialPosition::TrimHorizon || self.closed.get(shard) > self.begun.as_ref()
     }
 
-    /// What a worker does with the lease; nothing if it waits for something. Leases are given to workers only once all
+    /// Reads the shard as a worker does, unless it waits for something. Leases are given to workers only once all
     /// of the first plan are there.
     fn read(&mut self, key: &LeaseKey) {
         if !self.complete || self.leases[key].is_ended() {
