@@ -1,4 +1,4 @@
-//! How much of a shard's read limit a worker with default settings uses that has a backlog, in virtual time on services that
+//! Share of a shard's read limit used by a worker with default settings and a backlog, in virtual time on services that
 //! enforce their limits: `cargo bench -p integration-tests --bench catch_up`, with a number of seconds of full writing for
 //! another backlog.
 
@@ -18,13 +18,13 @@ use kinesis_local::LocalAws;
 use kpl::{UserRecord, aggregated::Aggregate};
 use tokio::time::{Instant, sleep};
 
-/// What a shard gives in a second. Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+/// Bytes that a shard returns in a second. Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 const READ_BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
-/// What is put into a shard each second: below 1 MiB and 1,000 records.
+/// Load on a shard each second: below 1 MiB and 1,000 records.
 const WRITE_BYTES: usize = 1_000_000;
 const SHARDS: i32 = 2;
 
-/// When a batch came, and the bytes of its user records.
+/// Arrival of a batch, and the bytes of its user records.
 type Batch = (Instant, usize);
 type Batches = Arc<Mutex<BTreeMap<ShardId, Vec<Batch>>>>;
 
@@ -70,7 +70,7 @@ impl Second {
         self.user_bytes * self.data.len()
     }
 
-    /// How many times the user records' bytes are the Kinesis records'.
+    /// Ratio of the user records' bytes to the Kinesis records'.
     fn envelope(&self) -> f64 {
         self.data[0].len() as f64 / self.user_bytes as f64
     }

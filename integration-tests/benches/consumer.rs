@@ -16,7 +16,7 @@ use integration_tests::bench::{
 use kcl::{FanOut, Retrieval};
 
 const ROUNDS: usize = 5;
-/// What a shard takes in within the second between two reads, at most.
+/// Maximum that a shard takes in within the second between two reads.
 const PAGE_BYTES: usize = 1 << 20;
 /// For many shards, whose pages must fit into memory.
 const SMALL_PAGE_BYTES: usize = 128 << 10;

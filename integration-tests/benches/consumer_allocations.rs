@@ -1,4 +1,4 @@
-//! What a worker allocates for each user record, beside the floor: `cargo bench -p integration-tests --bench
+//! Allocations of a worker for each user record, beside the floor: `cargo bench -p integration-tests --bench
 //! consumer_allocations`. Apart from the bench of CPU time, which counting would inflate. The canned answers are in both
 //! counts, checkpoints with the embedded table's work for them in the worker's; what an idle worker and the table allocate in
 //! the same time is left out.

@@ -1,4 +1,4 @@
-//! What is added to the configured waits between a put and `process_records`, on an idle system in real time:
+//! Latency added to the configured waits between a put and `process_records`, on an idle system in real time:
 //! `cargo bench -p integration-tests --bench latency`, with a number of records for another length.
 //!
 //! The waits: a record may wait for company in the producer (`record_max_buffered_time`, and a fifth of it), and when it is
@@ -25,7 +25,7 @@ use tokio::{
 
 /// The producer's wait, its default.
 const BUFFERED: Duration = Duration::from_millis(100);
-/// What an aggregate may wait longer for those of other shards: a fifth.
+/// Additional wait of an aggregate for those of other shards: a fifth.
 const LINGER: Duration = Duration::from_millis(20);
 /// The consumer's wait, the least that it can be set to.
 const BETWEEN_READS: Duration = Duration::from_millis(200);
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(120);
 /// Calls that wait to be looked at.
 const CALLS: usize = 100_000;
 
-/// When calls were made.
+/// Times of calls.
 type Calls = Arc<Mutex<Vec<Instant>>>;
 
 /// The same services; and when they are read and written.
@@ -82,14 +82,14 @@ fn millis(later: Instant, earlier: Instant) -> f64 {
     later.saturating_duration_since(earlier).as_secs_f64() * 1000.0
 }
 
-/// When a record that is stored at `stored` is to be read by polling.
+/// Time at which polling should read a record stored at `stored`.
 fn due(reads: &[Instant], stored: Instant) -> Instant {
     let before = reads.partition_point(|read| *read < stored);
     let due = before.checked_sub(1).map_or(stored, |last| reads[last] + BETWEEN_READS);
     due.max(stored)
 }
 
-/// When a record was put, when the producer knew it stored, and when the processor was given it.
+/// Times at which a record was put, known as stored, and given to the processor.
 struct Sample {
     put: Instant,
     delivered: Instant,

@@ -1,4 +1,4 @@
-//! What a producer makes a process take up at the default limit of its buffer, 64 MiB, when the service does not answer:
+//! Memory of a process with a producer at the default limit of its buffer, 64 MiB, when the service does not answer:
 //! `cargo bench -p integration-tests --bench memory`. Each case is a process of its own.
 
 use std::{env, num::NonZero, process::Command, time::Duration};

@@ -46,7 +46,7 @@ async fn put(producer: &Producer, keys: &[String], data: &Bytes, records: usize,
     }
 }
 
-/// What a run is about.
+/// Parameters of a run.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     bytes: usize,
@@ -115,7 +115,7 @@ async fn throughput(records: usize, shards: u128, bytes: usize) {
     producer.shutdown().await;
 }
 
-/// What is saved against one PutRecords entry for each user record.
+/// Savings against one PutRecords entry for each user record.
 async fn against_plain_puts(records: usize) {
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; 100]));
     let mut used = Vec::new();

@@ -1,4 +1,4 @@
-//! What a record costs as a stream's shards grow in number, from 1 to 4,096:
+//! Cost of a record as a stream's shards grow in number, from 1 to 4,096:
 //! `cargo bench -p integration-tests --bench reshard`, with a number of records for another length.
 
 use std::num::NonZero;

@@ -1,4 +1,4 @@
-//! What the benches share: a clock of CPU time, a canned Kinesis, and how results are printed.
+//! Parts that the benches share: a clock of CPU time, a canned Kinesis, and how results are printed.
 //!
 //! Machines are shared and noisy, so each bench runs what is measured and what it is measured against in turn, in one
 //! process and thread, and takes the cheapest round of each.
@@ -31,10 +31,10 @@ fn nanos(clock: ClockId) -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// What this process takes up in memory just now.
+/// Memory that this process takes up now.
 ///
 /// # Panics
-/// Where there is no `/proc`.
+/// A system without `/proc`.
 pub fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("there is such a line");

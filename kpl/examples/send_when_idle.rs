@@ -1,5 +1,5 @@
-//! Costs and savings of sending at once when idle, in virtual time: requests, Kinesis records and latency by rate, by number
-//! of shards and by arrivals, with round trips of 20 ms. The same figures at every run:
+//! Costs and savings of sending at once when idle, in virtual time: requests, Kinesis records and latency by rate, number
+//! of shards and arrivals, with round trips of 20 ms. The same figures at every run:
 //! `cargo run -p kinesis-kpl --example send_when_idle`.
 
 use std::{

@@ -1,4 +1,4 @@
-//! What leases cost: `cargo bench -p integration-tests --bench fleet`. One line of JSON for each measure.
+//! Cost of leases: `cargo bench -p integration-tests --bench fleet`. One line of JSON for each measure.
 //!
 //! A worker with 1, 100 and 1,000 idle shards: resident memory, CPU as a part of one core, DynamoDB requests, by polling and by
 //! enhanced fan-out. `_seldom`: leases of 30 s and a read each 5 s, instead of 10 s and 1 s. `bare_calls`: no worker, but the
@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep};
 
 mod takeover;
 
-/// What is measured, each in a process of its own, whose memory nothing else has used before.
+/// Measurements, each in a process of its own, whose memory nothing else has used before.
 const MEASURES: [(&str, usize); 8] = [
     ("polling", 1),
     ("polling", 100),
@@ -42,7 +42,7 @@ const MEASURES: [(&str, usize); 8] = [
 ];
 /// Set for the process that serves.
 const SERVES: &str = "FLEET_SERVES";
-/// How long the idle worker is measured.
+/// Duration of the measurement of an idle worker.
 const MEASURED: Duration = Duration::from_secs(30);
 /// Lease duration and pause between reads by default, and where they are to cost less.
 const USUAL: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
@@ -151,7 +151,7 @@ async fn measure(name: &str, shards: usize, fan_out: bool, seldom: bool) -> Resu
     Ok(())
 }
 
-/// What this process costs now.
+/// Cost of this process up to now.
 async fn report_cost(name: &str, requests: Option<&AtomicU64>) -> Result<(), BoxError> {
     sleep(Duration::from_secs(10)).await;
     let sent = || requests.map(|requests| requests.load(Ordering::Relaxed) as f64);

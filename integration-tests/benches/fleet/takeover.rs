@@ -1,4 +1,4 @@
-//! How long it takes until the shards of a worker that goes are processed by the two others, in virtual time on services in
+//! Time until the shards of a worker that leaves are processed by the two others, in virtual time on services in
 //! this process: of one that stops in good order, and of one that dies.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use kcl::{BoxError, CheckpointEvery, ShardPhase, WorkerHandle};
 use tokio::time::{Instant, sleep};
 
 pub(crate) const NAME: &str = "takeover";
-/// Longest that a fleet may take to share the shards, or to take over.
+/// Maximum time that a fleet may take to share the shards, or to take over.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(50);
 

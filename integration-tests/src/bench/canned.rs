@@ -23,7 +23,7 @@ pub struct Canned {
     counts: Arc<Counts>,
 }
 
-/// What was asked for so far.
+/// Counts of the requests so far.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// PutRecords requests.
@@ -51,12 +51,12 @@ impl Canned {
         answered_by(self.clone())
     }
 
-    /// What was asked for so far.
+    /// Counts of the requests so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Where the shard ends.
+    /// End of the shard.
     fn end(&self, shard: u128) -> u128 {
         if shard + 1 == self.shards { u128::MAX } else { (shard + 1) * self.width() - 1 }
     }

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::canned_shards::CannedShard;
 
-/// What a subscription gives of a shard. Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+/// Rate of a shard's subscription. Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
 /// A sign of life comes as often.
 const SILENCE: Duration = Duration::from_secs(5);

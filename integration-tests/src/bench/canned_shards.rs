@@ -26,7 +26,7 @@ use super::{
 pub const CONSUMER_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream/consumer/bench:1";
 /// Iterators of the service are about as long.
 const ITERATOR_LENGTH: usize = 220;
-/// What a shard says of its distance to the tip while it has more to give.
+/// Distance to the tip that a shard reports while it has more records.
 const BEHIND_MILLIS: u32 = 3_600_000;
 
 /// A stream whose shards divide the hash key space evenly, all full of the same load: records under partition keys of their own.
@@ -39,7 +39,7 @@ pub struct CannedShards {
 #[derive(Debug)]
 pub struct CannedShard {
     range: HashKeyRange,
-    /// What it gives.
+    /// Records that it returns.
     pub page: Arc<Page>,
     granted: AtomicU64,
     given: AtomicU64,

@@ -28,7 +28,7 @@ use tokio::{runtime::Handle, sync::Notify};
 
 use super::{canned_shards::CannedShards, read_floor::touch};
 
-/// What the processors have seen.
+/// Counts of what the processors have seen.
 #[derive(Debug, Default)]
 pub struct Seen {
     records: AtomicU64,

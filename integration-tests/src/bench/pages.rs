@@ -1,4 +1,4 @@
-//! What the shards of a canned stream hold: a page of records each, made once and given again and again under sequence
+//! Content of the shards of a canned stream: a page of records each, made once and given again and again under sequence
 //! numbers that grow.
 
 use aws_smithy_types::base64;
@@ -10,7 +10,7 @@ const AGGREGATE_BYTES: usize = 51_200;
 const NUMBER: &str = "4959033827149025660855969253836157100000000000000000";
 const DIGITS: usize = 20;
 
-/// What the records of a stream are like.
+/// Shape of a stream's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Bytes of a user record.
@@ -28,12 +28,12 @@ impl Load {
     }
 }
 
-/// What one read of a shard gives.
+/// Answer to one read of a shard.
 #[derive(Debug)]
 pub struct Page {
     /// JSON of the records.
     records: Vec<u8>,
-    /// Where in it the digits that count stand, one for each Kinesis record.
+    /// Positions of the digits that count, one for each Kinesis record.
     numbers: Vec<usize>,
     /// User records.
     pub user_records: usize,

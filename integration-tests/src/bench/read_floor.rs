@@ -1,4 +1,4 @@
-//! What a consumer cannot avoid, written by hand: read the shard, check the digest, take the protobuf apart, check that the
+//! The work that a consumer cannot avoid, by hand: read the shard, check the digest, take the protobuf apart, check that the
 //! keys belong to the shard, look at the data. It shares no code with `kpl` or `kcl`, or it would move when they do.
 
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use super::canned_shards::{CONSUMER_ARN, CannedShards};
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 const DIGEST: usize = 16;
 
-/// What an application does with a user record here: looks at each byte.
+/// Processes a user record as an application does here: looks at each byte.
 pub fn touch(data: &[u8]) -> u64 {
     data.iter().map(|byte| u64::from(*byte)).sum()
 }

@@ -10,15 +10,15 @@ use integration_tests::conformance::{self, Divergences, Peer};
 /// Runs the conformance suite against an emulator, and holds it against the list of its known divergences.
 #[derive(Parser)]
 struct Arguments {
-    /// Where its Kinesis listens, as a URL.
+    /// URL of its Kinesis.
     #[arg(long)]
     kinesis: String,
 
-    /// Where its Kinesis with the service's limits on throughput listens.
+    /// URL of its Kinesis with the service's limits on throughput.
     #[arg(long)]
     kinesis_with_limits: Option<String>,
 
-    /// Where its DynamoDB listens.
+    /// URL of its DynamoDB.
     #[arg(long)]
     dynamodb: Option<String>,
 

@@ -10,22 +10,22 @@ use tokio::time::Instant;
 /// Runs a scenario with software of others. `.ci/peers` installs the peers.
 #[derive(Parser)]
 struct Arguments {
-    /// What to run.
+    /// Scenario to run.
     scenario: Scenario,
 
-    /// Where the peers are installed.
+    /// Folder in which the peers are installed.
     #[arg(long)]
     peers: PathBuf,
 
-    /// Where logs go.
+    /// Folder of logs.
     #[arg(long)]
     logs: PathBuf,
 
-    /// Where the Kinesis of others listens, for the samples.
+    /// URL of the Kinesis of others, for the samples.
     #[arg(long, default_value = "http://127.0.0.1:4567")]
     kinesis: String,
 
-    /// Where the DynamoDB of others listens, for the samples.
+    /// URL of the DynamoDB of others, for the samples.
     #[arg(long, default_value = "http://127.0.0.1:8000")]
     dynamodb: String,
 }

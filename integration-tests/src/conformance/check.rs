@@ -10,15 +10,15 @@ use super::peer::Peer;
 pub struct Check {
     /// The behaviour, as a sentence. Unique.
     pub name: &'static str,
-    /// Where it is written down: a page of the service's documentation, or who observed it.
+    /// Its source: a page of the service's documentation, or who observed it.
     pub source: &'static str,
-    /// What a peer must have for it.
+    /// Requirements on a peer.
     pub needs: Needs,
     /// Performs it.
     pub run: fn(Peer) -> LocalBoxFuture<'static, Outcome>,
 }
 
-/// What a check needs of a peer.
+/// Requirement of a check on a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// A Kinesis.

@@ -10,7 +10,7 @@ pub struct Divergences {
     reasons: BTreeMap<String, String>,
 }
 
-/// Why a list cannot be used.
+/// Reason why a list cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListError {
     /// The line is not `name: reason`.
@@ -34,7 +34,7 @@ impl Divergences {
     /// Reads a list.
     ///
     /// # Errors
-    /// When a line has no reason, or a name is listed twice.
+    /// A line has no reason, or a name is listed twice.
     pub fn parse(text: &str) -> Result<Self, ListError> {
         let mut reasons = BTreeMap::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -49,7 +49,7 @@ impl Divergences {
         Ok(Self { reasons })
     }
 
-    /// Why the service is believed rather than the peer, if the check is listed.
+    /// Reason to believe the service rather than the peer, if the check is listed.
     pub(super) fn reason(&self, name: &str) -> Option<&str> {
         self.reasons.get(name).map(String::as_str)
     }

@@ -1,17 +1,17 @@
-//! How checks say what they want, and what they say when they do not get it.
+//! Expectations of checks, and the texts of their failures.
 
 use std::fmt::{self, Debug, Display};
 use std::panic::Location;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
-/// What a check ends with.
+/// Outcome of a check.
 pub(super) type Outcome = Result<(), Failure>;
 
-/// Longest text of a failure, in characters: a record of a megabyte is not to be read.
+/// Maximum length of a failure's text, in characters: nobody reads a record of a megabyte.
 const MAX_TEXT: usize = 300;
 
-/// What was got, what was wanted, and on which line of the check.
+/// Actual value, expected value, and line of the check.
 #[derive(Clone, Debug)]
 pub struct Failure {
     text: String,
@@ -66,7 +66,7 @@ pub(super) fn holds(holds: bool, what: impl Display) -> Outcome {
     if holds { Ok(()) } else { Err(Failure::new(format!("does not hold: {what}"))) }
 }
 
-/// What is there. `what` names it when it is not.
+/// The value, if there is one; `what` names it in the failure if not.
 #[track_caller]
 pub(super) fn present<T>(value: Option<T>, what: &str) -> Result<T, Failure> {
     match value {

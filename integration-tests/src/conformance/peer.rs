@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::check::Needs;
 use super::expect::{Failure, Outcome};
 
-/// How long a peer may take to do what it does not do at once.
+/// Maximum time of a peer for what it does not do at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Clients of an emulator, and what it is capable of.

@@ -13,13 +13,13 @@ use super::divergences::Divergences;
 use super::expect::{Failure, Outcome};
 use super::peer::Peer;
 
-/// Longest time of a check against a peer with a real clock.
+/// Maximum time of a check against a peer with a real clock.
 const REAL_TIME: Duration = Duration::from_secs(45);
 
-/// Longest time of a check under virtual time, which may wait for a year.
+/// Maximum time of a check under virtual time, which may wait for a year.
 const VIRTUAL_TIME: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// What a check came to.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     /// As the service.
@@ -40,7 +40,7 @@ struct Line {
     text: String,
 }
 
-/// What came of running the table.
+/// Result of the whole table.
 #[derive(Clone, Debug)]
 pub struct Report {
     lines: Vec<Line>,
@@ -101,7 +101,7 @@ impl Report {
         self.unknown.is_empty() && self.lines.iter().all(is_clean)
     }
 
-    /// How many checks were as the service.
+    /// Number of checks that passed as on the service.
     pub fn passed(&self) -> usize {
         self.count(Verdict::Passed)
     }

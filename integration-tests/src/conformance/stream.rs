@@ -31,10 +31,10 @@ pub(super) const LAST: &str = "340282366920938463463374607431768211455";
 /// Long enough for two times to be told apart where they are told in milliseconds, short enough to be within a second.
 const A_MOMENT: Duration = Duration::from_millis(30);
 
-/// How long a check stays away from a shard that is busy.
+/// Pause of a check before it reads a busy shard again.
 const WHEN_THROTTLED: Duration = Duration::from_millis(250);
 
-/// Most answers of GetRecords that a check reads through: more means that a shard never ends.
+/// Maximum number of answers of GetRecords that a check reads: more means that a shard never ends.
 const MAX_ANSWERS: usize = 60;
 
 /// The id of the n-th shard of a stream.
@@ -108,7 +108,7 @@ pub(super) fn ending(shard: &Shard) -> Option<&str> {
     shard.sequence_number_range().and_then(|range| range.ending_sequence_number())
 }
 
-/// What a shard held from a position on, to its tip or to its end.
+/// Records of a shard from a position to its tip or end.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) records: Vec<Record>,
@@ -293,7 +293,7 @@ impl Stream {
         self.read(&iterator).await
     }
 
-    /// When a record of a shard arrived.
+    /// Arrival of a record of a shard.
     pub(super) async fn arrival(&self, n: usize, record: usize) -> Result<DateTime, Failure> {
         let reading = self.read_all(n).await?;
         let record = present(reading.records.get(record), "record")?;

@@ -14,7 +14,7 @@ use super::expect::Failure;
 /// Longer than a subscription is ever silent.
 pub(super) const SILENCE: Duration = Duration::from_secs(8);
 
-/// How long a check reads on for an event that it waits for.
+/// Maximum time that a check waits for an event.
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A subscription that is going on.

@@ -17,7 +17,7 @@ use super::peer::{Peer, unique, until};
 pub(super) const KEY: &str = "leaseKey";
 /// The hash key of the index.
 pub(super) const OWNER: &str = "leaseOwner";
-/// What every write increments.
+/// Attribute that every write increments.
 pub(super) const COUNTER: &str = "leaseCounter";
 /// The index of leases by owner.
 pub(super) const INDEX: &str = "LeaseOwnerToLeaseKeyIndex";

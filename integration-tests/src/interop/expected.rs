@@ -22,7 +22,7 @@ pub(super) fn record(id: u64) -> UserRecord {
     if rng.u8(..4) == 0 { record.with_explicit_hash_key(HashKey(rng.u128(..))) } else { record }
 }
 
-/// What a reader says of a record.
+/// Report of a reader on a record.
 pub(super) fn read(partition_key: &str, data: &[u8], hash_key: Option<HashKey>, aggregated: bool) -> Read {
     let id = data.first_chunk().map_or(u64::MAX, |id| u64::from_be_bytes(*id));
     let digest = Md5::new().chain_update(partition_key).chain_update([0]).chain_update(data).finalize();
@@ -44,7 +44,7 @@ impl Expected {
         Self(ids.map(one).collect())
     }
 
-    /// How many they are.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -79,12 +79,12 @@ impl Expected {
     }
 }
 
-/// How what was read compares to what was put.
+/// Comparison of the records read with the records put.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
     /// Different records delivered as they were put.
     pub delivered: usize,
-    /// How many of these came in aggregates.
+    /// Number of these that came in aggregates.
     pub aggregated: usize,
     /// Deliveries of records that had been delivered before.
     pub duplicates: usize,

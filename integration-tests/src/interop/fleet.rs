@@ -16,9 +16,9 @@ use super::told::{Read, Told};
 
 /// Name of the application and its lease table.
 const APPLICATION: &str = "fleet";
-/// How long a lease lives without a renewal, on all workers.
+/// Duration of a lease without a renewal, on all workers.
 pub(super) const FAILOVER: Duration = Duration::from_secs(4);
-/// How long anything that is waited for may take.
+/// Maximum time of a wait.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -175,7 +175,7 @@ impl<'a> Fleet<'a> {
         Ok(takeover)
     }
 
-    /// When a live worker first had a processor for a shard after a moment.
+    /// Time at which a live worker first had a processor for a shard after a moment.
     fn resumed(&self, shard: &str, after: Instant) -> Option<Instant> {
         let of_shard = |told: &Told| matches!(told, Told::Initialized { shard: of, .. } if of == shard);
         let alive = self.members.values().filter(|member| member.alive);
@@ -198,12 +198,12 @@ impl<'a> Fleet<'a> {
         self.members.values().flat_map(|member| member.peer.journal().reads()).collect()
     }
 
-    /// How often any worker told this.
+    /// Number of times that any worker reported this.
     pub(super) fn count(&self, like: impl Fn(&Told) -> bool) -> usize {
         self.members.values().map(|member| member.peer.journal().count(&like)).sum()
     }
 
-    /// What must not have happened: errors told, and lines of Java's logs about what it did not understand.
+    /// Things that must not have happened: errors told, and lines of Java's logs about what it did not understand.
     pub(super) fn complaints(&self) -> anyhow::Result<Vec<String>> {
         let mut complaints = Vec::new();
         for (name, member) in &self.members {
@@ -216,15 +216,15 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// What followed a worker's death.
+/// Consequences of a worker's death.
 #[derive(Debug)]
 pub(super) struct Takeover {
-    /// How many shards it processed.
+    /// Number of shards it processed.
     pub(super) shards: usize,
-    /// Who led after it, and how long that took, if it led.
+    /// The next leader and the time until then, if it led.
     pub(super) leader: Option<(String, Duration)>,
-    /// How long it took until every open lease had an owner that lives.
+    /// Time until every open lease had an owner that lives.
     pub(super) owned: Duration,
-    /// How long it took until all its shards were processed by others.
+    /// Time until all its shards were processed by others.
     pub(super) processing: Duration,
 }

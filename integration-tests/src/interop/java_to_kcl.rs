@@ -16,9 +16,9 @@ use super::readers::Readers;
 
 /// Records of the scenario.
 const RECORDS: u64 = 100_000;
-/// How long readers may take to start, and to read everything.
+/// Maximum time of readers to start, and to read everything.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// How long readers that cannot have everything are given for more, after the last record that they were delivered.
+/// Time given to readers that cannot have everything, after the last record that they were delivered.
 const QUIET: Duration = Duration::from_secs(12);
 
 /// Runs the scenario; the report says what each reader was delivered.

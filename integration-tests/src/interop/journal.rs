@@ -1,4 +1,4 @@
-//! What a process has told so far, and when.
+//! Reports of a process so far, with their times.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ impl Journal {
         look(&mut self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// How many lines are like this.
+    /// Number of lines like this.
     pub fn count(&self, like: impl Fn(&Told) -> bool) -> usize {
         self.with(|entries| entries.iter().filter(|(_, told)| like(told)).count())
     }
@@ -54,7 +54,7 @@ impl Journal {
         self.reads().into_iter().map(|read| read.id).collect()
     }
 
-    /// What was told that must not happen.
+    /// Reports of things that must not happen.
     pub fn errors(&self) -> Vec<Told> {
         let bad = |told: &Told| matches!(told, Told::Error { .. } | Told::LeasesMalformed { .. });
         self.with(|entries| entries.iter().filter(|(_, told)| bad(told)).map(|(_, told)| told.clone()).collect())

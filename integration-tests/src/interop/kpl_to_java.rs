@@ -10,7 +10,7 @@ use super::readers::Readers;
 
 /// Records of the scenario.
 const RECORDS: u64 = 100_000;
-/// How long readers may take to start, and to read everything.
+/// Maximum time of readers to start, and to read everything.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs the scenario; the report says what each reader was delivered.

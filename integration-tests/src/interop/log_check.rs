@@ -1,4 +1,4 @@
-//! What a worker's log must not say.
+//! Lines that a worker's log must not contain.
 
 use std::path::Path;
 

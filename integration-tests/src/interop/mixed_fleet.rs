@@ -16,13 +16,13 @@ use super::served::Served;
 use super::source::Source;
 use super::told::Told;
 
-/// Longest time that shards of a dead worker may stand still. What the libraries promise is shorter by far; see the report.
+/// Maximum time that shards of a dead worker may stand still. What the libraries promise is shorter by far; see the report.
 const BOUND: Duration = Duration::from_secs(30);
-/// How long it may take until all records are processed after the last put.
+/// Maximum time from the last put until all records are processed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const JAVA: ConsumerKind = ConsumerKind::Java("3.5.1");
 
-/// Where a fleet keeps its leader's lock and its workers' metrics.
+/// Place of a fleet's leader lock and of its workers' metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// In the lease table, as KCL 3.5 does.
@@ -49,7 +49,7 @@ struct Story<'a> {
     fleet: Fleet<'a>,
     served: &'a Served,
     begun: Instant,
-    /// How many workers have joined.
+    /// Number of workers that have joined.
     joined: u32,
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::journal::Journal;
 use super::told::Told;
 
-/// How long a worker may take to stop.
+/// Maximum time that a worker may take to stop.
 pub(super) const STOPPING: Duration = Duration::from_secs(60);
 
 /// A process, killed when this is dropped.
@@ -49,7 +49,7 @@ impl Peer {
         &self.name
     }
 
-    /// What it has told.
+    /// Its reports.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }

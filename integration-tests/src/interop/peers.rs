@@ -1,4 +1,4 @@
-//! Where the peers are, and how they are started.
+//! Folders of the peers, and their commands.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::STREAM;
 use super::peer::Peer;
 use super::served::Served;
 
-/// What consumes.
+/// Software that consumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsumerKind {
     /// KCL for Java, of the version that a folder of the peers is named after.
@@ -18,7 +18,7 @@ pub enum ConsumerKind {
     Rust,
 }
 
-/// How a consumer is to run.
+/// Settings of a consumer.
 #[derive(Debug, Clone)]
 pub struct ConsumerOptions {
     /// Name of the application and its lease table.
@@ -27,7 +27,7 @@ pub struct ConsumerOptions {
     pub worker: String,
     /// By enhanced fan-out rather than by polling.
     pub fan_out: bool,
-    /// How long a lease lives without a renewal.
+    /// Duration of a lease without a renewal.
     pub failover_millis: u64,
     /// Records of each shard to process; then a checkpoint, and no more.
     pub limit: Option<u64>,
@@ -72,7 +72,7 @@ impl Peers {
         Ok(Self { installed, binaries, logs })
     }
 
-    /// Where logs go.
+    /// Folder of logs.
     pub fn logs(&self) -> &Path {
         &self.logs
     }

@@ -19,10 +19,10 @@ use super::told::Told;
 
 /// Records that may be on their way, so that progress means something.
 const OUTSTANDING: usize = 10_000;
-/// How long the KPL for Java may take.
+/// Maximum time of the KPL for Java.
 const JAVA_PATIENCE: Duration = Duration::from_secs(180);
 
-/// What was put.
+/// Records that were put.
 #[derive(Debug)]
 pub(super) struct Put {
     pub(super) records: Expected,

@@ -7,7 +7,7 @@ use aws_sdk_kinesis::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// How long a change may take.
+/// Maximum time of a change.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A change of a stream's shards.
@@ -19,7 +19,7 @@ pub(super) enum Change {
     Merge,
 }
 
-/// What is done while producing.
+/// Changes made while producing.
 pub(super) const CHANGES: [Change; 6] =
     [Change::Split, Change::Split, Change::Merge, Change::Split, Change::Merge, Change::Merge];
 

@@ -22,7 +22,7 @@ const SHARDS: i32 = 4;
 const RECORDS: u64 = 20_000;
 /// Records of each shard that each worker but the last processes. Aggregates do not end there.
 const LIMIT: u64 = 777;
-/// How long a worker may take to start, and to process its records.
+/// Maximum time of a worker to start, and to process its records.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A stop on the way: what was processed before it, and the checkpoints it left.
@@ -113,7 +113,7 @@ fn started_there(worker: &Peer, left: &BTreeMap<String, (String, u64)>) -> anyho
     Ok(())
 }
 
-/// What the lease table says.
+/// Content of the lease table.
 async fn checkpoints(served: &Served) -> anyhow::Result<BTreeMap<String, (String, u64)>> {
     let dynamodb = aws_sdk_dynamodb::Client::new(&served.dynamodb()?);
     let scan = dynamodb.scan().table_name(APPLICATION).consistent_read(true).send().await?;

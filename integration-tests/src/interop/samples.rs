@@ -22,7 +22,7 @@ const SHARDS: i32 = 4;
 /// Trades that `stock-trade-stream` puts, and those that `stock-producer` does.
 const CHECKED: usize = 5_000;
 const TRADES: usize = 2_000;
-/// How long a sample may take.
+/// Maximum time of a sample.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs the samples.

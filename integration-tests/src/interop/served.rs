@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long it may take to start.
+/// Maximum time of a start.
 const STARTING: Duration = Duration::from_secs(20);
 
 /// The services, served by a process that is killed when this is dropped.
@@ -86,7 +86,7 @@ impl Served {
         found.map(|(_, value)| value.as_str()).with_context(|| format!("{name} is not exported"))
     }
 
-    /// Where Kinesis listens: host and port.
+    /// Address of Kinesis: host and port.
     ///
     /// # Errors
     /// It was not told.

@@ -1,4 +1,4 @@
-//! What a consumer or producer tells, a line of JSON each.
+//! Reports of a consumer or producer, a line of JSON each.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ pub enum Told {
     ForeignAggregate {
         /// The shard.
         shard: String,
-        /// How many user records it holds.
+        /// Number of its user records.
         records: usize,
     },
     /// Items of the lease table cannot be read.

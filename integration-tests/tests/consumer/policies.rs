@@ -145,7 +145,7 @@ async fn a_checkpoint_that_fails_is_not_the_fault_of_the_records() {
 /// Prepares checkpoints and commits those before record 20 only.
 struct TwoPhase(JournalProcessor, Log<Start>);
 
-/// What a processor found: the pending checkpoint, and its fencing token.
+/// Finding of a processor: the pending checkpoint, and its fencing token.
 type Start = (Option<PendingCheckpoint>, u64);
 
 impl RecordProcessor for TwoPhase {

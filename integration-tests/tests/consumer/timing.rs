@@ -1,4 +1,4 @@
-//! How fast consumption starts, and how long a processor may take.
+//! Time until consumption starts, and time of a processor.
 
 use std::time::Duration;
 

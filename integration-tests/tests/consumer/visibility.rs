@@ -1,4 +1,4 @@
-//! What a worker shows of its consumption: metrics, slow processors, shards that make no progress and why.
+//! Visibility of a worker's consumption: metrics, slow processors, shards that make no progress and why.
 
 use std::{
     collections::BTreeMap,

@@ -6,7 +6,7 @@ use integration_tests::{EventLog, Log, Running, World};
 use kcl::{BoxError, Checkpointer, Event, RecordBatch, RecordProcessor, ShardContext};
 use tokio::time::{Instant, sleep};
 
-/// How long a processor takes to leave.
+/// Time that a processor takes to leave.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// Time of a checkpoint, the run that made it, and its fencing token.

@@ -1,4 +1,4 @@
-//! How long shards stand still when a worker goes, in virtual time.
+//! Standstill of shards when a worker leaves, in virtual time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What a fleet shows of itself.
+//! Visibility of a fleet.
 
 use std::{collections::BTreeMap, time::Duration};
 

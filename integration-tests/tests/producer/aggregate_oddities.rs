@@ -1,4 +1,4 @@
-//! What is made of records that look like aggregates and are not what they should be. The same file tells what the KCL for
+//! Records that look like aggregates and are damaged. The same file tells what the KCL for
 //! Java makes of them, which `.ci/peers aggregation-java` checks.
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What the producer makes of refusals, faults and silence: what may pass is tried again, what cannot is reported with its
+//! The producer under refusals, faults and silence: what may pass is tried again, what cannot is reported with its
 //! cause, in few calls.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a stream takes: large records, many streams, missing permissions to describe.
+//! Limits of a stream: large records, many streams, missing permissions to describe.
 
 use integration_tests::{Log, STREAM, World, user_record};
 use kpl::{Event, Producer, PutError, UserRecord};

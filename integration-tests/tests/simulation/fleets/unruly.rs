@@ -18,9 +18,9 @@ use tokio::time::sleep;
 pub(crate) struct Log {
     /// By shard, in order.
     pub(crate) put: BTreeMap<String, Vec<(SequenceNumber, u64)>>,
-    /// When each record was processed first, by a count of such events.
+    /// First processing of each record, by a count of such events.
     pub(crate) processed: HashMap<u64, usize>,
-    /// When each record was given to a processor first, by the same count.
+    /// First delivery of each record to a processor, by the same count.
     pub(crate) given: HashMap<u64, usize>,
     /// Processors, each with its checkpoint and its records.
     pub(crate) processors: Vec<Given>,

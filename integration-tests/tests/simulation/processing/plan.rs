@@ -9,7 +9,7 @@ use super::millis;
 /// Maximum size of a batch that is tried again whole where records fail by chance; a larger one would hardly ever succeed.
 const SMALL_BATCH: u32 = 50;
 
-/// Who consumes.
+/// Kind of consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consumer {
     /// A processor that checkpoints by itself.
@@ -22,7 +22,7 @@ pub(super) enum Consumer {
     Streams,
 }
 
-/// What becomes of records that keep failing.
+/// Policy for records that keep failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Policy {
     Restart,
@@ -30,7 +30,7 @@ pub(super) enum Policy {
     DeadLetter,
 }
 
-/// What a world is like.
+/// Shape of a world.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub(super) consumer: Consumer,
@@ -41,11 +41,11 @@ pub(super) struct Plan {
     pub(super) bad: f64,
     /// Part of the calls that fail, and may succeed the next time.
     pub(super) unlucky: f64,
-    /// Longest time that a record takes.
+    /// Maximum time that a record takes.
     pub(super) pause: u64,
     pub(super) every: CheckpointEvery,
     pub(super) max_batch_records: u32,
-    /// How long the lease table takes for a write.
+    /// Time that the lease table takes for a write.
     pub(super) table: Duration,
     /// Part of the records after which a consumer drops its stream.
     pub(super) drops: f64,
