@@ -1,4 +1,4 @@
-//! The work that a producer cannot avoid, written by hand: hash the key, encode the record, hash the body, send it. It shares no code
+//! Work that a producer cannot avoid, by hand: hash the key, encode the record, hash the body, send it. It shares no code
 //! with `kpl`, or it would move when that does.
 
 use aws_sdk_kinesis::{Client, config::retry::RetryConfig, primitives::Blob, types::PutRecordsRequestEntry};

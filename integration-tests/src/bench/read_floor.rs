@@ -1,4 +1,4 @@
-//! The work that a consumer cannot avoid, by hand: read the shard, check the digest, take the protobuf apart, check that the
+//! Work that a consumer cannot avoid, by hand: read the shard, check the digest, take the protobuf apart, check that the
 //! keys belong to the shard, look at the data. It shares no code with `kpl` or `kcl`, or it would move when they do.
 
 use std::hint::black_box;

@@ -122,7 +122,7 @@ async fn goes_on_when_every_event_makes_its_handler_panic() {
     worker.stop().await.expect("worker stops");
 }
 
-/// A processor whose captured value panics when it is dropped.
+/// A factory whose captured value panics when it is dropped.
 struct Factory(Journal, Bomb);
 
 impl ProcessorFactory for Factory {
