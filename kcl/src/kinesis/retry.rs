@@ -1,4 +1,4 @@
-//! SHELL: repeats calls to Kinesis.
+//! Repetition of failed calls to Kinesis, with pauses.
 
 use std::future::Future;
 
