@@ -152,27 +152,26 @@ impl<'a> Fleet<'a> {
     /// if it did.
     pub(super) async fn kill(&mut self, name: &str) -> anyhow::Result<Takeover> {
         let led = self.status().await?.leader.is_some_and(|leader| leader.as_str() == name);
+        let looked = Instant::now();
         let owners = self.owners().await?;
-        let shards: Vec<String> =
+        let mut shards: Vec<String> =
             owners.into_iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(shard, _)| shard).collect();
         let member = self.members.get_mut(name).with_context(|| format!("no worker {name}"))?;
         member.alive = false;
         let killed = member.peer.kill().await?;
-        let mut takeover =
-            Takeover { shards: shards.len(), leader: None, owned: Duration::ZERO, processing: Duration::ZERO };
-        if led {
-            let heir = self.leader().await?;
-            takeover.leader = Some((heir, killed.elapsed()));
-        }
+        let leader = if led { Some((self.leader().await?, killed.elapsed())) } else { None };
         self.owned().await?;
-        takeover.owned = killed.elapsed();
-        while let Some(missing) = shards.iter().find(|shard| self.resumed(shard, killed).is_none()) {
+        let owned = killed.elapsed();
+        // Between the look at the table and its death, the worker may have reached the end of a shard.
+        let open = self.owners().await?;
+        shards.retain(|shard| open.contains_key(shard) || self.resumed(shard, looked).is_some());
+        while let Some(missing) = shards.iter().find(|shard| self.resumed(shard, looked).is_none()) {
             ensure!(killed.elapsed() < PATIENCE, "{missing} of {name} is not processed again within {PATIENCE:?}");
             sleep(LOOK).await;
         }
-        let resumed = shards.iter().filter_map(|shard| self.resumed(shard, killed)).max();
-        takeover.processing = resumed.map_or(Duration::ZERO, |last| last - killed);
-        Ok(takeover)
+        let resumed = shards.iter().filter_map(|shard| self.resumed(shard, looked)).max();
+        let processing = resumed.map_or(Duration::ZERO, |last| last.saturating_duration_since(killed));
+        Ok(Takeover { shards: shards.len(), leader, owned, processing })
     }
 
     /// Time at which a live worker first had a processor for a shard after a moment.
