@@ -82,9 +82,3 @@ impl Context {
         self.events.emit(Event::LeaseTableFailed { error: chain(error) });
     }
 }
-
-impl std::fmt::Debug for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}

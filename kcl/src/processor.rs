@@ -6,7 +6,6 @@ use kpl::ShardId;
 
 use crate::{
     checkpointer::Checkpointer,
-    contained::Contained,
     error::BoxError,
     model::{Checkpoint, PendingCheckpoint, Position, RecordBatch, StreamId, WorkerId},
 };
@@ -135,37 +134,5 @@ where
 
     fn create(&self, shard: &ShardContext) -> P {
         self(shard)
-    }
-}
-
-impl<F: ProcessorFactory> ProcessorFactory for Contained<F> {
-    type Processor = Contained<F::Processor>;
-
-    fn create(&self, shard: &ShardContext) -> Contained<F::Processor> {
-        Contained::new((**self).create(shard))
-    }
-}
-
-impl<P: RecordProcessor> RecordProcessor for Contained<P> {
-    type Error = BoxError;
-
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
-        (**self).initialize(shard).await.map_err(Into::into)
-    }
-
-    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        (**self).process_records(batch, checkpointer).await.map_err(Into::into)
-    }
-
-    async fn shard_ended(&mut self) -> Result<(), BoxError> {
-        (**self).shard_ended().await.map_err(Into::into)
-    }
-
-    async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        (**self).shutdown_requested(checkpointer).await.map_err(Into::into)
-    }
-
-    async fn lease_lost(&mut self) {
-        (**self).lease_lost().await;
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::debug;
 
 use crate::{
+    contained::Contained,
     context::Context,
     event::{Event, chain},
     keeper::{Keeper, LeaseHandle, LeaseState},
@@ -45,7 +46,7 @@ enum Interrupt {
 pub(crate) struct ShardTask<F> {
     context: Arc<Context>,
     stream: Arc<Stream>,
-    factory: Arc<F>,
+    factory: Arc<Contained<F>>,
     stop: CancellationToken,
     lease: Lease,
     handle: LeaseHandle,
@@ -56,7 +57,12 @@ pub(crate) struct ShardTask<F> {
 
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Takes the lease and processes its shard until the shard's end, the lease's loss, or `stop`.
-    pub(crate) async fn run(context: Arc<Context>, factory: Arc<F>, lease: Lease, stop: CancellationToken) {
+    pub(crate) async fn run(
+        context: Arc<Context>,
+        factory: Arc<Contained<F>>,
+        lease: Lease,
+        stop: CancellationToken,
+    ) {
         let (shard_id, key) = (lease.shard_id.clone(), lease.key.clone());
         let found = stop.run_until_cancelled(find_stream(&context, lease)).await.flatten();
         let Some((stream, lease)) = found else { return };

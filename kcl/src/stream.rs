@@ -1,13 +1,16 @@
 //! A stream that a worker reads.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kpl::ShardId;
+use tokio::time::sleep;
+use tracing::info;
 
 use crate::{
-    error::KinesisError,
-    kinesis::{Kinesis, StreamDescription},
-    model::{InitialPosition, Lease, LeaseKey, StreamId},
+    error::{KinesisError, WorkerError},
+    kinesis::{Kinesis, StreamDescription, retry::retried},
+    logic::backoff::Backoff,
+    model::{InitialPosition, Lease, LeaseKey, Shard, StreamId, StreamIdentity},
     settings::streams::StreamConfig,
 };
 
@@ -17,8 +20,16 @@ pub(crate) use registration::Registration;
 
 pub(crate) mod catalog;
 mod identity;
-pub(crate) mod listing;
 mod registration;
+
+/// Pauses between tries of a listing or description, and the maximum number of retries: about 20 s in all.
+const BACKOFF: Backoff = Backoff::of_millis(400, 10_000);
+const RETRIES: u32 = 7;
+/// Pause between descriptions of a stream that is being created.
+const ACTIVE_POLL: Duration = Duration::from_secs(1);
+/// Maximum listings that contradict themselves, while a resharding is under way, and the pause between them.
+pub(crate) const MAX_LISTINGS: u32 = 30;
+pub(crate) const LISTING_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
@@ -57,6 +68,29 @@ impl Stream {
         Self { key_prefix: Some(id.clone()), id, ..Self::only(config, default, kinesis) }
     }
 
+    /// Lists shards: all that are retained, or those that hold the initial position.
+    pub(crate) async fn list(&self, for_initial_position: bool) -> Result<Vec<Shard>, WorkerError> {
+        self.try_list(for_initial_position).await.map_err(|error| WorkerError::of_stream(&self.given, error))
+    }
+
+    pub(crate) async fn try_list(&self, for_initial_position: bool) -> Result<Vec<Shard>, KinesisError> {
+        let position = for_initial_position.then_some(&self.initial_position);
+        retried(BACKOFF, RETRIES, || self.kinesis.list_shards(position)).await
+    }
+
+    /// Waits while the stream is being created.
+    pub(crate) async fn wait_until_active(&self) -> Result<StreamIdentity, WorkerError> {
+        loop {
+            let described = retried(BACKOFF, RETRIES, || self.describe()).await;
+            let found = described.map_err(|error| WorkerError::of_stream(&self.given, error))?;
+            if found.active {
+                return Ok(found.identity);
+            }
+            info!(stream = self.given, "waiting for the stream to become active");
+            sleep(ACTIVE_POLL).await;
+        }
+    }
+
     pub(crate) async fn describe(&self) -> Result<StreamDescription, KinesisError> {
         self.identity.describe(&*self.kinesis).await
     }
@@ -89,11 +123,5 @@ impl Stream {
     /// The stream's own form of a lease that was planned by shard id alone.
     pub(crate) fn lease(&self, planned: Lease) -> Lease {
         Lease { key: self.lease_key(&planned.shard_id), stream: self.key_prefix.clone(), ..planned }
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use futures::future::Either;
 use crate::{
     error::TableError,
     model::{
-        Addition, CheckpointWrite, Conditional, FleetVersion, Lease, LeaseKey, LockItem, StreamIdentity, TableScan,
+        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan,
         WorkerId, WorkerItem,
     },
 };
@@ -83,8 +83,8 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.prepare(), |memory| memory.ignore(())).await
     }
 
-    /// The generation of the fleet.
-    pub(crate) async fn fleet_version(&self) -> Result<FleetVersion, TableError> {
+    /// State of the fleet's migration from KCL 2.x; None for a new fleet, or one of KCL 2.x.
+    pub(crate) async fn fleet_version(&self) -> Result<Option<String>, TableError> {
         self.either(|dynamodb| dynamodb.fleet_version(), |memory| memory.fleet_version()).await
     }
 

@@ -171,7 +171,7 @@ async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, Work
 
 struct Running<F> {
     context: Arc<Context>,
-    factory: Arc<F>,
+    factory: Arc<Contained<F>>,
     /// Stops what brings new leases: membership, discovery, assignment. The leader's lock is released at once, so that
     /// another worker leads and gives our leases away while we release them.
     intake: CancellationToken,
@@ -186,7 +186,7 @@ struct Running<F> {
 }
 
 impl<F: ProcessorFactory> Running<F> {
-    fn start(context: Arc<Context>, factory: Arc<F>, membership: Membership) -> Self {
+    fn start(context: Arc<Context>, factory: Arc<Contained<F>>, membership: Membership) -> Self {
         let (found_sender, found) = mpsc::channel(FOUND);
         let (held, held_observer) = watch::channel(HashSet::new());
         context.nudges.discover.notify_one(); // a restarted worker may own leases already

@@ -9,8 +9,9 @@ use kpl::ShardId;
 use crate::{
     clock::ServiceClock,
     error::TableError,
-    model::{Checkpoint, FleetVersion, LegacyTables, StreamId, WorkerId},
+    model::{Checkpoint, LegacyTables, StreamId, WorkerId, WorkerItem},
     table::dynamodb::DynamoDbLeaseTable,
+    worker::validate::{TABLE_NAME, is_table_name},
 };
 
 /// Content of an application's lease table. Prints as a table.
@@ -64,7 +65,7 @@ impl FleetStatus {
     /// is written. Needs `dynamodb:Scan` and `dynamodb:GetItem`.
     ///
     /// # Errors
-    /// The table does not exist or cannot be read.
+    /// The table does not exist or cannot be read, or DynamoDB accepts no table of this name.
     ///
     /// # Cancellation
     /// Safe at any time.
@@ -72,10 +73,10 @@ impl FleetStatus {
         Self::read_as(aws.into(), table.into()).await
     }
 
-    /// Like [`read`](Self::read), as a client is configured.
+    /// [`read`](Self::read) with the configuration of a client.
     ///
     /// # Errors
-    /// The table does not exist or cannot be read.
+    /// As for [`read`](Self::read).
     ///
     /// # Cancellation
     /// Safe at any time.
@@ -84,27 +85,23 @@ impl FleetStatus {
     }
 
     async fn read_as(aws: aws_sdk_dynamodb::Config, table: String) -> Result<Self, TableError> {
+        if !is_table_name(&table) {
+            return Err(TableError::WrongTable { reason: format!("its name is not {TABLE_NAME}"), table });
+        }
         let clock = ServiceClock::new(&SdkConfig::builder().build()); // nothing is written that has a time
         let legacy = LegacyTables::of(&table);
         let table = DynamoDbLeaseTable::new(aws, clock, table, legacy, false);
         table.find_layout().await?;
         let mut scan = table.scan().await?;
         let leader = table.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
-        let version = match table.fleet_version().await? {
-            FleetVersion::Unknown => None,
-            FleetVersion::V3 => Some("CLIENT_VERSION_3X".to_owned()),
-            FleetVersion::V3WithRollback => Some("CLIENT_VERSION_3X_WITH_ROLLBACK".to_owned()),
-            FleetVersion::Other(version) => Some(version),
-        };
+        let version = table.fleet_version().await?;
         scan.leases.sort_by(|a, b| a.key.cmp(&b.key));
         scan.workers.sort_by(|a, b| a.id.cmp(&b.id));
-        let processes = |id: &WorkerId| {
-            scan.leases.iter().filter(|lease| !lease.is_ended() && lease.actual_owner() == Some(id)).count()
-        };
-        let worker = |worker: &crate::model::WorkerItem| WorkerStatus {
+        let live = || scan.leases.iter().filter(|lease| !lease.is_ended());
+        let worker = |worker: &WorkerItem| WorkerStatus {
             id: worker.id.clone(),
             last_report_seconds: worker.last_update_seconds,
-            leases: processes(&worker.id),
+            leases: live().filter(|lease| lease.actual_owner() == Some(&worker.id)).count(),
         };
         let workers = scan.workers.iter().map(worker).collect();
         let leases = scan.leases.iter().map(|lease| LeaseStatus {
@@ -122,9 +119,9 @@ impl FleetStatus {
 
 impl fmt::Display for FleetStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let none = || "-".to_owned();
-        writeln!(f, "leader   {}", self.leader.as_ref().map_or_else(none, ToString::to_string))?;
-        writeln!(f, "version  {}", self.version.clone().unwrap_or_else(none))?;
+        let name = |worker: &Option<WorkerId>| worker.as_ref().map_or("-", WorkerId::as_str).to_owned();
+        writeln!(f, "leader   {}", name(&self.leader))?;
+        writeln!(f, "version  {}", self.version.as_deref().unwrap_or("-"))?;
         for worker in &self.workers {
             let WorkerStatus { id, last_report_seconds, leases } = worker;
             let reported = DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX));
@@ -132,7 +129,7 @@ impl fmt::Display for FleetStatus {
             writeln!(f, "worker   {id}  {leases} leases, reported at {reported}")?;
         }
         for lease in &self.leases {
-            let owner = lease.owner.as_ref().map_or_else(none, ToString::to_string);
+            let owner = name(&lease.owner);
             let next = lease.next_owner.as_ref().map(|next| format!(" -> {next}")).unwrap_or_default();
             let LeaseStatus { stream_id, shard_id, checkpoint, counter, .. } = lease;
             let stream = stream_id.as_ref().map(|stream| format!("{stream}:")).unwrap_or_default();
@@ -149,6 +146,14 @@ impl fmt::Display for FleetStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn refuses_an_impossible_table_name_with_the_rule() {
+        for name in ["", "a b", "ab", "orders/refunds"] {
+            let refused = FleetStatus::read(&SdkConfig::builder().build(), name).await.unwrap_err();
+            assert_eq!(refused.to_string(), format!("table {name} cannot be used: its name is not {TABLE_NAME}"));
+        }
+    }
 
     #[test]
     fn prints_times_of_reports_in_rfc_3339() {

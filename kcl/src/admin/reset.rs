@@ -1,7 +1,4 @@
-//! Resets: an application's checkpoints are set to a position, so that its next workers start there.
-//!
-//! Planned by [`logic`](crate::logic): `plan_reset`. [`seek`] finds a time in a shard, [`watch`] signs of life
-//! of the fleet.
+//! Resets an application's checkpoints to a position, planned by [`plan_reset`].
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -18,8 +15,8 @@ use crate::{
         backoff::Backoff,
         lineage::{Goal, Step, find_hole, new_lease, plan_reset},
     },
-    model::{Checkpoint, CheckpointWrite, Conditional, FleetVersion, InitialPosition, Lease, StreamShard},
-    stream::{Stream, catalog::Catalog, listing},
+    model::{Checkpoint, CheckpointWrite, Conditional, InitialPosition, Lease, StreamShard},
+    stream::{Catalog, LISTING_PAUSE, MAX_LISTINGS, Stream},
     worker::builder::WorkerBuilder,
 };
 
@@ -30,29 +27,28 @@ mod watch;
 pub use request::{Reset, ResetError, ResetReport, ShardReset};
 
 const CONCURRENT_SEEKS: usize = 16;
-/// Tries of one write, and the pause between them.
-const TRIES: u32 = 10;
+/// Maximum tries of one write, and the pause between them.
+const MAX_TRIES: u32 = 10;
 const TRY_PAUSE: Backoff = Backoff::of_millis(500, 500);
-/// Looks at a listing with a hole, while a resharding is under way.
-const LISTINGS: u32 = 30;
 /// Time after the reset in which a leader may still delete a lease that it saw ended.
 const CLEANUP_RACE: Duration = Duration::from_secs(2);
 
 impl WorkerBuilder {
-    /// Sets the application's checkpoints to a position, for all shards of its streams, or for one and those that follow
-    /// it. Workers that start afterwards process everything from there on, parents before children, also of shards whose
-    /// leases were deleted long ago, as far as the stream retains them; and nothing before.
+    /// Sets the checkpoints of the application to a position: of all shards of its streams, or of one shard and those that
+    /// follow it. Workers that start afterwards process everything from there on and nothing before it, parents before
+    /// children. Shards whose leases were deleted are included, as far as the stream retains them.
     ///
-    /// A worker of Java KCL reads the result as well: a time becomes the sequence number of the last record
-    /// before it, which is looked up in each shard, or TRIM_HORIZON if there is none; LATEST is the time of the reset.
-    /// Shards that were closed before the position are marked as ended, pending checkpoints are discarded.
+    /// Workers of Java KCL read the result as well: a time becomes the sequence number of the last record before it in
+    /// each shard, or TRIM_HORIZON if there is none; LATEST is the time of the reset. Shards that were closed before the
+    /// position are marked as ended, pending checkpoints are discarded.
     ///
-    /// Stop the fleet first. As long as a worker shows signs of life, in up to 35 s (or the [lease
-    /// duration](Self::lease_duration), if that is longer), the reset is refused, unless it is [forced](Reset::force). Then
-    /// owners lose their leases and can checkpoint no more; their processors may be given records for a moment.
+    /// Stop the fleet first. While a worker shows signs of life, looked for during up to 35 s (or the
+    /// [lease duration](Self::lease_duration) if that is longer), the reset is refused, unless it is
+    /// [forced](Reset::force). Then owners lose their leases and can no longer checkpoint; their processors may receive
+    /// records for a moment.
     ///
-    /// Takes the same settings as the workers' builder; of these it uses streams, application, lease table and lease
-    /// duration. Needs the permissions of a worker, but for those to create tables.
+    /// Uses streams, application, lease table and lease duration of the builder. Needs the permissions of a worker, except
+    /// those to create tables.
     ///
     /// ```no_run
     /// use std::time::{Duration, SystemTime};
@@ -72,7 +68,7 @@ impl WorkerBuilder {
     /// See [`ResetError`], which says whether anything was changed. A reset may be repeated.
     ///
     /// # Cancellation
-    /// Dropping the future may leave some leases reset and others not; repeat the reset before workers start.
+    /// Dropping the future may leave some leases reset and others not: repeat the reset before workers start.
     pub async fn reset(&self, reset: Reset) -> Result<ResetReport, ResetError> {
         self.validate()?;
         let mut builder = self.clone();
@@ -88,6 +84,7 @@ struct Resetting {
     reset: Reset,
 }
 
+/// The reset of one lease.
 struct Task {
     stream: Arc<Stream>,
     step: Step,
@@ -141,9 +138,9 @@ impl Resetting {
         context.table.find_layout().await?;
         entry::check_kind(context).await?;
         if let Catalog::Single(stream) = &context.catalog
-            && context.table.fleet_version().await? != FleetVersion::Unknown
+            && context.table.fleet_version().await?.is_some()
         {
-            entry::claim(context, &listing::wait_until_active(stream).await?).await?;
+            entry::claim(context, &stream.wait_until_active().await?).await?;
         }
         Ok(streams)
     }
@@ -166,13 +163,10 @@ impl Resetting {
     }
 
     async fn plan(&self, stream: &Stream, leases: &[&Lease]) -> Result<Vec<Step>, ResetError> {
-        let of_stream = |error| WorkerError::of_stream(&stream.given, error);
-        let mut looks = 0;
-        loop {
-            // First, so that a shard that comes up meanwhile follows one of these.
-            let holders = listing::list(stream, true).await.map_err(of_stream)?;
-            let listed = listing::list(stream, false).await.map_err(of_stream)?;
-            looks += 1;
+        for _ in 0..MAX_LISTINGS {
+            // First, so that a shard opened in between follows one of these.
+            let holders = stream.list(true).await?;
+            let listed = stream.list(false).await?;
             if find_hole(holders.iter().map(|shard| shard.hash_key_range)).is_none() {
                 let only = self.reset.shard.as_ref();
                 if let Some(only) = only.filter(|only| !listed.iter().any(|shard| shard.id == **only)) {
@@ -181,15 +175,13 @@ impl Resetting {
                 let first: HashSet<ShardId> = holders.iter().map(|shard| shard.id.clone()).collect();
                 return Ok(plan_reset(&listed, &first, leases, only));
             }
-            if looks == LISTINGS {
-                return Err(ResetError::Resharding);
-            }
-            sleep(Duration::from_secs(1)).await;
+            sleep(LISTING_PAUSE).await;
         }
+        Err(ResetError::Resharding)
     }
 
     async fn targets(&self, stream: &Stream, steps: &[Step]) -> Result<Vec<Checkpoint>, ResetError> {
-        let targets = steps.iter().map(|step| {
+        let target = |step: &Step| {
             let (kinesis, shard_id) = (Arc::clone(&stream.kinesis), step.shard_id.clone());
             let (goal, position) = (step.goal, self.reset.position);
             let target = async move {
@@ -202,64 +194,54 @@ impl Resetting {
                 }
             };
             target.boxed()
-        });
-        let targets: Vec<_> = targets.collect();
+        };
+        let targets: Vec<_> = steps.iter().map(target).collect();
         let targets = futures::stream::iter(targets).buffered(CONCURRENT_SEEKS).try_collect().await;
         Ok(targets.map_err(|error| WorkerError::of_stream(&stream.given, error))?)
     }
 
-    /// Writes one lease. It must be as it was planned for, unless the reset is forced.
+    /// Writes one lease. Unless the reset is forced, the lease must be the one that was planned for.
     async fn write(&self, task: &Task) -> Result<(), Failed> {
-        let step = &task.step;
-        let mut expected = step.lease.as_ref().map(|lease| lease.counter);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let failed = match self.try_write(task, expected).await {
-                Ok(Tried::Done) => return Ok(()),
-                Ok(Tried::Conflict) => None,
-                Ok(Tried::Changed(_)) if !self.reset.force => {
-                    return Err(Failed::Alive(format!("lease {} was written by somebody else", step.shard_id)));
-                }
-                Ok(Tried::Changed(counter)) => {
-                    expected = counter;
-                    None
-                }
-                Err(error) if error.may_pass() => Some(error),
-                Err(error) => return Err(Failed::Table(error)),
+        let mut expected = task.step.lease.as_ref().map(|lease| lease.counter);
+        let mut failed = None;
+        for tries in 1..=MAX_TRIES {
+            failed = match self.try_write(task, &mut expected).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => None,
+                Err(Failed::Table(error)) if error.may_pass() => Some(Failed::Table(error)),
+                Err(failed) => return Err(failed),
             };
-            if tries == TRIES {
-                let alive = || Failed::Alive(format!("lease {} changes again and again", step.shard_id));
-                return Err(failed.map_or_else(alive, Failed::Table));
-            }
             sleep(TRY_PAUSE.pause(tries, fastrand::f64())).await;
         }
+        Err(failed.unwrap_or_else(|| Failed::Alive(format!("lease {} changes again and again", task.step.shard_id))))
     }
 
-    async fn try_write(&self, task: &Task, expected: Option<u64>) -> Result<Tried, TableError> {
+    /// False: the lease is not the one with the counter `expected`, which is its present counter now.
+    async fn try_write(&self, task: &Task, expected: &mut Option<u64>) -> Result<bool, Failed> {
         let Task { stream, step, target } = task;
         let write = CheckpointWrite::Reset { checkpoint: target.clone(), children: children(step, target) };
         let table = &self.context.table;
         let found = table.get(&stream.lease_key(&step.shard_id)).await?;
-        // Perhaps by a try whose answer was lost.
+        // Perhaps written by a try whose answer was lost.
         if found.as_ref().is_some_and(|found| write.is_done_in(found)) {
-            return Ok(Tried::Done);
+            return Ok(true);
         }
         let counter = found.as_ref().map(|found| found.counter);
-        if counter != expected {
-            return Ok(Tried::Changed(counter));
+        if counter != *expected {
+            if !self.reset.force {
+                return Err(Failed::Alive(format!("lease {} was written by somebody else", step.shard_id)));
+            }
+            *expected = counter;
+            return Ok(false);
         }
         let written = match (&found, &step.shard) {
             (Some(found), _) => table.checkpoint(found, &write).await?,
             (None, Some(shard)) => table.create(&stream.lease(new_lease(shard, target.clone()))).await?,
-            // Gone, as is its shard.
-            (None, None) => return Ok(Tried::Done),
+            // The lease is gone, and so is its shard.
+            (None, None) => return Ok(true),
         };
-        match written {
-            Conditional::Applied => Ok(Tried::Done),
-            // With ourselves, perhaps: the SDK tries again when an answer is lost. The next look shows.
-            Conditional::Conflict(_) => Ok(Tried::Conflict),
-        }
+        // A conflict may be with this reset: the SDK tries again when an answer is lost. The next try shows.
+        Ok(matches!(written, Conditional::Applied))
     }
 
     /// Creates a lease again that a leader deleted because it had seen it ended.
@@ -267,9 +249,8 @@ impl Resetting {
         let Task { stream, step, target } = task;
         let Some(shard) = step.shard.as_ref().filter(|_| step.goal != Goal::End) else { return Ok(()) };
         let lease = stream.lease(new_lease(shard, target.clone()));
-        if self.context.table.get(&lease.key).await.map_err(Failed::Table)?.is_none() {
-            // A conflict: it is there.
-            let _ = self.context.table.create(&lease).await.map_err(Failed::Table)?;
+        if self.context.table.get(&lease.key).await?.is_none() {
+            let _ = self.context.table.create(&lease).await?; // a conflict: it is there
         }
         Ok(())
     }
@@ -277,20 +258,20 @@ impl Resetting {
 
 /// Children of an ended lease, stored so that it can be deleted when they have progressed.
 fn children(step: &Step, target: &Checkpoint) -> Vec<ShardId> {
-    let known = step.lease.as_ref().map_or(&[][..], |lease: &Lease| &lease.children);
+    let known = step.lease.as_ref().map_or(&[][..], |lease| &lease.children);
     if *target == Checkpoint::ShardEnd && known.is_empty() { step.children.clone() } else { Vec::new() }
 }
 
-enum Tried {
-    Done,
-    Conflict,
-    /// Before it, the lease was not as expected: it has this counter, or does not exist.
-    Changed(Option<u64>),
-}
-
 enum Failed {
+    /// A worker wrote the lease.
     Alive(String),
     Table(TableError),
+}
+
+impl From<TableError> for Failed {
+    fn from(error: TableError) -> Self {
+        Self::Table(error)
+    }
 }
 
 impl Failed {

@@ -11,8 +11,8 @@ use crate::{
     error::{KinesisErrorKind, TableError, WorkerError},
     event::{Event, chain},
     logic::backoff::Backoff,
-    model::{FleetVersion, StreamIdentity},
-    stream::{Catalog, listing},
+    model::{StreamIdentity, VERSION_3},
+    stream::Catalog,
     time::now,
 };
 
@@ -24,7 +24,7 @@ const BACKOFF: Backoff = Backoff::of_millis(500, 10_000);
 pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
     match &context.catalog {
         Catalog::Single(stream) => {
-            let stream = patiently(context, || listing::wait_until_active(stream)).await?;
+            let stream = patiently(context, || stream.wait_until_active()).await?;
             enter_table(context).await?;
             patiently(context, || claim(context, &stream)).await
         }
@@ -126,12 +126,10 @@ async fn declare(context: &Context) -> Result<(), WorkerError> {
 
 /// Whether the fleet is declared to be of KCL 3.x; an error if it is of something else.
 pub(crate) async fn check_version(context: &Context) -> Result<bool, WorkerError> {
-    match context.table.fleet_version().await? {
-        FleetVersion::Unknown => Ok(false),
-        FleetVersion::V3 | FleetVersion::V3WithRollback => Ok(true),
-        FleetVersion::Other(state) => {
-            Err(foreign(context, format!("its migration state is {state}, only KCL 3.x is supported")))
-        }
+    match context.table.fleet_version().await?.as_deref() {
+        None => Ok(false),
+        Some(VERSION_3 | "CLIENT_VERSION_3X_WITH_ROLLBACK") => Ok(true),
+        Some(state) => Err(foreign(context, format!("its migration state is {state}, only KCL 3.x is supported"))),
     }
 }
 

@@ -33,7 +33,6 @@ const PROBATION: Duration = Duration::from_secs(3);
 /// Values of a metric that a worker keeps in its item. Source: KCL `noOfPersistedMetricsPerWorkerMetrics`.
 const KEPT_VALUES: usize = 10;
 
-#[derive(Debug)]
 pub(crate) struct Membership {
     context: Arc<Context>,
     item: WorkerItem,

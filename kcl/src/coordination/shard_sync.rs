@@ -13,7 +13,7 @@ use crate::{
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
     model::{Addition, Conditional, Lease, Shard},
-    stream::{CONFIRMED, Presence, Stream, listing::list},
+    stream::{CONFIRMED, Presence, Stream},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +33,10 @@ pub(crate) async fn sync(context: &Context, stream: &Stream, leases: &[&Lease]) 
     let position = &stream.initial_position;
     require_the_same(stream, DESCRIPTION_LIFE).await?;
     if is_unread(leases, position) {
-        let plan = plan_first(&list(stream, true).await?, leases, position);
+        let plan = plan_first(&stream.try_list(true).await?, leases, position);
         return create(context, stream, plan).await;
     }
-    let shards = list(stream, false).await?;
+    let shards = stream.try_list(false).await?;
     let created = create(context, stream, plan_missing(&shards, leases, position)).await?;
     let deleted = complete_leases(context, stream, leases, &shards).await?;
     Ok(created || deleted)

@@ -13,8 +13,7 @@ use crate::logic::cpu::{EcsShare, EcsUse, ecs_share, ecs_use};
 
 /// The agent is on the same host.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum bytes of an answer.
-const LONGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Agent {
@@ -56,7 +55,7 @@ impl Agent {
         let request = format!("GET {}{resource} HTTP/1.0\r\nHost: {}\r\n\r\n", self.path, self.authority);
         connection.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
-        connection.take(LONGEST).read_to_string(&mut answer).await?;
+        connection.take(MAX_BYTES).read_to_string(&mut answer).await?;
         Ok(answer)
     }
 }

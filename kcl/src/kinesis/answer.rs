@@ -1,14 +1,18 @@
 //! Answers of the AWS SDK in the library's own words.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::{
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::DateTime,
+    types::ShardIteratorType,
+};
 use bytes::Bytes;
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
 use crate::{
     error::{BoxError, KinesisError, KinesisErrorKind, is_about_credentials},
-    model::{ChildShard, KinesisRecord, Shard},
+    model::{ChildShard, KinesisRecord, Shard, StartAt},
 };
 
 /// For use in `map_err`.
@@ -69,7 +73,7 @@ pub(super) fn shard(shard: &aws_sdk_kinesis::types::Shard) -> Option<Shard> {
     })
 }
 
-pub(super) fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildShard> {
+fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildShard> {
     Some(ChildShard {
         id: ShardId::from(child.shard_id()),
         parents: child.parent_shards().iter().map(|id| ShardId::from(id.as_str())).collect(),
@@ -77,7 +81,41 @@ pub(super) fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildS
     })
 }
 
-pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxError> {
+/// Child shards in an answer.
+pub(super) fn children(
+    action: &'static str,
+    children: &[aws_sdk_kinesis::types::ChildShard],
+) -> Result<Vec<ChildShard>, KinesisError> {
+    let children: Option<Vec<ChildShard>> = children.iter().map(child).collect();
+    children.ok_or_else(|| KinesisError::other(action, "a child shard that cannot be read"))
+}
+
+/// Records in an answer.
+pub(super) fn records(
+    action: &'static str,
+    records: Vec<aws_sdk_kinesis::types::Record>,
+) -> Result<Vec<KinesisRecord>, KinesisError> {
+    let records: Result<Vec<KinesisRecord>, _> = records.into_iter().map(record).collect();
+    records.map_err(|error| KinesisError::other(action, error))
+}
+
+/// Distance from the newest record in an answer.
+pub(super) fn behind(millis: i64) -> Option<Duration> {
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+/// Type, sequence number and time of a position to read from.
+pub(super) fn start_at(start: &StartAt) -> (ShardIteratorType, Option<String>, Option<DateTime>) {
+    match start {
+        StartAt::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+        StartAt::Latest => (ShardIteratorType::Latest, None, None),
+        StartAt::Timestamp(time) => (ShardIteratorType::AtTimestamp, None, Some(DateTime::from(*time))),
+        StartAt::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number.to_string()), None),
+        StartAt::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number.to_string()), None),
+    }
+}
+
+fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxError> {
     Ok(KinesisRecord {
         sequence_number: record.sequence_number.parse()?,
         // Streams that distribute records by themselves take records without a key.

@@ -1,13 +1,10 @@
 //! SHELL: the calls of enhanced fan-out. Translates; decides nothing.
 
-use std::time::Duration;
-
 use aws_sdk_kinesis::{
     Client,
     error::SdkError,
-    primitives::DateTime,
     types::{
-        ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+        StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
         error::SubscribeToShardEventStreamError as StreamError,
     },
 };
@@ -16,11 +13,11 @@ use kpl::ShardId;
 
 use super::{
     Subscription, SubscriptionEvent,
-    answer::{before_unreadable, child, failed, record},
+    answer::{before_unreadable, behind, children, failed, records, start_at},
 };
 use crate::{
-    error::{KinesisError, KinesisErrorKind},
-    model::{ChildShard, KinesisRecord, StartAt},
+    error::{BoxError, KinesisError, KinesisErrorKind},
+    model::StartAt,
 };
 
 const SUBSCRIBE: &str = "kinesis:SubscribeToShard";
@@ -38,9 +35,9 @@ pub(super) async fn subscribe(
         let mut receiver = receiver?;
         loop {
             return match receiver.recv().await {
-                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(mut told))) => {
-                    let goes_on = !end_before_unreadable(&mut told);
-                    Some((event(told), goes_on.then_some(receiver)))
+                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(mut received))) => {
+                    let goes_on = !end_before_unreadable(&mut received);
+                    Some((event(received), goes_on.then_some(receiver)))
                 }
                 // A kind of event of the future.
                 Ok(Some(_)) => continue,
@@ -53,47 +50,31 @@ pub(super) async fn subscribe(
 }
 
 fn starting_position(start: &StartAt) -> StartingPosition {
-    let (kind, number, time) = match start {
-        StartAt::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
-        StartAt::Latest => (ShardIteratorType::Latest, None, None),
-        StartAt::Timestamp(time) => (ShardIteratorType::AtTimestamp, None, Some(*time)),
-        StartAt::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number), None),
-        StartAt::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number), None),
-    };
-    StartingPosition::builder()
-        .r#type(kind)
-        .set_sequence_number(number.map(ToString::to_string))
-        .set_timestamp(time.map(DateTime::from))
-        .build()
-        .expect("position has a type")
+    let (kind, number, time) = start_at(start);
+    let position = StartingPosition::builder().r#type(kind).set_sequence_number(number).set_timestamp(time);
+    position.build().expect("position has a type")
 }
 
 /// Cuts an event before its first unreadable record. True: something was cut; the next subscription begins there.
-fn end_before_unreadable(told: &mut SubscribeToShardEvent) -> bool {
-    let Some(before) = before_unreadable(&told.records) else { return false };
-    told.records.truncate(before);
-    told.child_shards = None;
-    if let Some(last) = told.records.last() {
-        told.continuation_sequence_number.clone_from(&last.sequence_number);
+fn end_before_unreadable(event: &mut SubscribeToShardEvent) -> bool {
+    let Some(before) = before_unreadable(&event.records) else { return false };
+    event.records.truncate(before);
+    event.child_shards = None;
+    if let Some(last) = event.records.last() {
+        event.continuation_sequence_number.clone_from(&last.sequence_number);
     }
     true
 }
 
-fn event(told: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError> {
-    let behind = u64::try_from(told.millis_behind_latest).ok();
-    let children: Option<Vec<ChildShard>> = told.child_shards().iter().map(child).collect();
-    let children = children.ok_or_else(|| KinesisError::other(SUBSCRIBE, "a child shard that cannot be read"))?;
-    let continuation = match told.continuation_sequence_number.as_str() {
-        "" => None,
-        number => Some(
-            number
-                .parse()
-                .map_err(|error| KinesisError::other(SUBSCRIBE, Box::new(error) as crate::error::BoxError))?,
-        ),
-    };
-    let records: Result<Vec<KinesisRecord>, _> = told.records.into_iter().map(record).collect();
-    let records = records.map_err(|error| KinesisError::other(SUBSCRIBE, error))?;
-    Ok(SubscriptionEvent { records, continuation, children, behind_latest: behind.map(Duration::from_millis) })
+fn event(event: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError> {
+    let continuation = Some(event.continuation_sequence_number.as_str()).filter(|number| !number.is_empty());
+    let continuation = continuation.map(str::parse).transpose();
+    Ok(SubscriptionEvent {
+        children: children(SUBSCRIBE, event.child_shards())?,
+        continuation: continuation.map_err(|error| KinesisError::other(SUBSCRIBE, BoxError::from(error)))?,
+        behind_latest: behind(event.millis_behind_latest),
+        records: records(SUBSCRIBE, event.records)?,
+    })
 }
 
 /// Error that ended a subscription. Its exceptions have no codes in their bodies, so the variant decides.

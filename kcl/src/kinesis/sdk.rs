@@ -6,20 +6,20 @@ use aws_sdk_kinesis::{
     Client, Config,
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     primitives::DateTime,
-    types::{ConsumerStatus, ShardFilter as SdkFilter, ShardFilterType, ShardIteratorType, StreamStatus},
+    types::{ConsumerStatus, ShardFilter as SdkFilter, ShardFilterType, StreamStatus},
 };
 use futures::future::FutureExt as _;
 use kpl::ShardId;
 
 use super::{
     Call, FanOutConsumer, Kinesis, Records, StreamDescription, Subscription,
-    answer::{before_unreadable, child, failed, record, shard},
+    answer::{before_unreadable, behind, children, failed, records, shard, start_at},
     fan_out,
 };
 use crate::{
     clock::ServiceClock,
     error::{KinesisError, KinesisErrorKind},
-    model::{ChildShard, InitialPosition, KinesisRecord, Shard, StartAt, StreamIdentity},
+    model::{InitialPosition, Shard, StartAt, StreamIdentity},
 };
 
 /// Maximum duration of one call. Source: KCL `kinesisRequestTimeout`.
@@ -112,21 +112,10 @@ impl Kinesis for SdkKinesis {
 
     fn shard_iterator<'a>(&'a self, shard: &'a ShardId, start: &'a StartAt) -> Call<'a, String> {
         const ACTION: &str = "kinesis:GetShardIterator";
+        let (kind, number, time) = start_at(start);
         let call = self.client.get_shard_iterator().set_stream_name(self.name()).set_stream_arn(self.arn());
-        let call = call.shard_id(shard.as_str());
-        let call = match start {
-            StartAt::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            StartAt::Latest => call.shard_iterator_type(ShardIteratorType::Latest),
-            StartAt::Timestamp(time) => {
-                call.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from(*time))
-            }
-            StartAt::At(number) => {
-                call.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(number.as_str())
-            }
-            StartAt::After(number) => call
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(number.as_str()),
-        };
+        let call = call.shard_id(shard.as_str()).shard_iterator_type(kind);
+        let call = call.set_starting_sequence_number(number).set_timestamp(time);
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
             output.shard_iterator.ok_or_else(|| KinesisError::other(ACTION, "answer without an iterator"))
@@ -142,13 +131,12 @@ impl Kinesis for SdkKinesis {
             if let Some(before) = before_unreadable(output.records()).and_then(|before| i32::try_from(before).ok()) {
                 output = call.limit(before).send().await.map_err(failed(ACTION))?;
             }
-            let behind = output.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
-            let children: Option<Vec<ChildShard>> = output.child_shards().iter().map(child).collect();
-            let next_iterator = output.next_shard_iterator;
-            let records: Result<Vec<KinesisRecord>, _> = output.records.into_iter().map(record).collect();
-            let records = records.map_err(|error| KinesisError::other(ACTION, error))?;
-            let children = children.ok_or_else(|| KinesisError::other(ACTION, "a child shard that cannot be read"))?;
-            Ok(Records { records, next_iterator, children, behind_latest: behind.map(Duration::from_millis) })
+            Ok(Records {
+                children: children(ACTION, output.child_shards())?,
+                records: records(ACTION, output.records)?,
+                next_iterator: output.next_shard_iterator,
+                behind_latest: output.millis_behind_latest.and_then(behind),
+            })
         }
         .boxed()
     }

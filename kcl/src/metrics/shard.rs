@@ -22,6 +22,7 @@ use super::millis;
 use crate::{model::Lease, time::now};
 
 /// Calls of one kind: successes and durations.
+#[derive(Debug)]
 pub(crate) struct Calls {
     success: Counter,
     time: Histogram,
@@ -48,6 +49,7 @@ impl Calls {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct ShardRecorder {
     records: Counter,
     bytes: Counter,
@@ -104,12 +106,6 @@ impl ShardRecorder {
             self.behind.record(behind);
             self.behind_of_application.record(behind);
         }
-    }
-}
-
-impl std::fmt::Debug for ShardRecorder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ShardRecorder").finish_non_exhaustive()
     }
 }
 

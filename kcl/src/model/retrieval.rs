@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::policies::LONGEST;
+use super::policies::MAX_DURATION;
 
 /// The way in which a worker reads its shards. Default: polling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Retrieval {
     /// Also for shards that are polled because fan-out was refused.
     pub(crate) fn idle_between_reads(&self) -> Duration {
         match self {
-            Self::Polling(polling) => polling.idle_between_reads.min(LONGEST),
+            Self::Polling(polling) => polling.idle_between_reads.min(MAX_DURATION),
             Self::FanOut(_) => Polling::default().idle_between_reads,
         }
     }

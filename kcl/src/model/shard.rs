@@ -1,8 +1,10 @@
-//! A shard as it is listed, and positions to read it from.
+//! A shard: as it is listed, positions to read it from, and its status on a worker.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
+
+use super::{checkpoint::Checkpoint, stream_id::StreamShard};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shard {
@@ -39,4 +41,85 @@ pub(crate) enum StartAt {
     At(SequenceNumber),
     /// At the first record after this sequence number.
     After(SequenceNumber),
+}
+
+/// Phase of a shard's life on a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShardPhase {
+    /// The shards that it was split or merged from are still being processed.
+    WaitingForParents,
+    /// A processor is being initialized.
+    Initializing,
+    /// Records are read and processed.
+    Processing,
+    /// The processor failed; the next one starts after a pause.
+    BackingOff,
+    /// All records are processed; processor and lease table are informed of the end.
+    Ending,
+    /// Processed to its end. The lease is kept until the leader deletes it.
+    Ended,
+    /// Stopped by the [`ErrorPolicy`](crate::ErrorPolicy), as the processor kept failing.
+    Stopped,
+    /// The lease is being given up, or is lost.
+    Leaving,
+}
+
+/// Reason why a shard makes no progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stall {
+    /// The shards that it was split or merged from are not processed yet.
+    #[non_exhaustive]
+    WaitingForParents {
+        /// Those that are known to be unfinished.
+        parents: Vec<ShardId>,
+    },
+    /// A call into the processor has not returned.
+    ProcessorBusy,
+    /// Processors keep failing.
+    #[non_exhaustive]
+    ProcessorFailing {
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// Reads are refused because of the shard's limits; others may be reading it.
+    Throttled,
+    /// Reads fail.
+    #[non_exhaustive]
+    ReadFailing {
+        /// The last error.
+        error: String,
+    },
+    /// Reads are not answered.
+    ReadUnanswered,
+    /// All records are processed, and the lease table does not take in the shard's end, or its children.
+    EndNotStored,
+    /// Stopped by the [`ErrorPolicy`](crate::ErrorPolicy).
+    Stopped,
+    /// No worker has the lease: there is none that may take it, by [`max_leases`](crate::WorkerBuilder::max_leases)
+    /// perhaps. Reported by the leader alone, in [`Event::ShardStalled`](crate::Event::ShardStalled).
+    NoLease,
+}
+
+/// A shard whose lease this worker holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShardStatus {
+    /// Shard.
+    pub shard: StreamShard,
+    /// Phase of its life.
+    pub phase: ShardPhase,
+    /// The last checkpoint that this worker knows to be stored, as of the last batch.
+    pub checkpoint: Checkpoint,
+    /// Distance of the processing from the newest record; None before the first batch. While a batch is in hand: the age
+    /// of its first record, by the services' clock, or the distance of what was read with it from the newest record of
+    /// the shard, if that is more. Once all that was read is processed: that distance, 0 at the newest record.
+    pub behind_latest: Option<Duration>,
+    /// Failures of processors in a row.
+    pub failures: u32,
+    /// Reason why it makes no progress, once it has made none for [`WorkerBuilder::warn_after`].
+    ///
+    /// [`WorkerBuilder::warn_after`]: crate::WorkerBuilder::warn_after
+    pub stall: Option<Stall>,
 }

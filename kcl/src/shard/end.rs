@@ -5,13 +5,12 @@ use kpl::ShardId;
 use super::{Interrupt, ShardTask, backoff, ended::NoEnd};
 use crate::{
     checkpointer::Checkpointer,
-    contained::{Outcome, contained},
+    contained::{Contained, Outcome, contained},
     error::BoxError,
     event::Event,
     metrics::shard::timed,
     model::{Checkpoint, CheckpointWrite, ChildShard, Lease},
     processor::{ProcessorFactory, RecordProcessor, Unfinished},
-    stream::listing,
 };
 
 /// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
@@ -26,7 +25,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     /// Carries the end out, step by step; each is tried until it succeeds or the work has to stop.
     pub(super) async fn end(
         &mut self,
-        mut processor: F::Processor,
+        mut processor: Contained<F::Processor>,
         checkpointer: &Checkpointer,
         children: &[ChildShard],
     ) -> Result<(), NoEnd> {
@@ -42,7 +41,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     /// `is_last_call_made`: `shard_ended` returned `Ok`, or did not return in time.
     async fn carry_out_end(
         &mut self,
-        processor: &mut F::Processor,
+        processor: &mut Contained<F::Processor>,
         children: &[ChildShard],
         is_last_call_made: &mut bool,
     ) -> Result<(), NoEnd> {
@@ -88,7 +87,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             if self.context.table.get(&self.lease.sibling_key(sibling)).await?.is_some() {
                 continue;
             }
-            let listed = listing::list(&self.stream, false).await?;
+            let listed = self.stream.try_list(false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
                 self.metrics.missing_merge_parents.increment(1);
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
@@ -97,7 +96,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         Ok(())
     }
 
-    async fn tell_processor(&self, processor: &mut F::Processor, is_last_call_made: &mut bool) -> Result<(), NoEnd> {
+    async fn tell_processor(&self, processor: &mut Contained<F::Processor>, is_last_call_made: &mut bool) -> Result<(), NoEnd> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {

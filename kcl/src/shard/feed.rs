@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     checkpointer::Checkpointer,
-    contained::{Outcome, contained},
+    contained::{Contained, Outcome, contained},
     error::BoxError,
     event::Event,
     logic::{
@@ -37,7 +37,7 @@ enum Stop {
 
 pub(super) struct Feed<'a, F: ProcessorFactory> {
     task: &'a ShardTask<F>,
-    processor: F::Processor,
+    processor: Contained<F::Processor>,
     checkpointer: Checkpointer,
     reading: RecordSource,
     failures: &'a mut Failures,
@@ -47,7 +47,7 @@ pub(super) struct Feed<'a, F: ProcessorFactory> {
 impl<'a, F: ProcessorFactory> Feed<'a, F> {
     pub(super) fn new(
         task: &'a ShardTask<F>,
-        processor: F::Processor,
+        processor: Contained<F::Processor>,
         checkpointer: Checkpointer,
         reading: RecordSource,
         failures: &'a mut Failures,
@@ -57,7 +57,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     /// Feeds the processor to the shard's end, to a failure, or to an interrupt. Returns it and the shards that follow.
-    pub(super) async fn run(mut self, shard: &ShardContext) -> Result<(F::Processor, Vec<ChildShard>), NoEnd> {
+    pub(super) async fn run(mut self, shard: &ShardContext) -> Result<(Contained<F::Processor>, Vec<ChildShard>), NoEnd> {
         let stop = match self.feed(shard).await {
             Ok(children) => return Ok((self.processor, children)),
             Err(stop) => stop,
@@ -270,7 +270,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     pub(super) async fn say_goodbye(
         &self,
         interrupt: Interrupt,
-        mut processor: F::Processor,
+        mut processor: Contained<F::Processor>,
         checkpointer: &Checkpointer,
     ) -> Interrupt {
         self.phase(ShardPhase::Leaving);

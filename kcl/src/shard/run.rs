@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     checkpointer::Checkpointer,
-    contained::contained_now,
+    contained::{Contained, contained_now},
     error::CheckpointError,
     event::{Event, chain},
     logic::{
@@ -185,7 +185,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             fencing_token: self.fencing_token,
         };
         self.phase(ShardPhase::Initializing);
-        let run = match contained_now(|| self.factory.create(&shard)) {
+        let run = match contained_now(|| Contained::new(self.factory.create(&shard))) {
             Ok(processor) => Feed::new(self, processor, checkpointer.clone(), reading, failures).run(&shard).await,
             Err(error) => Err(NoEnd::Failed(error.into())),
         };

@@ -115,7 +115,7 @@ impl Scene {
             let (fault, calls) = (self.fault, Arc::clone(&calls));
             move |_: &ShardContext| Probe { fault, calls: Arc::clone(&calls) }
         };
-        let task = ShardTask::run(Arc::clone(&context), Arc::new(factory), lease.clone(), stop.clone());
+        let task = ShardTask::run(Arc::clone(&context), Arc::new(Contained::new(factory)), lease.clone(), stop.clone());
         let task = tokio::spawn(task);
         self.reached(&context, &calls).await;
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    fmt,
     future::pending,
     mem,
     sync::{Arc, Mutex},
@@ -15,7 +14,6 @@ use tokio::{sync::Mutex as AsyncMutex, time::sleep};
 use super::{
     Stream,
     identity::{DESCRIBE, Identity, Presence},
-    listing,
 };
 use crate::{
     error::{KinesisError, KinesisErrorKind, WorkerError},
@@ -40,7 +38,6 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 /// Opens a stream, given by name or ARN.
 pub(crate) type Open = Arc<dyn Fn(&str) -> Arc<dyn Kinesis> + Send + Sync>;
 
-#[derive(Debug)]
 pub(crate) enum Catalog {
     /// The application reads one stream, and lease keys are shard ids.
     Single(Arc<Stream>),
@@ -115,7 +112,7 @@ impl Catalog {
     pub(crate) async fn wait_until_active(&self, events: &Events) -> Result<Vec<Arc<Stream>>, WorkerError> {
         let multi = match self {
             Self::Single(stream) => {
-                listing::wait_until_active(stream).await?;
+                stream.wait_until_active().await?;
                 return Ok(vec![Arc::clone(stream)]);
             }
             Self::Multi(multi) => multi,
@@ -198,12 +195,6 @@ impl ListedStream {
 
     fn has_name_of(&self, id: &StreamId) -> bool {
         self.as_known().has_name_of(id)
-    }
-}
-
-impl fmt::Debug for MultiCatalog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MultiCatalog").field("list", &self.list).finish_non_exhaustive()
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use kpl::{HashKeyRange, ShardId};
 
 use crate::model::{
-    CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity, WorkerId,
-    WorkerItem,
+    CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity, VERSION_3,
+    WorkerId, WorkerItem,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -273,7 +273,7 @@ pub(crate) fn v3_item(me: &WorkerId, now_millis: u64) -> Item {
             ("mts".to_owned(), n(now_millis)),
         ])
     };
-    let mut item = state("CLIENT_VERSION_3X");
+    let mut item = state(VERSION_3);
     item.insert(ENTITY_TYPE.to_owned(), s("CLIENT_VERSION_MIGRATION"));
     item.insert("h".to_owned(), AttributeValue::L(vec![AttributeValue::M(state("CLIENT_VERSION_INIT"))]));
     item

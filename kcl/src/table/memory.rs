@@ -12,8 +12,8 @@ use crate::{
     error::TableError,
     locked::locked,
     model::{
-        Addition, CheckpointWrite, Conditional, FleetVersion, Lease, LeaseKey, LockItem, StreamIdentity, TableScan,
-        WorkerId, WorkerItem,
+        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan, VERSION_3, WorkerId,
+        WorkerItem,
     },
 };
 
@@ -91,8 +91,8 @@ impl MemoryLeaseTable {
         self.write(update).await
     }
 
-    pub(crate) async fn fleet_version(&self) -> Result<FleetVersion, TableError> {
-        self.read(|state| if state.declared_v3 { FleetVersion::V3 } else { FleetVersion::Unknown }).await
+    pub(crate) async fn fleet_version(&self) -> Result<Option<String>, TableError> {
+        self.read(|state| state.declared_v3.then(|| VERSION_3.to_owned())).await
     }
 
     pub(crate) async fn declare_v3(&self) -> Result<bool, TableError> {

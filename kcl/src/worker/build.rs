@@ -7,7 +7,7 @@ use crate::{
     error::{ConfigError, KinesisError, KinesisErrorKind},
     kinesis::{Kinesis, SdkKinesis},
     logic::purpose::Purpose,
-    model::{InitialPosition, LONGEST, Retrieval},
+    model::{InitialPosition, MAX_DURATION, Retrieval},
     processor::ProcessorFactory,
     settings::streams::{Source, StreamConfig, Streams},
     stream::{Catalog, MultiCatalog, Stream},
@@ -46,7 +46,7 @@ impl WorkerBuilder {
         let settings = &mut self.settings;
         if !settings.purpose.has_leader() {
             // In memory nobody waits for a lease to expire, and a process that was suspended must go on.
-            settings.lease_duration = LONGEST;
+            settings.lease_duration = MAX_DURATION;
         }
         for duration in [
             &mut settings.lease_duration,
@@ -54,7 +54,7 @@ impl WorkerBuilder {
             &mut settings.shutdown_grace,
             &mut settings.warn_after,
         ] {
-            *duration = LONGEST.min(*duration);
+            *duration = MAX_DURATION.min(*duration);
         }
     }
 

@@ -43,7 +43,7 @@ struct Running {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("Running").field("settings", &self.context.settings).finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     ops::Range,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use kpl::ShardId;
@@ -21,6 +21,7 @@ use tracing::{Instrument as _, error};
 
 use super::{STOP_MARGIN, builder::WorkerBuilder};
 use crate::{
+    contained::Contained,
     context::Context,
     coordination::shard_sync::SyncError,
     error::{KinesisError, WorkerError},
@@ -29,13 +30,9 @@ use crate::{
     model::{Lease, LeaseKey, StreamShard},
     processor::ProcessorFactory,
     shard::ShardTask,
-    stream::{Stream, listing},
+    stream::{LISTING_PAUSE, MAX_LISTINGS, Stream},
     task::propagate,
 };
-
-/// Looks at a listing that contradicts itself, while a resharding is under way, and the pause between them.
-const LISTINGS: u32 = 30;
-const LISTING_PAUSE: Duration = Duration::from_secs(1);
 
 impl WorkerBuilder {
     /// Makes the worker a replay: it processes the records that arrived from the window's start on and before its end, by
@@ -80,7 +77,7 @@ impl WorkerBuilder {
 
 pub(crate) async fn run<F: ProcessorFactory>(
     context: Arc<Context>,
-    factory: Arc<F>,
+    factory: Arc<Contained<F>>,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), WorkerError> {
     tokio::pin!(stop);
@@ -120,29 +117,26 @@ async fn first_leases(context: &Context) -> Result<HashSet<LeaseKey>, WorkerErro
 }
 
 async fn first_leases_of(context: &Context, stream: &Stream) -> Result<Vec<Lease>, WorkerError> {
-    let mut looks = 0;
+    let mut listings = 0;
     loop {
-        let listed = listing::list(stream, true).await;
-        let shards = listed.map_err(|error| WorkerError::of_stream(&stream.given, error))?;
-        looks += 1;
-        match plan_first(&shards, &[], &stream.initial_position) {
+        let inconsistent = match plan_first(&stream.list(true).await?, &[], &stream.initial_position) {
             Ok(leases) => return Ok(leases),
-            Err(inconsistent) if looks == LISTINGS => {
-                let error = KinesisError::other("kinesis:ListShards", SyncError::Inconsistent(inconsistent));
-                return Err(WorkerError::of_stream(&stream.given, error));
-            }
-            Err(inconsistent) => {
-                let (stream_id, error) = (stream.id.clone(), chain(&SyncError::Inconsistent(inconsistent)));
-                context.events.emit(Event::ShardSyncFailed { stream_id, error });
-                sleep(LISTING_PAUSE).await;
-            }
+            Err(inconsistent) => SyncError::Inconsistent(inconsistent),
+        };
+        listings += 1;
+        if listings == MAX_LISTINGS {
+            let error = KinesisError::other("kinesis:ListShards", inconsistent);
+            return Err(WorkerError::of_stream(&stream.given, error));
         }
+        let (stream_id, error) = (stream.id.clone(), chain(&inconsistent));
+        context.events.emit(Event::ShardSyncFailed { stream_id, error });
+        sleep(LISTING_PAUSE).await;
     }
 }
 
 struct Replay<F> {
     context: Arc<Context>,
-    factory: Arc<F>,
+    factory: Arc<Contained<F>>,
     /// Leases of the shards that were open at the window's start.
     first: HashSet<LeaseKey>,
     started: HashSet<LeaseKey>,

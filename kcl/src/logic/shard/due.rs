@@ -5,7 +5,7 @@
 
 use std::{mem, time::Instant};
 
-use crate::model::{CheckpointEvery, LONGEST};
+use crate::model::{CheckpointEvery, MAX_DURATION};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Due {
@@ -16,7 +16,7 @@ pub(crate) struct Due {
 
 impl Due {
     pub(crate) fn new(every: CheckpointEvery) -> Self {
-        let every = CheckpointEvery { interval: every.interval.min(LONGEST), ..every };
+        let every = CheckpointEvery { interval: every.interval.min(MAX_DURATION), ..every };
         Self { every, records: 0, oldest: None }
     }
 

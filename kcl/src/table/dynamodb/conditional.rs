@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder
 
 use super::{item, n, s};
 use crate::{
-    model::{Addition, CheckpointWrite, Lease, WorkerId},
+    model::{Addition, CheckpointWrite, Lease, PendingCheckpoint, WorkerId},
     table::item::string_set,
 };
 
@@ -28,65 +28,69 @@ pub(super) fn owners_unchanged(mut update: UpdateItemFluentBuilder, lease: &Leas
     update.condition_expression(condition)
 }
 
-/// Sets what was learned of a lease's shard.
-pub(super) fn added(update: UpdateItemFluentBuilder, addition: &Addition) -> UpdateItemFluentBuilder {
+/// An attribute, the placeholder of its value, and the value.
+pub(super) type Assignment = (&'static str, &'static str, AttributeValue);
+
+/// Adds an expression that sets attributes, at least one, and removes others.
+pub(super) fn set_and_remove(
+    mut update: UpdateItemFluentBuilder,
+    set: Vec<Assignment>,
+    remove: &[&str],
+) -> UpdateItemFluentBuilder {
+    let assignments: Vec<String> = set.iter().map(|(name, value, _)| format!("{name} = {value}")).collect();
+    let mut expression = format!("SET {}", assignments.join(", "));
+    if !remove.is_empty() {
+        expression += &format!(" REMOVE {}", remove.join(", "));
+    }
+    for (_, placeholder, value) in set {
+        update = update.expression_attribute_values(placeholder, value);
+    }
+    update.update_expression(expression)
+}
+
+/// What was learned of a lease's shard.
+pub(super) fn added(addition: &Addition) -> Vec<Assignment> {
     match addition {
-        Addition::HashKeyRange(range) => update
-            .update_expression("SET startingHashKey = :start, endingHashKey = :end")
-            .expression_attribute_values(":start", s(range.start.to_string()))
-            .expression_attribute_values(":end", s(range.end.to_string())),
-        Addition::Children(children) => update
-            .update_expression("SET childShardIds = :children")
-            .expression_attribute_values(":children", string_set(children)),
+        Addition::HashKeyRange(range) => vec![
+            (item::STARTING_HASH_KEY, ":start", s(range.start.to_string())),
+            (item::ENDING_HASH_KEY, ":end", s(range.end.to_string())),
+        ],
+        Addition::Children(children) => vec![(item::CHILDREN, ":children", string_set(children))],
     }
 }
 
-/// Adds what a checkpoint sets and removes.
-pub(super) fn written(update: UpdateItemFluentBuilder, write: &CheckpointWrite) -> UpdateItemFluentBuilder {
-    let mut set = "SET leaseCounter = :next".to_owned();
-    let mut remove = Vec::new();
-    let update = match write {
+/// Adds what a checkpoint sets and removes to an update that raises the counter to `:next`.
+pub(super) fn written(
+    mut update: UpdateItemFluentBuilder,
+    next: Assignment,
+    write: &CheckpointWrite,
+) -> UpdateItemFluentBuilder {
+    let (mut set, mut remove) = (vec![next], Vec::new());
+    match write {
         CheckpointWrite::Commit { checkpoint, children } | CheckpointWrite::Reset { checkpoint, children } => {
-            set.push_str(", #cp = :cp, checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero");
+            update = update.expression_attribute_names("#cp", item::CHECKPOINT);
+            set.extend([
+                ("#cp", ":cp", s(checkpoint.as_wire())),
+                (item::CHECKPOINT_SUB, ":sub", n(checkpoint.sub_sequence_number())),
+                (item::OWNER_SWITCHES, ":zero", n(0)),
+            ]);
             remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
             if let CheckpointWrite::Reset { .. } = write {
                 remove.extend([item::LEASE_OWNER, item::CHECKPOINT_OWNER]);
             }
-            let update = update
-                .expression_attribute_names("#cp", item::CHECKPOINT)
-                .expression_attribute_values(":cp", s(checkpoint.as_wire()))
-                .expression_attribute_values(":sub", n(checkpoint.sub_sequence_number()))
-                .expression_attribute_values(":zero", n(0));
-            if children.is_empty() {
-                update
-            } else {
-                set.push_str(", childShardIds = :children");
-                update.expression_attribute_values(":children", string_set(children))
+            if !children.is_empty() {
+                set.push((item::CHILDREN, ":children", string_set(children)));
             }
         }
-        CheckpointWrite::Prepare(pending) => {
-            set.push_str(", pendingCheckpoint = :pcp, pendingCheckpointSubSequenceNumber = :psub");
-            let update = update
-                .expression_attribute_values(":pcp", s(pending.checkpoint.as_wire()))
-                .expression_attribute_values(":psub", n(pending.checkpoint.sub_sequence_number()));
-            match &pending.state {
-                Some(state) => {
-                    set.push_str(", pendingCheckpointState = :state");
-                    update.expression_attribute_values(":state", AttributeValue::B(state.to_vec().into()))
-                }
-                None => {
-                    remove.push(item::PENDING_STATE);
-                    update
-                }
+        CheckpointWrite::Prepare(PendingCheckpoint { checkpoint, state }) => {
+            set.push((item::PENDING, ":pcp", s(checkpoint.as_wire())));
+            set.push((item::PENDING_SUB, ":psub", n(checkpoint.sub_sequence_number())));
+            match state {
+                Some(state) => set.push((item::PENDING_STATE, ":state", AttributeValue::B(state.to_vec().into()))),
+                None => remove.push(item::PENDING_STATE),
             }
         }
-        CheckpointWrite::ResolveLatest { as_of_millis } => {
-            set.push_str(", latestAsOfMillis = :as_of");
-            update.expression_attribute_values(":as_of", n(as_of_millis))
-        }
-    };
-    if !remove.is_empty() {
-        set = format!("{set} REMOVE {}", remove.join(", "));
+        CheckpointWrite::ResolveLatest { as_of_millis } => set.push((item::LATEST_AS_OF, ":as_of", n(as_of_millis))),
     }
-    update.update_expression(set)
+    set_and_remove(update, set, &remove)
 }

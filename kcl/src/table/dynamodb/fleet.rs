@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{Call, DynamoDbLeaseTable, error::CONDITION_FAILED, item, layout::EntityTable, n, s};
 use crate::{
     error::TableError,
-    model::{FleetVersion, LockItem, StreamIdentity, WorkerId, WorkerItem},
+    model::{LockItem, StreamIdentity, WorkerId, WorkerItem},
     table::item::Item,
 };
 
@@ -23,18 +23,13 @@ impl EntityTable {
 }
 
 impl DynamoDbLeaseTable {
-    pub(crate) async fn fleet_version(&self) -> Result<FleetVersion, TableError> {
+    pub(crate) async fn fleet_version(&self) -> Result<Option<String>, TableError> {
         let entity_tables = self.entity_tables();
         let mut found = self.get_from(&entity_tables.state, item::MIGRATION_KEY).await?;
         if let (None, Some(other)) = (&found, &entity_tables.other_state) {
             found = self.get_from(other, item::MIGRATION_KEY).await?;
         }
-        Ok(match found.as_ref().map(item::client_version) {
-            None => FleetVersion::Unknown,
-            Some(Some("CLIENT_VERSION_3X")) => FleetVersion::V3,
-            Some(Some("CLIENT_VERSION_3X_WITH_ROLLBACK")) => FleetVersion::V3WithRollback,
-            Some(other) => FleetVersion::Other(other.unwrap_or("(unreadable)").to_owned()),
-        })
+        Ok(found.as_ref().map(|item| item::client_version(item).unwrap_or("(unreadable)").to_owned()))
     }
 
     pub(crate) async fn declare_v3(&self, me: &WorkerId, now_millis: u64) -> Result<bool, TableError> {
@@ -72,7 +67,7 @@ impl DynamoDbLeaseTable {
         let Some(place) = elsewhere.into_iter().flatten().find(|place| place.table != self.table) else {
             return Ok(Vec::new());
         };
-        let items = self.scan_table(&place.table).await?;
+        let items = self.scan_all(&place.table, self.client.scan()).await?;
         Ok(items.iter().filter_map(item::read_worker).collect())
     }
 

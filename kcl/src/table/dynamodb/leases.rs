@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 
 use super::{
     DynamoDbLeaseTable,
-    conditional::{added, owners_unchanged, written},
+    conditional::{Assignment, added, owners_unchanged, set_and_remove, written},
     error::CONDITION_FAILED,
     fleet, item, n, s,
 };
@@ -26,7 +26,10 @@ impl DynamoDbLeaseTable {
     pub(crate) async fn scan(&self) -> Result<TableScan, TableError> {
         let mut scan = TableScan::default();
         let segments = self.segments.load(Ordering::Relaxed);
-        let scans = (0..segments).map(|segment| self.scan_items(Some((segment, segments)), None));
+        let scans = (0..segments).map(|segment| {
+            let scan = self.client.scan().segment(segment).total_segments(segments);
+            self.scan_all(&self.table, scan)
+        });
         for item in futures::future::try_join_all(scans).await?.into_iter().flatten() {
             match item::classify(&item) {
                 Entity::Lease(lease) => scan.leases.push(*lease),
@@ -69,22 +72,16 @@ impl DynamoDbLeaseTable {
         if !lease.in_handoff() {
             condition.push_str(" AND attribute_not_exists(checkpointOwner)");
         }
-        let mut set = "SET leaseCounter = :next".to_owned();
-        let mut update = self.counted_update(lease).condition_expression(condition);
-        if let Some(throughput) = lease.throughput_kbps {
-            set.push_str(", throughputKBps = :t");
-            update = update.expression_attribute_values(":t", n(throughput));
-        }
-        if let Some(instance) = &lease.instance {
-            set.push_str(", ownerInstance = :i");
-            update = update.expression_attribute_values(":i", s(&**instance));
-        }
-        self.conditional_update(update.update_expression(set)).await
+        let mut set = vec![next_counter(lease)];
+        set.extend(lease.throughput_kbps.map(|throughput| (item::THROUGHPUT, ":t", n(throughput))));
+        set.extend(lease.instance.as_deref().map(|instance| (item::OWNER_INSTANCE, ":i", s(instance))));
+        let update = self.counted_update(lease).condition_expression(condition);
+        self.conditional_update(set_and_remove(update, set, &[])).await
     }
 
     pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
         let update = self.counted_update(lease).condition_expression("leaseCounter = :c");
-        self.conditional_update(written(update, write)).await
+        self.conditional_update(written(update, next_counter(lease), write)).await
     }
 
     pub(crate) async fn assign(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
@@ -119,7 +116,8 @@ impl DynamoDbLeaseTable {
     }
 
     pub(crate) async fn add_to(&self, key: &LeaseKey, addition: &Addition) -> Result<(), TableError> {
-        let update = added(self.update(key), addition).condition_expression("attribute_exists(leaseKey)");
+        let update = set_and_remove(self.update(key), added(addition), &[]);
+        let update = update.condition_expression("attribute_exists(leaseKey)");
         // A lease that is gone needs nothing more.
         self.conditional_update(update).await.map(|_| ())
     }
@@ -152,11 +150,9 @@ impl DynamoDbLeaseTable {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// An update with the counter as it is, `:c`, and as it will be, `:next`.
+    /// An update with the counter as it is, `:c`.
     fn counted_update(&self, lease: &Lease) -> UpdateItemFluentBuilder {
-        self.update(&lease.key)
-            .expression_attribute_values(":c", n(lease.counter))
-            .expression_attribute_values(":next", n(lease.counter + 1))
+        self.update(&lease.key).expression_attribute_values(":c", n(lease.counter))
     }
 
     async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, TableError> {
@@ -168,4 +164,8 @@ impl DynamoDbLeaseTable {
             _ => Err(self.call("dynamodb:UpdateItem").failed(error)),
         }
     }
+}
+
+fn next_counter(lease: &Lease) -> Assignment {
+    (item::LEASE_COUNTER, ":next", n(lease.counter + 1))
 }

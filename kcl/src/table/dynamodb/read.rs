@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 
@@ -25,28 +26,9 @@ pub(super) struct Index {
 }
 
 impl DynamoDbLeaseTable {
-    /// A scan of the table or of one segment, optionally only of the leases of one owner.
-    pub(super) async fn scan_items(
-        &self,
-        segment: Option<(i32, i32)>,
-        owner: Option<&WorkerId>,
-    ) -> Result<Vec<Item>, TableError> {
-        let mut scan = self.client.scan().table_name(&self.table);
-        if let Some((segment, total)) = segment {
-            scan = scan.segment(segment).total_segments(total);
-        }
-        if let Some(owner) = owner {
-            scan = scan.filter_expression("#o = :o").expression_attribute_names("#o", item::LEASE_OWNER);
-            scan = scan.expression_attribute_values(":o", s(owner.as_str()));
-        }
-        let items: Result<Vec<Item>, _> = scan.into_paginator().items().send().collect().await;
-        items.map_err(|error| self.call("dynamodb:Scan").failed(error))
-    }
-
-    /// A whole other table, which is small.
-    pub(super) async fn scan_table(&self, table: &str) -> Result<Vec<Item>, TableError> {
-        let scan = self.client.scan().table_name(table).into_paginator().items().send();
-        let items: Result<Vec<Item>, _> = scan.collect().await;
+    /// All items of a scan of a table.
+    pub(super) async fn scan_all(&self, table: &str, scan: ScanFluentBuilder) -> Result<Vec<Item>, TableError> {
+        let items: Result<Vec<Item>, _> = scan.table_name(table).into_paginator().items().send().collect().await;
         items.map_err(|error| Call { action: "dynamodb:Scan", table }.failed(error))
     }
 
@@ -75,7 +57,8 @@ impl DynamoDbLeaseTable {
         let scan_at = locked(&self.index).scan_at.unwrap_or(now).max(now);
         locked(&self.index).scan_at = Some(scan_at + SCAN_INTERVAL);
         sleep_until(scan_at.into()).await;
-        self.scan_items(None, Some(owner)).await
+        let scan = self.client.scan().filter_expression("#o = :o").expression_attribute_names("#o", item::LEASE_OWNER);
+        self.scan_all(&self.table, scan.expression_attribute_values(":o", s(owner.as_str()))).await
     }
 
     async fn query_index(&self, owner: &WorkerId) -> Result<Vec<Item>, TableError> {

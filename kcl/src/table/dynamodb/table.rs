@@ -43,7 +43,6 @@ pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> R
             let reason = format!("it has no index {INDEX} from leaseOwner to leaseKey");
             return Err(TableError::WrongTable { table: table.to_owned(), reason });
         }
-        info!(table, index = INDEX, "adding the owner index to the lease table");
         add_index(client, table, &description).await?;
     }
     Ok(segments(description.table_size_bytes().unwrap_or(0)))
@@ -52,9 +51,9 @@ pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> R
 /// One segment for each 0.2 GB, 1 to 32. Source: KCL `leaseTableScanTotalSegments`, when it is 0.
 fn segments(table_bytes: i64) -> i32 {
     const BYTES: i64 = 200_000_000;
-    const MOST: i64 = 32;
+    const MAX_SEGMENTS: i64 = 32;
     let segments = (table_bytes.max(0) + BYTES - 1) / BYTES;
-    i32::try_from(segments.clamp(1, MOST)).unwrap_or(1)
+    i32::try_from(segments.clamp(1, MAX_SEGMENTS)).unwrap_or(1)
 }
 
 fn owner_index(description: &TableDescription) -> Option<&GlobalSecondaryIndexDescription> {
@@ -85,8 +84,8 @@ async fn create(client: &Client, table: &str) -> Result<(), TableError> {
     info!(table, "creating the lease table");
     let index = GlobalSecondaryIndex::builder()
         .index_name(INDEX)
-        .set_key_schema(Some(vec![key(LEASE_OWNER, KeyType::Hash), key(LEASE_KEY, KeyType::Range)]))
-        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .set_key_schema(Some(index_keys()))
+        .projection(keys_only())
         .build()
         .expect("index has name, keys and projection");
     let created = client
@@ -94,16 +93,14 @@ async fn create(client: &Client, table: &str) -> Result<(), TableError> {
         .table_name(table)
         .billing_mode(BillingMode::PayPerRequest)
         .key_schema(key(LEASE_KEY, KeyType::Hash))
-        .attribute_definitions(string_attribute(LEASE_KEY))
-        .attribute_definitions(string_attribute(LEASE_OWNER))
-        .global_secondary_indexes(index)
-        .send()
-        .await;
+        .set_attribute_definitions(Some(key_attributes()))
+        .global_secondary_indexes(index);
     // False: another worker was faster.
-    Call { action: "dynamodb:CreateTable", table }.applied(created, IN_USE).map(|_| ())
+    Call { action: "dynamodb:CreateTable", table }.applied(created.send().await, IN_USE).map(|_| ())
 }
 
 async fn add_index(client: &Client, table: &str, description: &TableDescription) -> Result<(), TableError> {
+    info!(table, index = INDEX, "adding the owner index to the lease table");
     let on_demand = description.billing_mode_summary().and_then(|summary| summary.billing_mode())
         == Some(&BillingMode::PayPerRequest);
     let throughput = description.provisioned_throughput().filter(|_| !on_demand).map(|table| {
@@ -115,21 +112,18 @@ async fn add_index(client: &Client, table: &str, description: &TableDescription)
     });
     let action = CreateGlobalSecondaryIndexAction::builder()
         .index_name(INDEX)
-        .set_key_schema(Some(vec![key(LEASE_OWNER, KeyType::Hash), key(LEASE_KEY, KeyType::Range)]))
-        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .set_key_schema(Some(index_keys()))
+        .projection(keys_only())
         .set_provisioned_throughput(throughput)
         .build()
         .expect("index has name, keys and projection");
     let updated = client
         .update_table()
         .table_name(table)
-        .attribute_definitions(string_attribute(LEASE_KEY))
-        .attribute_definitions(string_attribute(LEASE_OWNER))
-        .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build())
-        .send()
-        .await;
+        .set_attribute_definitions(Some(key_attributes()))
+        .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build());
     // False: another worker was faster.
-    Call { action: "dynamodb:UpdateTable", table }.applied(updated, IN_USE).map(|_| ())
+    Call { action: "dynamodb:UpdateTable", table }.applied(updated.send().await, IN_USE).map(|_| ())
 }
 
 async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescription, TableError> {
@@ -149,16 +143,22 @@ async fn wait_until_active(client: &Client, table: &str) -> Result<TableDescript
     })
 }
 
+fn index_keys() -> Vec<KeySchemaElement> {
+    vec![key(LEASE_OWNER, KeyType::Hash), key(LEASE_KEY, KeyType::Range)]
+}
+
 fn key(name: &str, kind: KeyType) -> KeySchemaElement {
     KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("name and type are set")
 }
 
-fn string_attribute(name: &str) -> AttributeDefinition {
-    AttributeDefinition::builder()
-        .attribute_name(name)
-        .attribute_type(ScalarAttributeType::S)
-        .build()
-        .expect("name and type are set")
+fn keys_only() -> Projection {
+    Projection::builder().projection_type(ProjectionType::KeysOnly).build()
+}
+
+fn key_attributes() -> Vec<AttributeDefinition> {
+    let text = AttributeDefinition::builder().attribute_type(ScalarAttributeType::S);
+    let attribute = |name| text.clone().attribute_name(name).build().expect("name and type are set");
+    [LEASE_KEY, LEASE_OWNER].map(attribute).to_vec()
 }
 
 #[cfg(test)]

@@ -1,0 +1,86 @@
+//! A fleet in its lease table: workers, the leader's lock, the table as a whole, and the tables of older versions.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kpl::{HashKeyRange, ShardId};
+
+use super::lease::{Lease, WorkerId};
+
+/// Time between two writes of a worker's item. Java: 30 s.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// Time after its last report in which a Java worker is active. Source: twice KCL `workerMetricsReporterFreqInMillis`.
+pub(crate) const ACTIVE_WINDOW: Duration = Duration::from_secs(60);
+/// Short name of the CPU metric in the lease table.
+pub(crate) const CPU: &str = "C";
+/// Written for a window without a sample.
+pub(crate) const FAILED: f64 = -1.0;
+/// Migration state of a fleet that runs KCL 3.x for good.
+pub(crate) const VERSION_3: &str = "CLIENT_VERSION_3X";
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Metric {
+    /// Averages of the last windows, the oldest first; [`FAILED`] where no sample could be taken.
+    pub(crate) recent: Vec<f64>,
+    /// Maximum of a worker in good order.
+    pub(crate) limit: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WorkerItem {
+    pub(crate) id: WorkerId,
+    /// Time of its last report, in seconds since 1970: by the services' time, or a Java worker's own clock.
+    pub(crate) last_update_seconds: u64,
+    /// Random id of this run of the worker; None for Java workers.
+    pub(crate) instance: Option<String>,
+    /// Start of this run, by the services' time, in milliseconds since 1970.
+    pub(crate) started_at_millis: u64,
+    /// It gets no leases: it is leaving, or not sure of its id yet.
+    pub(crate) leaving: bool,
+    /// Metrics by short name; empty if the worker measures nothing.
+    pub(crate) metrics: BTreeMap<String, Metric>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LockItem {
+    pub(crate) owner: WorkerId,
+    /// Random text, new with each heartbeat.
+    pub(crate) version: String,
+    /// Time without a change after which others may seize it.
+    pub(crate) duration: Duration,
+    pub(crate) released: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TableScan {
+    pub(crate) leases: Vec<Lease>,
+    /// The fleet's workers, dead ones included.
+    pub(crate) workers: Vec<WorkerItem>,
+    /// Keys of items that claim to be leases and cannot be read.
+    pub(crate) malformed: Vec<String>,
+}
+
+/// An attribute that a lease lacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Addition {
+    HashKeyRange(HashKeyRange),
+    Children(Vec<ShardId>),
+}
+
+/// Names of the tables beside the lease table in which KCL 3.0 to 3.4 keep leader, migration state and workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LegacyTables {
+    pub(crate) coordinator_state: String,
+    pub(crate) worker_metrics: String,
+    /// The fleet leaves these tables.
+    pub(crate) migrate: bool,
+}
+
+impl LegacyTables {
+    pub(crate) fn of(application: &str) -> Self {
+        Self {
+            coordinator_state: format!("{application}-CoordinatorState"),
+            worker_metrics: format!("{application}-WorkerMetricStats"),
+            migrate: false,
+        }
+    }
+}
