@@ -18,9 +18,9 @@ use crate::{
     model::{Checkpoint, CheckpointWrite, PendingCheckpoint, Position, Record},
 };
 
-/// Stores the progress of one shard in its lease. Cheap to clone; may be kept and used from other tasks, and fails with
-/// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once the processor that
-/// it was made for is dropped after a failure.
+/// Stores the progress of one shard in its lease. Cheap to clone, and usable from other tasks. Fails with
+/// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once its processor
+/// failed.
 ///
 /// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::checkpoint_every`](crate::WorkerBuilder::checkpoint_every) do it.
@@ -195,8 +195,7 @@ impl Checkpointer {
     /// See [`CheckpointError`]. The records stay unconfirmed and are delivered again after a restart.
     ///
     /// # Cancellation
-    /// Dropping the future leaves open whether the checkpoint is stored, and counts as a checkpoint that failed; the lease
-    /// is not harmed.
+    /// Dropping the future leaves open whether the checkpoint is stored, and counts as a failed checkpoint.
     pub async fn checkpoint(&self) -> Result<(), CheckpointError> {
         self.commit(self.everything()).await
     }
@@ -216,14 +215,12 @@ impl Checkpointer {
         self.commit(self.in_range(&position)?).await
     }
 
-    /// First half of a checkpoint in two steps, of all records delivered so far: stores that it is about to be made, with
-    /// bytes of the application's own, for instance the transaction that will be committed. The second half is
-    /// [`PreparedCheckpoint::commit`].
+    /// Announces a checkpoint of all records delivered so far, with bytes of the application's own, for instance the
+    /// transaction that will be committed. [`PreparedCheckpoint::commit`] makes it.
     ///
-    /// If the second half is never made, the shard's next processor starts from the checkpoint before, and finds this one
-    /// in [`ShardContext::pending`](crate::ShardContext::pending). A later `prepare` replaces an earlier one, and any
-    /// checkpoint ends it. Stores nothing where the checkpoint is already. DynamoDB limits a lease, state included, to
-    /// 400 KB.
+    /// Without the commit, the shard's next processor starts from the checkpoint before, and finds this one in
+    /// [`ShardContext::pending`](crate::ShardContext::pending). A later `prepare` replaces it, any checkpoint ends it.
+    /// Stores nothing where the checkpoint is already. DynamoDB limits a lease, state included, to 400 KB.
     ///
     /// # Errors
     /// See [`CheckpointError`]. Nothing is prepared, unless only the answer was lost.
@@ -258,8 +255,7 @@ impl Checkpointer {
     /// A number that grows each time the shard changes hands, for writes to other systems: one that has seen a greater
     /// token must refuse a smaller one, which comes from a worker that lost the shard and does not know yet.
     ///
-    /// It is the lease's counter at the time when this worker took the lease, so it is only comparable within the shard
-    /// and while the lease exists.
+    /// It is the lease's counter when this worker took the lease: comparable within the shard while the lease exists.
     pub fn fencing_token(&self) -> u64 {
         self.shared.fencing_token
     }
@@ -335,8 +331,7 @@ impl Checkpointer {
     }
 }
 
-/// A checkpoint that is prepared: made by [`Checkpointer::prepare`], it is still to be committed. Dropping it leaves the
-/// prepared state in the lease until the next checkpoint.
+/// A checkpoint prepared by [`Checkpointer::prepare`]. Dropped, its state stays in the lease until the next checkpoint.
 #[derive(Debug, Clone)]
 #[must_use = "a prepared checkpoint does not count before it is committed"]
 #[doc(alias = "PreparedCheckpointer")]

@@ -1,7 +1,6 @@
-//! The time of the services, by the `Date` of their answers, and from then on by the runtime's clock, so that virtual time
-//! moves it too. It is ahead of the services by at most 2 s, and behind by at most what their answers take and a second.
-//! The machine's clock, which may be wrong, counts until the first answer only. (The SDK signs requests by such a date as
-//! well.)
+//! The services' time, by the `Date` of their answers, and from then on by the runtime's clock, so that virtual time
+//! moves it too. It is at most 2 s ahead, and behind by at most the time of their answers and a second. The machine's
+//! clock counts only until the first answer. (The SDK signs requests by such a date as well.)
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,8 +1,8 @@
 //! The coordination of a fleet's workers, through the lease table alone.
 //!
-//! On every worker: [`membership`] (I am here), [`leader`] (who leads), [`discovery`] (which leases are mine). On the
-//! leader only: [`assigner`], which scans the table and gives leases to workers, and beside it [`auditor`], which creates
-//! missing leases ([`shard_sync`]) and deletes those of ended shards. Checks before a worker joins: [`entry`].
+//! On every worker: [`membership`], [`leader`] (which worker leads), [`discovery`] (of this worker's leases). On the
+//! leader only: [`assigner`], which scans the table and gives leases to workers, and [`auditor`], which creates missing
+//! leases ([`shard_sync`]) and deletes those of ended shards. Checks before a worker joins: [`entry`].
 
 pub(crate) mod assigner;
 pub(crate) mod auditor;

@@ -1,5 +1,4 @@
-//! SHELL: CPU use of this worker, for a leader that balances by it. Reads files, or asks the agent of Amazon ECS;
-//! computed by [`logic::cpu`](crate::logic::cpu).
+//! SHELL: CPU use of this worker, from files or Amazon ECS' agent, computed by [`logic::cpu`](crate::logic::cpu).
 
 use std::{
     path::{Path, PathBuf},

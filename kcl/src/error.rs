@@ -78,9 +78,8 @@ pub enum WorkerError {
         /// The cause.
         source: KinesisError,
     },
-    /// The lease table cannot be used. At the start, throttling is waited out however long it lasts, other failures that
-    /// may pass for a minute. Later only a table that was deleted ends a worker, one lease duration after it is missed: its
-    /// checkpoints are lost, and the next worker would begin anew.
+    /// The lease table cannot be used. At the start, throttling is waited out, other failures that may pass for a
+    /// minute. Later only a deleted table ends a worker, after one lease duration: its checkpoints are lost.
     #[error("lease table cannot be used")]
     LeaseTable(#[from] TableError),
     /// Another worker that runs now has this id. Give each worker its own.
@@ -90,8 +89,8 @@ pub enum WorkerError {
         /// The id.
         worker_id: WorkerId,
     },
-    /// The lease table's checkpoints are of another stream, or of an earlier one of the same name: found at the start, or
-    /// while the worker runs, when its stream is deleted and created again.
+    /// The lease table's checkpoints are of another stream, or of an earlier one of the same name. Found at the start,
+    /// or when the stream is deleted and created again.
     #[error(
         "lease table {table} was made for {noted}, not for {stream}: choose another application name, or delete the table if its checkpoints are of no use"
     )]
@@ -120,8 +119,8 @@ pub enum WorkerError {
         /// Text of the panic.
         text: String,
     },
-    /// A replay gave shards up, as the [`ErrorPolicy`](crate::ErrorPolicy) says. The rest of these shards, and what follows
-    /// them, was not processed.
+    /// A replay gave up the rest of these shards and what follows them, as the [`ErrorPolicy`](crate::ErrorPolicy)
+    /// says.
     #[error("replay stopped in {} because the processor kept failing", shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     #[non_exhaustive]
     ReplayIncomplete {
@@ -154,8 +153,8 @@ pub enum CheckpointError {
     /// the lease starts from the last stored checkpoint.
     #[error("the shard's lease is lost")]
     LeaseLost,
-    /// The processor that the checkpointer was made for failed, or did not return in time, and was dropped. What it had not
-    /// checkpointed by then is delivered again, to another processor.
+    /// The checkpointer's processor failed, or did not return in time, and was dropped. Its unconfirmed records are
+    /// delivered again, to another processor.
     #[error("the checkpointer's processor failed, its records are delivered again")]
     ProcessorFailed,
     /// The position lies before the last checkpoint or after the last delivered record.
@@ -169,8 +168,8 @@ pub enum CheckpointError {
         /// The last record handed to the processor.
         delivered: Option<Position>,
     },
-    /// The lease table did not answer or refused. It may be tried again; the lease is still held. If only the answer was
-    /// lost, the checkpoint is stored, and the next processor starts from it.
+    /// The lease table did not answer or refused. It may be tried again; the lease is still held. If only the answer
+    /// was lost, the checkpoint is stored.
     #[error("checkpoint was not stored")]
     Table(#[source] TableError),
 }

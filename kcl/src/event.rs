@@ -60,15 +60,14 @@ pub enum Event {
         /// Shard.
         shard: StreamShard,
     },
-    /// Another worker took a lease, or it was not renewed in time, or it was given up without an answer of the lease table: then
-    /// it may have to expire.
+    /// Another worker took a lease, or it was not renewed in time, or given up without an answer of the lease table.
     #[non_exhaustive]
     LeaseLost {
         /// Shard.
         shard: StreamShard,
     },
-    /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also a shard
-    /// that is past the window, without children.
+    /// A shard was processed to its end, and its children have leases; in a [replay](crate::WorkerBuilder::replay), to
+    /// the window's.
     #[non_exhaustive]
     ShardEnded {
         /// Shard.
@@ -86,8 +85,8 @@ pub enum Event {
         /// Pause before the next attempt; None if the lease is given up, and its next owner goes on.
         retry_in: Option<Duration>,
     },
-    /// Records were skipped after repeated failures, by the [`ErrorPolicy`](crate::ErrorPolicy). Until a checkpoint covers them,
-    /// another worker may process them again.
+    /// Records were skipped by the [`ErrorPolicy`](crate::ErrorPolicy). Another worker may process them until they are
+    /// checkpointed.
     #[non_exhaustive]
     RecordsSkipped {
         /// Shard.
@@ -103,8 +102,8 @@ pub enum Event {
         /// Last error of the processor.
         error: String,
     },
-    /// Processing of a shard stopped after repeated failures, by the [`ErrorPolicy`](crate::ErrorPolicy). The worker keeps the
-    /// lease until it stops or hands it over.
+    /// A shard was stopped by the [`ErrorPolicy`](crate::ErrorPolicy). The worker keeps the lease until it stops or
+    /// hands it over.
     #[non_exhaustive]
     ShardStopped {
         /// Shard.
@@ -114,8 +113,8 @@ pub enum Event {
         /// Last error of the processor.
         error: String,
     },
-    /// A call into a processor has not returned for [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Emitted again
-    /// each time that the time doubles.
+    /// A processor's call has lasted [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again each time that
+    /// this doubles.
     #[non_exhaustive]
     ProcessorSlow {
         /// Shard.
@@ -123,8 +122,8 @@ pub enum Event {
         /// Time since the call.
         running_for: Duration,
     },
-    /// A shard has made no progress for [`WorkerBuilder::warn_after`](crate::WorkerBuilder::warn_after). Emitted once, and again when
-    /// the reason changes.
+    /// A shard has made no progress for [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again when the reason
+    /// changes.
     #[non_exhaustive]
     ShardStalled {
         /// Shard.
@@ -160,8 +159,8 @@ pub enum Event {
         /// Error.
         error: String,
     },
-    /// A closed shard left the stream's retention before it was read to its end. Its unread records are lost; the shards that
-    /// follow it are read.
+    /// A closed shard left the stream's retention before its end was read: unread records are lost; its children are
+    /// read.
     #[non_exhaustive]
     ShardTrimmed {
         /// Shard.
@@ -177,8 +176,8 @@ pub enum Event {
         /// Number of its user records.
         records: usize,
     },
-    /// An aggregate is damaged: keys of user records cannot be read. These records were delivered with the aggregate's own
-    /// partition key; no data is lost.
+    /// An aggregate with unreadable keys. Its affected records are delivered with its own partition key; no data is
+    /// lost.
     #[non_exhaustive]
     AggregateMalformed {
         /// Shard.
@@ -204,8 +203,8 @@ pub enum Event {
         /// Error.
         error: String,
     },
-    /// The worker, as leader, sees no lease for a part of a stream's hash key space, again and again: its records are not
-    /// processed. The stream's shards are listed and missing leases created.
+    /// The leader repeatedly sees no lease for a part of a stream's hash key space. It lists the shards to create
+    /// missing leases.
     #[non_exhaustive]
     HoleFound {
         /// Stream.
@@ -213,9 +212,9 @@ pub enum Event {
         /// First part without a lease.
         hole: HashKeyRange,
     },
-    /// A listed stream does not exist or was refused; it is retried, and the others are read. Or the worker, as leader, found
-    /// leases of a stream that was deleted, or deleted and created again; they are left alone. With one stream only at the
-    /// start, while Kinesis throttles or fails.
+    /// A listed stream does not exist or was refused; it is retried. Or the leader found leases of a stream that was
+    /// deleted, or deleted and created again; they stay. With one stream only at the start, while Kinesis throttles or
+    /// fails.
     #[non_exhaustive]
     StreamUnavailable {
         /// Name or ARN in the list; the [`StreamId`] if there are leases of it.
@@ -229,8 +228,7 @@ pub enum Event {
         /// Stream.
         stream_id: StreamId,
     },
-    /// The worker, as leader, deleted the leases of a stream that is no longer listed, by
-    /// [`FormerStreams`](crate::FormerStreams).
+    /// The leader deleted the leases of a stream that is no longer listed, by [`FormerStreams`](crate::FormerStreams).
     #[non_exhaustive]
     FormerStreamDeleted {
         /// Stream.
@@ -238,8 +236,8 @@ pub enum Event {
         /// Shards of the leases.
         shards: Vec<ShardId>,
     },
-    /// The machine's clock differs from the services' by more than 10 s. The worker uses the services' time. Emitted once, and
-    /// again if the clock was right meanwhile.
+    /// The machine's clock is more than 10 s off the services', whose time is used. Emitted again if it was right
+    /// meanwhile.
     #[non_exhaustive]
     ClockWrong {
         /// Time by which it is ahead; zero if it is behind.

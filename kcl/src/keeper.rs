@@ -1,7 +1,6 @@
 //! SHELL: the keeper of one lease: renews it, writes its checkpoints, notices its loss or handoff.
 //!
-//! One task owns the lease, so renewals and checkpoints, which fence each other by the counter, never race. It is apart
-//! from the processor's task: a heartbeat never waits for user code.
+//! One task owns the lease, so renewals and checkpoints, which fence each other, never race; nor wait for user code.
 
 use std::{
     sync::{
@@ -97,8 +96,8 @@ impl Keeper {
         &self.lease
     }
 
-    /// Keeps the lease until it is lost or given up, or all handles are gone. Handles: commands, time to renew,
-    /// local expiry, the end of a handoff's patience.
+    /// Keeps the lease until it is lost or given up, or all handles are gone. Handles: commands, time to renew, local
+    /// expiry, the handoff's deadline.
     pub(crate) async fn run(mut self) {
         while self.is_held() {
             let expiry = self.expiry();

@@ -50,8 +50,8 @@
 //! | [`WorkerBuilder::build_for_each`] | a closure per record, one or many at a time | the worker |
 //! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
 //!
-//! The latter two are record processors themselves, so all guarantees hold for each. [`Worker::run_until`] runs a worker in
-//! place, [`Worker::start`] on a task of its own.
+//! The latter two are record processors themselves. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on
+//! a task.
 //!
 //! # The way of the data
 //!

@@ -1,5 +1,5 @@
-//! The coordination's metrics, through the `metrics` facade: names and dimensions are those of Java KCL, as labels. Those
-//! of consumption are in [`shard`]. Without a recorder they cost next to nothing.
+//! The coordination's metrics, through the `metrics` facade: names and dimensions are Java KCL's. See [`shard`] for the
+//! others.
 //!
 //! | Operation | metrics |
 //! |---|---|

@@ -39,8 +39,8 @@ pub struct ShardContext {
     pub worker_id: WorkerId,
     /// Processing starts after this checkpoint.
     pub checkpoint: Checkpoint,
-    /// A checkpoint that was prepared and not committed. It is the application's to find out what became of the work that
-    /// it announced; processing starts after `checkpoint` either way.
+    /// A checkpoint that was prepared and not committed. The application must find out whether its work took effect;
+    /// processing starts after `checkpoint` either way.
     pub pending: Option<PendingCheckpoint>,
     /// See [`Checkpointer::fencing_token`].
     pub fencing_token: u64,
@@ -51,14 +51,11 @@ pub struct ShardContext {
 /// The calls on one processor never overlap and come in this order: `initialize`, then `process_records` any number of
 /// times, then one of `shard_ended`, `lease_lost` and `shutdown_requested`. A processor whose call failed is dropped.
 ///
-/// A panic in a call, in the text of its error or in its conversion is a failure of that call. One in `Drop` is logged.
-/// None goes further than the shard.
+/// A panic in a call, in the text of its error or in its conversion fails that call. One in `Drop` is logged.
 ///
-/// Records are delivered at least once: after a crash, a lost lease or an error, a new processor starts after the last
-/// stored checkpoint, on this worker or another.
+/// At least once: after a crash, a lost lease or an error, a new processor starts after the last stored checkpoint.
 ///
-/// Calls are made from the shard's own task, so a slow processor delays only its own shard. Work that blocks a thread
-/// belongs into `tokio::task::spawn_blocking`.
+/// Calls run in the shard's own task: a slow processor delays only its shard. Blocking work needs `spawn_blocking`.
 #[doc(alias = "ShardRecordProcessor")]
 pub trait RecordProcessor: Send + 'static {
     /// Error of its calls.
@@ -76,17 +73,16 @@ pub trait RecordProcessor: Send + 'static {
     /// Processes records. `batch` is never empty.
     ///
     /// # Errors
-    /// Nothing is skipped, unless the [`ErrorPolicy`](crate::ErrorPolicy) says so: the worker waits, makes a new processor
-    /// and starts again after the last checkpoint. A panic counts as an error.
+    /// Nothing is skipped, unless the [`ErrorPolicy`](crate::ErrorPolicy) says so: after a pause a new processor starts
+    /// after the last checkpoint. A panic counts as an error.
     fn process_records(
         &mut self,
         batch: RecordBatch,
         checkpointer: &Checkpointer,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The shard is closed and all its records have been processed, or in a [replay](crate::WorkerBuilder::replay) all that
-    /// belong to the window. After `Ok` the worker marks the shard as ended in
-    /// the lease table, which lets its child shards start.
+    /// The shard is closed and processed, or in a [replay](crate::WorkerBuilder::replay) its part of the window. After
+    /// `Ok` the lease table marks the shard as ended, which lets its child shards start.
     ///
     /// # Errors
     /// The worker waits and calls it again; the child shards wait too.
@@ -94,8 +90,7 @@ pub trait RecordProcessor: Send + 'static {
         async { Ok(()) }
     }
 
-    /// The worker is about to give the lease up: it stops, or hands the lease to another worker. The last chance to
-    /// checkpoint.
+    /// The worker is about to give the lease up: it stops, or hands it over. The last chance to checkpoint.
     ///
     /// # Errors
     /// Reported; the lease is given up in any case.

@@ -112,8 +112,8 @@ impl Reader {
         }
     }
 
-    /// The service accepted the cursor's position. Makes sure that it did so for the stream that it was, before anything is
-    /// read: a position that is no sequence number fits another stream just as well.
+    /// The service accepted the cursor's position. Confirms the stream before anything is read: a position that is no
+    /// sequence number fits another stream just as well.
     ///
     /// # Errors
     /// It is doubtful, and could not be found out.

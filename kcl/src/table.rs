@@ -52,8 +52,7 @@ impl From<MemoryLeaseTable> for LeaseTable {
 }
 
 impl LeaseTable {
-    /// The call to the table that this one is. A call to DynamoDB is large, so it is in a box of its own: the tasks that
-    /// wait for it stay small.
+    /// Either call. One to DynamoDB is large, so it is boxed: tasks that wait for it stay small.
     fn either<'a, D, M>(
         &'a self,
         dynamodb: impl FnOnce(&'a DynamoDbLeaseTable) -> D,

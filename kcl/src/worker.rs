@@ -70,9 +70,9 @@ impl<F> fmt::Debug for Worker<F> {
 }
 
 impl Worker<()> {
-    /// Starts to build a worker of `application` for `stream`, which is a name, an ARN, or several of them as
-    /// [`Streams`](crate::Streams). Workers with the same application name share the streams' shards; the name is also
-    /// that of the lease table.
+    /// Starts to build a worker of `application` for `stream`: a name, an ARN, or several as
+    /// [`Streams`](crate::Streams). Workers of one application share the shards; its name is also that of the lease
+    /// table.
     pub fn builder(aws: &SdkConfig, application: impl Into<String>, stream: impl Into<StreamSource>) -> WorkerBuilder {
         WorkerBuilder::new(aws, application.into(), stream.into().0)
     }
@@ -94,14 +94,14 @@ impl<F: ProcessorFactory> Worker<F> {
     /// See [`WorkerError`].
     ///
     /// # Cancellation
-    /// Dropping the future stops at once, without a last word to the processors; the leases expire and go to other
-    /// workers, which start from the last checkpoints. Prefer [`run_until`](Self::run_until).
+    /// Dropping the future stops at once; the leases expire and go to other workers, which start from the last
+    /// checkpoints. Prefer [`run_until`](Self::run_until).
     pub async fn run(self) -> Result<(), WorkerError> {
         self.run_until(pending()).await
     }
 
     /// Runs until `stop` resolves, then leaves in good order: each processor may checkpoint in `shutdown_requested`,
-    /// then its lease is released, so that other workers take over at once.
+    /// then its lease is released.
     ///
     /// # Errors
     /// See [`WorkerError`].

@@ -42,13 +42,12 @@ impl WorkerBuilder {
     /// each shard, or TRIM_HORIZON if there is none; LATEST is the time of the reset. Shards that were closed before the
     /// position are marked as ended, pending checkpoints are discarded.
     ///
-    /// Stop the fleet first. While a worker shows signs of life, looked for during up to 35 s (or the
-    /// [lease duration](Self::lease_duration) if that is longer), the reset is refused, unless it is
-    /// [forced](Reset::force). Then owners lose their leases and can no longer checkpoint; their processors may receive
-    /// records for a moment.
+    /// Stop the fleet first. While a worker shows signs of life, watched for up to 35 s (or the [lease
+    /// duration](Self::lease_duration) if longer), the reset is refused, unless [forced](Reset::force): then owners
+    /// lose their leases and can no longer checkpoint; their processors may receive records for a moment.
     ///
-    /// Uses streams, application, lease table and lease duration of the builder. Needs the permissions of a worker, except
-    /// those to create tables.
+    /// Uses streams, application, lease table and lease duration. Needs a worker's permissions, except to create
+    /// tables.
     ///
     /// ```no_run
     /// use std::time::{Duration, SystemTime};

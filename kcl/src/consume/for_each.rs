@@ -33,13 +33,13 @@ impl WorkerBuilder {
     /// Up to `concurrency` records of one shard, at least 1, are handled at the same time. Records of one partition key
     /// keep their order, and a checkpoint covers only records that are handled without a gap.
     ///
-    /// When a call fails or panics, calls under way and the records before it are waited for and checkpointed. The record is
-    /// then retried by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts are counted for the one
-    /// record, and only it is given up. Records behind it that were handled meanwhile are handled once more.
+    /// When a call fails or panics, calls under way and the records before it are waited for and checkpointed. Then the
+    /// record is retried by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts count for it
+    /// alone, and only it is given up. Records behind it that were handled meanwhile are handled once more.
     ///
-    /// When the worker stops or hands the shard over, no more calls are begun, those under way are waited for, and what
-    /// they handled is checkpointed: nothing is handled twice. With a concurrency above 1 records may have been overtaken:
-    /// they are begun for 1 s more, and what overtook the rest is repeated.
+    /// When the worker stops or hands the shard over, no more calls are begun, those under way are waited for and
+    /// checkpointed: nothing is handled twice. With a concurrency above 1, overtaken records are begun for 1 s more,
+    /// and what overtook the rest is repeated.
     ///
     /// ```no_run
     /// use kcl::{BoxError, CheckpointEvery, Worker};
@@ -72,8 +72,8 @@ impl WorkerBuilder {
         self.build_for_each_shard(every, concurrency, move |_: &ShardContext| handler.clone())
     }
 
-    /// Like [`build_for_each`](Self::build_for_each), with a closure for each shard: for handlers that use the stream or
-    /// the shard, or that keep state for it. `make` is called again after each failure.
+    /// [`build_for_each`](Self::build_for_each) with a closure for each shard, for handlers that use the shard or keep
+    /// state for it. `make` is called again after each failure.
     ///
     /// ```no_run
     /// use kcl::{BoxError, CheckpointEvery, Record, ShardContext, Streams, Worker};

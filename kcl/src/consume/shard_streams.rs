@@ -1,8 +1,7 @@
 //! Consumers that are streams: one stream of records per shard, and a stream of these.
 //!
-//! An adapter of [`RecordProcessor`]: its processor hands a batch to the stream and waits until the stream has given all
-//! its records and asks for more, so nothing piles up, and an unread stream holds its shard back. When the work has to stop
-//! it takes back what is not given.
+//! An adapter of [`RecordProcessor`]: its processor hands a batch to the stream and waits until all its records are
+//! taken, so an unread stream holds its shard back. When the work has to stop it takes back the rest.
 
 use std::{
     collections::VecDeque,
@@ -29,8 +28,7 @@ use crate::{
 
 impl WorkerBuilder {
     /// Builds a worker that gives the application a stream of records for each shard it holds. Only the application
-    /// checkpoints: [`checkpoint_every`](Self::checkpoint_every) has no effect, as the worker cannot know what is
-    /// processed.
+    /// checkpoints: [`checkpoint_every`](Self::checkpoint_every) has no effect.
     ///
     /// ```no_run
     /// use futures::{StreamExt as _, TryStreamExt as _};
@@ -72,8 +70,8 @@ enum State {
     Ended,
 }
 
-/// Streams of the shards that a worker holds, as their first records come: an item for each time it starts to read a
-/// shard. The last item is an error if the worker ended with one.
+/// Streams of the shards that a worker holds: an item for each time it starts to read a shard, with the first record.
+/// The last item is an error if the worker ended with one.
 ///
 /// The worker runs on a task of its own from the first poll on. Dropping the stream asks it to stop in good order.
 #[must_use = "streams do nothing unless polled"]
@@ -145,11 +143,10 @@ impl Stream for ShardStreams {
 
 /// Records of one shard, in order.
 ///
-/// It ends when the shard does, when the worker stops or hands the shard over, or when the lease is lost; what it has not
-/// given by then is delivered elsewhere. Then checkpoint what is processed: the worker marks the shard as ended, or passes
-/// it on, once everything this stream gave is checkpointed. If the stream and its checkpointers are dropped before that,
-/// the rest is delivered again, here or elsewhere; the same holds for a stream that is dropped before its end. That is no
-/// failure of the records: an [`ErrorPolicy`](crate::ErrorPolicy) never gives them up.
+/// It ends when the shard does, when the worker stops or hands the shard over, or when the lease is lost; the rest is
+/// delivered elsewhere. Then checkpoint what is processed: the worker marks the shard as ended, or passes it on, once
+/// everything this stream returned is checkpointed. If the stream and its checkpointers are dropped before that, or the
+/// stream before its end, the rest is delivered again; an [`ErrorPolicy`](crate::ErrorPolicy) never gives it up.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless polled"]
 pub struct ShardStream {

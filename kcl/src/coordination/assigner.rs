@@ -1,6 +1,6 @@
-//! SHELL: the leader's cycle. Scans the table, gives leases to workers, and passes on what it saw to the
-//! [`auditor`](super::auditor). Decided by [`logic`](crate::logic): `fleet_view`, `assignment`. A worker that expects to
-//! lead soon only looks on.
+//! SHELL: the leader's cycle. Scans the table, gives leases to workers, passes the scan to the
+//! [`auditor`](super::auditor). Decided by [`logic::assign`](crate::logic::assign). A worker that expects to lead soon
+//! only scans.
 //!
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 

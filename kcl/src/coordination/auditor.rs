@@ -1,5 +1,4 @@
-//! SHELL: on the leader, creates the leases that each stream needs, and deletes items that are of
-//! no use. Decided by [`logic`](crate::logic): `audit`, `shard_sync`, `cleanup`, `former_streams`.
+//! SHELL: on the leader, creates leases that streams lack, and deletes useless items. Decided by `logic::lineage`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -23,8 +23,8 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
-    /// Looks again and again and sends what it finds into `found`, which is bounded: when it is full, the worker is busy
-    /// taking leases and discovery waits. Handles: time to look, a nudge.
+    /// Looks repeatedly and sends what it finds into `found`; when that is full, the worker is busy taking leases and
+    /// discovery waits. Handles: time to look, a nudge.
     ///
     /// Cancellation: safe.
     pub(crate) async fn run(self, found: mpsc::Sender<Lease>) {
@@ -43,8 +43,8 @@ impl Discovery {
         }
     }
 
-    /// Gives back what names this worker and is not held, a lease in handoff to its old owner. Scans, as the index may lag
-    /// behind. True: something was given back, or a call failed, so another look may find more.
+    /// Gives back leases that name this worker and are not held, in a handoff to the old owner. Scans, as the index may
+    /// lag. True: something was given back, or a call failed, so another look may find more.
     pub(crate) async fn give_back(&self) -> bool {
         let table = &self.context.table;
         let Some(TableScan { mut leases, .. }) = self.context.reported(table.scan().await) else { return true };

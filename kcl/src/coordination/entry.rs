@@ -1,5 +1,4 @@
-//! SHELL: checks before anything is changed: the streams can be read, and the lease table is that of
-//! a fleet which this application may join.
+//! SHELL: checks before anything is changed: are the streams readable, may this application join the table's fleet?
 
 use std::{future::Future, time::Duration};
 
@@ -48,8 +47,8 @@ async fn enter_table(context: &Context) -> Result<(), WorkerError> {
     patiently(context, || check_kind(context)).await
 }
 
-/// Tries a step of the start until it succeeds. Throttling is waited out however long it lasts, as a worker that ended and
-/// was started again would add to it; other failures that may pass for [`PATIENCE`]. Each is an event.
+/// Tries a step of the start until it succeeds. Throttling is waited out without a limit, as a restarted worker would
+/// add to it; other failures that may pass for [`PATIENCE`]. Each is an event.
 pub(crate) async fn patiently<T, F>(context: &Context, step: impl Fn() -> F) -> Result<T, WorkerError>
 where
     F: Future<Output = Result<T, WorkerError>>,

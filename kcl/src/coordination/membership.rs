@@ -1,7 +1,7 @@
 //! SHELL: this worker's item in the lease table, by which the leader knows it is alive.
 //!
-//! It is Java KCL's worker metrics item, with the use of CPU where that can be measured, plus properties that distinguish
-//! runs of the same worker id apart.
+//! It is Java KCL's worker metrics item, with the CPU use where it can be measured, and properties that tell runs
+//! apart.
 
 use std::{
     collections::BTreeMap,
@@ -111,8 +111,8 @@ impl Membership {
         Ok(true)
     }
 
-    /// Reports until cancelled, then once more, that it is leaving. Handles: time to report, time to check, cancellation.
-    /// Ends early only if another live worker has this id.
+    /// Reports until cancelled, then once more that it is leaving. Handles: time to report, time to check,
+    /// cancellation. Ends early only if another live worker has this id.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Option<Self>, WorkerError> {
         self.keep(stop.cancelled()).await?;
         self.item.leaving = true;

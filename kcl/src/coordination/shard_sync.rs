@@ -1,5 +1,4 @@
-//! SHELL: creates the leases that a stream's shards need, and completes those that lack something. Planned by
-//! [`logic`](crate::logic): `shard_sync`, `audit`.
+//! SHELL: creates leases that a stream's shards lack, and completes others. Planned by `logic::lineage`.
 
 use std::time::Duration;
 

@@ -125,8 +125,8 @@ fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxEr
     })
 }
 
-/// Number of records before the first one whose sequence number cannot be read; None: all can be read, or none comes
-/// before it. They are given first. Then that one is the first to be read, and the reading fails: nothing is skipped.
+/// Number of records before the first unreadable one, if there are any: they are returned first. The unreadable one is
+/// then the first to be read, and fails the read: nothing is skipped.
 pub(super) fn before_unreadable(records: &[aws_sdk_kinesis::types::Record]) -> Option<usize> {
     let is_unreadable =
         |record: &aws_sdk_kinesis::types::Record| record.sequence_number.parse::<SequenceNumber>().is_err();

@@ -1,5 +1,5 @@
-//! A shard's consumption metrics, through the `metrics` facade: names and dimensions are those of Java KCL, as labels.
-//! What is recorded for each batch or read has its handle made once, so nothing is allocated then.
+//! A shard's consumption metrics: names and dimensions are Java KCL's. Handles are made once: recording allocates
+//! nothing.
 //!
 //! | Operation | metrics | dimensions |
 //! |---|---|---|
@@ -10,9 +10,9 @@
 //! | ShutdownTask | RecordProcessor.shutdown.Time, CreateLease.Success and .Time, MissingMergeParentLease | |
 //! | ShutdownTask | UpdateLease.Success and .Time | ShardId, StreamId |
 //!
-//! StreamId is there in applications of several streams. MillisBehindLatest and what ends in Time are histograms in
-//! milliseconds, the others counters. MillisBehindLatest also counts the age of the first record of each batch when it is
-//! delivered (Java: only how far the reading is behind), so that it shows a processor that is slow.
+//! StreamId: in applications of several streams. MillisBehindLatest and what ends in Time are histograms in
+//! milliseconds, others counters. MillisBehindLatest counts also the age of each batch's first record at delivery
+//! (Java: only the reading's lag).
 
 use std::{future::Future, time::Duration};
 

@@ -68,8 +68,8 @@ pub(crate) struct Lease {
     pub(crate) owner: Option<WorkerId>,
     /// During a handoff, the worker that still processes the shard and checkpoints.
     pub(crate) checkpoint_owner: Option<WorkerId>,
-    /// The run of the actual owner, once it has renewed the lease: runs may follow each other under one id.
-    /// Not Java's, so it means nothing while a Java worker is the owner.
+    /// The actual owner's run, known from its first renewal on. Not Java's: meaningless while a Java worker is the
+    /// owner.
     pub(crate) instance: Option<Arc<str>>,
     /// Grows with each renewal, checkpoint and change of owner: heartbeat and fencing token in one.
     pub(crate) counter: u64,
@@ -77,8 +77,8 @@ pub(crate) struct Lease {
     pub(crate) owner_switches: u64,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) pending: Option<PendingCheckpoint>,
-    /// The time that the checkpoint LATEST stands for, from the first start on, in milliseconds since 1970. Java
-    /// resolves LATEST again at each start, and leaves this alone.
+    /// Time that the checkpoint LATEST stands for, in milliseconds since 1970. Java resolves LATEST at each start
+    /// instead.
     pub(crate) latest_as_of_millis: Option<u64>,
     /// The shards that must be processed to their end before this one, as far as they have leases.
     pub(crate) parents: Vec<ShardId>,
@@ -158,8 +158,8 @@ pub(crate) enum CheckpointWrite {
     Commit { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// A pending checkpoint; the stored one stays.
     Prepare(PendingCheckpoint),
-    /// Another checkpoint, before or after the stored one, from which whoever takes the lease next starts; at the end of a
-    /// shard with its child shards. A pending one ends, and so does every ownership.
+    /// Another checkpoint, before or after the stored one, with child shards at the end of a shard. A pending
+    /// checkpoint and every ownership end.
     Reset { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// Time that the checkpoint LATEST stands for, in milliseconds since 1970.
     ResolveLatest { as_of_millis: u64 },

@@ -14,22 +14,20 @@ pub enum InitialPosition {
     TrimHorizon,
     /// After the newest record at the time of the first start.
     ///
-    /// The time at which a worker first takes a shard is kept in the shard's lease until there is a checkpoint, so nothing
-    /// that comes after it is lost if that worker fails or dies before; no shard is taken before all that there are have
-    /// leases. It is the service's time, whatever the machine's clock says. Reading starts again from 5 s before it, as the
-    /// clocks of the service's own machines differ: records that are a little older may be delivered then. (Java asks for
-    /// the newest record again; it leaves the noted time alone, and does not use it.)
+    /// The time at which a worker first takes a shard is kept in the lease until there is a checkpoint, so nothing that
+    /// comes after it is lost if that worker fails or dies; no shard is taken before all have leases. It is the
+    /// service's time. Reading starts again from 5 s before it, as the service's own clocks differ, so slightly older
+    /// records may be delivered. (Java asks for the newest record again; it leaves the noted time alone.)
     ///
-    /// It concerns the shards of the first start. Those that follow them are read from their oldest retained record, also
-    /// if the stream has forgotten their parents meanwhile. (A leader of Java starts such shards at LATEST again.)
+    /// It concerns the shards of the first start. Those that follow are read from their oldest retained record, even if
+    /// the stream has forgotten their parents. (A leader of Java starts such shards at LATEST.)
     #[default]
     Latest,
     /// At the first record that arrived at this time or later.
     ///
-    /// It concerns the shards that took records then; those that follow them are read from their oldest retained record.
-    /// The time should not be in the future. One that is more than an hour ahead of the machine's clock, which may be
-    /// slow, is refused when the worker is built. One that the service takes for the future is waited for: until it comes
-    /// nothing is read, and each try is an [`Event::ReadFailed`](crate::Event::ReadFailed) with the service's refusal.
+    /// It concerns the shards that took records then; those that follow are read from their oldest retained record. A
+    /// time more than an hour ahead of the machine's clock is refused when the worker is built. One that the service
+    /// considers future is waited for: each try is an [`Event::ReadFailed`](crate::Event::ReadFailed).
     AtTimestamp(SystemTime),
 }
 
@@ -56,14 +54,14 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60
 #[doc(alias = "FormerStreamsLeasesDeletionStrategy")]
 #[non_exhaustive]
 pub enum FormerStreams {
-    /// Leaves them, with their checkpoints. As long as a stream has leases its shards are processed, listed or not: while
-    /// a new list is rolled out, some workers know of a stream and some do not.
+    /// Keeps them, with their checkpoints. Shards with leases are processed, listed or not: while a new list is rolled
+    /// out, workers disagree.
     #[default]
     #[doc(alias = "NO_STREAMS_LEASES_DELETION")]
     Keep,
-    /// Deletes them when the stream has not been listed for this long, by the leader's clock and since it leads; at
-    /// once if the stream does not exist any more. Its shards are then no longer processed, and should the stream be
-    /// listed again it starts anew. Longer than rolling out a list takes is a good value.
+    /// Deletes them when the stream has not been listed for this long, by the leader's clock since it leads; at once if
+    /// the stream does not exist. Its shards are no longer processed; listed again, it starts anew. Should exceed the
+    /// time that rolling out a list takes.
     #[doc(alias = "FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION")]
     DeleteAfter(Duration),
     /// Like [`DeleteAfter`](Self::DeleteAfter), but only for streams that are named here; others are left.
@@ -76,15 +74,15 @@ pub enum FormerStreams {
     },
 }
 
-/// Interval of the worker's own checkpoints, in records and time, whichever ends first. Processing goes on
-/// beside the writes. What is processed and not covered is stored, too, before a processor is dropped.
+/// Interval of the worker's own checkpoints, whichever ends first. Processing goes on beside the writes. What is
+/// processed and not covered is also stored before a processor is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointEvery {
     /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch, by closures at each record.
     pub records: u32,
-    /// Time since the oldest processed record that is not covered. Default 5 s; best effort. Zero: as soon as the
-    /// checkpoint before is stored; `Duration::MAX`: by count alone.
+    /// Age of the oldest uncovered record. Default 5 s; best effort. Zero: as soon as possible; `Duration::MAX`: by
+    /// count alone.
     pub interval: Duration,
 }
 
@@ -105,15 +103,14 @@ impl Default for CheckpointEvery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Deaggregation {
-    /// Delivers their user records. An aggregate with a user record that does not belong to the shard by its hash key
-    /// is dropped whole, as Java does, with [`Event::AggregateOfOtherShard`](crate::Event::AggregateOfOtherShard): it was
-    /// written during a resharding, and the KPL sends its records again where they belong.
+    /// Delivers user records. An aggregate with a user record of another shard, by its hash key, is dropped whole, as
+    /// Java does, with [`Event::AggregateOfOtherShard`](crate::Event::AggregateOfOtherShard): the KPL sends it again.
     #[default]
     DropForeign,
-    /// Delivers all user records, those of other shards too. For producers that aggregate without regard to shards; those
-    /// that do have regard may cause duplicates across a resharding.
+    /// Delivers all user records, for producers that aggregate without regard to shards. A KPL's may be duplicated
+    /// across a resharding.
     KeepForeign,
-    /// Delivers aggregates as they are stored, one record each, which has the position of the aggregate's last user record.
-    /// An aggregate that a checkpoint covers in part is delivered whole.
+    /// Delivers aggregates as stored, one record each, at the position of its last user record. One that a checkpoint
+    /// covers in part is delivered whole.
     Off,
 }

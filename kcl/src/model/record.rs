@@ -22,8 +22,7 @@ pub struct Record {
     pub data: Bytes,
     /// Sequence number of the Kinesis record, shared by all user records of an aggregate.
     pub sequence_number: SequenceNumber,
-    /// Place inside the aggregate from 0; 0 for a record that is not aggregated. An aggregate that is delivered as it is
-    /// stored has that of its last user record.
+    /// Place inside the aggregate from 0; 0 if not aggregated; of an undivided aggregate that of its last user record.
     pub sub_sequence_number: u64,
     /// Whether the record came in an aggregate.
     pub aggregated: bool,

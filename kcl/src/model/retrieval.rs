@@ -80,7 +80,7 @@ impl Polling {
 ///
 /// All workers of an application subscribe as one registered consumer. The first to need it registers it; a stream has
 /// room for 20. It stays registered, and billed, until
-/// [`deregister_consumer`](crate::WorkerBuilder::deregister_consumer) is called.
+/// [`deregister_consumer`](crate::WorkerBuilder::deregister_consumer).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use = "give it to WorkerBuilder::retrieval"]
 #[doc(alias = "FanOutConfig")]

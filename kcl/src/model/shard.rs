@@ -97,8 +97,8 @@ pub enum Stall {
     EndNotStored,
     /// Stopped by the [`ErrorPolicy`](crate::ErrorPolicy).
     Stopped,
-    /// No worker has the lease: there is none that may take it, by [`max_leases`](crate::WorkerBuilder::max_leases)
-    /// perhaps. Reported by the leader alone, in [`Event::ShardStalled`](crate::Event::ShardStalled).
+    /// No worker has the lease, or may take it, perhaps by [`max_leases`](crate::WorkerBuilder::max_leases). Reported
+    /// by the leader, in [`Event::ShardStalled`](crate::Event::ShardStalled).
     NoLease,
 }
 
@@ -112,9 +112,9 @@ pub struct ShardStatus {
     pub phase: ShardPhase,
     /// The last checkpoint that this worker knows to be stored, as of the last batch.
     pub checkpoint: Checkpoint,
-    /// Distance of the processing from the newest record; None before the first batch. While a batch is in hand: the age
-    /// of its first record, by the services' clock, or the distance of what was read with it from the newest record of
-    /// the shard, if that is more. Once all that was read is processed: that distance, 0 at the newest record.
+    /// Lag behind the newest record; None before the first batch. While a batch is in hand: the age of its first
+    /// record, by the services' clock, or the lag of its read if that is more. Once everything read is processed: the
+    /// read's lag.
     pub behind_latest: Option<Duration>,
     /// Failures of processors in a row.
     pub failures: u32,

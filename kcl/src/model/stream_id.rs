@@ -6,8 +6,8 @@ use kpl::ShardId;
 
 /// Identifies a stream of an application.
 ///
-/// In an application of several streams it is `account:name:creation epoch`, as it stands in the lease table, so that a
-/// stream which is deleted and created again is another one. In an application of one stream it is the stream's name.
+/// With several streams `account:name:creation epoch`, as in the lease table, so that a stream deleted and created
+/// again is another. With one stream its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[doc(alias = "StreamIdentifier")]
 pub struct StreamId(Arc<str>);

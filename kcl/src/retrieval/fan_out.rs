@@ -1,5 +1,4 @@
-//! SHELL: reads a shard by SubscribeToShard, subscribed again as
-//! [`logic::resubscription`](crate::logic::read::resubscription) says.
+//! SHELL: reads a shard by SubscribeToShard, as [`logic::resubscription`](crate::logic::read::resubscription) says.
 //!
 //! Back-pressure: while the buffer is full the subscription is not read, and the service sends at most the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.

@@ -45,12 +45,11 @@ impl fmt::Debug for GiveUp {
 
 /// Reaction to a `process_records` that fails or panics.
 ///
-/// Always a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s, half of it at
-/// random, as long as no processor gets further than those before. A batch that failed is tried again as it was, and the
-/// records before it come in a batch of their own. The policies differ in what becomes of a batch that fails again and
-/// again. An attempt counts only if the batch failed by itself: not if a checkpoint could not be stored during it, and not
-/// for records that were checkpointed before the failure. Shard streams have no attempts: what the application does with
-/// their records is not known.
+/// After a failure a new processor starts after the last checkpoint, after a pause that grows from 1 s to 30 s, half of
+/// it at random, while no processor gets further than those before. A failed batch is tried again as it was, with the
+/// records before it in a batch of their own; policies differ in what follows repeated failures. An attempt counts only
+/// if the batch itself failed: not if a checkpoint could not be stored during it, and not for records checkpointed
+/// before the failure. Shard streams have no attempts.
 ///
 /// ```
 /// use kcl::{BoxError, ErrorPolicy, FailedRecords};
@@ -78,25 +77,25 @@ impl ErrorPolicy {
         Self::default()
     }
 
-    /// Leaves a batch out after so many failures in a row, at least 1, with [`Event::RecordsSkipped`]. Its records are
-    /// lost to this application.
+    /// Leaves a batch out after this many failures in a row, at least 1, with [`Event::RecordsSkipped`]: its records
+    /// are lost.
     ///
     /// [`Event::RecordsSkipped`]: crate::Event::RecordsSkipped
     pub fn skip_after(attempts: u32) -> Self {
         Self { limit: Some((attempts, GiveUp::Skip)), isolate: false }
     }
 
-    /// Stops the shard after so many failures in a row, at least 1, with [`Event::ShardStopped`]. This worker keeps the
-    /// lease and does nothing with it, so that the shard does not go round the fleet; whoever gets the lease next, at the
-    /// latest after a restart of this worker, tries again.
+    /// Stops the shard after this many failures in a row, at least 1, with [`Event::ShardStopped`]. The worker keeps
+    /// the lease, so that the shard does not go round the fleet; the next owner, at the latest after a restart of this
+    /// worker, tries again.
     ///
     /// [`Event::ShardStopped`]: crate::Event::ShardStopped
     pub fn stop_shard_after(attempts: u32) -> Self {
         Self { limit: Some((attempts, GiveUp::StopShard)), isolate: false }
     }
 
-    /// Hands a batch to `keep` after so many failures in a row, at least 1, and goes on behind it once `keep` returns
-    /// `Ok`, with [`Event::RecordsSkipped`]. While `keep` fails, the batch is tried again.
+    /// Passes a batch to `keep` after this many failures in a row, at least 1, and goes on behind it once `keep`
+    /// returns `Ok`, with [`Event::RecordsSkipped`]. While `keep` fails, the batch is tried again.
     ///
     /// If all before the batch is checkpointed, the worker then checkpoints behind it. Else, or if that is not stored, the
     /// batch may be handed over again, by another worker, until the next checkpoint covers it.
@@ -113,9 +112,8 @@ impl ErrorPolicy {
         Self { limit: Some((attempts, GiveUp::DeadLetter(keep))), isolate: false }
     }
 
-    /// Looks for the culprit: a batch that fails is delivered in halves, and halves of these, until one record fails by
-    /// itself. The attempts are its own, and only it is given up; without a limit of attempts, what comes before it gets
-    /// through. Closures need it not: theirs is known at once.
+    /// Isolates the failing record: a failed batch is delivered in halves, and halves of these, until one record fails
+    /// alone. Attempts count for it, and only it is given up. Closures isolate always.
     pub fn isolate(mut self) -> Self {
         self.isolate = true;
         self

@@ -23,24 +23,23 @@ impl StreamConfig {
         Self { stream: stream.into(), initial_position: None, consumer_arn: None, creation_epoch: None }
     }
 
-    /// Start in this stream's shards without a checkpoint. Default: that of
-    /// [`WorkerBuilder::initial_position`](crate::WorkerBuilder::initial_position) says.
+    /// Start in shards without a checkpoint. Default
+    /// [`WorkerBuilder::initial_position`](crate::WorkerBuilder::initial_position).
     pub fn initial_position(mut self, position: InitialPosition) -> Self {
         self.initial_position = Some(position);
         self
     }
 
-    /// The registered consumer that reads this stream by enhanced fan-out. Default: one of the application's name, which is
-    /// registered if need be. Needed for a stream of another account.
+    /// The registered consumer that reads this stream by fan-out. Default: one of the application's name, registered if
+    /// need be. Needed for a stream of another account.
     #[doc(alias = "consumerArn")]
     pub fn consumer_arn(mut self, arn: impl Into<Arc<str>>) -> Self {
         self.consumer_arn = Some(arn.into());
         self
     }
 
-    /// The stream's creation time in seconds since 1970, at least 1, as it stands in lease keys. Default: what Kinesis
-    /// says, so that a stream which is deleted and created again starts anew. Set it if Java workers share the lease
-    /// table and were given another one: it must be the same for all.
+    /// The stream's creation time in seconds since 1970, at least 1, as in lease keys. Default: the time from Kinesis,
+    /// so that a stream created again starts anew. Must be the same on all workers, those of Java included.
     #[doc(alias = "streamCreationEpoch")]
     pub fn creation_epoch(mut self, seconds: u64) -> Self {
         self.creation_epoch = Some(seconds.max(1));
@@ -48,15 +47,13 @@ impl StreamConfig {
     }
 }
 
-/// The streams of an application that reads several with one fleet and one lease table. Clones share one list: streams may
-/// be added and removed while workers run.
+/// The streams of an application that reads several with one lease table. Clones share one list, which may change while
+/// workers run.
 ///
-/// Give all workers the same list, as whichever leads creates the leases for it. The leader notices a change within
-/// seconds. A stream that cannot be found or read is reported as an [`Event`](crate::Event) and tried again; the others go
-/// on.
+/// All workers need the same list, as any may lead and create the leases for it. The leader notices a change within
+/// seconds. A stream that cannot be read is reported as an [`Event`](crate::Event) and tried again.
 ///
-/// The lease table of several streams is not that of one: their keys differ, so an application cannot go from one to the
-/// other and keep its checkpoints.
+/// Keys of several streams differ from those of one, so an application cannot switch and keep its checkpoints.
 ///
 /// ```no_run
 /// use kcl::{InitialPosition, StreamConfig, Streams, Worker};
@@ -109,8 +106,7 @@ impl Streams {
         list.push(stream);
     }
 
-    /// Removes the stream that was listed by this name or ARN; false if there is none. [`FormerStreams`] says what
-    /// becomes of its leases.
+    /// Removes the stream listed by this name or ARN; false if there is none. See [`FormerStreams`] for its leases.
     pub fn remove(&self, stream: &str) -> bool {
         let mut list = locked(&self.list);
         let before = list.len();

@@ -1,5 +1,5 @@
-//! SHELL: the identity of a stream: one that is deleted and created again has the same name and ARN,
-//! and shards with the same ids, but none of the old records.
+//! SHELL: the identity of a stream: one deleted and created again has the same name, ARN and shard ids, but other
+//! records.
 
 use std::{
     sync::OnceLock,
@@ -18,8 +18,7 @@ use crate::{
 /// IAM action of a description.
 pub(super) const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 
-/// Maximum age of an answer after which the next read is still of that stream: one of the same name takes longer to
-/// become active.
+/// Maximum age of an answer for the next read: a stream of the same name takes longer to become active.
 pub(crate) const CONFIRMED: Duration = Duration::from_secs(10);
 
 /// Presence of a stream, by the last answer of the service.

@@ -32,8 +32,7 @@ pub(crate) struct Registration {
 #[derive(Debug, Default)]
 struct State {
     arn: Option<Arc<str>>,
-    /// End and error of a try that failed. It takes long, so those who waited for it share its outcome rather than try one
-    /// after the other.
+    /// End and error of a failed try, which takes long: all who waited for it share the outcome.
     refused: Option<(Instant, KinesisError)>,
 }
 

@@ -219,8 +219,8 @@ fn read_metrics(item: &Item) -> BTreeMap<String, Metric> {
     recent.iter().filter_map(metric).collect()
 }
 
-/// The attributes `sts` and `opr` of a worker's item: the metrics' values and limits. Java's leaders give no lease to a
-/// worker whose last value of a metric says that it could not be measured, so a worker that leaves says that.
+/// Attributes `sts` and `opr` of a worker's item: values and limits of metrics. Java's leaders give no lease to a
+/// worker whose last value is a failed sample, so a leaving worker writes that.
 pub(crate) fn worker_metrics(worker: &WorkerItem) -> (AttributeValue, AttributeValue) {
     let list = |numbers: &[f64]| AttributeValue::L(numbers.iter().map(n).collect());
     let failing = BTreeMap::from([(CPU.to_owned(), Metric { recent: vec![FAILED], limit: 100.0 })]);

@@ -100,9 +100,8 @@ impl WorkerBuilder {
         Catalog::Single(Arc::new(Stream::only(&config, self.initial_position, kinesis)))
     }
 
-    /// Removes the registered consumers that [`Retrieval::FanOut`] made, one for each stream, so that they are billed no
-    /// longer; false if there is none. For when the application's last worker has stopped for good: a worker that runs
-    /// registers them again.
+    /// Deregisters the consumers that [`Retrieval::FanOut`] made, one for each stream; false if there is none. For
+    /// after the application's last worker: a running worker registers them again.
     ///
     /// # Errors
     /// Kinesis refused, or could not be reached; consumers may still be there.

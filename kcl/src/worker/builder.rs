@@ -14,8 +14,7 @@ use crate::{
 
 /// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
 ///
-/// Durations have no upper bound; more than 365 days count as 365 days. So `Duration::MAX` stands for never, or for as
-/// long as it takes.
+/// Durations beyond 365 days count as 365 days: `Duration::MAX` stands for never, or for as long as it takes.
 #[derive(Debug, Clone)]
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {
@@ -59,8 +58,8 @@ impl WorkerBuilder {
 
     /// Identifies this worker in its fleet. Default: a random UUID.
     ///
-    /// A stable id lets a restarted worker resume its leases at once. Two live workers must never share one: the younger
-    /// ends with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse), or waits if the older is stopping.
+    /// With a stable id a restarted worker resumes its leases at once. Of two live workers with one id the younger ends
+    /// with [`WorkerError::WorkerIdInUse`](crate::WorkerError::WorkerIdInUse), or waits if the older is stopping.
     #[doc(alias = "workerIdentifier")]
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.settings.worker_id = WorkerId::new(id.into());
@@ -81,8 +80,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Keeps the lease table elsewhere than the stream: with other credentials, in another account or region. Default: the
-    /// configuration given to [`Worker::builder`](crate::Worker::builder) serves both.
+    /// Keeps the lease table with other credentials, in another account or region than the stream. Default: the
+    /// configuration of [`Worker::builder`](crate::Worker::builder).
     pub fn lease_table_config(mut self, aws: &SdkConfig) -> Self {
         self.dynamodb = aws.into();
         self
@@ -90,8 +89,8 @@ impl WorkerBuilder {
 
     /// Calls Kinesis as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
     ///
-    /// Of the client's configuration all is kept but retries, which the worker makes itself. Where no time-outs are set, a
-    /// call may take 30 s. The same holds for [`reset`](Self::reset), [`replay`](Self::replay) and
+    /// Keeps the client's configuration except retries, which the worker makes itself. Default time-out of a call: 30
+    /// s. Also for [`reset`](Self::reset), [`replay`](Self::replay) and
     /// [`deregister_consumer`](Self::deregister_consumer).
     #[doc(alias = "kinesisClient")]
     pub fn kinesis_client(mut self, client: &aws_sdk_kinesis::Client) -> Self {
@@ -101,25 +100,24 @@ impl WorkerBuilder {
 
     /// Calls DynamoDB as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
     ///
-    /// All of the client's configuration is kept, retries included. Where no time-outs are set, a call may take 60 s and
-    /// each attempt 3 s, which is below a lease's life.
+    /// Keeps the client's configuration, retries included. Default time-outs: 60 s a call, 3 s an attempt, below a
+    /// lease's life.
     #[doc(alias = "dynamoDBClient")]
     pub fn dynamodb_client(mut self, client: &aws_sdk_dynamodb::Client) -> Self {
         self.dynamodb = client.config().clone();
         self
     }
 
-    /// Whether to create the lease table and its index if they do not exist. Default true. With false a missing table or
-    /// index ends the worker with an error that names it, and the permissions `dynamodb:CreateTable` and
-    /// `dynamodb:UpdateTable` are not needed.
+    /// Creates the lease table and its index if they do not exist. Default true. With false, `dynamodb:CreateTable` and
+    /// `dynamodb:UpdateTable` are not needed, and a missing table or index ends the worker with an error that names it.
     pub fn create_lease_table(mut self, create: bool) -> Self {
         self.settings.create_table = create;
         self
     }
 
-    /// Names of the two tables in which workers of KCL 3.0 to 3.4 keep leader and metrics. Default: the application's name
-    /// with `-CoordinatorState` and `-WorkerMetricStats`. Where the first exists, and its migration to the lease table is
-    /// not complete, this worker lives in these tables too; it never creates them.
+    /// Names of the tables in which workers of KCL 3.0 to 3.4 keep leader and metrics. Default: the application's name
+    /// with `-CoordinatorState` and `-WorkerMetricStats`. While the first exists and is not migrated to the lease
+    /// table, this worker uses both too; it never creates them.
     #[doc(alias = "coordinatorStateTableConfig")]
     #[doc(alias = "workerMetricsTableConfig")]
     pub fn legacy_tables(mut self, coordinator_state: impl Into<String>, worker_metrics: impl Into<String>) -> Self {
@@ -128,10 +126,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Takes part in the migration of a fleet from the tables of KCL 3.0 to 3.4 to the lease table alone. Default false.
-    /// Set it on all workers once all of them have run KCL 3.5 or this library for an hour; before, the worker ends with an
-    /// error. Of no effect on fleets without these tables. Java's leaders drive the migration, so the fleet needs a
-    /// Java worker of 3.5 until it is complete.
+    /// Takes part in the migration of a fleet from the tables of KCL 3.0 to 3.4 to the lease table. Default false. Set
+    /// it on all workers once all have run KCL 3.5 or this library for an hour; before, the worker ends with an error.
+    /// Java's leaders drive the migration, so the fleet needs a Java worker of 3.5 until it is complete.
     #[doc(alias = "migrateAllEntitiesToLeaseTable")]
     pub fn migrate_to_one_table(mut self, migrate: bool) -> Self {
         self.settings.legacy_tables.migrate = migrate;
@@ -173,19 +170,18 @@ impl WorkerBuilder {
         self
     }
 
-    /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of Kinesis,
-    /// of up to 10 MiB, may exceed it alone. Beside them a shard holds the answer that is being processed and the one that
-    /// was read and does not fit yet. Source: KCL `maxByteSize`.
+    /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of
+    /// Kinesis, of up to 10 MiB, may exceed it alone. A shard also holds the answer in work and one that does not fit
+    /// yet. Source: KCL `maxByteSize`.
     pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
         self.settings.prefetch.bytes = bytes;
         self
     }
 
-    /// Maximum user records that a processor is given at once. Default 10,000, at least 1. What was read in one answer is
-    /// delivered in batches of this size, cut within aggregates, too. A stop waits for a batch, up to
-    /// [`shutdown_grace`](Self::shutdown_grace): a processor of 10 ms a record should be given 1,000. Concurrent calls of
-    /// [`build_for_each`](Self::build_for_each) are those of one batch. Of no effect on how much is read at once.
-    /// Source: KCL `maxRecords`, which counts records before deaggregation.
+    /// Maximum user records in a batch, or concurrent calls of [`build_for_each`](Self::build_for_each). Default
+    /// 10,000, at least 1. Cuts within aggregates, too; does not limit reads. A stop waits for a batch, up to
+    /// [`shutdown_grace`](Self::shutdown_grace): a processor that takes 10 ms a record should get 1,000. Source: KCL
+    /// `maxRecords`, which counts records before deaggregation.
     #[doc(alias = "maxRecords")]
     pub fn max_batch_records(mut self, records: u32) -> Self {
         self.settings.max_batch_records = records;
@@ -198,10 +194,10 @@ impl WorkerBuilder {
         self
     }
 
-    /// Checkpoints of the worker's own for [`build`](Self::build): they cover what `process_records` returned `Ok` for, and
-    /// are also written before the processor is dropped, after `shutdown_requested` or a failure. Default: only the processor
-    /// checkpoints, by its [`Checkpointer`](crate::Checkpointer); it may do so as well. Closures take theirs as an argument,
-    /// shard streams have none. A prepared checkpoint is not ended before what it covers is processed.
+    /// Checkpoints of the worker's own for [`build`](Self::build): they cover what `process_records` returned `Ok` for,
+    /// and are also written before the processor is dropped. Default: only the processor checkpoints, by its
+    /// [`Checkpointer`](crate::Checkpointer); it may do so as well. A prepared checkpoint is not ended before what it
+    /// covers is processed. Closures take theirs as an argument.
     pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
         self.settings.checkpoint_every = Some(every);
         self
@@ -227,17 +223,15 @@ impl WorkerBuilder {
         self
     }
 
-    /// Time after which warnings are emitted: of a call into a processor that has not returned, by
-    /// [`Event::ProcessorSlow`], and of a shard that makes no progress, by [`Event::ShardStalled`], which says why. Default
-    /// 60 s, at least 1 s. It only warns: a processor may take any time, and its lease is kept meanwhile.
+    /// Time after which [`Event::ProcessorSlow`] and [`Event::ShardStalled`] are emitted, for a call that has not
+    /// returned and a shard without progress. Default 60 s, at least 1 s. Leases are kept.
     #[doc(alias = "logWarningForTaskAfterMillis")]
     pub fn warn_after(mut self, patience: Duration) -> Self {
         self.settings.warn_after = patience;
         self
     }
 
-    /// Calls `hook` for each [`Event`], on the library's own tasks: it must return at once. A panic in it is logged and
-    /// contained.
+    /// Calls `hook` for each [`Event`], on the library's own tasks: it must return at once. Its panics are logged.
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(hook);
         self

@@ -119,15 +119,13 @@ impl WorkerHandle {
         self.0.stop.cancel();
     }
 
-    /// Waits until the worker ends, by itself or because it was asked to. Every holder may wait, at any time, and gets the
-    /// outcome.
+    /// Waits until the worker ends, by itself or on request. Every holder may wait, at any time.
     ///
     /// # Errors
     /// See [`WorkerError`].
     ///
     /// # Panics
-    /// With the worker's own panic, if there was one, in the first call that learns of it. Later calls return
-    /// [`WorkerError::Panicked`].
+    /// With the worker's own panic, in the first call that learns of it. Later calls return [`WorkerError::Panicked`].
     ///
     /// # Cancellation
     /// Safe: the worker runs on.

@@ -1,7 +1,6 @@
 //! Replays: a part of a stream's past is processed again, beside the live application.
 //!
-//! A worker on a lease table of its own, in memory, that nobody else sees: no membership, no leader, no DynamoDB. Its
-//! shards' tasks are those of any worker. This file chooses which of them run.
+//! A worker on a lease table in memory: no membership, no leader, no DynamoDB. This file chooses the shards to run.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,20 +34,19 @@ use crate::{
 };
 
 impl WorkerBuilder {
-    /// Makes the worker a replay: it processes the records that arrived from the window's start on and before its end, by
-    /// their approximate arrival times, and then [`Worker::run`](crate::Worker::run) returns. All ways to consume work as
-    /// ever, and so do error policies, resharding and the order of parents and children.
+    /// Makes the worker a replay: it processes the records that arrived in the window, by their approximate arrival
+    /// times, and then [`Worker::run`](crate::Worker::run) returns. All ways to consume, error policies, and the order
+    /// of shards stay.
     ///
-    /// It runs beside the live application and touches nothing of it: its leases and checkpoints are in memory, DynamoDB
-    /// is not called, and settings of leases and assignment have no effect, but for [`max_leases`](Self::max_leases),
-    /// which bounds the shards that are read at the same time. By polling it shares the shards' read limits with the live
-    /// application; with [`Retrieval::FanOut`](crate::Retrieval::FanOut) it has its own, as the consumer
-    /// `<application>-replay` unless another is named, to be [deregistered](Self::deregister_consumer) afterwards.
+    /// It touches nothing of the live application: leases and checkpoints are in memory, DynamoDB is not called,
+    /// settings of leases and assignment have no effect, except [`max_leases`](Self::max_leases), which bounds the
+    /// shards read at the same time. Polling shares the shards' read limits with the live application;
+    /// [`Retrieval::FanOut`](crate::Retrieval::FanOut) has its own, as the consumer `<application>-replay` by default,
+    /// to be [deregistered](Self::deregister_consumer) afterwards.
     ///
-    /// For each shard `shard_ended` is called when its part of the window is processed, whether the shard is closed or not.
-    /// A window that begins before the stream's retention is replayed from the oldest record on; one that ends in the
-    /// future is followed until then. Under fan-out, a shard without later records may take five minutes to be seen as
-    /// passed.
+    /// `shard_ended` is called when the shard's part of the window is processed, even if the shard is open. A window
+    /// that begins before the retention starts at the oldest record; one that ends in the future is followed until
+    /// then. Under fan-out, a shard without later records may take five minutes to be seen as passed.
     ///
     /// A replay that is stopped or killed is not resumed: start another.
     ///

@@ -37,7 +37,7 @@ impl Reset {
     }
 
     /// Resets although workers may live: they lose their leases, and their fleet starts at the position a moment later.
-    /// Records that they work on meanwhile are processed twice.
+    /// Records in work meanwhile are processed twice.
     pub fn force(mut self) -> Self {
         self.force = true;
         self

@@ -1,5 +1,5 @@
-//! Plans the owners of leases by the use of the workers. Pure. Follows Java KCL 3.x's utilization-aware
-//! assignment, with ties broken and a dead band so that an idle fleet spreads its leases and then rests.
+//! Plans the owners of leases by the workers' utilization. Pure. Follows Java KCL 3.x, with ties broken and a dead
+//! band.
 //!
 //! (A) Every lease that nobody keeps alive goes to the worker with the most room.
 //! (B) Leases move from workers above the average of the metric that is out of balance the most to those below it, only

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::StreamId;
 
-/// Age after which a stream is described again: it may have been deleted and created anew.
-/// Source: KCL's interval between looks at the list of streams.
+/// Age after which a stream is described again. Source: KCL's interval between looks at the list of streams.
 pub(crate) const DESCRIPTION_LIFE: Duration = Duration::from_secs(60);
 /// Age after which a stream is described again that could not be described, or was not there.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);

@@ -39,8 +39,8 @@ pub(crate) fn is_unread(leases: &[&Lease], position: &InitialPosition) -> bool {
     leases.iter().all(|lease| is_untouched(lease) && lease.checkpoint == checkpoint)
 }
 
-/// Whether nobody ever took the lease. As long as this is so of all leases of a stream, its first plan may have been
-/// interrupted: what it lacks must be there before one is given away, or LATEST would be another time for each half.
+/// Whether nobody ever took the lease. While this holds for all leases of a stream, its first plan may be incomplete:
+/// all leases must exist before one is given away, or LATEST would be two times.
 pub(crate) fn is_untouched(lease: &Lease) -> bool {
     lease.counter == 0 && lease.owner.is_none()
 }
@@ -57,8 +57,8 @@ pub(crate) fn untouched_streams<'a>(leases: impl Iterator<Item = (StreamId, &'a 
     streams
 }
 
-/// Whether the lease shows that the stream has been read, and stays. Without any such lease no ended one is deleted, or
-/// those that nobody has taken yet would pass for an interrupted first plan.
+/// Whether the lease shows that the stream has been read, and stays. Without one, no ended lease is deleted: untaken
+/// ones would pass for an interrupted first plan.
 pub(crate) fn shows_reading(lease: &Lease) -> bool {
     !lease.is_ended() && (!is_untouched(lease) || matches!(lease.checkpoint, Checkpoint::At(_)))
 }

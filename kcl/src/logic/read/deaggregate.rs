@@ -76,8 +76,7 @@ fn deaggregate(
     reason.map(|reason| Finding::Malformed { sequence_number, records: malformed, reason })
 }
 
-/// The records as they are stored, aggregates too. An aggregate stands where its last user record does, so that a
-/// checkpoint at an earlier one, made when aggregates were taken apart, does not cover it.
+/// The records as stored. An aggregate has its last user record's position: no checkpoint within it covers it.
 pub(crate) fn undivided(source: Vec<KinesisRecord>) -> Vec<Record> {
     let enveloped = Enveloped::of_each(source.iter().map(|record| &record.data));
     let records = source.into_iter().zip(enveloped).map(|(record, enveloped)| {

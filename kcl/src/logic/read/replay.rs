@@ -1,7 +1,7 @@
 //! The window of a replay: its records and its end. Pure.
 //!
-//! (A) A record belongs to the window by its arrival: from the start on, before the end. One without an arrival time does.
-//! (B) Arrival times within a shard may be out of order by a little, so reading goes on for a while past the end.
+//! (A) A record belongs to the window by its arrival time, or if it has none. (B) Arrival times within a shard may be
+//! slightly out of order, so reading goes on for a while past the end.
 
 use std::time::{Duration, SystemTime};
 

@@ -26,8 +26,7 @@ pub(crate) enum LastSession {
     Failed { in_a_row: u32 },
 }
 
-/// Pause before the next call. `since_call` is the time since the last call began, `since_success` since the last that
-/// succeeded; `jitter` is random, from 0 to 1.
+/// Pause before the next call, by the time since the last call and since the last success. `jitter`: random, 0 to 1.
 pub(crate) fn pause(last: LastSession, since_call: Duration, since_success: Option<Duration>, jitter: f64) -> Duration {
     let wanted = match last {
         LastSession::Ended => Duration::ZERO,

@@ -59,8 +59,8 @@ pub(crate) enum Verdict {
 struct Suspect {
     range: Range,
     failures: u32,
-    /// Ends of the batches of which this is the first half, the smallest last: what passes is not looked at again, and
-    /// what follows is looked at half by half.
+    /// Ends of the wider batches that failed, the smallest last: what passes is skipped, what follows is halved in
+    /// turn.
     wider: Vec<Position>,
 }
 

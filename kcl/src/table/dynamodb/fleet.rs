@@ -1,5 +1,4 @@
-//! The items that are not leases: the leader's lock, the workers, the migration state; [`layout`](super::layout) has their
-//! tables.
+//! Items that are not leases: leader's lock, workers, migration state, in the tables of [`layout`](super::layout).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,4 @@
-//! The tables of the fleet's leader, workers and migration state: the lease table alone, or beside it the two tables
-//! of KCL 3.0 to 3.4.
+//! Tables of leader, workers and migration state: the lease table, or beside it the two tables of KCL 3.0 to 3.4.
 
 use tracing::warn;
 

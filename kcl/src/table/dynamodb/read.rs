@@ -32,8 +32,8 @@ impl DynamoDbLeaseTable {
         items.map_err(|error| Call { action: "dynamodb:Scan", table }.failed(error))
     }
 
-    /// From the index, or from the table while the index cannot be queried, for whatever reason: slower and dearer, but a
-    /// worker that cannot find its leases is of no use. Waits if it has scanned a moment ago.
+    /// From the index, or by a scan while the index cannot be queried: slower and dearer, but a worker must find its
+    /// leases. Waits if it scanned a moment ago.
     pub(super) async fn items_owned_by(&self, owner: &WorkerId) -> Result<Vec<Item>, TableError> {
         if locked(&self.index).query_at.is_none_or(|at| at <= now()) {
             match self.query_index(owner).await {
