@@ -18,9 +18,8 @@ use crate::{
     model::{Checkpoint, CheckpointWrite, PendingCheckpoint, Position, Record},
 };
 
-/// Stores the progress of one shard in its lease. Cheap to clone, and usable from other tasks. Fails with
-/// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once its processor
-/// failed.
+/// Stores the progress of one shard in its lease. Cheap to clone, usable from other tasks. Fails with
+/// [`CheckpointError::LeaseLost`] without the lease, with [`CheckpointError::ProcessorFailed`] after the processor.
 ///
 /// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::checkpoint_every`](crate::WorkerBuilder::checkpoint_every) do it.

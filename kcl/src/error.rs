@@ -119,8 +119,7 @@ pub enum WorkerError {
         /// Text of the panic.
         text: String,
     },
-    /// A replay gave up the rest of these shards and what follows them, as the [`ErrorPolicy`](crate::ErrorPolicy)
-    /// says.
+    /// The [`ErrorPolicy`](crate::ErrorPolicy) gave up these shards of a replay, and what follows them.
     #[error("replay stopped in {} because the processor kept failing", shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     #[non_exhaustive]
     ReplayIncomplete {
@@ -168,8 +167,7 @@ pub enum CheckpointError {
         /// The last record handed to the processor.
         delivered: Option<Position>,
     },
-    /// The lease table did not answer or refused. It may be tried again; the lease is still held. If only the answer
-    /// was lost, the checkpoint is stored.
+    /// The lease table did not answer or refused. Try again; the lease is still held. The checkpoint may be stored.
     #[error("checkpoint was not stored")]
     Table(#[source] TableError),
 }

@@ -66,8 +66,7 @@ pub enum Event {
         /// Shard.
         shard: StreamShard,
     },
-    /// A shard was processed to its end, and its children have leases; in a [replay](crate::WorkerBuilder::replay), to
-    /// the window's.
+    /// A shard was processed to its end, in a [replay](crate::WorkerBuilder::replay) to the window's.
     #[non_exhaustive]
     ShardEnded {
         /// Shard.
@@ -85,8 +84,7 @@ pub enum Event {
         /// Pause before the next attempt; None if the lease is given up, and its next owner goes on.
         retry_in: Option<Duration>,
     },
-    /// Records were skipped by the [`ErrorPolicy`](crate::ErrorPolicy). Another worker may process them until they are
-    /// checkpointed.
+    /// The [`ErrorPolicy`](crate::ErrorPolicy) skipped records. Until checkpointed, another worker may process them.
     #[non_exhaustive]
     RecordsSkipped {
         /// Shard.
@@ -102,8 +100,8 @@ pub enum Event {
         /// Last error of the processor.
         error: String,
     },
-    /// A shard was stopped by the [`ErrorPolicy`](crate::ErrorPolicy). The worker keeps the lease until it stops or
-    /// hands it over.
+    /// The [`ErrorPolicy`](crate::ErrorPolicy) stopped a shard. The worker keeps the lease until it stops or hands
+    /// over.
     #[non_exhaustive]
     ShardStopped {
         /// Shard.
@@ -113,8 +111,7 @@ pub enum Event {
         /// Last error of the processor.
         error: String,
     },
-    /// A processor's call has lasted [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again each time that
-    /// this doubles.
+    /// A call lasts longer than [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again each time that doubles.
     #[non_exhaustive]
     ProcessorSlow {
         /// Shard.
@@ -122,8 +119,7 @@ pub enum Event {
         /// Time since the call.
         running_for: Duration,
     },
-    /// A shard has made no progress for [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again when the reason
-    /// changes.
+    /// A shard makes no progress for [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again for a new reason.
     #[non_exhaustive]
     ShardStalled {
         /// Shard.
@@ -159,8 +155,7 @@ pub enum Event {
         /// Error.
         error: String,
     },
-    /// A closed shard left the stream's retention before its end was read: unread records are lost; its children are
-    /// read.
+    /// A closed shard left the stream's retention before its end was read: records are lost; its children are read.
     #[non_exhaustive]
     ShardTrimmed {
         /// Shard.
@@ -176,8 +171,7 @@ pub enum Event {
         /// Number of its user records.
         records: usize,
     },
-    /// An aggregate with unreadable keys. Its affected records are delivered with its own partition key; no data is
-    /// lost.
+    /// An aggregate with unreadable keys: those records are delivered with its own partition key; no data is lost.
     #[non_exhaustive]
     AggregateMalformed {
         /// Shard.
@@ -203,8 +197,7 @@ pub enum Event {
         /// Error.
         error: String,
     },
-    /// The leader repeatedly sees no lease for a part of a stream's hash key space. It lists the shards to create
-    /// missing leases.
+    /// The leader repeatedly sees no lease for a part of a stream's hash key space, and lists the shards to fill it.
     #[non_exhaustive]
     HoleFound {
         /// Stream.
@@ -213,8 +206,7 @@ pub enum Event {
         hole: HashKeyRange,
     },
     /// A listed stream does not exist or was refused; it is retried. Or the leader found leases of a stream that was
-    /// deleted, or deleted and created again; they stay. With one stream only at the start, while Kinesis throttles or
-    /// fails.
+    /// deleted, or created again; they stay. With one stream only at the start, while Kinesis throttles or fails.
     #[non_exhaustive]
     StreamUnavailable {
         /// Name or ARN in the list; the [`StreamId`] if there are leases of it.
@@ -236,8 +228,8 @@ pub enum Event {
         /// Shards of the leases.
         shards: Vec<ShardId>,
     },
-    /// The machine's clock is more than 10 s off the services', whose time is used. Emitted again if it was right
-    /// meanwhile.
+    /// The machine's clock is more than 10 s off the services', which the worker uses. Emitted again after it was
+    /// right.
     #[non_exhaustive]
     ClockWrong {
         /// Time by which it is ahead; zero if it is behind.

@@ -50,8 +50,7 @@
 //! | [`WorkerBuilder::build_for_each`] | a closure per record, one or many at a time | the worker |
 //! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
 //!
-//! The latter two are record processors themselves. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on
-//! a task.
+//! The latter two are record processors. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on a task.
 //!
 //! # The way of the data
 //!

@@ -1,5 +1,4 @@
-//! The coordination's metrics, through the `metrics` facade: names and dimensions are Java KCL's. See [`shard`] for the
-//! others.
+//! The coordination's metrics, through the `metrics` facade: names and dimensions are Java KCL's. See also [`shard`].
 //!
 //! | Operation | metrics |
 //! |---|---|

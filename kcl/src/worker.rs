@@ -70,9 +70,8 @@ impl<F> fmt::Debug for Worker<F> {
 }
 
 impl Worker<()> {
-    /// Starts to build a worker of `application` for `stream`: a name, an ARN, or several as
-    /// [`Streams`](crate::Streams). Workers of one application share the shards; its name is also that of the lease
-    /// table.
+    /// Starts to build a worker of `application` for `stream`: a name, an ARN, or [`Streams`](crate::Streams). Workers
+    /// of one application share the shards; its name is also that of the lease table.
     pub fn builder(aws: &SdkConfig, application: impl Into<String>, stream: impl Into<StreamSource>) -> WorkerBuilder {
         WorkerBuilder::new(aws, application.into(), stream.into().0)
     }
@@ -100,8 +99,7 @@ impl<F: ProcessorFactory> Worker<F> {
         self.run_until(pending()).await
     }
 
-    /// Runs until `stop` resolves, then leaves in good order: each processor may checkpoint in `shutdown_requested`,
-    /// then its lease is released.
+    /// Runs until `stop` resolves, then leaves in good order: processors may checkpoint, then leases are released.
     ///
     /// # Errors
     /// See [`WorkerError`].

@@ -1,6 +1,5 @@
 //! SHELL: the leader's cycle. Scans the table, gives leases to workers, passes the scan to the
-//! [`auditor`](super::auditor). Decided by [`logic::assign`](crate::logic::assign). A worker that expects to lead soon
-//! only scans.
+//! [`auditor`](super::auditor). Decided by [`logic::assign`](crate::logic::assign). Only scans before it leads.
 //!
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 

@@ -1,7 +1,6 @@
 //! SHELL: this worker's item in the lease table, by which the leader knows it is alive.
 //!
-//! It is Java KCL's worker metrics item, with the CPU use where it can be measured, and properties that tell runs
-//! apart.
+//! It is Java KCL's worker metrics item, with CPU use where it can be measured, and properties that tell runs apart.
 
 use std::{
     collections::BTreeMap,

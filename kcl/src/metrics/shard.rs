@@ -1,5 +1,4 @@
-//! A shard's consumption metrics: names and dimensions are Java KCL's. Handles are made once: recording allocates
-//! nothing.
+//! A shard's consumption metrics: names and dimensions are Java KCL's. Handles are made once: no allocation.
 //!
 //! | Operation | metrics | dimensions |
 //! |---|---|---|
@@ -11,8 +10,8 @@
 //! | ShutdownTask | UpdateLease.Success and .Time | ShardId, StreamId |
 //!
 //! StreamId: in applications of several streams. MillisBehindLatest and what ends in Time are histograms in
-//! milliseconds, others counters. MillisBehindLatest counts also the age of each batch's first record at delivery
-//! (Java: only the reading's lag).
+//! milliseconds, others counters. MillisBehindLatest has also each batch's age at delivery (Java: only the reading's
+//! lag).
 
 use std::{future::Future, time::Duration};
 

@@ -68,8 +68,7 @@ pub(crate) struct Lease {
     pub(crate) owner: Option<WorkerId>,
     /// During a handoff, the worker that still processes the shard and checkpoints.
     pub(crate) checkpoint_owner: Option<WorkerId>,
-    /// The actual owner's run, known from its first renewal on. Not Java's: meaningless while a Java worker is the
-    /// owner.
+    /// The actual owner's run, known from its first renewal. Not Java's: meaningless if a Java worker is the owner.
     pub(crate) instance: Option<Arc<str>>,
     /// Grows with each renewal, checkpoint and change of owner: heartbeat and fencing token in one.
     pub(crate) counter: u64,
@@ -77,8 +76,7 @@ pub(crate) struct Lease {
     pub(crate) owner_switches: u64,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) pending: Option<PendingCheckpoint>,
-    /// Time that the checkpoint LATEST stands for, in milliseconds since 1970. Java resolves LATEST at each start
-    /// instead.
+    /// Time that LATEST stands for, in milliseconds since 1970. Java resolves LATEST at each start instead.
     pub(crate) latest_as_of_millis: Option<u64>,
     /// The shards that must be processed to their end before this one, as far as they have leases.
     pub(crate) parents: Vec<ShardId>,
@@ -158,8 +156,7 @@ pub(crate) enum CheckpointWrite {
     Commit { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// A pending checkpoint; the stored one stays.
     Prepare(PendingCheckpoint),
-    /// Another checkpoint, before or after the stored one, with child shards at the end of a shard. A pending
-    /// checkpoint and every ownership end.
+    /// Any other checkpoint, with child shards at the end of a shard. A pending one and every ownership end.
     Reset { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// Time that the checkpoint LATEST stands for, in milliseconds since 1970.
     ResolveLatest { as_of_millis: u64 },

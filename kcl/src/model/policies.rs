@@ -54,14 +54,12 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60
 #[doc(alias = "FormerStreamsLeasesDeletionStrategy")]
 #[non_exhaustive]
 pub enum FormerStreams {
-    /// Keeps them, with their checkpoints. Shards with leases are processed, listed or not: while a new list is rolled
-    /// out, workers disagree.
+    /// Keeps them, with their checkpoints. Their shards are processed: workers may disagree during a roll-out.
     #[default]
     #[doc(alias = "NO_STREAMS_LEASES_DELETION")]
     Keep,
     /// Deletes them when the stream has not been listed for this long, by the leader's clock since it leads; at once if
-    /// the stream does not exist. Its shards are no longer processed; listed again, it starts anew. Should exceed the
-    /// time that rolling out a list takes.
+    /// it does not exist. Its shards are no longer processed; listed again, it starts anew. Should outlast a roll-out.
     #[doc(alias = "FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION")]
     DeleteAfter(Duration),
     /// Like [`DeleteAfter`](Self::DeleteAfter), but only for streams that are named here; others are left.
@@ -81,8 +79,7 @@ pub enum FormerStreams {
 pub struct CheckpointEvery {
     /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch, by closures at each record.
     pub records: u32,
-    /// Age of the oldest uncovered record. Default 5 s; best effort. Zero: as soon as possible; `Duration::MAX`: by
-    /// count alone.
+    /// Age of the oldest uncovered record. Default 5 s; best effort. Zero: at once; `Duration::MAX`: by count alone.
     pub interval: Duration,
 }
 
@@ -107,10 +104,8 @@ pub enum Deaggregation {
     /// Java does, with [`Event::AggregateOfOtherShard`](crate::Event::AggregateOfOtherShard): the KPL sends it again.
     #[default]
     DropForeign,
-    /// Delivers all user records, for producers that aggregate without regard to shards. A KPL's may be duplicated
-    /// across a resharding.
+    /// Delivers all user records, for producers that ignore shards. A KPL may cause duplicates across a resharding.
     KeepForeign,
-    /// Delivers aggregates as stored, one record each, at the position of its last user record. One that a checkpoint
-    /// covers in part is delivered whole.
+    /// Delivers aggregates as stored, each at its last user record's position; whole if covered only in part.
     Off,
 }

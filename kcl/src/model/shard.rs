@@ -112,9 +112,8 @@ pub struct ShardStatus {
     pub phase: ShardPhase,
     /// The last checkpoint that this worker knows to be stored, as of the last batch.
     pub checkpoint: Checkpoint,
-    /// Lag behind the newest record; None before the first batch. While a batch is in hand: the age of its first
-    /// record, by the services' clock, or the lag of its read if that is more. Once everything read is processed: the
-    /// read's lag.
+    /// Lag behind the newest record; None before the first batch. While a batch is in hand: the age of its first record
+    /// by the services' clock, or the lag of its read if that is more. Afterwards: the read's lag.
     pub behind_latest: Option<Duration>,
     /// Failures of processors in a row.
     pub failures: u32,

@@ -77,8 +77,7 @@ impl ErrorPolicy {
         Self::default()
     }
 
-    /// Leaves a batch out after this many failures in a row, at least 1, with [`Event::RecordsSkipped`]: its records
-    /// are lost.
+    /// Leaves a batch out after this many failures in a row, at least 1, with [`Event::RecordsSkipped`]: it is lost.
     ///
     /// [`Event::RecordsSkipped`]: crate::Event::RecordsSkipped
     pub fn skip_after(attempts: u32) -> Self {
@@ -86,8 +85,8 @@ impl ErrorPolicy {
     }
 
     /// Stops the shard after this many failures in a row, at least 1, with [`Event::ShardStopped`]. The worker keeps
-    /// the lease, so that the shard does not go round the fleet; the next owner, at the latest after a restart of this
-    /// worker, tries again.
+    /// the lease, so that the shard does not go round the fleet; the next owner tries again, at the latest after a
+    /// restart.
     ///
     /// [`Event::ShardStopped`]: crate::Event::ShardStopped
     pub fn stop_shard_after(attempts: u32) -> Self {

@@ -47,8 +47,7 @@ impl StreamConfig {
     }
 }
 
-/// The streams of an application that reads several with one lease table. Clones share one list, which may change while
-/// workers run.
+/// The streams of an application that reads several with one lease table. Clones share one list, which may change.
 ///
 /// All workers need the same list, as any may lead and create the leases for it. The leader notices a change within
 /// seconds. A stream that cannot be read is reported as an [`Event`](crate::Event) and tried again.

@@ -31,8 +31,7 @@ use crate::{
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 impl<F: ProcessorFactory> ShardTask<F> {
-    /// Ok: the shard is processed to its end. `latest_is_new`: LATEST may be asked for, once in a lease's life: a
-    /// second time would leave out records.
+    /// Ok: the shard is processed to its end. `latest_is_new`: LATEST may be asked for, once in a lease's life.
     pub(super) async fn run_processors(&mut self, mut latest_is_new: bool) -> Result<(), Interrupt> {
         let policy = self.context.settings.error_policy.clone();
         let mut failures = Failures::new(policy.limit.as_ref().map(|(attempts, _)| *attempts), policy.isolate);

@@ -1,5 +1,4 @@
-//! SHELL: the identity of a stream: one deleted and created again has the same name, ARN and shard ids, but other
-//! records.
+//! SHELL: the identity of a stream: one created again has the same name, ARN and shard ids, but other records.
 
 use std::{
     sync::OnceLock,

@@ -100,8 +100,7 @@ impl WorkerBuilder {
 
     /// Calls DynamoDB as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
     ///
-    /// Keeps the client's configuration, retries included. Default time-outs: 60 s a call, 3 s an attempt, below a
-    /// lease's life.
+    /// Keeps the client's configuration, retries included. Default time-outs: 60 s a call, 3 s an attempt.
     #[doc(alias = "dynamoDBClient")]
     pub fn dynamodb_client(mut self, client: &aws_sdk_dynamodb::Client) -> Self {
         self.dynamodb = client.config().clone();
@@ -171,8 +170,8 @@ impl WorkerBuilder {
     }
 
     /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of
-    /// Kinesis, of up to 10 MiB, may exceed it alone. A shard also holds the answer in work and one that does not fit
-    /// yet. Source: KCL `maxByteSize`.
+    /// Kinesis, of up to 10 MiB, may exceed it. A shard also holds the answer in work and the next. Source: KCL
+    /// `maxByteSize`.
     pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
         self.settings.prefetch.bytes = bytes;
         self

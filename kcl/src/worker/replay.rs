@@ -35,8 +35,7 @@ use crate::{
 
 impl WorkerBuilder {
     /// Makes the worker a replay: it processes the records that arrived in the window, by their approximate arrival
-    /// times, and then [`Worker::run`](crate::Worker::run) returns. All ways to consume, error policies, and the order
-    /// of shards stay.
+    /// times, then [`Worker::run`](crate::Worker::run) returns. All ways to consume and error policies work as ever.
     ///
     /// It touches nothing of the live application: leases and checkpoints are in memory, DynamoDB is not called,
     /// settings of leases and assignment have no effect, except [`max_leases`](Self::max_leases), which bounds the

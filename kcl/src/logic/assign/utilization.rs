@@ -1,5 +1,4 @@
-//! Plans the owners of leases by the workers' utilization. Pure. Follows Java KCL 3.x, with ties broken and a dead
-//! band.
+//! Plans the owners of leases by utilization. Pure. Follows Java KCL 3.x, with ties broken and a dead band.
 //!
 //! (A) Every lease that nobody keeps alive goes to the worker with the most room.
 //! (B) Leases move from workers above the average of the metric that is out of balance the most to those below it, only

@@ -1,7 +1,6 @@
 //! Due time of the worker's own checkpoint. Pure.
 //!
-//! (A) Due is only what was processed and is not covered. (B) Nothing waits longer than the interval, nor more records
-//! than the count, before it is due.
+//! (A) Due is what was processed and is not covered. (B) At most the interval or the count passes before it is due.
 
 use std::{mem, time::Instant};
 

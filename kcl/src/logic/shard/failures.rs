@@ -59,8 +59,7 @@ pub(crate) enum Verdict {
 struct Suspect {
     range: Range,
     failures: u32,
-    /// Ends of the wider batches that failed, the smallest last: what passes is skipped, what follows is halved in
-    /// turn.
+    /// Ends of the wider batches that failed, the smallest last: what passes is skipped, what follows is halved.
     wider: Vec<Position>,
 }
 
