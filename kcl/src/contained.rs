@@ -4,12 +4,12 @@ use std::{
     any::Any,
     future::Future,
     ops::{Deref, DerefMut},
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, resume_unwind},
     time::Duration,
 };
 
 use futures::FutureExt as _;
-use tokio::time::sleep;
+use tokio::{task::JoinError, time::sleep};
 
 use crate::error::BoxError;
 
@@ -74,6 +74,13 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "(no text)".to_owned())
+}
+
+/// Resumes the panic of a task of the library's own, which must not go unnoticed.
+pub(crate) fn propagate(failure: JoinError) {
+    if let Ok(panic) = failure.try_into_panic() {
+        resume_unwind(panic);
+    }
 }
 
 /// A value of the application. A panic while it is dropped is logged, and nothing else.

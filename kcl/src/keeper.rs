@@ -22,7 +22,7 @@ use crate::{
     event::Event,
     logic::{
         backoff::Backoff,
-        shard::{Refusal, judge, throughput},
+        shard::{Refusal, average_throughput, judge},
     },
     model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,
@@ -151,7 +151,7 @@ impl Keeper {
     async fn renew(&mut self) {
         let begun = now();
         let bytes = self.delivered.swap(0, Ordering::Relaxed);
-        self.lease.throughput_kbps = throughput::average(self.lease.throughput_kbps, bytes, begun - self.measured);
+        self.lease.throughput_kbps = average_throughput(self.lease.throughput_kbps, bytes, begun - self.measured);
         self.measured = begun;
         let written = self.write(None).await;
         self.context.metrics.renewed(written.is_ok(), now() - begun);

@@ -114,7 +114,6 @@ mod settings;
 mod shard;
 mod stream;
 mod table;
-mod task;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 #[cfg(test)]

@@ -10,18 +10,18 @@ use tracing::debug;
 use crate::{
     contained::Contained,
     context::Context,
+    error::BoxError,
     event::{Event, chain},
     keeper::{Keeper, LeaseHandle, LeaseState},
-    logic::backoff::Backoff,
+    logic::{backoff::Backoff, shard::Verdict},
     metrics::shard::ShardRecorder,
-    model::{Lease, ShardPhase, StreamShard},
+    model::{Lease, Record, ShardPhase, StreamShard},
     processor::ProcessorFactory,
     stream::Stream,
     time::now,
 };
 
 mod end;
-mod ended;
 mod feed;
 mod own_checkpoints;
 mod run;
@@ -43,6 +43,32 @@ enum Interrupt {
     Lost,
 }
 
+/// Reason why a processor's run stops before the shard's end.
+enum NoEnd {
+    Failed(Failure),
+    Interrupted(Interrupt),
+    /// The processor did not return in time and is dropped.
+    Abandoned(Interrupt),
+}
+
+struct Failure {
+    error: BoxError,
+    /// The records that failed, if they did; their data only if they may be given up now.
+    records: Option<(Vec<Record>, Verdict)>,
+}
+
+impl From<BoxError> for NoEnd {
+    fn from(error: BoxError) -> Self {
+        Self::Failed(Failure { error, records: None })
+    }
+}
+
+impl From<Interrupt> for NoEnd {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
+}
+
 pub(crate) struct ShardTask<F> {
     context: Arc<Context>,
     stream: Arc<Stream>,
@@ -57,12 +83,7 @@ pub(crate) struct ShardTask<F> {
 
 impl<F: ProcessorFactory> ShardTask<F> {
     /// Takes the lease and processes its shard until the shard's end, the lease's loss, or `stop`.
-    pub(crate) async fn run(
-        context: Arc<Context>,
-        factory: Arc<Contained<F>>,
-        lease: Lease,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(context: Arc<Context>, factory: Arc<Contained<F>>, lease: Lease, stop: CancellationToken) {
         let (shard_id, key) = (lease.shard_id.clone(), lease.key.clone());
         let found = stop.run_until_cancelled(find_stream(&context, lease)).await.flatten();
         let Some((stream, lease)) = found else { return };
@@ -181,7 +202,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         });
     }
 
-    fn report_failure(&self, error: &crate::error::BoxError, retry_in: Option<Duration>) {
+    fn report_failure(&self, error: &BoxError, retry_in: Option<Duration>) {
         let (shard, error) = (self.shard(), chain(error.as_ref()));
         self.context.events.emit(Event::ProcessorFailed { shard, error, retry_in });
     }

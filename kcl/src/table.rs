@@ -15,8 +15,8 @@ use futures::future::Either;
 use crate::{
     error::TableError,
     model::{
-        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan,
-        WorkerId, WorkerItem,
+        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan, WorkerId,
+        WorkerItem,
     },
 };
 use dynamodb::DynamoDbLeaseTable;
@@ -63,10 +63,7 @@ impl LeaseTable {
             Self::Memory(table) => Either::Right(memory(table)),
         }
     }
-}
 
-/// The table itself, and the fleet that it belongs to.
-impl LeaseTable {
     /// Finds out in which tables the fleet keeps leader, workers and migration state. The first call of all.
     pub(crate) async fn find_layout(&self) -> Result<(), TableError> {
         self.either(|dynamodb| dynamodb.find_layout(), |memory| memory.ignore(())).await
@@ -101,10 +98,7 @@ impl LeaseTable {
     pub(crate) async fn scan(&self) -> Result<TableScan, TableError> {
         self.either(|dynamodb| dynamodb.scan(), |memory| memory.scan()).await
     }
-}
 
-/// Leases.
-impl LeaseTable {
     /// Some leases, if there are any: enough to see what kind of application they belong to.
     pub(crate) async fn sample(&self) -> Result<Vec<Lease>, TableError> {
         self.either(|dynamodb| dynamodb.sample(), |memory| memory.sample()).await
@@ -164,10 +158,7 @@ impl LeaseTable {
     pub(crate) async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
         self.either(|dynamodb| dynamodb.delete(key), |memory| memory.delete(key)).await
     }
-}
 
-/// Workers.
-impl LeaseTable {
     /// Reads a worker's item. Strongly consistent.
     pub(crate) async fn get_worker(&self, id: &WorkerId) -> Result<Option<WorkerItem>, TableError> {
         self.either(|dynamodb| dynamodb.get_worker(id), |memory| memory.get_worker(id)).await
@@ -182,10 +173,7 @@ impl LeaseTable {
     pub(crate) async fn delete_worker(&self, worker: &WorkerItem) -> Result<bool, TableError> {
         self.either(|dynamodb| dynamodb.delete_worker(worker), |memory| memory.delete_worker(worker)).await
     }
-}
 
-/// The leader's lock.
-impl LeaseTable {
     /// Reads the lock. Strongly consistent.
     pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
         self.either(|dynamodb| dynamodb.get_lock(), |memory| memory.get_lock()).await

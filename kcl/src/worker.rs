@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
-    contained::Contained,
+    contained::{Contained, propagate},
     context::Context,
     coordination::{assigner::Assigner, discovery::Discovery, entry, leader::Leader, membership::Membership, watchdog},
     error::{TableError, WorkerError},
@@ -32,7 +32,6 @@ use crate::{
     shard::ShardTask,
     stream::Catalog,
     table::LeaseTable,
-    task::propagate,
 };
 use builder::WorkerBuilder;
 

@@ -27,7 +27,7 @@ const KPL: &[&[&str]] = &[
 const KCL: &[&[&str]] = &[
     &["locked", "model"],
     &["error", "logic", "time"],
-    &["clock", "contained", "cpu", "metrics", "task"],
+    &["clock", "contained", "cpu", "metrics"],
     &["event", "settings"],
     &["kinesis", "table"],
     &["stream"],

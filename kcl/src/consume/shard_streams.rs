@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpointer::{Checkpointer, Seen},
+    contained::propagate,
     error::{ConfigError, WorkerError},
     locked::locked,
     model::{Record, RecordBatch},
     processor::{RecordProcessor, ShardContext, Unfinished},
-    task::propagate,
     worker::builder::WorkerBuilder,
 };
 

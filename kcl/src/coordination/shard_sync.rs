@@ -11,7 +11,7 @@ use crate::{
         lookup::DESCRIPTION_LIFE,
         shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
     },
-    model::{Addition, Conditional, Lease, Shard},
+    model::{Conditional, Lease, Shard},
     stream::{CONFIRMED, Presence, Stream},
 };
 
@@ -84,8 +84,7 @@ async fn complete_leases(
     let mut deleted = Vec::new();
     for (key, completion) in completions {
         match completion {
-            Completion::Range(range) => context.table.add_to(&key, &Addition::HashKeyRange(range)).await?,
-            Completion::Children(children) => context.table.add_to(&key, &Addition::Children(children)).await?,
+            Completion::Add(addition) => context.table.add_to(&key, &addition).await?,
             Completion::Garbage => {
                 if let Conditional::Applied = context.table.delete_ended(&key).await? {
                     deleted.extend(leases.iter().find(|lease| lease.key == key).map(|lease| lease.shard_id.clone()));

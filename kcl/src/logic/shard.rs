@@ -2,7 +2,7 @@
 
 pub(crate) use failures::{BatchSpan, Failures, Piece, Verdict, range};
 pub(crate) use progress::Progress;
-pub(crate) use renewal::{Refusal, judge};
+pub(crate) use renewal::{Refusal, average_throughput, judge};
 
 pub(crate) mod due;
 mod failures;
@@ -10,4 +10,3 @@ pub(crate) mod key_order;
 mod progress;
 mod renewal;
 pub(crate) mod stall;
-pub(crate) mod throughput;

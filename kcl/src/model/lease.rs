@@ -214,9 +214,15 @@ impl Conditional {
     pub(crate) fn without_item(applied: bool) -> Self {
         if applied { Self::Applied } else { Self::Conflict(None) }
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn is_applied(&self) -> bool {
-        matches!(self, Self::Applied)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Conditional {
+        pub(crate) fn is_applied(&self) -> bool {
+            matches!(self, Self::Applied)
+        }
     }
 }

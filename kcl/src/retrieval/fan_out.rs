@@ -1,4 +1,4 @@
-//! SHELL: reads a shard by SubscribeToShard, as [`logic::resubscription`](crate::logic::read::resubscription) says.
+//! SHELL: reads a shard by SubscribeToShard, as [`logic::pacing`](crate::logic::read::pacing) says.
 //!
 //! Back-pressure: while the buffer is full the subscription is not read, and the service sends at most the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     error::{KinesisError, KinesisErrorKind},
     kinesis::{Subscription, SubscriptionEvent},
-    logic::read::resubscription::{LastSession, is_news, pause},
+    logic::read::pacing::{LastSession, is_news, pause},
     model::{FanOut, Retrieval},
     stream::Stream,
     time::now,

@@ -2,7 +2,7 @@
 
 use kpl::ShardId;
 
-use super::{Interrupt, ShardTask, backoff, ended::NoEnd};
+use super::{Interrupt, NoEnd, ShardTask, backoff};
 use crate::{
     checkpointer::Checkpointer,
     contained::{Contained, Outcome, contained},
@@ -32,7 +32,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let mut is_last_call_made = false;
         match self.carry_out_end(&mut processor, children, &mut is_last_call_made).await {
             Err(NoEnd::Interrupted(interrupt)) if !is_last_call_made => {
-                Err(NoEnd::Interrupted(self.say_goodbye(interrupt, processor, checkpointer).await))
+                Err(self.say_goodbye(interrupt, processor, checkpointer).await)
             }
             other => other,
         }
@@ -96,7 +96,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
         Ok(())
     }
 
-    async fn tell_processor(&self, processor: &mut Contained<F::Processor>, is_last_call_made: &mut bool) -> Result<(), NoEnd> {
+    async fn tell_processor(
+        &self,
+        processor: &mut Contained<F::Processor>,
+        is_last_call_made: &mut bool,
+    ) -> Result<(), NoEnd> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
@@ -107,7 +111,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
                 // Records were given to the application and will not be confirmed: they must be delivered again.
-                Outcome::Failed(error) if error.is::<Unfinished>() => return Err(NoEnd::Failed(error.into())),
+                Outcome::Failed(error) if error.is::<Unfinished>() => return Err(error.into()),
                 Outcome::Failed(error) => {
                     failures += 1;
                     let pause = backoff(failures);

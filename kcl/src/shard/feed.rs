@@ -5,11 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures::FutureExt as _;
 use tokio::time::sleep_until;
 
-use super::{
-    Interrupt, ShardTask,
-    ended::{Failure, NoEnd},
-    own_checkpoints::OwnCheckpoints,
-};
+use super::{Failure, Interrupt, NoEnd, ShardTask, own_checkpoints::OwnCheckpoints};
 use crate::{
     checkpointer::Checkpointer,
     contained::{Contained, Outcome, contained},
@@ -25,15 +21,6 @@ use crate::{
     retrieval::{Fetched, RecordSource},
     time::now,
 };
-
-/// Reason why feeding stopped before the shard's end.
-enum Stop {
-    Failed(Failure),
-    /// The processor does not know yet.
-    Interrupted(Interrupt),
-    /// The processor did not return in time and is dropped.
-    Abandoned(Interrupt),
-}
 
 pub(super) struct Feed<'a, F: ProcessorFactory> {
     task: &'a ShardTask<F>,
@@ -57,43 +44,42 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     /// Feeds the processor to the shard's end, to a failure, or to an interrupt. Returns it and the shards that follow.
-    pub(super) async fn run(mut self, shard: &ShardContext) -> Result<(Contained<F::Processor>, Vec<ChildShard>), NoEnd> {
-        let stop = match self.feed(shard).await {
-            Ok(children) => return Ok((self.processor, children)),
-            Err(stop) => stop,
-        };
-        if !matches!(stop, Stop::Interrupted(_)) {
-            self.checkpointer.retire();
-        }
-        Err(match stop {
-            Stop::Failed(failure) => NoEnd::Failed(failure),
-            Stop::Abandoned(interrupt) => NoEnd::Interrupted(interrupt),
-            Stop::Interrupted(interrupt) => {
-                NoEnd::Interrupted(self.task.say_goodbye(interrupt, self.processor, &self.checkpointer).await)
+    pub(super) async fn run(
+        mut self,
+        shard: &ShardContext,
+    ) -> Result<(Contained<F::Processor>, Vec<ChildShard>), NoEnd> {
+        match self.feed(shard).await {
+            Ok(children) => Ok((self.processor, children)),
+            Err(NoEnd::Interrupted(interrupt)) => {
+                Err(self.task.say_goodbye(interrupt, self.processor, &self.checkpointer).await)
             }
-        })
+            Err(no_end) => {
+                self.checkpointer.retire();
+                Err(no_end)
+            }
+        }
     }
 
-    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), Stop> {
+    async fn initialize(&mut self, shard: &ShardContext) -> Result<(), NoEnd> {
         match self.task.contained(timed(&self.task.metrics.initialize, self.processor.initialize(shard))).await {
             Ok(Ok(())) => {
                 self.task.phase(ShardPhase::Processing);
                 Ok(())
             }
-            Ok(Err(error)) => Err(Stop::Failed(error.into())),
-            Err(interrupt) => Err(Stop::Abandoned(interrupt)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(interrupt) => Err(NoEnd::Abandoned(interrupt)),
         }
     }
 
     /// Handles: interrupts, what was read. Ends with the shard's children.
-    async fn feed(&mut self, shard: &ShardContext) -> Result<Vec<ChildShard>, Stop> {
+    async fn feed(&mut self, shard: &ShardContext) -> Result<Vec<ChildShard>, NoEnd> {
         self.initialize(shard).await?;
         loop {
             let next = async {
                 tokio::select! {
                     // biased: a lost lease must win over a ready batch, or we deliver after fencing.
                     biased;
-                    interrupt = self.task.interrupted() => Err(Stop::Interrupted(interrupt)),
+                    interrupt = self.task.interrupted() => Err(NoEnd::Interrupted(interrupt)),
                     fetched = self.reading.next() => Ok(fetched),
                 }
             };
@@ -115,16 +101,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     });
                 }
                 Some(Fetched::End { children }) => return Ok(children),
-                None => {
-                    let error: BoxError = "reading the shard ended unexpectedly".into();
-                    return Err(Stop::Failed(error.into()));
-                }
+                None => return Err(BoxError::from("reading the shard ended unexpectedly").into()),
             }
         }
     }
 
     /// Delivers records, in pieces if something failed before.
-    async fn process(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
+    async fn process(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), NoEnd> {
         let mut records = records.into_iter();
         while !records.as_slice().is_empty() {
             match self.failures.next(records.as_slice()) {
@@ -137,7 +120,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                 Piece::Deliver(count) => {
                     // Between pieces, too, a lost lease must win, or we deliver after fencing.
                     if let Some(interrupt) = self.task.interrupted().now_or_never() {
-                        return Err(Stop::Interrupted(interrupt));
+                        return Err(NoEnd::Interrupted(interrupt));
                     }
                     let count = count.min(self.task.context.settings.max_batch_records as usize);
                     self.deliver(records.by_ref().take(count).collect(), behind_latest).await?;
@@ -147,7 +130,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         Ok(())
     }
 
-    async fn deliver(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), Stop> {
+    async fn deliver(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), NoEnd> {
         let (Some(batch), Some(last)) = (BatchSpan::of(&records), records.last()) else { return Ok(()) };
         self.delivered(last);
         let kept = self.failures.is_last_attempt(&records).then(|| records.clone());
@@ -165,7 +148,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                 Ok(())
             }
             Ok(Err(error)) => Err(self.failed(error, batch, kept.unwrap_or_default()).await),
-            Err(interrupt) => Err(Stop::Abandoned(interrupt)),
+            Err(interrupt) => Err(NoEnd::Abandoned(interrupt)),
         }
     }
 
@@ -181,19 +164,19 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     /// Judges an error of `process_records`: which records failed, if it was they that did.
-    async fn failed(&mut self, error: BoxError, batch: BatchSpan, mut kept: Vec<Record>) -> Stop {
+    async fn failed(&mut self, error: BoxError, batch: BatchSpan, mut kept: Vec<Record>) -> NoEnd {
         // Not the records' fault if a checkpoint failed.
         let checkpoint_failed = self.checkpointer.take_failed();
         let is_stored = Checkpoint::At(batch.last().clone()) <= self.checkpointer.last();
         let (error, batch) = match error.downcast().map(|unfinished| *unfinished) {
-            Ok(Unfinished::Interrupted) => return Stop::Interrupted(self.task.interrupted().await),
+            Ok(Unfinished::Interrupted) => return NoEnd::Interrupted(self.task.interrupted().await),
             Ok(Unfinished::Record { position, error }) => (error, BatchSpan::single(position)),
-            Ok(dropped) => return Stop::Failed(BoxError::from(dropped).into()),
-            Err(error) if checkpoint_failed || is_stored => return Stop::Failed(error.into()),
+            Ok(dropped) => return BoxError::from(dropped).into(),
+            Err(error) if checkpoint_failed || is_stored => return error.into(),
             Err(error) => (error, batch),
         };
         kept.retain(|record| batch.contains(&record.position()));
-        Stop::Failed(Failure { error, records: Some((kept, self.failures.failed(&batch))) })
+        NoEnd::Failed(Failure { error, records: Some((kept, self.failures.failed(&batch))) })
     }
 
     fn delivered(&self, last: &Record) {
@@ -272,7 +255,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         interrupt: Interrupt,
         mut processor: Contained<F::Processor>,
         checkpointer: &Checkpointer,
-    ) -> Interrupt {
+    ) -> NoEnd {
         self.phase(ShardPhase::Leaving);
         let call = timed(&self.metrics.shutdown, async {
             match interrupt {
@@ -287,6 +270,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if let Outcome::Failed(error) = contained(call, std::future::ready(()), grace).await {
             self.report_failure(&error, None);
         }
-        interrupt
+        interrupt.into()
     }
 }

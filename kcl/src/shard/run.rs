@@ -7,11 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    Interrupt, ShardTask, backoff,
-    ended::{Failure, NoEnd},
-    feed::Feed,
-};
+use super::{Failure, Interrupt, NoEnd, ShardTask, backoff, feed::Feed};
 use crate::{
     checkpointer::Checkpointer,
     contained::{Contained, contained_now},
@@ -40,7 +36,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             let (ended, reached) = self.run_processor(start, &mut failures).await;
             let failure = match ended {
                 Ok(()) => return Ok(()),
-                Err(NoEnd::Interrupted(interrupt)) => return Err(interrupt),
+                Err(NoEnd::Interrupted(interrupt) | NoEnd::Abandoned(interrupt)) => return Err(interrupt),
                 Err(NoEnd::Failed(failure)) => failure,
             };
             if let Err(interrupt) = self.look().await {
@@ -186,7 +182,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.phase(ShardPhase::Initializing);
         let run = match contained_now(|| Contained::new(self.factory.create(&shard))) {
             Ok(processor) => Feed::new(self, processor, checkpointer.clone(), reading, failures).run(&shard).await,
-            Err(error) => Err(NoEnd::Failed(error.into())),
+            Err(error) => Err(error.into()),
         };
         let ended = match run {
             Ok((processor, children)) => {

@@ -12,8 +12,8 @@ use crate::{
     error::TableError,
     locked::locked,
     model::{
-        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan, VERSION_3, WorkerId,
-        WorkerItem,
+        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan, VERSION_3,
+        WorkerId, WorkerItem,
     },
 };
 
@@ -36,18 +36,6 @@ pub(crate) struct MemoryLeaseTable {
 }
 
 impl MemoryLeaseTable {
-    /// The same table, with calls that take this long.
-    #[cfg(test)]
-    pub(crate) fn slowed(&self, latency: Duration) -> Self {
-        Self { latency, ..self.clone() }
-    }
-
-    /// Conditional and unconditional writes so far, refused ones included.
-    #[cfg(test)]
-    pub(crate) fn writes(&self) -> u64 {
-        locked(&self.state).writes
-    }
-
     /// Answers a call that means nothing here.
     pub(super) async fn ignore<T>(&self, answer: T) -> Result<T, TableError> {
         self.read(|_| answer).await
@@ -238,5 +226,22 @@ impl MemoryLeaseTable {
     pub(crate) async fn delete_lock(&self, lock: &LockItem) -> Result<bool, TableError> {
         let is_ours = |found: &mut LockItem| found.version == lock.version && found.owner == lock.owner;
         self.write(|state| state.lock.take_if(is_ours).is_some()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl MemoryLeaseTable {
+        /// The same table, with calls that take this long.
+        pub(crate) fn slowed(&self, latency: Duration) -> Self {
+            Self { latency, ..self.clone() }
+        }
+
+        /// Conditional and unconditional writes so far, refused ones included.
+        pub(crate) fn writes(&self) -> u64 {
+            locked(&self.state).writes
+        }
     }
 }

@@ -9,8 +9,8 @@ use super::{LeaseTable, dynamodb::DynamoDbLeaseTable, memory::MemoryLeaseTable};
 use crate::{
     clock::ServiceClock,
     model::{
-        Addition, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem,
-        Metric, PendingCheckpoint, StreamId, StreamIdentity, WorkerId, WorkerItem,
+        Addition, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem, Metric,
+        PendingCheckpoint, StreamId, StreamIdentity, WorkerId, WorkerItem,
     },
 };
 

@@ -13,8 +13,6 @@ use crate::{
     stream::{Catalog, MultiCatalog, Stream},
     table::{LeaseTable, dynamodb::DynamoDbLeaseTable, memory::MemoryLeaseTable},
 };
-#[cfg(test)]
-use crate::{event::Events, settings::Settings};
 
 impl WorkerBuilder {
     /// Builds a worker that runs one processor, made by `factory`, for each shard it holds.
@@ -116,18 +114,6 @@ impl WorkerBuilder {
         }
         Ok(any)
     }
-
-    #[cfg(test)]
-    pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
-        let catalog = self.catalog();
-        (self.settings, self.events, catalog)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn into_parts_on(self, kinesis: Arc<dyn Kinesis>) -> (Settings, Events, Catalog) {
-        let catalog = self.only(&StreamConfig::new("stream"), kinesis);
-        (self.settings, self.events, catalog)
-    }
 }
 
 /// False: there is no such consumer.
@@ -146,5 +132,23 @@ async fn deregister(stream: &Stream, name: &str) -> Result<bool, KinesisError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind == KinesisErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{event::Events, settings::Settings};
+
+    impl WorkerBuilder {
+        pub(crate) fn into_parts(self) -> (Settings, Events, Catalog) {
+            let catalog = self.catalog();
+            (self.settings, self.events, catalog)
+        }
+
+        pub(crate) fn into_parts_on(self, kinesis: Arc<dyn Kinesis>) -> (Settings, Events, Catalog) {
+            let catalog = self.only(&StreamConfig::new("stream"), kinesis);
+            (self.settings, self.events, catalog)
+        }
     }
 }

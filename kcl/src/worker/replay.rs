@@ -20,17 +20,19 @@ use tracing::{Instrument as _, error};
 
 use super::{STOP_MARGIN, builder::WorkerBuilder};
 use crate::{
-    contained::Contained,
+    contained::{Contained, propagate},
     context::Context,
     coordination::shard_sync::SyncError,
     error::{KinesisError, WorkerError},
     event::{Event, chain},
-    logic::{lineage::shard_sync::plan_first, purpose::Purpose, read::replay::ReplayWindow},
+    logic::{
+        lineage::shard_sync::plan_first,
+        purpose::{Purpose, ReplayWindow},
+    },
     model::{Lease, LeaseKey, StreamShard},
     processor::ProcessorFactory,
     shard::ShardTask,
     stream::{LISTING_PAUSE, MAX_LISTINGS, Stream},
-    task::propagate,
 };
 
 impl WorkerBuilder {

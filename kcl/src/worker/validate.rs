@@ -15,7 +15,8 @@ use crate::{
 const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
-pub(crate) const TABLE_NAME: &str = "the name of a DynamoDB table: 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -";
+pub(crate) const TABLE_NAME: &str =
+    "the name of a DynamoDB table: 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -";
 
 pub(crate) fn is_table_name(name: &str) -> bool {
     // DynamoDB takes the ARN of a table in place of its name.

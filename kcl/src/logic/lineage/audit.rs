@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kpl::{HashKeyRange, ShardId};
 
 use super::{coverage::find_hole, shard_sync::shows_reading};
-use crate::model::{Lease, LeaseKey, Shard};
+use crate::model::{Addition, Lease, LeaseKey, Shard};
 
 /// Cycles in a row that must see the same hole in the hash key space before shards are listed.
 /// Source: KCL `leasesRecoveryAuditorInconsistencyConfidenceThreshold`.
@@ -69,10 +69,8 @@ fn is_childless(lease: &Lease) -> bool {
 /// A lack of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Completion {
-    /// The shard's part of the hash key space, which leases of old versions lack.
-    Range(HashKeyRange),
-    /// The shards that follow an ended one.
-    Children(Vec<ShardId>),
+    /// The part of the hash key space, which leases of old versions lack; or the children of an ended shard.
+    Add(Addition),
     /// The stream has forgotten the ended shard and whatever followed it: the lease is of no use.
     Garbage,
 }
@@ -89,13 +87,13 @@ pub(crate) fn complete(leases: &[&Lease], shards: &[Shard]) -> Vec<(LeaseKey, Co
             let follows = |shard: &&Shard| shard.parents.contains(&lease.shard_id);
             let children: Vec<ShardId> = shards.iter().filter(follows).map(|shard| shard.id.clone()).collect();
             match (children.is_empty(), listed) {
-                (false, _) => Completion::Children(children),
+                (false, _) => Completion::Add(Addition::Children(children)),
                 (true, None) if is_read => Completion::Garbage,
                 (true, _) => return None,
             }
         } else {
             let range = listed.filter(|_| lease.hash_key_range.is_none())?.hash_key_range;
-            Completion::Range(range)
+            Completion::Add(Addition::HashKeyRange(range))
         };
         Some((lease.key.clone(), completion))
     };
@@ -212,7 +210,7 @@ mod tests {
     fn ranges_are_filled_in_where_the_shard_is_listed() {
         let (known, old, trimmed) = (lease("a", Some((0, 9))), lease("b", None), lease("c", None));
         let completed = complete(&[&known, &old, &trimmed], &[shard("a", &[]), shard("b", &[])]);
-        assert_eq!(completed, [(old.key.clone(), Completion::Range(HashKeyRange::FULL))]);
+        assert_eq!(completed, [(old.key.clone(), Completion::Add(Addition::HashKeyRange(HashKeyRange::FULL)))]);
     }
 
     #[test]
@@ -222,7 +220,7 @@ mod tests {
         let read = Lease { counter: 1, ..lease("e", Some((0, 9))) };
         let shards = [shard("a1", &["a"]), shard("a2", &["a"]), shard("c", &[])];
         let completed = complete(&[&parent, &forgotten, &young, &done, &read], &shards);
-        let children = Completion::Children(vec!["a1".into(), "a2".into()]);
+        let children = Completion::Add(Addition::Children(vec!["a1".into(), "a2".into()]));
         assert_eq!(completed, [(parent.key, children), (forgotten.key.clone(), Completion::Garbage)]);
         assert_eq!(complete(&[&forgotten], &shards), [], "nothing else shows that the stream has been read");
         assert_eq!(complete(&[&ended("b", &[])], &[]), [], "an empty listing proves nothing");

@@ -1,8 +1,12 @@
-//! Pace of the reads of a shard. Pure.
+//! Pace of the reads of a shard, and of the subscriptions to it. Pure.
 //!
-//! Behind the tip: as soon as the shard's read limits allow. At the tip: after the idle time. After an error: backed off.
+//! Polling: behind the tip: as soon as the shard's read limits allow. At the tip: after the idle time. After an error: backed off.
 //! Limits per shard, shared by all its readers: 5 reads and 2 MiB a second.
 //! Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+//!
+//! Fan-out: calls for a shard are at least a second apart, and at least 5 s after one that succeeded, as the service
+//! demands. A session that ran its time is followed at once. Errors in a row double the pause, from 1 s up to 30 s.
+//! Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>
 
 use std::time::Duration;
 
@@ -11,7 +15,14 @@ use crate::logic::backoff::Backoff;
 /// Minimum time between two reads: 5 reads a second.
 pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(200);
 const READ_BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
-const BACKOFF: Backoff = Backoff::of_millis(500, 10_000);
+const READ_BACKOFF: Backoff = Backoff::of_millis(500, 10_000);
+/// Pause between calls: one a second for a consumer and a shard.
+const CALLS_APART: Duration = Duration::from_secs(1);
+/// A subscription cannot be replaced before this age.
+const TAKEOVER: Duration = Duration::from_secs(5);
+const SESSION_BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
+/// Pauses while another subscription holds the shard, which cannot be for long.
+const IN_USE_BACKOFF: Backoff = Backoff::of_millis(1_000, 5_000);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum LastRead {
@@ -30,7 +41,38 @@ pub(crate) fn interval(last: LastRead, idle: Duration, jitter: f64) -> Duration 
             let budget = Duration::from_secs_f64(bytes as f64 / READ_BYTES_PER_SECOND);
             budget.max(MIN_INTERVAL)
         }
-        LastRead::Failed { in_a_row } => MIN_INTERVAL + BACKOFF.ceiling(in_a_row).mul_f64(jitter),
+        LastRead::Failed { in_a_row } => MIN_INTERVAL + READ_BACKOFF.ceiling(in_a_row).mul_f64(jitter),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastSession {
+    /// In good order, after its time or after an event.
+    Ended,
+    /// Another subscription holds the shard.
+    InUse { in_a_row: u32 },
+    /// This many other errors in a row.
+    Failed { in_a_row: u32 },
+}
+
+/// Pause before the next call, by the time since the last call and since the last success. `jitter`: random, 0 to 1.
+pub(crate) fn pause(last: LastSession, since_call: Duration, since_success: Option<Duration>, jitter: f64) -> Duration {
+    let wanted = match last {
+        LastSession::Ended => Duration::ZERO,
+        LastSession::InUse { in_a_row } => IN_USE_BACKOFF.pause(in_a_row, jitter),
+        LastSession::Failed { in_a_row } => SESSION_BACKOFF.pause(in_a_row, jitter),
+    };
+    let after_call = CALLS_APART.saturating_sub(since_call);
+    let after_success = since_success.map_or(Duration::ZERO, |since| TAKEOVER.saturating_sub(since));
+    wanted.max(after_call).max(after_success)
+}
+
+/// Whether an error of this kind is reported: a shard that changes hands is in use for a moment.
+pub(crate) fn is_news(last: LastSession) -> bool {
+    match last {
+        LastSession::Ended => false,
+        LastSession::InUse { in_a_row } => in_a_row > 3,
+        LastSession::Failed { .. } => true,
     }
 }
 
@@ -39,6 +81,8 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(1);
+    const SECOND: Duration = Duration::from_secs(1);
+    const LONG: Duration = Duration::from_secs(300);
 
     #[test]
     fn waits_the_idle_time_at_the_tip() {
@@ -57,8 +101,32 @@ mod tests {
     fn errors_in_a_row_double_the_pause_up_to_a_limit() {
         let pause = |in_a_row| interval(LastRead::Failed { in_a_row }, IDLE, 1.0) - MIN_INTERVAL;
 
-        assert_eq!(pause(1), BACKOFF.ceiling(1));
-        assert_eq!(pause(2), BACKOFF.ceiling(1) * 2);
-        assert_eq!(pause(1000), BACKOFF.ceiling(u32::MAX));
+        assert_eq!(pause(1), READ_BACKOFF.ceiling(1));
+        assert_eq!(pause(2), READ_BACKOFF.ceiling(1) * 2);
+        assert_eq!(pause(1000), READ_BACKOFF.ceiling(u32::MAX));
+    }
+
+    #[test]
+    fn a_session_that_ran_its_time_is_followed_at_once() {
+        assert_eq!(pause(LastSession::Ended, LONG, Some(LONG), 0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_session_cut_short_is_not_followed_before_the_service_allows_it() {
+        assert_eq!(pause(LastSession::Ended, 2 * SECOND, Some(2 * SECOND), 0.5), 3 * SECOND);
+        assert_eq!(pause(LastSession::Failed { in_a_row: 1 }, 2 * SECOND, Some(2 * SECOND), 0.0), 3 * SECOND);
+    }
+
+    #[test]
+    fn calls_are_a_second_apart_whatever_the_jitter() {
+        assert_eq!(pause(LastSession::Failed { in_a_row: 1 }, Duration::ZERO, None, 0.0), SECOND);
+    }
+
+    #[test]
+    fn errors_in_a_row_double_the_pause_between_sessions_up_to_a_limit() {
+        let failed = |in_a_row| pause(LastSession::Failed { in_a_row }, LONG, None, 1.0);
+
+        assert_eq!([failed(1), failed(2), failed(3), failed(1000)], [SECOND, 2 * SECOND, 4 * SECOND, 30 * SECOND]);
+        assert_eq!(pause(LastSession::InUse { in_a_row: 1000 }, LONG, None, 1.0), 5 * SECOND);
     }
 }

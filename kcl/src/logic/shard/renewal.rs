@@ -1,11 +1,17 @@
-//! Judgement of a refused write of our lease. Pure.
+//! Renewals of a lease: judgement of a refused write, and the throughput that each stores. Pure.
 //!
 //! (A) A lease whose actual owner is somebody else, or which is gone, is lost.
 //! (B) A handoff is learned from the item itself: we stay the actual owner until we pass the lease on.
 //! (C) A write that took place although its answer was lost looks like a conflict with ourselves and is none. A write of
 //!     another run under our id is one.
 
+use std::time::Duration;
+
 use crate::model::{Lease, WorkerId};
+
+/// Weight of the newest window in the average throughput.
+const ALPHA: f64 = 0.5;
+const KIB: f64 = 1024.0;
 
 /// Verdict on a write that was refused because the item had changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +37,18 @@ pub(crate) fn judge(me: &WorkerId, mine: &Lease, found: Option<Box<Lease>>) -> R
         return Refusal::Handoff(found);
     }
     Refusal::Lost
+}
+
+/// Average throughput in KiB/s after a window in which `bytes` were delivered.
+/// Source: KCL's lease throughput: moving average, half of it the newest window, with six decimals.
+pub(crate) fn average_throughput(before: Option<f64>, bytes: u64, window: Duration) -> Option<f64> {
+    if window.is_zero() {
+        return before;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 9 PB in a window")]
+    let now = bytes as f64 / KIB / window.as_secs_f64();
+    let average = before.map_or(now, |before| before + ALPHA * (now - before));
+    Some((average * 1e6).round() / 1e6)
 }
 
 #[cfg(test)]
@@ -88,5 +106,16 @@ mod tests {
     #[test]
     fn a_handoff_to_ourselves_is_a_corrupt_item_and_lost() {
         assert_eq!(judged(Lease { checkpoint_owner: Some("me".into()), ..held(5) }), Refusal::Lost);
+    }
+
+    #[test]
+    fn the_average_follows_by_halves_and_decays_to_nothing() {
+        let second = Duration::from_secs(1);
+
+        assert_eq!(average_throughput(None, 2048, second), Some(2.0));
+        assert_eq!(average_throughput(Some(2.0), 4096, second), Some(3.0));
+        let idle = (0..60).try_fold(3.0, |before, _| average_throughput(Some(before), 0, second));
+        assert!(idle < Some(0.001), "{idle:?}");
+        assert_eq!(average_throughput(Some(3.0), 10, Duration::ZERO), Some(3.0));
     }
 }

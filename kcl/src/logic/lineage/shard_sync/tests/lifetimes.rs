@@ -15,7 +15,7 @@ use crate::{
         audit::{Completion, complete},
         cleanup,
     },
-    model::LeaseKey,
+    model::{Addition, LeaseKey},
 };
 
 #[derive(Debug, Clone)]
@@ -138,8 +138,8 @@ impl Life {
         for (key, completion) in completed.into_iter().filter(|_| !unread) {
             match completion {
                 Completion::Garbage => drop(self.leases.remove(&key)),
-                Completion::Children(children) => self.leases.get_mut(&key).unwrap().children = children,
-                Completion::Range(_) => {}
+                Completion::Add(Addition::Children(children)) => self.leases.get_mut(&key).unwrap().children = children,
+                Completion::Add(Addition::HashKeyRange(_)) => {}
             }
         }
     }
