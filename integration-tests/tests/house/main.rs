@@ -110,6 +110,27 @@ fn every_folder_of_the_floors_exists() {
 }
 
 #[test]
+fn contributing_names_every_folder_and_only_files_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("CONTRIBUTING.md")).expect("CONTRIBUTING.md can be read");
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let files = named.iter().filter(|name| ["kpl/", "kcl/", "local/"].iter().any(|folder| name.starts_with(folder)));
+    let missing: Vec<&&str> = files.clone().filter(|name| !root.join(name).exists()).collect();
+    assert!(files.count() > 20, "{named:?}");
+    assert_eq!(missing, [&""; 0]);
+
+    for (library, table) in libraries() {
+        let rows = text.split(&format!("| `{}/src`", library.name)).nth(1).and_then(|rows| rows.split("\n\n").next());
+        let rows = rows.unwrap_or_else(|| panic!("no table of {}", library.name));
+        let folders = table.iter().copied().flatten().filter(|folder| **folder != "bench");
+        let missing: Vec<_> = folders
+            .filter(|folder| !rows.contains(&format!("`{folder}`")) && !rows.contains(&format!("`{folder}/`")))
+            .collect();
+        assert_eq!(missing, [&""; 0], "in the table of {}", library.name);
+    }
+}
+
+#[test]
 fn modules_side_by_side_import_in_no_circle() {
     let mut circles = Vec::new();
     for (library, _) in libraries() {
