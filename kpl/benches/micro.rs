@@ -4,6 +4,10 @@
 
 use std::{
     hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,7 +47,6 @@ use self::{
         space::{Share, Space},
     },
     limiter::Limiter,
-    locked::locked,
     owners::Owners,
 };
 
@@ -199,13 +202,13 @@ fn prepared() -> Vec<Prepared> {
     records().into_iter().map(Prepared::new).collect()
 }
 
-/// Records pass a stream's queue.
+/// Records pass a stream's queue: a channel of tokio's under a lock.
 #[divan::bench]
-fn queue_own(bencher: Bencher<'_, '_>) {
-    let (queue, mut commands) = (Queue::new(), Vec::new());
-    let put = |record| queue.put(record, |bytes| black_box(bytes) > 0).expect("open").value;
+fn queue_locked(bencher: Bencher<'_, '_>) {
+    let (queue, mut commands) = (Arc::<Queue>::default(), Vec::new());
+    let put = |record| queue.put(record, |bytes| black_box(bytes) > 0).expect("open").0;
     drop(put(Prepared::new(UserRecord::new("k", "v"))));
-    let receiver = Receiver::claim(&queue).expect("requested");
+    let mut receiver = Receiver::claim(&queue).expect("requested");
     bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
         let deliveries: Vec<Delivery> = records.into_iter().map(put).collect();
         receiver.take(&mut commands).now_or_never().expect("not empty");
@@ -214,29 +217,9 @@ fn queue_own(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Records pass a channel of tokio's.
+/// Records pass a channel of tokio's, without the lock.
 #[divan::bench]
 fn queue_mpsc(bencher: Bencher<'_, '_>) {
-    through_mpsc(bencher, |records, put| records.into_iter().map(put).collect());
-}
-
-/// Records pass a channel of tokio's under the lock that properties (B) and (C) of the queue need.
-#[divan::bench]
-fn queue_mpsc_locked(bencher: Bencher<'_, '_>) {
-    let lock = std::sync::Mutex::new(());
-    through_mpsc(bencher, |records, put| {
-        let put = |record| {
-            let _held = locked(black_box(&lock));
-            put(record)
-        };
-        records.into_iter().map(put).collect()
-    });
-}
-
-fn through_mpsc(
-    bencher: Bencher<'_, '_>,
-    put_all: impl Fn(Vec<Prepared>, &dyn Fn(Prepared) -> Delivery) -> Vec<Delivery>,
-) {
     let (sender, mut receiver) = mpsc::unbounded_channel(); // bounded by the records of a round
     let mut commands = Vec::new();
     let put = |record: Prepared| {
@@ -246,7 +229,7 @@ fn through_mpsc(
         delivery
     };
     bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
-        let deliveries = put_all(records, &put);
+        let deliveries: Vec<Delivery> = records.into_iter().map(put).collect();
         receiver.recv_many(&mut commands, COMMANDS).now_or_never().expect("not empty");
         commands.clear();
         deliveries
@@ -276,5 +259,31 @@ fn space_semaphores(bencher: Bencher<'_, '_>) {
         assert_eq!(taken, RECORDS);
         records.add_permits(taken);
         bytes.add_permits(105 * taken);
+    });
+}
+
+/// The same, and the counts that shares need: of what all streams take up, and of what one does.
+#[divan::bench]
+fn space_semaphores_shares(bencher: Bencher<'_, '_>) {
+    let (records, bytes) = (Semaphore::new(100_000), Semaphore::new(64 << 20));
+    let [used, used_bytes, own, own_bytes] = [(); 4].map(|()| AtomicUsize::new(0));
+    let try_take = || {
+        let free = 100_000 - used.load(Relaxed);
+        let (record, taken) =
+            black_box(&records).try_acquire().ok().zip(black_box(&bytes).try_acquire_many(105).ok())?;
+        (own.fetch_add(1, Relaxed) < free).then(|| (record.forget(), taken.forget()))?;
+        own_bytes.fetch_add(105, Relaxed);
+        used.fetch_add(1, Relaxed);
+        Some(used_bytes.fetch_add(105, Relaxed))
+    };
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        let taken = (0..RECORDS).filter(|_| try_take().is_some()).count();
+        assert_eq!(taken, RECORDS);
+        records.add_permits(taken);
+        bytes.add_permits(105 * taken);
+        for (count, bytes) in [(&used, &used_bytes), (&own, &own_bytes)] {
+            count.fetch_sub(taken, Relaxed);
+            bytes.fetch_sub(105 * taken, Relaxed);
+        }
     });
 }

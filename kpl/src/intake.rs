@@ -29,7 +29,7 @@ impl Intake {
     pub(crate) fn new(stream: Stream) -> Self {
         let (max_record_bytes, oldest) = (AtomicUsize::new(MAX_RECORD_BYTES), Mutex::new(None));
         let status = Arc::new(Status { share: Share::new(), max_record_bytes, oldest });
-        Self { stream, queue: Queue::new(), status }
+        Self { stream, queue: Arc::default(), status }
     }
 }
 

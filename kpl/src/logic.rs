@@ -39,9 +39,7 @@ pub(crate) enum Input<T> {
     },
     /// Have buffered records sent at once.
     Hurry,
-    /// The same, with a short wait for unknown shards.
-    SendNow,
-    /// The same, completed by [`Action::Flushed`].
+    /// The same, with a short wait for unknown shards; completed by [`Action::Flushed`].
     Flush,
     /// The last input: all records are sent at once, whenever possible.
     Drain,

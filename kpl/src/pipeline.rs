@@ -174,7 +174,6 @@ impl Pipeline {
                         self.engine.handle(Input::Flush, now);
                     }
                     Command::Hurry => self.engine.handle(Input::Hurry, now),
-                    Command::SendNow => self.engine.handle(Input::SendNow, now),
                 }
             }
         }

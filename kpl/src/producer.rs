@@ -20,7 +20,10 @@ use crate::{
     delivery::{Delivery, Prepared},
     error::{ConfigError, PutError, RecordError, ShutdownError},
     event::Snapshot,
-    intake::{Intake, queue::Sent, space::Hurry},
+    intake::{
+        Intake,
+        space::{Hurry, Share, Space},
+    },
     locked::locked,
     producer::{blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
     record::{PARTITION_KEY_MAX_CHARS, UserRecord},
@@ -106,8 +109,8 @@ impl Producer {
         for record in records {
             accepted.push(self.put(record).await);
         }
-        // A flush would wait for what others have put, too.
-        self.intake.queue.send_now();
+        // Nobody waits for this flush, nor thus for what others have put.
+        drop(self.intake.queue.flush());
         let mut outcomes = Vec::with_capacity(accepted.len());
         for put in accepted {
             outcomes.push(match put {
@@ -137,8 +140,8 @@ impl Producer {
         };
         let (space, share, bytes) = (&self.streams.context.space, &self.intake.status.share, record.space_bytes());
         let mut record = Some(record);
-        let attempt = || match self.intake.queue.put(record.take()?, |bytes| space.take(share, bytes)) {
-            Ok(sent) => Some(Ok(self.sent(sent))),
+        let attempt = || match self.queue(record.take()?, Space::take) {
+            Ok(delivery) => Some(Ok(delivery)),
             Err(back) if self.is_closed() => Some(Err(shut_down(*back))),
             Err(back) => {
                 record = Some(*back);
@@ -149,9 +152,17 @@ impl Producer {
     }
 
     pub(crate) fn try_accept(&self, record: Prepared) -> Result<Delivery, Box<Prepared>> {
+        self.queue(record, Space::try_take)
+    }
+
+    /// Queues a record if `take` has space for it, and starts the pipeline if none runs; else returns the record.
+    fn queue(&self, record: Prepared, take: fn(&Space, &Share, usize) -> bool) -> Result<Delivery, Box<Prepared>> {
         let (space, share) = (&self.streams.context.space, &self.intake.status.share);
-        let sent = self.intake.queue.put(record, |bytes| space.try_take(share, bytes))?;
-        Ok(self.sent(sent))
+        let (delivery, starts) = self.intake.queue.put(record, |bytes| take(space, share, bytes))?;
+        if starts {
+            self.streams.start(&self.intake);
+        }
+        Ok(delivery)
     }
 
     /// Has sent what keeps a record of `bytes` out of the buffer.
@@ -165,13 +176,6 @@ impl Producer {
 
     fn is_closed(&self) -> bool {
         self.streams.context.space.is_closed() || self.intake.queue.is_closed()
-    }
-
-    fn sent<R>(&self, Sent { value, starts }: Sent<R>) -> R {
-        if starts {
-            self.streams.start(&self.intake);
-        }
-        value
     }
 
     /// Sends all that was put before, to any stream of the producer, at once, and waits until it is resolved. Costs nothing

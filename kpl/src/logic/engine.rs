@@ -130,7 +130,6 @@ impl<T: Detach> Engine<T> {
         match input {
             Input::Put { ticket, hash_key } => self.put(ticket, hash_key),
             Input::Hurry => self.hurried = true,
-            Input::SendNow => self.flush(self.next_number()),
             Input::Flush => {
                 self.unresolved.flush();
                 self.flush(self.next_number());

@@ -72,18 +72,6 @@ async fn put_all_waits_200_ms_for_shards_that_cannot_be_listed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn put_all_asks_for_no_answer_that_it_does_not_wait_for() {
-    let producer = producer(&FakeKinesis::new(1));
-
-    let mut putting = Box::pin(producer.put_all([record(0)]));
-    assert!(futures::poll!(&mut putting).is_pending());
-
-    let queue = format!("{:?}", producer.streams.all()[0].queue);
-    assert!(queue.contains("Put(") && !queue.contains("Flush("), "{queue}");
-    assert!(putting.await[0].is_ok());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_sink_stores_everything_when_it_is_closed() {
     let kinesis = FakeKinesis::new(2);
     kinesis.set_latency(10 * MS);

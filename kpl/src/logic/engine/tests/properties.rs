@@ -14,7 +14,6 @@ enum Step {
     Merge(prop::sample::Index),
     Flush,
     Hurry,
-    SendNow,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +45,8 @@ fn steps(failures: bool) -> impl Strategy<Value = Vec<Step>> {
         4 => (0..200_u16).prop_map(|ms| Step::Pass { ms }),
         1 => any::<prop::sample::Index>().prop_map(Step::Split),
         1 => any::<prop::sample::Index>().prop_map(Step::Merge),
-        1 => Just(Step::Flush),
+        2 => Just(Step::Flush),
         1 => Just(Step::Hurry),
-        1 => Just(Step::SendNow),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -100,7 +98,6 @@ impl World {
             }
             Step::Flush => self.handle(Input::Flush),
             Step::Hurry => self.handle(Input::Hurry),
-            Step::SendNow => self.handle(Input::SendNow),
             Step::Answer { .. } | Step::List { .. } => {}
         }
         false
