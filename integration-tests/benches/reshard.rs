@@ -28,7 +28,7 @@ fn producer(canned: &Canned, way: Way) -> Producer {
         .rate_limit_percent(const { NonZero::new(1_000_000).expect("not zero") });
     if way == Way::Alike {
         builder = builder
-            .aggregation(Aggregation::On { max_bytes: 51_200, max_records: ALIKE })
+            .aggregation(Aggregation::default().with_max_records(ALIKE))
             .record_order(RecordOrder::BestEffort)
             .max_outstanding_records(SHARDS[SHARDS.len() - 1] * ALIKE * 4)
             .max_outstanding_bytes(1 << 30);

@@ -26,14 +26,14 @@ impl Canned {
             start: HashKey(n * width),
             end: HashKey(if n + 1 == shards { u128::MAX } else { (n + 1) * width - 1 }),
         };
-        let shard = |n| Shard { shard_id: format!("shardId-{n:012}").into(), hash_key_range: range(n) };
+        let shard = |n| Shard::new(format!("shardId-{n:012}"), range(n));
         Self { shards: (0..shards).map(shard).collect(), latency: Duration::ZERO }
     }
 
     fn store(&self, key: HashKey) -> Stored {
         let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < key);
         let sequence_number = "49590338271490256608559692538361571095921575989136588898".parse();
-        Stored { shard_id: self.shards[owner].shard_id.clone(), sequence_number: sequence_number.expect("digits") }
+        Stored::new(self.shards[owner].shard_id.clone(), sequence_number.expect("digits"))
     }
 }
 

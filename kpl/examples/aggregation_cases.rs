@@ -68,8 +68,8 @@ fn random_records(rng: &mut fastrand::Rng) -> Vec<UserRecord> {
     let hash_keys: Vec<HashKey> = (0..rng.usize(1..=count)).map(|_| random_hash_key(rng, small)).collect();
     let (some, all) = (rng.bool(), rng.bool());
     let record = |rng: &mut fastrand::Rng| {
-        let longest = if rng.u8(..) < 4 { 20_000 } else { 200 };
-        let data: Vec<u8> = (0..rng.usize(0..longest)).map(|_| rng.u8(..)).collect();
+        let max_bytes = if rng.u8(..) < 4 { 20_000 } else { 200 };
+        let data: Vec<u8> = (0..rng.usize(0..max_bytes)).map(|_| rng.u8(..)).collect();
         let record = UserRecord::new(keys[rng.usize(..keys.len())].as_str(), data);
         match some && (all || rng.bool()) {
             true => record.with_explicit_hash_key(hash_keys[rng.usize(..hash_keys.len())]),

@@ -21,9 +21,9 @@ use tokio::{
 };
 
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-/// Records of a run, and its time, at the most.
-const MOST_RECORDS: u32 = 20_000;
-const LONGEST: Duration = Duration::from_secs(600);
+/// Maximum records of a run.
+const MAX_RECORDS: u32 = 20_000;
+const MAX_TIME: Duration = Duration::from_secs(600);
 
 /// Stores nothing, and counts.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ impl Service {
         let shard = |n| {
             let end = if n + 1 == shards { u128::MAX } else { (n + 1) * width - 1 };
             let hash_key_range = HashKeyRange { start: HashKey(n * width), end: HashKey(end) };
-            Shard { shard_id: format!("shardId-{n:012}").into(), hash_key_range }
+            Shard::new(format!("shardId-{n:012}"), hash_key_range)
         };
         Self {
             shards: Arc::new((0..shards).map(shard).collect()),
@@ -50,7 +50,7 @@ impl Service {
 
     fn store(&self, key: HashKey) -> Stored {
         let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < key);
-        Stored { shard_id: self.shards[owner].shard_id.clone(), sequence_number: "1".parse().expect("digits") }
+        Stored::new(self.shards[owner].shard_id.clone(), "1".parse().expect("digits"))
     }
 }
 
@@ -90,7 +90,7 @@ async fn run(per_second: u32, shards: u128, arrivals: Arrivals, send_when_idle: 
     let service = Service::new(shards);
     let builder = Producer::builder(&SdkConfig::builder().build(), "StockTradeStream").kinesis(service.clone());
     let producer = builder.send_when_idle(send_when_idle).build().expect("valid settings");
-    let records = MOST_RECORDS.min(LONGEST.as_secs() as u32 * per_second);
+    let records = MAX_RECORDS.min(MAX_TIME.as_secs() as u32 * per_second);
     let (mut rng, latencies) = (fastrand::Rng::with_seed(7), Arc::new(Mutex::new(Vec::new())));
     producer.put(UserRecord::new("warm", "up")).await.expect("accepted").await.expect("stored");
     let before = (service.requests.load(Relaxed), service.kinesis_records.load(Relaxed));

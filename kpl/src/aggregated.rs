@@ -41,7 +41,7 @@ pub const DIGEST_LEN: usize = 16;
 /// record's explicit hash key does.
 pub const AGGREGATE_PARTITION_KEY: &str = "a";
 
-/// Whether consumers that know the format would take `data` apart.
+/// Returns whether consumers that know the format would take `data` apart.
 #[cfg(feature = "producer")]
 pub(crate) fn is_aggregate(data: &bytes::Bytes) -> bool {
     data.starts_with(&MAGIC) && Enveloped::of(data).as_ref().and_then(Enveloped::parse).is_some()

@@ -16,6 +16,10 @@ pub(crate) const PUT_RECORDS_MAX_ENTRIES: usize = 500;
 pub(crate) const PUT_RECORDS_MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Minimum of the maximum bytes of an aggregate. Source: KPL `AggregationMaxSize`.
 pub(crate) const AGGREGATION_MIN_BYTES: usize = 64;
+/// Default of the maximum bytes of an aggregate. Source: as above.
+const AGGREGATION_MAX_BYTES: usize = 51_200;
+/// Default, and maximum, of the maximum user records of an aggregate. Source: KPL `AggregationMaxCount`.
+const AGGREGATION_MAX_RECORDS: usize = u32::MAX as usize;
 
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -33,6 +37,7 @@ pub enum Aggregation {
     /// forwarder of Kinesis records needs. Source: KPL `AggregationEnabled`.
     Off,
     /// User records for one shard share a Kinesis record. Consumers must deaggregate it, as every KCL does.
+    #[non_exhaustive]
     On {
         /// Maximum bytes of an aggregate, 64 to 10,485,760; default 51,200. A longer user record is sent alone.
         /// Source: KPL `AggregationMaxSize`.
@@ -43,6 +48,7 @@ pub enum Aggregation {
     /// User records of one partition key and one hash key share a Kinesis record, which has that partition key: for
     /// consumers that route, filter or parallelise by it, as AWS Lambda does, and keys with several records in
     /// `record_max_buffered_time`. Records of one partition key with several explicit hash keys are in no order.
+    #[non_exhaustive]
     ByPartitionKey {
         /// As for [`On`](Self::On).
         max_bytes: usize,
@@ -52,6 +58,29 @@ pub enum Aggregation {
 }
 
 impl Aggregation {
+    /// [`ByPartitionKey`](Self::ByPartitionKey) with the default bounds.
+    pub fn by_partition_key() -> Self {
+        Self::ByPartitionKey { max_bytes: AGGREGATION_MAX_BYTES, max_records: AGGREGATION_MAX_RECORDS }
+    }
+
+    /// Sets the maximum bytes of an aggregate, if it is not off.
+    #[must_use = "the aggregation is returned with the bound set"]
+    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
+        if let Self::On { max_bytes, .. } | Self::ByPartitionKey { max_bytes, .. } = &mut self {
+            *max_bytes = bytes;
+        }
+        self
+    }
+
+    /// Sets the maximum user records of an aggregate, if it is not off.
+    #[must_use = "the aggregation is returned with the bound set"]
+    pub fn with_max_records(mut self, records: usize) -> Self {
+        if let Self::On { max_records, .. } | Self::ByPartitionKey { max_records, .. } = &mut self {
+            *max_records = records;
+        }
+        self
+    }
+
     /// `None` without aggregation.
     pub(crate) fn limits(self) -> Option<Limits> {
         match self {
@@ -72,7 +101,7 @@ pub(crate) struct Limits {
 
 impl Default for Aggregation {
     fn default() -> Self {
-        Self::On { max_bytes: 51_200, max_records: u32::MAX as usize }
+        Self::On { max_bytes: AGGREGATION_MAX_BYTES, max_records: AGGREGATION_MAX_RECORDS }
     }
 }
 
@@ -210,8 +239,11 @@ impl Config {
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if let Some(Limits { max_bytes, max_records }) = self.aggregation.limits() {
-            within("aggregation max_bytes", max_bytes, AGGREGATION_MIN_BYTES, MAX_RECORD_BYTES)?;
-            within("aggregation max_records", max_records, 1, u32::MAX as usize)?;
+            let (bytes, records) = (AGGREGATION_MIN_BYTES..=MAX_RECORD_BYTES, 1..=AGGREGATION_MAX_RECORDS);
+            if !bytes.contains(&max_bytes) || !records.contains(&max_records) {
+                let bounds = format!("max_bytes of {bytes:?} and max_records of {records:?}");
+                return Err(out_of_bounds("aggregation", &self.aggregation, bounds));
+            }
         }
         let max_record_bytes = self.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
         within("max_record_bytes", max_record_bytes, 64, MAX_RECORD_BYTES)?;
@@ -229,8 +261,7 @@ impl Config {
         if buffered < ttl {
             return Ok(());
         }
-        let (setting, bounds) = ("record_max_buffered_time", format!("below the record_ttl of {ttl:?}"));
-        Err(ConfigError::OutOfBounds { setting, value: format!("{buffered:?}"), bounds })
+        Err(out_of_bounds("record_max_buffered_time", &buffered, format!("below the record_ttl of {ttl:?}")))
     }
 
     /// Settings that others leave without effect, each with the reason.
@@ -239,7 +270,7 @@ impl Config {
         if let (Some(Limits { max_bytes, .. }), Some(limit)) = (self.aggregation.limits(), self.max_record_bytes)
             && max_bytes > limit
         {
-            found.push(("aggregation max_bytes", "aggregates are records, and max_record_bytes is less"));
+            found.push(("aggregation", "aggregates are records, and max_record_bytes is less than their max_bytes"));
         }
         if self.aggregate_key != AggregateKey::Constant && !matches!(self.aggregation, Aggregation::On { .. }) {
             found.push(("aggregate_key", "aggregation is off or by partition key"));
@@ -251,9 +282,18 @@ impl Config {
     }
 }
 
-fn within<T: PartialOrd + fmt::Debug>(setting: &'static str, value: T, min: T, max: T) -> Result<(), ConfigError> {
-    let (bounds, within) = (format!("{min:?} to {max:?}"), (min..=max).contains(&value));
-    if within { Ok(()) } else { Err(ConfigError::OutOfBounds { setting, value: format!("{value:?}"), bounds }) }
+fn within<T: PartialOrd + fmt::Debug + Copy>(
+    setting: &'static str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<(), ConfigError> {
+    let within = (min..=max).contains(&value);
+    if within { Ok(()) } else { Err(out_of_bounds(setting, &value, format!("{min:?} to {max:?}"))) }
+}
+
+fn out_of_bounds(setting: &'static str, value: &dyn fmt::Debug, bounds: String) -> ConfigError {
+    ConfigError::OutOfBounds { setting, value: format!("{value:?}"), bounds }
 }
 
 #[cfg(test)]
@@ -291,13 +331,23 @@ mod tests {
         assert_eq!(Config { aggregation: aggregation(64), ..Config::default() }.validate(), Ok(()));
         assert_eq!(
             rejected(|config| config.aggregation = aggregation(63)),
-            "aggregation max_bytes is 63, accepted: 64 to 10485760"
+            "aggregation is On { max_bytes: 63, max_records: 1 }, \
+             accepted: max_bytes of 64..=10485760 and max_records of 1..=4294967295"
         );
         assert_eq!(
             rejected(|config| config.collection_max_records = 501),
             "collection_max_records is 501, accepted: 1 to 500"
         );
         assert_eq!(rejected(|config| config.max_in_flight = 0), "max_in_flight is 0, accepted: 1 to 256");
+    }
+
+    #[test]
+    fn bounds_of_aggregates_are_set_unless_aggregation_is_off() {
+        let bounded = |aggregation: Aggregation| aggregation.with_max_bytes(1000).with_max_records(10).limits();
+
+        let limits = Some(Limits { max_bytes: 1000, max_records: 10 });
+        assert_eq!([Aggregation::default(), Aggregation::by_partition_key()].map(bounded), [limits; 2]);
+        assert_eq!(bounded(Aggregation::Off), None);
     }
 
     #[test]
@@ -315,7 +365,7 @@ mod tests {
         let hasty = Config { record_ttl: Some(Duration::from_secs(6)), ..Config::default() };
         assert_eq!(settings(&hasty), ["record_ttl"]);
         let small = Config { max_record_bytes: Some(51_199), ..Config::default() };
-        assert_eq!(settings(&small), ["aggregation max_bytes"]);
+        assert_eq!(settings(&small), ["aggregation"]);
     }
 
     #[test]

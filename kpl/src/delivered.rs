@@ -9,11 +9,19 @@ use crate::{
 
 /// Place of a stored Kinesis record.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stored {
     /// The shard that stored it.
     pub shard_id: ShardId,
     /// Its sequence number.
     pub sequence_number: SequenceNumber,
+}
+
+impl Stored {
+    /// The place `sequence_number` in a shard.
+    pub fn new(shard_id: ShardId, sequence_number: SequenceNumber) -> Self {
+        Self { shard_id, sequence_number }
+    }
 }
 
 /// A stored record.

@@ -190,7 +190,7 @@ impl Events {
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(event)))
         {
             error!(?event, "event hook panicked");
-            // What it panicked with may panic, too, when it is dropped.
+            // Its payload may panic, too, when it is dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(panic))).map_err(std::mem::forget);
         }
     }

@@ -67,7 +67,7 @@ impl HashKeyRange {
     /// The whole hash key space.
     pub const FULL: Self = Self { start: HashKey::MIN, end: HashKey::MAX };
 
-    /// Whether `key` falls into this range.
+    /// Returns whether `key` falls into this range.
     pub fn contains(&self, key: HashKey) -> bool {
         (self.start..=self.end).contains(&key)
     }

@@ -62,11 +62,19 @@ pub type EntryResult = Result<Stored, KinesisError>;
 
 /// An open shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shard {
     /// Names the shard within its stream.
     pub shard_id: ShardId,
     /// Hash keys that the shard owns.
     pub hash_key_range: HashKeyRange,
+}
+
+impl Shard {
+    /// An open shard that owns `hash_key_range`.
+    pub fn new(shard_id: impl Into<ShardId>, hash_key_range: HashKeyRange) -> Self {
+        Self { shard_id: shard_id.into(), hash_key_range }
+    }
 }
 
 /// Special properties of a stream.

@@ -23,42 +23,23 @@
 //! # }
 //! ```
 //!
-//! # Way of a record (`=>` crosses a task)
-//! ```text
-//! put: checks, space in the buffer => queue => pipeline: hash keys, eight at a time => engine
-//!   lanes       one per shard; the shard map predicts which
-//!   aggregator  encodes user records into Kinesis records of up to 51,200 bytes, within 100 ms
-//!   limiter     150 % of what a shard accepts
-//!   collector   groups Kinesis records into requests of up to 500
-//! => PutRecords => engine
-//!   retrier     stored -> Delivery | again -> lane | shard unknown -> list the shards first | failed -> Delivery
-//! ```
-//!
 //! # Guarantees
 //! - **Every accepted record resolves its `Delivery` once**, also at failures, shutdown, a panic, and the end of the
 //!   runtime. An error returns the record with the true cause.
 //! - **At least once.** A request whose answer is lost is sent again, and its records may be stored twice.
 //! - **A record reported as delivered is delivered.** A KCL discards an aggregate stored in a shard that does not own all
 //!   of its records, as happens when a shard is split. Such an aggregate, and no other, is sent again as a whole.
-//!   Consumers that do not discard see both copies. An aggregate sent more than five seconds after the last answer is
-//!   reported once the shards are listed again: the stream may have been deleted and created again in the meantime.
 //! - **Order.** Records of one hash key (the explicit one, else that of the partition key), put one after the other, are
-//!   stored and by a KCL delivered in that order while no attempt fails, also while shards are split or merged. A failed
-//!   entry can be overtaken by later entries of its request, never by a later request. See [`RecordOrder`] for the price,
-//!   and for an order that survives failures. A shard opened and closed between two listings can cause duplicates.
-//! - **Bounded memory.** `put` waits at `max_outstanding_records` or `max_outstanding_bytes`, over all streams, see
-//!   [`ProducerBuilder::max_outstanding_bytes`]. A stuck stream leaves [a share](ProducerBuilder::stream_shares) to the
-//!   others, unless it filled the buffer while it was the only one in use.
-//! - **Special streams.** Record limit and distribution strategy are read with DescribeStreamSummary, or defaults assumed.
+//!   stored in that order while no attempt fails, also while shards are split or merged: see [`RecordOrder`].
+//! - **Bounded memory.** `put` waits at `max_outstanding_records` or [`max_outstanding_bytes`], over all streams. A stuck
+//!   stream leaves [a share](ProducerBuilder::stream_shares) to the others.
 //! - **Bounded time.** No attempt starts after `record_ttl`; an answer is awaited for up to `request_timeout`. Permanent
-//!   errors (access denied, no region, a refused record) fail at once, and no other record with them. A missing stream, a
-//!   refused signature and missing credentials may pass within seconds: they are retried for three seconds, then fail at
-//!   once. A new stream must be ACTIVE before records are put.
+//!   errors fail at once, and no other record with them. A missing stream, a refused signature and missing credentials are
+//!   retried for three seconds. A new stream must be ACTIVE before records are put.
 //! - **Few calls in trouble.** While the service is down, one request at a time is sent, after pauses of up to five seconds.
-//!   Bytes in flight start at 64 KiB and a request, and grow with answers faster than half of `request_timeout`.
 //!
-//! The KPL has no buffer limit, retries everything until the time to live ends, loses the cause, judges each user record of
-//! an aggregate separately, and limits nothing without aggregation.
+//! The details, the way of a record through the crate, and a glossary of its code are in `docs/architecture.md` of the
+//! repository.
 //!
 //! # Ways to put
 //! - [`Producer::put`] and [`Producer::try_put`]: one record, with its [`Delivery`].
@@ -74,29 +55,17 @@
 //! The KPL's names, units and dimensions, through the `metrics` crate: install a recorder before the first record is put.
 //!
 //! - Counters: `UserRecordsReceived`, `UserRecordsPut`, `UserRecordsDataPut`, `UserRecordExpired`, `KinesisRecordsPut`,
-//!   `KinesisRecordsDataPut`, `ErrorsByCode` and `AllErrors` are the sums of the KPL's metrics. `UserRecordsFailed` is its
-//!   number of samples of `UserRecordsPut` less their sum. A request that fails as a whole is one error.
+//!   `KinesisRecordsDataPut`, `ErrorsByCode`, `AllErrors`: the sums of the KPL's metrics; `UserRecordsFailed`.
 //! - Histograms: `RetriesPerRecord`, `RequestTime`, `UserRecordsPerKinesisRecord`, `KinesisRecordsPerPutRecordsRequest`,
-//!   `UserRecordsPerPutRecordsRequest`; `BufferingTime` with one sample for each Kinesis record sent.
-//! - Gauge: `UserRecordsPending`.
-//!
-//! Dimensions: `StreamName`; `ErrorCode` of `ErrorsByCode`; `ShardId` if [enabled](MetricsGranularity::Shard), the actual
-//! shard of stored user records, else the predicted one. See [`Event`] and [`Producer::snapshot`] for programs.
+//!   `UserRecordsPerPutRecordsRequest`, `BufferingTime` of each Kinesis record sent.
+//! - Gauge: `UserRecordsPending`. Dimensions: [`MetricsGranularity`]. See [`Event`] and [`Producer::snapshot`] for programs.
 //!
 //! # Features
-//! - `producer` (default): the producer. Without it the crate has ids, hash keys and the format of aggregated records,
-//!   which is what a consumer needs, with neither tokio nor the AWS SDK.
+//! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a
+//!   consumer needs, with neither tokio nor the AWS SDK.
 //! - `test-util`: a scriptable Kinesis in memory for tests of applications.
 //!
-//! # Glossary of the private code
-//! - **engine**: all decisions about one stream, pure; **pipeline**: the task that runs it.
-//! - **intake**: the way into a pipeline; **queue**: its commands; **space**: the bounds of the buffer; **share**: the part of
-//!   it that one stream takes up.
-//! - **ticket**: a record and the duty to resolve its delivery; **stub**: a ticket whose record is encoded.
-//! - **lane**: what waits for one shard; **packed** records are encoded in an aggregate; a **sealed** aggregate takes no more.
-//! - **course**: the attempts of a user record so far; **retrier**: the meaning of answers.
-//! - **flight**: a request under way; **flow**: the number and bytes of requests under way.
-//! - **unjudged** aggregates are stored in a shard whose range is not known; **listing**: a call of ListShards.
+//! [`max_outstanding_bytes`]: ProducerBuilder::max_outstanding_bytes
 
 // The crate's documentation is about the producer.
 #![cfg_attr(not(feature = "producer"), allow(rustdoc::broken_intra_doc_links))]

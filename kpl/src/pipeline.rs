@@ -138,7 +138,7 @@ impl Pipeline {
                 }
                 // Records resolve as they are dropped.
                 () = abandoning.as_mut() => return Ended::Closed,
-                // What is in the channel already still comes.
+                // Queued commands are still taken.
                 () = closing.as_mut(), if !self.commands.is_closed() => self.commands.close(),
             }
         }

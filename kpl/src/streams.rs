@@ -1,6 +1,6 @@
 //! The streams of a producer: one pipeline each, from the first record until it is idle.
 //!
-//! The end of an idle pipeline frees 14 KiB a stream (`cargo test -p kinesis-kpl --test memory -- --nocapture`).
+//! The end of an idle pipeline frees 18 KiB a stream (`cargo test -p kinesis-kpl --test memory -- --nocapture`).
 
 use std::{
     collections::HashMap,
@@ -105,7 +105,7 @@ impl Streams {
 
     /// Starts the requested pipeline of a stream, if any.
     pub(crate) fn start(&self, intake: &Intake) {
-        // Who shuts down meanwhile waits also for a pipeline that is claimed and not spawned yet.
+        // A shutdown meanwhile waits also for a pipeline that is claimed and not spawned yet.
         let _starting = self.context.tasks.token();
         let Some(commands) = Receiver::claim(&intake.queue) else { return };
         let guard = Guard::new(intake, &self.context);

@@ -28,12 +28,12 @@ impl Service {
         let width = u128::MAX / self.shards;
         let end = if number + 1 == self.shards { u128::MAX } else { (number + 1) * width - 1 };
         let hash_key_range = HashKeyRange { start: HashKey(number * width), end: HashKey(end) };
-        Shard { shard_id: format!("shardId-{number:012}").into(), hash_key_range }
+        Shard::new(format!("shardId-{number:012}"), hash_key_range)
     }
 
     fn store(&self, key: HashKey) -> Stored {
         let number = (key.0 / (u128::MAX / self.shards)).min(self.shards - 1);
-        Stored { shard_id: self.shard(number).shard_id, sequence_number: "1".parse().expect("digits") }
+        Stored::new(self.shard(number).shard_id, "1".parse().expect("digits"))
     }
 }
 
@@ -73,7 +73,7 @@ fn measured<F: Future<Output = T>, T>(test: impl FnOnce() -> F) -> T {
 async fn fill(builder: ProducerBuilder, record: impl Fn(usize) -> UserRecord) -> (usize, usize) {
     let producer = builder.record_ttl(None).request_timeout(Duration::from_secs(600)).build().expect("valid settings");
     let region = Region::new(ALLOCATOR);
-    let (mut most, mut accepted, mut refused) = (0, 0, 0);
+    let (mut max, mut accepted, mut refused) = (0, 0, 0);
     let mut deliveries = Vec::new();
     while refused < 100 {
         match producer.try_put(record(accepted)) {
@@ -84,12 +84,12 @@ async fn fill(builder: ProducerBuilder, record: impl Fn(usize) -> UserRecord) ->
             Err(PutError::BufferFull { .. }) => {
                 refused += 1;
                 sleep(Duration::from_millis(20)).await;
-                most = most.max(held(&region));
+                max = max.max(held(&region));
             }
             Err(other) => panic!("{other}"),
         }
     }
-    (most, accepted)
+    (max, accepted)
 }
 
 /// Figures that the documentation of `max_outstanding_bytes` states.
@@ -99,32 +99,32 @@ fn ceiling(bytes: usize, records: usize) -> usize {
 
 #[test]
 fn small_records_stay_below_the_ceiling() {
-    let (most, accepted) = measured(|| fill(builder(false), |n| UserRecord::new(format!("key-{n}"), vec![0; 100])));
+    let (max, accepted) = measured(|| fill(builder(false), |n| UserRecord::new(format!("key-{n}"), vec![0; 100])));
 
     assert_eq!(accepted, 100_000, "max_outstanding_records");
-    println!("100,000 records of 109 bytes: {} bytes each, all included", most / accepted);
+    println!("100,000 records of 109 bytes: {} bytes each, all included", max / accepted);
     let bytes: usize = (0..accepted).map(|n| 100 + format!("key-{n}").len()).sum();
-    assert!(most <= ceiling(bytes, accepted), "{most} bytes are held");
+    assert!(max <= ceiling(bytes, accepted), "{max} bytes are held");
 }
 
 #[test]
 fn large_records_stay_below_the_ceiling() {
-    let (most, accepted) = measured(|| fill(builder(false), |n| UserRecord::new(format!("key-{n}"), vec![0; 500_000])));
+    let (max, accepted) = measured(|| fill(builder(false), |n| UserRecord::new(format!("key-{n}"), vec![0; 500_000])));
 
-    println!("{accepted} records of 500 kB: {most} bytes held");
+    println!("{accepted} records of 500 kB: {max} bytes held");
     assert!(accepted > 130);
-    assert!(most <= ceiling(64 << 20, accepted), "{most} bytes are held");
+    assert!(max <= ceiling(64 << 20, accepted), "{max} bytes are held");
 }
 
 #[test]
 fn records_that_are_all_ready_to_be_sent_stay_below_the_ceiling() {
     let builder = Producer::builder(&SdkConfig::builder().build(), "StockTradeStream")
         .kinesis(Service { answers: false, shards: 1024 });
-    let (most, accepted) = measured(|| fill(builder, |n| UserRecord::new(format!("key-{n}"), vec![0; 1024])));
+    let (max, accepted) = measured(|| fill(builder, |n| UserRecord::new(format!("key-{n}"), vec![0; 1024])));
 
-    println!("{accepted} records of 1 KiB for 1,024 shards: {most} bytes held");
+    println!("{accepted} records of 1 KiB for 1,024 shards: {max} bytes held");
     assert!(accepted > 60_000);
-    assert!(most <= ceiling(64 << 20, accepted), "{most} bytes are held");
+    assert!(max <= ceiling(64 << 20, accepted), "{max} bytes are held");
 }
 
 #[test]

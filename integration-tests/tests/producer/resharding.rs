@@ -107,7 +107,7 @@ async fn resharding_loses_nothing_in_strict_order() {
 
 #[tokio::test(start_paused = true)]
 async fn resharding_loses_nothing_with_an_aggregate_for_each_partition_key() {
-    let by_key = Aggregation::ByPartitionKey { max_bytes: 51_200, max_records: 1000 };
+    let by_key = Aggregation::by_partition_key().with_max_records(1000);
     let (doubled, out_of_order) = reshard_under_load(|builder| builder.aggregation(by_key)).await;
 
     assert_eq!((doubled, out_of_order), (0, 0));

@@ -33,6 +33,7 @@ fn look_at(data: &Bytes) {
                 assert_eq!(decode(&encoded(&records)), Decoded::Aggregate(records));
             }
         }
+        other => panic!("no property of {other:?}"),
     }
 }
 

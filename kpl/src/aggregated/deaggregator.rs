@@ -56,6 +56,7 @@ pub struct DeaggregatedRecord {
 pub enum DeaggregateError {
     /// It begins as an aggregate does, but its digest or its body is wrong. Rarely, a user's data begin so.
     #[error("{size_bytes} bytes begin as an aggregate does, but are none: their digest or body is wrong")]
+    #[non_exhaustive]
     Damaged {
         /// Bytes of the Kinesis record's data.
         size_bytes: usize,
@@ -81,11 +82,7 @@ impl Deaggregator {
     /// Leniently: what is no sound aggregate is a plain record, and a user record whose keys cannot be read has the Kinesis
     /// record's partition key. Nothing else is ever left out.
     pub fn deaggregate(&self, partition_key: &str, data: &Bytes) -> Deaggregated {
-        let under_outer_key = |MalformedRecord { data, .. }| AggregatedRecord {
-            partition_key: partition_key.into(),
-            explicit_hash_key: None,
-            data,
-        };
+        let under_outer_key = |bad: MalformedRecord| bad.with_partition_key(partition_key.into());
         match decode(data) {
             Decoded::Plain => plain(partition_key, data),
             Decoded::Aggregate(records) => self.aggregate(records),

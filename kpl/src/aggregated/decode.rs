@@ -20,6 +20,7 @@ use bytes::Bytes;
 
 /// Content of a Kinesis record.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decoded {
     /// Not an aggregate: the Kinesis record's data is the user's.
     Plain,
@@ -32,6 +33,7 @@ pub enum Decoded {
 
 /// A user record of an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AggregatedRecord {
     /// The user's partition key; shared by all records of the aggregate that have the same.
     pub partition_key: Arc<str>,
@@ -47,7 +49,7 @@ impl AggregatedRecord {
         self.explicit_hash_key.unwrap_or_else(|| HashKey::of_partition_key(&self.partition_key))
     }
 
-    /// Whether the record belongs into a shard that owns `range`.
+    /// Returns whether the record belongs into a shard that owns `range`.
     pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
         range.contains(self.hash_key())
     }
@@ -56,6 +58,7 @@ impl AggregatedRecord {
 /// A user record whose keys cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("user record {position} of the aggregate is malformed: {reason}")]
+#[non_exhaustive]
 pub struct MalformedRecord {
     /// Position in the aggregate, from 0.
     pub position: usize,
@@ -65,12 +68,20 @@ pub struct MalformedRecord {
     pub data: Bytes,
 }
 
+impl MalformedRecord {
+    /// The record under another partition key, in place of the keys that cannot be read.
+    pub fn with_partition_key(self, partition_key: Arc<str>) -> AggregatedRecord {
+        AggregatedRecord { partition_key, explicit_hash_key: None, data: self.data }
+    }
+}
+
 /// Reason why a user record is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedReason {
     /// The partition key table has no such entry.
     #[error("partition key index {index} is outside of a table of {len}")]
+    #[non_exhaustive]
     PartitionKeyIndex {
         /// Index that the record holds.
         index: u64,
@@ -79,6 +90,7 @@ pub enum MalformedReason {
     },
     /// The explicit hash key table has no such entry.
     #[error("explicit hash key index {index} is outside of a table of {len}")]
+    #[non_exhaustive]
     ExplicitHashKeyIndex {
         /// Index that the record holds.
         index: u64,
@@ -153,12 +165,12 @@ impl<'a> ParsedAggregate<'a> {
         self.records.len()
     }
 
-    /// Whether it holds no user record.
+    /// Returns whether it holds no user record.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Whether all user records whose keys can be read belong into a shard that owns `range`; else a KCL discards the whole
+    /// Returns whether all user records whose keys can be read belong into a shard that owns `range`; else a KCL discards the whole
     /// aggregate. An explicit hash key above 2^128 - 1 or below 0 belongs into none.
     pub fn belongs_in(&self, range: &HashKeyRange) -> bool {
         if *range == HashKeyRange::FULL && self.hash_keys.iter().all(Result::is_ok) {
@@ -243,7 +255,7 @@ fn explicit_hash_key(text: &[u8]) -> Result<HashKey, MalformedReason> {
     key.filter(|key| !text.starts_with(b"-") || *key == HashKey::MIN).ok_or(MalformedReason::ExplicitHashKeyOutside)
 }
 
-/// Whether all these partition keys belong into `range`.
+/// Returns whether all these partition keys belong into `range`.
 fn all_within<'a>(mut partition_keys: impl Iterator<Item = &'a str>, range: &HashKeyRange) -> bool {
     loop {
         let mut hash_keys = HashKey::of_each_partition_key(partition_keys.by_ref());

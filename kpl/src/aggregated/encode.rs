@@ -36,7 +36,7 @@ pub struct Aggregate {
 }
 
 /// Minimum room of an aggregate, in bytes.
-const LEAST_ROOM: usize = 1024;
+const MIN_ROOM: usize = 1024;
 
 struct Addition {
     partition_key: Place,
@@ -58,7 +58,7 @@ impl Aggregate {
         self.len
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -137,7 +137,7 @@ impl Aggregate {
         let needed = out.len() + bytes_field_len(record_len);
         if needed > out.capacity() {
             // Twice as much, but not more than an aggregate may hold: many are open at a time.
-            let room = (2 * out.capacity()).min(max_bytes).max(LEAST_ROOM).max(needed);
+            let room = (2 * out.capacity()).min(max_bytes).max(MIN_ROOM).max(needed);
             out.reserve_exact(room - out.len());
         }
         out.push(tag::RECORD);

@@ -159,7 +159,7 @@ impl Receiver {
     }
 }
 
-/// What is left in the channel resolves as it is dropped.
+/// Commands left in the channel are dropped, which resolves their records.
 impl Drop for Receiver {
     fn drop(&mut self) {
         if !self.parked {

@@ -21,7 +21,7 @@ use crate::locked::locked;
 /// Space for a number of records and for a number of bytes.
 pub(crate) struct Space {
     used: Mutex<Used>,
-    most: Load,
+    max: Load,
     has_shares: bool,
     /// Held by the put served next.
     turn: Semaphore,
@@ -82,8 +82,8 @@ impl Share {
 
 impl Space {
     pub(crate) fn new(max_records: usize, max_bytes: usize, has_shares: bool) -> Self {
-        let most = Load { records: max_records, bytes: max_bytes };
-        Self { used: Mutex::default(), most, has_shares, turn: Semaphore::new(1), freed: Notify::new() }
+        let max = Load { records: max_records, bytes: max_bytes };
+        Self { used: Mutex::default(), max, has_shares, turn: Semaphore::new(1), freed: Notify::new() }
     }
 
     /// Waits for space for a record of `bytes`: calls `attempt`, which calls [`take`](Self::take), until it succeeds, and `hurry`
@@ -141,7 +141,7 @@ impl Space {
         true
     }
 
-    /// Whether (B) allows a record of `bytes`, whether it fits or not; also once closed.
+    /// Returns whether (B) allows a record of `bytes`, whether it fits or not; also once closed.
     fn allows(&self, used: &Used, share: &Share, bytes: usize) -> bool {
         used.closed || self.leaves_enough(used, share.load(), self.load_of(bytes))
     }
@@ -159,10 +159,10 @@ impl Space {
     }
 
     fn fits(&self, load: Load) -> bool {
-        load.records <= self.most.records && load.bytes <= self.most.bytes
+        load.records <= self.max.records && load.bytes <= self.max.bytes
     }
 
-    /// Whether (B) allows `load` to a stream that takes up `own`.
+    /// Returns whether (B) allows `load` to a stream that takes up `own`.
     fn leaves_enough(&self, used: &Used, own: Load, load: Load) -> bool {
         let is_alone = !self.has_shares || used.streams <= 1 || own.records == 0;
         is_alone || self.fits(used.load.with(load).with(own).with(load))
@@ -170,7 +170,7 @@ impl Space {
 
     /// Space that a record of `bytes` takes up, at most all of it.
     pub(crate) fn load_of(&self, bytes: usize) -> Load {
-        Load { records: 1, bytes: bytes.min(self.most.bytes) }
+        Load { records: 1, bytes: bytes.min(self.max.bytes) }
     }
 
     /// Frees the space of resolved records.

@@ -24,7 +24,7 @@ use crate::hash_key::HashKeyRange;
 const LIST_SHARDS_MAX_RESULTS: i32 = 1000;
 
 /// Kinesis through a client of the AWS SDK.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SdkKinesis {
     client: Client,
 }
@@ -49,12 +49,6 @@ impl SdkKinesis {
         // A token stands for the stream and the filter: naming them again is an error.
         let call = self.client.list_shards().next_token(token).max_results(LIST_SHARDS_MAX_RESULTS);
         call.send().await.map_err(error)
-    }
-}
-
-impl fmt::Debug for SdkKinesis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SdkKinesis").finish_non_exhaustive()
     }
 }
 
@@ -186,7 +180,7 @@ fn error<E: ProvideErrorMetadata + Error + 'static>(error: SdkError<E>) -> Kines
 /// Words of the SDK when no provider has credentials.
 const NO_CREDENTIALS: &str = "the credential provider was not enabled";
 
-/// Whether the SDK lacks a region or a provider of credentials, for which it has no public type.
+/// Returns whether the SDK lacks a region or a provider of credentials, for which it has no public type.
 fn is_incomplete(text: &str) -> bool {
     text.contains("Missing Region") || text.contains("no identity resolver")
 }

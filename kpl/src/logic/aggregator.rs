@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct Packing {
     /// `None` without aggregates.
     pub(crate) limits: Option<Limits>,
-    /// Whether the records of an aggregate share partition key and hash key.
+    /// The records of an aggregate share partition key and hash key.
     pub(crate) by_key: bool,
     pub(crate) key: AggregateKey,
     /// Maximum time that a record waits for others.
@@ -95,7 +95,7 @@ impl<T: Detach> Aggregator<T> {
         self.ready.is_empty() && self.open.is_empty()
     }
 
-    /// Whether one record waits, which others may still join.
+    /// Returns whether one record waits, which others may still join.
     pub(crate) fn has_just_opened(&self) -> bool {
         self.ready.is_empty() && self.open.is_single()
     }

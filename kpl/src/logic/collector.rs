@@ -132,7 +132,7 @@ impl Collector {
         !lane.patient && (lane.waiting.ready_bytes >= SHARD_BYTES || hurried() || in_order())
     }
 
-    /// Whether no later record of the same key may be in the same request, where it might be stored alone.
+    /// Returns whether no later record of the same key may be in the same request, where it might be stored alone.
     fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
         match self.order {
             RecordOrder::BestEffort => false,
@@ -171,7 +171,7 @@ impl Collector {
     }
 }
 
-/// Whether `record` has, or may have, one of these hash keys.
+/// Returns whether `record` has, or may have, one of these hash keys.
 fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
     let found = record.hash_keys();
     let contains_any = || keys.iter().any(|key| found.range().contains(*key));

@@ -15,7 +15,7 @@ const REFRESH_AFTER: Duration = Duration::from_secs(240);
 /// Minimum pause after a failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Upper bound of that, and of the jitter of every pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Minimum pause after access was denied: the permission may be granted later.
 const PAUSE_IF_DENIED: Duration = Duration::from_secs(600);
 
@@ -37,16 +37,16 @@ impl Description {
     /// Takes a description; says whether the stream has changed. `luck` is from 0 to 1.
     pub(crate) fn update(&mut self, summary: StreamSummary, now: Instant, luck: f64) -> bool {
         (self.described_at, self.denied, self.failures) = (Some(now), false, 0);
-        self.due_at = Some(now + REFRESH_AFTER + LONGEST_PAUSE.mul_f64(luck));
+        self.due_at = Some(now + REFRESH_AFTER + MAX_PAUSE.mul_f64(luck));
         std::mem::replace(&mut self.summary, summary) != summary
     }
 
     /// Takes a failure; says whether it is the first in a row. `luck` is from 0 to 1.
     pub(crate) fn has_failed(&mut self, error: &KinesisError, now: Instant, luck: f64) -> bool {
         self.denied = error.kind() == KinesisErrorKind::Permanent;
-        let growing = (FIRST_PAUSE * 2_u32.pow(self.failures.min(16))).min(LONGEST_PAUSE);
+        let growing = (FIRST_PAUSE * 2_u32.pow(self.failures.min(16))).min(MAX_PAUSE);
         let pause = if self.denied { PAUSE_IF_DENIED } else { growing };
-        self.due_at = Some(now + pause + pause.min(LONGEST_PAUSE).mul_f64(luck));
+        self.due_at = Some(now + pause + pause.min(MAX_PAUSE).mul_f64(luck));
         self.failures = self.failures.saturating_add(1);
         self.failures == 1
     }
@@ -65,7 +65,7 @@ impl Description {
         }
     }
 
-    /// Whether the description is known, or denied.
+    /// Returns whether the description is known, or denied.
     pub(crate) fn is_settled(&self) -> bool {
         self.denied || self.described_at.is_some()
     }

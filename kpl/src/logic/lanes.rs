@@ -256,7 +256,7 @@ impl<T: Detach> Lanes<T> {
         &mut self.lanes[first..=last]
     }
 
-    /// Whether records of unknown shards wait for the listing.
+    /// Returns whether records of unknown shards wait for the listing.
     pub(crate) fn is_patient(&self) -> bool {
         self.lanes[0].patient
     }

@@ -20,7 +20,7 @@ const BYTES_BURST: u64 = 10 * 1024 * 1024;
 /// Factor of the rate when the shard throttles.
 const SLOWER: f64 = 2.0 / 3.0;
 /// Minimum share of the full rate.
-const SLOWEST: f64 = 1.0 / 16.0;
+const MIN_SHARE: f64 = 1.0 / 16.0;
 /// Share of the full rate regained per second.
 const RECOVERY_PER_SECOND: f64 = 0.05;
 /// Minimum time between two slow-downs: answers to simultaneous requests say the same.
@@ -61,7 +61,7 @@ impl Limiter {
     /// Slows down, and voids the burst.
     pub(crate) fn throttled(&mut self, now: Instant) {
         if self.share == 1.0 || now.saturating_duration_since(self.changed_at) >= SLOWER_EVERY {
-            self.set_share((self.share * SLOWER).max(SLOWEST), now);
+            self.set_share((self.share * SLOWER).max(MIN_SHARE), now);
         }
         self.records.empty(now);
         self.bytes.empty(now);

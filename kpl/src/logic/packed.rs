@@ -25,29 +25,29 @@ pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HashKeys {
     pub(crate) first: HashKey,
-    least: HashKey,
-    greatest: HashKey,
+    min: HashKey,
+    max: HashKey,
 }
 
 impl HashKeys {
     pub(crate) fn of(key: HashKey) -> Self {
-        Self { first: key, least: key, greatest: key }
+        Self { first: key, min: key, max: key }
     }
 
     fn with(self, key: HashKey) -> Self {
-        Self { least: self.least.min(key), greatest: self.greatest.max(key), ..self }
+        Self { min: self.min.min(key), max: self.max.max(key), ..self }
     }
 
     pub(crate) fn are_mixed(self) -> bool {
-        self.least != self.greatest
+        self.min != self.max
     }
 
     pub(crate) fn range(self) -> HashKeyRange {
-        HashKeyRange { start: self.least, end: self.greatest }
+        HashKeyRange { start: self.min, end: self.max }
     }
 
     pub(crate) fn are_in(self, range: &HashKeyRange) -> bool {
-        range.contains(self.least) && range.contains(self.greatest)
+        range.contains(self.min) && range.contains(self.max)
     }
 }
 

@@ -77,7 +77,7 @@ impl Course {
         self.history.as_ref().map_or(self.arrived, |history| history.last_ended)
     }
 
-    /// Whether the record has to be a Kinesis record of its own.
+    /// Returns whether the record has to be a Kinesis record of its own.
     pub(crate) fn is_alone(&self) -> bool {
         self.history.as_ref().is_some_and(|history| history.alone)
     }

@@ -17,7 +17,7 @@ use crate::{
 /// Upper bound of the pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Upper bound of the pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Time from the first refusal that may pass to the end of retries.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -52,7 +52,7 @@ pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, 
     }
 }
 
-/// Whether the shard matters: not for a plain record, nor for one hash key sent without known shards.
+/// Returns whether the shard matters: not for a plain record, nor for one hash key sent without known shards.
 pub(crate) fn is_judged<T: Detach>(sent: &Sent<T>) -> bool {
     sent.record.is_aggregate() && (sent.predicted.is_some() || sent.record.hash_keys().are_mixed())
 }
@@ -114,12 +114,12 @@ impl Retrier {
         }
     }
 
-    /// Whether the last record sent alone was refused.
+    /// Returns whether the last record sent alone was refused.
     pub(crate) fn suspects_all(&self) -> bool {
         self.refused.is_some()
     }
 
-    /// Whether every request is refused with `error`.
+    /// Returns whether every request is refused with `error`.
     pub(crate) fn refuses_all(&self, error: &KinesisError) -> bool {
         self.refused.as_ref().is_some_and(|(last, count)| last == error && *count >= REFUSED_ALONE)
     }
@@ -129,7 +129,7 @@ impl Retrier {
 /// Source: <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
 pub(crate) fn pause(failures: u32, luck: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE).mul_f64(luck)
+    (FIRST_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE).mul_f64(luck)
 }
 
 #[cfg(test)]

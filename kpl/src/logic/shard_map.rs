@@ -19,7 +19,7 @@ const REFRESH_AFTER: Duration = Duration::from_secs(60);
 /// Pause after a failed listing; it grows by half each time. Source: KPL (aws/kinesis/core/shard_map.cc).
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Upper bound of the pause. Source: as above.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Time for which a confirmed map is right: no stream is deleted and created again in less.
 const TRUSTED_FOR: Duration = Duration::from_secs(5);
@@ -51,12 +51,12 @@ impl ShardMap {
         self.confirmed_at = self.confirmed_at.max(Some(at));
     }
 
-    /// Whether the stream is certainly the same.
+    /// Returns whether the stream is certainly the same.
     pub(crate) fn is_trusted(&self, now: Instant) -> bool {
         self.confirmed_at.is_some_and(|at| now.saturating_duration_since(at) < TRUSTED_FOR)
     }
 
-    /// Whether one open shard owns all these hash keys.
+    /// Returns whether one open shard owns all these hash keys.
     pub(crate) fn fits_one(&self, keys: HashKeyRange) -> bool {
         let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < keys.start);
         self.shards.get(owner).is_some_and(|shard| shard.hash_key_range.contains(keys.end))
@@ -128,7 +128,7 @@ impl Listing {
         self.wanted |= latest <= seen;
     }
 
-    /// Whether a listing is due; `describe`: a description is.
+    /// Returns whether a listing is due; `describe`: a description is.
     pub(crate) fn is_due(&self, describe: bool, now: Instant) -> bool {
         let old = || self.succeeded_at.is_none_or(|at| now >= at + REFRESH_AFTER);
         !self.running && self.retry_at.is_none_or(|at| at <= now) && (self.wanted || describe || old())
@@ -152,12 +152,12 @@ impl Listing {
         (self.hopeless, self.retry_at) = (false, None);
     }
 
-    /// Whether a listing after the first `seen` has succeeded.
+    /// Returns whether a listing after the first `seen` has succeeded.
     pub(crate) fn has_succeeded_after(&self, seen: u64) -> bool {
         self.succeeded > seen
     }
 
-    /// Whether the listing just answered is later than the first `seen`.
+    /// Returns whether the listing just answered is later than the first `seen`.
     pub(crate) fn is_after(&self, seen: u64) -> bool {
         self.started > seen
     }
@@ -170,7 +170,7 @@ impl Listing {
     /// Returns the pause. `luck`, from 0 to 1, decides half of it: the producers of a stream do not list all at once.
     pub(crate) fn has_failed(&mut self, kind: KinesisErrorKind, now: Instant, luck: f64) -> Duration {
         (self.running, self.wanted) = (false, true);
-        let bound = FIRST_PAUSE.mul_f64(1.5_f64.powi(self.failures.min(20) as i32)).min(LONGEST_PAUSE);
+        let bound = FIRST_PAUSE.mul_f64(1.5_f64.powi(self.failures.min(20) as i32)).min(MAX_PAUSE);
         let pause = bound.mul_f64((1.0 + luck) / 2.0);
         self.failures += 1;
         let refused = matches!(kind, KinesisErrorKind::Permanent | KinesisErrorKind::Doubtful);

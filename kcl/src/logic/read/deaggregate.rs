@@ -67,8 +67,7 @@ fn deaggregate(
         let record = record.unwrap_or_else(|unreadable| {
             malformed += 1;
             reason.get_or_insert_with(|| unreadable.to_string());
-            let partition_key = Arc::clone(&source.partition_key);
-            AggregatedRecord { partition_key, explicit_hash_key: None, data: unreadable.data }
+            unreadable.with_partition_key(Arc::clone(&source.partition_key))
         });
         user_record(&source, record, sub_sequence_number)
     }));

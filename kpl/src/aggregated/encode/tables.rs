@@ -16,7 +16,7 @@ pub(super) struct Place {
     hash: u32,
 }
 
-const LEAST_SLOTS: usize = 64;
+const MIN_SLOTS: usize = 64;
 
 /// Partition keys. Finds them by open addressing over their indexes.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +90,7 @@ impl PartitionKeys {
     }
 
     fn grow(&mut self) {
-        self.slots = vec![0; (self.slots.len() * 2).max(LEAST_SLOTS)];
+        self.slots = vec![0; (self.slots.len() * 2).max(MIN_SLOTS)];
         self.keys.reserve_exact(self.slots.len() / 2 - self.keys.len());
         for index in 0..self.keys.len() {
             self.insert(self.keys[index].hash, index as u32);

@@ -7,7 +7,7 @@ use crate::{
     logic::{collector::Sent, kinesis_record::KinesisRecord, pending::Detach},
 };
 
-/// Whether a request is one user record.
+/// Returns whether a request is one user record.
 pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
     sent.iter().map(|sent| sent.record.courses().len()).sum::<usize>() == 1
 }

@@ -3,7 +3,7 @@
 use crate::hash_key::HashKey;
 
 /// Maximum number of leading bits that are looked up.
-const MOST_BITS: u32 = 14;
+const MAX_BITS: u32 = 14;
 
 /// Last hash keys of lanes that stand in order and cover every hash key.
 pub(crate) struct Owners {
@@ -16,9 +16,9 @@ pub(crate) struct Owners {
 impl Owners {
     pub(crate) fn new(ends: Vec<HashKey>) -> Self {
         // Twice as many starts as lanes: most lead straight to the owner.
-        let bits = (ends.len().next_power_of_two().ilog2() + 1).min(MOST_BITS);
-        let least = |first_bits: u32| HashKey(u128::from(first_bits) << (128 - bits));
-        let start = |first_bits| ends.partition_point(|end| *end < least(first_bits)) as u32;
+        let bits = (ends.len().next_power_of_two().ilog2() + 1).min(MAX_BITS);
+        let min = |first_bits: u32| HashKey(u128::from(first_bits) << (128 - bits));
+        let start = |first_bits| ends.partition_point(|end| *end < min(first_bits)) as u32;
         let mut starts: Vec<u32> = (0..1 << bits).map(start).collect();
         starts.push(ends.len().saturating_sub(1) as u32);
         Self { ends, starts, bits }

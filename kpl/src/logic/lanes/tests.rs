@@ -4,7 +4,7 @@ use crate::testing::{shard, start, uniform_shards};
 use crate::{hash_key::HashKey, record::UserRecord};
 
 impl<T: Detach> Lanes<T> {
-    /// Whether nothing can be sent, whatever is waited for.
+    /// Returns whether nothing can be sent, whatever is waited for.
     pub(crate) fn are_blocked(&self, now: Instant) -> bool {
         let is_blocked = |lane: &Lane<T>| {
             let limited = lane.limited_until(now).is_some();

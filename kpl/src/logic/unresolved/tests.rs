@@ -150,7 +150,7 @@ proptest! {
         steps in prop::collection::vec((0..3_u8, any::<prop::sample::Index>(), 0..30_u64), 1..300),
     ) {
         let (mut found, mut next, mut left, mut flushes) = (Unresolved::new(), 0, Vec::new(), VecDeque::new());
-        let (mut now, mut most) = (start(), 0);
+        let (mut now, mut max) = (start(), 0);
         for (step, index, ms) in steps {
             now += Duration::from_millis(ms);
             match step {
@@ -172,8 +172,8 @@ proptest! {
             while flushes.pop_front_if(|flush| below.is_some_and(|below| *flush <= below)).is_some() {}
             prop_assert!(!flushes.front().is_some_and(is_complete));
             prop_assert_eq!(found.records, left.len());
-            most = most.max(left.len());
-            prop_assert!(found.spans.len() <= CROWD.max(2 * most + 2));
+            max = max.max(left.len());
+            prop_assert!(found.spans.len() <= CROWD.max(2 * max + 2));
         }
     }
 

@@ -39,8 +39,8 @@ async fn assert_calls_do_not_multiply(reaction: impl Fn(&[Entry]) -> Reaction + 
     let ill = requests_per_second(&producer, &kinesis, 20).await;
     down.store(false, Relaxed);
 
-    let most = well.iter().max().expect("five seconds");
-    assert!(ill.iter().all(|requests| requests <= most), "{well:?}, then {ill:?}");
+    let max = well.iter().max().expect("five seconds");
+    assert!(ill.iter().all(|requests| requests <= max), "{well:?}, then {ill:?}");
     assert!(failures.load(Relaxed) <= ill.iter().sum());
     producer.flush().await;
     assert_eq!(kinesis.delivered().len(), 50_000, "nothing has expired");
