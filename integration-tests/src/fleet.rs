@@ -1,6 +1,6 @@
 //! Workers that run beside a test.
 
-use kcl::{ProcessorFactory, RecordProcessor, ShardContext, WorkerBuilder, WorkerError};
+use kcl::{ProcessorFactory, RecordProcessor, ShardContext, Worker, WorkerBuilder, WorkerError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,11 @@ impl Running {
 
     /// Starts a worker with this factory.
     pub fn start_factory<F: ProcessorFactory>(worker: WorkerBuilder, factory: F) -> Self {
-        let worker = worker.build(factory).expect("configuration is right");
+        Self::start_worker(worker.build(factory).expect("configuration is right"))
+    }
+
+    /// Starts this worker.
+    pub fn start_worker<F: ProcessorFactory>(worker: Worker<F>) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         Self { stop, task: Some(tokio::spawn(worker.run_until(stopped))) }

@@ -22,7 +22,7 @@ use crate::{
 /// [`CheckpointError::LeaseLost`] without the lease, with [`CheckpointError::ProcessorFailed`] after the processor.
 ///
 /// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
-/// [`WorkerBuilder::checkpoint_every`](crate::WorkerBuilder::checkpoint_every) do it.
+/// [`WorkerBuilder::build_checkpointing`](crate::WorkerBuilder::build_checkpointing) do it.
 #[derive(Debug, Clone)]
 #[doc(alias = "RecordProcessorCheckpointer")]
 pub struct Checkpointer {

@@ -46,7 +46,7 @@
 //!
 //! | | what the application writes | who checkpoints |
 //! |---|---|---|
-//! | [`WorkerBuilder::build`] | a [`RecordProcessor`] per shard, with batches and the shard's life | it, or [the worker](WorkerBuilder::checkpoint_every) |
+//! | [`WorkerBuilder::build`] | a [`RecordProcessor`] per shard, with batches and the shard's life | it, or [the worker](WorkerBuilder::build_checkpointing) |
 //! | [`WorkerBuilder::build_for_each`] | a closure per record, one or many at a time | the worker |
 //! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
 //!

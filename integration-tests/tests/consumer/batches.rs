@@ -50,9 +50,26 @@ fn run(
     checkpoint: bool,
     act: impl Fn(&[u64]) -> Result<Duration, BoxError> + Send + Sync + 'static,
 ) -> WorkerHandle {
+    builder.build(scripted(batches, checkpoint, act)).expect("settings are right").start()
+}
+
+/// The same with checkpoints of the worker's own.
+fn run_checkpointing(
+    builder: WorkerBuilder,
+    every: CheckpointEvery,
+    batches: &Batches,
+    act: impl Fn(&[u64]) -> Result<Duration, BoxError> + Send + Sync + 'static,
+) -> WorkerHandle {
+    builder.build_checkpointing(every, scripted(batches, false, act)).expect("settings are right").start()
+}
+
+fn scripted(
+    batches: &Batches,
+    checkpoint: bool,
+    act: impl Fn(&[u64]) -> Result<Duration, BoxError> + Send + Sync + 'static,
+) -> impl Fn(&ShardContext) -> Scripted + Send + Sync + 'static {
     let (batches, act) = (batches.clone(), Arc::new(act) as Act);
-    let factory = move |_: &ShardContext| Scripted { batches: batches.clone(), act: Arc::clone(&act), checkpoint };
-    builder.build(factory).expect("settings are right").start()
+    move |_: &ShardContext| Scripted { batches: batches.clone(), act: Arc::clone(&act), checkpoint }
 }
 
 fn fails_at(bad: u64) -> impl Fn(&[u64]) -> Result<Duration, BoxError> + Send + Sync + 'static {
@@ -114,8 +131,7 @@ async fn pieces_that_passed_are_checkpointed_and_not_given_with_each_halving() {
     let batches = Batches::default();
     world.put(0..512).await;
     let builder = world.worker("w1").on_processor_error(ErrorPolicy::skip_after(1).isolate());
-    let builder = builder.checkpoint_every(CheckpointEvery::default());
-    let worker = run(builder, &batches, false, fails_at(511));
+    let worker = run_checkpointing(builder, CheckpointEvery::default(), &batches, fails_at(511));
     let skipped = |event: &Event| matches!(event, Event::RecordsSkipped { records: 1, .. });
     world.until("the bad one is skipped", || world.events.count(skipped) == 1).await;
 
@@ -129,9 +145,8 @@ async fn pieces_that_passed_are_checkpointed_and_not_given_with_each_halving() {
 async fn checkpoints_processed_records_while_the_next_batch_is_slow() {
     let world = World::start(1).await;
     let batches = Batches::default();
-    let builder = world.worker("w1").checkpoint_every(CheckpointEvery::default());
     let slow = |ids: &[u64]| Ok(Duration::from_secs(if ids.contains(&10) { 300 } else { 0 }));
-    let worker = run(builder, &batches, false, slow);
+    let worker = run_checkpointing(world.worker("w1"), CheckpointEvery::default(), &batches, slow);
     world.put(0..10).await;
     world.until("the first are given", || batches.all().len() == 1).await;
     world.put(10..20).await;
@@ -178,7 +193,7 @@ async fn keeps_a_prepared_checkpoint_beyond_the_workers_own() {
         let (shards, firsts) = (shards.clone(), firsts.clone());
         move |_: &ShardContext| Prepares { shards: shards.clone(), firsts: firsts.clone() }
     };
-    let worker = world.worker("w1").checkpoint_every(every).build(factory).unwrap().start();
+    let worker = world.worker("w1").build_checkpointing(every, factory).unwrap().start();
     world.put(0..10).await;
     world.until("the first are processed", || firsts.len() == 1).await;
     world.put(10..20).await;
@@ -290,8 +305,11 @@ async fn a_dead_letter_hook_that_succeeds_during_a_stop_is_not_called_again() {
             let builder =
                 world.worker(id).max_batch_records(1).on_processor_error(ErrorPolicy::dead_letter_after(1, keep));
             let every = CheckpointEvery::new(10_000, Duration::from_secs(60));
-            let builder = if automatic { builder.checkpoint_every(every) } else { builder };
-            self::run(builder, &batches, !automatic, fails_at(5))
+            if automatic {
+                run_checkpointing(builder, every, &batches, fails_at(5))
+            } else {
+                self::run(builder, &batches, true, fails_at(5))
+            }
         };
         let first = run("w1");
         world.until("the hook is called", || letters.load(Ordering::SeqCst) == 1).await;

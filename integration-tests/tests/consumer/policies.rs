@@ -239,8 +239,9 @@ async fn the_worker_checkpoints_by_itself_when_asked_to() {
     let world = World::start(2).await;
     let run = |id: &str| {
         let every = CheckpointEvery::new(1_000, Duration::from_secs(3));
-        let builder = world.worker(id).checkpoint_every(every);
-        Running::start(builder, &world.journal, |journal, shard| Lazy(journal.processor(shard)))
+        let journal = world.journal.clone();
+        let factory = move |shard: &ShardContext| Lazy(journal.processor(shard));
+        Running::start_worker(world.worker(id).build_checkpointing(every, factory).unwrap())
     };
     let writes = world.calls("dynamodb:UpdateItem");
     let first = run("w1");
@@ -335,7 +336,7 @@ fn settings_out_of_their_bounds_are_refused() {
         let built = builder().build_for_each(every, concurrency, |_record| async { Ok::<(), BoxError>(()) });
         built.unwrap_err().to_string()
     };
-    assert_eq!(refused(every, 1), "checkpoint_every records is 0, accepted: at least 1");
+    assert_eq!(refused(every, 1), "records of CheckpointEvery is 0, accepted: at least 1");
     assert_eq!(refused(CheckpointEvery::default(), 0), "concurrency is 0, accepted: at least 1");
 }
 

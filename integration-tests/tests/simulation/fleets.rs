@@ -165,13 +165,13 @@ impl Fleet {
             .handoff_timeout(Duration::from_secs(4))
             .shutdown_grace(Duration::from_secs(2))
             .retrieval(self.retrieval.clone());
-        let builder = match self.checkpoint_every {
-            Some(every) => builder.checkpoint_every(every),
-            None => builder,
-        };
         let (shared, life) = (Arc::clone(&self.shared), self.life);
-        Running::start_factory(builder, move |shard: &ShardContext| {
+        let factory = move |shard: &ShardContext| {
             Unruly::new(Arc::clone(&shared), shard, name(life, Some(&shard.stream_id), shard.shard_id.as_str()))
+        };
+        Running::start_worker(match self.checkpoint_every {
+            Some(every) => builder.build_checkpointing(every, factory).expect("settings are right"),
+            None => builder.build(factory).expect("settings are right"),
         })
     }
 

@@ -133,8 +133,8 @@ impl Life {
         match self.plan.consumer {
             Consumer::Processor => Running::Worker(builder.build(factory).expect("settings are right").start()),
             Consumer::Automatic => {
-                let builder = builder.checkpoint_every(self.plan.every);
-                Running::Worker(builder.build(factory).expect("settings are right").start())
+                let worker = builder.build_checkpointing(self.plan.every, factory);
+                Running::Worker(worker.expect("settings are right").start())
             }
             Consumer::Closure { concurrency } => Running::Worker(self.closure(builder, concurrency)),
             Consumer::Streams => {

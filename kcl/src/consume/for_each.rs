@@ -109,7 +109,7 @@ impl WorkerBuilder {
     {
         at_least_1("concurrency", concurrency)?;
         self.settings.error_policy.isolate = true;
-        self.checkpoint_every(every).build(ForEach { make, concurrency })
+        self.build_checkpointing(every, ForEach { make, concurrency })
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
 
 impl WorkerBuilder {
     /// Builds a worker that gives the application a stream of records for each shard it holds. Only the application
-    /// checkpoints: [`checkpoint_every`](Self::checkpoint_every) has no effect.
+    /// checkpoints.
     ///
     /// ```no_run
     /// use futures::{StreamExt as _, TryStreamExt as _};
@@ -53,8 +53,7 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network before the streams are polled.
-    pub fn build_shard_streams(mut self) -> Result<ShardStreams, ConfigError> {
-        self.settings.checkpoint_every = None;
+    pub fn build_shard_streams(self) -> Result<ShardStreams, ConfigError> {
         let (sender, streams) = mpsc::channel(1);
         let make = move |_: &ShardContext| StreamProcessor { streams: sender.clone(), shard: None, open: None };
         let worker = self.build(make)?;

@@ -7,7 +7,7 @@ use crate::{
     error::{ConfigError, KinesisError, KinesisErrorKind},
     kinesis::{Kinesis, SdkKinesis},
     logic::purpose::Purpose,
-    model::{InitialPosition, MAX_DURATION, Retrieval},
+    model::{CheckpointEvery, InitialPosition, MAX_DURATION, Retrieval},
     processor::ProcessorFactory,
     settings::streams::{Source, StreamConfig, Streams},
     stream::{Catalog, MultiCatalog, Stream},
@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl WorkerBuilder {
-    /// Builds a worker that runs one processor, made by `factory`, for each shard it holds.
+    /// Builds a worker that runs one processor, made by `factory`, for each shard it holds. Only the
+    /// processors checkpoint, by their [`Checkpointer`](crate::Checkpointer).
     ///
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network yet.
@@ -31,6 +32,21 @@ impl WorkerBuilder {
         };
         let catalog = self.catalog();
         Ok(Worker::new(self.settings, self.events, catalog, table, factory))
+    }
+
+    /// Like [`build`](Self::build), with checkpoints of the worker's own beside those of the processors: they cover what
+    /// `process_records` returned `Ok` for, and are also written before the processor is dropped. A prepared checkpoint
+    /// is not ended before what it covers is processed.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn build_checkpointing<F: ProcessorFactory>(
+        mut self,
+        every: CheckpointEvery,
+        factory: F,
+    ) -> Result<Worker<F>, ConfigError> {
+        self.settings.checkpoint_every = Some(every);
+        self.build(factory)
     }
 
     pub(crate) fn table_in_dynamodb(&self, may_create: bool) -> LeaseTable {

@@ -8,7 +8,7 @@ use crate::{
     clock::ServiceClock,
     event::{Event, Events},
     logic::purpose::Purpose,
-    model::{Assignment, CheckpointEvery, Deaggregation, InitialPosition, LegacyTables, Prefetch, Retrieval, WorkerId},
+    model::{Assignment, Deaggregation, InitialPosition, LegacyTables, Prefetch, Retrieval, WorkerId},
     settings::{Settings, error_policy::ErrorPolicy, streams::Source},
 };
 
@@ -190,15 +190,6 @@ impl WorkerBuilder {
     /// Reaction to a processor that fails. Default [`ErrorPolicy::restart`].
     pub fn on_processor_error(mut self, policy: ErrorPolicy) -> Self {
         self.settings.error_policy = policy;
-        self
-    }
-
-    /// Checkpoints of the worker's own for [`build`](Self::build): they cover what `process_records` returned `Ok` for,
-    /// and are also written before the processor is dropped. Default: only the processor checkpoints, by its
-    /// [`Checkpointer`](crate::Checkpointer); it may do so as well. A prepared checkpoint is not ended before what it
-    /// covers is processed. Closures take theirs as an argument.
-    pub fn checkpoint_every(mut self, every: CheckpointEvery) -> Self {
-        self.settings.checkpoint_every = Some(every);
         self
     }
 

@@ -100,7 +100,7 @@ impl WorkerBuilder {
             ("prefetch_bytes", settings.prefetch.bytes as usize),
             ("max_batch_records", settings.max_batch_records as usize),
             ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
-            ("checkpoint_every records", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
+            ("records of CheckpointEvery", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];
         counts.into_iter().try_for_each(|(what, count)| at_least_1(what, count))
     }
