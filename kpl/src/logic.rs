@@ -39,7 +39,7 @@ pub(crate) enum Input<T> {
     },
     /// Have buffered records sent at once.
     Hurry,
-    /// The same, with a short wait for unknown shards; completed by [`Action::Flushed`].
+    /// The same, with a short wait for unknown shards.
     Flush,
     /// The last input: all records are sent at once, whenever possible.
     Drain,
@@ -69,8 +69,6 @@ pub(crate) enum Action<T: Detach> {
     Deliver { record: KinesisRecord<T>, stored: Stored },
     /// Resolve a user record that has failed.
     Fail { ticket: T, failure: Box<Failure> },
-    /// Complete the flushes of records below number `below`: all are resolved.
-    Flushed { below: u64 },
     /// Emit the event.
     Emit(Event),
 }

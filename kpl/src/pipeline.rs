@@ -1,6 +1,5 @@
 //! The task that runs a stream's engine and performs its actions. It decides nothing itself.
 
-mod flushes;
 mod metering;
 
 use std::{
@@ -19,8 +18,8 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+use self::metering::Metering;
 pub(crate) use self::metering::count_abandoned;
-use self::{flushes::Flushes, metering::Metering};
 use crate::{
     context::Context,
     delivered::Stored,
@@ -70,7 +69,6 @@ struct Pipeline {
     stream: Stream,
     context: Arc<Context>,
     calls: JoinSet<Input<Ticket>>,
-    flushes: Flushes,
     open: bool,
     /// Time of the last command or answer.
     active: Instant,
@@ -89,7 +87,6 @@ impl Pipeline {
             stream,
             context,
             calls: JoinSet::new(),
-            flushes: Flushes::new(),
             open: true,
             active,
             metering,
@@ -114,7 +111,7 @@ impl Pipeline {
         let mut abandoning = pin!(self.context.abandoning.clone().cancelled_owned());
         loop {
             self.perform();
-            if !self.open && self.engine.unresolved() == 0 {
+            if !self.open && self.engine.unresolved.records == 0 {
                 return Ended::Closed;
             }
             // Other tasks of the thread have their turn: the requests, for instance.
@@ -146,7 +143,7 @@ impl Pipeline {
 
     /// Time at which the pipeline ends if nothing happens before. `None` while something is outstanding.
     fn idle_until(&self) -> Option<Instant> {
-        let idle = self.open && self.engine.unresolved() == 0 && self.calls.is_empty();
+        let idle = self.open && self.engine.unresolved.records == 0 && self.calls.is_empty();
         idle.then(|| self.active + IDLE)
     }
 
@@ -169,10 +166,7 @@ impl Pipeline {
             for (hash_key, command) in hash_keys.into_iter().zip(left.by_ref()) {
                 match command {
                     Command::Put(ticket) => self.engine.handle(Input::Put { ticket, hash_key }, now),
-                    Command::Flush(done) => {
-                        self.flushes.push(self.engine.next_number(), done);
-                        self.engine.handle(Input::Flush, now);
-                    }
+                    Command::Flush => self.engine.handle(Input::Flush, now),
                     Command::Hurry => self.engine.handle(Input::Hurry, now),
                 }
             }
@@ -206,7 +200,6 @@ impl Pipeline {
                 Action::Send { id, entries, shapes } => self.put_records(id, entries, shapes),
                 Action::ListShards { describe } => self.list_shards(describe),
                 Action::LimitRecords { max_bytes } => self.status.max_record_bytes.store(max_bytes, Relaxed),
-                Action::Flushed { below } => self.flushes.complete(below),
                 Action::Emit(event) => {
                     if let (Event::ShardMapUpdated { .. }, Some(metering)) = (&event, &mut self.metering) {
                         metering.forget_shards();
@@ -216,10 +209,11 @@ impl Pipeline {
             }
         }
         if let Some(metering) = &mut self.metering {
-            metering.settle(self.engine.unresolved());
+            metering.settle(self.engine.unresolved.records);
         }
-        *locked(&self.status.oldest) = self.engine.oldest().map(Instant::from_std);
+        *locked(&self.status.oldest) = self.engine.unresolved.oldest().map(Instant::from_std);
         self.context.space.give_back(&self.status.share, resolved);
+        self.commands.resolved(self.engine.unresolved.lowest());
     }
 
     /// Resolves the user records of a stored Kinesis record. Returns the space they took up.

@@ -196,9 +196,7 @@ impl Producer {
 
     async fn flush_intake(&self, intake: &Arc<Intake>) {
         match intake.queue.flush() {
-            Some(flushed) => {
-                let _ = flushed.await; // an error means that the task is gone, and nothing is left unresolved
-            }
+            Some(flushed) => flushed.await,
             // Shut down: the tasks end when everything is resolved.
             None if self.streams.context.closing.is_cancelled() => self.streams.context.tasks.wait().await,
             None => {}

@@ -7,8 +7,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use futures::{FutureExt as _, future::Shared};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     delivery::{Delivery, Prepared, Ticket},
@@ -22,7 +21,8 @@ pub(crate) const COMMANDS: usize = 4096;
 #[derive(Debug)]
 pub(crate) enum Command {
     Put(Ticket),
-    Flush(oneshot::Sender<()>),
+    /// Queued records are sent at once, in any case.
+    Flush,
     /// A put waits for space: queued records are sent at once.
     Hurry,
 }
@@ -39,16 +39,15 @@ struct State {
     /// `None` while no pipeline runs or is requested, and once closed.
     sender: Option<mpsc::UnboundedSender<Command>>,
     /// Of a requested pipeline, until it is claimed.
-    receiver: Option<mpsc::UnboundedReceiver<Command>>,
+    receiver: Option<(mpsc::UnboundedReceiver<Command>, watch::Sender<u64>)>,
+    /// Number of the pipeline's records, of which the first ones are resolved.
+    puts: u64,
+    resolved: Option<watch::Receiver<u64>>,
     closed: bool,
-    /// The latest record is hurried, and so are earlier ones.
+    /// The latest record is hurried or flushed, and so are earlier ones.
     hurried: bool,
-    /// The flush queued behind the latest record.
-    flush: Option<Flushed>,
+    flushed: bool,
 }
-
-/// The end of a flush. An error means that the pipeline is gone, and nothing is left unresolved.
-pub(crate) type Flushed = Shared<oneshot::Receiver<()>>;
 
 impl State {
     fn send(&self, command: Command) {
@@ -71,25 +70,28 @@ impl Queue {
         }
         let starts = state.sender.is_none();
         if starts {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            (state.sender, state.receiver) = (Some(sender), Some(receiver));
+            let ((sender, receiver), (resolving, resolved)) = (mpsc::unbounded_channel(), watch::channel(0));
+            (state.sender, state.receiver, state.resolved) =
+                (Some(sender), Some((receiver, resolving)), Some(resolved));
         }
-        (state.hurried, state.flush) = (false, None);
+        state.puts += 1;
+        (state.hurried, state.flushed) = (false, false);
         let (ticket, delivery) = Ticket::new(record);
         state.send(Command::Put(ticket));
         Ok((delivery, starts))
     }
 
-    /// Queues a flush, unless no pipeline runs: then nothing is outstanding.
-    pub(crate) fn flush(&self) -> Option<Flushed> {
+    /// Queues a flush, and returns its end. `None` without a pipeline: then nothing is outstanding.
+    pub(crate) fn flush(&self) -> Option<impl Future<Output = ()> + use<>> {
         let mut state = locked(&self.state);
         state.sender.as_ref()?;
-        if state.flush.is_none() {
-            let (done, flushed) = oneshot::channel();
-            state.send(Command::Flush(done));
-            (state.hurried, state.flush) = (true, Some(flushed.shared()));
+        let (puts, mut resolved) = (state.puts, state.resolved.clone()?);
+        if !std::mem::replace(&mut state.flushed, true) {
+            state.hurried = true;
+            state.send(Command::Flush);
         }
-        state.flush.clone()
+        // An error means that the pipeline is gone, and nothing is left unresolved.
+        Some(async move { drop(resolved.wait_for(|resolved| *resolved >= puts).await) })
     }
 
     /// Hurries the queued records, unless they are.
@@ -122,14 +124,15 @@ impl Queue {
 pub(crate) struct Receiver {
     queue: Arc<Queue>,
     commands: mpsc::UnboundedReceiver<Command>,
+    resolved: watch::Sender<u64>,
     parked: bool,
 }
 
 impl Receiver {
     /// Receiver of the requested pipeline, if one is requested.
     pub(crate) fn claim(queue: &Arc<Queue>) -> Option<Self> {
-        let commands = locked(&queue.state).receiver.take()?;
-        Some(Self { queue: queue.clone(), commands, parked: false })
+        let (commands, resolved) = locked(&queue.state).receiver.take()?;
+        Some(Self { queue: queue.clone(), commands, resolved, parked: false })
     }
 
     /// Waits for commands, and moves up to [`COMMANDS`] into `commands`, which is empty. None: the queue is closed.
@@ -138,6 +141,11 @@ impl Receiver {
     /// Dropping the future leaves the commands in the queue.
     pub(crate) async fn take(&mut self, commands: &mut Vec<Command>) {
         self.commands.recv_many(commands, COMMANDS).await;
+    }
+
+    /// Completes the flushes of the first `records`, which are resolved.
+    pub(crate) fn resolved(&self, records: u64) {
+        self.resolved.send_if_modified(|known| std::mem::replace(known, records) != records);
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -59,7 +59,7 @@ pub(crate) struct Engine<T: Detach> {
     flow: Flow,
     retrier: Retrier,
     unjudged: Vec<Unjudged<T>>,
-    unresolved: Unresolved,
+    pub(crate) unresolved: Unresolved,
     next_batch: u64,
     rng: fastrand::Rng,
     actions: VecDeque<Action<T>>,
@@ -132,8 +132,7 @@ impl<T: Detach> Engine<T> {
             Input::Hurry => self.hurried = true,
             Input::Flush => {
                 self.unresolved.flush();
-                self.flush(self.next_number());
-                self.complete_flushes();
+                self.flush(self.unresolved.next);
             }
             Input::Drain => self.flush(u64::MAX),
             Input::Responded { id, result } => self.responded(id, result),
@@ -153,7 +152,7 @@ impl<T: Detach> Engine<T> {
             self.list_if_due();
             if self.in_flight.is_empty() && (self.hurried || self.config.send_when_idle) {
                 self.hurried = false;
-                self.hurry(self.next_number());
+                self.hurry(self.unresolved.next);
             }
             while let Some(room) = self.flow.room(self.in_flight.len(), self.now) {
                 let Some(sent) = self.collector.collect(&mut self.lanes, room, self.now) else { break };
@@ -168,18 +167,6 @@ impl<T: Detach> Engine<T> {
     /// Time of the next [`Input::Tick`], if no other input is earlier. `None`: nothing is waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.wake
-    }
-
-    pub(crate) fn unresolved(&self) -> usize {
-        self.unresolved.records
-    }
-
-    pub(crate) fn next_number(&self) -> u64 {
-        self.unresolved.next
-    }
-
-    pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.unresolved.oldest()
     }
 
     fn put(&mut self, ticket: T, hash_key: HashKey) {
@@ -218,7 +205,7 @@ impl<T: Detach> Engine<T> {
         });
         let unjudged = self.unjudged.iter().map(|unjudged| self.ttl_end(unjudged.sent.record.first().arrived));
         let calls = [self.listing.due_at(self.description.due_at), self.flow.held_until(self.now), self.plain_at];
-        let calls = calls.into_iter().filter(|_| self.unresolved() > 0);
+        let calls = calls.into_iter().filter(|_| self.unresolved.records > 0);
         unjudged.chain([lanes]).chain(calls).flatten().min()
     }
 
@@ -258,7 +245,6 @@ impl<T: Detach> Engine<T> {
         debug_assert!(record.courses().is_sorted_by_key(|course| course.number));
         self.unresolved.resolved(record.courses().iter().map(|course| course.number));
         self.actions.push_back(Action::Deliver { record, stored });
-        self.complete_flushes();
     }
 
     fn fail(&mut self, records: Vec<Pending<T>>, kind: &DeliveryErrorKind) {
@@ -268,17 +254,10 @@ impl<T: Detach> Engine<T> {
             let (ticket, failure) = record.fail(kind.clone(), obstacle);
             self.actions.push_back(Action::Fail { ticket, failure });
         }
-        self.complete_flushes();
-    }
-
-    fn complete_flushes(&mut self) {
-        if let Some(below) = self.unresolved.take_completed() {
-            self.actions.push_back(Action::Flushed { below });
-        }
     }
 
     fn list_if_due(&mut self) {
-        self.list_if(self.unresolved() > 0);
+        self.list_if(self.unresolved.records > 0);
     }
 
     fn list_if(&mut self, wanted: bool) {

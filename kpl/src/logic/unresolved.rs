@@ -1,6 +1,6 @@
-//! Unresolved records: when a flush is complete, and how old the oldest record is.
+//! Unresolved records: their lowest number, for flushes, and the age of the oldest.
 //!
-//! - (A) A flush is complete when every record put before it is resolved, whatever was put since.
+//! - (A) The lowest number is exact for records put before a flush: it exceeds theirs once every one is resolved.
 //! - (B) The age of the oldest record is never too small, and too great by at most 10 ms or one part in 64.
 //! - (C) Without flushes there are at most 1,024 spans; with flushes, twice as many as there ever were
 //!   unresolved records, or [`CROWD`].
@@ -25,7 +25,6 @@ pub(crate) struct Unresolved {
     /// Number of the record put next, from 0.
     pub(crate) next: u64,
     pub(crate) records: usize,
-    completed: Option<u64>,
     /// Number of spans at which some are joined.
     crowd: usize,
 }
@@ -41,7 +40,7 @@ struct Span {
 
 impl Unresolved {
     pub(crate) fn new() -> Self {
-        Self { spans: VecDeque::new(), next: 0, records: 0, completed: None, crowd: CROWD }
+        Self { spans: VecDeque::new(), next: 0, records: 0, crowd: CROWD }
     }
 
     /// Adds a record; returns its number.
@@ -65,9 +64,8 @@ impl Unresolved {
 
     /// Begins a flush of all records that were put.
     pub(crate) fn flush(&mut self) {
-        match self.spans.back_mut() {
-            Some(last) => last.flushed = true,
-            None => self.completed = Some(self.next),
+        if let Some(last) = self.spans.back_mut() {
+            last.flushed = true;
         }
     }
 
@@ -83,16 +81,12 @@ impl Unresolved {
             }
             self.spans[at].records -= 1;
         }
-        while let Some(span) = self.spans.pop_front_if(|front| front.records == 0) {
-            if span.flushed {
-                self.completed = Some(self.spans.front().map_or(self.next, |next| next.first));
-            }
-        }
+        while self.spans.pop_front_if(|front| front.records == 0).is_some() {}
     }
 
-    /// Number below which all records are resolved, if that completes flushes since the last call.
-    pub(crate) fn take_completed(&mut self) -> Option<u64> {
-        self.completed.take()
+    /// Number below which all records are resolved.
+    pub(crate) fn lowest(&self) -> u64 {
+        self.spans.front().map_or(self.next, |front| front.first)
     }
 
     /// Arrival of the oldest record.

@@ -110,7 +110,7 @@ fn sends_queued_records_at_once_by_one_command() {
 
     let mut commands = Vec::new();
     receiver.take(&mut commands).now_or_never().expect("commands");
-    let [Command::Put(_), Command::Hurry, Command::Flush(_), Command::Put(_), Command::Flush(_)] = &commands[..] else {
+    let [Command::Put(_), Command::Hurry, Command::Flush, Command::Put(_), Command::Flush] = &commands[..] else {
         panic!("{commands:?}");
     };
 }
@@ -126,9 +126,11 @@ fn flushes_that_nobody_waits_for_do_not_pile_up() {
 
     let mut commands = Vec::new();
     receiver.take(&mut commands).now_or_never().expect("commands");
-    assert_eq!((commands.len(), waited_for.iter().flatten().count()), (2, 2), "all by one command");
-    commands.clear();
-    assert!(waited_for.into_iter().flatten().all(|flushed| flushed.now_or_never().is_some()));
+    assert_eq!(commands.len(), 2, "all by one command");
+    let mut waited_for = waited_for.map(|flushed| Box::pin(flushed.expect("there is a pipeline")));
+    assert!(waited_for.iter_mut().all(|flushed| flushed.now_or_never().is_none()));
+    receiver.resolved(1);
+    assert!(waited_for.iter_mut().all(|flushed| flushed.now_or_never().is_some()));
 }
 
 #[tokio::test]

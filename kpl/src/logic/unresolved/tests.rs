@@ -17,11 +17,9 @@ fn a_flush_waits_for_earlier_records_only() {
     put(&mut unresolved, 1); // 2
 
     unresolved.resolved([1].into_iter());
-    assert_eq!(unresolved.take_completed(), None);
+    assert_eq!(unresolved.lowest(), 0);
     unresolved.resolved([0].into_iter());
-    assert_eq!(unresolved.take_completed(), Some(2));
-    assert_eq!(unresolved.take_completed(), None);
-    assert_eq!(unresolved.records, 1);
+    assert_eq!((unresolved.lowest(), unresolved.records), (2, 1));
 }
 
 #[test]
@@ -34,10 +32,9 @@ fn flushes_complete_in_order() {
     unresolved.flush();
 
     unresolved.resolved([1].into_iter());
-    assert_eq!(unresolved.take_completed(), None);
+    assert_eq!(unresolved.lowest(), 0);
     unresolved.resolved([0].into_iter());
-    assert_eq!(unresolved.take_completed(), Some(2));
-    assert_eq!(unresolved.take_completed(), None);
+    assert_eq!(unresolved.lowest(), 2);
 }
 
 #[test]
@@ -46,7 +43,7 @@ fn a_flush_of_nothing_is_complete_at_once() {
 
     unresolved.flush();
 
-    assert_eq!(unresolved.take_completed(), Some(0));
+    assert_eq!(unresolved.lowest(), unresolved.next);
 }
 
 #[test]
@@ -166,10 +163,9 @@ proptest! {
                 _ if left.is_empty() => {}
                 _ => found.resolved([left.remove(index.index(left.len()))].into_iter()),
             }
-            let below = found.take_completed();
             let is_complete = |flush: &u64| left.first().is_none_or(|first| flush <= first);
-            prop_assert_eq!(below.is_some(), flushes.front().is_some_and(is_complete));
-            while flushes.pop_front_if(|flush| below.is_some_and(|below| *flush <= below)).is_some() {}
+            prop_assert!(left.first().is_none_or(|first| found.lowest() <= *first));
+            while flushes.pop_front_if(|flush| *flush <= found.lowest()).is_some() {}
             prop_assert!(!flushes.front().is_some_and(is_complete));
             prop_assert_eq!(found.records, left.len());
             max = max.max(left.len());
