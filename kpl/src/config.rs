@@ -28,8 +28,7 @@ const MIN_COLLECTION_BYTES: usize = 52_224;
 const MAX_IN_FLIGHT: u16 = 256;
 
 /// Grouping of user records into Kinesis records. Unless it is off, data that are an aggregate themselves arrive as they were
-/// put: alone, they are sent in an aggregate of one. Exceptions are data that would then exceed
-/// [`max_record_bytes`](crate::Producer::max_record_bytes), and streams that place records by themselves.
+/// put, unless they would exceed [`max_record_bytes`](crate::Producer::max_record_bytes) or the stream places records by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Aggregation {
@@ -139,29 +138,18 @@ impl AggregateKey {
 }
 
 /// Order of the user records of one hash key, which is the explicit one, if any, else that of the partition key. Records of
-/// one partition key with several explicit hash keys are in no order, even in one shard.
-///
-/// Throughput in records of 100 bytes per second and shard, with 250 partition keys a shard and round trips of 20 ms
-/// (`cargo bench -p kinesis-kpl`; a shard accepts some 10,000 such records):
-///
-/// | | aggregated | not aggregated |
-/// | --- | --- | --- |
-/// | `BestEffort` | 69,000 | 19,000 |
-/// | `PerPartitionKey` | 19,000 | 19,000 |
-/// | `Strict` | 19,000 | 10,000 |
+/// one partition key with several explicit hash keys are in no order, even in one shard. `docs/performance.md` has the price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RecordOrder {
     /// Order holds while nothing fails, also while shards are split or merged: one request per shard at a time, with at
-    /// most one aggregate for that shard, or one for each partition key. Sustains 51,200 bytes per round trip and shard.
-    /// Unaggregated records rely on Kinesis to store the entries of a request in their order, which it does but does not
-    /// promise, and a failed one is overtaken by later ones of the same request.
+    /// most one aggregate for that shard, or one for each partition key. Unaggregated records rely on Kinesis to store the
+    /// entries of a request in their order, and a failed one is overtaken by later ones of the same request.
     #[default]
     PerPartitionKey,
     /// Order holds also when entries fail or are throttled, for what is finally stored: one request per shard at a time,
-    /// with at most one Kinesis record per hash key, and no record of that key is sent before it is stored or has failed.
-    /// Without aggregation this sustains one record per round trip and hash key. Records of a request whose answer is lost may
-    /// be stored twice, the second time in order again.
+    /// with at most one Kinesis record per hash key. Records of a request whose answer is lost may be stored twice, the second
+    /// time in order again.
     Strict,
     /// One request per shard at a time with any number of aggregates, up to 256 KiB per shard. Order holds while nothing
     /// fails and the shards stay as they are. For round trips above some 30 ms.

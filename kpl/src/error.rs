@@ -114,8 +114,7 @@ impl PutError {
 /// An error of the application's code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A record was not accepted, or accepted and not known to be stored: [`Producer::put_all`](crate::Producer::put_all) and
-/// [`RecordSink`](crate::RecordSink).
+/// A record was not accepted, or accepted and not known to be stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -225,8 +224,8 @@ pub enum DeliveryErrorKind {
         /// Entries of the response.
         answered: usize,
     },
-    /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked. The record may be stored if a
-    /// request was under way. If a waker of the application panics, the error may have an empty record.
+    /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked, which may leave the error with
+    /// an empty record. The record may be stored if a request was under way.
     #[error("producer stopped before the record was stored")]
     Abandoned,
 }
@@ -241,8 +240,8 @@ impl DeliveryError {
         &self.0.failure.kind
     }
 
-    /// Failed attempts, the earliest first. Of more than 16, the first and the last 15 are kept. A record that expired before
-    /// it was sent has the error that all requests met, if any, or `Standstill` if the process was frozen.
+    /// Failed attempts, the earliest first; of more than 16, the first and the last 15. A record that expired before it was
+    /// sent has the error that all requests met, if any, or `Standstill` if the process was frozen.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.failure.attempts
     }

@@ -34,8 +34,8 @@ pub enum Event {
         /// Number of open shards.
         open_shards: usize,
     },
-    /// The shards could not be listed. The last known shard map stays in use. Without one, or if access is denied and
-    /// nothing was stored for some seconds, records are sent unaggregated. Emitted once, until a listing succeeds.
+    /// The shards could not be listed. The last known shard map stays in use, or records are sent unaggregated. Emitted once,
+    /// until a listing succeeds.
     #[non_exhaustive]
     ShardMapUnavailable {
         /// The stream.
@@ -47,9 +47,8 @@ pub enum Event {
         /// Time to the next listing.
         retry_in: Duration,
     },
-    /// The stream could not be described, and is treated as one that places records by their keys. If access is denied,
-    /// its record limit is 1 MiB or the configured one. Emitted once, until a description succeeds. While records are
-    /// put, the next attempt is after 1 s, later after up to 2 minutes; if access is denied, after 10 minutes.
+    /// The stream could not be described, and is treated as one that places records by their keys, with the default limit of
+    /// a record if access is denied. Emitted once, until a description succeeds.
     #[non_exhaustive]
     StreamNotDescribed {
         /// The stream.
@@ -60,7 +59,7 @@ pub enum Event {
         message: Arc<str>,
     },
     /// The stream places records by itself (record distribution strategy `AUTO`): partition keys decide neither shard nor
-    /// order. Records are not aggregated, because a KCL discards aggregates in shards that do not own their keys.
+    /// order, and records are not aggregated, because a KCL would discard the aggregates.
     #[non_exhaustive]
     PartitionKeysIgnored {
         /// The stream.
@@ -172,17 +171,13 @@ impl Event {
     }
 }
 
-type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
+pub(crate) type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Receiver of all events: the log, and the application's hook.
 #[derive(Clone, Default)]
-pub(crate) struct Events(Option<Hook>);
+pub(crate) struct Events(pub(crate) Option<Hook>);
 
 impl Events {
-    pub(crate) fn to(hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hook)))
-    }
-
     /// Logs an event and calls the hook, whose panic is logged and contained.
     pub(crate) fn emit(&self, event: &Event) {
         event.log();

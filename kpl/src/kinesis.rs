@@ -142,10 +142,6 @@ impl KinesisError {
     pub(crate) fn words(&self) -> (Arc<str>, Arc<str>) {
         (self.code.clone(), self.message.clone())
     }
-
-    pub(crate) fn is_missing_stream(&self) -> bool {
-        self.code.starts_with("ResourceNotFound")
-    }
 }
 
 /// Codes of the service and of AWS without `Exception`, by kind.

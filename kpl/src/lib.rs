@@ -8,17 +8,12 @@
 //! use kpl::{Producer, UserRecord};
 //!
 //! let producer = Producer::builder(&aws, "StockTradeStream").build()?;
-//! for price in 1..=10_000 {
-//!     let record = UserRecord::new("AAPL", format!("bought at {price}"));
-//!     let delivery = producer.put(record).await?; // waits while the buffer is full
-//!     tokio::spawn(async move {
-//!         match delivery.await {
-//!             Ok(stored) => println!("{} {}", stored.shard_id(), stored.sequence_number()),
-//!             Err(error) => eprintln!("{error}: {:?}", error.record()),
-//!         }
-//!     });
-//! }
+//! let delivery = producer.put(UserRecord::new("AAPL", "bought")).await?; // waits while the buffer is full
 //! producer.shutdown().await; // sends what is left and resolves every delivery
+//! match delivery.await {
+//!     Ok(stored) => println!("{} {}", stored.shard_id(), stored.sequence_number()),
+//!     Err(error) => eprintln!("{error}: {:?}", error.record()),
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -53,12 +48,7 @@
 //!
 //! # Metrics
 //! The KPL's names, units and dimensions, through the `metrics` crate: install a recorder before the first record is put.
-//!
-//! - Counters: `UserRecordsReceived`, `UserRecordsPut`, `UserRecordsDataPut`, `UserRecordExpired`, `KinesisRecordsPut`,
-//!   `KinesisRecordsDataPut`, `ErrorsByCode`, `AllErrors`: the sums of the KPL's metrics; `UserRecordsFailed`.
-//! - Histograms: `RetriesPerRecord`, `RequestTime`, `UserRecordsPerKinesisRecord`, `KinesisRecordsPerPutRecordsRequest`,
-//!   `UserRecordsPerPutRecordsRequest`, `BufferingTime` of each Kinesis record sent.
-//! - Gauge: `UserRecordsPending`. Dimensions: [`MetricsGranularity`]. See [`Event`] and [`Producer::snapshot`] for programs.
+//! `docs/architecture.md` has the names. See [`Event`] and [`Producer::snapshot`] for programs.
 //!
 //! # Features
 //! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a

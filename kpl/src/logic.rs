@@ -60,16 +60,29 @@ pub(crate) enum Input<T> {
 #[derive(Debug)]
 pub(crate) enum Action<T: Detach> {
     /// Call PutRecords, answer with [`Input::Responded`].
-    Send { id: BatchId, entries: Vec<Entry>, shapes: Vec<Shape> },
+    Send {
+        id: BatchId,
+        entries: Vec<Entry>,
+        shapes: Vec<Shape>,
+    },
     /// Call ListShards and, to `describe` the stream, DescribeStreamSummary; answer with [`Input::ShardsListed`].
-    ListShards { describe: bool },
+    ListShards {
+        describe: bool,
+    },
     /// Refuse records with more bytes, data and partition key together.
-    LimitRecords { max_bytes: usize },
+    LimitRecords {
+        max_bytes: usize,
+    },
     /// Resolve the user records of a stored Kinesis record.
-    Deliver { record: KinesisRecord<T>, stored: Stored },
+    Deliver {
+        record: KinesisRecord<T>,
+        stored: Stored,
+    },
     /// Resolve a user record that has failed.
-    Fail { ticket: T, failure: Box<Failure> },
-    /// Emit the event.
+    Fail {
+        ticket: T,
+        failure: Box<Failure>,
+    },
     Emit(Event),
 }
 

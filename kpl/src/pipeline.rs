@@ -57,11 +57,7 @@ const IDLE: Duration = Duration::from_secs(300);
 const LATE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Ended {
-    Pipeline::new(stream, commands, status, context).run().await
-}
-
-struct Pipeline {
+pub(crate) struct Pipeline {
     commands: Receiver,
     /// Commands taken since other tasks had their turn.
     taken: usize,
@@ -77,7 +73,7 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    fn new(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Self {
+    pub(crate) fn new(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Self {
         let active = Instant::now();
         let metering = Metering::new(&stream, context.config.metrics_granularity);
         Self {
@@ -104,7 +100,7 @@ impl Pipeline {
     ///
     /// Ends when it was idle, or when the producer is closed and every record resolved. If it ends earlier, with the runtime or
     /// by a panic, records resolve as they are dropped.
-    async fn run(mut self) -> Ended {
+    pub(crate) async fn run(mut self) -> Ended {
         let mut commands = Vec::new();
         let mut timer = pin!(sleep_until(Instant::now()));
         let mut closing = pin!(self.context.closing.clone().cancelled_owned());
@@ -128,7 +124,7 @@ impl Pipeline {
                 Some(answer) = self.calls.join_next() => self.answered(answer),
                 () = timer.as_mut(), if deadline.is_some() => {
                     if self.idle_until().is_none() {
-                        self.engine.handle(Input::Tick, now());
+                        self.engine.handle(Input::Tick, Instant::now().into_std());
                     } else if self.commands.park() {
                         return Ended::Idle;
                     }
@@ -154,7 +150,7 @@ impl Pipeline {
         let now = self.active.into_std();
         if let Some(metering) = &self.metering {
             let puts = commands.iter().filter(|command| matches!(command, Command::Put(_)));
-            metering.received(puts.count() as u64);
+            metering.received.increment(puts.count() as u64);
         }
         if commands.is_empty() {
             self.open = false;
@@ -190,7 +186,7 @@ impl Pipeline {
         while let Some(action) = self.engine.next_action() {
             match action {
                 Action::Deliver { record, stored } => resolved = resolved.with(self.deliver(record, stored)),
-                Action::Fail { ticket, failure } => {
+                Action::Fail { mut ticket, failure } => {
                     if let Some(metering) = &mut self.metering {
                         metering.failed_for_good(&failure);
                     }
@@ -202,7 +198,7 @@ impl Pipeline {
                 Action::LimitRecords { max_bytes } => self.status.max_record_bytes.store(max_bytes, Relaxed),
                 Action::Emit(event) => {
                     if let (Event::ShardMapUpdated { .. }, Some(metering)) = (&event, &mut self.metering) {
-                        metering.forget_shards();
+                        metering.shards.clear();
                     }
                     self.context.events.emit(&event);
                 }
@@ -222,9 +218,9 @@ impl Pipeline {
         let mut resolved = Load::default();
         for (stub, delivered) in record.deliver(&stored) {
             if let Some(metering) = &mut self.metering {
-                metering.stored(&stored.shard_id, delivered.attempts() - 1, stub.data_bytes());
+                metering.stored(&stored.shard_id, delivered.attempts() - 1, stub.data_bytes.into());
             }
-            resolved = resolved.with(self.context.space.load_of(stub.space_bytes()));
+            resolved = resolved.with(self.context.space.load_of(stub.space_bytes as usize));
             stub.deliver(delivered);
         }
         resolved
@@ -270,10 +266,6 @@ fn hash_keys(commands: &[Command]) -> [HashKey; LANES] {
         *hash_key = record(command).and_then(UserRecord::explicit_hash_key).unwrap_or(hashed);
     }
     hash_keys
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }
 
 /// Bounds a call in time and contains its panic, so that its records are not lost.

@@ -52,8 +52,7 @@ impl Producer {
         Self { intake: streams.get(stream), streams: Arc::new(streams) }
     }
 
-    /// Handle for another stream, a name or ARN; cheap. Client, settings, buffer and shutdown are shared. A name and an ARN of
-    /// one stream count as two streams.
+    /// Handle for another stream; cheap. Client, settings, buffer and shutdown are shared. Name and ARN count as two streams.
     ///
     /// # Errors
     /// If `stream` is neither a name nor an ARN.
@@ -69,8 +68,7 @@ impl Producer {
 
     /// Accepts a record; waits while the [buffer](ProducerBuilder::max_outstanding_bytes) is full, and has it sent at once then.
     ///
-    /// The [`Delivery`] resolves when the record is stored, after `record_max_buffered_time` and a round trip: by default 120 ms
-    /// and more. Awaiting each delivery before the next put gives eight records per second: await many together, or see
+    /// Awaiting each [`Delivery`] before the next put gives eight records per second: await many together, or see
     /// [`send_when_idle`](ProducerBuilder::send_when_idle). Order: [`RecordOrder`](crate::RecordOrder).
     ///
     /// # Errors
@@ -87,8 +85,8 @@ impl Producer {
     /// Accepts a record if there is space; else has the buffer sent at once.
     ///
     /// # Errors
-    /// [`PutError::BufferFull`] if there is no space in the buffer or in the stream's [share](ProducerBuilder::stream_shares), or
-    /// other puts wait; also if the record is not acceptable or the producer is shut down. The error returns the record.
+    /// As [`put`](Self::put), and [`PutError::BufferFull`] without space in the buffer or the stream's
+    /// [share](ProducerBuilder::stream_shares), or if other puts wait.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         let prepared = self.prepare(record)?;
         self.try_accept(prepared).map_err(|prepared| {
@@ -113,10 +111,7 @@ impl Producer {
         drop(self.intake.queue.flush());
         let mut outcomes = Vec::with_capacity(accepted.len());
         for put in accepted {
-            outcomes.push(match put {
-                Ok(delivery) => delivery.await.map_err(RecordError::from),
-                Err(refused) => Err(refused.into()),
-            });
+            outcomes.push(async { Ok(put?.await?) }.await);
         }
         outcomes
     }
@@ -178,8 +173,7 @@ impl Producer {
         self.streams.context.space.is_closed() || self.intake.queue.is_closed()
     }
 
-    /// Sends all that was put before, to any stream of the producer, at once, and waits until it is resolved. Costs nothing
-    /// when nothing is outstanding: an AWS Lambda function calls it at the end of each invocation.
+    /// Sends all that was put before, to any stream, at once, and waits until it is resolved.
     ///
     /// # Cancellation
     /// Dropping the future ends the wait; once it was polled, the records are still sent.
@@ -203,9 +197,8 @@ impl Producer {
         }
     }
 
-    /// Refuses further records, sends the accepted ones, and waits until every [`Delivery`] is resolved, for at most
-    /// [`record_ttl`](ProducerBuilder::record_ttl) and a request. Affects all clones and streams: later puts are refused with
-    /// [`PutError::ShutDown`].
+    /// Refuses further records of all clones and streams, sends the accepted ones, and waits until every [`Delivery`] is
+    /// resolved, for at most [`record_ttl`](ProducerBuilder::record_ttl) and a request.
     ///
     /// # Cancellation
     /// Dropping the future ends the wait; once it was polled, the producer still shuts down.
@@ -222,11 +215,10 @@ impl Producer {
         }
     }
 
-    /// Shuts down as [`shutdown`](Self::shutdown), within `limit`: later, unresolved records fail as
-    /// [abandoned](crate::DeliveryErrorKind::Abandoned), and may be stored if a request was under way.
+    /// [`shutdown`](Self::shutdown) within `limit`.
     ///
     /// # Errors
-    /// If records were abandoned.
+    /// If records were not resolved by then: they fail as [abandoned](crate::DeliveryErrorKind::Abandoned).
     ///
     /// # Cancellation
     /// Dropping the future ends the wait and cancels the limit; once it was polled, the producer still shuts down.
@@ -254,8 +246,7 @@ impl Producer {
         self.streams.context.space.used().bytes
     }
 
-    /// Maximum bytes of a record, data and partition key together: the minimum of the configured limit, the known limit of the
-    /// stream, and the buffer.
+    /// Maximum bytes of a record, data and partition key together: by settings, buffer and the stream's known limit.
     pub fn max_record_bytes(&self) -> usize {
         let (config, status) = (&self.streams.context.config, &self.intake.status);
         let stream = status.max_record_bytes.load(Relaxed);

@@ -18,7 +18,7 @@ use crate::{
         queue::{Queue, Receiver},
     },
     locked::locked,
-    pipeline::{self, Ended},
+    pipeline::{Ended, Pipeline, count_abandoned},
     stream::Stream,
 };
 
@@ -48,7 +48,7 @@ impl Drop for Guard {
             self.queue.close();
             let left = self.context.space.vacate(&self.status.share);
             *locked(&self.status.oldest) = None;
-            pipeline::count_abandoned(&self.stream, self.context.config.metrics_granularity, left.records);
+            count_abandoned(&self.stream, self.context.config.metrics_granularity, left.records);
         }
         self.context.space.leave();
         if self.ended == Ended::Broken {
@@ -112,7 +112,6 @@ impl Streams {
         self.context.tasks.spawn_on(run(commands, guard), &self.runtime);
     }
 
-    /// Hurries the records of all streams.
     pub(crate) fn hurry(&self) {
         locked(&self.known).intakes.values().for_each(|intake| intake.queue.hurry());
     }
@@ -121,7 +120,7 @@ impl Streams {
 /// Runs a pipeline, and keeps its panic for the shutdown.
 async fn run(commands: Receiver, mut guard: Guard) {
     let (stream, status, context) = (guard.stream.clone(), guard.status.clone(), guard.context.clone());
-    let pipeline = pipeline::run(stream, commands, status, context);
+    let pipeline = Pipeline::new(stream, commands, status, context).run();
     match AssertUnwindSafe(pipeline).catch_unwind().await {
         Ok(ended) => guard.ended = ended,
         Err(panic) => *locked(&guard.context.panicked) = Some(panic),

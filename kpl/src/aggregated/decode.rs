@@ -143,7 +143,7 @@ impl<'a> ParsedAggregate<'a> {
     pub(super) fn of_body(data: &'a Bytes, body: &'a [u8]) -> Option<Self> {
         let mut parsed = Self { data, partition_keys: Vec::new(), hash_keys: Vec::new(), records: Vec::new() };
         let mut reader = Reader { rest: body };
-        while !reader.is_at_end() {
+        while !reader.rest.is_empty() {
             match reader.field()? {
                 (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => {
                     parsed.partition_keys.push(String::from_utf8_lossy(key).into());
@@ -228,7 +228,7 @@ impl<'a> RawRecord<'a> {
     fn parse(record: &'a [u8]) -> Option<Self> {
         let (mut partition_key_index, mut hash_key_index, mut data) = (None, None, None);
         let mut reader = Reader { rest: record };
-        while !reader.is_at_end() {
+        while !reader.rest.is_empty() {
             match reader.field()? {
                 (tag, Field::Integer(index)) if tag == tag::PARTITION_KEY_INDEX.into() => {
                     partition_key_index = Some(index);
@@ -277,7 +277,7 @@ fn place<T>(table: &[T], index: u64) -> Result<usize, usize> {
 fn check_tag(tag: &[u8]) -> Option<()> {
     let mut key = None;
     let mut reader = Reader { rest: tag };
-    while !reader.is_at_end() {
+    while !reader.rest.is_empty() {
         if let (tag, Field::Bytes(_)) = reader.field()?
             && tag == tag::TAG_KEY.into()
         {

@@ -75,7 +75,7 @@ impl Aggregate {
 
     /// Length of what [`encode`](Self::encode) would return, in bytes.
     pub fn size_bytes(&self) -> usize {
-        ENVELOPE_LEN + self.body_len()
+        ENVELOPE_LEN + self.partition_keys.fields.len() + self.hash_keys.fields.len() + self.records.len()
     }
 
     /// Length of what [`encode`](Self::encode) would return if `record` were pushed, in bytes.
@@ -109,14 +109,10 @@ impl Aggregate {
 
     fn without_digest(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size_bytes());
-        for part in [&MAGIC, self.partition_keys.fields(), self.hash_keys.fields(), &self.records] {
+        for part in [&MAGIC[..], &self.partition_keys.fields, &self.hash_keys.fields, &self.records] {
             out.extend_from_slice(part);
         }
         out
-    }
-
-    fn body_len(&self) -> usize {
-        self.partition_keys.fields().len() + self.hash_keys.fields().len() + self.records.len()
     }
 
     fn addition(&self, record: &UserRecord) -> Addition {

@@ -64,18 +64,14 @@ struct Open {
 pub(crate) struct Stub {
     resolver: oneshot::Sender<Outcome>,
     original: Option<Box<Bytes>>,
-    space_bytes: u32,
-    data_bytes: u32,
+    pub(crate) space_bytes: u32,
+    pub(crate) data_bytes: u32,
 }
 
 impl Ticket {
     pub(crate) fn new(prepared: Prepared) -> (Self, Delivery) {
         let (resolver, outcome) = oneshot::channel();
         (Self(Some(Open { prepared, resolver })), Delivery(outcome))
-    }
-
-    pub(crate) fn fail(mut self, failure: Failure) {
-        self.close(failure);
     }
 
     /// Space that the record takes up in the buffer.
@@ -87,7 +83,8 @@ impl Ticket {
         self.0.as_ref().expect("a ticket holds its record until it is resolved")
     }
 
-    fn close(&mut self, failure: Failure) {
+    /// Resolves the delivery, unless it is resolved.
+    pub(crate) fn fail(&mut self, failure: Failure) {
         let Some(Open { prepared, resolver }) = self.0.take() else { return };
         let _ = resolver.send(Err(DeliveryError::new(failure, prepared.into_record()))); // nobody waits
     }
@@ -96,15 +93,6 @@ impl Ticket {
 impl Stub {
     pub(crate) fn deliver(self, delivered: Delivered) {
         let _ = self.resolver.send(Ok(delivered)); // nobody waits
-    }
-
-    /// Space that the record takes up in the buffer.
-    pub(crate) fn space_bytes(&self) -> usize {
-        self.space_bytes as usize
-    }
-
-    pub(crate) fn data_bytes(&self) -> usize {
-        self.data_bytes as usize
     }
 }
 
@@ -131,7 +119,7 @@ impl Detach for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.close(Failure::unattempted(DeliveryErrorKind::Abandoned));
+        self.fail(Failure::unattempted(DeliveryErrorKind::Abandoned));
     }
 }
 
@@ -157,7 +145,7 @@ mod tests {
 
         let content = ticket.as_ref().clone();
         let stub = ticket.detach();
-        assert_eq!((stub.space_bytes(), stub.data_bytes()), (9, 7));
+        assert_eq!((stub.space_bytes, stub.data_bytes), (9, 7));
         drop(Ticket::attach(stub, content));
 
         assert_eq!(delivery.await.expect_err("abandoned").into_record(), UserRecord::new("k", "v"));

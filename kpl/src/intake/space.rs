@@ -99,7 +99,7 @@ impl Space {
         hurry: impl Fn(),
     ) -> T {
         let _first_of_stream = share.turn.acquire().await.expect("nobody closes it");
-        self.until(|| self.allows(&locked(&self.used), share, bytes).then_some(()), &hurry).await;
+        self.until(|| self.allows(&locked(&self.used), share, self.load_of(bytes)).then_some(()), &hurry).await;
         let _first_of_all = self.turn.acquire().await.expect("nobody closes it");
         self.until(attempt, hurry).await
     }
@@ -131,19 +131,13 @@ impl Space {
     fn take_if(&self, share: &Share, bytes: usize, of_share: bool) -> bool {
         let load = self.load_of(bytes);
         let mut used = locked(&self.used);
-        let (all, own) = (used.load.with(load), share.load());
-        if used.closed || !self.fits(all) || of_share && !self.leaves_enough(&used, own, load) {
+        let all = used.load.with(load);
+        if used.closed || !self.fits(all) || of_share && !self.allows(&used, share, load) {
             return false;
         }
-        used.load = all;
-        used.hurried = false;
-        share.set(own.with(load));
+        (used.load, used.hurried) = (all, false);
+        share.set(share.load().with(load));
         true
-    }
-
-    /// Returns whether (B) allows a record of `bytes`, whether it fits or not; also once closed.
-    fn allows(&self, used: &Used, share: &Share, bytes: usize) -> bool {
-        used.closed || self.leaves_enough(used, share.load(), self.load_of(bytes))
     }
 
     /// The records that keep one of `bytes` out, which the caller hurries.
@@ -154,7 +148,7 @@ impl Space {
         if used.hurried {
             return Hurry::None;
         }
-        used.hurried = self.allows(&used, share, bytes);
+        used.hurried = self.allows(&used, share, self.load_of(bytes));
         if used.hurried { Hurry::All } else { Hurry::Stream }
     }
 
@@ -162,10 +156,11 @@ impl Space {
         load.records <= self.max.records && load.bytes <= self.max.bytes
     }
 
-    /// Returns whether (B) allows `load` to a stream that takes up `own`.
-    fn leaves_enough(&self, used: &Used, own: Load, load: Load) -> bool {
-        let is_alone = !self.has_shares || used.streams <= 1 || own.records == 0;
-        is_alone || self.fits(used.load.with(load).with(own).with(load))
+    /// Returns whether (B) allows `load` to the stream, whether it fits or not; also once closed.
+    fn allows(&self, used: &Used, share: &Share, load: Load) -> bool {
+        let own = share.load();
+        let any = used.closed || !self.has_shares || used.streams <= 1 || own.records == 0;
+        any || self.fits(used.load.with(load).with(own).with(load))
     }
 
     /// Space that a record of `bytes` takes up, at most all of it.

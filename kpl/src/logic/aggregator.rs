@@ -75,7 +75,7 @@ pub(crate) struct Aggregator<T: Detach> {
     packing: Packing,
     open: Open<T>,
     /// In the order of their first records' numbers.
-    ready: VecDeque<KinesisRecord<T>>,
+    pub(crate) ready: VecDeque<KinesisRecord<T>>,
     /// Bytes of complete Kinesis records, partition keys included.
     pub(crate) ready_bytes: usize,
     pub(crate) ready_aggregates: usize,
@@ -98,10 +98,6 @@ impl<T: Detach> Aggregator<T> {
     /// Returns whether one record waits, which others may still join.
     pub(crate) fn has_just_opened(&self) -> bool {
         self.ready.is_empty() && self.open.is_single()
-    }
-
-    pub(crate) fn ready_len(&self) -> usize {
-        self.ready.len()
     }
 
     pub(crate) fn front(&self) -> Option<&KinesisRecord<T>> {

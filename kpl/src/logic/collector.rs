@@ -89,7 +89,7 @@ impl Collector {
             let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else { continue };
             trigger |= due <= now || self.has_enough(lane);
             if !lane.patient {
-                records += lane.waiting.ready_len();
+                records += lane.waiting.ready.len();
                 bytes += lane.waiting.ready_bytes;
             }
             ready.push((due, index));
@@ -174,7 +174,7 @@ impl Collector {
 /// Returns whether `record` has, or may have, one of these hash keys.
 fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bool {
     let found = record.hash_keys();
-    let contains_any = || keys.iter().any(|key| found.range().contains(*key));
+    let contains_any = || keys.iter().any(|key| found.range.contains(*key));
     if found.are_mixed() { contains_any() } else { keys.contains(&found.first) }
 }
 

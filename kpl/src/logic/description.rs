@@ -21,7 +21,7 @@ const PAUSE_IF_DENIED: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
 pub(crate) struct Description {
-    summary: StreamSummary,
+    pub(crate) summary: StreamSummary,
     described_at: Option<Instant>,
     /// `None`: at once.
     pub(crate) due_at: Option<Instant>,
@@ -68,10 +68,6 @@ impl Description {
     /// Returns whether the description is known, or denied.
     pub(crate) fn is_settled(&self) -> bool {
         self.denied || self.described_at.is_some()
-    }
-
-    pub(crate) fn ignores_partition_keys(&self) -> bool {
-        self.summary.ignores_partition_keys
     }
 
     /// Maximum bytes of a Kinesis record: the configured limit, within that of the stream.

@@ -123,7 +123,6 @@ impl<T: Detach> Engine<T> {
         engine
     }
 
-    /// Handles an input at `now`.
     pub(crate) fn handle(&mut self, input: Input<T>, now: Instant) {
         self.now = now;
         self.stirred |= !matches!(input, Input::Put { .. });
@@ -218,7 +217,7 @@ impl<T: Detach> Engine<T> {
         ranges.dedup(); // the records of a lane stand together
         ranges.iter().for_each(|range| self.lanes.set_busy(range));
         let bytes = sent.iter().map(|sent| sent.record.size_bytes()).sum();
-        self.flow.sent(bytes);
+        self.flow.bytes += bytes;
         let started = self.now;
         let (later, apart) = (Vec::new(), false);
         self.send(Flight { sent, later, ranges, bytes, apart, started, untrusted: None, listings: 0 });

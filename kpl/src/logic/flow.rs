@@ -13,17 +13,15 @@ use crate::config::Config;
 const IN_FLIGHT_PART: usize = 12;
 /// Window before the first answer: with a request more, three seconds of a link of 60 KB/s.
 const FIRST_WINDOW: usize = 64 * 1024;
-/// Minimum of the window.
 const MIN_WINDOW: usize = 16 * 1024;
 /// Divisor of the window after a slow call failed.
 const NARROWER: usize = 8;
 
-/// Requests under way to one stream.
 pub(crate) struct Flow {
     max_requests: usize,
     max_window: usize,
     timeout: Duration,
-    bytes: usize,
+    pub(crate) bytes: usize,
     /// Bytes in flight at which no other request is sent, and maximum bytes of one, unless it is one record.
     window: usize,
     narrowed_at: Option<Instant>,
@@ -57,14 +55,6 @@ impl Flow {
     /// Time until which a failure holds all requests.
     pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now)
-    }
-
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.bytes += bytes;
-    }
-
-    pub(crate) fn ended(&mut self, bytes: usize) {
-        self.bytes -= bytes;
     }
 
     /// Handles an answer to a request still counted. Returns whether calls had failed before.
@@ -116,11 +106,11 @@ mod tests {
     fn grow(flow: &mut Flow, rounds: usize, latency: Duration, now: &mut Instant) {
         for _ in 0..rounds {
             let bytes = flow.room(0, *now).expect("nothing is under way");
-            flow.sent(bytes);
+            flow.bytes += bytes;
             let started = *now;
             *now += latency;
             flow.answered(bytes, started, *now);
-            flow.ended(bytes);
+            flow.bytes -= bytes;
         }
     }
 
@@ -151,9 +141,9 @@ mod tests {
         let (mut flow, now) = (flow(), start());
 
         for _ in 0..1000 {
-            flow.sent(1000);
+            flow.bytes += 1000;
             flow.answered(1000, now, now + MS);
-            flow.ended(1000);
+            flow.bytes -= 1000;
         }
 
         assert_eq!(flow.window, FIRST_WINDOW);
@@ -198,12 +188,12 @@ mod tests {
             for (took, succeeds, bytes) in answers {
                 let started = now;
                 now += Duration::from_millis(took);
-                flow.sent(bytes);
+                flow.bytes += bytes;
                 match succeeds {
                     true => drop(flow.answered(bytes, started, now)),
                     false => flow.failed(started, now, |_| 5000 * MS),
                 }
-                flow.ended(bytes);
+                flow.bytes -= bytes;
                 prop_assert!(flow.window <= flow.max_window && flow.window >= MIN_WINDOW.min(flow.max_window));
             }
 

@@ -99,7 +99,7 @@ impl<T: Detach> KinesisRecord<T> {
         match self {
             Self::Plain(record) => record.as_ref().size_bytes(),
             Self::Aggregate(Packed { content, .. }, key) => {
-                content.size_bytes() + key.bytes(content.first_partition_key())
+                content.size_bytes + key.bytes(content.first_partition_key())
             }
         }
     }

@@ -232,7 +232,6 @@ impl<T: Detach> Lanes<T> {
         self.rests[index] = Some(until);
     }
 
-    /// All lanes need a look.
     pub(crate) fn rouse(&mut self) {
         self.rests.fill(None);
     }
@@ -246,7 +245,6 @@ impl<T: Detach> Lanes<T> {
         self.overlapping(range).iter_mut().for_each(|lane| lane.busy += 1);
     }
 
-    /// Undoes one [`set_busy`](Self::set_busy).
     pub(crate) fn set_free(&mut self, range: &HashKeyRange) {
         self.overlapping(range).iter_mut().for_each(|lane| lane.busy -= 1);
     }

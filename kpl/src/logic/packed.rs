@@ -16,7 +16,7 @@ pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
     pub(crate) content: C,
     /// `None` without a record.
     hash_keys: Option<HashKeys>,
-    stubs: Vec<T::Stub>,
+    pub(crate) stubs: Vec<T::Stub>,
     /// One for each record, in order.
     pub(crate) courses: Vec<Course>,
 }
@@ -25,29 +25,25 @@ pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HashKeys {
     pub(crate) first: HashKey,
-    min: HashKey,
-    max: HashKey,
+    pub(crate) range: HashKeyRange,
 }
 
 impl HashKeys {
     pub(crate) fn of(key: HashKey) -> Self {
-        Self { first: key, min: key, max: key }
+        Self { first: key, range: HashKeyRange { start: key, end: key } }
     }
 
     fn with(self, key: HashKey) -> Self {
-        Self { min: self.min.min(key), max: self.max.max(key), ..self }
+        let HashKeyRange { start, end } = self.range;
+        Self { range: HashKeyRange { start: start.min(key), end: end.max(key) }, ..self }
     }
 
     pub(crate) fn are_mixed(self) -> bool {
-        self.min != self.max
-    }
-
-    pub(crate) fn range(self) -> HashKeyRange {
-        HashKeyRange { start: self.min, end: self.max }
+        self.range.start != self.range.end
     }
 
     pub(crate) fn are_in(self, range: &HashKeyRange) -> bool {
-        range.contains(self.min) && range.contains(self.max)
+        range.contains(self.range.start) && range.contains(self.range.end)
     }
 }
 
@@ -80,11 +76,6 @@ impl<T: Detach> Packed<T> {
             packed.carry(record);
         }
         packed
-    }
-
-    pub(crate) fn reserve(&mut self, records: usize) {
-        self.stubs.reserve_exact(records);
-        self.courses.reserve_exact(records);
     }
 
     /// Adds a record, or returns it if the aggregate would exceed `max_bytes`.

@@ -45,7 +45,7 @@ pub(crate) fn place<T: Detach>(sent: &Sent<T>, stored: &Stored, map: &ShardMap, 
     if !is_judged(sent) || trusted && sent.predicted.as_ref() == Some(&stored.shard_id) {
         return Place::Right;
     }
-    match map.range_of(&stored.shard_id) {
+    match map.ranges.get(&stored.shard_id) {
         None => Place::Unknown,
         Some(range) if sent.record.hash_keys().are_in(range) => Place::Right,
         Some(_) => Place::Wrong,
@@ -69,7 +69,7 @@ pub(crate) struct Retrier {
     /// Times of the first and the last refusal that may pass.
     doubtful: Option<(Instant, Instant)>,
     /// Error of records refused alone, and their number.
-    refused: Option<(KinesisError, u32)>,
+    pub(crate) refused: Option<(KinesisError, u32)>,
 }
 
 impl Retrier {
@@ -112,11 +112,6 @@ impl Retrier {
             let before = self.refused.take().filter(|(last, _)| last == error);
             self.refused = Some((error.clone(), before.map_or(0, |(_, count)| count) + 1));
         }
-    }
-
-    /// Returns whether the last record sent alone was refused.
-    pub(crate) fn suspects_all(&self) -> bool {
-        self.refused.is_some()
     }
 
     /// Returns whether every request is refused with `error`.
@@ -183,9 +178,9 @@ mod tests {
         let other = KinesisError::new(KinesisErrorKind::Invalid, "c", "other");
 
         (0..REFUSED_ALONE).for_each(|_| retrier.refused_alone(&invalid, SMALL_BYTES + 1));
-        assert!(!retrier.suspects_all(), "they may all be too long");
+        assert_eq!(retrier.refused, None, "they may all be too long");
         (1..REFUSED_ALONE).for_each(|_| retrier.refused_alone(&invalid, 10));
-        assert!(retrier.suspects_all() && !retrier.refuses_all(&invalid));
+        assert!(retrier.refused.is_some() && !retrier.refuses_all(&invalid));
         retrier.refused_alone(&invalid, 10);
         assert!(retrier.refuses_all(&invalid) && !retrier.refuses_all(&other));
         retrier.refused_alone(&other, 10);

@@ -30,22 +30,14 @@ const FAILURES_WAITED_FOR: u32 = 3;
 /// The open shards of a stream, and those of the previous map.
 #[derive(Default)]
 pub(crate) struct ShardMap {
-    shards: Vec<Shard>,
-    /// Includes the previous map, for answers by shards closed since.
-    ranges: HashMap<ShardId, HashKeyRange>,
+    pub(crate) shards: Vec<Shard>,
+    /// Those of the previous map included, for answers by shards closed since.
+    pub(crate) ranges: HashMap<ShardId, HashKeyRange>,
     /// Time of the last listing, or of the last record stored while the map was trusted.
     confirmed_at: Option<Instant>,
 }
 
 impl ShardMap {
-    pub(crate) fn shards(&self) -> &[Shard] {
-        &self.shards
-    }
-
-    pub(crate) fn is_unknown(&self) -> bool {
-        self.shards.is_empty()
-    }
-
     /// The map was right at `at`.
     pub(crate) fn confirm(&mut self, at: Instant) {
         self.confirmed_at = self.confirmed_at.max(Some(at));
@@ -60,11 +52,6 @@ impl ShardMap {
     pub(crate) fn fits_one(&self, keys: HashKeyRange) -> bool {
         let owner = self.shards.partition_point(|shard| shard.hash_key_range.end < keys.start);
         self.shards.get(owner).is_some_and(|shard| shard.hash_key_range.contains(keys.end))
-    }
-
-    /// Range of a shard of this or the previous map.
-    pub(crate) fn range_of(&self, shard_id: &ShardId) -> Option<&HashKeyRange> {
-        self.ranges.get(shard_id)
     }
 
     /// Takes a listing; says whether the open shards have changed. An error, if they do not cover every hash key exactly
@@ -105,8 +92,8 @@ fn inconsistent(message: String) -> KinesisError {
 pub(crate) struct Listing {
     running: bool,
     pub(crate) started: u64,
-    /// Number of the last successful one, from 1.
-    succeeded: u64,
+    /// Number of the latest successful one, from 1.
+    pub(crate) succeeded: u64,
     succeeded_at: Option<Instant>,
     /// Number in a row.
     pub(crate) failures: u32,
@@ -152,16 +139,6 @@ impl Listing {
         (self.hopeless, self.retry_at) = (false, None);
     }
 
-    /// Returns whether a listing after the first `seen` has succeeded.
-    pub(crate) fn has_succeeded_after(&self, seen: u64) -> bool {
-        self.succeeded > seen
-    }
-
-    /// Returns whether the listing just answered is later than the first `seen`.
-    pub(crate) fn is_after(&self, seen: u64) -> bool {
-        self.started > seen
-    }
-
     pub(crate) fn has_succeeded(&mut self, now: Instant) {
         (self.running, self.failures, self.hopeless, self.retry_at) = (false, 0, false, None);
         (self.succeeded, self.succeeded_at) = (self.started, Some(now));
@@ -200,7 +177,7 @@ mod tests {
         ] {
             let error = map.update(listed.clone()).expect_err("not a cover");
             assert_eq!(error.code(), "InconsistentShardMap", "{listed:?}");
-            assert_eq!(map.shards(), uniform_shards(2));
+            assert_eq!(map.shards, uniform_shards(2));
         }
     }
 
@@ -222,9 +199,9 @@ mod tests {
             map.update(vec![shard(id, 0, u128::MAX)]).unwrap();
         }
 
-        assert_eq!(map.range_of(&"first".into()), None);
-        assert_eq!(map.range_of(&"second".into()), Some(&HashKeyRange::FULL));
-        assert_eq!(map.range_of(&"third".into()), Some(&HashKeyRange::FULL));
+        assert_eq!(map.ranges.get(&"first".into()), None);
+        assert_eq!(map.ranges.get(&"second".into()), Some(&HashKeyRange::FULL));
+        assert_eq!(map.ranges.get(&"third".into()), Some(&HashKeyRange::FULL));
     }
 
     #[test]

@@ -62,7 +62,6 @@ impl Unresolved {
         first
     }
 
-    /// Begins a flush of all records that were put.
     pub(crate) fn flush(&mut self) {
         if let Some(last) = self.spans.back_mut() {
             last.flushed = true;
@@ -89,7 +88,6 @@ impl Unresolved {
         self.spans.front().map_or(self.next, |front| front.first)
     }
 
-    /// Arrival of the oldest record.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.spans.front().map(|front| front.arrived)
     }

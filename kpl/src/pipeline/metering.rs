@@ -17,20 +17,20 @@ use crate::{
 
 pub(super) struct Metering {
     granularity: MetricsGranularity,
-    stream_name: String,
-    received: Counter,
+    stream: Stream,
+    pub(super) received: Counter,
     pending: Gauge,
     request_time: Histogram,
     kinesis_records_per_request: Histogram,
     user_records_per_request: Histogram,
     /// By shard written to since the shards changed; without a shard for all of the stream.
-    shards: HashMap<Option<ShardId>, ShardMeters>,
+    pub(super) shards: HashMap<Option<ShardId>, ShardMeters>,
     /// Entries and start of each request under way.
     calls: HashMap<BatchId, (Vec<Shape>, Instant)>,
     outcomes: Outcomes,
 }
 
-struct ShardMeters {
+pub(super) struct ShardMeters {
     user_records_put: Counter,
     user_records_failed: Counter,
     user_records_data_put: Counter,
@@ -90,8 +90,7 @@ impl Metering {
             return None;
         }
         describe();
-        let stream_name = stream.name().to_owned();
-        let labels = || vec![Label::new("StreamName", stream_name.clone())];
+        let labels = || vec![Label::new("StreamName", stream.name().to_owned())];
         Some(Self {
             granularity,
             received: counter!("UserRecordsReceived", labels()),
@@ -99,15 +98,11 @@ impl Metering {
             request_time: histogram!("RequestTime", labels()),
             kinesis_records_per_request: histogram!("KinesisRecordsPerPutRecordsRequest", labels()),
             user_records_per_request: histogram!("UserRecordsPerPutRecordsRequest", labels()),
-            stream_name,
+            stream: stream.clone(),
             shards: HashMap::new(),
             calls: HashMap::new(),
             outcomes: Outcomes::default(),
         })
-    }
-
-    pub(super) fn received(&self, user_records: u64) {
-        self.received.increment(user_records);
     }
 
     pub(super) fn sent(&mut self, id: BatchId, shapes: Vec<Shape>) {
@@ -149,10 +144,10 @@ impl Metering {
     }
 
     /// Counts a user record stored in `shard_id`.
-    pub(super) fn stored(&mut self, shard_id: &ShardId, retries: u32, data_bytes: usize) {
+    pub(super) fn stored(&mut self, shard_id: &ShardId, retries: u32, data_bytes: u64) {
         let outcomes = self.outcomes(Some(shard_id), retries);
         outcomes.put += 1;
-        outcomes.data_put += data_bytes as u64;
+        outcomes.data_put += data_bytes;
     }
 
     fn outcomes(&mut self, shard_id: Option<&ShardId>, retries: u32) -> &mut Outcomes {
@@ -190,14 +185,10 @@ impl Metering {
         meters.retries_per_record.record_many(f64::from(retries), (put + failed) as usize);
     }
 
-    pub(super) fn forget_shards(&mut self) {
-        self.shards.clear();
-    }
-
     fn labels(&self, shard_id: Option<&ShardId>) -> Vec<Label> {
         let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
         let shard = shard_id.map(|shard_id| Label::new("ShardId", shard_id.to_string()));
-        [Label::new("StreamName", self.stream_name.clone())].into_iter().chain(shard).collect()
+        [Label::new("StreamName", self.stream.name().to_owned())].into_iter().chain(shard).collect()
     }
 
     fn meters(&mut self, shard_id: Option<&ShardId>) -> &ShardMeters {

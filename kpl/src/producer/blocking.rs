@@ -18,8 +18,7 @@ use crate::{
     streams::Streams,
 };
 
-/// A [`Producer`] with blocking methods: [`ProducerBuilder::build_blocking`](crate::ProducerBuilder::build_blocking) and
-/// [`Producer::blocking`]. [`Delivery::wait`] waits for an outcome.
+/// A [`Producer`] with blocking methods. [`Delivery::wait`] waits for an outcome.
 ///
 /// ```no_run
 /// # fn example(aws: aws_types::SdkConfig) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,9 +33,8 @@ use crate::{
 /// ```
 ///
 /// # Panics
-/// All methods but [`try_put`](Self::try_put), [`to_stream`](Self::to_stream) and [`as_async`](Self::as_async) panic in async
-/// code, where blocking would stop the runtime, even if they need not wait; but not in closures of tokio's `spawn_blocking`
-/// and `block_in_place`. Dropping the last handle with a runtime of its own blocks, and does not panic.
+/// Methods that may wait panic in async code, as [`Delivery::wait`] does. Dropping the last handle with a runtime of its own
+/// blocks, and does not panic.
 #[derive(Clone)]
 pub struct BlockingProducer {
     producer: Producer,

@@ -49,9 +49,7 @@ impl ProducerBuilder {
     /// runtime. Records put before the answer are sent then, together, or earlier when due. Default `false`.
     ///
     /// For `put(..).await?.await?` one after the other: a record takes one round trip, two if others are under way. The price is
-    /// more requests and Kinesis records: with round trips of 20 ms, 10 records per second to one shard make 10 of each rather
-    /// than 5, and 1,000 per second 50 rather than 10, stored after 20 to 40 ms rather than 90 to 140.
-    /// Source: `cargo run -p kinesis-kpl --example send_when_idle`; more figures are in `docs/performance.md`.
+    /// more requests and Kinesis records: `docs/performance.md` has figures.
     pub fn send_when_idle(mut self, send: bool) -> Self {
         self.config.send_when_idle = send;
         self
@@ -68,8 +66,8 @@ impl ProducerBuilder {
     /// Maximum bytes of a record, data and partition key together; 64 to 10,485,760. Default: the limit of the stream by
     /// DescribeStreamSummary, 1,048,576 if that is denied, 10,485,760 while it fails.
     ///
-    /// A longer record is refused when it is put; before the stream is described, by Kinesis. A changed limit of the stream is
-    /// noticed within five minutes. Source: KPL `MaxUserRecordSize`.
+    /// A longer record is refused when it is put. A changed limit of the stream is noticed within five minutes.
+    /// Source: KPL `MaxUserRecordSize`.
     #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.config.max_record_bytes = Some(bytes);
@@ -130,8 +128,7 @@ impl ProducerBuilder {
     /// Default 67,108,864, at least [`max_record_bytes`](Self::max_record_bytes).
     ///
     /// Upper bound of a producer's memory: this, 160 bytes per unresolved record, a quarter of this and a request of 5 MiB per
-    /// stream, and 2 MiB. A twelfth and a request may be in flight, which exists twice: as kept and as sent; an eighth may be
-    /// room for records in aggregates. The AWS SDK holds what is in flight again, in base64.
+    /// stream, and 2 MiB. The AWS SDK holds what is in flight, up to a twelfth and a request, again in base64.
     pub fn max_outstanding_bytes(mut self, bytes: usize) -> Self {
         self.config.max_outstanding_bytes = bytes;
         self
@@ -140,10 +137,9 @@ impl ProducerBuilder {
     /// Shares of the streams in the buffer, so that a stream whose records cannot be sent does not block puts to the others.
     /// Default `true`; of no effect on a producer of one stream, which uses all of the buffer.
     ///
-    /// While several streams are in use, none takes up more records or bytes than it leaves free: half of the buffer if one
-    /// stream has much outstanding, a third each if two have, and so on. A stream without outstanding records may put any record
-    /// that fits. A stream is in use from its first record until nothing was put for five minutes; what it took up as the only
-    /// one stays until it is resolved. With `false`, each stream takes up any free space.
+    /// While several streams are in use, none takes up more records or bytes than it leaves free. A stream without outstanding
+    /// records may put any record that fits. A stream is in use from its first record until nothing was put for five minutes;
+    /// what it took up as the only one stays until it is resolved.
     pub fn stream_shares(mut self, shares: bool) -> Self {
         self.config.stream_shares = shares;
         self
@@ -158,8 +154,7 @@ impl ProducerBuilder {
     }
 
     /// Maximum time to wait for the answer to a request. Default 6 s; 100 ms to 10 minutes. The records of a request that
-    /// timed out are sent again and may be stored twice. Answers slower than half of it stop the growth of bytes in flight.
-    /// Source: KPL `RequestTimeout`.
+    /// timed out are sent again and may be stored twice. Source: KPL `RequestTimeout`.
     #[doc(alias = "RequestTimeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.config.request_timeout = timeout;
@@ -182,7 +177,7 @@ impl ProducerBuilder {
 
     /// Calls `hook` for each [`Event`], on the producer's own tasks: it must return at once. Its panic is logged and contained.
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.events = Events::to(hook);
+        self.events = Events(Some(Arc::new(hook)));
         self
     }
 
@@ -224,10 +219,7 @@ impl ProducerBuilder {
     /// producer down, also for handles of [`BlockingProducer::as_async`], and blocks until everything is resolved.
     ///
     /// # Errors
-    /// If a setting is out of bounds, or the thread cannot be started.
-    ///
-    /// # Panics
-    /// If the `SdkConfig` has no behavior version and no client is set.
+    /// If a setting is out of bounds, or the thread cannot be started. Panics as [`build`](Self::build).
     pub fn build_blocking(self) -> Result<BlockingProducer, ConfigError> {
         BlockingProducer::start(|runtime| self.build_on(|| Ok(runtime)))
     }

@@ -15,10 +15,6 @@ pub(super) enum Field<'a> {
 const MAX_GROUP_DEPTH: usize = 100;
 
 impl<'a> Reader<'a> {
-    pub(super) fn is_at_end(&self) -> bool {
-        self.rest.is_empty()
-    }
-
     pub(super) fn field(&mut self) -> Option<(u64, Field<'a>)> {
         let tag = self.tag()?;
         let field = match tag & 7 {

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Sealed {
     encoded: Vec<u8>,
-    size_bytes: usize,
+    pub(crate) size_bytes: usize,
     first_partition_key: Range<usize>,
 }
 
@@ -38,10 +38,6 @@ impl Sealed {
         let Range { start, end } = aggregate.partition_keys.first_range();
         let first_partition_key = MAGIC.len() + start..MAGIC.len() + end;
         Self { encoded: aggregate.without_digest(), size_bytes: aggregate.size_bytes(), first_partition_key }
-    }
-
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.size_bytes
     }
 
     pub(crate) fn first_partition_key(&self) -> &str {
@@ -97,7 +93,7 @@ mod tests {
         Sealed::digest_all(sealed.iter_mut());
 
         for (sealed, aggregate) in sealed.into_iter().zip(aggregates) {
-            assert_eq!((sealed.to_bytes(), sealed.size_bytes()), (aggregate.encode(), aggregate.size_bytes()));
+            assert_eq!((sealed.to_bytes(), sealed.size_bytes), (aggregate.encode(), aggregate.size_bytes()));
             assert_eq!(Some(sealed.first_partition_key()), aggregate.first_partition_key());
             assert_eq!(sealed.user_records(), aggregate.user_records());
         }

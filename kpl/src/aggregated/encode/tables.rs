@@ -25,7 +25,7 @@ pub(super) struct PartitionKeys {
     /// One more than the index of a key, or 0; a power of two in number, at most half of them taken.
     slots: Vec<u32>,
     keys: Vec<Key>,
-    fields: Vec<u8>,
+    pub(super) fields: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +51,6 @@ impl PartitionKeys {
     #[cfg(feature = "producer")]
     pub(super) fn first_range(&self) -> std::ops::Range<usize> {
         self.keys.first().map_or(0..0, |key| key.begin as usize..key.end as usize)
-    }
-
-    pub(super) fn fields(&self) -> &[u8] {
-        &self.fields
     }
 
     pub(super) fn find(&self, key: &str) -> Place {
@@ -123,7 +119,8 @@ impl PartitionKeys {
 #[derive(Debug, Clone, Default)]
 pub(super) struct HashKeys {
     indexes: HashMap<HashKey, u32, RandomState>,
-    fields: Vec<u8>,
+    /// The table's fields as they are sent.
+    pub(super) fields: Vec<u8>,
 }
 
 impl HashKeys {
@@ -131,11 +128,6 @@ impl HashKeys {
     pub(super) fn clear(&mut self) {
         self.indexes.clear();
         self.fields.clear();
-    }
-
-    /// The table's fields as they are sent.
-    pub(super) fn fields(&self) -> &[u8] {
-        &self.fields
     }
 
     pub(super) fn find(&self, key: HashKey) -> Place {

@@ -31,7 +31,8 @@ pub(super) struct One<T: Detach> {
 impl<T: Detach> One<T> {
     fn try_push(&mut self, record: Pending<T>, limits: Limits) -> Result<Option<KinesisRecord<T>>, Pending<T>> {
         if self.packed.is_empty() {
-            self.packed.reserve(self.expected);
+            self.packed.stubs.reserve_exact(self.expected);
+            self.packed.courses.reserve_exact(self.expected);
         }
         self.packed.try_push(record, limits.max_bytes)?;
         Ok(if self.packed.reaches(limits) { self.take(true) } else { None })

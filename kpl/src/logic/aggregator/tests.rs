@@ -31,7 +31,7 @@ fn the_count_limit_completes_an_aggregate() {
 
     (0..7).for_each(|number| aggregator.push(pending(number, 10, now)));
 
-    assert_eq!(aggregator.ready_len(), 2);
+    assert_eq!(aggregator.ready.len(), 2);
     assert_eq!(numbers(aggregator.pop().unwrap().courses()), [0, 1, 2]);
     assert_eq!(numbers_of(&aggregator.take_all()), [3, 4, 5, 6]);
 }
@@ -111,7 +111,7 @@ proptest! {
         while let Some(mut record) = aggregator.pop() {
             aggregator.digest_ahead();
             if let KinesisRecord::Aggregate(packed, _) = &mut record {
-                prop_assert!((2..=10).contains(&packed.len()) && packed.content.size_bytes() <= max_bytes);
+                prop_assert!((2..=10).contains(&packed.len()) && packed.content.size_bytes <= max_bytes);
                 Sealed::digest_all([&mut packed.content].into_iter());
                 prop_assert_eq!(record.entry().data.len() + 1, record.size_bytes());
             }

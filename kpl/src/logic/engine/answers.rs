@@ -17,7 +17,7 @@ impl<T: Detach> Engine<T> {
     pub(super) fn responded(&mut self, id: BatchId, result: Result<Vec<EntryResult>, KinesisError>) {
         let Some(mut flight) = self.in_flight.remove(&id) else { return };
         let sent = std::mem::take(&mut flight.sent);
-        let missing = result.as_ref().is_err_and(KinesisError::is_missing_stream);
+        let missing = result.as_ref().is_err_and(|error| error.code().starts_with("ResourceNotFound"));
         match result {
             Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
             Ok(answers) => self.count_mismatch(sent, answers.len()),
@@ -45,7 +45,7 @@ impl<T: Detach> Engine<T> {
                 return self.send(flight);
             }
         }
-        self.flow.ended(flight.bytes);
+        self.flow.bytes -= flight.bytes;
         flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
     }
 
@@ -102,7 +102,7 @@ impl<T: Detach> Engine<T> {
             }
         } else if !is_single(&sent) {
             sent.iter_mut().for_each(|sent| sent.record.attempt_failed(error, flight.started, self.now));
-            let halve = flight.apart && !self.retrier.suspects_all();
+            let halve = flight.apart && self.retrier.refused.is_none();
             let parts = if halve { split(sent, &self.config) } else { peel(sent) };
             flight.apart = true;
             return flight.later.extend(parts.into_iter().rev());

@@ -47,7 +47,7 @@ impl<T: Detach> Engine<T> {
         if trusted {
             self.map.confirm(started);
         }
-        let certain = !is_judged(&sent) || untrusted.is_none_or(|seen| self.listing.has_succeeded_after(seen));
+        let certain = !is_judged(&sent) || untrusted.is_none_or(|seen| self.listing.succeeded > seen);
         match place(&sent, &stored, &self.map, trusted) {
             Place::Right if certain => self.deliver(sent.record, stored),
             Place::Wrong if certain => self.resend(sent, &stored, started, false),
@@ -71,9 +71,9 @@ impl<T: Detach> Engine<T> {
         let trusted = self.map.is_trusted(self.now);
         let updated = shards.and_then(|shards| self.map.update(shards));
         let other_shards = updated.as_ref().is_ok_and(|changed| *changed);
-        if (other_stream || other_shards) && !self.map.is_unknown() {
-            let kind = if self.description.ignores_partition_keys() { LaneKind::Any } else { LaneKind::OfShard };
-            self.lanes.replace(self.map.shards(), self.packing(), kind, self.now);
+        if (other_stream || other_shards) && !self.map.shards.is_empty() {
+            let kind = if self.description.summary.ignores_partition_keys { LaneKind::Any } else { LaneKind::OfShard };
+            self.lanes.replace(&self.map.shards, self.packing(), kind, self.now);
             self.restore_busy();
         }
         match updated {
@@ -81,7 +81,7 @@ impl<T: Detach> Engine<T> {
                 self.listing.has_succeeded(self.now);
                 self.map.confirm(self.now);
                 if changed {
-                    let open_shards = self.map.shards().len();
+                    let open_shards = self.map.shards.len();
                     self.emit(|stream| Event::ShardMapUpdated { stream, open_shards });
                 }
             }
@@ -106,7 +106,9 @@ impl<T: Detach> Engine<T> {
     /// Regroups the aggregates that no open shard owns, and returns the rest.
     pub(super) fn without_misfits(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
         let (fitting, misfits): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| {
-            !sent.record.is_aggregate() || self.map.is_unknown() || self.map.fits_one(sent.record.hash_keys().range())
+            !sent.record.is_aggregate()
+                || self.map.shards.is_empty()
+                || self.map.fits_one(sent.record.hash_keys().range)
         });
         misfits.into_iter().for_each(|sent| self.lanes.merge(sent.record.into_records()));
         fitting
@@ -114,7 +116,7 @@ impl<T: Detach> Engine<T> {
 
     /// Returns whether the stream has changed.
     fn described(&mut self, summary: Result<StreamSummary, KinesisError>) -> bool {
-        let (ignored, luck) = (self.description.ignores_partition_keys(), self.rng.f64());
+        let (ignored, luck) = (self.description.summary.ignores_partition_keys, self.rng.f64());
         let changed = match summary {
             Ok(summary) => self.description.update(summary, self.now, luck),
             Err(error) => {
@@ -125,7 +127,7 @@ impl<T: Detach> Engine<T> {
                 false
             }
         };
-        if self.description.ignores_partition_keys() && !ignored {
+        if self.description.summary.ignores_partition_keys && !ignored {
             let aggregation = self.config.aggregation;
             self.emit(|stream| Event::PartitionKeysIgnored { stream, aggregation });
         }
@@ -149,7 +151,7 @@ impl<T: Detach> Engine<T> {
     }
 
     fn forget_shards(&mut self) {
-        if !std::mem::take(&mut self.map).is_unknown() {
+        if !std::mem::take(&mut self.map).shards.is_empty() {
             self.lanes.forget(self.now);
             self.restore_busy();
         }
@@ -165,7 +167,7 @@ impl<T: Detach> Engine<T> {
         for unjudged in std::mem::take(&mut self.unjudged) {
             let Unjudged { sent, stored, started, trusted, listings } = unjudged;
             let range = sent.range;
-            let listed = self.listing.failures == 0 && self.listing.is_after(listings);
+            let listed = self.listing.failures == 0 && self.listing.started > listings;
             match place(&sent, &stored, &self.map, trusted) {
                 Place::Right if trusted || listed => self.deliver(sent.record, stored),
                 Place::Wrong if trusted || listed => self.resend(sent, &stored, started, false),
@@ -187,7 +189,7 @@ impl<T: Detach> Engine<T> {
         sent.record.attempt_failed(&wrong_shard(stored), started, self.now);
         // An open shard that takes what it does not own: the stream may place records by itself by now.
         let first = sent.record.hash_keys().first;
-        if self.map.range_of(&stored.shard_id).is_some_and(|range| !range.contains(first)) {
+        if self.map.ranges.get(&stored.shard_id).is_some_and(|range| !range.contains(first)) {
             self.description.doubt(self.now);
         }
         let mut records = sent.record.into_records();

@@ -170,7 +170,7 @@ impl World {
                 continue;
             };
             let fits = |shard: &Shard| records.iter().all(|record| record.belongs_in(&shard.hash_key_range));
-            let shards = self.engine.map.shards();
+            let shards = &self.engine.map.shards;
             assert!(
                 shards.is_empty() || shards.iter().any(fits),
                 "an aggregate fits no shard that is known to be open"

@@ -114,7 +114,7 @@ impl World {
 
     /// Returns whether the step is another reshard while the producer has not seen the one before.
     fn is_unseen_reshard(&self, step: &Step) -> bool {
-        matches!(step, Step::Split(_) | Step::Merge(_)) && self.engine.map.shards() != self.stream.shards()
+        matches!(step, Step::Split(_) | Step::Merge(_)) && self.engine.map.shards != self.stream.shards()
     }
 
     /// Of what is there twice, the first copy counts.
