@@ -52,42 +52,17 @@
 //!
 //! The latter two are record processors. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on a task.
 //!
-//! # The way of the data
+//! # Glossary of the private code
 //!
-//! ```text
-//! worker => membership (I am here) + leader (who leads)
-//! leader => assigner: scan table -> missing leases, plan -> conditional writes
-//! every worker => discovery (which leases are mine) => per lease: keeper (renew, checkpoint, notice loss or handoff)
-//!     => shard task: parents -> initialize -> polling or fan-out => bounded buffer -> deaggregate -> process_records
-//!     -> checkpoint
-//!     -> end: leases for the children, shard_ended, SHARD_END
-//! ```
-//! `=>` crosses a task.
-//!
-//! # Glossary
-//!
-//! Private words of the code:
-//!
-//! | word | meaning |
-//! |---|---|
-//! | assigner, auditor | tasks of the leader: one gives leases to workers, one creates and deletes leases |
-//! | board | status of a worker's shards |
-//! | catalog | the streams of a worker |
-//! | cursor | position of a reader in its shard |
-//! | fleet | the workers of an application |
-//! | handoff | change of a lease's owner in agreement with the old one |
-//! | heir | a worker that knows the leases because the leader is silent |
-//! | instance | one run of a worker id |
-//! | keeper | the task that renews one lease and writes its checkpoints |
-//! | lapsed | said of a worker that let a lease expire |
-//! | left out | said of records that the error policy gave up |
-//! | legacy tables | those of KCL 3.0 to 3.4 beside the lease table |
-//! | lineage | a shard with the shards before and after it |
-//! | nudge | a signal that wakes a loop before its time |
-//! | orphan | a lease that nobody keeps alive |
-//! | purpose | the live stream, or a replay |
-//! | sighting | a leader's scan, passed to the auditor |
-//! | vanished | said of a stream that was deleted, or deleted and created again |
+//! - **assigner**, **auditor**: tasks of the leader: one gives leases to workers, one creates and deletes leases.
+//! - **board**: status of a worker's shards; **catalog**: the streams of a worker; **cursor**: a reader's position.
+//! - **fleet**: the workers of an application; **instance**: one run of a worker id; **purpose**: live, or a replay.
+//! - **handoff**: change of a lease's owner in agreement with the old one; **orphan**: a lease that nobody keeps alive.
+//! - **heir**: a worker that knows the leases because the leader is silent; **lapsed**: let a lease expire.
+//! - **keeper**: the task that renews one lease and writes its checkpoints.
+//! - **left out**: records that the error policy gave up; **vanished**: a stream that was deleted or created again.
+//! - **legacy tables**: those of KCL 3.0 to 3.4; **lineage**: a shard with the shards before and after it.
+//! - **nudge**: a signal that wakes a loop before its time; **sighting**: a leader's scan, passed to the auditor.
 
 mod admin;
 #[cfg(bench_internals)]

@@ -15,8 +15,8 @@ pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Polling, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard::{ShardPhase, ShardStatus, Stall};
-pub(crate) use stream_id::StreamIdentity;
 pub use stream_id::{StreamId, StreamShard};
+pub(crate) use stream_id::{StreamIdentity, is_name_or_arn};
 
 mod checkpoint;
 mod fleet;

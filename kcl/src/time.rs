@@ -1,7 +1,13 @@
-//! The runtime's clock, which tests may pause. Nothing else in the crate reads an instant.
+//! The runtime's clock, which tests may pause, and the text of times. Nothing else in the crate reads an instant.
 
 use std::time::Instant;
 
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+pub(crate) fn rfc_3339(time: DateTime) -> String {
+    time.fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| "an impossible time".to_owned())
 }

@@ -138,8 +138,10 @@ async fn an_initial_position_more_than_an_hour_ahead_is_refused() {
     };
 
     assert!(build(time + HOUR).is_ok());
-    let refused = build(time + HOUR + SECOND).map(drop);
-    assert!(matches!(refused, Err(ConfigError::OutOfBounds { setting: "initial_position", .. })), "{refused:?}");
+    let refused = build(time + HOUR + SECOND).map(drop).unwrap_err();
+    assert!(matches!(refused, ConfigError::OutOfBounds { setting: "initial_position", .. }), "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.starts_with("initial_position is 20") && text.contains("Z, accepted: at most an hour"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -330,7 +330,7 @@ fn settings_out_of_their_bounds_are_refused() {
     assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch_bytes is 0, accepted: at least 1");
     assert_eq!(refused(builder().max_batch_records(0)), "max_batch_records is 0, accepted: at least 1");
     let never = builder().on_processor_error(ErrorPolicy::skip_after(0));
-    assert_eq!(refused(never), "attempts is 0, accepted: at least 1");
+    assert_eq!(refused(never), "on_processor_error is 0 attempts, accepted: at least 1");
     let every = CheckpointEvery::new(0, Duration::ZERO);
     let refused = |every, concurrency| {
         let built = builder().build_for_each(every, concurrency, |_record| async { Ok::<(), BoxError>(()) });

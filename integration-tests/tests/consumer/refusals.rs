@@ -193,7 +193,11 @@ fn bad_configuration_is_refused_before_anything_is_called() {
     };
 
     assert_eq!(refused(Worker::builder(&aws, "", STREAM)), "application \"\" is not an application's name");
-    assert_eq!(refused(Worker::builder(&aws, APPLICATION, " ")), "stream \" \" is not a stream's name or ARN");
+    for name in ["", " ", "a b", &"a".repeat(129), "arn:aws:s3:::bucket"] {
+        let expected = format!("stream {name:?} is not a stream name or a stream ARN");
+        assert_eq!(refused(Worker::builder(&aws, APPLICATION, name)), expected);
+        assert_eq!(refused(Worker::builder(&aws, APPLICATION, Streams::new([STREAM, name]))), expected);
+    }
     let rule = "is not the name of a DynamoDB table: 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -";
     for name in ["ab", "my app", "größe", &"a".repeat(256)] {
         let expected = format!("application {name:?} {rule}");

@@ -199,7 +199,10 @@ async fn a_window_that_ends_before_it_begins_is_refused() {
     let built =
         replay(&world, now..now).build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) });
 
-    assert!(matches!(built, Err(ConfigError::OutOfBounds { setting: "replay", .. })));
+    let refused = built.map(drop).unwrap_err();
+    assert!(matches!(refused, ConfigError::OutOfBounds { setting: "replay", .. }));
+    let text = refused.to_string();
+    assert!(text.starts_with("replay is 20") && text.contains("Z..20"), "times are printed as RFC 3339: {text}");
 }
 
 #[tokio::test(start_paused = true)]

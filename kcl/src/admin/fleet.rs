@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_dynamodb::primitives::DateTime;
 use aws_types::SdkConfig;
 use kpl::ShardId;
 
@@ -11,6 +11,7 @@ use crate::{
     error::TableError,
     model::{Checkpoint, LegacyTables, StreamId, WorkerId, WorkerItem},
     table::dynamodb::DynamoDbLeaseTable,
+    time::rfc_3339,
     worker::validate::{TABLE_NAME, is_table_name},
 };
 
@@ -124,8 +125,7 @@ impl fmt::Display for FleetStatus {
         writeln!(f, "version  {}", self.version.as_deref().unwrap_or("-"))?;
         for worker in &self.workers {
             let WorkerStatus { id, last_report_seconds, leases } = worker;
-            let reported = DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX));
-            let reported = reported.fmt(DateTimeFormat::DateTime).unwrap_or_else(|_| "an impossible time".to_owned());
+            let reported = rfc_3339(DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX)));
             writeln!(f, "worker   {id}  {leases} leases, reported at {reported}")?;
         }
         for lease in &self.leases {

@@ -8,6 +8,7 @@ use super::BoxError;
 pub enum TableError {
     /// The credentials lack a permission.
     #[error("access denied: IAM action {action} on table {table} is missing")]
+    #[non_exhaustive]
     AccessDenied {
         /// The missing IAM action.
         action: &'static str,
@@ -18,6 +19,7 @@ pub enum TableError {
     },
     /// The credentials are unknown to the service, or their signature is wrong.
     #[error("credentials were not accepted in {action} on table {table}")]
+    #[non_exhaustive]
     Credentials {
         /// The IAM action of the call.
         action: &'static str,
@@ -28,6 +30,7 @@ pub enum TableError {
     },
     /// DynamoDB refused because of the table's or the account's throughput.
     #[error("lease table {table} is throttled in {action}")]
+    #[non_exhaustive]
     Throttled {
         /// The refused IAM action.
         action: &'static str,
@@ -38,12 +41,14 @@ pub enum TableError {
     },
     /// The table does not exist (any more).
     #[error("lease table {table} does not exist")]
+    #[non_exhaustive]
     TableMissing {
         /// The table.
         table: String,
     },
     /// The table exists and cannot be used for what it should be.
     #[error("table {table} cannot be used: {reason}")]
+    #[non_exhaustive]
     WrongTable {
         /// The table.
         table: String,
@@ -52,6 +57,7 @@ pub enum TableError {
     },
     /// The item of a lease exists and cannot be read; it is left alone.
     #[error("lease {key} in table {table} cannot be read")]
+    #[non_exhaustive]
     Unreadable {
         /// The table.
         table: String,
@@ -60,6 +66,7 @@ pub enum TableError {
     },
     /// Anything else: network, time-out, service failure.
     #[error("{action} on table {table} failed")]
+    #[non_exhaustive]
     Call {
         /// The IAM action of the call.
         action: &'static str,

@@ -96,6 +96,14 @@ fn account_and_name(arn: &str) -> Option<(&str, &str)> {
     Some((account, resource.strip_prefix("stream/")?))
 }
 
+/// Whether Kinesis accepts this as the name or ARN of a stream: names have 1 to 128 of a-z, A-Z, 0-9, _, . and -.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html>
+pub(crate) fn is_name_or_arn(text: &str) -> bool {
+    let name = account_and_name(text).map_or(text, |(_, name)| name);
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=128).contains(&name.len()) && name.bytes().all(is_valid)
+}
+
 /// Identity of a stream: one that is deleted and created again under its name is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamIdentity {
@@ -106,6 +114,16 @@ pub(crate) struct StreamIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_is_given_by_a_name_or_an_arn_that_kinesis_accepts() {
+        for good in ["a", "Stock-Trade_Stream.2", &"x".repeat(128), "arn:aws:kinesis:us-east-1:1:stream/orders"] {
+            assert!(is_name_or_arn(good), "{good}");
+        }
+        for bad in ["", " ", "a b", "é", &"x".repeat(129), "arn:aws:s3:::bucket", "arn:aws:kinesis:r:1:stream/"] {
+            assert!(!is_name_or_arn(bad), "{bad}");
+        }
+    }
 
     fn identity(arn: &str) -> StreamIdentity {
         StreamIdentity { arn: arn.to_owned(), created_seconds: 1_700_000_000 }

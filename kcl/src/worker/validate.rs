@@ -1,14 +1,15 @@
 //! Bounds of the settings.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::builder::WorkerBuilder;
 use crate::{
     error::ConfigError,
-    logic::purpose::Purpose,
-    model::{FanOut, InitialPosition, Retrieval},
+    logic::purpose::{Purpose, ReplayWindow},
+    model::{FanOut, InitialPosition, Retrieval, is_name_or_arn},
     settings::streams::Source,
     table::item,
+    time::rfc_3339,
 };
 
 /// Maximum error of the machine's clock, as no answer of a service is known yet.
@@ -24,8 +25,8 @@ pub(crate) fn is_table_name(name: &str) -> bool {
     name.starts_with("arn:") || ((3..=255).contains(&name.len()) && name.bytes().all(valid))
 }
 
-fn out_of_bounds(setting: &'static str, value: impl fmt::Debug, bounds: &str) -> Result<(), ConfigError> {
-    Err(ConfigError::OutOfBounds { setting, value: format!("{value:?}"), bounds: bounds.to_owned() })
+fn out_of_bounds(setting: &'static str, value: String, bounds: &str) -> Result<(), ConfigError> {
+    Err(ConfigError::OutOfBounds { setting, value, bounds: bounds.to_owned() })
 }
 
 fn named(setting: &'static str, name: &str, is_valid: bool, expected: &'static str) -> Result<(), ConfigError> {
@@ -34,7 +35,7 @@ fn named(setting: &'static str, name: &str, is_valid: bool, expected: &'static s
 
 /// Refuses 0.
 pub(crate) fn at_least_1(setting: &'static str, count: usize) -> Result<(), ConfigError> {
-    if count == 0 { out_of_bounds(setting, 0, "at least 1") } else { Ok(()) }
+    if count == 0 { out_of_bounds(setting, "0".to_owned(), "at least 1") } else { Ok(()) }
 }
 
 impl WorkerBuilder {
@@ -53,12 +54,12 @@ impl WorkerBuilder {
             (Source::Single(stream), _) => vec![stream.clone()],
         };
         for stream in streams {
-            named("stream", &stream.stream, !stream.stream.trim().is_empty(), "a stream's name or ARN")?;
-            let position = stream.initial_position.unwrap_or(self.initial_position);
-            if let InitialPosition::AtTimestamp(time) = position
+            named("stream", &stream.stream, is_name_or_arn(&stream.stream), "a stream name or a stream ARN")?;
+            if let InitialPosition::AtTimestamp(time) = stream.initial_position.unwrap_or(self.initial_position)
                 && time.duration_since(self.settings.clock.now()).is_ok_and(|ahead| ahead > CLOCK_ERROR)
             {
-                return out_of_bounds("initial_position", position, "at most an hour ahead of the machine's clock");
+                let bounds = "at most an hour ahead of the machine's clock";
+                return out_of_bounds("initial_position", rfc_3339(time.into()), bounds);
             }
         }
         Ok(())
@@ -76,32 +77,31 @@ impl WorkerBuilder {
 
     fn validate_bounds(&self) -> Result<(), ConfigError> {
         let (settings, second) = (&self.settings, Duration::from_secs(1));
+        let idle = settings.retrieval.idle_between_reads();
         let minima = [
             ("lease_duration", settings.lease_duration, second, "at least 1 s"),
             ("warn_after", settings.warn_after, second, "at least 1 s"),
-            (
-                "idle_between_reads",
-                settings.retrieval.idle_between_reads(),
-                Duration::from_millis(200),
-                "at least 200 ms",
-            ),
+            ("idle_between_reads", idle, Duration::from_millis(200), "at least 200 ms"),
         ];
-        if let Some((what, value, _, bounds)) = minima.into_iter().find(|(_, value, minimum, _)| value < minimum) {
-            return out_of_bounds(what, value, bounds);
+        if let Some((setting, value, _, bounds)) = minima.into_iter().find(|(_, value, minimum, _)| value < minimum) {
+            return out_of_bounds(setting, format!("{value:?}"), bounds);
         }
-        if let Purpose::Replay(window) = settings.purpose
-            && window.from >= window.to
+        if let Purpose::Replay(ReplayWindow { from, to }) = settings.purpose
+            && from >= to
         {
+            let window = format!("{}..{}", rfc_3339(from.into()), rfc_3339(to.into()));
             return out_of_bounds("replay", window, "a window that ends after its start");
+        }
+        if let Some((0, _)) = settings.error_policy.limit {
+            return out_of_bounds("on_processor_error", "0 attempts".to_owned(), "at least 1");
         }
         let counts = [
             ("max_leases", settings.max_leases),
             ("prefetch_records", settings.prefetch.records as usize),
             ("prefetch_bytes", settings.prefetch.bytes as usize),
             ("max_batch_records", settings.max_batch_records as usize),
-            ("attempts", settings.error_policy.limit.as_ref().map_or(1, |(attempts, _)| *attempts as usize)),
             ("records of CheckpointEvery", settings.checkpoint_every.map_or(1, |every| every.records as usize)),
         ];
-        counts.into_iter().try_for_each(|(what, count)| at_least_1(what, count))
+        counts.into_iter().try_for_each(|(setting, count)| at_least_1(setting, count))
     }
 }
