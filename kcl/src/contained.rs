@@ -13,12 +13,6 @@ use tokio::{task::JoinError, time::sleep};
 
 use crate::error::BoxError;
 
-#[derive(Debug, thiserror::Error)]
-#[error("panicked: {text}")]
-struct Panicked {
-    text: String,
-}
-
 /// Outcome of a call into user code.
 pub(crate) enum Outcome<T> {
     Returned(T),
@@ -44,7 +38,7 @@ pub(crate) async fn contained<T, E: Into<BoxError>>(
         result = call.as_mut().as_pin_mut().expect("the call is dropped below") => match result {
             Ok(Ok(value)) => Outcome::Returned(value),
             Ok(Err(error)) => Outcome::Failed(error),
-            Err(panic) => Outcome::Failed(panicked(panic).into()),
+            Err(panic) => Outcome::Failed(panicked(panic)),
         },
         () = patience => Outcome::Abandoned,
     };
@@ -55,7 +49,7 @@ pub(crate) async fn contained<T, E: Into<BoxError>>(
 
 /// Runs a call that does not wait.
 pub(crate) fn contained_now<T>(call: impl FnOnce() -> T) -> Result<T, BoxError> {
-    std::panic::catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(panic).into())
+    std::panic::catch_unwind(AssertUnwindSafe(call)).map_err(panicked)
 }
 
 fn logged(dropped: Result<(), BoxError>) {
@@ -64,10 +58,10 @@ fn logged(dropped: Result<(), BoxError>) {
     }
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Panicked {
+fn panicked(panic: Box<dyn Any + Send>) -> BoxError {
     let text = panic_text(&*panic);
     drop(Contained::new(panic));
-    Panicked { text }
+    format!("panicked: {text}").into()
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -271,12 +271,10 @@ impl Event {
     }
 }
 
-type Handler = Arc<dyn Fn(&Event) + Send + Sync>;
-
 /// Receivers of all events: the log, and the application's handler if it has one.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
-    handler: Option<Handler>,
+    handler: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
 }
 
 impl Events {
@@ -303,19 +301,16 @@ impl fmt::Debug for Events {
 
 /// An error with its causes, for one line of text. It may be the application's, and panic.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    contained_now(|| chained(error))
-        .unwrap_or_else(|_| "(the error panicked when it was asked for its text)".to_owned())
-}
-
-fn chained(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
+    let text = || {
+        let (mut text, mut source) = (error.to_string(), error.source());
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
         }
-        source = cause.source();
-    }
-    text
+        text
+    };
+    contained_now(text).unwrap_or_else(|_| "(the error panicked when it was asked for its text)".to_owned())
 }

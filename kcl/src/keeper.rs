@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    error::{CheckpointError, TableError},
+    error::CheckpointError,
     event::Event,
     logic::{
         backoff::Backoff,
@@ -252,20 +252,16 @@ impl Keeper {
                 }
                 Conditional::Conflict(found) => {
                     let found = match found {
-                        Some(found) => Some(found),
-                        None => self.read().await.map_err(CheckpointError::Table)?,
+                        Some(found) => Some(*found),
+                        None => self.context.table.get(&self.lease.key).await.map_err(CheckpointError::Table)?,
                     };
-                    if self.learn(found, write)? {
+                    if self.learn(found.map(Box::new), write)? {
                         return Ok(());
                     }
                 }
             }
         }
         Err(CheckpointError::LeaseLost)
-    }
-
-    async fn read(&self) -> Result<Option<Box<Lease>>, TableError> {
-        Ok(self.context.table.get(&self.lease.key).await?.map(Box::new))
     }
 
     /// Takes in the item that refused our write. True: the write had taken place after all.

@@ -98,11 +98,10 @@ impl Reader {
             let _ = polling::read(&mut self, pending()).await; // nothing else ends it
             return;
         };
-        let mut told = false;
+        let mut is_reported = false;
         while let Ok(error) = fan_out::read(&mut self, &settings).await {
-            let shard = self.shard();
-            if !std::mem::replace(&mut told, true) {
-                self.context.events.emit(Event::FanOutRefused { shard, error: chain(&error) });
+            if !std::mem::replace(&mut is_reported, true) {
+                self.context.events.emit(Event::FanOutRefused { shard: self.shard(), error: chain(&error) });
             }
             let (context, stream) = (Arc::clone(&self.context), Arc::clone(&self.stream));
             let again = fan_out::wait_until_possible(&context, &stream, &settings);
@@ -222,8 +221,7 @@ impl Reader {
         if presence != Presence::Present {
             return None;
         }
-        let shard = self.shard();
-        self.context.events.emit(Event::ShardTrimmed { shard });
+        self.context.events.emit(Event::ShardTrimmed { shard: self.shard() });
         Some(self.followers(shards))
     }
 

@@ -128,8 +128,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if self.lease.is_ended() {
             return Ok(());
         }
-        let shard = self.shard();
-        self.context.events.emit(Event::LeaseTaken { shard });
+        self.context.events.emit(Event::LeaseTaken { shard: self.shard() });
         // Before the wait: what comes during it comes after LATEST.
         let latest_is_new = self.resolve_latest().await?;
         let waited = self.wait_for_parents().await?;

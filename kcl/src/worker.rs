@@ -82,10 +82,6 @@ impl<F: ProcessorFactory> Worker<F> {
         Self { context: Arc::new(context), factory: Arc::new(Contained::new(factory)) }
     }
 
-    pub(crate) fn context(&self) -> &Arc<Context> {
-        &self.context
-    }
-
     /// Runs until something makes it impossible to go on; a [replay](WorkerBuilder::replay) until it is done.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{APPLICATION, Call, Journal, Running, SHARD, STREAM, World, text};
-use kcl::{Event, ShardContext, TableError, Worker, WorkerError};
+use kcl::{Event, ShardContext, Streams, TableError, Worker, WorkerError};
 use kinesis_local::LocalAws;
 use tokio::time::sleep;
 

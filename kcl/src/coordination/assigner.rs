@@ -82,7 +82,8 @@ impl Assigner {
             let reign = *self.reign.borrow_and_update();
             let done = match reign {
                 Reign::Follower => {
-                    self.forget();
+                    self.view = FleetView::default();
+                    self.end_term();
                     Ok(())
                 }
                 Reign::Heir => self.watch().await,
@@ -113,11 +114,6 @@ impl Assigner {
         let settings = &self.context.settings;
         let by_size = TIME_PER_LEASE.saturating_mul(u32::try_from(self.view.leases()).unwrap_or(u32::MAX));
         by_size.clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval))
-    }
-
-    fn forget(&mut self) {
-        self.view = FleetView::default();
-        self.end_term();
     }
 
     fn end_term(&mut self) {

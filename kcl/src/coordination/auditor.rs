@@ -172,7 +172,7 @@ impl Auditor {
         }
         drop(asked);
         let mut deleted = false;
-        for stream in self.term.missing.due(multi.former(), |stream| gone.contains(stream), now) {
+        for stream in self.term.missing.due(&multi.list.former, |stream| gone.contains(stream), now) {
             let leases = by_stream.get(&stream).map_or(&[][..], Vec::as_slice);
             if self.context.reported(self.delete(leases).await).is_some() {
                 let shards = leases.iter().map(|lease| lease.shard_id.clone()).collect();

@@ -141,7 +141,9 @@ impl Membership {
                     self.report().await;
                 }
                 () = sleep(CHECK_INTERVAL) => {
-                    self.sample().await;
+                    if let Some(meter) = &mut self.meter {
+                        self.samples.extend(meter.sample().await);
+                    }
                     self.check().await?;
                 }
             }
@@ -178,12 +180,6 @@ impl Membership {
             }
         }
         Ok(state)
-    }
-
-    async fn sample(&mut self) {
-        if let Some(meter) = &mut self.meter {
-            self.samples.extend(meter.sample().await);
-        }
     }
 
     fn measure(&mut self) {

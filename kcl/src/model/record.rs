@@ -31,7 +31,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A plain record, for tests of processors.
+    /// A record that is not aggregated, without an arrival time.
     pub fn new(partition_key: impl Into<Arc<str>>, data: impl Into<Bytes>, sequence_number: SequenceNumber) -> Self {
         Self {
             partition_key: partition_key.into(),

@@ -80,7 +80,7 @@ impl StreamConfig {
 #[doc(alias = "MultiStreamTracker")]
 pub struct Streams {
     list: Arc<Mutex<Vec<StreamConfig>>>,
-    former: FormerStreams,
+    pub(crate) former: FormerStreams,
 }
 
 impl Streams {
@@ -99,10 +99,7 @@ impl Streams {
 
     /// Adds a stream, or replaces the one of this name or ARN.
     pub fn add(&self, stream: impl Into<StreamConfig>) {
-        let stream = stream.into();
-        let mut list = locked(&self.list);
-        list.retain(|listed| listed.stream != stream.stream);
-        list.push(stream);
+        put(&mut locked(&self.list), stream.into());
     }
 
     /// Removes the stream listed by this name or ARN; false if there is none. See [`FormerStreams`] for its leases.
@@ -116,10 +113,7 @@ impl Streams {
     /// Lists these streams and no others.
     pub fn set<S: Into<StreamConfig>>(&self, streams: impl IntoIterator<Item = S>) {
         let mut new: Vec<StreamConfig> = Vec::new();
-        for stream in streams.into_iter().map(Into::into) {
-            new.retain(|listed| listed.stream != stream.stream);
-            new.push(stream);
-        }
+        streams.into_iter().for_each(|stream| put(&mut new, stream.into()));
         *locked(&self.list) = new;
     }
 
@@ -127,10 +121,11 @@ impl Streams {
     pub fn get(&self) -> Vec<StreamConfig> {
         locked(&self.list).clone()
     }
+}
 
-    pub(crate) fn former(&self) -> &FormerStreams {
-        &self.former
-    }
+fn put(list: &mut Vec<StreamConfig>, stream: StreamConfig) {
+    list.retain(|listed| listed.stream != stream.stream);
+    list.push(stream);
 }
 
 #[derive(Debug, Clone)]

@@ -56,8 +56,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.store_end(children).await?;
         self.context.nudges.assign.notify_one();
         let children = children.iter().map(|child| child.id.clone()).collect();
-        let shard = self.shard();
-        self.context.events.emit(Event::ShardEnded { shard, children });
+        self.context.events.emit(Event::ShardEnded { shard: self.shard(), children });
         Ok(())
     }
 

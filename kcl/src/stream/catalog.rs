@@ -24,7 +24,7 @@ use crate::{
         former_streams::ListedNames,
         lookup::{DESCRIPTION_LIFE, Listed, Lookup, RETRY, look_up},
     },
-    model::{FormerStreams, InitialPosition, Lease, StreamId},
+    model::{InitialPosition, Lease, StreamId},
     settings::streams::{StreamConfig, Streams},
     time::now,
 };
@@ -140,7 +140,7 @@ impl Catalog {
 
 /// Streams that are listed and unlisted while the worker runs.
 pub(crate) struct MultiCatalog {
-    list: Streams,
+    pub(crate) list: Streams,
     default_position: InitialPosition,
     /// `arn:<partition>:kinesis:<region>`, for streams that only leases name.
     arn_prefix: String,
@@ -192,10 +192,6 @@ impl ListedStream {
     fn is_due(&self, max_age: Duration) -> bool {
         self.as_known().is_due(max_age, now())
     }
-
-    fn has_name_of(&self, id: &StreamId) -> bool {
-        self.as_known().has_name_of(id)
-    }
 }
 
 impl MultiCatalog {
@@ -208,10 +204,6 @@ impl MultiCatalog {
         let arn_prefix = format!("arn:{partition}:kinesis:{region}");
         let (state, describing) = (Mutex::default(), AsyncMutex::default());
         Self { list, default_position, arn_prefix, open, state, describing }
-    }
-
-    pub(crate) fn former(&self) -> &FormerStreams {
-        self.list.former()
     }
 
     /// The list as it is now, and what is known of it.
@@ -308,7 +300,7 @@ impl MultiCatalog {
         };
         let mut found = look_up();
         if let Lookup::Vanished | Lookup::Unsure = found {
-            self.describe_all(events, |one| one.has_name_of(id) && one.is_due(RETRY)).await;
+            self.describe_all(events, |one| one.as_known().has_name_of(id) && one.is_due(RETRY)).await;
             found = look_up();
         }
         match found {
@@ -343,7 +335,7 @@ impl MultiCatalog {
     }
 
     fn lists(&self, id: &StreamId) -> bool {
-        self.listed().iter().any(|one| one.has_name_of(id))
+        self.listed().iter().any(|one| one.as_known().has_name_of(id))
     }
 
     /// The stream of leases, unless one of its name is listed.

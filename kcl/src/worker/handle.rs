@@ -64,7 +64,7 @@ impl<F: ProcessorFactory> Worker<F> {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(self) -> WorkerHandle {
-        let (context, stop) = (Arc::clone(self.context()), CancellationToken::new());
+        let (context, stop) = (Arc::clone(&self.context), CancellationToken::new());
         WorkerHandle::spawn(context, stop.clone(), self.run_until(stop.cancelled_owned()))
     }
 }

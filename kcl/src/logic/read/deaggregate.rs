@@ -86,27 +86,15 @@ pub(crate) fn undivided(source: Vec<KinesisRecord>) -> Vec<Record> {
 }
 
 fn plain(source: KinesisRecord) -> Record {
-    Record {
-        partition_key: source.partition_key,
-        explicit_hash_key: None,
-        data: source.data,
-        sequence_number: source.sequence_number,
-        sub_sequence_number: 0,
-        aggregated: false,
-        approximate_arrival: source.approximate_arrival,
-    }
+    let record = Record::new(source.partition_key, source.data, source.sequence_number);
+    Record { approximate_arrival: source.approximate_arrival, ..record }
 }
 
 fn user_record(source: &KinesisRecord, record: AggregatedRecord, sub_sequence_number: u64) -> Record {
-    Record {
-        partition_key: record.partition_key,
-        explicit_hash_key: record.explicit_hash_key,
-        data: record.data,
-        sequence_number: source.sequence_number.clone(),
-        sub_sequence_number,
-        aggregated: true,
-        approximate_arrival: source.approximate_arrival,
-    }
+    let AggregatedRecord { partition_key, explicit_hash_key, data } = record;
+    let record = Record::new(partition_key, data, source.sequence_number.clone());
+    let approximate_arrival = source.approximate_arrival;
+    Record { explicit_hash_key, sub_sequence_number, aggregated: true, approximate_arrival, ..record }
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use aws_sdk_dynamodb::{
 };
 use tracing::warn;
 
-use super::{Call, DynamoDbLeaseTable, error::CONDITION_FAILED, item, layout::EntityTable, n, s};
+use super::{
+    Call, DynamoDbLeaseTable, conditional::set_and_remove, error::CONDITION_FAILED, item, layout::EntityTable, n, s,
+};
 use crate::{
     error::TableError,
     model::{LockItem, StreamIdentity, WorkerId, WorkerItem},
@@ -73,22 +75,18 @@ impl DynamoDbLeaseTable {
     pub(crate) async fn put_worker(&self, worker: &WorkerItem) -> Result<Option<WorkerItem>, TableError> {
         let place = self.entity_tables().workers;
         let (metrics, limits) = item::worker_metrics(worker);
-        let update = self
-            .client
-            .update_item()
-            .table_name(&place.table)
-            .key(place.key, s(worker.id.as_str()))
-            .update_expression(
-                "SET lut = :lut, sts = :sts, opr = :opr, properties = :p, entityType = :type, sup = :sup, slu = :lut",
-            )
-            .expression_attribute_values(":lut", n(worker.last_update_seconds))
-            .expression_attribute_values(":sts", metrics)
-            .expression_attribute_values(":opr", limits)
-            .expression_attribute_values(":p", item::worker_properties(worker))
-            .expression_attribute_values(":type", s("WORKER_METRIC_STATS"))
-            // We understand the migration to one table.
-            .expression_attribute_values(":sup", n(1))
-            .return_values(ReturnValue::AllOld);
+        let set = vec![
+            (item::WORKER_LAST_UPDATE, ":lut", n(worker.last_update_seconds)),
+            (item::WORKER_METRICS, ":sts", metrics),
+            (item::WORKER_LIMITS, ":opr", limits),
+            (item::WORKER_PROPERTIES, ":p", item::worker_properties(worker)),
+            (item::ENTITY_TYPE, ":type", s("WORKER_METRIC_STATS")),
+            // This library understands the migration to one table, as of this report.
+            ("sup", ":sup", n(1)),
+            ("slu", ":slu", n(worker.last_update_seconds)),
+        ];
+        let update = self.client.update_item().table_name(&place.table).key(place.key, s(worker.id.as_str()));
+        let update = set_and_remove(update, set, &[]).return_values(ReturnValue::AllOld);
         let output = update.send().await.map_err(|error| place.call("dynamodb:UpdateItem").failed(error))?;
         Ok(output.attributes.as_ref().and_then(item::read_worker))
     }
