@@ -166,8 +166,8 @@ impl Reader {
         behind_latest: Option<Duration>,
         asked_at: SystemTime,
     ) -> Result<bool, Done> {
-        self.context.board.note(&self.lease_key, |activity| {
-            (activity.moved, activity.read_failure) = (now(), None);
+        self.context.board.change(&self.lease_key, |entry| {
+            (entry.activity.moved, entry.activity.read_failure) = (now(), None);
         });
         let is_beyond = match self.context.settings.purpose.limit(&mut records, behind_latest, asked_at) {
             Reach::Within => false,
@@ -195,7 +195,7 @@ impl Reader {
 
     fn note_failure(&self, error: &KinesisError) {
         let failure = (chain(error), error.kind == KinesisErrorKind::Throttled);
-        self.context.board.note(&self.lease_key, |activity| activity.read_failure = Some(failure));
+        self.context.board.change(&self.lease_key, |entry| entry.activity.read_failure = Some(failure));
     }
 
     fn report(&self, error: &KinesisError) {

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::{
     contained::Contained,
-    context::Context,
+    context::{Context, board::Entry},
     error::BoxError,
     event::{Event, chain},
     keeper::{Keeper, LeaseHandle, LeaseState},
@@ -162,7 +162,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let mut looks = 0;
         for parent in &self.lease.parents {
             while !self.is_done_with(parent).await {
-                self.context.board.note(&self.lease.key, |activity| activity.parents = vec![parent.clone()]);
+                self.context.board.change(&self.lease.key, |entry| entry.activity.parents = vec![parent.clone()]);
                 looks += 1;
                 self.pause(PARENT_POLL.ceiling(looks)).await?;
             }
@@ -192,9 +192,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     fn note_failures(&self, failures: u32) {
-        let (board, key) = (&self.context.board, &self.lease.key);
-        board.change(key, |status| status.failures = failures);
-        board.note(key, |activity| {
+        self.context.board.change(&self.lease.key, |Entry { status, activity }| {
+            status.failures = failures;
             activity.failing_since.get_or_insert_with(now);
             // A call that panicked has not said so.
             (activity.busy_since, activity.moved) = (None, now());

@@ -13,11 +13,10 @@ use crate::{
     time::now,
 };
 
-/// A shard and its activity.
 #[derive(Debug)]
-struct Entry {
-    status: ShardStatus,
-    activity: Activity,
+pub(crate) struct Entry {
+    pub(crate) status: ShardStatus,
+    pub(crate) activity: Activity,
 }
 
 impl Entry {
@@ -62,21 +61,14 @@ impl Board {
         locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()) });
     }
 
-    pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut ShardStatus)) {
+    pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = locked(&self.shards).get_mut(key) {
-            change(&mut entry.status);
+            change(entry);
         }
     }
 
     pub(crate) fn enter(&self, key: &LeaseKey, phase: ShardPhase) {
-        self.note(key, |activity| activity.moved = now());
-        self.change(key, |status| status.phase = phase);
-    }
-
-    pub(crate) fn note(&self, key: &LeaseKey, note: impl FnOnce(&mut Activity)) {
-        if let Some(entry) = locked(&self.shards).get_mut(key) {
-            note(&mut entry.activity);
-        }
+        self.change(key, |entry| (entry.activity.moved, entry.status.phase) = (now(), phase));
     }
 
     pub(crate) fn remove(&self, key: &LeaseKey) {

@@ -29,7 +29,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct SdkKinesis {
     client: Client,
-    stream: String,
+    /// One of name and ARN is set.
+    name: Option<String>,
+    arn: Option<String>,
 }
 
 impl SdkKinesis {
@@ -43,19 +45,8 @@ impl SdkKinesis {
 
     /// A stream by its name or ARN. All streams of a worker share one client.
     pub(crate) fn new(client: Client, stream: String) -> Self {
-        Self { client, stream }
-    }
-
-    fn name(&self) -> Option<String> {
-        (!self.is_arn()).then(|| self.stream.clone())
-    }
-
-    fn arn(&self) -> Option<String> {
-        self.is_arn().then(|| self.stream.clone())
-    }
-
-    fn is_arn(&self) -> bool {
-        self.stream.starts_with("arn:")
+        let (name, arn) = if stream.starts_with("arn:") { (None, Some(stream)) } else { (Some(stream), None) };
+        Self { client, name, arn }
     }
 }
 
@@ -71,7 +62,8 @@ fn filter(position: &InitialPosition) -> SdkFilter {
 impl Kinesis for SdkKinesis {
     fn describe(&self) -> Call<'_, StreamDescription> {
         const ACTION: &str = "kinesis:DescribeStreamSummary";
-        let call = self.client.describe_stream_summary().set_stream_name(self.name()).set_stream_arn(self.arn());
+        let call =
+            self.client.describe_stream_summary().set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone());
         async move {
             let output = call.send().await.map_err(failed(ACTION))?;
             let summary = output
@@ -94,7 +86,7 @@ impl Kinesis for SdkKinesis {
         const ACTION: &str = "kinesis:ListShards";
         async move {
             let mut shards = Vec::new();
-            let first = self.client.list_shards().set_stream_name(self.name()).set_stream_arn(self.arn());
+            let first = self.client.list_shards().set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone());
             let mut page = first.set_shard_filter(position.map(filter)).send().await.map_err(failed(ACTION))?;
             loop {
                 for listed in page.shards() {
@@ -113,7 +105,7 @@ impl Kinesis for SdkKinesis {
     fn shard_iterator<'a>(&'a self, shard: &'a ShardId, start: &'a StartAt) -> Call<'a, String> {
         const ACTION: &str = "kinesis:GetShardIterator";
         let (kind, number, time) = start_at(start);
-        let call = self.client.get_shard_iterator().set_stream_name(self.name()).set_stream_arn(self.arn());
+        let call = self.client.get_shard_iterator().set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone());
         let call = call.shard_id(shard.as_str()).shard_iterator_type(kind);
         let call = call.set_starting_sequence_number(number).set_timestamp(time);
         async move {
@@ -125,7 +117,7 @@ impl Kinesis for SdkKinesis {
 
     fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Records> {
         const ACTION: &str = "kinesis:GetRecords";
-        let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn());
+        let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn.clone());
         async move {
             let mut output = call.clone().send().await.map_err(failed(ACTION))?;
             if let Some(before) = before_unreadable(output.records()).and_then(|before| i32::try_from(before).ok()) {

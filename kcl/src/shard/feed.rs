@@ -9,6 +9,7 @@ use super::{Failure, Interrupt, NoEnd, ShardTask, own_checkpoints::OwnCheckpoint
 use crate::{
     checkpointer::Checkpointer,
     contained::{Contained, Outcome, contained},
+    context::board::Entry,
     error::BoxError,
     event::Event,
     logic::{
@@ -90,14 +91,11 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     let processed = self.process(records, behind_latest).await;
                     self.task.metrics.task.record(processed.is_ok(), now() - begun);
                     processed?;
-                    self.task.context.board.note(&self.task.lease.key, |activity| {
-                        (activity.failing_since, activity.in_hand) = (None, None);
-                    });
                     let checkpoint = self.checkpointer.last();
                     self.failures.checkpointed(&checkpoint);
-                    self.task.context.board.change(&self.task.lease.key, |status| {
-                        (status.behind_latest, status.failures) = (behind_latest, 0);
-                        status.checkpoint = checkpoint;
+                    self.task.context.board.change(&self.task.lease.key, |Entry { status, activity }| {
+                        (activity.failing_since, activity.in_hand) = (None, None);
+                        (status.behind_latest, status.failures, status.checkpoint) = (behind_latest, 0, checkpoint);
                     });
                 }
                 Some(Fetched::End { children }) => return Ok(children),
@@ -159,7 +157,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let age = arrival.and_then(|arrival| context.clock.now().duration_since(arrival).ok());
         let behind = behind_latest.max(age);
         let in_hand = behind.map(|behind| (behind, now()));
-        context.board.note(&self.task.lease.key, |activity| activity.in_hand = in_hand);
+        context.board.change(&self.task.lease.key, |entry| entry.activity.in_hand = in_hand);
         behind
     }
 
@@ -232,7 +230,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     pub(super) async fn noticed<T>(&self, call: impl Future<Output = T>) -> T {
         let (begun, patience) = (now(), self.context.settings.warn_after);
         let (mut warn_at, board, key) = (begun + patience, &self.context.board, &self.lease.key);
-        board.note(key, |activity| activity.busy_since = Some(begun));
+        board.change(key, |entry| entry.activity.busy_since = Some(begun));
         let mut call = std::pin::pin!(call);
         let value = loop {
             tokio::select! {
@@ -245,7 +243,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 }
             }
         };
-        board.note(key, |activity| (activity.busy_since, activity.moved) = (None, now()));
+        board.change(key, |entry| (entry.activity.busy_since, entry.activity.moved) = (None, now()));
         value
     }
 

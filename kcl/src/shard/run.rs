@@ -51,7 +51,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         failures.checkpointed(&self.lease.checkpoint);
         let in_a_row = failures.processor_failed(&reached);
         let pause = backoff(in_a_row);
-        self.context.board.change(&self.lease.key, |status| status.phase = ShardPhase::BackingOff);
+        self.context.board.change(&self.lease.key, |entry| entry.status.phase = ShardPhase::BackingOff);
         if !matches!(failure.error.downcast_ref(), Some(Unfinished::Dropped)) {
             self.report_failure(&failure.error, Some(pause));
             self.note_failures(in_a_row);

@@ -170,23 +170,16 @@ pub(crate) fn new_lease_item(lease: &Lease) -> Item {
         (CHECKPOINT_SUB.to_owned(), n(lease.checkpoint.sub_sequence_number())),
         (ENTITY_TYPE.to_owned(), s("LEASE")),
     ]);
-    if let Some(stream) = &lease.stream {
-        item.insert(STREAM_NAME.to_owned(), s(stream.as_str()));
-        item.insert(SHARD_ID.to_owned(), s(lease.shard_id.as_str()));
-    }
-    if let Some(owner) = &lease.owner {
-        item.insert(LEASE_OWNER.to_owned(), s(owner.as_str()));
-    }
-    if !lease.parents.is_empty() {
-        item.insert(PARENTS.to_owned(), string_set(&lease.parents));
-    }
-    if !lease.children.is_empty() {
-        item.insert(CHILDREN.to_owned(), string_set(&lease.children));
-    }
-    if let Some(range) = lease.hash_key_range {
-        item.insert(STARTING_HASH_KEY.to_owned(), s(range.start.to_string()));
-        item.insert(ENDING_HASH_KEY.to_owned(), s(range.end.to_string()));
-    }
+    let optional = [
+        lease.stream.as_ref().map(|stream| (STREAM_NAME, s(stream.as_str()))),
+        lease.stream.as_ref().map(|_| (SHARD_ID, s(lease.shard_id.as_str()))),
+        lease.owner.as_ref().map(|owner| (LEASE_OWNER, s(owner.as_str()))),
+        (!lease.parents.is_empty()).then(|| (PARENTS, string_set(&lease.parents))),
+        (!lease.children.is_empty()).then(|| (CHILDREN, string_set(&lease.children))),
+        lease.hash_key_range.map(|range| (STARTING_HASH_KEY, s(range.start.to_string()))),
+        lease.hash_key_range.map(|range| (ENDING_HASH_KEY, s(range.end.to_string()))),
+    ];
+    item.extend(optional.into_iter().flatten().map(|(name, value)| (name.to_owned(), value)));
     item
 }
 

@@ -26,7 +26,7 @@ impl EntityTable {
 impl DynamoDbLeaseTable {
     pub(crate) async fn fleet_version(&self) -> Result<Option<String>, TableError> {
         let entity_tables = self.entity_tables();
-        let mut found = self.get_from(&entity_tables.state, item::MIGRATION_KEY).await?;
+        let mut found = self.get_from(&entity_tables.lock, item::MIGRATION_KEY).await?;
         if let (None, Some(other)) = (&found, &entity_tables.other_state) {
             found = self.get_from(other, item::MIGRATION_KEY).await?;
         }
@@ -34,15 +34,15 @@ impl DynamoDbLeaseTable {
     }
 
     pub(crate) async fn declare_v3(&self, me: &WorkerId, now_millis: u64) -> Result<bool, TableError> {
-        self.put_if_absent(&self.entity_tables().state, item::MIGRATION_KEY, item::v3_item(me, now_millis)).await
+        self.put_if_absent(&self.entity_tables().lock, item::MIGRATION_KEY, item::v3_item(me, now_millis)).await
     }
 
     /// Notes the stream beside the migration state, wherever that is.
     pub(crate) async fn claim_stream(&self, stream: &StreamIdentity) -> Result<StreamIdentity, TableError> {
         let entity_tables = self.entity_tables();
         let place = match &entity_tables.other_state {
-            Some(other) if self.get_from(&entity_tables.state, item::MIGRATION_KEY).await?.is_none() => other,
-            _ => &entity_tables.state,
+            Some(other) if self.get_from(&entity_tables.lock, item::MIGRATION_KEY).await?.is_none() => other,
+            _ => &entity_tables.lock,
         };
         let update = self
             .client

@@ -24,13 +24,13 @@ pub(super) struct EntityTable {
 /// Tables of the items that are not leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EntityTables {
+    /// The leader's lock and the migration state from KCL 2.x.
     pub(super) lock: EntityTable,
+    /// The other table that may have the migration state.
+    pub(super) other_state: Option<EntityTable>,
     pub(super) workers: EntityTable,
     /// The other table that may have items of workers.
     pub(super) other_workers: Option<EntityTable>,
-    /// The migration state from KCL 2.x: where we write it first, and look for it first.
-    pub(super) state: EntityTable,
-    pub(super) other_state: Option<EntityTable>,
 }
 
 impl EntityTables {
@@ -38,25 +38,13 @@ impl EntityTables {
         let ours = EntityTable { table: lease_table.to_owned(), key: item::LEASE_KEY };
         let coordinator = EntityTable { table: legacy.coordinator_state.clone(), key: "key" };
         let metrics = EntityTable { table: legacy.worker_metrics.clone(), key: item::WORKER_ID };
-        match layout {
-            Layout::OneTable => {
-                Self { lock: ours.clone(), workers: ours.clone(), other_workers: None, state: ours, other_state: None }
-            }
-            Layout::Legacy => Self {
-                lock: coordinator.clone(),
-                workers: metrics,
-                other_workers: Some(ours.clone()),
-                state: coordinator,
-                other_state: Some(ours),
-            },
-            Layout::Migrating => Self {
-                lock: coordinator.clone(),
-                workers: ours.clone(),
-                other_workers: Some(metrics),
-                state: coordinator,
-                other_state: Some(ours),
-            },
-        }
+        let other_state = (layout != Layout::OneTable).then(|| ours.clone());
+        let (lock, workers, other_workers) = match layout {
+            Layout::OneTable => (ours.clone(), ours, None),
+            Layout::Legacy => (coordinator, metrics, Some(ours)),
+            Layout::Migrating => (coordinator, ours, Some(metrics)),
+        };
+        Self { lock, other_state, workers, other_workers }
     }
 }
 
