@@ -45,7 +45,7 @@ struct Shared {
     processed: Notify,
     /// Checkpoints without an answer yet.
     under_way: AtomicUsize,
-    /// Whether a checkpoint was not stored, or nobody waited for its answer, since it was last asked.
+    /// A checkpoint was not stored, or its caller stopped waiting, since [`take_failed`](Checkpointer::take_failed).
     failed: AtomicBool,
 }
 
@@ -271,7 +271,7 @@ impl Checkpointer {
         look(&mut locked(&self.shared.progress))
     }
 
-    /// Whether a checkpoint is without an answer, or failed since this was last asked.
+    /// True: a checkpoint is without an answer, or failed since the last call.
     pub(crate) fn take_failed(&self) -> bool {
         let failed = self.shared.failed.swap(false, Ordering::Relaxed);
         failed || self.shared.under_way.load(Ordering::Relaxed) > 0

@@ -24,34 +24,34 @@ const TOLERANCE: Duration = Duration::from_secs(10);
 pub(crate) struct ServiceClock {
     machine: SharedTimeSource,
     /// The last date of the services, and when it came.
-    told: Arc<Mutex<Option<(SystemTime, Instant)>>>,
+    answered: Arc<Mutex<Option<(SystemTime, Instant)>>>,
 }
 
 impl ServiceClock {
     pub(crate) fn new(aws: &SdkConfig) -> Self {
-        Self { machine: aws.time_source().unwrap_or_default(), told: Arc::default() }
+        Self { machine: aws.time_source().unwrap_or_default(), answered: Arc::default() }
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        self.told().unwrap_or_else(|| self.machine.now())
+        self.services_now().unwrap_or_else(|| self.machine.now())
     }
 
-    fn told(&self) -> Option<SystemTime> {
-        let told = *locked(&self.told);
-        told.map(|(date, at)| date + (now() - at))
+    fn services_now(&self) -> Option<SystemTime> {
+        let answered = *locked(&self.answered);
+        answered.map(|(date, at)| date + (now() - at))
     }
 
     /// A service answered just now, with this date.
-    fn hear(&self, date: SystemTime) {
-        let behind = self.told().and_then(|known| known.duration_since(date).ok());
+    fn note(&self, date: SystemTime) {
+        let behind = self.services_now().and_then(|known| known.duration_since(date).ok());
         if behind.is_none_or(|behind| behind > PRECISION) {
-            *locked(&self.told) = Some((date, now()));
+            *locked(&self.answered) = Some((date, now()));
         }
     }
 
     /// Distances of the machine's clock from the services', ahead and behind, if it is wrong.
     pub(crate) fn error_of_machine(&self) -> Option<(Duration, Duration)> {
-        let (machine, services) = (self.machine.now(), self.told()?);
+        let (machine, services) = (self.machine.now(), self.services_now()?);
         let ahead = machine.duration_since(services).unwrap_or_default();
         let behind = services.duration_since(machine).unwrap_or_default();
         (ahead.max(behind) > TOLERANCE).then_some((ahead, behind))
@@ -86,7 +86,7 @@ impl Intercept for ServiceClock {
         let date = headers.get("date").filter(|_| headers.contains_key("x-amzn-requestid"));
         let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
         if let Some(date) = date.and_then(|date| SystemTime::try_from(date).ok()) {
-            self.hear(date);
+            self.note(date);
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ mod tests {
         let clock = clock(5_000);
         assert_eq!((clock.seconds(), clock.error_of_machine()), (5_000, None));
 
-        clock.hear(at(1_000));
+        clock.note(at(1_000));
         sleep(Duration::from_secs(7)).await;
 
         assert_eq!(clock.now(), at(1_007));
@@ -130,20 +130,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_answers_and_whole_seconds_do_not_move_it_back() {
         let clock = clock(0);
-        clock.hear(at(1_000));
+        clock.note(at(1_000));
         sleep(Duration::from_millis(1_900)).await;
 
-        clock.hear(at(1_000));
+        clock.note(at(1_000));
         assert_eq!(clock.millis(), 1_001_900);
-        clock.hear(at(1_002));
+        clock.note(at(1_002));
         assert_eq!(clock.now(), at(1_002));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_services_may_set_it_back() {
         let clock = clock(0);
-        clock.hear(at(1_000));
-        clock.hear(at(990));
+        clock.note(at(1_000));
+        clock.note(at(990));
         assert_eq!(clock.now(), at(990));
     }
 
@@ -151,7 +151,7 @@ mod tests {
     async fn a_machine_more_than_ten_seconds_off_is_wrong() {
         let errors = [990, 1_010, 989, 1_011].map(|machine| {
             let clock = clock(machine);
-            clock.hear(at(1_000));
+            clock.note(at(1_000));
             clock.error_of_machine()
         });
         let (none, eleven) = (Duration::ZERO, Duration::from_secs(11));

@@ -95,7 +95,7 @@ pub enum Event {
         first: Position,
         /// Position of the last record.
         last: Position,
-        /// Whether the dead-letter hook accepted them.
+        /// True if the dead-letter hook accepted them.
         dead_lettered: bool,
         /// Last error of the processor.
         error: String,
@@ -136,7 +136,7 @@ pub enum Event {
         shard: StreamShard,
         /// Error.
         error: String,
-        /// Whether a limit of the shard was the reason.
+        /// True if a limit of the shard was the reason.
         throttled: bool,
     },
     /// The application's consumer for enhanced fan-out was registered.
@@ -271,10 +271,12 @@ impl Event {
     }
 }
 
+type Handler = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// Receivers of all events: the log, and the application's handler if it has one.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
-    handler: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    handler: Option<Handler>,
 }
 
 impl Events {

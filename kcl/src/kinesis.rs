@@ -24,7 +24,7 @@ pub(crate) const GET_RECORDS_LIMIT: i32 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamDescription {
-    /// Whether it can be read; not while it is being created or deleted.
+    /// True if it can be read; not while it is being created or deleted.
     pub(crate) active: bool,
     pub(crate) identity: StreamIdentity,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Records {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FanOutConsumer {
     pub(crate) arn: String,
-    /// Whether it can subscribe to shards; not while it is being created or deleted.
+    /// True if it can subscribe to shards; not while it is being created or deleted.
     pub(crate) active: bool,
 }
 

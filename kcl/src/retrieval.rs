@@ -204,7 +204,7 @@ impl Reader {
         self.context.events.emit(Event::ReadFailed { shard, error: chain(error), throttled });
     }
 
-    /// Whether the shard takes records, as far as that is known.
+    /// True if the shard takes records, as far as that is known.
     async fn is_open(&self) -> bool {
         let listed = self.stream.kinesis.list_shards(None).await.unwrap_or_default();
         listed.iter().any(|shard| shard.id == self.shard_id && shard.is_open())
@@ -226,9 +226,9 @@ impl Reader {
     }
 
     /// The shards that follow this one, which has ended: those that came with its end or, if none did, as listed.
-    async fn children(&self, told: Vec<ChildShard>) -> Result<Vec<ChildShard>, KinesisError> {
-        if !told.is_empty() {
-            return Ok(told);
+    async fn children(&self, known: Vec<ChildShard>) -> Result<Vec<ChildShard>, KinesisError> {
+        if !known.is_empty() {
+            return Ok(known);
         }
         let listed = self.followers(self.stream.kinesis.list_shards(None).await?);
         if listed.is_empty() {

@@ -95,7 +95,6 @@ impl Stream {
         self.identity.describe(&*self.kinesis).await
     }
 
-    /// Whether it is still the one that it was, as far as is known.
     pub(crate) fn is_present(&self) -> bool {
         self.identity.presence() == Presence::Present
     }
@@ -111,7 +110,7 @@ impl Stream {
         self.identity.until(has_vanished).await;
     }
 
-    /// Whether it is still the one that it was, as of `age` ago or later.
+    /// Presence of the stream, as of `age` ago or later.
     pub(crate) async fn confirm(&self, age: Duration) -> Result<Presence, KinesisError> {
         self.identity.confirm(&*self.kinesis, age).await
     }

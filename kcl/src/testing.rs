@@ -136,12 +136,12 @@ impl<P: RecordProcessor> TestShard<P> {
         processed
     }
 
-    /// Lets another worker have the lease: checkpoints fail from now on. The processor is not told yet.
+    /// Lets another worker have the lease: checkpoints fail from now on. The processor does not know yet.
     pub fn lose_lease(&mut self) {
         self.lease.lose();
     }
 
-    /// Loses the lease and tells the processor. Returns it for inspection.
+    /// Loses the lease and calls `lease_lost`. Returns the processor for inspection.
     pub async fn end_with_lost_lease(mut self) -> P {
         self.lose_lease();
         self.processor.lease_lost().await;
@@ -158,7 +158,7 @@ impl<P: RecordProcessor> TestShard<P> {
         Ok((self.processor, checkpoint))
     }
 
-    /// Ends as a closed shard of which everything is processed does. Returns the processor for inspection.
+    /// Ends as a closed shard does that is processed. Returns the processor for inspection.
     ///
     /// # Errors
     /// Those of `shard_ended`.
@@ -167,7 +167,7 @@ impl<P: RecordProcessor> TestShard<P> {
         Ok(self.processor)
     }
 
-    /// Tells the processor that its shard has ended. To be called again after an error, as a worker calls it again.
+    /// Calls `shard_ended`. A worker calls it again after an error.
     ///
     /// # Errors
     /// Those of `shard_ended`.
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::error::{BoxError, CheckpointError};
 
-    /// Prepares each batch, commits when told to.
+    /// Prepares each batch, commits if `commit` is set.
     #[derive(Default)]
     struct Prepares {
         commit: bool,

@@ -82,7 +82,7 @@ where
     }
 }
 
-/// Whether the table's leases are of an application of one stream, or of several, like this one.
+/// Refuses leases of the other kind of application: of one stream, or of several.
 pub(crate) async fn check_kind(context: &Context) -> Result<(), WorkerError> {
     if context.table.sample().await?.iter().all(|lease| context.catalog.fits(lease)) {
         return Ok(());
@@ -123,7 +123,7 @@ async fn declare(context: &Context) -> Result<(), WorkerError> {
     Ok(())
 }
 
-/// Whether the fleet is declared to be of KCL 3.x; an error if it is of something else.
+/// True if the fleet is declared to be of KCL 3.x; an error if it is of something else.
 pub(crate) async fn check_version(context: &Context) -> Result<bool, WorkerError> {
     match context.table.fleet_version().await?.as_deref() {
         None => Ok(false),

@@ -16,15 +16,15 @@ use crate::{
 const LOOKS: u32 = 4;
 
 pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken) {
-    let mut told: HashMap<LeaseKey, Stall> = HashMap::new();
+    let mut reported: HashMap<LeaseKey, Stall> = HashMap::new();
     let interval = context.settings.warn_after / LOOKS;
     while stop.run_until_cancelled(sleep(interval)).await.is_some() {
         let statuses = context.board.stalled(now(), context.settings.warn_after);
-        told.retain(|key, _| statuses.iter().any(|(stalled, ..)| stalled == key));
+        reported.retain(|key, _| statuses.iter().any(|(stalled, ..)| stalled == key));
         for (key, status, lasts) in statuses {
             let Some(stall) = status.stall else { continue };
-            let is_news = told.get(&key).is_none_or(|before| discriminant(before) != discriminant(&stall));
-            told.insert(key, stall.clone());
+            let is_news = reported.get(&key).is_none_or(|before| discriminant(before) != discriminant(&stall));
+            reported.insert(key, stall.clone());
             // A busy processor and a stopped shard have events of their own.
             if is_news && !matches!(stall, Stall::ProcessorBusy | Stall::Stopped) {
                 context.events.emit(Event::ShardStalled { shard: status.shard, stall, lasts });
@@ -46,10 +46,10 @@ impl Unowned {
         let still: HashMap<&LeaseKey, &Lease> = leases.filter(unowned).map(|lease| (&lease.key, lease)).collect();
         self.since.retain(|key, _| still.contains_key(key));
         for (key, lease) in still {
-            let (since, told) = self.since.entry(key.clone()).or_insert((now, false));
+            let (since, reported) = self.since.entry(key.clone()).or_insert((now, false));
             let lasts = now.saturating_duration_since(*since);
-            if lasts >= context.settings.warn_after && !*told {
-                *told = true;
+            if lasts >= context.settings.warn_after && !*reported {
+                *reported = true;
                 let shard = StreamShard::new(context.catalog.id_of(lease), lease.shard_id.clone());
                 context.events.emit(Event::ShardStalled { shard, stall: Stall::NoLease, lasts });
             }

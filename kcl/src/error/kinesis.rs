@@ -45,7 +45,7 @@ impl KinesisError {
         Self::new(KinesisErrorKind::Other, action, source)
     }
 
-    /// Whether the same call may succeed a moment later.
+    /// True if the same call may succeed a moment later.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
     }
@@ -71,7 +71,7 @@ impl KinesisError {
     }
 }
 
-/// Whether AWS refuses the credentials themselves with this code; expired ones are renewed and may pass. So does a wrong
+/// True if AWS refuses the credentials themselves with this code; expired ones are renewed and may pass. So does a wrong
 /// signature: often the machine's clock is wrong, and the next is made by the time of the refusal.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
 pub(crate) fn is_about_credentials(code: &str) -> bool {

@@ -78,7 +78,7 @@ pub enum TableError {
 }
 
 impl TableError {
-    /// Whether the same call may succeed a moment later.
+    /// True if the same call may succeed a moment later.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::Call { .. })
     }

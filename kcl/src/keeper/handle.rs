@@ -74,7 +74,7 @@ impl LeaseHandle {
         self.retired.cancel();
     }
 
-    /// Whether the handle can store anything.
+    /// Fails if the handle can store nothing.
     pub(crate) fn check(&self) -> Result<(), CheckpointError> {
         match self.retired.is_cancelled() {
             _ if self.is_lost() => Err(CheckpointError::LeaseLost),

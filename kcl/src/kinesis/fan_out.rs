@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    fn told(numbers: &[&str]) -> SubscribeToShardEvent {
+    fn received(numbers: &[&str]) -> SubscribeToShardEvent {
         let record = |number: &&str| {
             let record = Record::builder().sequence_number(*number).partition_key("a").data(Blob::new("0"));
             record.build().unwrap()
@@ -114,9 +114,9 @@ mod tests {
     #[test]
     fn gives_records_before_an_unreadable_one_first() {
         for (numbers, given, ends) in [(&["1", "2"][..], 2, false), (&["1", "x", "3"], 1, true), (&[], 0, false)] {
-            let mut told = told(numbers);
-            assert_eq!(end_before_unreadable(&mut told), ends, "{numbers:?}");
-            let event = event(told).unwrap();
+            let mut received = received(numbers);
+            assert_eq!(end_before_unreadable(&mut received), ends, "{numbers:?}");
+            let event = event(received).unwrap();
             assert_eq!(event.records.len(), given);
             assert_eq!(event.continuation, Some(if ends { "1" } else { "9" }.parse().unwrap()));
         }
@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn an_unreadable_record_fails_the_reading_and_is_named() {
-        let mut told = told(&["x", "3"]);
-        assert!(!end_before_unreadable(&mut told));
-        assert!(event(told).unwrap_err().source.to_string().contains("\"x\""));
+        let mut received = received(&["x", "3"]);
+        assert!(!end_before_unreadable(&mut received));
+        assert!(event(received).unwrap_err().source.to_string().contains("\"x\""));
     }
 }

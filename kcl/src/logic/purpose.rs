@@ -17,7 +17,7 @@ pub(crate) enum Purpose {
     Replay(ReplayWindow),
 }
 
-/// Whether what follows some records is processed.
+/// Reach of the processing beyond some records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     Within,
@@ -28,7 +28,7 @@ pub(crate) enum Reach {
 }
 
 impl Purpose {
-    /// Whether a leader looks after the leases: it deletes ended ones, and gives stopped ones to other workers.
+    /// True if a leader looks after the leases: it deletes ended ones, and gives stopped ones to other workers.
     pub(crate) fn has_leader(&self) -> bool {
         *self == Self::Live
     }
@@ -63,13 +63,13 @@ pub(crate) struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// Whether reading has got beyond the window: the last record arrived after it.
+    /// True if reading has got beyond the window: the last record arrived after it.
     pub(crate) fn is_passed(&self, records: &[KinesisRecord]) -> bool {
         let last = records.last().and_then(|record| record.approximate_arrival);
         last.is_some_and(|last| self.is_well_before(last))
     }
 
-    /// Whether an answer to a call at `asked_at` covers all that the shard had until after the window.
+    /// True if an answer to a call at `asked_at` covers all that the shard had until after the window.
     pub(crate) fn is_reached(&self, behind_latest: Option<Duration>, asked_at: SystemTime) -> bool {
         let reached = behind_latest.and_then(|behind| asked_at.checked_sub(behind));
         reached.is_some_and(|reached| self.is_well_before(reached))

@@ -128,18 +128,18 @@ impl Lease {
         self.checkpoint_owner.as_ref().or(self.owner.as_ref())
     }
 
-    /// Whether `other` is held by the same worker for the same one, if any, and by the same run of it.
+    /// True if `other` is held by the same worker for the same one, if any, and by the same run of it.
     pub(crate) fn has_owners_of(&self, other: &Self) -> bool {
         (&self.owner, &self.checkpoint_owner, &self.instance)
             == (&other.owner, &other.checkpoint_owner, &other.instance)
     }
 
-    /// Whether the lease is on its way from one worker to another.
+    /// True if the lease is on its way from one worker to another.
     pub(crate) fn in_handoff(&self) -> bool {
         self.checkpoint_owner.is_some()
     }
 
-    /// Whether Java's rule counts giving the lease to this worker as a switch of owners.
+    /// True if Java's rule counts giving the lease to this worker as a switch of owners.
     pub(crate) fn counts_as_switch(&self, to: &WorkerId) -> bool {
         self.owner.as_ref().is_some_and(|owner| owner != to) || self.checkpoint_owner.as_ref() == Some(to)
     }
@@ -187,7 +187,7 @@ impl CheckpointWrite {
         }
     }
 
-    /// Whether the lease holds this, or more: a checkpoint never moves back.
+    /// True if the lease holds this, or more: a checkpoint never moves back.
     pub(crate) fn is_done_in(&self, lease: &Lease) -> bool {
         match self {
             Self::Commit { checkpoint, .. } => *checkpoint <= lease.checkpoint,

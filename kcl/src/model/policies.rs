@@ -84,7 +84,7 @@ pub struct CheckpointEvery {
 }
 
 impl CheckpointEvery {
-    /// After so many records or so much time.
+    /// After this number of records or this time.
     pub const fn new(records: u32, interval: Duration) -> Self {
         Self { records, interval }
     }

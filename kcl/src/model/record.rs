@@ -24,7 +24,7 @@ pub struct Record {
     pub sequence_number: SequenceNumber,
     /// Place inside the aggregate from 0; 0 if not aggregated; of an undivided aggregate that of its last user record.
     pub sub_sequence_number: u64,
-    /// Whether the record came in an aggregate.
+    /// True if the record came in an aggregate.
     pub aggregated: bool,
     /// Arrival in Kinesis, in milliseconds.
     pub approximate_arrival: Option<SystemTime>,

@@ -96,7 +96,7 @@ fn account_and_name(arn: &str) -> Option<(&str, &str)> {
     Some((account, resource.strip_prefix("stream/")?))
 }
 
-/// Whether Kinesis accepts this as the name or ARN of a stream: names have 1 to 128 of a-z, A-Z, 0-9, _, . and -.
+/// True if Kinesis accepts this as the name or ARN of a stream: names have 1 to 128 of a-z, A-Z, 0-9, _, . and -.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_CreateStream.html>
 pub(crate) fn is_name_or_arn(text: &str) -> bool {
     let name = account_and_name(text).map_or(text, |(_, name)| name);

@@ -86,7 +86,7 @@ impl FanOutReader<'_> {
         self.called_at = Some(now());
         let asked_at = context.clock.now();
         let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
-        let told = match stream.kinesis.subscribe(&arn, shard_id, position).await {
+        let ended = match stream.kinesis.subscribe(&arn, shard_id, position).await {
             Ok(subscription) => {
                 self.succeeded_at = Some(now());
                 match self.reader.opened().await {
@@ -96,20 +96,20 @@ impl FanOutReader<'_> {
             }
             Err(error) => Err(SessionEnd::Failed(error)),
         };
-        match told {
+        match ended {
             Err(SessionEnd::Failed(error)) => Err(self.judge(error, &arn).await),
-            told => told,
+            ended => ended,
         }
     }
 
     async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), SessionEnd> {
         loop {
-            let Ok(told) = timeout(SILENCE, subscription.next()).await else {
+            let Ok(event) = timeout(SILENCE, subscription.next()).await else {
                 let source = format!("no event for {SILENCE:?}");
                 return Err(SessionEnd::Failed(KinesisError::other("kinesis:SubscribeToShard", source)));
             };
-            let Some(told) = told else { return Ok(()) };
-            self.take(told.map_err(SessionEnd::Failed)?, asked_at).await?;
+            let Some(event) = event else { return Ok(()) };
+            self.take(event.map_err(SessionEnd::Failed)?, asked_at).await?;
         }
     }
 
@@ -125,7 +125,7 @@ impl FanOutReader<'_> {
             return Err(self.reader.end(Vec::new()).await.into());
         }
         match continuation {
-            Some(continuation) => self.reader.cursor.told_to(&continuation),
+            Some(continuation) => self.reader.cursor.sent_to(&continuation),
             None => {
                 let children = self.reader.children(children).await.map_err(SessionEnd::Failed)?;
                 return Err(self.reader.end(children).await.into());

@@ -189,7 +189,7 @@ async fn children_that_the_end_of_a_shard_does_not_tell_are_listed() {
     }
 }
 
-/// Whether a reader tells anything of a stream that was created again, this long after it was described.
+/// True if a reader tells anything of a stream that was created again, this long after it was described.
 async fn tells_of_another_stream(kinesis: Endless, retrieval: Retrieval, described: Duration) -> bool {
     let created = Arc::clone(&kinesis.created);
     let context = context(kinesis, retrieval);

@@ -52,7 +52,7 @@ pub(crate) struct Resolved {
 }
 
 impl Catalog {
-    /// Whether the lease is of an application of this kind.
+    /// True if the lease is of an application of this kind.
     pub(crate) fn fits(&self, lease: &Lease) -> bool {
         matches!(self, Self::Multi(_)) == lease.stream.is_some()
     }
@@ -65,7 +65,6 @@ impl Catalog {
         }
     }
 
-    /// Whether the application lists a stream of this name.
     pub(crate) fn lists(&self, id: &StreamId) -> bool {
         match self {
             Self::Single(_) => true,

@@ -40,7 +40,6 @@ pub(crate) struct DynamoDbLeaseTable {
     table: String,
     legacy: LegacyTables,
     entity_tables: Mutex<EntityTables>,
-    /// Whether table and index may be created.
     may_create: bool,
     index: Mutex<Index>,
     /// Parts in which the table is scanned at the same time.

@@ -74,7 +74,7 @@ pub(crate) enum Entity {
     Malformed(String),
 }
 
-/// Whether a worker with this id would collide with another kind of item.
+/// True if a worker with this id would collide with another kind of item.
 pub(crate) fn is_reserved_key(key: &str) -> bool {
     let of_stream = StreamId::from(key).account().is_some() || key.contains(":shardId-");
     [LOCK_KEY, MIGRATION_KEY, "TableMigration3.5"].contains(&key) || key.starts_with("shardId-") || of_stream

@@ -257,7 +257,7 @@ impl Fleet {
         self.alive().filter_map(held).filter(accepts)
     }
 
-    /// Whether a leader and a willing worker can bring the lease to life again.
+    /// True if a leader and a willing worker can bring the lease to life again.
     fn recovers(&self, index: usize) -> bool {
         let Some(worker) = self.alive().next() else { return true };
         let mut fleet = self.clone();

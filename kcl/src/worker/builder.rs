@@ -87,7 +87,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Calls Kinesis as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
+    /// Calls Kinesis as this client is configured. Default: the configuration of [`Worker::builder`](crate::Worker::builder).
     ///
     /// Keeps the client's configuration except retries, which the worker makes itself. Default time-out of a call: 30
     /// s. Also for [`reset`](Self::reset), [`replay`](Self::replay) and
@@ -98,7 +98,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Calls DynamoDB as this client is configured. Default: as [`Worker::builder`](crate::Worker::builder) was told.
+    /// Calls DynamoDB as this client is configured. Default: the configuration of [`Worker::builder`](crate::Worker::builder).
     ///
     /// Keeps the client's configuration, retries included. Default time-outs: 60 s a call, 3 s an attempt.
     #[doc(alias = "dynamoDBClient")]

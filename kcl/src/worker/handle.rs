@@ -104,12 +104,12 @@ impl WorkerHandle {
         self.0.context.board.all(now(), self.0.context.settings.warn_after)
     }
 
-    /// Whether the worker has joined the fleet and is not stopping: for readiness probes.
+    /// True if the worker has joined the fleet and is not stopping: for readiness probes.
     pub fn is_ready(&self) -> bool {
         self.0.context.ready.load(Ordering::Relaxed) && !self.0.stop.is_cancelled() && self.is_running()
     }
 
-    /// Whether the worker still runs, ready or not.
+    /// True if the worker still runs, ready or not.
     pub fn is_running(&self) -> bool {
         self.0.ended.has_changed().is_ok() && self.0.ended.borrow().is_none()
     }

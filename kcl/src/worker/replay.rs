@@ -162,7 +162,7 @@ impl<F: ProcessorFactory> Replay<F> {
         }
     }
 
-    /// Whether all parents are done. A parent without a lease is waited for, unless the shard was open at the window's start.
+    /// True if all parents are done. A parent without a lease is waited for, unless the shard was open at the window's start.
     fn is_runnable(&self, lease: &Lease, leases: &HashMap<LeaseKey, Lease>) -> bool {
         let is_done = |parent: &ShardId| match leases.get(&lease.sibling_key(parent)) {
             Some(parent) => parent.is_ended(),
@@ -185,7 +185,7 @@ impl<F: ProcessorFactory> Replay<F> {
         Ok(())
     }
 
-    /// Whether all that was started came to its end.
+    /// Fails if a shard that was started did not come to its end.
     fn verdict(&self, leases: &HashMap<LeaseKey, Lease>) -> Result<(), WorkerError> {
         let unfinished = leases.values().filter(|lease| self.started.contains(&lease.key) && !lease.is_ended());
         let ids = |lease: &Lease| StreamShard::new(self.context.catalog.id_of(lease), lease.shard_id.clone());

@@ -37,7 +37,7 @@ impl Leadership {
         until.filter(|until| now < *until)
     }
 
-    /// Whether the leader seems to have stopped: its lock is unchanged for `silence`, though not stale yet.
+    /// True if the leader seems to have stopped: its lock is unchanged for `silence`, though not stale yet.
     pub(crate) fn suspects(&self, silence: Duration, now: Instant) -> bool {
         self.held.is_none() && self.seen.as_ref().is_some_and(|(_, since)| now >= *since + silence)
     }

@@ -34,7 +34,7 @@ fn seniority(worker: &WorkerItem) -> (u64, &Option<String>) {
     (worker.started_at_millis, &worker.instance)
 }
 
-/// Whether the item found at our start may be of a live run. One that was leaving may be: it would have deleted the item.
+/// True if the item found at our start may be of a live run. One that was leaving may be: it would have deleted the item.
 pub(crate) fn may_be_alive(mine: &WorkerItem, before: Option<&WorkerItem>, active_window_seconds: u64) -> bool {
     before.is_some_and(|before| {
         before.instance.is_some()

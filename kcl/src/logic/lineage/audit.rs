@@ -56,7 +56,6 @@ impl Audit {
         self.hole.filter(|(_, seen)| *seen >= HOLE_CONFIDENCE).map(|(hole, _)| hole)
     }
 
-    /// Whether the leases left a hole when they were looked at last.
     pub(crate) fn has_hole(&self) -> bool {
         self.hole.is_some()
     }

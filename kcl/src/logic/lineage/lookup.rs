@@ -35,13 +35,13 @@ pub(crate) enum Lookup<T> {
 }
 
 impl Listed<'_> {
-    /// Whether the stream needs a new description; after `max_age` in any case.
+    /// True if the stream needs a new description; after `max_age` in any case.
     pub(crate) fn is_due(&self, max_age: Duration, now: Instant) -> bool {
         let max_age = if let Some((_, false)) = self.known { RETRY } else { max_age };
         self.described.is_none_or(|(at, life)| now.saturating_duration_since(at) >= life.min(max_age))
     }
 
-    /// Whether the stream of a lease may be listed by this name.
+    /// True if the stream of a lease may be listed by this name.
     pub(crate) fn has_name_of(&self, id: &StreamId) -> bool {
         match self.known {
             Some((known, _)) => (known.account(), known.name()) == (id.account(), id.name()),

@@ -33,13 +33,13 @@ pub(crate) fn new_lease(shard: &Shard, checkpoint: Checkpoint) -> Lease {
     }
 }
 
-/// Whether nobody has read the stream yet: it has no leases, or an interrupted first plan left some that nobody ever took.
+/// True if nobody has read the stream yet: it has no leases, or an interrupted first plan left some that nobody ever took.
 pub(crate) fn is_unread(leases: &[&Lease], position: &InitialPosition) -> bool {
     let checkpoint = Checkpoint::initial(position);
     leases.iter().all(|lease| is_untouched(lease) && lease.checkpoint == checkpoint)
 }
 
-/// Whether nobody ever took the lease. While this holds for all leases of a stream, its first plan may be incomplete:
+/// True if nobody ever took the lease. While this holds for all leases of a stream, its first plan may be incomplete:
 /// all leases must exist before one is given away, or LATEST would be two times.
 pub(crate) fn is_untouched(lease: &Lease) -> bool {
     lease.counter == 0 && lease.owner.is_none()
@@ -57,7 +57,7 @@ pub(crate) fn untouched_streams<'a>(leases: impl Iterator<Item = (StreamId, &'a 
     streams
 }
 
-/// Whether the lease shows that the stream has been read, and stays. Without one, no ended lease is deleted: untaken
+/// True if the lease shows that the stream has been read, and stays. Without one, no ended lease is deleted: untaken
 /// ones would pass for an interrupted first plan.
 pub(crate) fn shows_reading(lease: &Lease) -> bool {
     !lease.is_ended() && (!is_untouched(lease) || matches!(lease.checkpoint, Checkpoint::At(_)))

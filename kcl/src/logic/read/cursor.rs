@@ -27,7 +27,7 @@ impl Cursor {
         &self.position
     }
 
-    /// Whether the position is one of this stream alone: the service refuses sequence numbers of another.
+    /// True if the position is one of this stream alone: the service refuses sequence numbers of another.
     pub(crate) fn is_of_one_stream(&self) -> bool {
         matches!(self.position, StartAt::At(_) | StartAt::After(_))
     }
@@ -46,7 +46,7 @@ impl Cursor {
     }
 
     /// The service has sent everything before this number, which need not be a record's.
-    pub(crate) fn told_to(&mut self, continuation: &SequenceNumber) {
+    pub(crate) fn sent_to(&mut self, continuation: &SequenceNumber) {
         let is_ahead = match &self.position {
             // Rule (C): the service may count the record itself before it sends it.
             StartAt::At(number) | StartAt::After(number) => continuation > number,
@@ -57,7 +57,6 @@ impl Cursor {
         }
     }
 
-    /// Whether a record was not read yet.
     pub(crate) fn is_new(&self, number: &SequenceNumber) -> bool {
         match &self.position {
             StartAt::After(read) => number > read,
@@ -66,7 +65,7 @@ impl Cursor {
     }
 }
 
-/// Whether the service did not find the stream, or refused a position, since it was last confirmed.
+/// Raised when the service does not find the stream or refuses a position, until the stream is confirmed.
 #[derive(Debug, Default)]
 pub(crate) struct Doubt(bool);
 
@@ -128,7 +127,7 @@ mod tests {
         let mut cursor = cursor(StartAt::At(number(7)));
 
         cursor.opened();
-        cursor.told_to(&number(7));
+        cursor.sent_to(&number(7));
         assert_eq!(*cursor.position(), StartAt::At(number(7)));
         assert!(cursor.is_new(&number(7)));
 
@@ -141,8 +140,8 @@ mod tests {
     fn a_sign_of_life_moves_the_cursor_on_and_never_back() {
         let mut cursor = cursor(StartAt::TrimHorizon);
 
-        cursor.told_to(&number(9));
-        cursor.told_to(&number(8));
+        cursor.sent_to(&number(9));
+        cursor.sent_to(&number(8));
         cursor.read_to(&number(5));
 
         assert_eq!(*cursor.position(), StartAt::After(number(9)));

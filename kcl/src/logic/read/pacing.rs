@@ -67,7 +67,7 @@ pub(crate) fn pause(last: LastSession, since_call: Duration, since_success: Opti
     wanted.max(after_call).max(after_success)
 }
 
-/// Whether an error of this kind is reported: a shard that changes hands is in use for a moment.
+/// True if an error of this kind is reported: a shard that changes hands is in use for a moment.
 pub(crate) fn is_news(last: LastSession) -> bool {
     match last {
         LastSession::Ended => false,

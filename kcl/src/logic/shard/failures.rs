@@ -118,7 +118,7 @@ impl Failures {
         self.in_a_row
     }
 
-    /// Whether one more failure of these records, or of one of them, would use its attempts up.
+    /// True if one more failure of these records, or of one of them, would use its attempts up.
     pub(crate) fn is_last_attempt(&self, records: &[Record]) -> bool {
         let failures = range(records).map_or(0, |range| self.failures_of(&range));
         self.attempts.is_some_and(|attempts| failures + 1 >= attempts) && self.left_out.len() < MAX_LEFT_OUT

@@ -36,7 +36,7 @@ impl Progress {
         &self.stored
     }
 
-    /// Whether this position comes after everything handed out or checkpointed, so that it is still to be delivered.
+    /// True if this position comes after everything handed out or checkpointed, so that it is still to be delivered.
     pub(crate) fn is_new(&self, position: &Position) -> bool {
         let after_stored = match &self.stored {
             Checkpoint::At(stored) => position > stored,

@@ -39,7 +39,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a call took effect; false if it was refused by the error code `refusal`.
+    /// True if a call took effect; false if it was refused by the error code `refusal`.
     pub(super) fn applied<T, E, R>(self, outcome: Result<T, SdkError<E, R>>, refusal: &str) -> Result<bool, TableError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

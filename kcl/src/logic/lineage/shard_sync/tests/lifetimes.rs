@@ -52,7 +52,7 @@ struct Life {
     leases: BTreeMap<LeaseKey, Lease>,
     /// Time of the first plan of leases.
     planned: Option<u64>,
-    /// Whether all of a first plan had leases once.
+    /// True if all of a first plan had leases once.
     complete: bool,
     /// Time of the first read of a shard.
     begun: Option<u64>,
