@@ -13,7 +13,6 @@ use tokio::{task::JoinError, time::sleep};
 
 use crate::error::BoxError;
 
-/// Outcome of a call into user code.
 pub(crate) enum Outcome<T> {
     Returned(T),
     Failed(BoxError),

@@ -4,13 +4,6 @@ use std::error::Error;
 
 use crate::model::{Checkpoint, Position, StreamIdentity, StreamShard, WorkerId};
 
-pub(crate) use kinesis::is_about_credentials;
-pub use kinesis::{KinesisError, KinesisErrorKind};
-pub use table::TableError;
-
-mod kinesis;
-mod table;
-
 /// Any error of user code, of the SDK or of a service.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -170,4 +163,169 @@ pub enum CheckpointError {
     /// The lease table did not answer or refused. Try again; the lease is still held. The checkpoint may be stored.
     #[error("checkpoint was not stored")]
     Table(#[source] TableError),
+}
+
+/// Kind of a failed call to Kinesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KinesisErrorKind {
+    /// The stream or the shard does not exist.
+    NotFound,
+    /// The credentials lack a permission.
+    AccessDenied,
+    /// The credentials are unknown to the service, or their signature is wrong.
+    Credentials,
+    /// Beyond a limit of the shard, the stream or the account.
+    Throttled,
+    /// The iterator is too old or not accepted; get a new one.
+    IteratorInvalid,
+    /// Another subscription to the shard is active, or a consumer of this name exists or is not active.
+    InUse,
+    /// Network, time-out, service failure and the rest.
+    Other,
+}
+
+/// A call to Kinesis that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} failed")]
+pub struct KinesisError {
+    pub(crate) kind: KinesisErrorKind,
+    pub(crate) action: &'static str,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) source: BoxError,
+}
+
+impl KinesisError {
+    /// With the kind for a code and the source's text for a message.
+    pub(crate) fn new(kind: KinesisErrorKind, action: &'static str, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        Self { kind, action, code: format!("{kind:?}"), message: source.to_string(), source }
+    }
+
+    /// A failure of no special kind.
+    pub(crate) fn other(action: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::new(KinesisErrorKind::Other, action, source)
+    }
+
+    /// True if the same call may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self.kind, KinesisErrorKind::Throttled | KinesisErrorKind::Other)
+    }
+
+    /// Kind of the failure.
+    pub fn kind(&self) -> KinesisErrorKind {
+        self.kind
+    }
+
+    /// IAM action of the call, for example `kinesis:GetRecords`.
+    pub fn action(&self) -> &'static str {
+        self.action
+    }
+
+    /// Error code of the service, for example `ExpiredIteratorException`; the kind if there was no answer.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Text of the service or of the SDK.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// True if AWS refuses the credentials themselves with this code; expired ones are renewed and may pass. So does a wrong
+/// signature: often the machine's clock is wrong, and the next is made by the time of the refusal.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+pub(crate) fn is_about_credentials(code: &str) -> bool {
+    matches!(
+        code,
+        "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+    )
+}
+
+/// A call to the lease table that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The credentials lack a permission.
+    #[error("access denied: IAM action {action} on table {table} is missing")]
+    #[non_exhaustive]
+    AccessDenied {
+        /// The missing IAM action.
+        action: &'static str,
+        /// The table, or its index.
+        table: String,
+        /// Error of the service.
+        source: BoxError,
+    },
+    /// The credentials are unknown to the service, or their signature is wrong.
+    #[error("credentials were not accepted in {action} on table {table}")]
+    #[non_exhaustive]
+    Credentials {
+        /// The IAM action of the call.
+        action: &'static str,
+        /// The table, or its index.
+        table: String,
+        /// Error of the service.
+        source: BoxError,
+    },
+    /// DynamoDB refused because of the table's or the account's throughput.
+    #[error("lease table {table} is throttled in {action}")]
+    #[non_exhaustive]
+    Throttled {
+        /// The refused IAM action.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// Error of the service.
+        source: BoxError,
+    },
+    /// The table does not exist (any more).
+    #[error("lease table {table} does not exist")]
+    #[non_exhaustive]
+    TableMissing {
+        /// The table.
+        table: String,
+    },
+    /// The table exists and cannot be used for what it should be.
+    #[error("table {table} cannot be used: {reason}")]
+    #[non_exhaustive]
+    WrongTable {
+        /// The table.
+        table: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The item of a lease exists and cannot be read; it is left alone.
+    #[error("lease {key} in table {table} cannot be read")]
+    #[non_exhaustive]
+    Unreadable {
+        /// The table.
+        table: String,
+        /// The item's key.
+        key: String,
+    },
+    /// Anything else: network, time-out, service failure.
+    #[error("{action} on table {table} failed")]
+    #[non_exhaustive]
+    Call {
+        /// The IAM action of the call.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// Error of the SDK or the service.
+        source: BoxError,
+    },
+}
+
+impl TableError {
+    /// True if the same call may succeed a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::Call { .. })
+    }
 }

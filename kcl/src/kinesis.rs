@@ -1,19 +1,20 @@
 //! The seam to Kinesis.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use futures::{future::BoxFuture, stream::BoxStream};
 use kpl::{SequenceNumber, ShardId};
+use tokio::time::sleep;
 
 use crate::{
     error::KinesisError,
     event::chain,
+    logic::backoff::Backoff,
     model::{ChildShard, InitialPosition, KinesisRecord, Shard, StartAt, StreamIdentity},
 };
 
 mod answer;
 mod fan_out;
-pub(crate) mod retry;
 mod sdk;
 
 pub(crate) use sdk::SdkKinesis;
@@ -61,7 +62,6 @@ pub(crate) struct SubscriptionEvent {
 /// Events of one subscription. Ends without an error after 5 minutes, and nothing follows an error.
 pub(crate) type Subscription = BoxStream<'static, Result<SubscriptionEvent, KinesisError>>;
 
-/// A call to Kinesis.
 pub(crate) type Call<'a, T> = BoxFuture<'a, Result<T, KinesisError>>;
 
 impl KinesisError {
@@ -97,4 +97,19 @@ pub(crate) trait Kinesis: Send + Sync + 'static {
 
     fn subscribe<'a>(&'a self, consumer_arn: &'a str, shard: &'a ShardId, start: &'a StartAt)
     -> Call<'a, Subscription>;
+}
+
+/// Repeats a call after failures that may pass, with pauses.
+pub(crate) async fn retried<T, F>(backoff: Backoff, retries: u32, call: impl Fn() -> F) -> Result<T, KinesisError>
+where
+    F: Future<Output = Result<T, KinesisError>>,
+{
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Err(error) if error.may_pass() && failures < retries => failures += 1,
+            outcome => return outcome,
+        }
+        sleep(backoff.pause(failures, fastrand::f64())).await;
+    }
 }

@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::{
     error::{KinesisError, WorkerError},
-    kinesis::{Kinesis, StreamDescription, retry::retried},
+    kinesis::{Kinesis, StreamDescription, retried},
     logic::backoff::Backoff,
     model::{InitialPosition, Lease, LeaseKey, Shard, StreamId, StreamIdentity},
     settings::streams::StreamConfig,

@@ -137,7 +137,7 @@ async fn a_worker_whose_lease_table_is_deleted_ends_and_says_so() {
     let begun = Instant::now();
     let error = worker.ended().await.unwrap_err();
 
-    let WorkerError::LeaseTable(TableError::TableMissing { table }) = &error else { panic!("{error:?}") };
+    let WorkerError::LeaseTable(TableError::TableMissing { table, .. }) = &error else { panic!("{error:?}") };
     assert_eq!(table, APPLICATION);
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
     let failed = world.events.count(|event| matches!(event, Event::LeaseTableFailed { .. }));

@@ -82,7 +82,6 @@ struct Resetting {
     reset: Reset,
 }
 
-/// The reset of one lease.
 struct Task {
     stream: Arc<Stream>,
     step: Step,

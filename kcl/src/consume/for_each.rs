@@ -184,7 +184,6 @@ where
     }
 }
 
-/// A batch whose records are handled.
 struct InOrder {
     order: KeyOrder,
     records: Vec<Option<Record>>,

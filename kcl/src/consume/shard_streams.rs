@@ -209,10 +209,6 @@ impl SharedBatch {
         checkpointer.saw(record.position());
         Some(record)
     }
-
-    fn take_back(&self) {
-        locked(&self.0).clear();
-    }
 }
 
 struct StreamProcessor {
@@ -288,7 +284,7 @@ impl RecordProcessor for StreamProcessor {
             biased;
             given = self.give(batch.clone(), checkpointer) => given,
             _ = checkpointer.interrupted() => {
-                batch.take_back();
+                locked(&batch.0).clear();
                 Err(Unfinished::Interrupted)
             }
         }

@@ -89,7 +89,6 @@ impl Auditor {
         }
     }
 
-    /// True: leases were created or deleted.
     async fn look(&mut self, sighting: &Sighting) -> bool {
         self.context.reported(self.clean_up(sighting).await);
         self.audit(&sighting.leases).await

@@ -77,7 +77,7 @@ impl LeaseHandle {
     /// Fails if the handle can store nothing.
     pub(crate) fn check(&self) -> Result<(), CheckpointError> {
         match self.retired.is_cancelled() {
-            _ if self.is_lost() => Err(CheckpointError::LeaseLost),
+            _ if *self.state.borrow() == LeaseState::Lost => Err(CheckpointError::LeaseLost),
             true => Err(CheckpointError::ProcessorFailed),
             false => Ok(()),
         }
@@ -101,10 +101,6 @@ impl LeaseHandle {
     /// Passes the lease on to its new owner, or to nobody. False: it was lost before, or the table did not answer in time.
     pub(crate) async fn give_up(&self) -> bool {
         self.ask(Command::GiveUp).await.unwrap_or(false)
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        *self.state.borrow() == LeaseState::Lost
     }
 
     /// Resolves when the lease is lost or given up, or the handle is retired.

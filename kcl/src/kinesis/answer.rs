@@ -81,7 +81,6 @@ fn child(child: &aws_sdk_kinesis::types::ChildShard) -> Option<ChildShard> {
     })
 }
 
-/// Child shards in an answer.
 pub(super) fn children(
     action: &'static str,
     children: &[aws_sdk_kinesis::types::ChildShard],
@@ -90,7 +89,6 @@ pub(super) fn children(
     children.ok_or_else(|| KinesisError::other(action, "a child shard that cannot be read"))
 }
 
-/// Records in an answer.
 pub(super) fn records(
     action: &'static str,
     records: Vec<aws_sdk_kinesis::types::Record>,
@@ -99,7 +97,6 @@ pub(super) fn records(
     records.map_err(|error| KinesisError::other(action, error))
 }
 
-/// Distance from the newest record in an answer.
 pub(super) fn behind(millis: i64) -> Option<Duration> {
     u64::try_from(millis).ok().map(Duration::from_millis)
 }

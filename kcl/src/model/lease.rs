@@ -134,7 +134,6 @@ impl Lease {
             == (&other.owner, &other.checkpoint_owner, &other.instance)
     }
 
-    /// True if the lease is on its way from one worker to another.
     pub(crate) fn in_handoff(&self) -> bool {
         self.checkpoint_owner.is_some()
     }

@@ -273,7 +273,10 @@ impl MultiCatalog {
                     }
                     None
                 }
-                None => Some(unusable(&found.identity.arn)),
+                None => {
+                    let source = format!("the stream's ARN {:?} has no account and name", found.identity.arn);
+                    Some(KinesisError::other(DESCRIBE, source))
+                }
             },
             Err(error) => Some(error),
         };
@@ -360,8 +363,4 @@ impl MultiCatalog {
         }
         listed
     }
-}
-
-fn unusable(arn: &str) -> KinesisError {
-    KinesisError::other(DESCRIBE, format!("the stream's ARN {arn:?} has no account and name"))
 }

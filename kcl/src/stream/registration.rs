@@ -11,7 +11,7 @@ use super::Stream;
 use crate::{
     error::{KinesisError, KinesisErrorKind},
     event::{Event, Events},
-    kinesis::retry::retried,
+    kinesis::retried,
     logic::backoff::Backoff,
     time::now,
 };

@@ -14,14 +14,13 @@ use super::item::{self, n, s};
 use crate::{clock::ServiceClock, error::TableError, logic::table_migration::Layout, model::LegacyTables};
 use error::Call;
 use layout::{EntityTable, EntityTables};
-use read::Index;
+use leases::Index;
 
 mod conditional;
 mod error;
 mod fleet;
 mod layout;
 mod leases;
-mod read;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -69,7 +69,6 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 }
 
-/// Runs the worker and keeps its outcome.
 async fn supervise(
     run: impl Future<Output = Result<(), WorkerError>>,
     ended: watch::Sender<Option<Outcome>>,

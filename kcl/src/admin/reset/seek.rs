@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     error::KinesisError,
-    kinesis::{Kinesis, Records, retry::retried},
+    kinesis::{Kinesis, Records, retried},
     logic::{
         backoff::Backoff,
         read::{

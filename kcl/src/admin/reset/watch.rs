@@ -12,7 +12,6 @@ use crate::{
     time::now,
 };
 
-/// Pause between looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Workers of Java write their items every 30 s. Source: KCL `workerMetricsReporterFreqInMillis`.
 const REPORTS: Duration = Duration::from_secs(35);

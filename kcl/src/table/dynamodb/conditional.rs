@@ -48,7 +48,6 @@ pub(super) fn set_and_remove(
     update.update_expression(expression)
 }
 
-/// What was learned of a lease's shard.
 pub(super) fn added(addition: &Addition) -> Vec<Assignment> {
     match addition {
         Addition::HashKeyRange(range) => vec![
