@@ -5,8 +5,9 @@ pub(crate) use fleet::{
     ACTIVE_WINDOW, Addition, CPU, FAILED, LegacyTables, LockItem, Metric, REPORT_INTERVAL, TableScan, VERSION_3,
     WorkerItem,
 };
-pub use lease::WorkerId;
-pub(crate) use lease::{CheckpointWrite, Conditional, Lease, LeaseKey};
+pub(crate) use id::{LeaseKey, StreamIdentity, is_name_or_arn};
+pub use id::{StreamId, StreamShard, WorkerId};
+pub(crate) use lease::{CheckpointWrite, Conditional, Lease};
 pub(crate) use policies::MAX_DURATION;
 pub use policies::{Assignment, CheckpointEvery, Deaggregation, FormerStreams, InitialPosition};
 pub(crate) use record::KinesisRecord;
@@ -15,14 +16,12 @@ pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Polling, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard::{ShardPhase, ShardStatus, Stall};
-pub use stream_id::{StreamId, StreamShard};
-pub(crate) use stream_id::{StreamIdentity, is_name_or_arn};
 
 mod checkpoint;
 mod fleet;
+mod id;
 mod lease;
 mod policies;
 mod record;
 mod retrieval;
 mod shard;
-mod stream_id;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use kpl::ShardId;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
@@ -49,7 +52,7 @@ pub(crate) enum Fetched {
 /// Reads one shard on its own task; dropping it ends the reading.
 #[derive(Debug)]
 pub(crate) struct RecordSource {
-    fetched: buffer::Receiver,
+    fetched: mpsc::Receiver<buffer::Waiting>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -72,7 +75,7 @@ impl RecordSource {
     ///
     /// Cancellation: safe, nothing is lost.
     pub(crate) async fn next(&mut self) -> Option<Fetched> {
-        self.fetched.next().await
+        Some(self.fetched.recv().await?.fetched)
     }
 }
 

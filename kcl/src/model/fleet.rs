@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kpl::{HashKeyRange, ShardId};
 
-use super::lease::{Lease, WorkerId};
+use super::{id::WorkerId, lease::Lease};
 
 /// Time between two writes of a worker's item. Java: 30 s.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);

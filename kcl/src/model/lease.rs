@@ -1,62 +1,13 @@
 //! A lease: the item of the lease table with a shard's owner and progress.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use kpl::{HashKeyRange, ShardId};
 
 use super::{
     checkpoint::{Checkpoint, PendingCheckpoint},
-    stream_id::StreamId,
+    id::{LeaseKey, StreamId, WorkerId},
 };
-
-/// Key of a lease in its table: the shard id, in applications of many streams after the stream's id and a colon.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct LeaseKey(Arc<str>);
-
-/// Identifies a worker of the fleet; two live workers must not share one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(Arc<str>);
-
-macro_rules! text_id {
-    ($visibility:vis $name:ident) => {
-        impl $name {
-            /// Takes the id as it stands in the lease table.
-            $visibility fn new(id: impl Into<Arc<str>>) -> Self {
-                Self(id.into())
-            }
-
-            /// The id as it stands in the lease table.
-            $visibility fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(id: &str) -> Self {
-                Self::new(id)
-            }
-        }
-    };
-}
-
-text_id!(pub(crate) LeaseKey);
-text_id!(pub WorkerId);
-
-impl LeaseKey {
-    /// Key of the lease for a shard of this stream, or of the only one.
-    pub(crate) fn of(stream: Option<&StreamId>, shard_id: &ShardId) -> Self {
-        match stream {
-            Some(stream) => Self::new(format!("{stream}:{shard_id}")),
-            None => Self::new(shard_id.as_str()),
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Lease {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::stream_id::StreamId;
+use super::id::StreamId;
 
 /// Start of an application in shards that nobody has processed yet. Ignored where a checkpoint exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

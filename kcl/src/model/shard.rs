@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
-use super::{checkpoint::Checkpoint, stream_id::StreamShard};
+use super::{checkpoint::Checkpoint, id::StreamShard};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shard {

@@ -15,18 +15,19 @@ const MAX_ANSWERS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Closed;
 
+/// What occupies room until it is dropped.
 #[derive(Debug)]
-struct Waiting {
-    fetched: Fetched,
+pub(super) struct Waiting {
+    pub(super) fetched: Fetched,
     _records: OwnedSemaphorePermit,
     _bytes: OwnedSemaphorePermit,
 }
 
-pub(super) fn buffer(bounds: Prefetch) -> (Sender, Receiver) {
+pub(super) fn buffer(bounds: Prefetch) -> (Sender, mpsc::Receiver<Waiting>) {
     let (items, receiver) = mpsc::channel(MAX_ANSWERS);
     let semaphore = |permits: u32| Arc::new(Semaphore::new(permits as usize));
     let sender = Sender { items, bounds, records: semaphore(bounds.records), bytes: semaphore(bounds.bytes) };
-    (sender, Receiver { items: receiver })
+    (sender, receiver)
 }
 
 #[derive(Debug)]
@@ -78,20 +79,6 @@ fn cost(fetched: &Fetched) -> (u32, u32) {
     (clamp(records.len()), clamp(bytes))
 }
 
-#[derive(Debug)]
-pub(super) struct Receiver {
-    items: mpsc::Receiver<Waiting>,
-}
-
-impl Receiver {
-    /// Takes the oldest; what it occupied is free again.
-    ///
-    /// Cancellation: safe, nothing is lost.
-    pub(super) async fn next(&mut self) -> Option<Fetched> {
-        Some(self.items.recv().await?.fetched)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
@@ -120,7 +107,7 @@ mod tests {
             }
             assert!(sender.send(records(3, 100)).now_or_never().is_none());
 
-            receiver.next().await.unwrap();
+            receiver.recv().await.unwrap();
 
             assert!(sender.send(records(3, 100)).now_or_never().is_some());
         }
@@ -134,7 +121,7 @@ mod tests {
         assert!(sender.room().now_or_never().is_none());
         assert!(sender.send(records(1, 1)).now_or_never().is_none());
 
-        receiver.next().await.unwrap();
+        receiver.recv().await.unwrap();
         assert!(sender.room().now_or_never().is_some());
     }
 

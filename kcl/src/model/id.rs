@@ -1,4 +1,4 @@
-//! The id of a stream, as Java KCL writes it, and its identity among streams of one name.
+//! Ids of streams, workers and leases, and the identity of a stream among streams of one name.
 
 use std::{fmt, sync::Arc};
 
@@ -12,12 +12,47 @@ use kpl::ShardId;
 #[doc(alias = "StreamIdentifier")]
 pub struct StreamId(Arc<str>);
 
-impl StreamId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// Identifies a worker of the fleet; two live workers must not share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(Arc<str>);
 
+/// Key of a lease in its table: the shard id, in applications of many streams after the stream's id and a colon.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseKey(Arc<str>);
+
+macro_rules! text_id {
+    ($visibility:vis $name:ident) => {
+        impl $name {
+            /// Takes the id as it stands in the lease table.
+            $visibility fn new(id: impl Into<Arc<str>>) -> Self {
+                Self(id.into())
+            }
+
+            /// The id as it stands in the lease table.
+            $visibility fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self::new(id)
+            }
+        }
+    };
+}
+
+text_id!(pub StreamId);
+text_id!(pub WorkerId);
+text_id!(pub(crate) LeaseKey);
+
+impl StreamId {
     /// The stream's name.
     pub fn name(&self) -> &str {
         self.parts().map_or(&self.0, |(_, name, _)| name)
@@ -52,15 +87,13 @@ impl StreamId {
     }
 }
 
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<&str> for StreamId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
+impl LeaseKey {
+    /// Key of the lease for a shard of this stream, or of the only one.
+    pub(crate) fn of(stream: Option<&StreamId>, shard_id: &ShardId) -> Self {
+        match stream {
+            Some(stream) => Self::new(format!("{stream}:{shard_id}")),
+            None => Self::new(shard_id.as_str()),
+        }
     }
 }
 
