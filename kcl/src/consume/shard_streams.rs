@@ -11,9 +11,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures::{Stream, future::BoxFuture};
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    future::ready,
+    stream::{self, BoxStream},
+};
 use kpl::ShardId;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -54,29 +58,39 @@ impl WorkerBuilder {
     /// # Errors
     /// A setting is out of its bounds. Nothing is called over the network before the streams are polled.
     pub fn build_shard_streams(self) -> Result<ShardStreams, ConfigError> {
-        let (sender, streams) = mpsc::channel(1);
+        let (sender, mut streams) = mpsc::channel(1);
         let make = move |_: &ShardContext| StreamProcessor { streams: sender.clone(), shard: None, open: None };
         let worker = self.build(make)?;
         let stop = CancellationToken::new();
-        let run = Box::pin(worker.run_until(stop.clone().cancelled_owned()));
-        Ok(ShardStreams { streams, state: State::Ready(run), stop })
+        let run = worker.run_until(stop.clone().cancelled_owned());
+        // Ends when all processors and their factory are gone: the worker has ended.
+        let streams = async move {
+            let worker = tokio::spawn(run);
+            let streams = stream::poll_fn(move |cx| streams.poll_recv(cx)).map(Ok);
+            streams.chain(stream::once(outcome(worker)).filter_map(ready))
+        };
+        Ok(ShardStreams { streams: streams.flatten_stream().fuse().boxed(), stop })
     }
 }
 
-enum State {
-    Ready(BoxFuture<'static, Result<(), WorkerError>>),
-    Running(tokio::task::JoinHandle<Result<(), WorkerError>>),
-    Ended,
+/// The last item: the error that a worker ended with.
+async fn outcome(worker: JoinHandle<Result<(), WorkerError>>) -> Option<Result<ShardStream, WorkerError>> {
+    match worker.await {
+        Ok(outcome) => outcome.err().map(Err),
+        Err(failure) => {
+            propagate(failure);
+            None // the runtime shuts down
+        }
+    }
 }
 
-/// Streams of the shards that a worker holds: an item for each time it starts to read a shard, with the first record.
+/// Streams of the shards that a worker holds: an item each time it starts to read a shard, as the first record comes.
 /// The last item is an error if the worker ended with one.
 ///
 /// The worker runs on a task of its own from the first poll on. Dropping the stream asks it to stop in good order.
 #[must_use = "streams do nothing unless polled"]
 pub struct ShardStreams {
-    streams: mpsc::Receiver<ShardStream>,
-    state: State,
+    streams: BoxStream<'static, Result<ShardStream, WorkerError>>,
     stop: CancellationToken,
 }
 
@@ -90,13 +104,6 @@ impl ShardStreams {
     /// Stops the worker later, when the streams are in use: their shards' streams end, and then they do.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
-    }
-
-    fn start(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Ready(run) => State::Running(tokio::spawn(run)),
-            other => other,
-        };
     }
 }
 
@@ -121,22 +128,7 @@ impl Stream for ShardStreams {
     type Item = Result<ShardStream, WorkerError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.start();
-        if let Some(stream) = ready!(self.streams.poll_recv(cx)) {
-            return Poll::Ready(Some(Ok(stream)));
-        }
-        // All processors and their factory are gone: the worker has ended.
-        let State::Running(task) = &mut self.state else { return Poll::Ready(None) };
-        let ended = ready!(Pin::new(task).poll(cx));
-        self.state = State::Ended;
-        match ended {
-            Ok(Ok(())) => Poll::Ready(None),
-            Ok(Err(error)) => Poll::Ready(Some(Err(error))),
-            Err(failure) => {
-                propagate(failure);
-                Poll::Ready(None) // the runtime shuts down
-            }
-        }
+        self.streams.poll_next_unpin(cx)
     }
 }
 
