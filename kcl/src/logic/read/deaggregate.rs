@@ -91,7 +91,7 @@ fn plain(source: KinesisRecord) -> Record {
 }
 
 fn user_record(source: &KinesisRecord, record: AggregatedRecord, sub_sequence_number: u64) -> Record {
-    let AggregatedRecord { partition_key, explicit_hash_key, data } = record;
+    let AggregatedRecord { partition_key, explicit_hash_key, data, .. } = record;
     let record = Record::new(partition_key, data, source.sequence_number.clone());
     let approximate_arrival = source.approximate_arrival;
     Record { explicit_hash_key, sub_sequence_number, aggregated: true, approximate_arrival, ..record }
