@@ -115,7 +115,7 @@ impl Pipeline {
                 self.taken = 0;
                 yield_now().await;
             }
-            let deadline = self.engine.deadline().map(Instant::from_std).or_else(|| self.idle_until());
+            let deadline = self.engine.wake.map(Instant::from_std).or_else(|| self.idle_until());
             if let Some(at) = deadline.filter(|at| *at != timer.deadline()) {
                 timer.as_mut().reset(at);
             }
@@ -132,7 +132,7 @@ impl Pipeline {
                 // Records resolve as they are dropped.
                 () = abandoning.as_mut() => return Ended::Closed,
                 // Queued commands are still taken.
-                () = closing.as_mut(), if !self.commands.is_closed() => self.commands.close(),
+                () = closing.as_mut(), if !self.commands.queue.is_closed() => self.commands.queue.close(),
             }
         }
     }

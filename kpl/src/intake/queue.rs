@@ -122,7 +122,7 @@ impl Queue {
 
 /// The pipeline's end of the queue. Dropped without [`park`](Self::park) it closes and empties the queue.
 pub(crate) struct Receiver {
-    queue: Arc<Queue>,
+    pub(crate) queue: Arc<Queue>,
     commands: mpsc::UnboundedReceiver<Command>,
     resolved: watch::Sender<u64>,
     parked: bool,
@@ -146,14 +146,6 @@ impl Receiver {
     /// Completes the flushes of the first `records`, which are resolved.
     pub(crate) fn resolved(&self, records: u64) {
         self.resolved.send_if_modified(|known| std::mem::replace(known, records) != records);
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.queue.is_closed()
-    }
-
-    pub(crate) fn close(&self) {
-        self.queue.close();
     }
 
     /// Ends the pipeline, unless commands are queued; says whether it does.

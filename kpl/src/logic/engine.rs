@@ -8,7 +8,7 @@
 //! - (E) At most `max_in_flight` requests are under way, with the bytes that [`Flow`] allows, and at most one of them holds
 //!   records of a given hash key.
 //! - (F) With `send_when_idle`, no record waits for others while no request is under way.
-//! - (G) Once [`Engine::next_action`] has returned `None`, [`Engine::deadline`] is in the future.
+//! - (G) Once [`Engine::next_action`] has returned `None`, [`Engine::wake`] is in the future.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -65,8 +65,8 @@ pub(crate) struct Engine<T: Detach> {
     actions: VecDeque<Action<T>>,
     /// An input since the last look at the lanes justifies another one.
     stirred: bool,
-    /// Latest time of the next look at the lanes.
-    wake: Option<Instant>,
+    /// Time of the next [`Input::Tick`], if no other input is earlier. `None`: nothing is waited for.
+    pub(crate) wake: Option<Instant>,
     /// Time from which records of unknown shards are sent plain, for a flush.
     plain_at: Option<Instant>,
     /// The buffer is full. Requests under way will free space; without any, records are sent at once.
@@ -161,11 +161,6 @@ impl<T: Detach> Engine<T> {
             self.wake = self.next_wake();
         }
         self.actions.pop_front()
-    }
-
-    /// Time of the next [`Input::Tick`], if no other input is earlier. `None`: nothing is waited for.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.wake
     }
 
     fn put(&mut self, ticket: T, hash_key: HashKey) {

@@ -37,6 +37,16 @@ fn record(number: usize) -> UserRecord {
     UserRecord::new(format!("key-{}", number % 5), number.to_string())
 }
 
+/// Waits until `condition` holds, for at most a second.
+async fn until(condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            sleep(MS).await;
+        }
+    };
+    timeout(Duration::from_secs(1), holds).await.expect("it holds within a second");
+}
+
 fn error(code: &str) -> KinesisError {
     KinesisError::from_code(code, "scripted", Some(400))
 }
@@ -230,16 +240,13 @@ async fn shutdown_ends_puts_that_wait_for_space() {
     kinesis.set_latency(50 * MS);
     let producer = builder(&kinesis).max_outstanding_records(1).build().expect("valid settings");
     let first = producer.put(record(0)).await.expect("accepted");
-    let waiting = tokio::spawn({
-        let producer = producer.clone();
-        async move { producer.put(record(1)).await }
-    });
-    sleep(MS).await;
+    let mut waiting = Box::pin(producer.put(record(1)));
+    assert!(futures::poll!(&mut waiting).is_pending(), "there is no space");
 
     producer.shutdown().await;
 
     first.await.expect("stored");
-    let refused = waiting.await.expect("no panic").expect_err("shut down");
+    let refused = waiting.await.expect_err("shut down");
     assert!(matches!(refused, PutError::ShutDown { .. }));
 }
 
@@ -279,7 +286,7 @@ fn resolves_deliveries_with_their_records_when_the_runtime_stops() {
     let (producer, in_flight, buffered) = runtime.block_on(async {
         let producer = producer(&kinesis);
         let in_flight = producer.put(record(0)).await.expect("accepted");
-        sleep(Duration::from_secs(1)).await;
+        until(|| kinesis.requests().len() == 1).await;
         let buffered = producer.put(record(1)).await.expect("accepted");
         (producer, in_flight, buffered)
     });

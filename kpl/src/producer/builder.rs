@@ -18,7 +18,7 @@ use crate::{
     streams::Streams,
 };
 
-/// Settings of a [`Producer`].
+/// Settings of a [`Producer`]. Those that the KPL has, too, are found under its names and have its defaults.
 #[must_use = "the settings do nothing until `build` is called"]
 pub struct ProducerBuilder {
     aws: SdkConfig,
@@ -35,10 +35,9 @@ impl ProducerBuilder {
         Self { aws: aws.clone(), stream, kinesis: None, events, encode: None, config }
     }
 
-    /// Maximum time that a record waits to be grouped with others. Default 100 ms, up to 24 hours, and below the
-    /// [`record_ttl`](Self::record_ttl). Best effort: an aggregate waits up to a fifth of it (at most 50 ms) longer for those of
-    /// other shards; rate limits, requests in flight and retries add to it. While the buffer is full, nothing waits.
-    /// Source: KPL `RecordMaxBufferedTime`.
+    /// Maximum time that a record waits to be grouped with others. Default 100 ms, up to 24 hours, and below `record_ttl`. Best
+    /// effort: an aggregate waits up to a fifth of it (at most 50 ms) longer for those of other shards; rate limits, requests in
+    /// flight and retries add to it. While the buffer is full, nothing waits.
     #[doc(alias = "RecordMaxBufferedTime")]
     pub fn record_max_buffered_time(mut self, time: Duration) -> Self {
         self.config.record_max_buffered_time = time;
@@ -48,15 +47,14 @@ impl ProducerBuilder {
     /// Sends a record at once while no request to its stream is under way, together with those put in the same turn of the
     /// runtime. Records put before the answer are sent then, together, or earlier when due. Default `false`.
     ///
-    /// For `put(..).await?.await?` one after the other: a record takes one round trip, two if others are under way. The price is
-    /// more requests and Kinesis records: `docs/performance.md` has figures.
+    /// For `put(..).await?.await?` one after the other. The price is more requests and Kinesis records: `docs/performance.md`.
     pub fn send_when_idle(mut self, send: bool) -> Self {
         self.config.send_when_idle = send;
         self
     }
 
     /// Maximum time from put to the start of the last attempt; then the record fails as expired. Default 30 s, at least
-    /// 100 ms. `None` retries forever. Source: KPL `RecordTtl`.
+    /// 100 ms. `None` retries forever.
     #[doc(alias = "RecordTtl")]
     pub fn record_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.config.record_ttl = ttl.into();
@@ -67,7 +65,6 @@ impl ProducerBuilder {
     /// DescribeStreamSummary, 1,048,576 if that is denied, 10,485,760 while it fails.
     ///
     /// A longer record is refused when it is put. A changed limit of the stream is noticed within five minutes.
-    /// Source: KPL `MaxUserRecordSize`.
     #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.config.max_record_bytes = Some(bytes);
@@ -93,7 +90,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Maximum Kinesis records of one PutRecords request. Default 500; 1 to 500. Source: KPL `CollectionMaxCount`.
+    /// Maximum Kinesis records of one PutRecords request. Default 500; 1 to 500.
     #[doc(alias = "CollectionMaxCount")]
     pub fn collection_max_records(mut self, records: usize) -> Self {
         self.config.collection_max_records = records;
@@ -101,7 +98,6 @@ impl ProducerBuilder {
     }
 
     /// Maximum bytes of one PutRecords request; a longer record is sent alone. Default 5,242,880; 52,224 to 10,485,760.
-    /// Source: KPL `CollectionMaxSize`.
     #[doc(alias = "CollectionMaxSize")]
     pub fn collection_max_bytes(mut self, bytes: usize) -> Self {
         self.config.collection_max_bytes = bytes;
@@ -110,7 +106,7 @@ impl ProducerBuilder {
 
     /// Maximum send rate per shard, in percent of the shard's limit (1,000 records and 1 MiB per second). Default 150, so that
     /// several producers can share a stream: throttling lowers the rate to as little as a sixteenth, and it rises again as
-    /// records are stored. Bursts are not scaled. Source: KPL `RateLimit`.
+    /// records are stored. Bursts are not scaled.
     #[doc(alias = "RateLimit")]
     pub fn rate_limit_percent(mut self, percent: NonZero<u32>) -> Self {
         self.config.rate_limit_percent = percent;
@@ -146,7 +142,6 @@ impl ProducerBuilder {
     }
 
     /// Maximum PutRecords requests at a time to one stream. Default 24; 1 to 256. Fewer while requests fail or are slow.
-    /// Source: KPL `MaxConnections`.
     #[doc(alias = "MaxConnections")]
     pub fn max_in_flight(mut self, requests: u16) -> Self {
         self.config.max_in_flight = requests;
@@ -154,21 +149,21 @@ impl ProducerBuilder {
     }
 
     /// Maximum time to wait for the answer to a request. Default 6 s; 100 ms to 10 minutes. The records of a request that
-    /// timed out are sent again and may be stored twice. Source: KPL `RequestTimeout`.
+    /// timed out are sent again and may be stored twice.
     #[doc(alias = "RequestTimeout")]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.config.request_timeout = timeout;
         self
     }
 
-    /// Failure of throttled records at once, without another attempt. Default `false`. Source: KPL `FailIfThrottled`.
+    /// Failure of throttled records at once, without another attempt. Default `false`.
     #[doc(alias = "FailIfThrottled")]
     pub fn fail_if_throttled(mut self, fail: bool) -> Self {
         self.config.fail_if_throttled = fail;
         self
     }
 
-    /// Dimensions of the [metrics](crate#metrics). Default: by stream. Source: KPL `MetricsGranularity`.
+    /// Dimensions of the [metrics](crate#metrics). Default: by stream.
     #[doc(alias = "MetricsGranularity")]
     pub fn metrics_granularity(mut self, granularity: MetricsGranularity) -> Self {
         self.config.metrics_granularity = granularity;
@@ -181,9 +176,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Transforms the data of each record before it is sent, for compression or a schema registry. Called by every put, before
-    /// the size is checked, in the caller's task or thread, which it blocks. A failed record is returned as it was put. Until
-    /// it is resolved, both forms take up space in the buffer.
+    /// Transforms the data of each record before it is sent, for compression or a schema registry, in the task or thread that
+    /// puts it. A failed record is returned as it was put. Until it is resolved, both forms take up space in the buffer.
     pub fn encode<E: Into<BoxError>>(
         mut self,
         encode: impl Fn(&UserRecord) -> Result<Bytes, E> + Send + Sync + 'static,
@@ -211,8 +205,7 @@ impl ProducerBuilder {
     /// # Panics
     /// If the `SdkConfig` has no behavior version and no client is set; with the first record, if the runtime has no timers.
     pub fn build(self) -> Result<Producer, ConfigError> {
-        let runtime = Handle::try_current();
-        self.build_on(|| runtime.map_err(|_| ConfigError::NoRuntime))
+        self.build_on(Handle::try_current().map_err(|_| ConfigError::NoRuntime))
     }
 
     /// Builds a producer with a runtime on a thread of its own, for programs without one. Dropping its last handle shuts the
@@ -221,14 +214,14 @@ impl ProducerBuilder {
     /// # Errors
     /// If a setting is out of bounds, or the thread cannot be started. Panics as [`build`](Self::build).
     pub fn build_blocking(self) -> Result<BlockingProducer, ConfigError> {
-        BlockingProducer::start(|runtime| self.build_on(|| Ok(runtime)))
+        BlockingProducer::start(|runtime| self.build_on(Ok(runtime)))
     }
 
-    fn build_on(self, runtime: impl FnOnce() -> Result<Handle, ConfigError>) -> Result<Producer, ConfigError> {
+    fn build_on(self, runtime: Result<Handle, ConfigError>) -> Result<Producer, ConfigError> {
         let Self { aws, stream, kinesis, events, encode, config } = self;
         let stream = Stream::parse(stream)?;
         config.validate()?;
-        let (defeated, runtime) = (config.defeated(), runtime()?);
+        let (defeated, runtime) = (config.defeated(), runtime?);
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
         let context = Context::new(config, kinesis, events, encode);
         for (setting, reason) in defeated {

@@ -20,7 +20,10 @@ impl<T: Detach> Engine<T> {
         let missing = result.as_ref().is_err_and(|error| error.code().starts_with("ResourceNotFound"));
         match result {
             Ok(answers) if answers.len() == sent.len() => self.entries_answered(sent, answers, &mut flight),
-            Ok(answers) => self.count_mismatch(sent, answers.len()),
+            Ok(answers) => {
+                let kind = DeliveryErrorKind::CountMismatch { sent: sent.len(), answered: answers.len() };
+                sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
+            }
             Err(error) => {
                 let ((code, message), kinesis_records) = (error.words(), sent.len());
                 self.emit(|stream| Event::CallFailed { stream, kinesis_records, code, message });
@@ -142,11 +145,6 @@ impl<T: Detach> Engine<T> {
 
     fn given_up(&mut self, error: &KinesisError) -> Option<DeliveryErrorKind> {
         self.retrier.given_up(error, self.config.fail_if_throttled, self.now)
-    }
-
-    fn count_mismatch(&mut self, sent: Vec<Sent<T>>, answered: usize) {
-        let kind = DeliveryErrorKind::CountMismatch { sent: sent.len(), answered };
-        sent.into_iter().for_each(|sent| self.fail(sent.record.into_records(), &kind));
     }
 
     fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind, luck: f64) {

@@ -113,7 +113,7 @@ impl World {
         }
         self.complete_flushes(self.engine.unresolved.lowest());
         assert!(self.open.len() <= usize::from(self.config.max_in_flight), "too many requests in flight");
-        let deadline = self.engine.deadline();
+        let deadline = self.engine.wake;
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
         if self.config.send_when_idle && self.open.is_empty() && self.engine.flow.held_until(self.now).is_none() {
             assert!(self.engine.lanes.are_blocked(self.now), "something waits for company while nothing is under way");
@@ -232,7 +232,7 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(at) = self.engine.deadline().filter(|at| *at <= end) {
+        while let Some(at) = self.engine.wake.filter(|at| *at <= end) {
             self.now = at;
             self.handle(Input::Tick);
         }
@@ -263,7 +263,7 @@ impl World {
             } else if !self.open.is_empty() {
                 self.answer(&Reaction::Accept);
             } else {
-                let at = self.engine.deadline().expect("something is to happen while records are unresolved");
+                let at = self.engine.wake.expect("something is to happen while records are unresolved");
                 self.pass(at - self.now);
             }
         }
@@ -807,7 +807,7 @@ fn no_more_of_the_buffer_is_in_flight_than_a_part_and_a_request() {
 fn a_map_is_refreshed_after_a_minute_of_use_and_not_when_idle() {
     let mut world = World::ready(1, |_| {});
     world.pass(Duration::from_secs(600));
-    assert!(!world.listing && world.engine.deadline().is_none());
+    assert!(!world.listing && world.engine.wake.is_none());
 
     world.put_number("k", 0, 0);
 

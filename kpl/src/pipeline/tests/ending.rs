@@ -70,7 +70,7 @@ fn counts_nothing_as_outstanding_after_the_end_of_the_runtime() {
     let producer = runtime.block_on(async {
         let producer = producer(&kinesis);
         drop(producer.put(record(0)).await.expect("accepted"));
-        sleep(Duration::from_secs(1)).await;
+        until(|| kinesis.requests().len() == 1).await;
         drop(producer.put(record(1)).await.expect("accepted"));
         producer
     });
@@ -113,7 +113,7 @@ async fn expires_late_records_after_a_leap_of_the_clock_and_stores_the_next() {
     let kinesis = FakeKinesis::new(2);
     let producer = builder(&kinesis).record_max_buffered_time(Duration::from_secs(20)).build().expect("valid settings");
     let late = producer.put(record(0)).await.expect("accepted");
-    sleep(MS).await;
+    until(|| producer.snapshot().oldest_record_age.is_some()).await;
 
     tokio::time::advance(Duration::from_secs(3600)).await;
 

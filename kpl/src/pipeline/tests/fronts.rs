@@ -51,7 +51,7 @@ async fn put_all_does_not_wait_for_what_others_put() {
     });
     let producer = builder(&kinesis).aggregation(Aggregation::Off).build().expect("valid settings");
     let stuck = producer.put(UserRecord::new("k", vec![0; 60_000])).await.expect("accepted");
-    sleep(Duration::from_secs(1)).await;
+    until(|| kinesis.requests().len() == 1).await;
 
     let wait = Duration::from_secs(10);
     assert!(timeout(wait, producer.put_all([])).await.expect("nothing to wait for").is_empty());

@@ -75,7 +75,7 @@ async fn holds_records_only_to_collect_others_while_a_request_hangs() {
         UserRecord::new("k", "v").with_explicit_hash_key(range.start)
     };
     let stuck = producer.put(first_of(0)).await.expect("accepted");
-    sleep(MS).await;
+    until(|| kinesis.requests().len() == 2).await;
     kinesis.on_put(|_| Reaction::Accept);
 
     let began = Instant::now();
