@@ -31,10 +31,7 @@ pub struct Delivery(oneshot::Receiver<Outcome>);
 type Outcome = Result<Delivered, DeliveryError>;
 
 impl Delivery {
-    /// Blocks until the record is stored, or has failed.
-    ///
-    /// # Errors
-    /// If it is not stored.
+    /// Blocks until the record is stored, or has failed, which is the error.
     ///
     /// # Panics
     /// In async code, where blocking would stop the runtime, even if it need not wait; but not in closures of tokio's
@@ -56,8 +53,7 @@ impl Future for Delivery {
 
 /// Outcome of a ticket that was lost in a panic while outcomes were handed out; its record is lost, too.
 fn lost() -> Outcome {
-    let failure = Failure::unattempted(DeliveryErrorKind::Abandoned);
-    Err(DeliveryError::new(failure, UserRecord::new("", "")))
+    Err(DeliveryError::new(Failure::unattempted(DeliveryErrorKind::Abandoned), UserRecord::new("", "")))
 }
 
 /// Panics where blocking would stop an async runtime.

@@ -198,8 +198,7 @@ pub enum DeliveryErrorKind {
         /// The service's error message.
         message: Arc<str>,
     },
-    /// A permanent error: access denied, a record that Kinesis refuses; a missing stream or a refused signature for three
-    /// seconds. Not stored.
+    /// A permanent error, or one that may pass and did not within three seconds, as of a missing stream. Not stored.
     #[error("{code}: {message}")]
     #[non_exhaustive]
     Rejected {
@@ -277,7 +276,8 @@ impl fmt::Display for DeliveryError {
 impl std::error::Error for DeliveryError {}
 
 /// A failed attempt to store a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
 #[non_exhaustive]
 pub struct Attempt {
     /// Time from the put, or from the end of the attempt before, to the start of this one.
@@ -288,12 +288,6 @@ pub struct Attempt {
     pub code: Arc<str>,
     /// The service's error message.
     pub message: Arc<str>,
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
-    }
 }
 
 #[cfg(test)]

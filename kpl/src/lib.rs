@@ -29,12 +29,11 @@
 //! - **Bounded memory.** `put` waits at `max_outstanding_records` or [`max_outstanding_bytes`], over all streams. A stuck
 //!   stream leaves [a share](ProducerBuilder::stream_shares) to the others.
 //! - **Bounded time.** No attempt starts after `record_ttl`; an answer is awaited for up to `request_timeout`. Permanent
-//!   errors fail at once, and no other record with them. A missing stream, a refused signature and missing credentials are
-//!   retried for three seconds. A new stream must be ACTIVE before records are put.
+//!   errors fail at once, and no other record with them; a missing stream, a refused signature and missing credentials
+//!   after three seconds.
 //! - **Few calls in trouble.** While the service is down, one request at a time is sent, after pauses of up to five seconds.
 //!
-//! The details, the way of a record through the crate, and a glossary of its code are in `docs/architecture.md` of the
-//! repository.
+//! Details, the way of a record and a glossary of the code are in the repository's `docs/architecture.md`.
 //!
 //! # Ways to put
 //! - [`Producer::put`] and [`Producer::try_put`]: one record, with its [`Delivery`].
@@ -43,8 +42,7 @@
 //! - [`ProducerBuilder::build_blocking`] and [`Producer::blocking`]: threads without a runtime.
 //! - [`Producer::to_stream`]: another stream, with the same client, settings and buffer.
 //!
-//! Consumers other than a KCL read aggregates with [`aggregated::Deaggregator`]. Those that route by the Kinesis record's
-//! partition key need [`Aggregation::ByPartitionKey`], another [`AggregateKey`], or no aggregation.
+//! Consumers other than a KCL read aggregates with [`aggregated::Deaggregator`].
 //!
 //! # Metrics
 //! The KPL's names, units and dimensions, through the `metrics` crate: install a recorder before the first record is put.

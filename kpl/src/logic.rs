@@ -1,7 +1,5 @@
 //! All decisions of the producer. Pure: no tasks, clock, service or global randomness. Time is the parameter `now`, randomness
-//! a seed; results are [`Action`]s. The way of a record is in the documentation of the crate.
-//!
-//! A lane whose records are in flight sends nothing until the answer, which keeps the records of a partition key in order.
+//! a seed; results are [`Action`]s. The way of a record is in `docs/architecture.md`.
 
 pub(crate) mod aggregator;
 pub(crate) mod collector;

@@ -90,13 +90,8 @@ impl Pipeline {
         }
     }
 
-    /// Handles:
-    /// 1. commands of the producer's handles,
-    /// 2. answers of calls to Kinesis,
-    /// 3. the engine's deadline, if any,
-    /// 4. the producer's shutdown,
-    /// 5. idleness,
-    /// 6. the end of the time for a shutdown.
+    /// Handles commands of the producer's handles, answers of calls to Kinesis, the engine's deadline, idleness, the producer's
+    /// shutdown, and the end of the time for that.
     ///
     /// Ends when it was idle, or when the producer is closed and every record resolved. If it ends earlier, with the runtime or
     /// by a panic, records resolve as they are dropped.

@@ -19,10 +19,7 @@ pub struct UserRecord {
 }
 
 impl UserRecord {
-    /// A record whose shard follows from the MD5 of `partition_key`.
-    ///
-    /// Kinesis accepts partition keys of 1 to 256 Unicode characters and any data, empty included; both are checked when the
-    /// record is put.
+    /// A record whose shard follows from the MD5 of `partition_key`: 1 to 256 Unicode characters, checked when it is put.
     pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
         Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into() }
     }

@@ -34,14 +34,6 @@ struct Guard {
     ended: Ended,
 }
 
-impl Guard {
-    fn new(intake: &Intake, context: &Arc<Context>) -> Self {
-        context.space.enter();
-        let (queue, status) = (intake.queue.clone(), intake.status.clone());
-        Self { stream: intake.stream.clone(), queue, status, context: context.clone(), ended: Ended::Broken }
-    }
-}
-
 impl Drop for Guard {
     fn drop(&mut self) {
         if self.ended != Ended::Idle {
@@ -108,7 +100,9 @@ impl Streams {
         // A shutdown meanwhile waits also for a pipeline that is claimed and not spawned yet.
         let _starting = self.context.tasks.token();
         let Some(commands) = Receiver::claim(&intake.queue) else { return };
-        let guard = Guard::new(intake, &self.context);
+        self.context.space.enter();
+        let (stream, queue, status) = (intake.stream.clone(), intake.queue.clone(), intake.status.clone());
+        let guard = Guard { stream, queue, status, context: self.context.clone(), ended: Ended::Broken };
         self.context.tasks.spawn_on(run(commands, guard), &self.runtime);
     }
 

@@ -26,8 +26,7 @@ pub enum Decoded {
     Plain,
     /// User records in the order they were put; a record's position is its sub-sequence number. May be empty.
     Aggregate(Vec<AggregatedRecord>),
-    /// An aggregate with at least one user record that cannot be told whose it is. One entry for each user record, in
-    /// order; a record's position is its sub-sequence number.
+    /// The same of an aggregate with at least one user record whose keys cannot be read.
     Malformed(Vec<Result<AggregatedRecord, MalformedRecord>>),
 }
 

@@ -36,13 +36,13 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// `None` while no pipeline runs or is requested, and once closed.
-    sender: Option<mpsc::UnboundedSender<Command>>,
-    /// Of a requested pipeline, until it is claimed.
-    receiver: Option<(mpsc::UnboundedReceiver<Command>, watch::Sender<u64>)>,
-    /// Number of the pipeline's records, of which the first ones are resolved.
+    /// To and from the pipeline: commands, and the number of its first records that are resolved. `None` while none runs or
+    /// is requested, and once closed.
+    channels: Option<(mpsc::UnboundedSender<Command>, watch::Receiver<u64>)>,
+    /// Ends of a requested pipeline, until it is claimed.
+    ends: Option<(mpsc::UnboundedReceiver<Command>, watch::Sender<u64>)>,
+    /// Number of the pipeline's records.
     puts: u64,
-    resolved: Option<watch::Receiver<u64>>,
     closed: bool,
     /// The latest record is hurried or flushed, and so are earlier ones.
     hurried: bool,
@@ -51,7 +51,7 @@ struct State {
 
 impl State {
     fn send(&self, command: Command) {
-        if let Some(sender) = &self.sender {
+        if let Some((sender, _)) = &self.channels {
             let _ = sender.send(command); // the pipeline is gone: the command's record resolves as it is dropped
         }
     }
@@ -68,11 +68,10 @@ impl Queue {
         if state.closed || !take(record.space_bytes()) {
             return Err(record.into());
         }
-        let starts = state.sender.is_none();
+        let starts = state.channels.is_none();
         if starts {
             let ((sender, receiver), (resolving, resolved)) = (mpsc::unbounded_channel(), watch::channel(0));
-            (state.sender, state.receiver, state.resolved) =
-                (Some(sender), Some((receiver, resolving)), Some(resolved));
+            (state.channels, state.ends) = (Some((sender, resolved)), Some((receiver, resolving)));
         }
         state.puts += 1;
         (state.hurried, state.flushed) = (false, false);
@@ -84,8 +83,7 @@ impl Queue {
     /// Queues a flush, and returns its end. `None` without a pipeline: then nothing is outstanding.
     pub(crate) fn flush(&self) -> Option<impl Future<Output = ()> + use<>> {
         let mut state = locked(&self.state);
-        state.sender.as_ref()?;
-        let (puts, mut resolved) = (state.puts, state.resolved.clone()?);
+        let (puts, mut resolved) = (state.puts, state.channels.as_ref()?.1.clone());
         if !std::mem::replace(&mut state.flushed, true) {
             state.hurried = true;
             state.send(Command::Flush);
@@ -103,7 +101,7 @@ impl Queue {
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        locked(&self.state).sender.is_some()
+        locked(&self.state).channels.is_some()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -114,9 +112,9 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = locked(&self.state);
         state.closed = true;
-        let sender = state.sender.take();
+        let channels = state.channels.take();
         drop(state);
-        drop(sender); // outside of the lock: the pipeline wakes
+        drop(channels); // outside of the lock: the pipeline wakes
     }
 }
 
@@ -131,7 +129,7 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Receiver of the requested pipeline, if one is requested.
     pub(crate) fn claim(queue: &Arc<Queue>) -> Option<Self> {
-        let (commands, resolved) = locked(&queue.state).receiver.take()?;
+        let (commands, resolved) = locked(&queue.state).ends.take()?;
         Some(Self { queue: queue.clone(), commands, resolved, parked: false })
     }
 

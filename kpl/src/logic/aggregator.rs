@@ -140,10 +140,6 @@ impl<T: Detach> Aggregator<T> {
         self.put_back(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
     }
 
-    pub(crate) fn complete(&mut self) {
-        self.complete_if(|_| true);
-    }
-
     pub(crate) fn complete_due(&mut self, now: Instant) {
         let buffered = self.packing.buffered;
         self.complete_if(|first| first.arrived + buffered <= now);
@@ -201,7 +197,7 @@ impl<T: Detach> Aggregator<T> {
 
     /// Takes out all records. Those of a partition key are in order.
     pub(crate) fn take_all(&mut self) -> Vec<Pending<T>> {
-        self.complete();
+        self.complete_if(|_| true);
         (self.ready_bytes, self.ready_aggregates) = (0, 0);
         self.ready.drain(..).flat_map(KinesisRecord::into_records).collect()
     }

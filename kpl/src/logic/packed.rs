@@ -68,7 +68,6 @@ impl<T: Detach> Packed<T> {
         Self { content: Aggregate::new(), hash_keys: None, stubs: Vec::new(), courses: Vec::new() }
     }
 
-    /// Of these records, in their order.
     pub(crate) fn of(records: Vec<Pending<T>>) -> Self {
         let mut packed = Self::new();
         for record in records {

@@ -16,7 +16,6 @@ use crate::{
 
 /// Upper bound of the pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Upper bound of the pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Time from the first refusal that may pass to the end of retries.

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Minimum time that a span covers.
 const MIN_WIDTH: Duration = Duration::from_millis(10);
 /// Parts of the oldest record's age, one of which a new span covers.
 const PARTS: u32 = 256;

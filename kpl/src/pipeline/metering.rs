@@ -90,7 +90,7 @@ impl Metering {
             return None;
         }
         describe();
-        let labels = || vec![Label::new("StreamName", stream.name().to_owned())];
+        let labels = || labels(stream, None);
         Some(Self {
             granularity,
             received: counter!("UserRecordsReceived", labels()),
@@ -138,7 +138,8 @@ impl Metering {
 
     fn failed(&mut self, error: &KinesisError, shard_id: Option<&ShardId>) {
         self.meters(shard_id).all_errors.increment(1);
-        let mut labels = self.labels(shard_id);
+        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
+        let mut labels = labels(&self.stream, shard_id);
         labels.push(Label::new("ErrorCode", error.code().to_string()));
         counter!("ErrorsByCode", labels).increment(1);
     }
@@ -185,17 +186,16 @@ impl Metering {
         meters.retries_per_record.record_many(f64::from(retries), (put + failed) as usize);
     }
 
-    fn labels(&self, shard_id: Option<&ShardId>) -> Vec<Label> {
-        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
-        let shard = shard_id.map(|shard_id| Label::new("ShardId", shard_id.to_string()));
-        [Label::new("StreamName", self.stream.name().to_owned())].into_iter().chain(shard).collect()
-    }
-
     fn meters(&mut self, shard_id: Option<&ShardId>) -> &ShardMeters {
         let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard).cloned();
-        let labels = self.labels(shard_id.as_ref());
-        self.shards.entry(shard_id).or_insert_with(|| ShardMeters::new(&labels))
+        let entry = self.shards.entry(shard_id.clone());
+        entry.or_insert_with(|| ShardMeters::new(&labels(&self.stream, shard_id.as_ref())))
     }
+}
+
+fn labels(stream: &Stream, shard_id: Option<&ShardId>) -> Vec<Label> {
+    let shard = shard_id.map(|shard_id| Label::new("ShardId", shard_id.to_string()));
+    [Label::new("StreamName", stream.name().to_owned())].into_iter().chain(shard).collect()
 }
 
 /// Counts abandoned user records of a stream; none is pending.
@@ -203,9 +203,8 @@ pub(crate) fn count_abandoned(stream: &Stream, granularity: MetricsGranularity, 
     if granularity == MetricsGranularity::Off || user_records == 0 {
         return;
     }
-    let labels = || vec![Label::new("StreamName", stream.name().to_owned())];
-    counter!("UserRecordsFailed", labels()).increment(user_records as u64);
-    gauge!("UserRecordsPending", labels()).set(0.0);
+    counter!("UserRecordsFailed", labels(stream, None)).increment(user_records as u64);
+    gauge!("UserRecordsPending", labels(stream, None)).set(0.0);
 }
 
 impl ShardMeters {

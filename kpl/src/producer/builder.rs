@@ -62,9 +62,8 @@ impl ProducerBuilder {
     }
 
     /// Maximum bytes of a record, data and partition key together; 64 to 10,485,760. Default: the limit of the stream by
-    /// DescribeStreamSummary, 1,048,576 if that is denied, 10,485,760 while it fails.
-    ///
-    /// A longer record is refused when it is put. A changed limit of the stream is noticed within five minutes.
+    /// DescribeStreamSummary, 1,048,576 if that is denied, 10,485,760 while it fails. A longer record is refused when it is put.
+    /// A changed limit of the stream is noticed within five minutes.
     #[doc(alias = "MaxUserRecordSize")]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.config.max_record_bytes = Some(bytes);

@@ -44,7 +44,6 @@ impl Sealed {
         str::from_utf8(&self.encoded[self.first_partition_key.clone()]).unwrap_or_default()
     }
 
-    /// The records in the order they were pushed, taken apart again.
     pub(crate) fn user_records(mut self) -> Vec<UserRecord> {
         self.encoded.truncate(self.size_bytes.saturating_sub(DIGEST_LEN));
         user_records(&self.encoded.into())

@@ -55,7 +55,11 @@ impl PartitionKeys {
 
     pub(super) fn find(&self, key: &str) -> Place {
         let hash = self.hasher.hash_one(key) as u32;
-        match self.probe(hash, |index| self.is_at(index, hash, key)).1 {
+        let is_found = |index: u32| {
+            let known = self.keys[index as usize];
+            known.hash == hash && self.bytes(known) == key.as_bytes()
+        };
+        match self.probe(hash, is_found).1 {
             Some(index) => Place { index, adds_bytes: 0, hash },
             None => Place { index: self.keys.len() as u32, adds_bytes: bytes_field_len(key.len()), hash },
         }
@@ -74,11 +78,6 @@ impl PartitionKeys {
         } else {
             self.insert(place.hash, place.index);
         }
-    }
-
-    fn is_at(&self, index: u32, hash: u32, key: &str) -> bool {
-        let known = self.keys[index as usize];
-        known.hash == hash && self.bytes(known) == key.as_bytes()
     }
 
     fn bytes(&self, key: Key) -> &[u8] {

@@ -44,7 +44,7 @@ fn a_record_beyond_the_limit_goes_plain_between_the_others() {
     for (number, data_bytes) in [(0, 10), (1, 10), (2, 1000), (3, 10)] {
         aggregator.push(pending(number, data_bytes, now));
     }
-    aggregator.complete();
+    aggregator.complete_if(|_| true);
 
     let sizes: Vec<_> = aggregator.ready.iter().map(|record| (record.is_aggregate(), record.courses().len())).collect();
     assert_eq!(sizes, [(true, 2), (false, 1), (false, 1)]);
@@ -55,7 +55,7 @@ fn a_single_record_is_never_wrapped() {
     let mut aggregator = Aggregator::new(packing(51_200, 100));
 
     aggregator.push(pending(0, 10, start()));
-    aggregator.complete();
+    aggregator.complete_if(|_| true);
 
     assert!(!aggregator.front().unwrap().is_aggregate());
     assert_eq!(aggregator.front().unwrap().size_bytes(), 12);
@@ -103,7 +103,7 @@ proptest! {
         late.into_iter().for_each(|record| aggregator.push(record));
 
         aggregator.merge(records);
-        aggregator.complete();
+        aggregator.complete_if(|_| true);
 
         let bytes: usize = aggregator.ready.iter().map(KinesisRecord::size_bytes).sum();
         prop_assert_eq!(aggregator.ready_bytes, bytes);
@@ -137,7 +137,7 @@ proptest! {
                 aggregator.complete_if(|first| first.number < due / 2);
             }
         }
-        aggregator.complete();
+        aggregator.complete_if(|_| true);
 
         let mut last = std::collections::HashMap::new();
         let mut left = 0;

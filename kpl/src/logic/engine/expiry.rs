@@ -42,7 +42,12 @@ impl<T: Detach> Engine<T> {
         let Some(limit) = self.expired_by() else { return };
         let expired = self.lanes.take_arrived_by(limit, self.now);
         self.fail_expired(expired);
-        self.expire_unjudged(limit);
+        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
+        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
+            self.lanes.set_free(&sent.range);
+            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
+            self.fail(sent.record.into_records(), &kind);
+        }
     }
 
     pub(super) fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
@@ -67,15 +72,6 @@ impl<T: Detach> Engine<T> {
             let user_records = records.len();
             self.emit(|stream| Event::RecordsExpired { stream, user_records });
             self.fail(records, &DeliveryErrorKind::Expired);
-        }
-    }
-
-    fn expire_unjudged(&mut self, limit: Instant) {
-        let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
-        for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
-            self.lanes.set_free(&sent.range);
-            let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
-            self.fail(sent.record.into_records(), &kind);
         }
     }
 }

@@ -73,7 +73,8 @@ impl<T: Detach> Engine<T> {
         let other_shards = updated.as_ref().is_ok_and(|changed| *changed);
         if (other_stream || other_shards) && !self.map.shards.is_empty() {
             let kind = if self.description.summary.ignores_partition_keys { LaneKind::Any } else { LaneKind::OfShard };
-            self.lanes.replace(&self.map.shards, self.packing(), kind, self.now);
+            let packing = Packing::of(&self.config, self.description.max_record_bytes(&self.config));
+            self.lanes.replace(&self.map.shards, packing, kind, self.now);
             self.restore_busy();
         }
         match updated {
@@ -136,10 +137,6 @@ impl<T: Detach> Engine<T> {
             self.actions.push_back(Action::LimitRecords { max_bytes: self.description.max_record_bytes(&self.config) });
         }
         changed
-    }
-
-    fn packing(&self) -> Packing {
-        Packing::of(&self.config, self.description.max_record_bytes(&self.config))
     }
 
     /// The stream is missing. A new one may have other shards of the same ids.
