@@ -41,7 +41,6 @@ impl ServiceClock {
         answered.map(|(date, at)| date + (now() - at))
     }
 
-    /// A service answered just now, with this date.
     fn note(&self, date: SystemTime) {
         let behind = self.services_now().and_then(|known| known.duration_since(date).ok());
         if behind.is_none_or(|behind| behind > PRECISION) {

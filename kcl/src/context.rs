@@ -50,22 +50,18 @@ pub(crate) struct Nudges {
 
 impl Context {
     pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, table: LeaseTable) -> Self {
-        let metrics = Recorder::new(settings.worker_id.as_str());
-        let (clock, nudges) = (settings.clock.clone(), Nudges::default());
-        let (renewals, board) = (Semaphore::new(CONCURRENT_RENEWALS), Board::default());
-        let instance = uuid::Uuid::new_v4().to_string().into();
         Self {
+            instance: uuid::Uuid::new_v4().to_string().into(),
+            clock: settings.clock.clone(),
+            nudges: Nudges::default(),
+            renewals: Semaphore::new(CONCURRENT_RENEWALS),
+            metrics: Recorder::new(settings.worker_id.as_str()),
+            board: Board::default(),
+            ready: AtomicBool::new(false),
             settings,
-            instance,
             events,
             catalog,
             table,
-            clock,
-            nudges,
-            renewals,
-            metrics,
-            board,
-            ready: AtomicBool::new(false),
         }
     }
 

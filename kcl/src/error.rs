@@ -203,7 +203,6 @@ impl KinesisError {
         Self { kind, action, code: format!("{kind:?}"), message: source.to_string(), source }
     }
 
-    /// A failure of no special kind.
     pub(crate) fn other(action: &'static str, source: impl Into<BoxError>) -> Self {
         Self::new(KinesisErrorKind::Other, action, source)
     }

@@ -32,7 +32,6 @@ use crate::{
 const DOUBT_WAIT: Duration = Duration::from_secs(10);
 /// Maximum wait of the first read for that answer, if nothing is doubtful.
 const CONFIRM_WAIT: Duration = Duration::from_secs(1);
-/// Pauses before it is asked for again.
 const CONFIRM_BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
 
 pub(crate) mod buffer;

@@ -28,7 +28,6 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-/// Pauses before a failed step is tried again.
 const BACKOFF: Backoff = Backoff::of_millis(1_000, 30_000);
 /// Pauses between looks at parents that are not processed yet.
 const PARENT_POLL: Backoff = Backoff::of_millis(200, 5_000);
@@ -43,7 +42,6 @@ enum Interrupt {
     Lost,
 }
 
-/// Reason why a processor's run stops before the shard's end.
 enum NoEnd {
     Failed(Failure),
     Interrupted(Interrupt),

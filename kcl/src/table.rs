@@ -33,9 +33,7 @@ pub(crate) mod tests;
 /// Futures may be dropped; the write may then have taken place or not.
 #[derive(Debug)]
 pub(crate) enum LeaseTable {
-    /// Shared with the other workers.
     DynamoDb(Box<DynamoDbLeaseTable>),
-    /// In this process.
     Memory(MemoryLeaseTable),
 }
 

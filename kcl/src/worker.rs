@@ -131,11 +131,6 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 }
 
-/// Ends with an error when the only stream was deleted and created again.
-async fn watch_stream(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
-    Err(context.catalog.only_stream_replaced(&context.settings.table).await)
-}
-
 /// Ends with an error when the lease table was deleted, and its content with it. Handles: a call that found no table.
 async fn watch_table(context: Arc<Context>) -> Result<Option<Membership>, WorkerError> {
     loop {
@@ -201,7 +196,8 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(done(fan_out::prepare(Arc::clone(&context)))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));
-        spawn(Box::pin(watch_stream(Arc::clone(&context))));
+        let watched = Arc::clone(&context);
+        spawn(Box::pin(async move { Err(watched.catalog.only_stream_replaced(&watched.settings.table).await) }));
         spawn(Box::pin(watch_table(Arc::clone(&context))));
         let shards_stop = CancellationToken::new();
         let (shards, by_task) = (JoinSet::new(), HashMap::new());

@@ -119,7 +119,6 @@ impl Resetting {
         Ok(ResetReport { shards: shards.collect() })
     }
 
-    /// The streams to reset; the table must be theirs.
     async fn streams(&self) -> Result<Vec<Arc<Stream>>, ResetError> {
         let context = &self.context;
         let mut streams = context.catalog.wait_until_active(&context.events).await?;
@@ -260,7 +259,6 @@ fn children(step: &Step, target: &Checkpoint) -> Vec<ShardId> {
 }
 
 enum Failed {
-    /// A worker wrote the lease.
     Alive(String),
     Table(TableError),
 }

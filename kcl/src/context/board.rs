@@ -38,7 +38,6 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// All shards, by stream and id.
     pub(crate) fn all(&self, now: Instant, patience: Duration) -> Vec<ShardStatus> {
         let status = |entry: &Entry| entry.status(now, entry.stall(now, patience));
         locked(&self.shards).values().map(status).collect()

@@ -168,7 +168,6 @@ impl Assigner {
         Ok(())
     }
 
-    /// Leases that nobody can read are left alone, and reported once.
     fn report_vanished_streams(&mut self, leases: &[Lease]) {
         let vanished = self.context.catalog.vanished_streams(leases);
         for stream in vanished.difference(&self.term.vanished) {

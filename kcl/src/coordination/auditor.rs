@@ -163,7 +163,10 @@ impl Auditor {
         let missing = self.term.missing.streams();
         self.context.metrics.streams(active, missing.len());
         let mut gone = HashSet::new();
-        let asked: Vec<_> = missing.iter().filter_map(|id| multi.former_stream(id)).map(gone_stream).collect();
+        let gone_id = |stream: Arc<Stream>| async move {
+            matches!(stream.confirm(DESCRIPTION_LIFE).await, Ok(Presence::Gone)).then(|| stream.id.clone())
+        };
+        let asked: Vec<_> = missing.iter().filter_map(|id| multi.former_stream(id)).map(gone_id).collect();
         let mut asked = stream::iter(asked).buffer_unordered(CONCURRENT_SYNCS);
         let deadline = now + FORMER_STREAMS_WAIT;
         while let Ok(Some(found)) = timeout_at(deadline.into(), asked.next()).await {
@@ -199,10 +202,4 @@ async fn sync<'a>(context: &Context, stream: &'a Stream, leases: &[&Lease]) -> (
         context.events.emit(Event::ShardSyncFailed { stream_id: stream.id.clone(), error: chain(error) });
     });
     (&stream.id, synced.ok())
-}
-
-/// The stream's id, if it does not exist any more.
-async fn gone_stream(stream: Arc<Stream>) -> Option<StreamId> {
-    let presence = stream.confirm(DESCRIPTION_LIFE).await;
-    matches!(presence, Ok(Presence::Gone)).then(|| stream.id.clone())
 }

@@ -161,7 +161,6 @@ impl Membership {
         self.context.reported(deleted.await);
     }
 
-    /// Compares what stands in the table with what we wrote there, and answers.
     async fn check(&mut self) -> Result<IdState, WorkerError> {
         let found = match self.context.table.get_worker(&self.item.id).await {
             Ok(found) => found,

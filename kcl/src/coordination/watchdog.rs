@@ -40,7 +40,6 @@ pub(crate) struct Unowned {
 }
 
 impl Unowned {
-    /// Reports leases that nobody has held for long.
     pub(crate) fn observe<'a>(&mut self, context: &Context, leases: impl Iterator<Item = &'a Lease>, now: Instant) {
         let unowned = |lease: &&Lease| lease.actual_owner().is_none() && !lease.is_ended();
         let still: HashMap<&LeaseKey, &Lease> = leases.filter(unowned).map(|lease| (&lease.key, lease)).collect();

@@ -41,15 +41,13 @@ where
             SdkError::DispatchFailure(_) => Some("DispatchFailure"),
             other => other.code(),
         };
-        let code = code.map(str::to_owned);
-        let message = error.message().map(str::to_owned);
+        let (code, message) = (code.map(str::to_owned), error.message().map(str::to_owned));
         let source: BoxError = match error {
             SdkError::ServiceError(context) => Box::new(context.into_err()),
             other => Box::new(other),
         };
         let error = KinesisError::new(kind, action, source);
-        let (code, message) = (code.unwrap_or(error.code), message.unwrap_or(error.message));
-        KinesisError { code, message, ..error }
+        KinesisError { code: code.unwrap_or(error.code), message: message.unwrap_or(error.message), ..error }
     }
 }
 

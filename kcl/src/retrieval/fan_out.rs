@@ -47,7 +47,6 @@ pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Result<Kines
     }
 }
 
-/// Reason why a subscription did not end as it should.
 enum SessionEnd {
     Done(Done),
     /// Trying again is of little use.

@@ -104,7 +104,6 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         }
     }
 
-    /// Delivers records, in pieces if something failed before.
     async fn process(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), NoEnd> {
         let mut records = records.into_iter();
         while !records.as_slice().is_empty() {

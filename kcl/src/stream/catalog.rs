@@ -35,7 +35,6 @@ const CONCURRENT_DESCRIPTIONS: usize = 5;
 /// Pause before a stream is described again whose description failed in a way that may pass soon.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// Opens a stream, given by name or ARN.
 pub(crate) type Open = Arc<dyn Fn(&str) -> Arc<dyn Kinesis> + Send + Sync>;
 
 pub(crate) enum Catalog {
@@ -205,7 +204,6 @@ impl MultiCatalog {
         Self { list, default_position, arn_prefix, open, state, describing }
     }
 
-    /// The list as it is now, and what is known of it.
     fn listed(&self) -> Vec<ListedStream> {
         let mut state = locked(&self.state);
         let mut known = mem::take(&mut state.listed);

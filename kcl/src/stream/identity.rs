@@ -14,7 +14,6 @@ use crate::{
     time::now,
 };
 
-/// IAM action of a description.
 pub(super) const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 
 /// Maximum age of an answer for the next read: a stream of the same name takes longer to become active.
@@ -49,7 +48,6 @@ struct Descriptions {
 }
 
 impl Identity {
-    /// Identity of a stream that was described a moment ago.
     pub(crate) fn of(found: StreamIdentity) -> Self {
         let described = Descriptions { answered: Some(now()), failed: None };
         Self { first: found.into(), described: Mutex::new(described), ..Self::default() }

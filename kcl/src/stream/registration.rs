@@ -61,7 +61,6 @@ impl Registration {
         }
     }
 
-    /// Nobody asked before.
     pub(crate) fn is_untried(&self) -> bool {
         self.state.try_lock().is_ok_and(|state| state.arn.is_none() && state.refused.is_none())
     }

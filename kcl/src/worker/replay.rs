@@ -101,7 +101,6 @@ pub(crate) async fn run<F: ProcessorFactory>(
     outcome
 }
 
-/// Creates leases for the shards that were open at the window's start.
 async fn first_leases(context: &Context) -> Result<HashSet<LeaseKey>, WorkerError> {
     let mut keys = HashSet::new();
     for stream in context.catalog.wait_until_active(&context.events).await? {

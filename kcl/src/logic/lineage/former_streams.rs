@@ -18,12 +18,6 @@ pub(crate) struct ListedNames {
     pub(crate) unknown: HashSet<String>,
 }
 
-impl ListedNames {
-    fn may_have(&self, stream: &StreamId) -> bool {
-        self.known.contains(stream) || self.unknown.contains(stream.name())
-    }
-}
-
 /// Streams with leases that are not listed, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct Missing(HashMap<StreamId, Instant>);
@@ -36,7 +30,8 @@ impl Missing {
         listed: &ListedNames,
         now: Instant,
     ) {
-        let missing: HashSet<&StreamId> = leased.into_iter().filter(|stream| !listed.may_have(stream)).collect();
+        let may_be_listed = |id: &StreamId| listed.known.contains(id) || listed.unknown.contains(id.name());
+        let missing: HashSet<&StreamId> = leased.into_iter().filter(|id| !may_be_listed(id)).collect();
         self.0.retain(|stream, _| missing.contains(stream));
         for stream in missing {
             self.0.entry(stream.clone()).or_insert(now);

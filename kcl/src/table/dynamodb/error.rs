@@ -19,7 +19,6 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// For use in `map_err`.
     pub(super) fn failed<E, R>(self, error: SdkError<E, R>) -> TableError
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -61,7 +61,6 @@ impl DynamoDbLeaseTable {
         Ok(output.attributes.as_ref().and_then(item::read_stream).unwrap_or_else(|| stream.clone()))
     }
 
-    /// Workers whose items are not in the lease table.
     pub(super) async fn workers_elsewhere(&self) -> Result<Vec<WorkerItem>, TableError> {
         let entity_tables = self.entity_tables();
         let elsewhere = [Some(entity_tables.workers), entity_tables.other_workers];

@@ -162,7 +162,6 @@ impl DynamoDbLeaseTable {
         Ok(())
     }
 
-    /// All items of a scan of a table.
     pub(super) async fn scan_all(&self, table: &str, scan: ScanFluentBuilder) -> Result<Vec<Item>, TableError> {
         let items: Result<Vec<Item>, _> = scan.table_name(table).into_paginator().items().send().collect().await;
         items.map_err(|error| Call { action: "dynamodb:Scan", table }.failed(error))

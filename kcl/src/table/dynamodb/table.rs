@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::{
     Client,
     types::{
         AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
-        GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection,
-        ProjectionType, ProvisionedThroughput, ScalarAttributeType, TableDescription, TableStatus,
+        GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection, ProjectionType, ProvisionedThroughput,
+        ScalarAttributeType, TableDescription, TableStatus,
     },
 };
 use tracing::info;
@@ -38,7 +38,7 @@ pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> R
         Some(TableStatus::Active | TableStatus::Updating) => description,
         _ => wait_until_active(client, table).await?,
     };
-    if owner_index(&description).is_none() {
+    if !description.global_secondary_indexes().iter().any(|index| index.index_name() == Some(INDEX)) {
         if !may_create {
             let reason = format!("it has no index {INDEX} from leaseOwner to leaseKey");
             return Err(TableError::WrongTable { table: table.to_owned(), reason });
@@ -54,10 +54,6 @@ fn segments(table_bytes: i64) -> i32 {
     const MAX_SEGMENTS: i64 = 32;
     let segments = (table_bytes.max(0) + BYTES - 1) / BYTES;
     i32::try_from(segments.clamp(1, MAX_SEGMENTS)).unwrap_or(1)
-}
-
-fn owner_index(description: &TableDescription) -> Option<&GlobalSecondaryIndexDescription> {
-    description.global_secondary_indexes().iter().find(|index| index.index_name() == Some(INDEX))
 }
 
 pub(super) async fn describe(client: &Client, table: &str) -> Result<Option<TableDescription>, TableError> {
