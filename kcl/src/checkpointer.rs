@@ -165,9 +165,7 @@ impl Checkpointer {
         self.shared.processed.notify_one();
     }
 
-    /// Waits until more is processed; returns the number of records.
-    ///
-    /// Cancellation: safe.
+    /// Waits until more is processed; returns the number of records. Cancellation: safe.
     pub(crate) async fn processed_more(&self) -> usize {
         self.shared.processed.notified().await;
         self.with_progress(Progress::take_fresh)

@@ -72,9 +72,8 @@ impl KinesisError {
     }
 }
 
-/// Kinesis as a consumer of one stream sees it.
-///
-/// Futures may be dropped at any time; all calls but those that register consumers only read.
+/// Kinesis as a consumer of one stream sees it. Futures may be dropped at any time; only the calls that register and
+/// deregister consumers write.
 pub(crate) trait Kinesis: Send + Sync + 'static {
     fn describe(&self) -> Call<'_, StreamDescription>;
 

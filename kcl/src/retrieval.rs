@@ -70,9 +70,7 @@ impl RecordSource {
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
-    /// The next piece. Nothing follows [`Fetched::End`].
-    ///
-    /// Cancellation: safe, nothing is lost.
+    /// The next piece. Nothing follows [`Fetched::End`]. Cancellation: safe, nothing is lost.
     pub(crate) async fn next(&mut self) -> Option<Fetched> {
         Some(self.fetched.recv().await?.fetched)
     }
@@ -114,10 +112,7 @@ impl Reader {
     }
 
     /// The service accepted the cursor's position. Confirms the stream before anything is read: a position that is no
-    /// sequence number fits another stream just as well.
-    ///
-    /// # Errors
-    /// It is doubtful, and could not be found out.
+    /// sequence number fits another stream just as well. Fails if the stream is doubtful and cannot be confirmed.
     async fn opened(&mut self) -> Result<(), KinesisError> {
         self.cursor.opened();
         match self.doubt.opened(&self.cursor) {

@@ -28,25 +28,11 @@ pub(crate) mod memory;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// The lease table. Calls may fail at any time, before or after their effect.
-///
-/// Futures may be dropped; the write may then have taken place or not.
+/// The lease table. Calls may fail, or be dropped, before or after their effect.
 #[derive(Debug)]
 pub(crate) enum LeaseTable {
     DynamoDb(Box<DynamoDbLeaseTable>),
     Memory(MemoryLeaseTable),
-}
-
-impl From<DynamoDbLeaseTable> for LeaseTable {
-    fn from(table: DynamoDbLeaseTable) -> Self {
-        Self::DynamoDb(Box::new(table))
-    }
-}
-
-impl From<MemoryLeaseTable> for LeaseTable {
-    fn from(table: MemoryLeaseTable) -> Self {
-        Self::Memory(table)
-    }
 }
 
 impl LeaseTable {

@@ -24,9 +24,7 @@ pub(crate) struct Discovery {
 
 impl Discovery {
     /// Looks repeatedly and sends what it finds into `found`; when that is full, the worker is busy taking leases and
-    /// discovery waits. Handles: time to look, a nudge.
-    ///
-    /// Cancellation: safe.
+    /// discovery waits. Handles: time to look, a nudge. Cancellation: safe.
     pub(crate) async fn run(self, found: mpsc::Sender<Lease>) {
         loop {
             tokio::select! {

@@ -21,7 +21,6 @@ pub(crate) enum Layout {
 }
 
 /// Chooses the tables of this worker. `migrate`: the application asks for the migration.
-///
 /// Source: KCL's start states of `TableMigration3.5`, by `migrateAllEntitiesToLeaseTable`.
 pub(crate) fn layout(status: Status<'_>, migrate: bool) -> Result<Layout, String> {
     match status {

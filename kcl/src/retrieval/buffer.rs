@@ -39,9 +39,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Waits until there is room for something more, so that reading makes sense.
-    ///
-    /// Cancellation: safe.
+    /// Waits until there is room for something more, so that reading makes sense. Cancellation: safe.
     pub(super) async fn room(&self) -> Result<(), Closed> {
         for semaphore in [&self.records, &self.bytes] {
             tokio::select! {

@@ -48,9 +48,7 @@ impl OwnCheckpoints {
         }
     }
 
-    /// Waits for the next thing to do, and does it.
-    ///
-    /// Cancellation: safe, all changes are made after the last await.
+    /// Waits for the next thing to do, and does it. Cancellation: safe, all changes are made after the last await.
     async fn step(&mut self) {
         if let Some((_, write)) = &mut self.under_way {
             let written = write.await;

@@ -219,9 +219,7 @@ impl MultiCatalog {
         listed
     }
 
-    /// Describes the listed streams, unless that was done a short time ago.
-    ///
-    /// Cancellation: safe, what was learned by then stays known.
+    /// Describes the listed streams, unless that was done a short time ago. Cancellation: safe, what is known stays known.
     pub(crate) async fn resolve(&self, events: &Events) -> Resolved {
         let failed = self.describe_all(events, |one| one.is_due(Duration::MAX)).await;
         let mut seen = HashSet::new();

@@ -70,10 +70,7 @@ impl Identity {
         self.ask(kinesis, &mut described).await
     }
 
-    /// The presence, at most `age` old; describes the stream if that is not known.
-    ///
-    /// # Errors
-    /// The service did not answer, or not as to whether the stream exists.
+    /// The presence, at most `age` old; describes the stream if that is not known. Fails without a clear answer.
     pub(crate) async fn confirm(&self, kinesis: &dyn Kinesis, age: Duration) -> Result<Presence, KinesisError> {
         let asked = now();
         let mut described = self.described.lock().await;

@@ -37,9 +37,7 @@ struct State {
 }
 
 impl Registration {
-    /// The ARN of an active consumer; registers it if need be.
-    ///
-    /// Cancellation: safe, the next to ask goes on.
+    /// The ARN of an active consumer; registers it if need be. Cancellation: safe, the next to ask goes on.
     pub(crate) async fn arn(&self, stream: &Stream, name: &str, events: &Events) -> Result<Arc<str>, KinesisError> {
         if let Some(given) = &stream.consumer_arn {
             return Ok(Arc::clone(given));

@@ -356,3 +356,15 @@ async fn a_sample_shows_what_kind_of_leases_a_table_holds() {
         assert_eq!(table.sample().await.unwrap(), [lease]);
     }
 }
+
+impl From<DynamoDbLeaseTable> for LeaseTable {
+    fn from(table: DynamoDbLeaseTable) -> Self {
+        Self::DynamoDb(Box::new(table))
+    }
+}
+
+impl From<MemoryLeaseTable> for LeaseTable {
+    fn from(table: MemoryLeaseTable) -> Self {
+        Self::Memory(table)
+    }
+}

@@ -27,7 +27,7 @@ impl WorkerBuilder {
             Purpose::Live => self.table_in_dynamodb(self.settings.create_table),
             Purpose::Replay(window) => {
                 self.everywhere(InitialPosition::AtTimestamp(window.from));
-                MemoryLeaseTable::default().into()
+                LeaseTable::Memory(MemoryLeaseTable::default())
             }
         };
         let catalog = self.catalog();
@@ -51,7 +51,8 @@ impl WorkerBuilder {
 
     pub(crate) fn table_in_dynamodb(&self, may_create: bool) -> LeaseTable {
         let (aws, settings) = (self.dynamodb.clone(), self.settings.clone());
-        DynamoDbLeaseTable::new(aws, settings.clock, settings.table, settings.legacy_tables, may_create).into()
+        let table = DynamoDbLeaseTable::new(aws, settings.clock, settings.table, settings.legacy_tables, may_create);
+        LeaseTable::DynamoDb(Box::new(table))
     }
 
     /// Applies what follows from several settings together.
