@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Stores the progress of one shard in its lease. Cheap to clone, usable from other tasks. Fails with
-/// [`CheckpointError::LeaseLost`] without the lease, with [`CheckpointError::ProcessorFailed`] after the processor.
+/// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once the processor
+/// has failed.
 ///
 /// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::build_checkpointing`](crate::WorkerBuilder::build_checkpointing) do it.

@@ -90,6 +90,7 @@ struct Reader {
 }
 
 /// Nothing is left to read, or nobody listens.
+#[derive(Debug)]
 struct Done;
 
 impl Reader {
@@ -178,7 +179,7 @@ impl Reader {
     }
 
     async fn deliver(&mut self, fetched: Fetched) -> Result<(), Done> {
-        self.sender.send(fetched).await.map_err(|buffer::Closed| Done)
+        self.sender.send(fetched).await
     }
 
     async fn end(&mut self, children: Vec<ChildShard>) -> Done {

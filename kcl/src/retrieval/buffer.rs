@@ -7,13 +7,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::Fetched;
+use super::{Done, Fetched};
 use crate::model::Prefetch;
 
 const MAX_ANSWERS: usize = 16;
-
-#[derive(Debug)]
-pub(super) struct Closed;
 
 /// What occupies room until it is dropped.
 #[derive(Debug)]
@@ -40,32 +37,32 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Waits until there is room for something more, so that reading makes sense. Cancellation: safe.
-    pub(super) async fn room(&self) -> Result<(), Closed> {
+    pub(super) async fn room(&self) -> Result<(), Done> {
         for semaphore in [&self.records, &self.bytes] {
             tokio::select! {
                 biased;
-                () = self.items.closed() => return Err(Closed),
-                permit = semaphore.acquire() => drop(permit.map_err(|_| Closed)?),
+                () = self.items.closed() => return Err(Done),
+                permit = semaphore.acquire() => drop(permit.map_err(|_| Done)?),
             }
         }
         Ok(())
     }
 
     /// Hands something over; waits while it does not fit.
-    pub(super) async fn send(&self, fetched: Fetched) -> Result<(), Closed> {
+    pub(super) async fn send(&self, fetched: Fetched) -> Result<(), Done> {
         let (records, bytes) = cost(&fetched);
-        let slot = self.items.reserve().await.map_err(|_| Closed)?;
+        let slot = self.items.reserve().await.map_err(|_| Done)?;
         let records = self.acquire(&self.records, records.min(self.bounds.records)).await?;
         let bytes = self.acquire(&self.bytes, bytes.min(self.bounds.bytes)).await?;
         slot.send(Waiting { fetched, _records: records, _bytes: bytes });
         Ok(())
     }
 
-    async fn acquire(&self, semaphore: &Arc<Semaphore>, permits: u32) -> Result<OwnedSemaphorePermit, Closed> {
+    async fn acquire(&self, semaphore: &Arc<Semaphore>, permits: u32) -> Result<OwnedSemaphorePermit, Done> {
         tokio::select! {
             biased;
-            () = self.items.closed() => Err(Closed),
-            permit = Arc::clone(semaphore).acquire_many_owned(permits) => permit.map_err(|_| Closed),
+            () = self.items.closed() => Err(Done),
+            permit = Arc::clone(semaphore).acquire_many_owned(permits) => permit.map_err(|_| Done),
         }
     }
 }

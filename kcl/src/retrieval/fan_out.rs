@@ -15,7 +15,7 @@ use super::{Done, Reader};
 use crate::{
     context::Context,
     error::{KinesisError, KinesisErrorKind},
-    kinesis::{Subscription, SubscriptionEvent},
+    kinesis::SubscriptionEvent,
     logic::read::pacing::{LastSession, is_news, pause},
     model::{FanOut, Retrieval},
     stream::Stream,
@@ -60,6 +60,12 @@ impl From<Done> for SessionEnd {
     }
 }
 
+impl From<KinesisError> for SessionEnd {
+    fn from(error: KinesisError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 struct FanOutReader<'a> {
     reader: &'a mut Reader,
     settings: &'a FanOut,
@@ -72,9 +78,7 @@ struct FanOutReader<'a> {
 impl FanOutReader<'_> {
     /// One subscription from its call to its end. Ok: it ended as it should.
     async fn session(&mut self) -> Result<(), SessionEnd> {
-        if self.reader.sender.room().await.is_err() {
-            return Err(Done.into());
-        }
+        self.reader.sender.room().await?;
         let (context, stream) = (&self.reader.context, &self.reader.stream);
         let name = self.settings.name(&context.settings.application);
         let arn = stream.registration.arn(stream, name, &context.events).await.map_err(|error| match error.kind {
@@ -83,32 +87,25 @@ impl FanOutReader<'_> {
             _ => SessionEnd::Refused(error),
         })?;
         self.called_at = Some(now());
-        let asked_at = context.clock.now();
-        let (shard_id, position) = (&self.reader.shard_id, self.reader.cursor.position());
-        let ended = match stream.kinesis.subscribe(&arn, shard_id, position).await {
-            Ok(subscription) => {
-                self.succeeded_at = Some(now());
-                match self.reader.opened().await {
-                    Ok(()) => self.follow(subscription, asked_at).await,
-                    Err(error) => Err(SessionEnd::Failed(error)),
-                }
-            }
-            Err(error) => Err(SessionEnd::Failed(error)),
-        };
-        match ended {
+        match self.subscribe(&arn).await {
             Err(SessionEnd::Failed(error)) => Err(self.judge(error, &arn).await),
             ended => ended,
         }
     }
 
-    async fn follow(&mut self, mut subscription: Subscription, asked_at: SystemTime) -> Result<(), SessionEnd> {
+    async fn subscribe(&mut self, arn: &str) -> Result<(), SessionEnd> {
+        let Reader { context, stream, shard_id, cursor, .. } = &mut *self.reader;
+        let asked_at = context.clock.now();
+        let mut subscription = stream.kinesis.subscribe(arn, shard_id, cursor.position()).await?;
+        self.succeeded_at = Some(now());
+        self.reader.opened().await?;
         loop {
             let Ok(event) = timeout(SILENCE, subscription.next()).await else {
                 let source = format!("no event for {SILENCE:?}");
-                return Err(SessionEnd::Failed(KinesisError::other("kinesis:SubscribeToShard", source)));
+                return Err(KinesisError::other("kinesis:SubscribeToShard", source).into());
             };
             let Some(event) = event else { return Ok(()) };
-            self.take(event.map_err(SessionEnd::Failed)?, asked_at).await?;
+            self.take(event?, asked_at).await?;
         }
     }
 
@@ -126,7 +123,7 @@ impl FanOutReader<'_> {
         match continuation {
             Some(continuation) => self.reader.cursor.sent_to(&continuation),
             None => {
-                let children = self.reader.children(children).await.map_err(SessionEnd::Failed)?;
+                let children = self.reader.children(children).await?;
                 return Err(self.reader.end(children).await.into());
             }
         }

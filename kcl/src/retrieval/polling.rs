@@ -17,9 +17,7 @@ pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) 
     let mut enough = std::pin::pin!(enough);
     let mut polling = Polling { reader, iterator: None, failures: 0 };
     loop {
-        if polling.reader.sender.room().await.is_err() {
-            return Err(Done);
-        }
+        polling.reader.sender.room().await?;
         let begun = now();
         let last = polling.turn().await?;
         let pause = interval(last, polling.reader.context.settings.retrieval.idle_between_reads(), fastrand::f64());

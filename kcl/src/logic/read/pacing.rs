@@ -69,11 +69,7 @@ pub(crate) fn pause(last: LastSession, since_call: Duration, since_success: Opti
 
 /// True if an error of this kind is reported: a shard that changes hands is in use for a moment.
 pub(crate) fn is_news(last: LastSession) -> bool {
-    match last {
-        LastSession::Ended => false,
-        LastSession::InUse { in_a_row } => in_a_row > 3,
-        LastSession::Failed { .. } => true,
-    }
+    !matches!(last, LastSession::Ended | LastSession::InUse { in_a_row: ..=3 })
 }
 
 #[cfg(test)]
