@@ -98,8 +98,7 @@ pub enum Event {
         /// Last error of the processor.
         error: String,
     },
-    /// The [`ErrorPolicy`](crate::ErrorPolicy) stopped a shard. The worker keeps the lease until it stops or hands
-    /// over.
+    /// The [`ErrorPolicy`](crate::ErrorPolicy) stopped a shard. Its lease is kept until a stop or a handoff.
     #[non_exhaustive]
     ShardStopped {
         /// Shard.
@@ -226,8 +225,7 @@ pub enum Event {
         /// Shards of the leases.
         shards: Vec<ShardId>,
     },
-    /// The machine's clock is more than 10 s off the services', which the worker uses. Emitted again after it was
-    /// right.
+    /// The machine's clock is over 10 s off the services', which are used. Emitted again after it was right.
     #[non_exhaustive]
     ClockWrong {
         /// Time by which it is ahead; zero if it is behind.

@@ -96,8 +96,7 @@ impl Keeper {
         &self.lease
     }
 
-    /// Keeps the lease until it is lost or given up, or all handles are gone. Handles: commands, renewal, expiry,
-    /// handoff.
+    /// Keeps the lease until it is lost, given up or without handles. Handles: commands, renewal, expiry, handoff.
     pub(crate) async fn run(mut self) {
         while self.is_held() {
             let expiry = self.expiry();

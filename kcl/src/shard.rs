@@ -113,10 +113,6 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.context.board.enter(&self.lease.key, phase);
     }
 
-    fn shard_id(&self) -> &ShardId {
-        &self.lease.shard_id
-    }
-
     fn shard(&self) -> StreamShard {
         StreamShard::new(self.stream.id.clone(), self.lease.shard_id.clone())
     }

@@ -59,15 +59,6 @@ impl Stream {
         }
     }
 
-    pub(crate) fn of_multi(
-        id: StreamId,
-        config: &StreamConfig,
-        default: InitialPosition,
-        kinesis: Arc<dyn Kinesis>,
-    ) -> Self {
-        Self { key_prefix: Some(id.clone()), id, ..Self::only(config, default, kinesis) }
-    }
-
     /// Lists shards: all that are retained, or those that hold the initial position.
     pub(crate) async fn list(&self, for_initial_position: bool) -> Result<Vec<Shard>, WorkerError> {
         self.try_list(for_initial_position).await.map_err(|error| WorkerError::of_stream(&self.given, error))

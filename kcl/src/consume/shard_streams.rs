@@ -31,8 +31,7 @@ use crate::{
 };
 
 impl WorkerBuilder {
-    /// Builds a worker that gives the application a stream of records for each shard it holds. Only the application
-    /// checkpoints.
+    /// Builds a worker that returns a stream of records for each shard it holds. Only the application checkpoints.
     ///
     /// ```no_run
     /// use futures::{StreamExt as _, TryStreamExt as _};

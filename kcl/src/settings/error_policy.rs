@@ -85,7 +85,7 @@ impl ErrorPolicy {
     }
 
     /// Stops the shard after this many failures in a row, at least 1, with [`Event::ShardStopped`]. The worker keeps
-    /// the lease, so that the shard does not go round the fleet; the next owner tries again, at the latest after a
+    /// the lease, so that the shard does not go round the fleet; its next owner tries again, or this worker after a
     /// restart.
     ///
     /// [`Event::ShardStopped`]: crate::Event::ShardStopped

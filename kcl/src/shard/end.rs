@@ -82,7 +82,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     /// A merged child waits for those parents that have leases, so the other parent must have one, unless it is trimmed.
     async fn check_sibling(&self, child: &ChildShard) -> Result<(), BoxError> {
-        for sibling in child.parents.iter().filter(|parent| *parent != self.shard_id()) {
+        for sibling in child.parents.iter().filter(|parent| **parent != self.lease.shard_id) {
             if self.context.table.get(&self.lease.sibling_key(sibling)).await?.is_some() {
                 continue;
             }

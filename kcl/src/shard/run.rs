@@ -166,14 +166,14 @@ impl<F: ProcessorFactory> ShardTask<F> {
     async fn run_processor(&mut self, start: StartAt, failures: &mut Failures) -> (Result<(), NoEnd>, Checkpoint) {
         let (context, stream) = (self.context.clone(), self.stream.clone());
         let cursor = Cursor::new(start, self.latest_as_of());
-        let (shard_id, metrics) = (self.shard_id().clone(), Arc::clone(&self.metrics));
+        let (shard_id, metrics) = (self.lease.shard_id.clone(), Arc::clone(&self.metrics));
         let reading = RecordSource::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
         let progress = Progress::starting_at(self.lease.checkpoint.clone());
         let (handle, stop) = (self.handle.clone(), self.stop.clone());
         let checkpointer = Checkpointer::new(handle, stop, self.fencing_token, progress, metrics);
         let shard = ShardContext {
             stream_id: self.stream.id.clone(),
-            shard_id: self.shard_id().clone(),
+            shard_id: self.lease.shard_id.clone(),
             worker_id: self.context.settings.worker_id.clone(),
             checkpoint: self.lease.checkpoint.clone(),
             pending: self.lease.pending.clone(),

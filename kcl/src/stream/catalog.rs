@@ -287,7 +287,8 @@ impl MultiCatalog {
     }
 
     fn stream(&self, id: StreamId, config: &StreamConfig, kinesis: &Arc<dyn Kinesis>) -> Stream {
-        Stream::of_multi(id, config, self.default_position, Arc::clone(kinesis))
+        let stream = Stream::only(config, self.default_position, Arc::clone(kinesis));
+        Stream { key_prefix: Some(id.clone()), id, ..stream }
     }
 
     /// Asks Kinesis only if it must: what is known already is found whatever state its control plane is in.

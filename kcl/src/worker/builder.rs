@@ -169,9 +169,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer of
-    /// Kinesis, of up to 10 MiB, may exceed it. A shard also holds the answer in work and the next. Source: KCL
-    /// `maxByteSize`.
+    /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer, of up
+    /// to 10 MiB, may exceed it. A shard also holds the answer in work and the next. Source: KCL `maxByteSize`.
     pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
         self.settings.prefetch.bytes = bytes;
         self

@@ -69,19 +69,6 @@ impl<F: ProcessorFactory> Worker<F> {
     }
 }
 
-async fn supervise(
-    run: impl Future<Output = Result<(), WorkerError>>,
-    ended: watch::Sender<Option<Outcome>>,
-    panic: Payload,
-) {
-    let outcome = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|payload| {
-        let text = panic_text(&*payload);
-        *locked(&panic) = Some(payload);
-        Err(WorkerError::Panicked { text })
-    });
-    ended.send_replace(Some(outcome.map_err(Arc::new)));
-}
-
 impl WorkerHandle {
     fn spawn(
         context: Arc<Context>,
@@ -89,7 +76,15 @@ impl WorkerHandle {
         run: impl Future<Output = Result<(), WorkerError>> + Send + 'static,
     ) -> Self {
         let ((sender, ended), panic) = (watch::channel(None), Payload::default());
-        tokio::spawn(supervise(run, sender, Arc::clone(&panic)));
+        let kept = Arc::clone(&panic);
+        tokio::spawn(async move {
+            let outcome = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|payload| {
+                let text = panic_text(&*payload);
+                *locked(&kept) = Some(payload);
+                Err(WorkerError::Panicked { text })
+            });
+            sender.send_replace(Some(outcome.map_err(Arc::new)));
+        });
         Self(Arc::new(Running { context, stop, ended, panic }))
     }
 
