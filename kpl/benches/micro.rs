@@ -164,6 +164,15 @@ fn hash_side_by_side(bencher: Bencher<'_, '_>) {
         .bench_local(|| digest_each(black_box(keys.each_ref().map(|key| key.as_bytes()))));
 }
 
+/// Bodies of aggregates, one after the other; count in bytes.
+#[divan::bench]
+fn hash_bodies_one_by_one(bencher: Bencher<'_, '_>) {
+    let bodies = [[b'x'; 51_000]; LANES];
+    let bytes = divan::counter::BytesCount::new(51_000 * LANES);
+    let digest = |body: &[u8; 51_000]| digest_each([black_box(body.as_slice())]).next();
+    bencher.counter(bytes).bench_local(|| bodies.each_ref().map(digest));
+}
+
 /// Bodies of aggregates, side by side; count in bytes.
 #[divan::bench]
 fn hash_bodies_side_by_side(bencher: Bencher<'_, '_>) {

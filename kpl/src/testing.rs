@@ -69,7 +69,7 @@ struct State {
     listings: usize,
     descriptions: usize,
     running: usize,
-    most_running: usize,
+    max_running: usize,
 }
 
 impl FakeKinesis {
@@ -85,7 +85,7 @@ impl FakeKinesis {
             listings: 0,
             descriptions: 0,
             running: 0,
-            most_running: 0,
+            max_running: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -137,7 +137,7 @@ impl FakeKinesis {
 
     /// Maximum number of PutRecords calls that ran at a time.
     pub fn most_running(&self) -> usize {
-        self.state().most_running
+        self.state().max_running
     }
 
     /// The user records that a KCL would deliver, see [`FakeStream::delivered`].
@@ -171,7 +171,7 @@ impl Kinesis for FakeKinesis {
                 let mut state = self.state();
                 state.requests.push(request.entries.clone());
                 state.running += 1;
-                state.most_running = state.most_running.max(state.running);
+                state.max_running = state.max_running.max(state.running);
                 (state.on_put)(&request.entries)
             };
             self.pass_time().await;

@@ -18,7 +18,7 @@ use crate::{
     streams::Streams,
 };
 
-/// Settings of a [`Producer`]. Those that the KPL has, too, are found under its names and have its defaults.
+/// Settings of a [`Producer`]. Those that the KPL has, too, are found under its names.
 #[must_use = "the settings do nothing until `build` is called"]
 pub struct ProducerBuilder {
     aws: SdkConfig,
