@@ -160,3 +160,16 @@ fn takes_queued_records_after_the_queue_closes() {
     receiver.take(&mut commands).now_or_never().expect("the end");
     assert!(commands.is_empty());
 }
+
+#[test]
+fn a_flush_ends_when_its_pipeline_is_gone() {
+    let queue = Arc::<Queue>::default();
+    let _sent = put(&queue).expect("there is space");
+    let receiver = Receiver::claim(&queue).expect("it is wanted");
+    let mut flushed = Box::pin(queue.flush().expect("there is a pipeline"));
+
+    assert!(flushed.as_mut().now_or_never().is_none());
+    drop(receiver);
+
+    assert!(flushed.now_or_never().is_some());
+}
