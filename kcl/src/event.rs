@@ -64,7 +64,8 @@ pub enum Event {
         /// Shard.
         shard: StreamShard,
     },
-    /// A shard was processed to its end, in a [replay](crate::WorkerBuilder::replay) to the window's.
+    /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also a
+    /// shard that is past the window, without children.
     #[non_exhaustive]
     ShardEnded {
         /// Shard.
@@ -108,7 +109,7 @@ pub enum Event {
         /// Last error of the processor.
         error: String,
     },
-    /// A call lasts longer than [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again each time that doubles.
+    /// A call lasts longer than [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again when it doubles.
     #[non_exhaustive]
     ProcessorSlow {
         /// Shard.
@@ -194,7 +195,8 @@ pub enum Event {
         /// Error.
         error: String,
     },
-    /// The leader repeatedly sees no lease for a part of a stream's hash key space, and lists the shards to fill it.
+    /// The leader repeatedly sees no lease for a part of a stream's hash key space: its records are not processed. The
+    /// stream's shards are listed and missing leases created.
     #[non_exhaustive]
     HoleFound {
         /// Stream.

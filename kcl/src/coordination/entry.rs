@@ -1,4 +1,4 @@
-//! SHELL: checks before anything is changed: are the streams readable, may this application join the table's fleet?
+//! SHELL: checks before anything is changed: streams that can be read, a fleet that this application may join.
 
 use std::{future::Future, time::Duration};
 

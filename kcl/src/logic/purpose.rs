@@ -21,9 +21,9 @@ pub(crate) enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     Within,
-    /// Nothing more is.
+    /// Nothing that follows is processed.
     Beyond,
-    /// Nothing more is, unless the shard is closed: then those that follow it may have more.
+    /// Nothing that follows is processed, unless the shard is closed: then its children may have more.
     BeyondIfOpen,
 }
 

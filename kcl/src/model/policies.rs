@@ -54,7 +54,7 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60
 #[doc(alias = "FormerStreamsLeasesDeletionStrategy")]
 #[non_exhaustive]
 pub enum FormerStreams {
-    /// Keeps them, with their checkpoints. Their shards are processed: workers may disagree during a roll-out.
+    /// Keeps them, with their checkpoints. Their shards are processed: while a list is rolled out, workers disagree.
     #[default]
     #[doc(alias = "NO_STREAMS_LEASES_DELETION")]
     Keep,

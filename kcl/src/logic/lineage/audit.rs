@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kpl::{HashKeyRange, ShardId};
 
-use super::{coverage::find_hole, shard_sync::shows_reading};
+use super::shard_sync::{find_hole, shows_reading};
 use crate::model::{Addition, Lease, LeaseKey, Shard};
 
 /// Cycles in a row that must see the same hole in the hash key space before shards are listed.

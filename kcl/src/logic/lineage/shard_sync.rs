@@ -11,9 +11,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kpl::{HashKeyRange, ShardId};
+use kpl::{HashKey, HashKeyRange, ShardId};
 
-use super::coverage::find_hole;
 use crate::model::{Checkpoint, InitialPosition, Lease, Shard, StreamId};
 
 /// A listing that contradicts itself, for the moment.
@@ -131,6 +130,23 @@ pub(super) fn oldest_first<'a>(shards: impl Iterator<Item = &'a Shard>) -> impl 
     let mut shards: Vec<&Shard> = shards.collect();
     shards.sort_by(|a, b| a.starting_sequence_number.cmp(&b.starting_sequence_number).then_with(|| a.id.cmp(&b.id)));
     shards.into_iter()
+}
+
+/// First part of the hash key space that no range covers; None if there is none. Overlaps are fine.
+pub(crate) fn find_hole(ranges: impl IntoIterator<Item = HashKeyRange>) -> Option<HashKeyRange> {
+    let mut ranges: Vec<HashKeyRange> = ranges.into_iter().collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut uncovered = HashKey::MIN;
+    for range in ranges {
+        if range.start > uncovered {
+            return Some(HashKeyRange { start: uncovered, end: HashKey(range.start.0 - 1) });
+        }
+        if range.end == HashKey::MAX {
+            return None;
+        }
+        uncovered = uncovered.max(HashKey(range.end.0 + 1));
+    }
+    Some(HashKeyRange { start: uncovered, end: HashKey::MAX })
 }
 
 #[cfg(test)]

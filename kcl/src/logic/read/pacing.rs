@@ -1,7 +1,7 @@
 //! Pace of the reads of a shard, and of the subscriptions to it. Pure.
 //!
-//! Polling: behind the tip: as soon as the shard's read limits allow. At the tip: after the idle time. After an error: backed off.
-//! Limits per shard, shared by all its readers: 5 reads and 2 MiB a second.
+//! Polling: behind the tip as soon as the shard's read limits allow, at the tip after the idle time, after an error
+//! backed off. Limits per shard, shared by all its readers: 5 reads and 2 MiB a second.
 //! Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 //!
 //! Fan-out: calls for a shard are at least a second apart, and at least 5 s after one that succeeded, as the service

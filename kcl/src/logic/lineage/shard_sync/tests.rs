@@ -302,4 +302,5 @@ proptest! {
     }
 }
 
+mod coverage;
 mod lifetimes;
