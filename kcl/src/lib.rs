@@ -51,6 +51,17 @@
 //! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
 //!
 //! The latter two are record processors. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on a task.
+//!
+//! # Glossary of the private code
+//! - **assigner**, **auditor**: tasks of the leader: one gives leases to workers, one creates and deletes leases.
+//! - **board**: status of a worker's shards; **catalog**: the streams of a worker; **cursor**: a reader's position.
+//! - **fleet**: the workers of an application; **instance**: one run of a worker id; **purpose**: live, or a replay.
+//! - **handoff**: change of a lease's owner in agreement with the old one; **orphan**: a lease that nobody keeps alive.
+//! - **heir**: a worker that knows the leases because the leader is silent; **lapsed**: let a lease expire.
+//! - **keeper**: the task that renews one lease and writes its checkpoints.
+//! - **left out**: records that the error policy gave up; **vanished**: a stream that was deleted or created again.
+//! - **legacy tables**: those of KCL 3.0 to 3.4; **lineage**: a shard with the shards before and after it.
+//! - **nudge**: a signal that wakes a loop before its time; **sighting**: a leader's scan, passed to the auditor.
 
 mod admin;
 #[cfg(bench_internals)]

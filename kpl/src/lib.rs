@@ -33,7 +33,7 @@
 //!   after three seconds.
 //! - **Few calls in trouble.** While the service is down, one request at a time is sent, after pauses of up to five seconds.
 //!
-//! Details, the way of a record and a glossary of the code are in the repository's `docs/architecture.md`.
+//! Details and the way of a record are in the repository's `docs/architecture.md`.
 //!
 //! # Ways to put
 //! - [`Producer::put`] and [`Producer::try_put`]: one record, with its [`Delivery`].
@@ -46,12 +46,27 @@
 //!
 //! # Metrics
 //! The KPL's names, units and dimensions, through the `metrics` crate: install a recorder before the first record is put.
-//! `docs/architecture.md` has the names. See [`Event`] and [`Producer::snapshot`] for programs.
+//! - Counters: `UserRecordsReceived`, `UserRecordsPut`, `UserRecordsDataPut`, `UserRecordExpired`, `KinesisRecordsPut`,
+//!   `KinesisRecordsDataPut`, `ErrorsByCode`, `AllErrors` (a request that fails as a whole is one), which are the sums of
+//!   the KPL's; `UserRecordsFailed`, which is its number of samples of `UserRecordsPut` less their sum.
+//! - Histograms: `RetriesPerRecord`, `RequestTime`, `UserRecordsPerKinesisRecord`, `KinesisRecordsPerPutRecordsRequest`,
+//!   `UserRecordsPerPutRecordsRequest`, `BufferingTime` of each Kinesis record sent. Gauge: `UserRecordsPending`.
+//! - Dimensions: `StreamName`, `ErrorCode`, and with [`MetricsGranularity::Shard`] the `ShardId`. See also [`Event`].
 //!
 //! # Features
 //! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a
 //!   consumer needs, with neither tokio nor the AWS SDK.
 //! - `test-util`: a scriptable Kinesis in memory for tests of applications.
+//!
+//! # Glossary of the private code
+//! - **engine**: all decisions about one stream, pure; **pipeline**: the task that runs it.
+//! - **intake**: the way into a pipeline; **queue**: its commands; **space**: the bounds of the buffer; **share**: the part
+//!   of it that one stream takes up.
+//! - **ticket**: a record and the duty to resolve its delivery; **stub**: a ticket whose record is encoded.
+//! - **lane**: the records that wait for one shard; **packed**: encoded in an aggregate; **sealed**: takes no more records.
+//! - **course**: the attempts of a user record so far; **retrier**: the meaning of answers.
+//! - **flight**: a request under way; **flow**: the number and bytes of these.
+//! - **unjudged**: stored in a shard whose range is not known; **listing**: a call of ListShards.
 //!
 //! [`max_outstanding_bytes`]: ProducerBuilder::max_outstanding_bytes
 
