@@ -10,6 +10,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// A setting that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum ConfigError {
     /// A number, a duration or a relation between settings is out of bounds.
     #[error("{setting} is {value}, accepted: {bounds}")]
@@ -17,9 +18,7 @@ pub enum ConfigError {
     OutOfBounds {
         /// Method or argument of the builder.
         setting: &'static str,
-        /// Value given.
         value: String,
-        /// Values accepted.
         bounds: String,
     },
     /// A name is empty, reserved, or would be refused by the service.
@@ -28,9 +27,7 @@ pub enum ConfigError {
     InvalidName {
         /// Method or argument of the builder.
         setting: &'static str,
-        /// Name given.
         value: String,
-        /// Names accepted.
         expected: &'static str,
     },
     /// One registered consumer for enhanced fan-out was given to an application of several streams.
@@ -41,36 +38,20 @@ pub enum ConfigError {
 /// Error that ended a worker, or kept it from starting. Its leases go to other workers; nothing uncheckpointed is lost.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum WorkerError {
     /// The stream does not exist in this account and region.
     #[error("stream {stream} does not exist in this account and region")]
     #[non_exhaustive]
-    StreamNotFound {
-        /// The stream's name or ARN.
-        stream: String,
-        /// Error of the service.
-        source: BoxError,
-    },
+    StreamNotFound { stream: String, source: BoxError },
     /// The credentials lack a permission on the stream.
     #[error("access denied: IAM action {action} on stream {stream} is missing")]
     #[non_exhaustive]
-    AccessDenied {
-        /// The missing IAM action.
-        action: &'static str,
-        /// The stream's name or ARN.
-        stream: String,
-        /// Error of the service.
-        source: BoxError,
-    },
+    AccessDenied { action: &'static str, stream: String, source: BoxError },
     /// A call to Kinesis failed for another reason.
     #[error("stream {stream} cannot be read")]
     #[non_exhaustive]
-    Stream {
-        /// The stream's name or ARN.
-        stream: String,
-        /// The cause.
-        source: KinesisError,
-    },
+    Stream { stream: String, source: KinesisError },
     /// The lease table cannot be used. At the start, throttling is waited out, other failures that may pass for a
     /// minute. Later only a deleted table ends a worker, after one lease duration: its checkpoints are lost.
     #[error("lease table cannot be used")]
@@ -78,10 +59,7 @@ pub enum WorkerError {
     /// Another worker that runs now has this id. Give each worker its own.
     #[error("worker id {worker_id} is in use by another running worker")]
     #[non_exhaustive]
-    WorkerIdInUse {
-        /// The id.
-        worker_id: WorkerId,
-    },
+    WorkerIdInUse { worker_id: WorkerId },
     /// The lease table's checkpoints are of another stream, or of an earlier one of the same name. Found at the start,
     /// or when the stream is deleted and created again.
     #[error(
@@ -89,7 +67,6 @@ pub enum WorkerError {
     )]
     #[non_exhaustive]
     OtherStream {
-        /// The table.
         table: String,
         /// The stream that the worker was to read.
         stream: String,
@@ -99,19 +76,11 @@ pub enum WorkerError {
     /// The lease table belongs to workers that this one must not join.
     #[error("lease table {table} belongs to a fleet that this worker cannot join: {reason}")]
     #[non_exhaustive]
-    ForeignFleet {
-        /// The table.
-        table: String,
-        /// The reason.
-        reason: String,
-    },
+    ForeignFleet { table: String, reason: String },
     /// The library panicked; the text is the panic's. Returned by [`WorkerHandle::wait`](crate::WorkerHandle::wait).
     #[error("worker panicked: {text}")]
     #[non_exhaustive]
-    Panicked {
-        /// Text of the panic.
-        text: String,
-    },
+    Panicked { text: String },
     /// The [`ErrorPolicy`](crate::ErrorPolicy) gave up these shards of a replay, and what follows them.
     #[error("replay stopped in {} because the processor kept failing", shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     #[non_exhaustive]
@@ -250,76 +219,46 @@ pub(crate) fn is_about_credentials(code: &str) -> bool {
 /// A call to the lease table that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum TableError {
     /// The credentials lack a permission.
     #[error("access denied: IAM action {action} on table {table} is missing")]
     #[non_exhaustive]
     AccessDenied {
-        /// The missing IAM action.
         action: &'static str,
         /// The table, or its index.
         table: String,
-        /// Error of the service.
         source: BoxError,
     },
     /// The credentials are unknown to the service, or their signature is wrong.
     #[error("credentials were not accepted in {action} on table {table}")]
     #[non_exhaustive]
     Credentials {
-        /// The IAM action of the call.
         action: &'static str,
         /// The table, or its index.
         table: String,
-        /// Error of the service.
         source: BoxError,
     },
     /// DynamoDB refused because of the table's or the account's throughput.
     #[error("lease table {table} is throttled in {action}")]
     #[non_exhaustive]
-    Throttled {
-        /// The refused IAM action.
-        action: &'static str,
-        /// The table.
-        table: String,
-        /// Error of the service.
-        source: BoxError,
-    },
+    Throttled { action: &'static str, table: String, source: BoxError },
     /// The table does not exist (any more).
     #[error("lease table {table} does not exist")]
     #[non_exhaustive]
-    TableMissing {
-        /// The table.
-        table: String,
-    },
+    TableMissing { table: String },
     /// The table exists and cannot be used for what it should be.
     #[error("table {table} cannot be used: {reason}")]
     #[non_exhaustive]
-    WrongTable {
-        /// The table.
-        table: String,
-        /// The reason.
-        reason: String,
-    },
+    WrongTable { table: String, reason: String },
     /// The item of a lease exists and cannot be read; it is left alone.
     #[error("lease {key} in table {table} cannot be read")]
     #[non_exhaustive]
-    Unreadable {
-        /// The table.
-        table: String,
-        /// The item's key.
-        key: String,
-    },
+    Unreadable { table: String, key: String },
     /// Anything else: network, time-out, service failure.
     #[error("{action} on table {table} failed")]
     #[non_exhaustive]
-    Call {
-        /// The IAM action of the call.
-        action: &'static str,
-        /// The table.
-        table: String,
-        /// Error of the SDK or the service.
-        source: BoxError,
-    },
+    Call { action: &'static str, table: String, source: BoxError },
 }
 
 impl TableError {

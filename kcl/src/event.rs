@@ -13,62 +13,37 @@ use crate::{
 /// Something that happened in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum Event {
     /// The worker joined the fleet.
     #[non_exhaustive]
-    Started {
-        /// Worker.
-        worker_id: WorkerId,
-    },
+    Started { worker_id: WorkerId },
     /// The worker became the fleet's leader.
     LeaderGained,
     /// The worker is no longer the leader.
     LeaderLost,
     /// The worker, as leader, created missing leases.
     #[non_exhaustive]
-    LeasesCreated {
-        /// Stream of the shards.
-        stream_id: StreamId,
-        /// Shards of the leases.
-        shards: Vec<ShardId>,
-    },
+    LeasesCreated { stream_id: StreamId, shards: Vec<ShardId> },
     /// The worker, as leader, deleted leases of ended shards.
     #[non_exhaustive]
-    LeasesCleanedUp {
-        /// Stream of the shards.
-        stream_id: StreamId,
-        /// Shards of the leases.
-        shards: Vec<ShardId>,
-    },
+    LeasesCleanedUp { stream_id: StreamId, shards: Vec<ShardId> },
     /// The worker took a lease and starts to process its shard.
     #[non_exhaustive]
-    LeaseTaken {
-        /// Shard.
-        shard: StreamShard,
-    },
+    LeaseTaken { shard: StreamShard },
     /// The leader asked the worker to hand a lease over.
     #[non_exhaustive]
-    HandoffRequested {
-        /// Shard.
-        shard: StreamShard,
-    },
+    HandoffRequested { shard: StreamShard },
     /// The worker gave a lease up: handed it over, or released it while stopping.
     #[non_exhaustive]
-    LeaseReleased {
-        /// Shard.
-        shard: StreamShard,
-    },
+    LeaseReleased { shard: StreamShard },
     /// Another worker took a lease, or it was not renewed in time, or given up without an answer of the lease table.
     #[non_exhaustive]
-    LeaseLost {
-        /// Shard.
-        shard: StreamShard,
-    },
+    LeaseLost { shard: StreamShard },
     /// A shard was processed to its end, and its children have leases. In a [replay](crate::WorkerBuilder::replay) also a
     /// shard that is past the window, without children.
     #[non_exhaustive]
     ShardEnded {
-        /// Shard.
         shard: StreamShard,
         /// Shards that follow it.
         children: Vec<ShardId>,
@@ -76,9 +51,7 @@ pub enum Event {
     /// A record processor failed or panicked. Processing starts again from the last checkpoint.
     #[non_exhaustive]
     ProcessorFailed {
-        /// Shard.
         shard: StreamShard,
-        /// Error of the processor.
         error: String,
         /// Pause before the next attempt; None if the lease is given up, and its next owner goes on.
         retry_in: Option<Duration>,
@@ -86,95 +59,52 @@ pub enum Event {
     /// The [`ErrorPolicy`](crate::ErrorPolicy) skipped records. Until checkpointed, another worker may process them.
     #[non_exhaustive]
     RecordsSkipped {
-        /// Shard.
         shard: StreamShard,
-        /// Number of records.
         records: usize,
-        /// Position of the first record.
         first: Position,
-        /// Position of the last record.
         last: Position,
         /// True if the dead-letter hook accepted them.
         dead_lettered: bool,
-        /// Last error of the processor.
         error: String,
     },
     /// The [`ErrorPolicy`](crate::ErrorPolicy) stopped a shard. Its lease is kept until a stop or a handoff.
     #[non_exhaustive]
     ShardStopped {
-        /// Shard.
         shard: StreamShard,
         /// Position of the first record of the failed batch.
         at: Position,
-        /// Last error of the processor.
         error: String,
     },
     /// A call lasts longer than [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again when it doubles.
     #[non_exhaustive]
-    ProcessorSlow {
-        /// Shard.
-        shard: StreamShard,
-        /// Time since the call.
-        running_for: Duration,
-    },
+    ProcessorSlow { shard: StreamShard, running_for: Duration },
     /// A shard makes no progress for [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again for a new reason.
     #[non_exhaustive]
-    ShardStalled {
-        /// Shard.
-        shard: StreamShard,
-        /// Reason.
-        stall: Stall,
-        /// Time without progress.
-        lasts: Duration,
-    },
+    ShardStalled { shard: StreamShard, stall: Stall, lasts: Duration },
     /// A read of a shard failed; it is retried.
     #[non_exhaustive]
     ReadFailed {
-        /// Shard.
         shard: StreamShard,
-        /// Error.
         error: String,
         /// True if a limit of the shard was the reason.
         throttled: bool,
     },
     /// The application's consumer for enhanced fan-out was registered.
     #[non_exhaustive]
-    ConsumerRegistered {
-        /// Stream that it reads.
-        stream_id: StreamId,
-        /// ARN of the consumer.
-        consumer_arn: String,
-    },
+    ConsumerRegistered { stream_id: StreamId, consumer_arn: String },
     /// Enhanced fan-out was refused; the shard is polled for now.
     #[non_exhaustive]
-    FanOutRefused {
-        /// Shard.
-        shard: StreamShard,
-        /// Error.
-        error: String,
-    },
+    FanOutRefused { shard: StreamShard, error: String },
     /// A closed shard left the stream's retention before its end was read: records are lost; its children are read.
     #[non_exhaustive]
-    ShardTrimmed {
-        /// Shard.
-        shard: StreamShard,
-    },
+    ShardTrimmed { shard: StreamShard },
     /// An aggregate was discarded because it belongs to another shard, as after a split; its producer sends the records again.
     #[non_exhaustive]
-    AggregateOfOtherShard {
-        /// Shard.
-        shard: StreamShard,
-        /// Sequence number of the aggregate.
-        sequence_number: SequenceNumber,
-        /// Number of its user records.
-        records: usize,
-    },
+    AggregateOfOtherShard { shard: StreamShard, sequence_number: SequenceNumber, records: usize },
     /// An aggregate with unreadable keys: those records are delivered with its own partition key; no data is lost.
     #[non_exhaustive]
     AggregateMalformed {
-        /// Shard.
         shard: StreamShard,
-        /// Sequence number of the aggregate.
         sequence_number: SequenceNumber,
         /// Number of user records without readable keys.
         records: usize,
@@ -183,23 +113,14 @@ pub enum Event {
     },
     /// A call to the lease table failed; it is retried.
     #[non_exhaustive]
-    LeaseTableFailed {
-        /// Error.
-        error: String,
-    },
+    LeaseTableFailed { error: String },
     /// Shards could not be listed, or the list contradicts itself; it is retried.
     #[non_exhaustive]
-    ShardSyncFailed {
-        /// Stream.
-        stream_id: StreamId,
-        /// Error.
-        error: String,
-    },
+    ShardSyncFailed { stream_id: StreamId, error: String },
     /// The leader repeatedly sees no lease for a part of a stream's hash key space: its records are not processed. The
     /// stream's shards are listed and missing leases created.
     #[non_exhaustive]
     HoleFound {
-        /// Stream.
         stream_id: StreamId,
         /// First part without a lease.
         hole: HashKeyRange,
@@ -210,23 +131,14 @@ pub enum Event {
     StreamUnavailable {
         /// Name or ARN in the list; the [`StreamId`] if there are leases of it.
         stream: String,
-        /// Error.
         error: String,
     },
     /// There are leases of a stream that this worker's list lacks; its shards are processed nevertheless.
     #[non_exhaustive]
-    StreamNotListed {
-        /// Stream.
-        stream_id: StreamId,
-    },
+    StreamNotListed { stream_id: StreamId },
     /// The leader deleted the leases of a stream that is no longer listed, by [`FormerStreams`](crate::FormerStreams).
     #[non_exhaustive]
-    FormerStreamDeleted {
-        /// Stream.
-        stream_id: StreamId,
-        /// Shards of the leases.
-        shards: Vec<ShardId>,
-    },
+    FormerStreamDeleted { stream_id: StreamId, shards: Vec<ShardId> },
     /// The machine's clock is over 10 s off the services', which are used. Emitted again after it was right.
     #[non_exhaustive]
     ClockWrong {
@@ -239,10 +151,7 @@ pub enum Event {
     MigratedToOneTable,
     /// Items of the lease table claim to be leases of this application and cannot be read; they are left alone.
     #[non_exhaustive]
-    LeasesMalformed {
-        /// Keys of the items.
-        keys: Vec<String>,
-    },
+    LeasesMalformed { keys: Vec<String> },
 }
 
 impl Event {

@@ -10,6 +10,7 @@ use crate::{
 /// A producer that cannot be built as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum ConfigError {
     /// A name that the service would refuse.
     #[error("{setting} {value:?} is not {expected}")]
@@ -17,7 +18,6 @@ pub enum ConfigError {
     InvalidName {
         /// The setting.
         setting: &'static str,
-        /// Its value.
         value: String,
         /// Description of what is accepted.
         expected: &'static str,
@@ -28,7 +28,6 @@ pub enum ConfigError {
     OutOfBounds {
         /// The builder's method.
         setting: &'static str,
-        /// Its value.
         value: String,
         /// Description of what is accepted.
         bounds: String,
@@ -41,50 +40,33 @@ pub enum ConfigError {
 /// A record was not accepted: nothing of it was or will be sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum PutError {
     /// Data and partition key together are longer than a Kinesis record may be.
     #[error("record is {size_bytes} bytes, above the {limit_bytes}-byte limit")]
     #[non_exhaustive]
     TooLarge {
-        /// Bytes of data and partition key.
         size_bytes: usize,
         /// [`max_record_bytes`](crate::Producer::max_record_bytes) of the producer.
         limit_bytes: usize,
-        /// The record, as it was put.
         record: Box<UserRecord>,
     },
     /// The partition key is empty or too long. Characters count, not bytes.
     #[error("partition key has {chars} characters, Kinesis accepts 1 to {PARTITION_KEY_MAX_CHARS}")]
     #[non_exhaustive]
-    InvalidPartitionKey {
-        /// Unicode characters of the partition key.
-        chars: usize,
-        /// The record, as it was put.
-        record: Box<UserRecord>,
-    },
+    InvalidPartitionKey { chars: usize, record: Box<UserRecord> },
     /// The hook that encodes records failed.
     #[error("record cannot be encoded")]
     #[non_exhaustive]
-    Encode {
-        /// Error of the hook.
-        source: BoxError,
-        /// The record, as it was put.
-        record: Box<UserRecord>,
-    },
+    Encode { source: BoxError, record: Box<UserRecord> },
     /// There is no space for the record, or other puts wait for space. Only from `try_put`.
     #[error("producer buffer is full")]
     #[non_exhaustive]
-    BufferFull {
-        /// The record, as it was put.
-        record: Box<UserRecord>,
-    },
+    BufferFull { record: Box<UserRecord> },
     /// The producer was shut down, or its task ended with the runtime.
     #[error("producer is shut down")]
     #[non_exhaustive]
-    ShutDown {
-        /// The record, as it was put.
-        record: Box<UserRecord>,
-    },
+    ShutDown { record: Box<UserRecord> },
 }
 
 impl PutError {
@@ -184,6 +166,7 @@ impl Failure {
 /// Reason why a record is not known to be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum DeliveryErrorKind {
     /// `record_ttl` passed before an attempt succeeded. The last of [`attempts`](DeliveryError::attempts) has the cause; none
     /// means the producer's own rate limit or slow requests. After a time-out the record may be stored nevertheless.
@@ -192,37 +175,23 @@ pub enum DeliveryErrorKind {
     /// Throttled, and `fail_if_throttled` is set. Not stored.
     #[error("{code}: {message}")]
     #[non_exhaustive]
-    Throttled {
-        /// The service's error code.
-        code: Arc<str>,
-        /// The service's error message.
-        message: Arc<str>,
-    },
+    Throttled { code: Arc<str>, message: Arc<str> },
     /// A permanent error, or one that may pass and did not within three seconds, as of a missing stream. Not stored.
     #[error("{code}: {message}")]
     #[non_exhaustive]
     Rejected {
         /// The service's error code; `CallPanicked` if the call itself panicked, and then the record may be stored.
         code: Arc<str>,
-        /// The service's error message.
         message: Arc<str>,
     },
     /// `record_ttl` passed while the record was stored in a shard not known to own it. A KCL may discard it.
     #[error("stored in {shard_id}, which is not known to own the record")]
     #[non_exhaustive]
-    WrongShard {
-        /// The shard that took the record.
-        shard_id: ShardId,
-    },
+    WrongShard { shard_id: ShardId },
     /// Kinesis answered fewer or more entries than it was sent. The record may be stored.
     #[error("record count mismatch: {sent} entries were sent, {answered} were answered")]
     #[non_exhaustive]
-    CountMismatch {
-        /// Entries of the request.
-        sent: usize,
-        /// Entries of the response.
-        answered: usize,
-    },
+    CountMismatch { sent: usize, answered: usize },
     /// The runtime stopped, the time for a shutdown was over, or the producer's task panicked, which may leave the error with
     /// an empty record. The record may be stored if a request was under way.
     #[error("producer stopped before the record was stored")]

@@ -25,24 +25,17 @@ pub struct Snapshot {
 /// A fact about one stream of a producer. The same is logged through `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum Event {
     /// The open shards were listed, for the first time or with changes.
     #[non_exhaustive]
-    ShardMapUpdated {
-        /// The stream.
-        stream: Stream,
-        /// Number of open shards.
-        open_shards: usize,
-    },
+    ShardMapUpdated { stream: Stream, open_shards: usize },
     /// The shards could not be listed. The last known shard map stays in use, or records are sent unaggregated. Emitted once,
     /// until a listing succeeds.
     #[non_exhaustive]
     ShardMapUnavailable {
-        /// The stream.
         stream: Stream,
-        /// The service's error code.
         code: Arc<str>,
-        /// The service's error message.
         message: Arc<str>,
         /// Time to the next listing.
         retry_in: Duration,
@@ -50,19 +43,11 @@ pub enum Event {
     /// The stream could not be described, and is treated as one that places records by their keys, with the default limit of
     /// a record if access is denied. Emitted once, until a description succeeds.
     #[non_exhaustive]
-    StreamNotDescribed {
-        /// The stream.
-        stream: Stream,
-        /// The service's error code.
-        code: Arc<str>,
-        /// The service's error message.
-        message: Arc<str>,
-    },
+    StreamNotDescribed { stream: Stream, code: Arc<str>, message: Arc<str> },
     /// The stream places records by itself (record distribution strategy `AUTO`): partition keys decide neither shard nor
     /// order, and records are not aggregated, because a KCL would discard the aggregates.
     #[non_exhaustive]
     PartitionKeysIgnored {
-        /// The stream.
         stream: Stream,
         /// The setting that has no effect.
         aggregation: Aggregation,
@@ -70,59 +55,36 @@ pub enum Event {
     /// A setting has less or no effect because of another one. Emitted when the producer is built.
     #[non_exhaustive]
     SettingDefeated {
-        /// The stream.
         stream: Stream,
         /// The builder's method.
         setting: &'static str,
-        /// The reason.
         reason: &'static str,
     },
     /// A PutRecords call failed as a whole.
     #[non_exhaustive]
-    CallFailed {
-        /// The stream.
-        stream: Stream,
-        /// Kinesis records of the call.
-        kinesis_records: usize,
-        /// The service's error code.
-        code: Arc<str>,
-        /// The service's error message.
-        message: Arc<str>,
-    },
+    CallFailed { stream: Stream, kinesis_records: usize, code: Arc<str>, message: Arc<str> },
     /// One Kinesis record of a PutRecords call failed.
     #[non_exhaustive]
     EntryFailed {
-        /// The stream.
         stream: Stream,
         /// The predicted shard, if the shards are known.
         shard_id: Option<ShardId>,
-        /// User records in the Kinesis record.
         user_records: usize,
-        /// The service's error code.
         code: Arc<str>,
-        /// The service's error message.
         message: Arc<str>,
     },
     /// An aggregate was stored in a shard that is not known to own all of its records, and is sent again.
     #[non_exhaustive]
     WrongShard {
-        /// The stream.
         stream: Stream,
-        /// The predicted shard.
         predicted: ShardId,
         /// The shard that stored it.
         actual: ShardId,
-        /// User records in the aggregate.
         user_records: usize,
     },
     /// User records reached their `record_ttl`.
     #[non_exhaustive]
-    RecordsExpired {
-        /// The stream.
-        stream: Stream,
-        /// Number of user records.
-        user_records: usize,
-    },
+    RecordsExpired { stream: Stream, user_records: usize },
 }
 
 impl Event {
