@@ -67,6 +67,7 @@ pub struct ShardReset {
 /// Error of a reset. Unless it is [`Partial`](Self::Partial), nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum ResetError {
     /// A setting of the builder is out of its bounds.
     #[error("the worker's settings are wrong")]
@@ -77,37 +78,25 @@ pub enum ResetError {
     /// The application reads no such stream.
     #[error("stream {stream} is not listed")]
     #[non_exhaustive]
-    UnknownStream {
-        /// The stream as it was given.
-        stream: String,
-    },
+    UnknownStream { stream: String },
     /// Shard ids are the same in each stream: name the stream of the one shard by [`Reset::only_stream`].
     #[error("one shard was asked for and several streams are listed")]
     WhichStream,
     /// The stream has no such shard, or has forgotten it.
     #[error("the stream has no shard {shard_id}")]
     #[non_exhaustive]
-    UnknownShard {
-        /// The shard.
-        shard_id: ShardId,
-    },
+    UnknownShard { shard_id: ShardId },
     /// Workers of the fleet live. Stop them, or force the reset.
     #[error("workers of the fleet are running: {sign}")]
     #[non_exhaustive]
-    WorkersLive {
-        /// The sign of life.
-        sign: String,
-    },
+    WorkersLive { sign: String },
     /// The stream's shards are unknown while it is being resharded. Try again.
     #[error("the listed shards do not cover the hash key space, a resharding may be under way")]
     Resharding,
     /// Items of the lease table claim to be leases and cannot be read, so it cannot be known what follows what.
     #[error("leases {keys:?} cannot be read")]
     #[non_exhaustive]
-    Unreadable {
-        /// Their keys.
-        keys: Vec<String>,
-    },
+    Unreadable { keys: Vec<String> },
     /// The stream or the lease table cannot be used.
     #[error("stream or lease table cannot be used")]
     Worker(#[from] WorkerError),
@@ -117,7 +106,6 @@ pub enum ResetError {
     Partial {
         /// Leases that are reset.
         done: usize,
-        /// The cause.
         source: BoxError,
     },
 }
