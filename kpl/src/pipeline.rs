@@ -58,7 +58,6 @@ const LATE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Pipeline {
-    commands: Receiver,
     /// Commands taken since other tasks had their turn.
     taken: usize,
     engine: Engine<Ticket>,
@@ -70,6 +69,8 @@ pub(crate) struct Pipeline {
     active: Instant,
     metering: Option<Metering>,
     status: Arc<Status>,
+    /// Dropped last: flushes end after the records before them are resolved, also when the runtime stops.
+    commands: Receiver,
 }
 
 impl Pipeline {

@@ -179,21 +179,15 @@ impl Producer {
     /// Dropping the future ends the wait; once it was polled, the records are still sent.
     #[doc(alias = "flushSync")]
     pub async fn flush(&self) {
-        let intakes = self.streams.all();
-        join_all(intakes.iter().map(|intake| self.flush_intake(intake))).await;
+        // All are queued before the first is awaited.
+        let flushes: Vec<_> = self.streams.all().iter().filter_map(|intake| intake.queue.flush()).collect();
+        join_all(flushes).await;
     }
 
     /// [`flush`](Self::flush), with its cancellation, for this handle's stream only.
     pub async fn flush_stream(&self) {
-        self.flush_intake(&self.intake).await;
-    }
-
-    async fn flush_intake(&self, intake: &Arc<Intake>) {
-        match intake.queue.flush() {
-            Some(flushed) => flushed.await,
-            // Shut down: the tasks end when everything is resolved.
-            None if self.streams.context.closing.is_cancelled() => self.streams.context.tasks.wait().await,
-            None => {}
+        if let Some(flushed) = self.intake.queue.flush() {
+            flushed.await;
         }
     }
 

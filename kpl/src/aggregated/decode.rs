@@ -144,13 +144,13 @@ impl<'a> ParsedAggregate<'a> {
         let mut reader = Reader { rest: body };
         while !reader.rest.is_empty() {
             match reader.field()? {
-                (tag, Field::Bytes(key)) if tag == tag::PARTITION_KEY.into() => {
+                (tag, Field::Bytes(key)) if tag == u64::from(tag::PARTITION_KEY) => {
                     parsed.partition_keys.push(String::from_utf8_lossy(key).into());
                 }
-                (tag, Field::Bytes(key)) if tag == tag::EXPLICIT_HASH_KEY.into() => {
+                (tag, Field::Bytes(key)) if tag == u64::from(tag::EXPLICIT_HASH_KEY) => {
                     parsed.hash_keys.push(explicit_hash_key(key));
                 }
-                (tag, Field::Bytes(record)) if tag == tag::RECORD.into() => {
+                (tag, Field::Bytes(record)) if tag == u64::from(tag::RECORD) => {
                     parsed.records.push(RawRecord::parse(record)?);
                 }
                 _ => {} // unknown fields are skipped
@@ -229,14 +229,14 @@ impl<'a> RawRecord<'a> {
         let mut reader = Reader { rest: record };
         while !reader.rest.is_empty() {
             match reader.field()? {
-                (tag, Field::Integer(index)) if tag == tag::PARTITION_KEY_INDEX.into() => {
+                (tag, Field::Integer(index)) if tag == u64::from(tag::PARTITION_KEY_INDEX) => {
                     partition_key_index = Some(index);
                 }
-                (tag, Field::Integer(index)) if tag == tag::EXPLICIT_HASH_KEY_INDEX.into() => {
+                (tag, Field::Integer(index)) if tag == u64::from(tag::EXPLICIT_HASH_KEY_INDEX) => {
                     hash_key_index = Some(index);
                 }
-                (tag, Field::Bytes(bytes)) if tag == tag::DATA.into() => data = Some(bytes),
-                (tag, Field::Bytes(bytes)) if tag == tag::TAG.into() => check_tag(bytes)?,
+                (tag, Field::Bytes(bytes)) if tag == u64::from(tag::DATA) => data = Some(bytes),
+                (tag, Field::Bytes(bytes)) if tag == u64::from(tag::TAG) => check_tag(bytes)?,
                 _ => {}
             }
         }
@@ -278,7 +278,7 @@ fn check_tag(tag: &[u8]) -> Option<()> {
     let mut reader = Reader { rest: tag };
     while !reader.rest.is_empty() {
         if let (tag, Field::Bytes(_)) = reader.field()?
-            && tag == tag::TAG_KEY.into()
+            && tag == u64::from(tag::TAG_KEY)
         {
             key = Some(());
         }

@@ -36,9 +36,10 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// To and from the pipeline: commands, and the number of its first records that are resolved. `None` while none runs or
-    /// is requested, and once closed.
-    channels: Option<(mpsc::UnboundedSender<Command>, watch::Receiver<u64>)>,
+    /// To the pipeline. `None` while none runs or is requested, and once closed.
+    sender: Option<mpsc::UnboundedSender<Command>>,
+    /// Number of the pipeline's first records that are resolved.
+    resolved: Option<watch::Receiver<u64>>,
     /// Ends of a requested pipeline, until it is claimed.
     ends: Option<(mpsc::UnboundedReceiver<Command>, watch::Sender<u64>)>,
     /// Number of the pipeline's records.
@@ -51,7 +52,7 @@ struct State {
 
 impl State {
     fn send(&self, command: Command) {
-        if let Some((sender, _)) = &self.channels {
+        if let Some(sender) = &self.sender {
             let _ = sender.send(command); // the pipeline is gone: the command's record resolves as it is dropped
         }
     }
@@ -68,10 +69,11 @@ impl Queue {
         if state.closed || !take(record.space_bytes()) {
             return Err(record.into());
         }
-        let starts = state.channels.is_none();
+        let starts = state.sender.is_none();
         if starts {
             let ((sender, receiver), (resolving, resolved)) = (mpsc::unbounded_channel(), watch::channel(0));
-            (state.channels, state.ends) = (Some((sender, resolved)), Some((receiver, resolving)));
+            (state.sender, state.resolved) = (Some(sender), Some(resolved));
+            state.ends = Some((receiver, resolving));
         }
         state.puts += 1;
         (state.hurried, state.flushed) = (false, false);
@@ -80,10 +82,10 @@ impl Queue {
         Ok((delivery, starts))
     }
 
-    /// Queues a flush, and returns its end. `None` without a pipeline: then nothing is outstanding.
+    /// Queues a flush, and returns its end. `None`: nothing is outstanding.
     pub(crate) fn flush(&self) -> Option<impl Future<Output = ()> + use<>> {
         let mut state = locked(&self.state);
-        let (puts, mut resolved) = (state.puts, state.channels.as_ref()?.1.clone());
+        let (puts, mut resolved) = (state.puts, state.resolved.clone()?);
         if !std::mem::replace(&mut state.flushed, true) {
             state.hurried = true;
             state.send(Command::Flush);
@@ -100,8 +102,9 @@ impl Queue {
         }
     }
 
+    /// True from the first command until its pipeline has ended.
     pub(crate) fn is_running(&self) -> bool {
-        locked(&self.state).channels.is_some()
+        locked(&self.state).resolved.as_ref().is_some_and(|resolved| resolved.has_changed().is_ok())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -112,9 +115,9 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = locked(&self.state);
         state.closed = true;
-        let channels = state.channels.take();
+        let sender = state.sender.take();
         drop(state);
-        drop(channels); // outside of the lock: the pipeline wakes
+        drop(sender); // outside of the lock: the pipeline wakes
     }
 }
 

@@ -142,7 +142,8 @@ async fn resolves_the_queue_of_a_failed_pipeline_and_takes_nothing_more() {
     drop(receiver);
 
     assert_eq!(delivery.await.expect_err("dropped").kind(), &DeliveryErrorKind::Abandoned);
-    assert!(put(&queue).is_err() && queue.flush().is_none());
+    assert!(put(&queue).is_err());
+    assert!(queue.flush().is_none_or(|flushed| flushed.now_or_never().is_some()));
 }
 
 #[test]

@@ -142,3 +142,71 @@ async fn a_flush_at_the_end_of_each_invocation_leaves_nothing_to_the_next() {
 
     assert!(took[1..].iter().all(|took| *took == 5 * MS), "no longer than a request: {took:?}");
 }
+
+#[test]
+fn ends_a_flush_after_the_records_before_it_when_the_runtime_stops() {
+    struct Look {
+        delivery: Mutex<Delivery>,
+        resolved: Mutex<Option<bool>>,
+    }
+    impl Wake for Look {
+        fn wake(self: Arc<Self>) {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let resolved = self.delivery.lock().expect("not poisoned").poll_unpin(&mut cx).is_ready();
+            *self.resolved.lock().expect("not poisoned") = Some(resolved);
+        }
+    }
+    let runtime = paused_runtime();
+    let kinesis = FakeKinesis::new(1);
+    kinesis.on_put(|_| Reaction::Hang);
+    let (producer, delivery) = runtime.block_on(async {
+        let producer = producer(&kinesis);
+        let delivery = producer.put(record(0)).await.expect("accepted");
+        sleep(Duration::from_secs(1)).await;
+        (producer, delivery)
+    });
+    let look = Arc::new(Look { delivery: Mutex::new(delivery), resolved: Mutex::new(None) });
+    let mut flush = Box::pin(producer.flush());
+    assert!(flush.poll_unpin(&mut std::task::Context::from_waker(&look.clone().into())).is_pending());
+
+    drop(runtime);
+
+    assert_eq!(*look.resolved.lock().expect("not poisoned"), Some(true), "when the flush ends");
+}
+
+/// An executor that polls a task where it is woken.
+#[test]
+fn ends_flushes_that_are_polled_by_their_waker() {
+    struct Inline {
+        flush: Mutex<Option<futures::future::BoxFuture<'static, ()>>>,
+        ended: std::sync::mpsc::Sender<()>,
+    }
+    impl Wake for Inline {
+        fn wake(self: Arc<Self>) {
+            let waker = self.clone().into();
+            let mut flush = self.flush.lock().expect("not poisoned");
+            if flush
+                .as_mut()
+                .is_some_and(|flush| flush.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_ready())
+            {
+                *flush = None;
+                self.ended.send(()).expect("somebody waits");
+            }
+        }
+    }
+    let kinesis = FakeKinesis::new(1);
+    kinesis.set_latency(50 * MS);
+    let front = builder(&kinesis).build_blocking().expect("valid settings");
+    let producer = front.as_async().clone();
+    drop(producer.try_put(record(0)).expect("accepted"));
+    let (ended, end) = std::sync::mpsc::channel();
+
+    let flush = async move { producer.flush().await }.boxed();
+    Arc::new(Inline { flush: Mutex::new(Some(flush)), ended }).wake();
+
+    let found = end.recv_timeout(Duration::from_secs(5));
+    if found.is_err() {
+        std::mem::forget(front); // its thread is stuck
+    }
+    found.expect("all is stored");
+}

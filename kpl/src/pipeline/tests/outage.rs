@@ -98,3 +98,41 @@ async fn an_answer_that_lies_there_after_a_freeze_wins_over_the_time_out() {
     assert_eq!(delivery.await.expect("stored").attempts(), 1);
     assert_eq!(kinesis.requests().len(), 2);
 }
+
+/// A stream that is deleted and created again, while ListShards hangs.
+async fn forgotten_shards() -> Producer {
+    let kinesis = FakeKinesis::new(2);
+    let builder = builder(&kinesis).record_max_buffered_time(Duration::from_secs(20)).record_ttl(None);
+    let producer = builder.build().expect("valid settings");
+    drop(producer.put(record(0)).await.expect("accepted"));
+    producer.flush().await;
+    kinesis.on_list(|| Reaction::Hang);
+    let calls = AtomicUsize::new(0);
+    kinesis.on_put(move |_| match calls.fetch_add(1, Relaxed) {
+        0 => Reaction::Fail(error("ResourceNotFoundException")),
+        _ => Reaction::Accept,
+    });
+    drop(producer.put(record(1)).await.expect("accepted"));
+    producer
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_a_second_flush_within_200_ms_while_shards_are_unknown() {
+    let producer = forgotten_shards().await;
+    let _first = timeout(Duration::from_secs(1), producer.flush()).await;
+    let began = Instant::now();
+
+    producer.flush().await;
+
+    assert!(began.elapsed() <= 200 * MS, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_a_flush_soon_though_shards_are_forgotten_meanwhile() {
+    let producer = forgotten_shards().await;
+    let began = Instant::now();
+
+    producer.flush().await;
+
+    assert!(began.elapsed() <= 500 * MS, "{:?}", began.elapsed());
+}

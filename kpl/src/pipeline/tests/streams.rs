@@ -253,3 +253,49 @@ async fn events_name_their_stream() {
 
     assert_eq!(*seen.lock().expect("not poisoned"), ["second"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn remembers_streams_whose_records_are_still_sent_by_a_shutdown() {
+    let account = Account::default();
+    let producer = account.producer(|builder| builder.record_ttl(None));
+    for n in 0..63 {
+        let name = format!("stream-{n}");
+        account.stream(&name).on_put(|_| Reaction::Hang);
+        drop(producer.to_stream(name).expect("a name").put(record(n)).await.expect("accepted"));
+    }
+    assert!(timeout(Duration::from_secs(1), producer.shutdown()).await.is_err(), "all are stuck");
+    let before = producer.snapshot();
+    assert_eq!((before.outstanding_records, before.oldest_record_age), (63, Some(Duration::from_secs(1))));
+
+    let _other = producer.to_stream("other").expect("a name");
+
+    let after = producer.snapshot();
+    assert_eq!((after.outstanding_records, after.oldest_record_age), (63, Some(Duration::from_secs(1))));
+}
+
+#[test]
+fn sends_the_records_of_all_streams_once_a_flush_was_polled() {
+    const STREAMS: usize = 300;
+    let account = Account::default();
+    let builder = Producer::builder(&SdkConfig::builder().build(), "first").kinesis(account.clone());
+    let front = builder.record_max_buffered_time(MINUTE).record_ttl(None).build_blocking().expect("valid settings");
+    let producer = front.as_async();
+    for n in 0..STREAMS {
+        drop(producer.to_stream(format!("stream-{n}")).expect("a name").try_put(record(n)).expect("accepted"));
+    }
+
+    producer.streams.runtime.block_on(async {
+        // Polls of a task that has used up its turn return at once, as after 128 puts.
+        while futures::poll!(std::pin::pin!(tokio::task::coop::consume_budget())).is_ready() {}
+        let _ = producer.flush().now_or_never();
+    });
+
+    let sent = async {
+        while producer.outstanding_records() > 0 {
+            sleep(MS).await;
+        }
+    };
+    let sent = async { timeout(Duration::from_secs(30), sent).await };
+    producer.streams.runtime.block_on(sent).expect("all are sent");
+    front.shutdown();
+}
