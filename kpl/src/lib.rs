@@ -42,7 +42,8 @@
 //! - [`ProducerBuilder::build_blocking`] and [`Producer::blocking`]: threads without a runtime.
 //! - [`Producer::to_stream`]: another stream, with the same client, settings and buffer.
 //!
-//! Consumers other than a KCL read aggregates with [`aggregated::Deaggregator`].
+//! Consumers other than a KCL read aggregates with [`aggregated::Deaggregator`]; those that route by the Kinesis record's
+//! partition key need [`Aggregation::ByPartitionKey`], another [`AggregateKey`], or no aggregation.
 //!
 //! # Metrics
 //! The KPL's names, units and dimensions, through the `metrics` crate: install a recorder before the first record is put.
