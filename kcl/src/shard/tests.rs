@@ -35,6 +35,10 @@ enum Fault {
     ShardEndedFails,
     ShardEndedHangs,
     ShardEndedPanics,
+    /// Before it returns its future, as these two.
+    ShardEndedPanicsAtOnce,
+    InitializePanicsAtOnce,
+    ProcessPanicsAtOnce,
 }
 
 struct Probe {
@@ -43,6 +47,13 @@ struct Probe {
 }
 
 impl Probe {
+    fn panics_at_once(&self, name: &'static str, fault: Fault) {
+        if self.fault == fault {
+            self.calls.lock().unwrap().push(name);
+            panic!("on purpose");
+        }
+    }
+
     async fn call(&self, name: &'static str, fails: &[Fault], hangs: Option<Fault>) -> Result<(), BoxError> {
         self.calls.lock().unwrap().push(name);
         if hangs == Some(self.fault) {
@@ -56,16 +67,23 @@ impl Probe {
 impl RecordProcessor for Probe {
     type Error = BoxError;
 
-    async fn initialize(&mut self, _shard: &ShardContext) -> Result<(), BoxError> {
-        self.call("initialize", &[Fault::InitializeFails], Some(Fault::InitializeHangs)).await
+    fn initialize(&mut self, _shard: &ShardContext) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.panics_at_once("initialize", Fault::InitializePanicsAtOnce);
+        self.call("initialize", &[Fault::InitializeFails], Some(Fault::InitializeHangs))
     }
 
-    async fn process_records(&mut self, _batch: RecordBatch, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        self.call("process_records", &[Fault::ProcessFails], Some(Fault::ProcessHangs)).await
+    fn process_records(
+        &mut self,
+        _batch: RecordBatch,
+        _checkpointer: &Checkpointer,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.panics_at_once("process_records", Fault::ProcessPanicsAtOnce);
+        self.call("process_records", &[Fault::ProcessFails], Some(Fault::ProcessHangs))
     }
 
-    async fn shard_ended(&mut self) -> Result<(), BoxError> {
-        self.call("shard_ended", &[Fault::ShardEndedFails], Some(Fault::ShardEndedHangs)).await
+    fn shard_ended(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.panics_at_once("shard_ended", Fault::ShardEndedPanicsAtOnce);
+        self.call("shard_ended", &[Fault::ShardEndedFails], Some(Fault::ShardEndedHangs))
     }
 
     async fn shutdown_requested(&mut self, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
@@ -204,6 +222,7 @@ async fn a_processor_that_did_not_initialize_is_not_told_goodbye() {
     let last = [Some("initialize"); 2];
     check(Scene::of(ShardPhase::Initializing, Fault::InitializeHangs), last).await;
     check(Scene::of(ShardPhase::BackingOff, Fault::InitializeFails), last).await;
+    check(Scene::of(ShardPhase::BackingOff, Fault::InitializePanicsAtOnce), last).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,6 +234,7 @@ async fn a_processor_at_work_is_told_goodbye_once() {
 async fn a_processor_that_failed_or_hangs_is_dropped_without_a_goodbye() {
     let last = [Some("process_records"); 2];
     check(Scene::of(ShardPhase::BackingOff, Fault::ProcessFails), last).await;
+    check(Scene::of(ShardPhase::BackingOff, Fault::ProcessPanicsAtOnce), last).await;
     check(Scene::of(ShardPhase::Processing, Fault::ProcessHangs), last).await;
     let policy = ErrorPolicy::stop_shard_after(1);
     check(Scene { policy, ..Scene::of(ShardPhase::Stopped, Fault::ProcessFails) }, last).await;
@@ -222,7 +242,7 @@ async fn a_processor_that_failed_or_hangs_is_dropped_without_a_goodbye() {
 
 #[tokio::test(start_paused = true)]
 async fn a_processor_that_fails_at_the_shards_end_is_told_goodbye() {
-    for fault in [Fault::ShardEndedFails, Fault::ShardEndedPanics] {
+    for fault in [Fault::ShardEndedFails, Fault::ShardEndedPanics, Fault::ShardEndedPanicsAtOnce] {
         let scene = Scene { closed: true, ..Scene::of(ShardPhase::Ending, fault) };
         check(scene, [Some("shutdown_requested"), Some("lease_lost")]).await;
     }
