@@ -75,7 +75,7 @@ pub enum Event {
         at: Position,
         error: String,
     },
-    /// A call lasts longer than [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again when it doubles.
+    /// A call of the processor exceeds [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again when that doubles.
     #[non_exhaustive]
     ProcessorSlow { shard: StreamShard, running_for: Duration },
     /// A shard makes no progress for [`warn_after`](crate::WorkerBuilder::warn_after). Emitted again for a new reason.
@@ -139,7 +139,7 @@ pub enum Event {
     /// The leader deleted the leases of a stream that is no longer listed, by [`FormerStreams`](crate::FormerStreams).
     #[non_exhaustive]
     FormerStreamDeleted { stream_id: StreamId, shards: Vec<ShardId> },
-    /// The machine's clock is over 10 s off the services', which are used. Emitted again after it was right.
+    /// The machine's clock is over 10 s off the services' time, which is used instead. Emitted again after it was right.
     #[non_exhaustive]
     ClockWrong {
         /// Time by which it is ahead; zero if it is behind.
@@ -213,9 +213,7 @@ impl Event {
             }
             Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
             Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, "shard sync failed"),
-            Self::HoleFound { stream_id, hole } => {
-                warn!(%stream_id, %hole, "no lease for a part of the hash key space")
-            }
+            Self::HoleFound { stream_id, hole } => warn!(%stream_id, %hole, "no lease for a part of the hash keys"),
             Self::StreamUnavailable { stream, error } => warn!(stream, error, "stream cannot be read now"),
             Self::StreamNotListed { stream_id } => warn!(%stream_id, "leases of a stream that is not listed"),
             Self::FormerStreamDeleted { stream_id, shards } => info!(%stream_id, ?shards, "former stream deleted"),

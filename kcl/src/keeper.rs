@@ -1,6 +1,6 @@
 //! SHELL: the keeper of one lease: renews it, writes its checkpoints, notices its loss or handoff.
 //!
-//! One task owns the lease, so renewals and checkpoints, which fence each other, never race; nor wait for user code.
+//! One task owns the lease, so renewals and checkpoints, which fence each other, never race, and wait for no user code.
 
 use std::{
     sync::{

@@ -46,7 +46,7 @@ impl WorkerBuilder {
     /// duration](Self::lease_duration) if longer), the reset is refused, unless [forced](Reset::force): then owners
     /// lose their leases and can no longer checkpoint; their processors may receive records for a moment.
     ///
-    /// Uses streams, application, lease table and lease duration. Needs a worker's permissions except CreateTable.
+    /// Uses streams, application, lease table and lease duration. Needs a worker's permissions but for CreateTable and UpdateTable.
     ///
     /// ```no_run
     /// use std::time::{Duration, SystemTime};

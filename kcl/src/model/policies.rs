@@ -59,7 +59,7 @@ pub enum FormerStreams {
     #[doc(alias = "NO_STREAMS_LEASES_DELETION")]
     Keep,
     /// Deletes them when the stream has not been listed for this long, by the leader's clock since it leads; at once if
-    /// it does not exist. Its shards are no longer processed; listed again, it starts anew. Should outlast a roll-out.
+    /// it does not exist. Its shards are no longer processed; listed again, it starts anew. The time should outlast a roll-out.
     #[doc(alias = "FORMER_STREAMS_AUTO_DETECTION_DEFERRED_DELETION")]
     DeleteAfter(Duration),
     /// Like [`DeleteAfter`](Self::DeleteAfter), but only for streams that are named here; others are left.
@@ -72,14 +72,14 @@ pub enum FormerStreams {
     },
 }
 
-/// Interval of the worker's own checkpoints, whichever ends first. Processing goes on beside the writes. What is
-/// processed and not covered is also stored before a processor is dropped.
+/// Interval of the worker's own checkpoints: by records or by time, whichever ends first. Records are processed
+/// meanwhile. What is processed and not covered is also stored before a processor is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckpointEvery {
     /// User records of a shard. Default 10,000, at least 1. Counted at the end of each batch, by closures at each record.
     pub records: u32,
-    /// Age of the oldest uncovered record. Default 5 s; best effort. Zero: at once; `Duration::MAX`: by count alone.
+    /// Time since the oldest uncovered record was processed. Default 5 s; best effort. `Duration::MAX`: by count alone.
     pub interval: Duration,
 }
 

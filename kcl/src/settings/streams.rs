@@ -99,7 +99,8 @@ impl Streams {
 
     /// Adds a stream, or replaces the one of this name or ARN.
     pub fn add(&self, stream: impl Into<StreamConfig>) {
-        put(&mut locked(&self.list), stream.into());
+        let stream = stream.into(); // the application's code, not to be called under the lock
+        put(&mut locked(&self.list), stream);
     }
 
     /// Removes the stream listed by this name or ARN; false if there is none. See [`FormerStreams`] for its leases.

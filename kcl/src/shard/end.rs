@@ -103,7 +103,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let grace = self.context.settings.shutdown_grace;
         let mut failures = 0;
         loop {
-            let call = self.noticed(timed(&self.metrics.shutdown, processor.shard_ended()));
+            let call = self.noticed(timed(&self.metrics.shutdown, async { processor.shard_ended().await }));
             let outcome = contained(call, self.interrupted(), grace).await;
             *is_last_call_made = matches!(outcome, Outcome::Returned(()) | Outcome::Abandoned);
             match outcome {

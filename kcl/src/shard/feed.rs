@@ -62,7 +62,10 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
     }
 
     async fn initialize(&mut self, shard: &ShardContext) -> Result<(), NoEnd> {
-        match self.task.contained(timed(&self.task.metrics.initialize, self.processor.initialize(shard))).await {
+        let task = self.task;
+        // Called within its future, for the processor may panic before it returns one.
+        let call = async { self.processor.initialize(shard).await };
+        match task.contained(timed(&task.metrics.initialize, call)).await {
             Ok(Ok(())) => {
                 self.task.phase(ShardPhase::Processing);
                 Ok(())
@@ -136,9 +139,9 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let metrics = Arc::clone(&self.task.metrics);
         metrics.batch(records.len(), bytes, self.note_in_hand(&records, behind_latest));
         self.checkpointer.take_failed();
-        let call = self.processor.process_records(RecordBatch { records, behind_latest }, &self.checkpointer);
-        let call = self.task.contained(timed(&metrics.process_records, call));
-        match self.own.beside(call).await {
+        let (processor, checkpointer) = (&mut self.processor, &self.checkpointer);
+        let call = async { processor.process_records(RecordBatch { records, behind_latest }, checkpointer).await };
+        match self.own.beside(self.task.contained(timed(&metrics.process_records, call))).await {
             Ok(Ok(())) => {
                 self.failures.processed(batch.last());
                 self.checkpointer.processed(batch.last(), batch.records);

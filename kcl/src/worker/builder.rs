@@ -176,7 +176,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Maximum user records in a batch, or concurrent calls of [`build_for_each`](Self::build_for_each). Default
+    /// Maximum user records in a batch, which also bounds calls of [`build_for_each`](Self::build_for_each). Default
     /// 10,000, at least 1. Cuts within aggregates, too; does not limit reads. A stop waits for a batch, up to
     /// [`shutdown_grace`](Self::shutdown_grace): a processor that takes 10 ms a record should get 1,000. Source: KCL
     /// `maxRecords`, which counts records before deaggregation.

@@ -1,7 +1,7 @@
 //! Finds the last record of a shard before a time, by few looks at it. Pure.
 //!
 //! The service returns the first record at or after a time. So looks go back from the end in growing steps until a
-//! record turns up, then close in on the last one, until the rest can be read.
+//! record before the end turns up, then close in on the last one, until the rest can be read.
 
 use std::time::{Duration, SystemTime};
 
