@@ -134,6 +134,33 @@ fn contributing_names_every_folder_and_only_what_exists() {
 }
 
 #[test]
+fn quirks_name_only_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = String::new();
+    for folder in ["kpl/src", "kcl/src", "local/src", "integration-tests/tests"] {
+        collect_sources(&root.join(folder), &mut sources);
+    }
+    let text = std::fs::read_to_string(root.join("docs/consumer-quirks.md")).expect("the page can be read");
+    let is_test = |name: &&str| name.matches('_').count() > 2 && !name.contains(|c: char| c.is_uppercase() || c == '/');
+    let tests: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(tests.len() > 60, "{tests:?}");
+    let missing: Vec<&&str> = tests.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert_eq!(missing, [&""; 0]);
+}
+
+/// Appends the sources below a folder.
+fn collect_sources(folder: &std::path::Path, sources: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            collect_sources(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&std::fs::read_to_string(&path).expect("a source can be read"));
+        }
+    }
+}
+
+#[test]
 fn modules_side_by_side_import_in_no_circle() {
     let mut circles = Vec::new();
     for (library, _) in libraries() {
