@@ -57,7 +57,7 @@ struct Case {
 
 async fn into_canned(case: Case) {
     let canned = Canned::new(case.shards as u128);
-    against_the_floor(case, &canned.config(), "", Floor::MOST_ENTRIES).await;
+    against_the_floor(case, &canned.config(), "", Floor::MAX_ENTRIES).await;
 }
 
 /// The order of partition keys costs requests: with one shard, one for each aggregate. What is left if the floor makes as
@@ -74,16 +74,16 @@ async fn into_local(case: Case) {
     let shards = i32::try_from(case.shards).expect("not that many");
     let create = aws_sdk_kinesis::Client::new(&config).create_stream().stream_name("StockTradeStream");
     create.shard_count(shards).send().await.expect("created");
-    against_the_floor(case, &config, ", local", Floor::MOST_ENTRIES).await;
+    against_the_floor(case, &config, ", local", Floor::MAX_ENTRIES).await;
 }
 
-/// The floor sends `most_entries` aggregates at a time.
-async fn against_the_floor(case: Case, config: &SdkConfig, place: &str, most_entries: usize) {
+/// The floor sends `max_entries` aggregates at a time.
+async fn against_the_floor(case: Case, config: &SdkConfig, place: &str, max_entries: usize) {
     let Case { bytes, shards, records, awaited } = case;
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
     let producer = producer(config, Aggregation::default());
     put(&producer, &keys, &data, 1000, false).await; // shards are known now
-    let mut floor = Floor::new(config, shards).entries_of_a_request(most_entries);
+    let mut floor = Floor::new(config, shards).entries_of_a_request(max_entries);
     let ours = async || put(&producer, &keys, &data, records, awaited).await;
     let by_hand = async || {
         for n in 0..records {

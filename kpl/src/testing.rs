@@ -41,7 +41,7 @@ pub enum Reaction {
     Fail(KinesisError),
     /// Fails the entries at these positions and stores the others.
     FailEntries(Vec<(usize, KinesisError)>),
-    /// Stores all entries and answers with only so many.
+    /// Stores all entries, and answers only this number of them.
     Answer(usize),
     /// Stores all entries and never answers.
     Hang,

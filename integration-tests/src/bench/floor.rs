@@ -30,13 +30,13 @@ pub struct Floor {
     canned: Canned,
     open: Vec<Open>,
     entries: Vec<PutRecordsRequestEntry>,
-    most_entries: usize,
+    max_entries: usize,
     bytes: usize,
 }
 
 impl Floor {
     /// Entries of a request, at the most.
-    pub const MOST_ENTRIES: usize = 500;
+    pub const MAX_ENTRIES: usize = 500;
 
     /// For the stream of as many shards, evenly divided.
     pub fn new(config: &SdkConfig, shards: usize) -> Self {
@@ -44,12 +44,12 @@ impl Floor {
         let config = aws_sdk_kinesis::config::Builder::from(config).retry_config(RetryConfig::disabled());
         let open = (0..shards).map(|_| Open::default()).collect();
         let client = Client::from_conf(config.build());
-        Self { client, canned, open, entries: Vec::new(), most_entries: Self::MOST_ENTRIES, bytes: 0 }
+        Self { client, canned, open, entries: Vec::new(), max_entries: Self::MAX_ENTRIES, bytes: 0 }
     }
 
     /// Sends so many aggregates at a time, at the most.
     pub fn entries_of_a_request(mut self, most: usize) -> Self {
-        self.most_entries = most.clamp(1, Self::MOST_ENTRIES);
+        self.max_entries = most.clamp(1, Self::MAX_ENTRIES);
         self
     }
 
@@ -84,7 +84,7 @@ impl Floor {
         body.extend_from_slice(&records);
         let digest = Md5::digest(&body[MAGIC.len()..]);
         body.extend_from_slice(&digest);
-        if self.entries.len() >= self.most_entries || self.bytes + body.len() > REQUEST_BYTES {
+        if self.entries.len() >= self.max_entries || self.bytes + body.len() > REQUEST_BYTES {
             self.send().await;
         }
         self.bytes += body.len();

@@ -61,7 +61,7 @@ pub enum DeaggregateError {
         /// Bytes of the Kinesis record's data.
         size_bytes: usize,
     },
-    /// A user record cannot be told whose it is.
+    /// The shard that a user record belongs to is unknown.
     #[error(transparent)]
     Malformed(#[from] MalformedRecord),
 }
