@@ -12,7 +12,7 @@ use crate::model::Prefetch;
 
 const MAX_ANSWERS: usize = 16;
 
-/// What occupies room until it is dropped.
+/// Room that is occupied until this is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) fetched: Fetched,

@@ -71,9 +71,10 @@ impl Queue {
         }
         let starts = state.sender.is_none();
         if starts {
-            let ((sender, receiver), (resolving, resolved)) = (mpsc::unbounded_channel(), watch::channel(0));
-            (state.sender, state.resolved) = (Some(sender), Some(resolved));
-            state.ends = Some((receiver, resolving));
+            let (resolving, resolved) = watch::channel(0);
+            // Bounded by `take`: a record that has no space is not queued. A channel's own bound would be a second one.
+            let (sender, receiver) = mpsc::unbounded_channel();
+            (state.sender, state.resolved, state.ends) = (Some(sender), Some(resolved), Some((receiver, resolving)));
         }
         state.puts += 1;
         (state.hurried, state.flushed) = (false, false);
@@ -102,7 +103,6 @@ impl Queue {
         }
     }
 
-    /// True from the first command until its pipeline has ended.
     pub(crate) fn is_running(&self) -> bool {
         locked(&self.state).resolved.as_ref().is_some_and(|resolved| resolved.has_changed().is_ok())
     }
