@@ -14,8 +14,10 @@ use crate::{
     table::LeaseTable,
 };
 use board::Board;
+use memory::Memory;
 
 pub(crate) mod board;
+pub(crate) mod memory;
 
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;
@@ -32,6 +34,8 @@ pub(crate) struct Context {
     /// Renewals that may be under way at the same time, of all leases of this worker.
     pub(crate) renewals: Semaphore,
     pub(crate) metrics: Recorder,
+    /// Of what is read and not finished, of all shards of this worker.
+    pub(crate) memory: Arc<Memory>,
     pub(crate) board: Board,
     /// The worker has joined the fleet and is not stopping.
     pub(crate) ready: AtomicBool,
@@ -56,6 +60,7 @@ impl Context {
             nudges: Nudges::default(),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),
             metrics: Recorder::new(settings.worker_id.as_str()),
+            memory: Arc::new(Memory::new(settings.memory_budget)),
             board: Board::default(),
             ready: AtomicBool::new(false),
             settings,

@@ -19,10 +19,6 @@ mod sdk;
 
 pub(crate) use sdk::SdkKinesis;
 
-/// Maximum records of one GetRecords call. Source:
-/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
-pub(crate) const GET_RECORDS_LIMIT: i32 = 10_000;
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamDescription {
     /// True if it can be read; not while it is being created or deleted.
@@ -83,7 +79,7 @@ pub(crate) trait Kinesis: Send + Sync + 'static {
     /// Gets an iterator, good for 5 minutes.
     fn shard_iterator<'a>(&'a self, shard: &'a ShardId, start: &'a StartAt) -> Call<'a, String>;
 
-    /// Reads what lies at the iterator: at most `limit` records, of at most [`GET_RECORDS_LIMIT`].
+    /// Reads what lies at the iterator: at most `limit` records, which is at most 10,000.
     fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Records>;
 
     /// Looks a registered consumer up by its name; None if there is none.

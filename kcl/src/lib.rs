@@ -37,8 +37,9 @@
 //!   records of one partition key are delivered in the order of the stream.
 //! - **One owner.** Only the worker that holds a shard's lease can checkpoint it. Two workers may process the same records
 //!   for a moment after a stall, never both move the checkpoint.
-//! - **Bounded memory.** A shard holds one answer of Kinesis, of up to 10 MiB, that is being processed with its user records,
-//!   8 MiB (or one answer) that wait, and one answer that waits for room. See [`WorkerBuilder::prefetch_bytes`].
+//! - **Bounded memory.** All shards of a worker together hold at most 512 MiB of what is read and not finished, answers that
+//!   are parsed included; a shard whose processor hangs keeps its share, and the others go on. See
+//!   [`WorkerBuilder::memory_budget`] for the cases that exceed it, and [`WorkerBuilder::prefetch_bytes`].
 //!
 //! It runs on any tokio runtime with timers and I/O, of one thread too.
 //!

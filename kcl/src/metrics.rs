@@ -9,6 +9,7 @@
 //! | WorkerMetricStatsReporter | Success, Time |
 //! | LeaderDecider | LeaderDecider:IsLeader (gauge) |
 //! | PeriodicShardSyncManager | NumStreamsWithPartialLeases, NumStreamsToSync (gauges), Success |
+//! | MemoryBudget | HeldBytes (gauge; not of Java KCL's) |
 //! | MultiStreamTracker | ActiveStreams.Count, StreamsPendingDeletion.Count (gauges), DeletedStreams.Count |
 //!
 //! Those without "gauge" are counters, or histograms in milliseconds where the name ends in Time.
@@ -86,6 +87,12 @@ impl Recorder {
         const OPERATION: &str = "MultiStreamTracker";
         gauge!("ActiveStreams.Count", "Operation" => OPERATION).set(active as f64);
         gauge!("StreamsPendingDeletion.Count", "Operation" => OPERATION).set(missing as f64);
+    }
+
+    /// Bytes that the shards hold of what is read and not finished.
+    pub(crate) fn held(&self, bytes: u64) {
+        gauge!("HeldBytes", "Operation" => "MemoryBudget", "WorkerIdentifier" => self.worker_id.clone())
+            .set(bytes as f64);
     }
 
     pub(crate) fn former_stream_deleted(&self) {

@@ -14,13 +14,16 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    context::Context,
+    context::{
+        Context,
+        memory::{Held, MemoryAccount},
+    },
     error::{KinesisError, KinesisErrorKind},
     event::{Event, chain},
     logic::{
         backoff::Backoff,
         purpose::Reach,
-        read::{Confirmation, Cursor, Doubt},
+        read::{Confirmation, Cursor, Doubt, answer_size::AnswerSize, budget::Ask},
     },
     metrics::shard::ShardRecorder,
     model::{ChildShard, KinesisRecord, LeaseKey, Retrieval, Shard, StreamShard},
@@ -43,7 +46,7 @@ mod tests;
 #[derive(Debug)]
 pub(crate) enum Fetched {
     /// Records in order, never none.
-    Records { records: Vec<KinesisRecord>, behind_latest: Option<Duration> },
+    Records { records: Vec<KinesisRecord>, behind_latest: Option<Duration>, held: Held },
     /// The shard's end, and the shards that follow it.
     End { children: Vec<ChildShard> },
 }
@@ -64,9 +67,9 @@ impl RecordSource {
         metrics: Arc<ShardRecorder>,
     ) -> Self {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
-        let lease_key = stream.lease_key(&shard_id);
+        let (lease_key, memory) = (stream.lease_key(&shard_id), MemoryAccount::open(&context.memory));
         let (doubt, confirming) = (Doubt::default(), None);
-        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, metrics, doubt, confirming };
+        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, memory, metrics, doubt, confirming };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
@@ -83,10 +86,19 @@ struct Reader {
     lease_key: LeaseKey,
     cursor: Cursor,
     sender: buffer::Sender,
+    memory: Arc<MemoryAccount>,
     metrics: Arc<ShardRecorder>,
     doubt: Doubt,
     /// Asks whether the stream is still the one that it was.
     confirming: Option<AbortOnDropHandle<()>>,
+}
+
+/// What was read at once, in answer to a call at `asked_at`.
+struct Answer {
+    records: Vec<KinesisRecord>,
+    behind_latest: Option<Duration>,
+    asked_at: SystemTime,
+    held: Held,
 }
 
 /// Nothing is left to read, or nobody listens.
@@ -157,15 +169,29 @@ impl Reader {
         }
     }
 
-    /// Delivers the records of an answer to a call at `asked_at` that are processed. True: what follows is not.
-    async fn deliver_records(
-        &mut self,
-        mut records: Vec<KinesisRecord>,
-        behind_latest: Option<Duration>,
-        asked_at: SystemTime,
-    ) -> Result<bool, Done> {
+    /// Waits for memory for the next answer.
+    async fn reserve(&self, ask: fn(&AnswerSize) -> Ask) -> Result<Held, Done> {
+        if let Some(held) = self.memory.try_reserve(ask) {
+            return Ok(held);
+        }
+        let waits = |waits| self.context.board.change(&self.lease_key, |entry| entry.activity.waits_for_memory = waits);
+        waits(true);
+        let reserved = tokio::select! {
+            biased;
+            () = self.sender.closed() => Err(Done),
+            held = self.memory.reserve(ask) => Ok(held),
+        };
+        waits(false);
+        reserved
+    }
+
+    /// Delivers the records of an answer that are to be processed. True: what follows is not.
+    async fn deliver_records(&mut self, answer: Answer) -> Result<bool, Done> {
+        let Answer { mut records, behind_latest, asked_at, mut held } = answer;
+        held.read(&records);
         self.context.board.change(&self.lease_key, |entry| {
             (entry.activity.moved, entry.activity.read_failure) = (now(), None);
+            entry.activity.waits_for_memory = false;
         });
         let is_beyond = match self.context.settings.purpose.limit(&mut records, behind_latest, asked_at) {
             Reach::Within => false,
@@ -173,7 +199,7 @@ impl Reader {
             Reach::BeyondIfOpen => self.is_open().await,
         };
         if !records.is_empty() {
-            self.deliver(Fetched::Records { records, behind_latest }).await?;
+            self.deliver(Fetched::Records { records, behind_latest, held }).await?;
         }
         Ok(is_beyond)
     }

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) warn_after: Duration,
     pub(crate) retrieval: Retrieval,
     pub(crate) prefetch: Prefetch,
+    /// In bytes.
+    pub(crate) memory_budget: u64,
     pub(crate) max_batch_records: u32,
     pub(crate) error_policy: ErrorPolicy,
     /// None: only the processor checkpoints.

@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::canned_shards::CannedShard;
+use super::{canned_shards::CannedShard, pages::Page};
 
 /// Rate of a shard's subscription. Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
@@ -38,8 +38,8 @@ async fn give(shard: &CannedShard, frames: mpsc::Sender<Bytes>) -> Result<(), mp
     let mut told = "1".to_owned();
     // Who does not listen any more must not take a page.
     while !frames.is_closed() {
-        let page = shard.next(|given, behind| {
-            told = shard.page.last_number(given);
+        let page = shard.next(usize::MAX, |given, behind| {
+            told = Page::last_number(given);
             beside(&told, behind)
         });
         if let Some(page) = page {

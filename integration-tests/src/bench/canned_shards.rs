@@ -1,6 +1,7 @@
 //! An HTTP client of the AWS SDK that gives, at once, what the shards of a full stream would.
 //!
-//! A shard gives as many pages as it was [granted](CannedShards::grant), then nothing until it is granted more.
+//! A shard gives as many pages as it was [granted](CannedShards::grant), in answers as small as they are asked for, then
+//! nothing until it is granted more.
 
 use std::sync::{
     Arc,
@@ -41,6 +42,7 @@ pub struct CannedShard {
     range: HashKeyRange,
     /// Records that it returns.
     pub page: Arc<Page>,
+    /// Kinesis records that it may give, and those that it gave.
     granted: AtomicU64,
     given: AtomicU64,
     /// Wakes a subscription that waits for more.
@@ -52,18 +54,21 @@ impl CannedShard {
         Self { range, page, granted: AtomicU64::new(0), given: AtomicU64::new(0), more: Notify::new() }
     }
 
-    /// The next answer, with what `beside` says stands beside its records, given how many were before it and whether more
-    /// are behind it.
-    pub(super) fn next(&self, beside: impl FnOnce(u64, u32) -> String) -> Option<Vec<u8>> {
+    /// The next answer, of up to `limit` Kinesis records, with what `beside` says stands beside them, given how many were
+    /// given up to its last and how far it is behind.
+    pub(super) fn next(&self, limit: usize, beside: impl FnOnce(u64, u32) -> String) -> Option<Vec<u8>> {
         let given = self.given.load(Ordering::Relaxed);
-        let left = self.granted.load(Ordering::Relaxed).checked_sub(given + 1)?;
-        self.given.store(given + 1, Ordering::Relaxed);
-        Some(self.page.answer(given, &beside(given, if left > 0 { BEHIND_MILLIS } else { 0 })))
+        let left = self.granted.load(Ordering::Relaxed).checked_sub(given).filter(|left| *left > 0)?;
+        let of_page = self.page.stored() as u64 - given % self.page.stored() as u64;
+        let count = of_page.min(limit as u64).min(left);
+        self.given.store(given + count, Ordering::Relaxed);
+        let beside = beside(given + count, if left > count { BEHIND_MILLIS } else { 0 });
+        Some(self.page.answer(given, count as usize, &beside))
     }
 
-    fn get_records(&self, iterator: &str) -> Vec<u8> {
+    fn get_records(&self, iterator: &str, limit: usize) -> Vec<u8> {
         let beside = |behind| format!(r#""NextShardIterator":"{iterator}","MillisBehindLatest":{behind}"#);
-        self.next(|_, behind| beside(behind))
+        self.next(limit, |_, behind| beside(behind))
             .unwrap_or_else(|| format!(r#"{{"Records":[],{}}}"#, beside(0)).into_bytes())
     }
 }
@@ -99,6 +104,14 @@ impl CannedShards {
         Self { shards: Arc::new(shards.collect()) }
     }
 
+    /// A stream of `shards` shards that return the same page, one copy of it: plain records belong everywhere.
+    pub fn alike(shards: usize, load: Load) -> Self {
+        let keys = (0..load.page_records()).map(|n| format!("key-{n}")).collect();
+        let page = Arc::new(Page::of(load, keys));
+        let shards = ranges(shards as u128).into_iter().map(|range| CannedShard::new(range, Arc::clone(&page)));
+        Self { shards: Arc::new(shards.collect()) }
+    }
+
     /// Another stream with the same records, of which nothing is given yet.
     pub fn again(&self) -> Self {
         let shard = |shard: &CannedShard| CannedShard::new(shard.range, Arc::clone(&shard.page));
@@ -113,7 +126,7 @@ impl CannedShards {
     /// Lets each shard give as many more pages. Returns how many user records these hold.
     pub fn grant(&self, pages: u64) -> u64 {
         for shard in self.shards.iter() {
-            shard.granted.fetch_add(pages, Ordering::Relaxed);
+            shard.granted.fetch_add(pages * shard.page.stored() as u64, Ordering::Relaxed);
             shard.more.notify_one();
         }
         self.shards.iter().map(|shard| shard.page.user_records as u64 * pages).sum()
@@ -157,7 +170,8 @@ impl CannedShards {
         match target {
             "GetRecords" => {
                 let iterator = text("ShardIterator");
-                SdkBody::from(self.shards[number_of(iterator)].get_records(iterator))
+                let limit = asked["Limit"].as_u64().map_or(usize::MAX, |limit| limit as usize);
+                SdkBody::from(self.shards[number_of(iterator)].get_records(iterator, limit))
             }
             "GetShardIterator" => {
                 let iterator = Self::iterator(number_of(text("ShardId")));

@@ -35,6 +35,8 @@ pub struct Page {
     records: Vec<u8>,
     /// Positions of the digits that count, one for each Kinesis record.
     numbers: Vec<usize>,
+    /// Ends of the Kinesis records.
+    ends: Vec<usize>,
     /// User records.
     pub user_records: usize,
     /// Bytes of all Kinesis records.
@@ -44,7 +46,8 @@ pub struct Page {
 impl Page {
     /// One record for each of these partition keys.
     pub fn of(load: Load, keys: Vec<String>) -> Self {
-        let mut page = Self { records: Vec::new(), numbers: Vec::new(), user_records: keys.len(), bytes: 0 };
+        let (records, numbers, ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut page = Self { records, numbers, ends, user_records: keys.len(), bytes: 0 };
         let mut open = Aggregate::new();
         for (n, key) in keys.into_iter().enumerate() {
             let data: Vec<u8> = (0..load.record_bytes).map(|at| (at * 31 + n * 7) as u8).collect();
@@ -75,25 +78,37 @@ impl Page {
             base64::encode(data)
         );
         self.records.extend_from_slice(rest.as_bytes());
+        self.ends.push(self.records.len());
     }
 
-    /// The answer when `given` pages were given before, with what stands in it beside the records.
-    pub fn answer(&self, given: u64, beside: &str) -> Vec<u8> {
+    /// Number of Kinesis records.
+    pub fn stored(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// An answer with up to `limit` records, after `given` were given before, with what stands in it beside the records.
+    /// No answer reaches beyond the end of the page.
+    pub fn answer(&self, given: u64, limit: usize, beside: &str) -> Vec<u8> {
         const BEGIN: &[u8] = br#"{"Records":["#;
-        let mut answer = Vec::with_capacity(BEGIN.len() + self.records.len() + beside.len() + 3);
+        let first = (given % self.numbers.len() as u64) as usize;
+        let end = self.numbers.len().min(first + limit);
+        // Behind the separator.
+        let begin = if first == 0 { 0 } else { self.ends[first - 1] + 1 };
+        let records = &self.records[begin..self.ends[end - 1]];
+        let mut answer = Vec::with_capacity(BEGIN.len() + records.len() + beside.len() + 3);
         answer.extend_from_slice(BEGIN);
-        answer.extend_from_slice(&self.records);
+        answer.extend_from_slice(records);
         answer.extend_from_slice(format!("],{beside}}}").as_bytes());
-        for (at, number) in self.numbers.iter().zip(given * self.numbers.len() as u64..) {
-            let digits = &mut answer[BEGIN.len() + at..][..DIGITS];
+        for (at, number) in self.numbers[first..end].iter().zip(given..) {
+            let digits = &mut answer[BEGIN.len() + at - begin..][..DIGITS];
             digits.copy_from_slice(format!("{number:0DIGITS$}").as_bytes());
         }
         answer
     }
 
-    /// The last sequence number of that answer.
-    pub fn last_number(&self, given: u64) -> String {
-        let last = (given + 1) * self.numbers.len() as u64 - 1;
+    /// The sequence number of the last of as many Kinesis records.
+    pub fn last_number(given: u64) -> String {
+        let last = given.saturating_sub(1);
         format!("{}{last:0DIGITS$}", &NUMBER[..NUMBER.len() - DIGITS])
     }
 }

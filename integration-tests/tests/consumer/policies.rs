@@ -320,6 +320,24 @@ async fn delivers_once_to_a_processor_that_outlasts_iterators_and_sessions() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn everything_is_delivered_within_the_smallest_memory_budget() {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new())] {
+        let world = World::start(4).await;
+        world.put(0..3_000).await;
+        let builder = world.worker("w1").retrieval(retrieval).memory_budget(1 << 20).max_batch_records(100);
+        let worker = world.spawn(builder);
+
+        world.journal.processed(3_000).await;
+        world.put(3_000..6_000).await;
+        world.journal.processed(6_000).await;
+
+        assert_eq!(world.journal.ids().len(), 6_000, "no duplicates");
+        assert_eq!(world.journal.keys_out_of_order(), BTreeSet::new());
+        worker.stop().await.unwrap();
+    }
+}
+
 #[test]
 fn settings_out_of_their_bounds_are_refused() {
     let aws = aws_types::SdkConfig::builder().build();
@@ -328,6 +346,7 @@ fn settings_out_of_their_bounds_are_refused() {
 
     assert_eq!(refused(builder().prefetch_records(0)), "prefetch_records is 0, accepted: at least 1");
     assert_eq!(refused(builder().prefetch_bytes(0)), "prefetch_bytes is 0, accepted: at least 1");
+    assert_eq!(refused(builder().memory_budget(1000)), "memory_budget is 1000, accepted: at least 1 MiB");
     assert_eq!(refused(builder().max_batch_records(0)), "max_batch_records is 0, accepted: at least 1");
     let never = builder().on_processor_error(ErrorPolicy::skip_after(0));
     assert_eq!(refused(never), "on_processor_error is 0 attempts, accepted: at least 1");

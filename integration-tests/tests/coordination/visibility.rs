@@ -72,6 +72,7 @@ async fn the_coordination_records_metrics_under_the_kcls_names() {
     let values = values(&snapshotter);
     let value = |operation: &str, name: &str| values.get(&(operation.to_owned(), name.to_owned())).copied();
     assert_eq!(value("RenewAllLeases", "CurrentLeases"), Some(3.0), "{values:?}");
+    assert_eq!(value("MemoryBudget", "HeldBytes"), Some(0.0));
     assert_eq!(value("LeaseAssignmentManager", "TotalLeases"), Some(3.0));
     assert_eq!(value("LeaseAssignmentManager", "NumWorkers"), Some(1.0));
     assert_eq!(value("LeaseAssignmentManager", "NumOfLeasesReassignment"), Some(3.0));

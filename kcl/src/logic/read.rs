@@ -2,6 +2,8 @@
 
 pub(crate) use cursor::{Confirmation, Cursor, Doubt};
 
+pub(crate) mod answer_size;
+pub(crate) mod budget;
 mod cursor;
 pub(crate) mod deaggregate;
 pub(crate) mod pacing;

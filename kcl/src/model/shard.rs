@@ -93,6 +93,9 @@ pub enum Stall {
     },
     /// Reads are not answered.
     ReadUnanswered,
+    /// Nothing is read, because other shards of this worker hold its
+    /// [`memory_budget`](crate::WorkerBuilder::memory_budget): their processors do not keep up, or hang.
+    WaitingForMemory,
     /// All records are processed, and the lease table does not take in the shard's end, or its children.
     EndNotStored,
     /// Stopped by the [`ErrorPolicy`](crate::ErrorPolicy).

@@ -48,6 +48,11 @@ impl Sender {
         Ok(())
     }
 
+    /// Resolves when nobody takes anything any more.
+    pub(super) async fn closed(&self) {
+        self.items.closed().await;
+    }
+
     /// Hands something over; waits while it does not fit.
     pub(super) async fn send(&self, fetched: Fetched) -> Result<(), Done> {
         let (records, bytes) = cost(&fetched);
@@ -79,16 +84,22 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::model::KinesisRecord;
+    use crate::{
+        context::memory::{Memory, MemoryAccount},
+        logic::read::answer_size::AnswerSize,
+        model::KinesisRecord,
+    };
 
     fn records(count: usize, bytes_each: usize) -> Fetched {
+        let account = MemoryAccount::open(&Arc::new(Memory::new(1 << 30)));
         let record = |index: usize| KinesisRecord {
             sequence_number: (index + 1).to_string().parse().unwrap(),
             partition_key: "".into(),
             data: vec![0; bytes_each].into(),
             approximate_arrival: None,
         };
-        Fetched::Records { records: (0..count).map(record).collect(), behind_latest: None }
+        let held = account.try_reserve(AnswerSize::ask).unwrap();
+        Fetched::Records { records: (0..count).map(record).collect(), behind_latest: None, held }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! SHELL: reads a shard by SubscribeToShard, as [`logic::pacing`](crate::logic::read::pacing) says.
 //!
-//! Back-pressure: while the buffer is full the subscription is not read, and the service sends at most the
+//! Back-pressure: while the buffer or the memory is full the subscription is not read, and the service sends at most the
 //! connection's window. A session that ends meanwhile is followed by another from where the reading stands.
 
 use std::{
@@ -11,12 +11,15 @@ use std::{
 use futures::StreamExt as _;
 use tokio::time::{sleep, timeout};
 
-use super::{Done, Reader};
+use super::{Answer, Done, Reader};
 use crate::{
-    context::Context,
+    context::{Context, memory::Held},
     error::{KinesisError, KinesisErrorKind},
     kinesis::SubscriptionEvent,
-    logic::read::pacing::{LastSession, is_news, pause},
+    logic::read::{
+        answer_size::AnswerSize,
+        pacing::{LastSession, is_news, pause},
+    },
     model::{FanOut, Retrieval},
     stream::Stream,
     time::now,
@@ -100,16 +103,19 @@ impl FanOutReader<'_> {
         self.succeeded_at = Some(now());
         self.reader.opened().await?;
         loop {
+            let mut held = self.reader.reserve(AnswerSize::ask_for_event).await?;
+            // Events may come seldom: what others may borrow does not wait with this.
+            held.keep_share();
             let Ok(event) = timeout(SILENCE, subscription.next()).await else {
                 let source = format!("no event for {SILENCE:?}");
                 return Err(KinesisError::other("kinesis:SubscribeToShard", source).into());
             };
             let Some(event) = event else { return Ok(()) };
-            self.take(event?, asked_at).await?;
+            self.take(event?, asked_at, held).await?;
         }
     }
 
-    async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime) -> Result<(), SessionEnd> {
+    async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime, held: Held) -> Result<(), SessionEnd> {
         let SubscriptionEvent { mut records, continuation, children, behind_latest } = event;
         let cursor = &mut self.reader.cursor;
         records.retain(|record| cursor.is_new(&record.sequence_number));
@@ -117,7 +123,7 @@ impl FanOutReader<'_> {
             cursor.read_to(&last.sequence_number);
         }
         // Buffered events may be old, so only the time of the call counts.
-        if self.reader.deliver_records(records, behind_latest, asked_at).await? {
+        if self.reader.deliver_records(Answer { records, behind_latest, asked_at, held }).await? {
             return Err(self.reader.end(Vec::new()).await.into());
         }
         match continuation {

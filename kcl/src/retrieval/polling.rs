@@ -4,11 +4,15 @@ use std::{future::Future, sync::Arc, time::SystemTime};
 
 use tokio::time::sleep_until;
 
-use super::{Done, Reader};
+use super::{Answer, Done, Reader};
 use crate::{
     error::{KinesisError, KinesisErrorKind},
-    kinesis::{GET_RECORDS_LIMIT, Records},
-    logic::read::pacing::{LastRead, interval},
+    kinesis::Records,
+    context::memory::Held,
+    logic::read::{
+        answer_size::AnswerSize,
+        pacing::{LastRead, interval, is_full},
+    },
     time::now,
 };
 
@@ -37,35 +41,49 @@ struct Polling<'a> {
 
 impl Polling<'_> {
     async fn turn(&mut self) -> Result<LastRead, Done> {
-        let asked_at = self.reader.context.clock.now();
-        match self.get().await {
-            Ok(records) => self.take(records, asked_at).await,
-            Err(error) => self.failed(error).await,
+        let iterator = match self.iterator().await {
+            Ok(iterator) => iterator,
+            Err(error) => return self.failed(error).await,
+        };
+        // Last, so that nothing waits with it.
+        let held = self.reader.reserve(AnswerSize::ask).await?;
+        let (limit, asked_at) = (held.limit(), self.reader.context.clock.now());
+        let kinesis = Arc::clone(&self.reader.stream.kinesis);
+        let call = kinesis.get_records(&iterator, limit);
+        match self.reader.metrics.get_records.counted(call).await {
+            Ok(records) => self.take(records, limit, asked_at, held).await,
+            Err(error) => {
+                drop(held);
+                self.failed(error).await
+            }
         }
     }
 
-    async fn get(&mut self) -> Result<Records, KinesisError> {
+    async fn iterator(&mut self) -> Result<String, KinesisError> {
+        if let Some(iterator) = self.iterator.clone() {
+            return Ok(iterator);
+        }
         let kinesis = Arc::clone(&self.reader.stream.kinesis);
-        let iterator = match self.iterator.clone() {
-            Some(iterator) => iterator,
-            None => {
-                let call = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position());
-                let iterator = self.reader.metrics.get_iterator.counted(call).await?;
-                self.reader.opened().await?;
-                self.iterator.insert(iterator).clone()
-            }
-        };
-        let call = kinesis.get_records(&iterator, GET_RECORDS_LIMIT);
-        self.reader.metrics.get_records.counted(call).await
+        let call = kinesis.shard_iterator(&self.reader.shard_id, self.reader.cursor.position());
+        let iterator = self.reader.metrics.get_iterator.counted(call).await?;
+        self.reader.opened().await?;
+        Ok(self.iterator.insert(iterator).clone())
     }
 
-    async fn take(&mut self, answer: Records, asked_at: SystemTime) -> Result<LastRead, Done> {
+    async fn take(
+        &mut self,
+        answer: Records,
+        limit: i32,
+        asked_at: SystemTime,
+        held: Held,
+    ) -> Result<LastRead, Done> {
         let Records { records, next_iterator, children, behind_latest } = answer;
         let bytes = records.iter().map(|record| record.data.len()).sum();
+        let is_full = is_full(records.len(), limit);
         if let Some(last) = records.last() {
             self.reader.cursor.read_to(&last.sequence_number);
         }
-        if self.reader.deliver_records(records, behind_latest, asked_at).await? {
+        if self.reader.deliver_records(Answer { records, behind_latest, asked_at, held }).await? {
             return Err(self.reader.end(Vec::new()).await);
         }
         self.iterator = next_iterator;
@@ -76,7 +94,7 @@ impl Polling<'_> {
             };
         }
         self.failures = 0;
-        Ok(LastRead::Read { bytes, behind: behind_latest.is_some_and(|behind| !behind.is_zero()) })
+        Ok(LastRead::Read { bytes, behind: is_full || behind_latest.is_some_and(|behind| !behind.is_zero()) })
     }
 
     async fn failed(&mut self, error: KinesisError) -> Result<LastRead, Done> {

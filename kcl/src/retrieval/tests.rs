@@ -27,10 +27,15 @@ use crate::{
 
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// Each answer has one record of 1 MiB.
+/// Each answer has one record of 1 MiB, or as many smaller ones as that takes and the limit allows.
 #[derive(Debug, Default)]
 struct Endless {
+    /// Records.
     given: Arc<AtomicUsize>,
+    /// Bytes of a smaller record.
+    small: Option<usize>,
+    /// Largest answer, in records.
+    largest: Arc<AtomicUsize>,
     /// Subscriptions that fall silent after their first event, instead.
     silent: Option<Arc<AtomicUsize>>,
     /// The shard has ended; its child is listed, and not told.
@@ -44,17 +49,24 @@ struct Endless {
 }
 
 impl Endless {
+    fn answer(&self, limit: usize) -> Vec<KinesisRecord> {
+        let bytes = self.small.unwrap_or(ANSWER_BYTES);
+        let count = (ANSWER_BYTES / bytes).min(limit);
+        let first = self.given.fetch_add(count, Ordering::SeqCst);
+        (first..first + count).map(|number| record(number, bytes)).collect()
+    }
+
     fn find(&self) -> Result<(), KinesisError> {
         let (kind, action) = (KinesisErrorKind::NotFound, "kinesis:GetShardIterator");
         if self.missing { Err(KinesisError::new(kind, action, "no such shard")) } else { Ok(()) }
     }
 }
 
-fn record(number: usize) -> KinesisRecord {
+fn record(number: usize, bytes: usize) -> KinesisRecord {
     KinesisRecord {
         sequence_number: (number + 1).to_string().parse().unwrap(),
         partition_key: "key".into(),
-        data: vec![0; ANSWER_BYTES].into(),
+        data: vec![0; bytes].into(),
         approximate_arrival: None,
     }
 }
@@ -83,8 +95,9 @@ impl Kinesis for Endless {
         ready(self.find().map(|()| "iterator".to_owned())).boxed()
     }
 
-    fn get_records<'a>(&'a self, _: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
-        let records = vec![record(self.given.fetch_add(1, Ordering::SeqCst))];
+    fn get_records<'a>(&'a self, _: &'a str, limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
+        let records = self.answer(usize::try_from(limit).unwrap());
+        self.largest.fetch_max(records.len(), Ordering::SeqCst);
         let next_iterator = (!self.ended).then(|| "iterator".to_owned());
         let behind_latest = Some(Duration::from_secs(1));
         ready(Ok(Records { records, next_iterator, children: Vec::new(), behind_latest })).boxed()
@@ -115,10 +128,11 @@ impl Kinesis for Endless {
         if let Err(error) = self.find() {
             return ready(Err(error)).boxed();
         }
-        let (given, ended) = (Arc::clone(&self.given), self.ended);
+        let events = Self { given: Arc::clone(&self.given), small: self.small, ..Self::default() };
+        let ended = self.ended;
         let events = stream::repeat_with(move || {
-            let records = vec![record(given.fetch_add(1, Ordering::SeqCst))];
-            let continuation = Some(records[0].sequence_number.clone()).filter(|_| !ended);
+            let records = events.answer(usize::MAX);
+            let continuation = records.last().map(|last| last.sequence_number.clone()).filter(|_| !ended);
             Ok(SubscriptionEvent { records, continuation, children: Vec::new(), behind_latest: None })
         });
         match &self.silent {
@@ -132,16 +146,25 @@ impl Kinesis for Endless {
 }
 
 fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
+    context_with(kinesis, retrieval, 512 << 20)
+}
+
+fn context_with(kinesis: Endless, retrieval: Retrieval, memory_budget: u64) -> Arc<Context> {
     let aws = crate::tests::without_services();
     let builder = Worker::builder(&aws, "application", "stream");
     let (mut settings, events, catalog) = builder.retrieval(retrieval).into_parts_on(Arc::new(kinesis));
-    settings.prefetch = Prefetch { records: 1000, bytes: 4 * 1_100_000 };
+    settings.prefetch = Prefetch { records: 100_000, bytes: 4 * 1_100_000 };
+    settings.memory_budget = memory_budget;
     Arc::new(Context::new(settings, events, catalog, MemoryLeaseTable::default().into()))
 }
 
 fn start(context: Arc<Context>) -> RecordSource {
+    start_shard(context, "shardId-000000000000")
+}
+
+fn start_shard(context: Arc<Context>, shard: &str) -> RecordSource {
     let Catalog::Single(stream) = &context.catalog else { unreachable!("one stream is configured") };
-    let (stream, shard) = (Arc::clone(stream), ShardId::from("shardId-000000000000"));
+    let (stream, shard) = (Arc::clone(stream), ShardId::from(shard));
     let cursor = Cursor::new(StartAt::TrimHorizon, SystemTime::UNIX_EPOCH);
     let lease = Lease::unowned(shard.clone(), Checkpoint::TrimHorizon);
     RecordSource::start(context, stream, shard, cursor, Arc::new(ShardRecorder::new(&lease)))
@@ -224,5 +247,92 @@ async fn a_description_that_hangs_does_not_hold_up_the_reading_for_long() {
         let mut reading = start(context(Endless { hangs: true, ..Endless::default() }, retrieval.clone()));
         let first = timeout(2 * CONFIRM_WAIT, reading.next()).await;
         assert!(matches!(first, Ok(Some(Fetched::Records { .. }))), "{retrieval:?}: {first:?}");
+    }
+}
+
+/// The first pieces of as many shards, which are not finished.
+async fn first_of_each(context: &Arc<Context>, shards: usize) -> Vec<(RecordSource, Fetched)> {
+    let mut readings = Vec::new();
+    for shard in 0..shards {
+        let mut reading = start_shard(Arc::clone(context), &format!("shardId-{shard:012}"));
+        let first = timeout(Duration::from_secs(60), reading.next()).await.expect("nobody starves").unwrap();
+        readings.push((reading, first));
+    }
+    readings
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_whose_processors_stand_still_hold_no_more_than_the_budget() {
+    const BUDGET: usize = 32 << 20;
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let (given, largest) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let kinesis =
+            Endless { given: given.clone(), largest: largest.clone(), small: Some(1024), ..Endless::default() };
+        let context = context_with(kinesis, retrieval.clone(), BUDGET as u64);
+
+        let readings = first_of_each(&context, 16).await;
+        sleep(Duration::from_secs(600)).await;
+
+        let (given, largest) = (given.load(Ordering::SeqCst), largest.load(Ordering::SeqCst));
+        assert!(given * 1024 < BUDGET, "{retrieval:?}: {given} records");
+        assert!(given * 1024 > BUDGET / 3, "{retrieval:?}: {given} records");
+        assert!(context.memory.held() <= BUDGET as u64, "{retrieval:?}: {}", context.memory.held());
+        if let Retrieval::Polling(_) = retrieval {
+            assert!(largest < 1024, "asks for less: {largest}");
+        }
+        drop(readings);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(context.memory.held(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_go_on_at_their_pace_while_others_hang() {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        let kinesis = Endless { small: Some(1024), ..Endless::default() };
+        let context = context_with(kinesis, retrieval.clone(), 32 << 20);
+        let hung = first_of_each(&context, 15).await;
+        sleep(Duration::from_secs(600)).await;
+
+        let mut healthy = start_shard(Arc::clone(&context), "shardId-000000000099");
+        let (mut records, begun) = (0, now());
+        while records < 10_000 {
+            let next = timeout(Duration::from_secs(60), healthy.next()).await.expect("it does not starve");
+            let Some(Fetched::Records { records: some, mut held, .. }) = next else { panic!("the shard has no end") };
+            // As of plain records.
+            held.taken_out(&[]);
+            records += some.len();
+        }
+        // A shard gives 2 MiB a second.
+        assert!(now() - begun < Duration::from_secs(8), "{retrieval:?}: {:?}", now() - begun);
+        drop(hung);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_whose_records_exceed_the_budget_are_read_one_after_the_other() {
+    for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
+        // An answer of 1 MiB is more than half of it.
+        let context = context_with(Endless::default(), retrieval.clone(), 1 << 20);
+        let key = LeaseKey::new("shardId-000000000001");
+        context.board.add(key.clone(), StreamShard::new("stream", "shardId-000000000001"), Checkpoint::TrimHorizon);
+        let waits = || {
+            let mut waits = false;
+            context.board.change(&key, |entry| waits = entry.activity.waits_for_memory);
+            waits
+        };
+        let (mut first, fetched) = first_of_each(&context, 1).await.pop().unwrap();
+        let mut fetched = Some(fetched);
+        let mut second = start_shard(Arc::clone(&context), "shardId-000000000001");
+        let early = timeout(Duration::from_secs(600), second.next()).await;
+        assert!(early.is_err() && waits(), "{retrieval:?}: {early:?}");
+
+        for _ in 0..3 {
+            drop(fetched.take());
+            let of_second = timeout(Duration::from_secs(60), second.next()).await.expect("the other one's turn");
+            assert!(timeout(Duration::from_secs(60), first.next()).await.is_err(), "not before that is processed");
+            drop(of_second);
+            fetched = timeout(Duration::from_secs(60), first.next()).await.expect("its turn again");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The feed of one processor: initialize it, deliver records, take leave of it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, mem, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time::sleep_until;
@@ -88,9 +88,11 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                 }
             };
             match self.own.beside(next).await? {
-                Some(Fetched::Records { records, behind_latest }) => {
+                // Held until all are processed, or the processor has failed.
+                Some(Fetched::Records { records, behind_latest, mut held }) => {
                     let begun = now();
                     let records = self.user_records(records);
+                    held.taken_out(&records);
                     let processed = self.process(records, behind_latest).await;
                     self.task.metrics.task.record(processed.is_ok(), now() - begun);
                     processed?;
@@ -123,7 +125,11 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                         return Err(NoEnd::Interrupted(interrupt));
                     }
                     let count = count.min(self.task.context.settings.max_batch_records as usize);
-                    self.deliver(records.by_ref().take(count).collect(), behind_latest).await?;
+                    // The whole stays where it is.
+                    let is_all = count == records.len();
+                    let batch =
+                        if is_all { mem::take(&mut records).collect() } else { records.by_ref().take(count).collect() };
+                    self.deliver(batch, behind_latest).await?;
                 }
             }
         }

@@ -136,6 +136,9 @@ impl Scene {
         let task = ShardTask::run(Arc::clone(&context), Arc::new(Contained::new(factory)), lease.clone(), stop.clone());
         let task = tokio::spawn(task);
         self.reached(&context, &calls).await;
+        if self.phase == ShardPhase::Processing {
+            assert_eq!(context.memory.held() > 0, self.fault == Fault::ProcessHangs, "held until it is processed");
+        }
 
         let held = table.get(&lease.key).await.unwrap().expect("lease exists");
         let next = WorkerId::from("w2");
@@ -145,6 +148,9 @@ impl Scene {
             Cause::Loss => assert!(table.assign(&held, &next).await.unwrap().is_applied()),
         }
         timeout(Duration::from_secs(120), task).await.expect("ends in time").unwrap();
+        // The reader is gone a moment later.
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(context.memory.held(), 0);
         let calls = calls.lock().unwrap().clone();
         assert!(context.board.all(crate::time::now(), Duration::from_secs(60)).is_empty(), "gone from the board");
         (calls, table.get(&lease.key).await.unwrap().expect("lease exists"))

@@ -45,6 +45,7 @@ impl WorkerBuilder {
             warn_after: Duration::from_secs(60),
             retrieval: Retrieval::default(),
             prefetch: Prefetch::default(),
+            memory_budget: 512 << 20,
             max_batch_records: 10_000,
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
@@ -170,9 +171,27 @@ impl WorkerBuilder {
     }
 
     /// Maximum bytes of data and keys that wait for a shard's processor. Default 8 MiB, at least 1. One answer, of up
-    /// to 10 MiB, may exceed it. A shard also holds the answer in work and the next. Source: KCL `maxByteSize`.
+    /// to 10 MiB, may exceed it. A shard also holds the answer in work and the next. [`memory_budget`](Self::memory_budget)
+    /// bounds all shards together. Source: KCL `maxByteSize`.
     pub fn prefetch_bytes(mut self, bytes: u32) -> Self {
         self.settings.prefetch.bytes = bytes;
+        self
+    }
+
+    /// Maximum memory, in bytes, of what all shards of this worker together have read and not finished: answers that are
+    /// parsed, records that wait, and those in work with their keys, each as large as it is held. Default 512 MiB, at least
+    /// 1 MiB.
+    ///
+    /// Half of it is divided evenly among the shards that are read; a shard whose processor hangs keeps that, and at most
+    /// a sixteenth of the budget more. So shards at the tip go on, whatever others hold. Where room is short,
+    /// GetRecords is called with a smaller `Limit`, and a subscription is not read further.
+    ///
+    /// What is read is known only then: the budget is exceeded by an answer whose records are much larger than the shard's
+    /// last, by a shard's first answer, and by one answer of a shard that holds nothing else where even one record exceeds
+    /// its share. Records that the application keeps after their batch do not count, nor do the buffers of the connections.
+    #[doc(alias = "maxByteSize")]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.settings.memory_budget = bytes;
         self
     }
 

@@ -15,6 +15,9 @@ use crate::{
 /// Maximum error of the machine's clock, as no answer of a service is known yet.
 const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
+/// In bytes: that of the largest record until 2025.
+const MIN_MEMORY_BUDGET: u64 = 1 << 20;
+
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>
 pub(crate) const TABLE_NAME: &str =
     "the name of a DynamoDB table: 3 to 255 of the characters a-z, A-Z, 0-9, _, . and -";
@@ -91,6 +94,9 @@ impl WorkerBuilder {
         {
             let window = format!("{}..{}", rfc_3339(from.into()), rfc_3339(to.into()));
             return out_of_bounds("replay", window, "a window that ends after its start");
+        }
+        if settings.memory_budget < MIN_MEMORY_BUDGET {
+            return out_of_bounds("memory_budget", settings.memory_budget.to_string(), "at least 1 MiB");
         }
         if let Some((0, _)) = settings.error_policy.limit {
             return out_of_bounds("on_processor_error", "0 attempts".to_owned(), "at least 1");

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use super::answer_size::MAX_RECORDS;
 use crate::logic::backoff::Backoff;
 
 /// Minimum time between two reads: 5 reads a second.
@@ -30,6 +31,12 @@ pub(crate) enum LastRead {
     Read { bytes: usize, behind: bool },
     /// This many errors in a row.
     Failed { in_a_row: u32 },
+}
+
+/// True if an answer has all records that a read with less memory than usual asked for: more may follow, whatever the
+/// service says.
+pub(crate) fn is_full(records: usize, limit: i32) -> bool {
+    limit < MAX_RECORDS && i32::try_from(records).is_ok_and(|records| records >= limit)
 }
 
 /// Time from the start of the last read to the start of the next. `jitter` is random, from 0 to 1.
@@ -91,6 +98,11 @@ mod tests {
 
         assert_eq!(behind(1000), MIN_INTERVAL);
         assert_eq!(behind(10 * 1024 * 1024), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_short_read_that_was_filled_leaves_more_behind() {
+        assert_eq!([is_full(9, 10), is_full(10, 10), is_full(10_000, 10_000)], [false, true, false]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Activity {
     pub(crate) busy_since: Option<Instant>,
     /// Error of the last read, and whether it was throttled; None after one that was answered.
     pub(crate) read_failure: Option<(String, bool)>,
+    /// The reader waits for memory, which other shards hold.
+    pub(crate) waits_for_memory: bool,
     /// The parents that are not processed yet.
     pub(crate) parents: Vec<ShardId>,
     pub(crate) failing_since: Option<Instant>,
@@ -26,8 +28,15 @@ pub(crate) struct Activity {
 
 impl Activity {
     pub(crate) fn beginning(now: Instant) -> Self {
-        let (busy_since, read_failure, parents, failing_since) = (None, None, Vec::new(), None);
-        Self { moved: now, busy_since, read_failure, parents, failing_since, in_hand: None }
+        Self {
+            moved: now,
+            busy_since: None,
+            read_failure: None,
+            waits_for_memory: false,
+            parents: Vec::new(),
+            failing_since: None,
+            in_hand: None,
+        }
     }
 
     /// Reason why the shard has made no progress for at least `patience`; None if it has.
@@ -48,6 +57,7 @@ impl Activity {
                 None => for_long(self.moved).map(|()| match &self.read_failure {
                     Some((_, true)) => Stall::Throttled,
                     Some((error, false)) => Stall::ReadFailing { error: error.clone() },
+                    None if self.waits_for_memory => Stall::WaitingForMemory,
                     None => Stall::ReadUnanswered,
                 }),
             },
@@ -89,6 +99,8 @@ mod tests {
             after(60, ShardPhase::Processing, |activity, _| activity.read_failure = Some(("no".to_owned(), false)));
         assert_eq!(failing, Some(Stall::ReadFailing { error: "no".to_owned() }));
         assert_eq!(after(60, ShardPhase::Processing, |_, _| {}), Some(Stall::ReadUnanswered));
+        let starved = after(60, ShardPhase::Processing, |activity, _| activity.waits_for_memory = true);
+        assert_eq!(starved, Some(Stall::WaitingForMemory));
         assert_eq!(after(60, ShardPhase::Ending, |_, _| {}), Some(Stall::EndNotStored));
         assert_eq!(after(0, ShardPhase::Stopped, |_, _| {}), Some(Stall::Stopped));
         assert_eq!(after(999, ShardPhase::Ended, |_, _| {}), None);

@@ -1,14 +1,13 @@
-//! Memory of a process with a producer at the default limit of its buffer, 64 MiB, when the service does not answer:
-//! `cargo bench -p integration-tests --bench memory`. Each case is a process of its own.
+//! A producer at the default limit of its buffer, 64 MiB, when the service does not answer.
 
-use std::{env, num::NonZero, process::Command, time::Duration};
+use std::{num::NonZero, time::Duration};
 
 use integration_tests::bench::{canned::Canned, report, resident_bytes, size};
 use kpl::{Producer, PutError, UserRecord};
 
 const LIMIT: usize = 64 << 20;
 /// Bytes of a record, and shards.
-const CASES: [(usize, usize); 5] = [(100, 16), (1024, 1), (1024, 16), (1024, 1024), (10 * 1024, 16)];
+pub(super) const CASES: [(usize, usize); 5] = [(100, 16), (1024, 1), (1024, 16), (1024, 1024), (10 * 1024, 16)];
 
 /// Puts until nothing more is accepted, and again for as long as records still move on.
 async fn fill(producer: &Producer, bytes: usize) {
@@ -32,7 +31,7 @@ async fn fill(producer: &Producer, bytes: usize) {
     }
 }
 
-fn measure(bytes: usize, shards: usize) {
+pub(super) fn measure(bytes: usize, shards: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let canned = Canned::new(shards as u128).stalled();
@@ -51,16 +50,4 @@ fn measure(bytes: usize, shards: usize) {
         report(&format!("{what}: resident, over what is buffered"), taken as f64 / buffered as f64, "ratio");
         std::process::exit(0); // records are left on purpose
     });
-}
-
-fn main() {
-    let mut arguments = env::args().filter_map(|argument| argument.parse().ok());
-    if let (Some(bytes), Some(shards)) = (arguments.next(), arguments.next()) {
-        return measure(bytes, shards);
-    }
-    for (bytes, shards) in CASES {
-        let this = env::current_exe().expect("the bench");
-        let status = Command::new(this).args([bytes.to_string(), shards.to_string()]).status().expect("it starts");
-        assert!(status.success(), "{status}");
-    }
 }
