@@ -69,7 +69,8 @@ impl RecordSource {
         let (sender, fetched) = buffer::buffer(context.settings.prefetch);
         let (lease_key, memory) = (stream.lease_key(&shard_id), MemoryAccount::open(&context.memory));
         let (doubt, confirming) = (Doubt::default(), None);
-        let reader = Reader { context, stream, shard_id, lease_key, cursor, sender, memory, metrics, doubt, confirming };
+        let reader =
+            Reader { context, stream, shard_id, lease_key, cursor, sender, memory, metrics, doubt, confirming };
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 

@@ -6,9 +6,9 @@ use tokio::time::sleep_until;
 
 use super::{Answer, Done, Reader};
 use crate::{
+    context::memory::Held,
     error::{KinesisError, KinesisErrorKind},
     kinesis::Records,
-    context::memory::Held,
     logic::read::{
         answer_size::AnswerSize,
         pacing::{LastRead, interval, is_full},
@@ -70,13 +70,7 @@ impl Polling<'_> {
         Ok(self.iterator.insert(iterator).clone())
     }
 
-    async fn take(
-        &mut self,
-        answer: Records,
-        limit: i32,
-        asked_at: SystemTime,
-        held: Held,
-    ) -> Result<LastRead, Done> {
+    async fn take(&mut self, answer: Records, limit: i32, asked_at: SystemTime, held: Held) -> Result<LastRead, Done> {
         let Records { records, next_iterator, children, behind_latest } = answer;
         let bytes = records.iter().map(|record| record.data.len()).sum();
         let is_full = is_full(records.len(), limit);

@@ -37,9 +37,8 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn of(records: &[KinesisRecord]) -> Self {
         let content = records.iter().map(|record| (record.data.len() + record.partition_key.len()) as u64).sum();
-        let texts = records.first().map_or(0, |first| {
-            size_of::<KinesisRecord>() + first.sequence_number.as_str().len()
-        }) as u64;
+        let texts =
+            records.first().map_or(0, |first| size_of::<KinesisRecord>() + first.sequence_number.as_str().len()) as u64;
         let count = records.len() as u64;
         // Data, key and number are allocated each.
         let held = content + count * (texts + 5 * ALLOCATION);
