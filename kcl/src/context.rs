@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     clock::ServiceClock,
     error::TableError,
     event::{Event, Events, chain},
     metrics::Recorder,
+    model::{Bulletin, WorkerItem},
     settings::Settings,
     stream::Catalog,
     table::LeaseTable,
@@ -31,6 +32,9 @@ pub(crate) struct Context {
     pub(crate) table: LeaseTable,
     pub(crate) clock: ServiceClock,
     pub(crate) nudges: Nudges,
+    pub(crate) seen: Seen,
+    /// What this worker announces while it leads.
+    pub(crate) bulletin: watch::Sender<Bulletin>,
     /// Renewals that may be under way at the same time, of all leases of this worker.
     pub(crate) renewals: Semaphore,
     pub(crate) metrics: Recorder,
@@ -52,12 +56,24 @@ pub(crate) struct Nudges {
     pub(crate) table: Notify,
 }
 
+/// What one loop's reads of the lease table have shown the others.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// This worker's item. It may be out of date.
+    pub(crate) own_item: watch::Sender<Option<WorkerItem>>,
+    /// Whoever leads announces the leases that it gives away.
+    pub(crate) announced: AtomicBool,
+}
+
 impl Context {
     pub(crate) fn new(settings: Settings, events: Events, catalog: Catalog, table: LeaseTable) -> Self {
         Self {
             instance: uuid::Uuid::new_v4().to_string().into(),
             clock: settings.clock.clone(),
             nudges: Nudges::default(),
+            seen: Seen { own_item: watch::Sender::new(None), announced: AtomicBool::new(false) },
+            // Another run under this id must not be taken for this one.
+            bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),
             metrics: Recorder::new(settings.worker_id.as_str()),
             memory: Arc::new(Memory::new(settings.memory_budget)),

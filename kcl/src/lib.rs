@@ -55,6 +55,7 @@
 //!
 //! # Glossary of the private code
 //! - **assigner**, **auditor**: tasks of the leader: one gives leases to workers, one creates and deletes leases.
+//! - **bulletin**: what a leader announces in its lock; **look**: a read of lock and own item; **pace**: pauses that stretch.
 //! - **board**: status of a worker's shards; **catalog**: the streams of a worker; **cursor**: a reader's position.
 //! - **fleet**: the workers of an application; **instance**: one run of a worker id; **purpose**: live, or a replay.
 //! - **handoff**: change of a lease's owner in agreement with the old one; **orphan**: a lease that nobody keeps alive.
@@ -110,7 +111,8 @@ pub use event::Event;
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
-    Polling, Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard, WorkerId,
+    Polling, Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard,
+    TableUsage, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{

@@ -4,6 +4,7 @@ pub(crate) mod assign;
 pub(crate) mod backoff;
 pub(crate) mod cpu;
 pub(crate) mod lineage;
+pub(crate) mod pace;
 pub(crate) mod purpose;
 pub(crate) mod read;
 pub(crate) mod shard;

@@ -10,15 +10,19 @@
 //! | LeaderDecider | LeaderDecider:IsLeader (gauge) |
 //! | PeriodicShardSyncManager | NumStreamsWithPartialLeases, NumStreamsToSync (gauges), Success |
 //! | MemoryBudget | HeldBytes (gauge; not of Java KCL's) |
+//! | LeaseTable (label `Call`: `GetItem`, `UpdateItem` ...) | ReadUnits, WriteUnits (not Java's) |
 //! | MultiStreamTracker | ActiveStreams.Count, StreamsPendingDeletion.Count (gauges), DeletedStreams.Count |
 //!
-//! Those without "gauge" are counters, or histograms in milliseconds where the name ends in Time.
+//! Those without "gauge" are counters, or histograms: in milliseconds where the name ends in Time, in DynamoDB's capacity
+//! units where it ends in Units, with a value for each request.
 
 use std::time::Duration;
 
 pub(crate) mod shard;
 
 use metrics::{SharedString, counter, gauge, histogram};
+
+use crate::model::TableUsage;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cycle {
@@ -119,6 +123,16 @@ impl Recorder {
         let labels = [("Operation", operation.into()), ("WorkerIdentifier", self.worker_id.clone())];
         counter!(count, &labels).increment(u64::from(success));
         histogram!(time, &labels).record(millis(took));
+    }
+}
+
+/// The usage of one request to the lease table.
+pub(crate) fn consumed(call: &'static str, usage: TableUsage) {
+    const OPERATION: &str = "LeaseTable";
+    if usage.write_units > 0.0 {
+        histogram!("WriteUnits", "Operation" => OPERATION, "Call" => call).record(usage.write_units);
+    } else {
+        histogram!("ReadUnits", "Operation" => OPERATION, "Call" => call).record(usage.read_units);
     }
 }
 

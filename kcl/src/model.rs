@@ -2,8 +2,8 @@
 
 pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
 pub(crate) use fleet::{
-    ACTIVE_WINDOW, Addition, CPU, FAILED, LegacyTables, LockItem, Metric, REPORT_INTERVAL, TableScan, VERSION_3,
-    WorkerItem,
+    ACTIVE_WINDOW, Addition, Bulletin, CPU, FAILED, LegacyTables, LockItem, Look, Metric, REPORT_INTERVAL, TableScan,
+    VERSION_3, WorkerItem,
 };
 pub(crate) use id::{LeaseKey, StreamIdentity, is_name_or_arn};
 pub use id::{StreamId, StreamShard, WorkerId};
@@ -16,6 +16,7 @@ pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Polling, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard::{ShardPhase, ShardStatus, Stall};
+pub use usage::TableUsage;
 
 mod checkpoint;
 mod fleet;
@@ -25,3 +26,4 @@ mod policies;
 mod record;
 mod retrieval;
 mod shard;
+mod usage;

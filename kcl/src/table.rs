@@ -15,8 +15,8 @@ use futures::future::Either;
 use crate::{
     error::TableError,
     model::{
-        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan, WorkerId,
-        WorkerItem,
+        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, StreamIdentity, TableScan, TableUsage,
+        WorkerId, WorkerItem,
     },
 };
 use dynamodb::DynamoDbLeaseTable;
@@ -45,6 +45,14 @@ impl LeaseTable {
         match self {
             Self::DynamoDb(table) => Either::Left(Box::pin(dynamodb(table))),
             Self::Memory(table) => Either::Right(memory(table)),
+        }
+    }
+
+    /// Requests and capacity units so far; none for a table in memory.
+    pub(crate) fn usage(&self) -> TableUsage {
+        match self {
+            Self::DynamoDb(table) => table.usage(),
+            Self::Memory(_) => TableUsage::default(),
         }
     }
 
@@ -161,6 +169,11 @@ impl LeaseTable {
     /// Reads the lock. Strongly consistent.
     pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
         self.either(|dynamodb| dynamodb.get_lock(), |memory| memory.get_lock()).await
+    }
+
+    /// Reads the lock and this worker's item together. Strongly consistent.
+    pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
+        self.either(|dynamodb| dynamodb.look(me), |memory| memory.look(me)).await
     }
 
     /// Writes the lock if it does not exist (`seen` is None) or still has the version of `seen`. True: written.

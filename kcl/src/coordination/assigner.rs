@@ -28,11 +28,13 @@ use crate::{
     event::Event,
     logic::{
         assign::{
-            assignment::{self, Candidate, How, Move, assigned_to, is_orphan},
+            assignment::{self, Candidate, How, Move, is_orphan},
             fleet_view::FleetView,
+            unrest::{Unrest, first_expiry},
             utilization,
         },
         lineage::shard_sync::untouched_streams,
+        pace::Pace,
     },
     metrics::Cycle,
     model::{Assignment, Conditional, Lease, StreamId, TableScan, WorkerId, WorkerItem},
@@ -42,6 +44,14 @@ use crate::{
 const CONCURRENT_WRITES: usize = 16;
 /// Pause between two scans, for each lease of the table; bounded below by the assignment interval.
 const TIME_PER_LEASE: Duration = Duration::from_millis(1);
+/// Pause between two scans while nothing changes: as a part of a lease's life, so that a dead worker is noticed in time,
+/// and in any case, so that one that joins or stops is.
+const REST_PART: f64 = 0.28;
+const MAX_REST: Duration = Duration::from_millis(2_800);
+/// Scans within the usual pause between two, at the most, when leases expire one after the other.
+const SCANS_AT_EXPIRY: u32 = 4;
+/// Clocks of timers have whole milliseconds.
+const TICK: Duration = Duration::from_millis(1);
 /// Pause between two balancings by utilization, so that the workers' metrics can follow.
 /// Source: KCL `varianceBalancingFrequency` times `leaseAssignmentIntervalMillis`.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(60);
@@ -57,6 +67,7 @@ pub(crate) struct Assigner {
     sightings: watch::Sender<Option<Arc<Sighting>>>,
     /// Streams that the auditor has found to have all leases that they need.
     complete: watch::Receiver<HashSet<StreamId>>,
+    pace: Pace,
     term: Term,
 }
 
@@ -67,13 +78,17 @@ struct Term {
     unowned: Unowned,
     /// Streams with leases that nobody can read.
     vanished: HashSet<StreamId>,
+    unrest: Unrest,
+    /// The first moment at which a lease that has fallen silent expires.
+    expiry: Option<Instant>,
 }
 
 impl Assigner {
     pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> (Self, Auditor) {
         let ((sightings, observer), (completed, complete)) = (watch::channel(None), watch::channel(HashSet::new()));
         let auditor = Auditor::new(Arc::clone(&context), observer, completed);
-        (Self { context, reign, view: FleetView::default(), sightings, complete, term: Term::default() }, auditor)
+        let (view, pace, term) = (FleetView::default(), Pace::default(), Term::default());
+        (Self { context, reign, view, sightings, complete, pace, term }, auditor)
     }
 
     /// Handles: changes of leadership, time for a cycle, a nudge, cancellation.
@@ -95,11 +110,12 @@ impl Assigner {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(interval), if !follows => {}
-                () = self.context.nudges.assign.notified(), if !follows => {}
+                () = self.context.nudges.assign.notified(), if !follows => self.pace.sign(),
                 changed = self.reign.wait_for(|now| discriminant(now) != discriminant(&reign)) => {
                     if changed.is_err() {
                         return;
                     }
+                    self.pace.sign();
                 }
             }
         }
@@ -109,28 +125,43 @@ impl Assigner {
         matches!(*self.reign.borrow(), Reign::Leader(until) if time::now() < until)
     }
 
-    /// Large tables are scanned less often, but often enough to notice a dead worker in time.
-    fn interval(&self) -> Duration {
+    /// Large tables are scanned less often, but often enough to notice a dead worker in time; a lease that has fallen
+    /// silent is looked at when it expires.
+    fn interval(&mut self) -> Duration {
         let settings = &self.context.settings;
         let by_size = TIME_PER_LEASE.saturating_mul(u32::try_from(self.view.leases()).unwrap_or(u32::MAX));
-        by_size.clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval))
+        let fast = by_size
+            .clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval));
+        let slow = settings.lease_duration.mul_f64(REST_PART).min(MAX_REST);
+        let pause = self.pace.pause(fast, slow, fastrand::f64());
+        let until_expiry = |at: Instant| at.saturating_duration_since(time::now()) + TICK;
+        self.term.expiry.map_or(pause, |at| pause.min(until_expiry(at).max(fast / SCANS_AT_EXPIRY)))
     }
 
     fn end_term(&mut self) {
         self.sightings.send_replace(None);
         self.term = Term::default();
+        self.announce(false);
+    }
+
+    /// Announces whether leases may be given away soon.
+    fn announce(&self, alert: bool) {
+        self.context.bulletin.send_if_modified(|bulletin| std::mem::replace(&mut bulletin.alert, alert) != alert);
     }
 
     async fn scan(&self) -> Result<TableScan, TableError> {
         let mut scan = self.context.table.scan().await?;
         let foreign = scan.leases.extract_if(.., |lease| !self.context.catalog.fits(lease));
         scan.malformed.extend(foreign.map(|lease| lease.key.as_str().to_owned()));
+        let own_item = scan.workers.iter().find(|worker| worker.id == self.context.settings.worker_id);
+        self.context.seen.own_item.send_replace(own_item.cloned());
         Ok(scan)
     }
 
     /// Observes the leases' ages before this worker leads.
     async fn watch(&mut self) -> Result<(), TableError> {
         self.end_term();
+        self.pace.sign();
         let scan = self.scan().await?;
         self.view.observe(&scan, time::now(), self.context.clock.seconds());
         Ok(())
@@ -151,6 +182,7 @@ impl Assigner {
         }
         let workers = self.view.active_workers(now);
         let moves = self.plan(&candidates, &workers, now);
+        self.note_unrest(&scan, !moves.is_empty(), now);
         let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();
         let assigned = moves.iter().filter(|planned| planned.how == How::Assign).count();
         let mut cycle = Cycle {
@@ -166,6 +198,17 @@ impl Assigner {
         cycle.failed_moves = self.carry_out(moves).await;
         self.context.metrics.cycle(cycle, time::now() - begun);
         Ok(())
+    }
+
+    /// Looks more often, and has the others look more often, while something moves or is about to.
+    fn note_unrest(&mut self, scan: &TableScan, moves: bool, now: Instant) {
+        let changed = self.term.unrest.observe(scan);
+        let ages = scan.leases.iter().map(|lease| (lease, self.view.age(&lease.key, now)));
+        self.term.expiry = first_expiry(ages, self.context.settings.lease_duration, now);
+        if changed || moves || self.term.expiry.is_some() {
+            self.pace.sign();
+        }
+        self.announce(self.term.expiry.is_some());
     }
 
     fn report_vanished_streams(&mut self, leases: &[Lease]) {
@@ -233,7 +276,13 @@ impl Assigner {
 
     /// Returns the number of failed writes.
     async fn carry_out(&self, moves: Vec<Move>) -> usize {
-        let nudge = assigned_to(&moves, &self.context.settings.worker_id).next().is_some();
+        if moves.is_empty() {
+            return 0;
+        }
+        let announce = || self.context.bulletin.send_modify(|bulletin| bulletin.moves = bulletin.moves.wrapping_add(1));
+        let to_me = moves.iter().any(|planned| planned.to == self.context.settings.worker_id);
+        // Many writes take time: the first new owners begin meanwhile.
+        announce();
         let failed = AtomicUsize::new(0);
         let write = async |planned: Move| {
             if !self.write(&planned).await {
@@ -241,7 +290,8 @@ impl Assigner {
             }
         };
         stream::iter(moves).for_each_concurrent(CONCURRENT_WRITES, write).await;
-        if nudge {
+        announce();
+        if to_me {
             self.context.nudges.discover.notify_one();
         }
         failed.into_inner()

@@ -1,6 +1,10 @@
 //! SHELL: finds the leases that the table says are ours and we do not hold yet.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{StreamExt as _, stream};
 use tokio::{
@@ -11,10 +15,26 @@ use tokio::{
 use crate::{
     context::Context,
     error::TableError,
+    logic::pace::Pace,
     model::{Conditional, Lease, LeaseKey, TableScan},
 };
 
 const CONCURRENT_CALLS: usize = 16;
+
+/// Longest pause between two looks under a leader that announces nothing: as a part of a lease's life, which ends unless
+/// its new owner finds it, and in any case. Java's pause is 10 s.
+const UNANNOUNCED_PART: f64 = 0.5;
+const MAX_UNANNOUNCED: Duration = Duration::from_secs(5);
+/// The same under one that announces what it gives away: for changes by other hands.
+const MAX_ANNOUNCED: Duration = Duration::from_secs(30);
+
+/// What a look has shown.
+struct Found {
+    /// Leases to take.
+    leases: Vec<Lease>,
+    /// Other leases are about to be handed over to this worker.
+    more_to_come: bool,
+}
 
 #[derive(Clone)]
 pub(crate) struct Discovery {
@@ -26,12 +46,17 @@ impl Discovery {
     /// Looks repeatedly and sends what it finds into `found`; when that is full, the worker is busy taking leases and
     /// discovery waits. Handles: time to look, a nudge. Cancellation: safe.
     pub(crate) async fn run(self, found: mpsc::Sender<Lease>) {
+        let mut pace = Pace::default();
         loop {
+            let pause = pace.pause(self.context.settings.discovery_interval, self.rest(), fastrand::f64());
             tokio::select! {
-                () = sleep(self.context.settings.discovery_interval) => {}
-                () = self.context.nudges.discover.notified() => {}
+                () = sleep(pause) => {}
+                () = self.context.nudges.discover.notified() => pace.sign(),
             }
-            let Some(leases) = self.context.reported(self.look().await) else { continue };
+            let Some(Found { leases, more_to_come }) = self.context.reported(self.look().await) else { continue };
+            if more_to_come || !leases.is_empty() {
+                pace.sign();
+            }
             self.context.metrics.discovered(leases.len());
             for lease in leases {
                 if found.send(lease).await.is_err() {
@@ -39,6 +64,14 @@ impl Discovery {
                 }
             }
         }
+    }
+
+    /// Longest pause between two looks.
+    fn rest(&self) -> Duration {
+        if self.context.seen.announced.load(Ordering::Relaxed) {
+            return MAX_ANNOUNCED;
+        }
+        self.context.settings.lease_duration.mul_f64(UNANNOUNCED_PART).min(MAX_UNANNOUNCED)
     }
 
     /// Gives back leases that name this worker and are not held, in a handoff to the old owner. Scans, as the index may
@@ -60,7 +93,7 @@ impl Discovery {
         given.fold(false, |any, one| async move { any || one }).await
     }
 
-    async fn look(&self) -> Result<Vec<Lease>, TableError> {
+    async fn look(&self) -> Result<Found, TableError> {
         let me = &self.context.settings.worker_id;
         let keys = self.context.table.keys_owned_by(me).await?;
         let new: Vec<LeaseKey> = {
@@ -70,13 +103,14 @@ impl Discovery {
         let read = |key: LeaseKey| async move { self.context.table.get(&key).await };
         let reads = stream::iter(new).map(read).buffer_unordered(CONCURRENT_CALLS);
         let leases: Vec<_> = reads.collect().await;
-        let mut ours = Vec::new();
+        let mut found = Found { leases: Vec::new(), more_to_come: false };
         for lease in leases {
             // A lease in handoff is not ours until its old owner lets go.
             // One lease that cannot be read must not hide the others.
-            let lease = self.context.reported(lease).flatten();
-            ours.extend(lease.filter(|lease| lease.owner.as_ref() == Some(me) && !lease.in_handoff()));
+            let lease = self.context.reported(lease).flatten().filter(|lease| lease.owner.as_ref() == Some(me));
+            found.more_to_come |= lease.as_ref().is_some_and(Lease::in_handoff);
+            found.leases.extend(lease.filter(|lease| !lease.in_handoff()));
         }
-        Ok(ours)
+        Ok(found)
     }
 }

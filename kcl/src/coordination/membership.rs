@@ -24,10 +24,14 @@ use crate::{
     time::now,
 };
 
-/// Pause between looks whether the item is still this worker's own.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause between looks at the item of another run under this worker's id.
+const OUTLAST_POLL: Duration = Duration::from_millis(500);
+/// Maximum time without a look whether the item is still this worker's own: the looks of other loops count.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// Time in which another run under this worker's id must show that it is alive.
-const PROBATION: Duration = Duration::from_secs(3);
+const PROBATION: Duration = Duration::from_secs(5);
+/// Pause between two samples of CPU use.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Values of a metric that a worker keeps in its item. Source: KCL `noOfPersistedMetricsPerWorkerMetrics`.
 const KEPT_VALUES: usize = 10;
@@ -36,7 +40,7 @@ pub(crate) struct Membership {
     context: Arc<Context>,
     item: WorkerItem,
     meter: Option<CpuMeter>,
-    /// Samples since the last report; at most one for each check.
+    /// Samples since the last report.
     samples: Vec<f64>,
     /// The machine's clock is wrong, and the event was emitted.
     clock_is_wrong: bool,
@@ -99,7 +103,7 @@ impl Membership {
         while now() < end {
             tokio::select! {
                 () = &mut stop => return Ok(false),
-                () = sleep(CHECK_INTERVAL / 2) => {}
+                () = sleep(OUTLAST_POLL) => {}
             }
             match self.check().await? {
                 IdState::Free => return Ok(true),
@@ -110,8 +114,8 @@ impl Membership {
         Ok(true)
     }
 
-    /// Reports until cancelled, then once more that it is leaving. Handles: time to report, time to check,
-    /// cancellation. Ends early only if another live worker has this id.
+    /// Reports until cancelled, then once more that it is leaving. Handles: time to report, to sample, to check, looks of
+    /// other loops, cancellation. Ends early only if another live worker has this id.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Option<Self>, WorkerError> {
         self.keep(stop.cancelled()).await?;
         self.item.leaving = true;
@@ -131,7 +135,9 @@ impl Membership {
 
     async fn keep(&mut self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
         tokio::pin!(stop);
+        let mut own_item = self.context.seen.own_item.subscribe();
         let mut report_at = now() + REPORT_INTERVAL;
+        let (mut sample_at, mut check_at) = (now() + SAMPLE_INTERVAL, now() + CHECK_INTERVAL);
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
@@ -140,11 +146,23 @@ impl Membership {
                     self.measure();
                     self.report().await;
                 }
-                () = sleep(CHECK_INTERVAL) => {
+                () = sleep_until(sample_at.into()), if self.meter.is_some() => {
+                    sample_at = now() + SAMPLE_INTERVAL;
                     if let Some(meter) = &mut self.meter {
                         self.samples.extend(meter.sample().await);
                     }
+                }
+                _ = own_item.changed() => {
+                    let found = own_item.borrow_and_update().clone();
+                    // What others saw may be out of date, so it is no more than a reason to look.
+                    if judge(&self.item, found.as_ref()) != IdState::Ours {
+                        self.check().await?;
+                    }
+                    check_at = now() + CHECK_INTERVAL;
+                }
+                () = sleep_until(check_at.into()) => {
                     self.check().await?;
+                    check_at = now() + CHECK_INTERVAL;
                 }
             }
         }

@@ -4,4 +4,5 @@ pub(crate) mod assignment;
 pub(crate) mod fleet_view;
 pub(crate) mod leadership;
 pub(crate) mod membership;
+pub(crate) mod unrest;
 pub(crate) mod utilization;

@@ -48,6 +48,25 @@ pub(crate) struct LockItem {
     /// Time without a change after which others may seize it.
     pub(crate) duration: Duration,
     pub(crate) released: bool,
+    /// None if the leader announces nothing: Java's, or one of an earlier version.
+    pub(crate) bulletin: Option<Bulletin>,
+}
+
+/// What a leader announces in its lock, so that the others need not look for themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bulletin {
+    /// Changes when leases are given to workers.
+    pub(crate) moves: u64,
+    /// Leases may be given soon: look more often.
+    pub(crate) alert: bool,
+}
+
+/// Items that a worker reads together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) lock: Option<LockItem>,
+    /// This worker's own.
+    pub(crate) worker: Option<WorkerItem>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

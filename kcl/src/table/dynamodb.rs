@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     time::Duration,
 };
@@ -11,16 +11,23 @@ use std::{
 use aws_sdk_dynamodb::{Client, Config, config::timeout::TimeoutConfig};
 
 use super::item::{self, n, s};
-use crate::{clock::ServiceClock, error::TableError, logic::table_migration::Layout, model::LegacyTables};
+use crate::{
+    clock::ServiceClock,
+    error::TableError,
+    logic::table_migration::Layout,
+    model::{LegacyTables, TableUsage},
+};
 use error::Call;
 use layout::{EntityTable, EntityTables};
 use leases::Index;
+use meter::Meter;
 
 mod conditional;
 mod error;
 mod fleet;
 mod layout;
 mod leases;
+mod meter;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -43,6 +50,9 @@ pub(crate) struct DynamoDbLeaseTable {
     index: Mutex<Index>,
     /// Parts in which the table is scanned at the same time.
     segments: AtomicI32,
+    meter: Meter,
+    /// False once BatchGetItem was found to be denied.
+    may_batch: AtomicBool,
 }
 
 impl DynamoDbLeaseTable {
@@ -58,7 +68,8 @@ impl DynamoDbLeaseTable {
         let aws = aws.into();
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
-        let config = aws.to_builder().timeout_config(timeouts.build()).interceptor(clock);
+        let meter = Meter::default();
+        let config = aws.to_builder().timeout_config(timeouts.build()).interceptor(clock).interceptor(meter.clone());
         let client = Client::from_conf(config.build());
         Self {
             client,
@@ -68,6 +79,8 @@ impl DynamoDbLeaseTable {
             may_create,
             index: Mutex::default(),
             segments: AtomicI32::new(1),
+            meter,
+            may_batch: AtomicBool::new(true),
         }
     }
 
@@ -75,6 +88,11 @@ impl DynamoDbLeaseTable {
         let segments = table::prepare(&self.client, &self.table, self.may_create).await?;
         self.segments.store(segments, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Requests and units since this table was opened.
+    pub(crate) fn usage(&self) -> TableUsage {
+        self.meter.total()
     }
 
     fn call(&self, action: &'static str) -> Call<'_> {

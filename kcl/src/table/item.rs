@@ -10,8 +10,8 @@ use bytes::Bytes;
 use kpl::{HashKeyRange, ShardId};
 
 use crate::model::{
-    CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity, VERSION_3,
-    WorkerId, WorkerItem,
+    Bulletin, CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity,
+    VERSION_3, WorkerId, WorkerItem,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -45,6 +45,9 @@ pub(crate) const LOCK_OWNER: &str = "ownerName";
 pub(crate) const LOCK_DURATION: &str = "leaseDuration";
 pub(crate) const LOCK_VERSION: &str = "recordVersionNumber";
 const LOCK_RELEASED: &str = "isReleased";
+/// Ours, beside Java's attributes. Java's leaders put whole items, which have neither.
+const LOCK_MOVES: &str = "moves";
+const LOCK_ALERT: &str = "alert";
 /// Java KCL's lock duration, for a lock item whose own cannot be read.
 const DEFAULT_LOCK_DURATION: Duration = Duration::from_secs(120);
 
@@ -244,17 +247,25 @@ pub(crate) fn read_lock(item: &Item) -> Option<LockItem> {
             .and_then(|millis| millis.parse().ok())
             .map_or(DEFAULT_LOCK_DURATION, Duration::from_millis),
         released: item.contains_key(LOCK_RELEASED),
+        bulletin: number(item, LOCK_MOVES).map(|moves| Bulletin { moves, alert: item.contains_key(LOCK_ALERT) }),
     })
 }
 
 /// The lock's item but for its key; the duration is a decimal string.
 pub(crate) fn lock_item(lock: &LockItem) -> Item {
-    Item::from([
+    let mut item = Item::from([
         (LOCK_OWNER.to_owned(), s(lock.owner.as_str())),
         (LOCK_VERSION.to_owned(), s(lock.version.as_str())),
         (LOCK_DURATION.to_owned(), s(lock.duration.as_millis().to_string())),
         (ENTITY_TYPE.to_owned(), s("LEADER")),
-    ])
+    ]);
+    if let Some(bulletin) = lock.bulletin {
+        item.insert(LOCK_MOVES.to_owned(), n(bulletin.moves));
+        if bulletin.alert {
+            item.insert(LOCK_ALERT.to_owned(), s("1"));
+        }
+    }
+    item
 }
 
 /// The item, but for its key, that declares an application to be of KCL 3.x, as Java writes it for a new application.

@@ -12,7 +12,7 @@ use crate::{
     error::TableError,
     locked::locked,
     model::{
-        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, StreamIdentity, TableScan, VERSION_3,
+        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, StreamIdentity, TableScan, VERSION_3,
         WorkerId, WorkerItem,
     },
 };
@@ -210,6 +210,10 @@ impl MemoryLeaseTable {
 
     pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
         self.read(|state| state.lock.clone()).await
+    }
+
+    pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
+        self.read(|state| Look { lock: state.lock.clone(), worker: state.workers.get(me).cloned() }).await
     }
 
     pub(crate) async fn put_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, TableError> {

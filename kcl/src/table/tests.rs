@@ -9,8 +9,8 @@ use super::{LeaseTable, dynamodb::DynamoDbLeaseTable, memory::MemoryLeaseTable};
 use crate::{
     clock::ServiceClock,
     model::{
-        Addition, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem, Metric,
-        PendingCheckpoint, StreamId, StreamIdentity, WorkerId, WorkerItem,
+        Addition, Bulletin, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem, Look,
+        Metric, PendingCheckpoint, StreamId, StreamIdentity, WorkerId, WorkerItem,
     },
 };
 
@@ -277,6 +277,7 @@ async fn the_lock_has_one_holder_at_a_time() {
         version: version.to_owned(),
         duration: Duration::from_secs(4),
         released: false,
+        bulletin: Some(Bulletin { moves: 3, alert: owner == "w2" }),
     };
     for table in tables().await {
         let (first, beat, second) = (lock("w1", "a"), lock("w1", "b"), lock("w2", "c"));
@@ -290,6 +291,23 @@ async fn the_lock_has_one_holder_at_a_time() {
         assert!(!table.delete_lock(&first).await.unwrap());
         assert!(table.delete_lock(&beat).await.unwrap());
         assert_eq!(table.get_lock().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_look_shows_lock_and_worker_of_the_moment() {
+    for table in tables().await {
+        let look = async || table.look(&"w1".into()).await.unwrap();
+        assert_eq!(look().await, Look { lock: None, worker: None });
+
+        table.put_worker(&worker("w1", 5)).await.unwrap();
+        table.put_worker(&worker("w2", 6)).await.unwrap();
+        assert_eq!(look().await, Look { lock: None, worker: Some(worker("w1", 5)) });
+
+        let duration = Duration::from_secs(4);
+        let lock = LockItem { owner: "w2".into(), version: "a".to_owned(), duration, released: false, bulletin: None };
+        assert!(table.put_lock(&lock, None).await.unwrap());
+        assert_eq!(look().await, Look { lock: Some(lock), worker: Some(worker("w1", 5)) });
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     context::Context,
     error::WorkerError,
     locked::locked,
-    model::{ShardStatus, WorkerId},
+    model::{ShardStatus, TableUsage, WorkerId},
     processor::ProcessorFactory,
     time::now,
 };
@@ -96,6 +96,12 @@ impl WorkerHandle {
     /// Shards whose leases the worker holds, by stream and id.
     pub fn shards(&self) -> Vec<ShardStatus> {
         self.0.context.board.all(now(), self.0.context.settings.warn_after)
+    }
+
+    /// Requests and capacity units of the lease table, since the worker was built. The difference of two calls is the
+    /// usage between them; none while the table answers nothing, and none of a replay.
+    pub fn table_usage(&self) -> TableUsage {
+        self.0.context.table.usage()
     }
 
     /// True if the worker has joined the fleet and is not stopping: for readiness probes.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::model::{Lease, LeaseKey, WorkerId};
+use crate::model::{Lease, WorkerId};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -131,11 +131,6 @@ fn balance(live: &[&Candidate], loads: &mut Loads, moves: &mut Vec<Move>) {
         loads.add(&to);
         moves.push(Move { lease: lease.clone(), to, how: How::HandOff });
     }
-}
-
-/// Keys of the leases that `moves` give to `worker` at once.
-pub(crate) fn assigned_to<'a>(moves: &'a [Move], worker: &WorkerId) -> impl Iterator<Item = &'a LeaseKey> {
-    moves.iter().filter(move |m| m.how == How::Assign && m.to == *worker).map(|m| &m.lease.key)
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::model::{LockItem, WorkerId};
 
+/// Part of a lock's duration without a change after which its owner is suspected to be gone: one heartbeat and a half, of
+/// this library's (a quarter of the duration) as of Java's (30 s of 120 s).
+const SUSPICION: f64 = 0.375;
+
 /// The next step towards the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contention {
@@ -37,9 +41,15 @@ impl Leadership {
         until.filter(|until| now < *until)
     }
 
-    /// True if the leader seems to have stopped: its lock is unchanged for `silence`, though not stale yet.
-    pub(crate) fn suspects(&self, silence: Duration, now: Instant) -> bool {
-        self.held.is_none() && self.seen.as_ref().is_some_and(|(_, since)| now >= *since + silence)
+    /// True if the leader seems to have stopped: its lock is unchanged for a part of its duration, though not stale yet.
+    pub(crate) fn suspects(&self, now: Instant) -> bool {
+        let is_silent = |(lock, since): &(LockItem, Instant)| now >= *since + lock.duration.mul_f64(SUSPICION);
+        self.held.is_none() && self.seen.as_ref().is_some_and(is_silent)
+    }
+
+    /// Moment until which a foreign lock is respected unless it changes.
+    pub(crate) fn stale_at(&self) -> Option<Instant> {
+        self.seen.as_ref().filter(|_| self.held.is_none()).map(|(lock, since)| *since + lock.duration)
     }
 
     /// Our lock, to be confirmed by the next heartbeat.
@@ -79,7 +89,7 @@ impl Leadership {
     }
 
     pub(crate) fn lock(&self, version: String, duration: Duration) -> LockItem {
-        LockItem { owner: self.me.clone(), version, duration, released: false }
+        LockItem { owner: self.me.clone(), version, duration, released: false, bulletin: None }
     }
 }
 
@@ -94,7 +104,8 @@ mod tests {
     }
 
     fn lock(owner: &str, version: &str) -> LockItem {
-        LockItem { owner: owner.into(), version: version.to_owned(), duration: DURATION, released: false }
+        let (owner, version) = (owner.into(), version.to_owned());
+        LockItem { owner, version, duration: DURATION, released: false, bulletin: None }
     }
 
     fn me() -> Leadership {
@@ -129,14 +140,25 @@ mod tests {
 
     #[test]
     fn a_leader_is_suspected_before_its_lock_is_stale() {
-        let (mut me, start, silence) = (me(), start(), DURATION / 2);
-        assert!(!me.suspects(silence, start), "nothing was seen yet");
+        let (mut me, start, silence) = (me(), start(), DURATION.mul_f64(SUSPICION));
+        assert!(!me.suspects(start), "nothing was seen yet");
 
         me.consider(Some(lock("other", "v1")), start);
-        assert!(!me.suspects(silence, start + silence - Duration::from_millis(1)));
-        assert!(me.suspects(silence, start + silence));
+        assert!(!me.suspects(start + silence - Duration::from_millis(1)));
+        assert!(me.suspects(start + silence));
+        assert_eq!(me.stale_at(), Some(start + DURATION));
         me.consider(Some(lock("other", "v2")), start + silence);
-        assert!(!me.suspects(silence, start + silence));
+        assert!(!me.suspects(start + silence));
+    }
+
+    #[test]
+    fn a_java_leader_is_not_suspected_between_its_heartbeats() {
+        let (mut me, start) = (me(), start());
+        let java = LockItem { duration: Duration::from_secs(120), ..lock("java", "v1") };
+
+        me.consider(Some(java), start);
+
+        assert!(!me.suspects(start + Duration::from_secs(31)));
     }
 
     #[test]

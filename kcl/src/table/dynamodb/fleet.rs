@@ -1,19 +1,27 @@
 //! Items that are not leases: leader's lock, workers, migration state, in the tables of [`layout`](super::layout).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::Ordering,
+};
 
 use aws_sdk_dynamodb::{
     operation::put_item::builders::PutItemFluentBuilder,
-    types::{AttributeValue, ReturnValue},
+    types::{AttributeValue, KeysAndAttributes, ReturnValue},
 };
 use tracing::warn;
 
 use super::{
-    Call, DynamoDbLeaseTable, conditional::set_and_remove, error::CONDITION_FAILED, item, layout::EntityTable, n, s,
+    Call, DynamoDbLeaseTable,
+    conditional::set_and_remove,
+    error::CONDITION_FAILED,
+    item,
+    layout::{EntityTable, EntityTables},
+    n, s,
 };
 use crate::{
     error::TableError,
-    model::{LockItem, StreamIdentity, WorkerId, WorkerItem},
+    model::{LockItem, Look, StreamIdentity, WorkerId, WorkerItem},
     table::item::Item,
 };
 
@@ -112,12 +120,46 @@ impl DynamoDbLeaseTable {
 
     pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
         let place = self.entity_tables().lock;
-        let found = self.get_from(&place, item::LOCK_KEY).await?;
-        let lock = found.as_ref().and_then(item::read_lock);
-        if found.is_some() && lock.is_none() {
-            warn!(table = place.table, "the leader's lock item cannot be read, nobody can lead; delete it");
+        Ok(read_lock(&place, self.get_from(&place, item::LOCK_KEY).await?.as_ref()))
+    }
+
+    pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
+        if self.may_batch.load(Ordering::Relaxed) {
+            match self.look_at_once(me).await {
+                Ok(Some(look)) => return Ok(look),
+                Ok(None) => {}
+                Err(TableError::AccessDenied { .. }) => {
+                    self.may_batch.store(false, Ordering::Relaxed);
+                    warn!(table = self.table, "without dynamodb:BatchGetItem, lock and worker take a read each");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(lock)
+        Ok(Look { lock: self.get_lock().await?, worker: self.get_worker(me).await? })
+    }
+
+    /// None: the table has left out a part.
+    async fn look_at_once(&self, me: &WorkerId) -> Result<Option<Look>, TableError> {
+        let EntityTables { lock, workers, .. } = self.entity_tables();
+        let mut keys: HashMap<String, Vec<Item>> = HashMap::new();
+        for (place, key) in [(&lock, item::LOCK_KEY), (&workers, me.as_str())] {
+            keys.entry(place.table.clone()).or_default().push(Item::from([(place.key.to_owned(), s(key))]));
+        }
+        let mut batch = self.client.batch_get_item();
+        for (table, keys) in keys {
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
+            batch = batch.request_items(table, keys.build().expect("keys are set"));
+        }
+        let output = batch.send().await.map_err(|error| lock.call("dynamodb:BatchGetItem").failed(error))?;
+        if output.unprocessed_keys().is_some_and(|keys| !keys.is_empty()) {
+            return Ok(None);
+        }
+        let found = |place: &EntityTable, key: &str| {
+            let items = output.responses().and_then(|tables| tables.get(&place.table)).into_iter().flatten();
+            items.into_iter().find(|item| item.get(place.key) == Some(&s(key)))
+        };
+        let worker = found(&workers, me.as_str()).and_then(item::read_worker);
+        Ok(Some(Look { lock: read_lock(&lock, found(&lock, item::LOCK_KEY)), worker }))
     }
 
     pub(crate) async fn put_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, TableError> {
@@ -163,6 +205,14 @@ impl DynamoDbLeaseTable {
         }
         place.call("dynamodb:DeleteItem").applied(delete.condition_expression(condition).send().await, CONDITION_FAILED)
     }
+}
+
+fn read_lock(place: &EntityTable, found: Option<&Item>) -> Option<LockItem> {
+    let lock = found.and_then(item::read_lock);
+    if found.is_some() && lock.is_none() {
+        warn!(table = place.table, "the leader's lock item cannot be read, nobody can lead; delete it");
+    }
+    lock
 }
 
 /// The items written last, one for each worker.

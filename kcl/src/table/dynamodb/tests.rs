@@ -5,6 +5,7 @@ use aws_types::SdkConfig;
 use kinesis_local::LocalAws;
 
 use super::*;
+use crate::logic::assign::leadership::Leadership;
 use crate::table::{
     LeaseTable,
     tests::{TABLE, at, owned_by, read, shard},
@@ -114,4 +115,60 @@ async fn queries_an_index_again_at_once_only_after_throttling() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(found().await);
     assert_eq!(scans.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_by_single_reads_when_batches_are_denied_or_left_unfinished() {
+    let local = LocalAws::start().await;
+    let aws = local.sdk_config();
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    let lock = Leadership::new("w2".into()).lock("v".to_owned(), Duration::from_secs(4));
+    assert!(table.put_lock(&lock, None).await.unwrap());
+    let found = async || table.look(&"w1".into()).await.unwrap().lock == Some(lock.clone());
+    let (batches, gets) = ("dynamodb:BatchGetItem", "dynamodb:GetItem");
+    let counts = [batches, gets].map(|action| local.faults().on(action).delay(Duration::ZERO));
+    let counted = || [counts[0].count(), counts[1].count()];
+
+    assert!(found().await);
+    assert_eq!(counted(), [1, 0]);
+    let unfinished = local.faults().on(batches).fail_records(1);
+    assert!(found().await);
+    unfinished.remove();
+    assert_eq!(counted(), [2, 2]);
+    local.deny(batches);
+    assert!(found().await);
+    assert!(found().await);
+    assert_eq!(counted()[1], 6);
+}
+
+#[tokio::test]
+async fn meters_what_dynamodb_bills() {
+    let aws = LocalAws::start().await.sdk_config();
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    let lease = owned_by(&table, "w1").await;
+    let since = |before: TableUsage| table.usage() - before;
+
+    let before = table.usage();
+    assert!(table.renew(&lease).await.unwrap().is_applied());
+    assert_eq!(since(before), TableUsage::new(1, 0.0, 1.0));
+
+    let before = table.usage();
+    assert!(!table.renew(&lease).await.unwrap().is_applied());
+    assert_eq!(since(before), TableUsage::new(1, 0.0, 1.0), "a refused write is billed");
+
+    let before = table.usage();
+    read(&table).await;
+    assert_eq!(since(before), TableUsage::new(1, 1.0, 0.0), "strongly consistent");
+
+    let before = table.usage();
+    table.scan().await.unwrap();
+    assert_eq!(since(before), TableUsage::new(1, 0.5, 0.0), "eventually consistent");
+
+    let before = table.usage();
+    table.keys_owned_by(&"w1".into()).await.unwrap();
+    table.look(&"w1".into()).await.unwrap();
+    assert_eq!(since(before).requests, 2);
+    assert!(since(before).read_units > 1.0 && since(before).write_units == 0.0, "{:?}", since(before));
 }

@@ -98,6 +98,7 @@ fn the_lock_carries_its_duration_as_a_decimal_string_of_milliseconds() {
         version: "v".to_owned(),
         duration: Duration::from_secs(10),
         released: false,
+        bulletin: Some(Bulletin { moves: 7, alert: true }),
     };
 
     let item = lock_item(&lock);
@@ -113,6 +114,7 @@ fn a_lock_with_an_unreadable_duration_counts_as_javas_two_minutes() {
         version: "v".to_owned(),
         duration: Duration::from_secs(10),
         released: false,
+        bulletin: None,
     });
     item.insert("leaseDuration".to_owned(), n(10));
 
