@@ -13,6 +13,7 @@ pub mod interop;
 mod journal;
 mod log;
 mod producing;
+mod rest;
 pub mod seeds;
 mod table;
 mod world;
@@ -21,6 +22,7 @@ pub use fleet::Running;
 pub use journal::{Call, Entry, Journal, JournalProcessor, id_of};
 pub use log::{EventLog, Log, Records};
 pub use producing::{failures, store, user_record};
+pub use rest::MinuteAtRest;
 pub use table::{Item, Table, number, text};
 pub use world::World;
 

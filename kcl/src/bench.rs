@@ -35,6 +35,7 @@ impl Fleet {
             started_at_millis: 1,
             leaving: false,
             metrics: BTreeMap::new(),
+            usage: None,
         };
         let candidates = (0..leases).map(candidate).collect();
         Self { candidates, living: (0..workers).filter(|number| !is_dead(*number)).map(item).collect() }

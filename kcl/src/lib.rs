@@ -112,7 +112,7 @@ pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
     Polling, Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard,
-    TableUsage, WorkerId,
+    TableUsage, UsageRate, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{

@@ -9,3 +9,4 @@ pub(crate) mod purpose;
 pub(crate) mod read;
 pub(crate) mod shard;
 pub(crate) mod table_migration;
+pub(crate) mod usage_rate;

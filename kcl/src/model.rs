@@ -16,7 +16,7 @@ pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Polling, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard::{ShardPhase, ShardStatus, Stall};
-pub use usage::TableUsage;
+pub use usage::{TableUsage, UsageRate};
 
 mod checkpoint;
 mod fleet;

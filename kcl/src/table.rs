@@ -171,7 +171,8 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.get_lock(), |memory| memory.get_lock()).await
     }
 
-    /// Reads the lock and this worker's item together. Strongly consistent.
+    /// Reads the lock and this worker's item together. Eventually consistent, at half the price: who acts on it does so
+    /// by a conditional write, or looks again.
     pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
         self.either(|dynamodb| dynamodb.look(me), |memory| memory.look(me)).await
     }

@@ -4,7 +4,8 @@
 //! enhanced fan-out. `_seldom`: leases of 30 s and a read each 5 s, instead of 10 s and 1 s. `bare_calls`: no worker, but the
 //! calls alone that polling takes, by the same SDK; the least that any consumer can cost that reads so often. The services run
 //! in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it reads
-//! /proc. And [`takeover`]: how long shards stand still when one of three workers goes.
+//! /proc. And [`takeover`]: how long shards stand still when one of three workers goes. And [`rest`]:
+//! what two workers at rest take of the lease table, by operation.
 
 use std::{
     env, fs,
@@ -27,10 +28,11 @@ use kcl::{BoxError, CheckpointEvery, FanOut, InitialPosition, Polling, Retrieval
 use kinesis_local::{LocalAws, ServeOptions};
 use tokio::time::{Instant, sleep};
 
+mod rest;
 mod takeover;
 
 /// Measurements, each in a process of its own, whose memory nothing else has used before.
-const MEASURES: [(&str, usize); 8] = [
+const MEASURES: [(&str, usize); 10] = [
     ("polling", 1),
     ("polling", 100),
     ("polling", 1_000),
@@ -39,6 +41,8 @@ const MEASURES: [(&str, usize); 8] = [
     ("fan_out_seldom", 1_000),
     (BARE_CALLS, 1_000),
     (takeover::NAME, 1_000),
+    (rest::NAME, 4),
+    (rest::NAME, 64),
 ];
 /// Set for the process that serves.
 const SERVES: &str = "FLEET_SERVES";
@@ -68,6 +72,7 @@ fn main() -> Result<(), BoxError> {
     let shards = argument(1_000);
     match name.as_str() {
         takeover::NAME => takeover::measure(shards),
+        rest::NAME => rest::measure(shards),
         BARE_CALLS => runtime.block_on(measure_bare_calls(shards)),
         name => {
             let way = name.trim_end_matches("_seldom");

@@ -2,6 +2,7 @@
 
 mod budget;
 mod failures;
+mod java_leader;
 mod legacy_layout;
 mod lineage;
 mod multi_stream;

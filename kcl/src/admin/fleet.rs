@@ -1,6 +1,6 @@
 //! Status of an application's fleet: leases, owners, progress, leader.
 
-use std::fmt;
+use std::{fmt, ops::Add};
 
 use aws_sdk_dynamodb::primitives::DateTime;
 use aws_types::SdkConfig;
@@ -9,7 +9,7 @@ use kpl::ShardId;
 use crate::{
     clock::ServiceClock,
     error::TableError,
-    model::{Checkpoint, LegacyTables, StreamId, WorkerId, WorkerItem},
+    model::{Checkpoint, LegacyTables, StreamId, UsageRate, WorkerId, WorkerItem},
     table::dynamodb::DynamoDbLeaseTable,
     time::rfc_3339,
     worker::validate::{TABLE_NAME, is_table_name},
@@ -39,6 +39,8 @@ pub struct WorkerStatus {
     pub last_report_seconds: u64,
     /// Leases that it processes, those of ended shards left out.
     pub leases: usize,
+    /// Its usage of the lease table in the minute before the report; None for Java workers, which do not say.
+    pub usage: Option<UsageRate>,
 }
 
 /// A lease.
@@ -85,6 +87,13 @@ impl FleetStatus {
         Self::read_as(client.config().clone(), table.into()).await
     }
 
+    /// Usage of the lease table by the workers that report theirs, all of this library; None if there is none.
+    ///
+    /// The requests of [`read`](Self::read) itself are not in it.
+    pub fn usage(&self) -> Option<UsageRate> {
+        self.workers.iter().filter_map(|worker| worker.usage).reduce(Add::add)
+    }
+
     async fn read_as(aws: aws_sdk_dynamodb::Config, table: String) -> Result<Self, TableError> {
         if !is_table_name(&table) {
             return Err(TableError::WrongTable { reason: format!("its name is not {TABLE_NAME}"), table });
@@ -103,6 +112,7 @@ impl FleetStatus {
             id: worker.id.clone(),
             last_report_seconds: worker.last_update_seconds,
             leases: live().filter(|lease| lease.actual_owner() == Some(&worker.id)).count(),
+            usage: worker.usage,
         };
         let workers = scan.workers.iter().map(worker).collect();
         let leases = scan.leases.iter().map(|lease| LeaseStatus {
@@ -124,9 +134,13 @@ impl fmt::Display for FleetStatus {
         writeln!(f, "leader   {}", name(&self.leader))?;
         writeln!(f, "version  {}", self.version.as_deref().unwrap_or("-"))?;
         for worker in &self.workers {
-            let WorkerStatus { id, last_report_seconds, leases } = worker;
+            let WorkerStatus { id, last_report_seconds, leases, usage: _ } = worker;
             let reported = rfc_3339(DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX)));
             writeln!(f, "worker   {id}  {leases} leases, reported at {reported}")?;
+        }
+        if let Some(UsageRate { requests, read_units, write_units }) = self.usage() {
+            let units = format!("{read_units:.0} read and {write_units:.0} write units");
+            writeln!(f, "usage    {requests:.0} requests a minute, of {units}")?;
         }
         for lease in &self.leases {
             let owner = name(&lease.owner);
@@ -156,13 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn prints_times_of_reports_in_rfc_3339() {
-        let worker = |id: &str, seconds| WorkerStatus { id: id.into(), last_report_seconds: seconds, leases: 3 };
+    fn prints_times_of_reports_in_rfc_3339_and_the_usage() {
+        let worker = |id: &str, seconds| WorkerStatus {
+            id: id.into(),
+            last_report_seconds: seconds,
+            leases: 3,
+            usage: (id == "w1").then(|| UsageRate::new(60.4, 12.5, 144.0)),
+        };
         let workers = vec![worker("w1", 1_700_000_000), worker("w2", u64::MAX)];
         let status = FleetStatus { leader: Some("w1".into()), version: None, workers, leases: Vec::new() };
 
         let expected = "leader   w1\nversion  -\nworker   w1  3 leases, reported at 2023-11-14T22:13:20Z\n\
-            worker   w2  3 leases, reported at an impossible time\n";
+            worker   w2  3 leases, reported at an impossible time\n\
+            usage    60 requests a minute, of 12 read and 144 write units\n";
         assert_eq!(status.to_string(), expected);
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     cpu::CpuMeter,
     error::WorkerError,
     event::{Event, chain},
-    logic::assign::membership::{IdState, judge, may_be_alive},
+    logic::{
+        assign::membership::{IdState, judge, may_be_alive},
+        usage_rate::UsageWindow,
+    },
     model::{ACTIVE_WINDOW, CPU, FAILED, Metric, REPORT_INTERVAL, WorkerItem},
     time::now,
 };
@@ -42,6 +45,7 @@ pub(crate) struct Membership {
     meter: Option<CpuMeter>,
     /// Samples since the last report.
     samples: Vec<f64>,
+    usage: UsageWindow,
     /// The machine's clock is wrong, and the event was emitted.
     clock_is_wrong: bool,
 }
@@ -67,9 +71,16 @@ impl Membership {
             id,
             leaving: true,
             metrics: BTreeMap::new(),
+            usage: None,
         };
-        let mut membership =
-            Self { context, item, meter: CpuMeter::detect(), samples: Vec::new(), clock_is_wrong: false };
+        let mut membership = Self {
+            context,
+            item,
+            meter: CpuMeter::detect(),
+            samples: Vec::new(),
+            usage: UsageWindow::default(),
+            clock_is_wrong: false,
+        };
         let Some(before) = membership.announce(&mut stop).await? else { return Ok(None) };
         membership.check_clock();
         if may_be_alive(&membership.item, before.as_ref(), ACTIVE_WINDOW.as_secs())
@@ -216,6 +227,7 @@ impl Membership {
     async fn report(&mut self) {
         self.item.last_update_seconds = self.context.clock.seconds();
         let begun = now();
+        self.item.usage = self.usage.note(begun, self.context.table.usage()).or(self.item.usage);
         let reported = self.context.table.put_worker(&self.item).await;
         self.context.metrics.reported(reported.is_ok(), now() - begun);
         if self.context.reported(reported).is_some() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kpl::{HashKeyRange, ShardId};
 
-use super::{id::WorkerId, lease::Lease};
+use super::{id::WorkerId, lease::Lease, usage::UsageRate};
 
 /// Time between two writes of a worker's item. Java: 30 s.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -38,6 +38,8 @@ pub(crate) struct WorkerItem {
     pub(crate) leaving: bool,
     /// Metrics by short name; empty if the worker measures nothing.
     pub(crate) metrics: BTreeMap<String, Metric>,
+    /// Its usage of the lease table; None for Java workers, and until a worker has measured it.
+    pub(crate) usage: Option<UsageRate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Consumption of the lease table: requests and the capacity units that they are billed for.
 
-use std::ops::Sub;
+use std::ops::{Add, Sub};
 
 /// Requests to the lease table, and the capacity units that DynamoDB billed for them.
 ///
@@ -40,6 +40,36 @@ impl Sub for TableUsage {
             requests: self.requests.saturating_sub(earlier.requests),
             read_units: self.read_units - earlier.read_units,
             write_units: self.write_units - earlier.write_units,
+        }
+    }
+}
+
+/// Usage of the lease table by a worker in a minute, on average over its last minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct UsageRate {
+    /// Requests a minute.
+    pub requests: f64,
+    /// Read units a minute.
+    pub read_units: f64,
+    /// Write units a minute.
+    pub write_units: f64,
+}
+
+impl UsageRate {
+    pub(crate) fn new(requests: f64, read_units: f64, write_units: f64) -> Self {
+        Self { requests, read_units, write_units }
+    }
+}
+
+impl Add for UsageRate {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            read_units: self.read_units + other.read_units,
+            write_units: self.write_units + other.write_units,
         }
     }
 }

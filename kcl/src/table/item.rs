@@ -11,7 +11,7 @@ use kpl::{HashKeyRange, ShardId};
 
 use crate::model::{
     Bulletin, CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity,
-    VERSION_3, WorkerId, WorkerItem,
+    UsageRate, VERSION_3, WorkerId, WorkerItem,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -66,6 +66,10 @@ pub(crate) const WORKER_LIMITS: &str = "opr";
 const WORKER_INSTANCE: &str = "instance";
 const WORKER_STARTED: &str = "startedAtMillis";
 const WORKER_LEAVING: &str = "leaving";
+/// Usage of the lease table, a minute.
+const WORKER_REQUESTS: &str = "requests";
+const WORKER_READ_UNITS: &str = "readUnits";
+const WORKER_WRITE_UNITS: &str = "writeUnits";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Entity {
@@ -198,7 +202,13 @@ pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
             .unwrap_or(0),
         leaving: properties.is_some_and(|map| map.contains_key(WORKER_LEAVING)),
         metrics: read_metrics(item),
+        usage: properties.and_then(read_usage),
     })
+}
+
+fn read_usage(properties: &Item) -> Option<UsageRate> {
+    let rate = |name: &str| text(properties, name)?.parse().ok().filter(|rate: &f64| rate.is_finite());
+    Some(UsageRate::new(rate(WORKER_REQUESTS)?, rate(WORKER_READ_UNITS)?, rate(WORKER_WRITE_UNITS)?))
 }
 
 /// Metrics that have both values and a limit.
@@ -231,6 +241,14 @@ pub(crate) fn worker_properties(worker: &WorkerItem) -> AttributeValue {
     let mut properties = Item::from([(WORKER_STARTED.to_owned(), s(worker.started_at_millis.to_string()))]);
     if let Some(instance) = &worker.instance {
         properties.insert(WORKER_INSTANCE.to_owned(), s(instance.as_str()));
+    }
+    if let Some(usage) = worker.usage {
+        let rates = [
+            (WORKER_REQUESTS, usage.requests),
+            (WORKER_READ_UNITS, usage.read_units),
+            (WORKER_WRITE_UNITS, usage.write_units),
+        ];
+        properties.extend(rates.map(|(name, rate)| (name.to_owned(), s(((rate * 10.0).round() / 10.0).to_string()))));
     }
     if worker.leaving {
         properties.insert(WORKER_LEAVING.to_owned(), s("true"));

@@ -10,7 +10,7 @@ use crate::{
     clock::ServiceClock,
     model::{
         Addition, Bulletin, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem, Look,
-        Metric, PendingCheckpoint, StreamId, StreamIdentity, WorkerId, WorkerItem,
+        Metric, PendingCheckpoint, StreamId, StreamIdentity, UsageRate, WorkerId, WorkerItem,
     },
 };
 
@@ -254,7 +254,15 @@ fn worker(id: &str, last_update_seconds: u64) -> WorkerItem {
     let instance = Some(format!("run of {id}"));
     let cpu = Metric { recent: vec![12.5, -1.0, 30.0], limit: 100.0 };
     let metrics = std::collections::BTreeMap::from([("C".to_owned(), cpu)]);
-    WorkerItem { id: id.into(), last_update_seconds, instance, started_at_millis: 7, leaving: false, metrics }
+    WorkerItem {
+        id: id.into(),
+        last_update_seconds,
+        instance,
+        started_at_millis: 7,
+        leaving: false,
+        metrics,
+        usage: Some(UsageRate::new(60.0, 12.5, 144.0)),
+    }
 }
 
 #[tokio::test]

@@ -156,6 +156,7 @@ mod tests {
             started_at_millis: 0,
             leaving: false,
             metrics: Default::default(),
+            usage: None,
         };
         TableScan { workers: vec![worker], ..TableScan::default() }
     }

@@ -56,6 +56,7 @@ mod tests {
             started_at_millis,
             leaving: false,
             metrics: Default::default(),
+            usage: None,
         }
     }
 

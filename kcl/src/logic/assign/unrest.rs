@@ -68,6 +68,7 @@ mod tests {
             started_at_millis: 0,
             leaving: false,
             metrics: Default::default(),
+            usage: None,
         }
     }
 

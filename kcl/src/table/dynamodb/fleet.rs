@@ -147,7 +147,7 @@ impl DynamoDbLeaseTable {
         }
         let mut batch = self.client.batch_get_item();
         for (table, keys) in keys {
-            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(false);
             batch = batch.request_items(table, keys.build().expect("keys are set"));
         }
         let output = batch.send().await.map_err(|error| lock.call("dynamodb:BatchGetItem").failed(error))?;

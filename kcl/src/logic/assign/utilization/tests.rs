@@ -28,6 +28,7 @@ fn silent(id: &str) -> WorkerItem {
         started_at_millis: 0,
         leaving: false,
         metrics: BTreeMap::new(),
+        usage: None,
     }
 }
 
