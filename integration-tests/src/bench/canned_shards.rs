@@ -27,6 +27,8 @@ use super::{
 pub const CONSUMER_ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/StockTradeStream/consumer/bench:1";
 /// Iterators of the service are about as long.
 const ITERATOR_LENGTH: usize = 220;
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
+const MAX_LIMIT: u64 = 10_000;
 /// Distance to the tip that a shard reports while it has more records.
 const BEHIND_MILLIS: u32 = 3_600_000;
 
@@ -170,7 +172,9 @@ impl CannedShards {
         match target {
             "GetRecords" => {
                 let iterator = text("ShardIterator");
-                let limit = asked["Limit"].as_u64().map_or(usize::MAX, |limit| limit as usize);
+                // A page is one answer for who asks for as much as there is.
+                let limit = asked["Limit"].as_u64().filter(|limit| *limit < MAX_LIMIT);
+                let limit = limit.map_or(usize::MAX, |limit| limit as usize);
                 SdkBody::from(self.shards[number_of(iterator)].get_records(iterator, limit))
             }
             "GetShardIterator" => {

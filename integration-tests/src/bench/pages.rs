@@ -91,7 +91,7 @@ impl Page {
     pub fn answer(&self, given: u64, limit: usize, beside: &str) -> Vec<u8> {
         const BEGIN: &[u8] = br#"{"Records":["#;
         let first = (given % self.numbers.len() as u64) as usize;
-        let end = self.numbers.len().min(first + limit);
+        let end = self.numbers.len().min(first.saturating_add(limit));
         // Behind the separator.
         let begin = if first == 0 { 0 } else { self.ends[first - 1] + 1 };
         let records = &self.records[begin..self.ends[end - 1]];

@@ -123,7 +123,6 @@ fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxEr
 /// Number of records before the first unreadable one, if there are any: they are returned first. The unreadable one is
 /// then the first to be read, and fails the read: nothing is skipped.
 pub(super) fn before_unreadable(records: &[aws_sdk_kinesis::types::Record]) -> Option<usize> {
-    let is_unreadable =
-        |record: &aws_sdk_kinesis::types::Record| record.sequence_number.parse::<SequenceNumber>().is_err();
+    let is_unreadable = |record: &aws_sdk_kinesis::types::Record| !SequenceNumber::is_valid(&record.sequence_number);
     records.iter().position(is_unreadable).filter(|before| *before > 0)
 }

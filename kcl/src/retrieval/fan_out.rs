@@ -36,7 +36,8 @@ const PREPARE: Duration = Duration::from_secs(30);
 
 /// Reads until the shard's end, until nobody listens, or until fan-out is refused and polling is allowed instead: Ok.
 pub(super) async fn read(reader: &mut Reader, settings: &FanOut) -> Result<KinesisError, Done> {
-    let mut fan_out = FanOutReader { reader, settings, called_at: None, succeeded_at: None, in_use: 0, failures: 0 };
+    let (called_at, succeeded_at) = (None, None);
+    let mut fan_out = FanOutReader { reader, settings, called_at, succeeded_at, in_use: 0, failures: 0, behind: false };
     loop {
         let last = match fan_out.session().await {
             Ok(()) => LastSession::Ended,
@@ -76,6 +77,8 @@ struct FanOutReader<'a> {
     succeeded_at: Option<Instant>,
     in_use: u32,
     failures: u32,
+    /// More records follow at once.
+    behind: bool,
 }
 
 impl FanOutReader<'_> {
@@ -104,8 +107,10 @@ impl FanOutReader<'_> {
         self.reader.opened().await?;
         loop {
             let mut held = self.reader.reserve(AnswerSize::ask_for_event).await?;
-            // Events may come seldom: what others may borrow does not wait with this.
-            held.keep_share();
+            if !self.behind {
+                // The next event may be long in coming: what others may borrow does not wait with this.
+                held.keep_share();
+            }
             let Ok(event) = timeout(SILENCE, subscription.next()).await else {
                 let source = format!("no event for {SILENCE:?}");
                 return Err(KinesisError::other("kinesis:SubscribeToShard", source).into());
@@ -117,6 +122,7 @@ impl FanOutReader<'_> {
 
     async fn take(&mut self, event: SubscriptionEvent, asked_at: SystemTime, held: Held) -> Result<(), SessionEnd> {
         let SubscriptionEvent { mut records, continuation, children, behind_latest } = event;
+        self.behind = behind_latest.is_some_and(|behind| !behind.is_zero());
         let cursor = &mut self.reader.cursor;
         records.retain(|record| cursor.is_new(&record.sequence_number));
         if let Some(last) = records.last() {

@@ -133,7 +133,8 @@ impl Kinesis for Endless {
         let events = stream::repeat_with(move || {
             let records = events.answer(usize::MAX);
             let continuation = records.last().map(|last| last.sequence_number.clone()).filter(|_| !ended);
-            Ok(SubscriptionEvent { records, continuation, children: Vec::new(), behind_latest: None })
+            let behind_latest = Some(Duration::from_secs(1));
+            Ok(SubscriptionEvent { records, continuation, children: Vec::new(), behind_latest })
         });
         match &self.silent {
             None => ready(Ok(events.boxed())).boxed(),
