@@ -47,8 +47,6 @@ pub(crate) fn is_aggregate(data: &bytes::Bytes) -> bool {
     data.starts_with(&MAGIC) && Enveloped::of(data).as_ref().and_then(Enveloped::parse).is_some()
 }
 
-const ENVELOPE_LEN: usize = MAGIC.len() + DIGEST_LEN;
-
 /// Field numbers and wire types, as written before each field.
 mod tag {
     pub(super) const PARTITION_KEY: u8 = 1 << 3 | 2;

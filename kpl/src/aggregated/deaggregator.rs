@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{AggregatedRecord, Decoded, MAGIC, MalformedReason, MalformedRecord, decode};
+use super::{AggregatedRecord, Enveloped, MAGIC, MalformedRecord, ParsedAggregate};
 use crate::hash_key::{HashKey, HashKeyRange};
 
 /// Makes user records out of Kinesis records, whether they are aggregates or not.
@@ -82,20 +82,10 @@ impl Deaggregator {
     /// Leniently: what is no sound aggregate is a plain record, and a user record whose keys cannot be read has the Kinesis
     /// record's partition key. Nothing else is ever left out.
     pub fn deaggregate(&self, partition_key: &str, data: &Bytes) -> Deaggregated {
+        let enveloped = Enveloped::of(data);
+        let Some(aggregate) = enveloped.as_ref().and_then(Enveloped::parse) else { return plain(partition_key, data) };
         let under_outer_key = |bad: MalformedRecord| bad.with_partition_key(partition_key.into());
-        match decode(data) {
-            Decoded::Plain => plain(partition_key, data),
-            Decoded::Aggregate(records) => self.aggregate(records),
-            Decoded::Malformed(records) => {
-                // A record without its keys belongs nowhere in particular, one whose hash key no shard owns in no shard.
-                let outside = |bad: &MalformedRecord| bad.reason == MalformedReason::ExplicitHashKeyOutside;
-                let is_outside = records.iter().any(|record| record.as_ref().is_err_and(outside));
-                if self.range.is_some() && is_outside || self.is_foreign(records.iter().flatten()) {
-                    return Deaggregated { records: Vec::new(), discarded: records.len() };
-                }
-                numbered(records.into_iter().map(|record| record.unwrap_or_else(under_outer_key)))
-            }
-        }
+        self.owned(&aggregate, aggregate.records().map(|record| record.unwrap_or_else(under_outer_key)))
     }
 
     /// Strictly: what looks like an aggregate has to be one.
@@ -103,23 +93,27 @@ impl Deaggregator {
     /// # Errors
     /// If the Kinesis record begins as an aggregate and is none, or if a user record of it cannot be read.
     pub fn deaggregate_strictly(&self, partition_key: &str, data: &Bytes) -> Result<Deaggregated, DeaggregateError> {
-        match decode(data) {
-            Decoded::Plain if data.starts_with(&MAGIC) => Err(DeaggregateError::Damaged { size_bytes: data.len() }),
-            Decoded::Plain => Ok(plain(partition_key, data)),
-            Decoded::Aggregate(records) => Ok(self.aggregate(records)),
-            Decoded::Malformed(records) => Ok(self.aggregate(records.into_iter().collect::<Result<_, _>>()?)),
+        let enveloped = Enveloped::of(data);
+        match enveloped.as_ref().and_then(Enveloped::parse) {
+            Some(aggregate) => {
+                let records = aggregate.records().collect::<Result<Vec<_>, _>>()?;
+                Ok(self.owned(&aggregate, records.into_iter()))
+            }
+            None if data.starts_with(&MAGIC) => Err(DeaggregateError::Damaged { size_bytes: data.len() }),
+            None => Ok(plain(partition_key, data)),
         }
     }
 
-    fn aggregate(&self, records: Vec<AggregatedRecord>) -> Deaggregated {
-        match self.is_foreign(records.iter()) {
-            true => Deaggregated { records: Vec::new(), discarded: records.len() },
-            false => numbered(records.into_iter()),
+    /// The records of `aggregate`, unless the shard does not own all of them.
+    fn owned(&self, aggregate: &ParsedAggregate<'_>, records: impl Iterator<Item = AggregatedRecord>) -> Deaggregated {
+        if self.range.is_some_and(|range| !aggregate.belongs_in(&range)) {
+            return Deaggregated { records: Vec::new(), discarded: aggregate.len() };
         }
-    }
-
-    fn is_foreign<'a>(&self, mut records: impl Iterator<Item = &'a AggregatedRecord>) -> bool {
-        self.range.is_some_and(|range| records.any(|record| !record.belongs_in(&range)))
+        let records = records.zip(0..).map(|(record, number)| {
+            let AggregatedRecord { partition_key, explicit_hash_key, data } = record;
+            DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number: Some(number) }
+        });
+        Deaggregated { records: records.collect(), discarded: 0 }
     }
 }
 
@@ -127,14 +121,6 @@ fn plain(partition_key: &str, data: &Bytes) -> Deaggregated {
     let (partition_key, data) = (partition_key.into(), data.clone());
     let record = DeaggregatedRecord { partition_key, explicit_hash_key: None, data, sub_sequence_number: None };
     Deaggregated { records: vec![record], discarded: 0 }
-}
-
-fn numbered(records: impl Iterator<Item = AggregatedRecord>) -> Deaggregated {
-    let records = records.zip(0..).map(|(record, number)| {
-        let AggregatedRecord { partition_key, explicit_hash_key, data } = record;
-        DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number: Some(number) }
-    });
-    Deaggregated { records: records.collect(), discarded: 0 }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use self::envelope::Enveloped;
 use self::wire::{Field, Reader};
-use super::{MAGIC, tag};
+use super::tag;
 use crate::{
     digest::LANES,
     hash_key::{HashKey, HashKeyRange},
@@ -77,25 +77,16 @@ impl MalformedRecord {
 /// Reason why a user record is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the texts of the errors have the meaning of the fields")]
 pub enum MalformedReason {
     /// The partition key table has no such entry.
     #[error("partition key index {index} is outside of a table of {len}")]
     #[non_exhaustive]
-    PartitionKeyIndex {
-        /// Index that the record holds.
-        index: u64,
-        /// Length of the table.
-        len: usize,
-    },
+    PartitionKeyIndex { index: u64, len: usize },
     /// The explicit hash key table has no such entry.
     #[error("explicit hash key index {index} is outside of a table of {len}")]
     #[non_exhaustive]
-    ExplicitHashKeyIndex {
-        /// Index that the record holds.
-        index: u64,
-        /// Length of the table.
-        len: usize,
-    },
+    ExplicitHashKeyIndex { index: u64, len: usize },
     /// The entry of the explicit hash key table is not a decimal integer.
     #[error("explicit hash key is not a decimal integer")]
     ExplicitHashKey,
@@ -106,16 +97,14 @@ pub enum MalformedReason {
 
 /// Decodes a Kinesis record's data. Never panics, whatever the bytes.
 pub fn decode(data: &Bytes) -> Decoded {
-    match Enveloped::of(data).as_ref().and_then(Enveloped::parse) {
-        Some(aggregate) => aggregate.resolve(),
-        None => Decoded::Plain,
+    let enveloped = Enveloped::of(data);
+    let Some(aggregate) = enveloped.as_ref().and_then(Enveloped::parse) else { return Decoded::Plain };
+    let mut readable = Vec::with_capacity(aggregate.len());
+    for record in aggregate.records() {
+        let Ok(record) = record else { return Decoded::Malformed(aggregate.records().collect()) };
+        readable.push(record);
     }
-}
-
-/// The records of what was encoded here: magic and protobuf, without a digest.
-pub(super) fn decode_own(encoded: &Bytes) -> Vec<AggregatedRecord> {
-    let aggregate = ParsedAggregate::of_body(encoded, &encoded[MAGIC.len()..]);
-    aggregate.iter().flat_map(ParsedAggregate::records).flatten().collect()
+    Decoded::Aggregate(readable)
 }
 
 /// An aggregate that is checked, before its user records are looked up in its tables. For consumers of many records:
@@ -127,9 +116,6 @@ pub struct ParsedAggregate<'a> {
     hash_keys: Vec<Result<HashKey, MalformedReason>>,
     records: Vec<RawRecord<'a>>,
 }
-
-/// Of one user record: the place of its partition key in the table, and its explicit hash key.
-type Keys = (usize, Option<HashKey>);
 
 #[derive(Debug, Clone)]
 struct RawRecord<'a> {
@@ -144,15 +130,11 @@ impl<'a> ParsedAggregate<'a> {
         let mut reader = Reader { rest: body };
         while !reader.rest.is_empty() {
             match reader.field()? {
-                (tag, Field::Bytes(key)) if tag == u64::from(tag::PARTITION_KEY) => {
+                (tag::PARTITION_KEY, Field::Bytes(key)) => {
                     parsed.partition_keys.push(String::from_utf8_lossy(key).into());
                 }
-                (tag, Field::Bytes(key)) if tag == u64::from(tag::EXPLICIT_HASH_KEY) => {
-                    parsed.hash_keys.push(explicit_hash_key(key));
-                }
-                (tag, Field::Bytes(record)) if tag == u64::from(tag::RECORD) => {
-                    parsed.records.push(RawRecord::parse(record)?);
-                }
+                (tag::EXPLICIT_HASH_KEY, Field::Bytes(key)) => parsed.hash_keys.push(explicit_hash_key(key)),
+                (tag::RECORD, Field::Bytes(record)) => parsed.records.push(RawRecord::parse(record)?),
                 _ => {} // unknown fields are skipped
             }
         }
@@ -202,7 +184,8 @@ impl<'a> ParsedAggregate<'a> {
         })
     }
 
-    fn keys_of(&self, record: &RawRecord<'_>) -> Result<Keys, MalformedReason> {
+    /// Place of a user record's partition key in the table, and its explicit hash key.
+    fn keys_of(&self, record: &RawRecord<'_>) -> Result<(usize, Option<HashKey>), MalformedReason> {
         let index = record.partition_key_index;
         let partition_key =
             place(&self.partition_keys, index).map_err(|len| MalformedReason::PartitionKeyIndex { index, len })?;
@@ -212,15 +195,6 @@ impl<'a> ParsedAggregate<'a> {
         });
         Ok((partition_key, hash_key.transpose()?))
     }
-
-    fn resolve(&self) -> Decoded {
-        let mut readable = Vec::with_capacity(self.len());
-        for record in self.records() {
-            let Ok(record) = record else { return Decoded::Malformed(self.records().collect()) };
-            readable.push(record);
-        }
-        Decoded::Aggregate(readable)
-    }
 }
 
 impl<'a> RawRecord<'a> {
@@ -229,14 +203,10 @@ impl<'a> RawRecord<'a> {
         let mut reader = Reader { rest: record };
         while !reader.rest.is_empty() {
             match reader.field()? {
-                (tag, Field::Integer(index)) if tag == u64::from(tag::PARTITION_KEY_INDEX) => {
-                    partition_key_index = Some(index);
-                }
-                (tag, Field::Integer(index)) if tag == u64::from(tag::EXPLICIT_HASH_KEY_INDEX) => {
-                    hash_key_index = Some(index);
-                }
-                (tag, Field::Bytes(bytes)) if tag == u64::from(tag::DATA) => data = Some(bytes),
-                (tag, Field::Bytes(bytes)) if tag == u64::from(tag::TAG) => check_tag(bytes)?,
+                (tag::PARTITION_KEY_INDEX, Field::Integer(index)) => partition_key_index = Some(index),
+                (tag::EXPLICIT_HASH_KEY_INDEX, Field::Integer(index)) => hash_key_index = Some(index),
+                (tag::DATA, Field::Bytes(bytes)) => data = Some(bytes),
+                (tag::TAG, Field::Bytes(bytes)) => check_tag(bytes)?,
                 _ => {}
             }
         }
@@ -274,16 +244,12 @@ fn place<T>(table: &[T], index: u64) -> Result<usize, usize> {
 
 /// Tags carry nothing, but one without its required key makes the aggregate a plain record, as for the KCL.
 fn check_tag(tag: &[u8]) -> Option<()> {
-    let mut key = None;
+    let mut has_key = false;
     let mut reader = Reader { rest: tag };
     while !reader.rest.is_empty() {
-        if let (tag, Field::Bytes(_)) = reader.field()?
-            && tag == u64::from(tag::TAG_KEY)
-        {
-            key = Some(());
-        }
+        has_key |= matches!(reader.field()?, (tag::TAG_KEY, Field::Bytes(_)));
     }
-    key
+    has_key.then_some(())
 }
 
 #[cfg(test)]

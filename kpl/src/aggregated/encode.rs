@@ -10,7 +10,7 @@ use bytes::Bytes;
 #[cfg(feature = "producer")]
 pub(crate) use self::sealed::Sealed;
 use self::tables::{HashKeys, PartitionKeys, Place};
-use super::{AggregatedRecord, ENVELOPE_LEN, MAGIC, decode::decode_own, tag};
+use super::{AggregatedRecord, DIGEST_LEN, MAGIC, ParsedAggregate, tag};
 use crate::{digest::digest_each, record::UserRecord};
 
 /// User records that will share a Kinesis record.
@@ -75,7 +75,8 @@ impl Aggregate {
 
     /// Length of what [`encode`](Self::encode) would return, in bytes.
     pub fn size_bytes(&self) -> usize {
-        ENVELOPE_LEN + self.partition_keys.fields.len() + self.hash_keys.fields.len() + self.records.len()
+        let body = self.partition_keys.fields.len() + self.hash_keys.fields.len() + self.records.len();
+        MAGIC.len() + body + DIGEST_LEN
     }
 
     /// Length of what [`encode`](Self::encode) would return if `record` were pushed, in bytes.
@@ -95,9 +96,7 @@ impl Aggregate {
 
     /// Pushes `record` behind the others.
     pub fn push(&mut self, record: impl AsRef<UserRecord>) {
-        let record = record.as_ref();
-        let addition = self.addition(record);
-        self.add(record, &addition, usize::MAX);
+        self.try_push(record.as_ref(), usize::MAX);
     }
 
     /// The aggregated record, of [`size_bytes`](Self::size_bytes) bytes. Without records every reader takes it for plain data.
@@ -151,14 +150,15 @@ impl Aggregate {
     }
 }
 
-/// The records that were encoded, without their digest.
+/// The records of what was encoded here: magic and protobuf, without a digest.
 fn user_records(encoded: &Bytes) -> Vec<UserRecord> {
     let user_record = |record: AggregatedRecord| {
         // A copy, or each record would hold on to all of them.
         let plain = UserRecord::new(&*record.partition_key, Bytes::copy_from_slice(&record.data));
         record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key)
     };
-    decode_own(encoded).into_iter().map(user_record).collect()
+    let aggregate = ParsedAggregate::of_body(encoded, &encoded[MAGIC.len()..]);
+    aggregate.iter().flat_map(ParsedAggregate::records).flatten().map(user_record).collect()
 }
 
 fn bytes_field_len(len: usize) -> usize {

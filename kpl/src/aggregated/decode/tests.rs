@@ -1,4 +1,4 @@
-use crate::aggregated::DIGEST_LEN;
+use crate::aggregated::{DIGEST_LEN, MAGIC};
 use md5::{Digest as _, Md5};
 use proptest::prelude::*;
 

@@ -15,7 +15,8 @@ pub(super) enum Field<'a> {
 const MAX_GROUP_DEPTH: usize = 100;
 
 impl<'a> Reader<'a> {
-    pub(super) fn field(&mut self) -> Option<(u64, Field<'a>)> {
+    /// The next field and its tag; 0 stands for tags above those of the format.
+    pub(super) fn field(&mut self) -> Option<(u8, Field<'a>)> {
         let tag = self.tag()?;
         let field = match tag & 7 {
             0 => Field::Integer(self.varint()?),
@@ -25,7 +26,7 @@ impl<'a> Reader<'a> {
                 Field::Other
             }
         };
-        Some((tag, field))
+        Some((u8::try_from(tag).unwrap_or(0), field))
     }
 
     fn tag(&mut self) -> Option<u64> {

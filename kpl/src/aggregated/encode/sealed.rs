@@ -61,14 +61,12 @@ impl Sealed {
 
     pub(crate) fn digest_all<'a>(aggregates: impl Iterator<Item = &'a mut Self>) {
         let mut without: Vec<_> = aggregates.filter(|sealed| !sealed.has_digest()).collect();
-        without.chunks_mut(LANES).for_each(Self::digest);
-    }
-
-    fn digest(some: &mut [&mut Self]) {
-        let digests =
-            digest_each(some.iter().map(|sealed| &sealed.encoded[MAGIC.len()..sealed.size_bytes - DIGEST_LEN]));
-        for (sealed, digest) in some.iter_mut().zip(digests) {
-            sealed.encoded.extend_from_slice(&digest);
+        for some in without.chunks_mut(LANES) {
+            let bodies = some.iter().map(|sealed| &sealed.encoded[MAGIC.len()..sealed.size_bytes - DIGEST_LEN]);
+            let digests = digest_each(bodies);
+            for (sealed, digest) in some.iter_mut().zip(digests) {
+                sealed.encoded.extend_from_slice(&digest);
+            }
         }
     }
 }

@@ -118,7 +118,6 @@ impl PartitionKeys {
 #[derive(Debug, Clone, Default)]
 pub(super) struct HashKeys {
     indexes: HashMap<HashKey, u32, RandomState>,
-    /// The table's fields as they are sent.
     pub(super) fields: Vec<u8>,
 }
 
