@@ -1,6 +1,6 @@
 //! Settings of a producer: defaults, bounds, and conflicts.
 
-use std::{fmt, num::NonZero, time::Duration};
+use std::{fmt::Debug, num::NonZero, ops::RangeInclusive, time::Duration};
 
 use crate::{aggregated::AGGREGATE_PARTITION_KEY, error::ConfigError, record::PARTITION_KEY_MAX_CHARS};
 
@@ -22,10 +22,6 @@ const AGGREGATION_MAX_BYTES: usize = 51_200;
 const AGGREGATION_MAX_RECORDS: usize = u32::MAX as usize;
 
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
-const MAX_TIMEOUT: Duration = Duration::from_secs(600);
-const MAX_BUFFERING: Duration = Duration::from_secs(24 * 60 * 60);
-const MIN_COLLECTION_BYTES: usize = 52_224;
-const MAX_IN_FLIGHT: u16 = 256;
 
 /// Grouping of user records into Kinesis records. Unless it is off, data that are an aggregate themselves arrive as they were
 /// put, unless they would exceed [`max_record_bytes`](crate::Producer::max_record_bytes) or the stream places records by itself.
@@ -91,7 +87,6 @@ impl Aggregation {
     }
 }
 
-/// Upper bounds of an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) max_bytes: usize,
@@ -234,18 +229,18 @@ impl Config {
             }
         }
         let max_record_bytes = self.max_record_bytes.unwrap_or(DEFAULT_MAX_RECORD_BYTES);
-        within("max_record_bytes", max_record_bytes, 64, MAX_RECORD_BYTES)?;
-        within("collection_max_records", self.collection_max_records, 1, PUT_RECORDS_MAX_ENTRIES)?;
-        within("collection_max_bytes", self.collection_max_bytes, MIN_COLLECTION_BYTES, PUT_RECORDS_MAX_BYTES)?;
-        within("max_in_flight", self.max_in_flight.into(), 1, MAX_IN_FLIGHT.into())?;
+        within("max_record_bytes", max_record_bytes, 64..=MAX_RECORD_BYTES)?;
+        within("collection_max_records", self.collection_max_records, 1..=PUT_RECORDS_MAX_ENTRIES)?;
+        within("collection_max_bytes", self.collection_max_bytes, 52_224..=PUT_RECORDS_MAX_BYTES)?;
+        within("max_in_flight", self.max_in_flight, 1..=256)?;
         let max_permits = tokio::sync::Semaphore::MAX_PERMITS;
-        within("max_outstanding_records", self.max_outstanding_records, 1, max_permits)?;
-        within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes, max_permits)?;
-        within("record_max_buffered_time", self.record_max_buffered_time, Duration::ZERO, MAX_BUFFERING)?;
-        within("request_timeout", self.request_timeout, MIN_TIMEOUT, MAX_TIMEOUT)?;
-        let Some(ttl) = self.record_ttl else { return Ok(()) };
-        within("record_ttl", ttl, MIN_TIMEOUT, Duration::MAX)?;
+        within("max_outstanding_records", self.max_outstanding_records, 1..=max_permits)?;
+        within("max_outstanding_bytes", self.max_outstanding_bytes, max_record_bytes..=max_permits)?;
         let buffered = self.record_max_buffered_time;
+        within("record_max_buffered_time", buffered, Duration::ZERO..=Duration::from_hours(24))?;
+        within("request_timeout", self.request_timeout, MIN_TIMEOUT..=Duration::from_mins(10))?;
+        let Some(ttl) = self.record_ttl else { return Ok(()) };
+        within("record_ttl", ttl, MIN_TIMEOUT..=Duration::MAX)?;
         if buffered < ttl {
             return Ok(());
         }
@@ -270,17 +265,12 @@ impl Config {
     }
 }
 
-fn within<T: PartialOrd + fmt::Debug + Copy>(
-    setting: &'static str,
-    value: T,
-    min: T,
-    max: T,
-) -> Result<(), ConfigError> {
-    let within = (min..=max).contains(&value);
-    if within { Ok(()) } else { Err(out_of_bounds(setting, &value, format!("{min:?} to {max:?}"))) }
+fn within<T: PartialOrd + Debug>(setting: &'static str, value: T, range: RangeInclusive<T>) -> Result<(), ConfigError> {
+    let bounds = || format!("{:?} to {:?}", range.start(), range.end());
+    if range.contains(&value) { Ok(()) } else { Err(out_of_bounds(setting, &value, bounds())) }
 }
 
-fn out_of_bounds(setting: &'static str, value: &dyn fmt::Debug, bounds: String) -> ConfigError {
+fn out_of_bounds(setting: &'static str, value: &dyn Debug, bounds: String) -> ConfigError {
     ConfigError::OutOfBounds { setting, value: format!("{value:?}"), bounds }
 }
 

@@ -15,13 +15,7 @@ pub enum ConfigError {
     /// A name that the service would refuse.
     #[error("{setting} {value:?} is not {expected}")]
     #[non_exhaustive]
-    InvalidName {
-        /// The setting.
-        setting: &'static str,
-        value: String,
-        /// Description of what is accepted.
-        expected: &'static str,
-    },
+    InvalidName { setting: &'static str, value: String, expected: &'static str },
     /// A setting is out of its bounds.
     #[error("{setting} is {value}, accepted: {bounds}")]
     #[non_exhaustive]
@@ -29,7 +23,6 @@ pub enum ConfigError {
         /// The builder's method.
         setting: &'static str,
         value: String,
-        /// Description of what is accepted.
         bounds: String,
     },
     /// `build` was called outside of a tokio runtime, or a runtime could not be started.

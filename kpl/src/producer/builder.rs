@@ -35,88 +35,82 @@ impl ProducerBuilder {
         Self { aws: aws.clone(), stream, kinesis: None, events, encode: None, config }
     }
 
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
     /// Maximum time that a record waits to be grouped with others. Default 100 ms, up to 24 hours, and below `record_ttl`. Best
     /// effort: an aggregate waits up to a fifth of it (at most 50 ms) longer for those of other shards; rate limits, requests in
     /// flight and retries add to it. While the buffer is full, nothing waits.
     #[doc(alias = "RecordMaxBufferedTime")]
-    pub fn record_max_buffered_time(mut self, time: Duration) -> Self {
-        self.config.record_max_buffered_time = time;
-        self
+    pub fn record_max_buffered_time(self, time: Duration) -> Self {
+        self.with(|config| config.record_max_buffered_time = time)
     }
 
     /// Sends a record at once while no request to its stream is under way, together with those put in the same turn of the
     /// runtime. Records put before the answer are sent then, together, or earlier when due. Default `false`.
     ///
     /// For `put(..).await?.await?` one after the other. The price is more requests and Kinesis records: `docs/performance.md`.
-    pub fn send_when_idle(mut self, send: bool) -> Self {
-        self.config.send_when_idle = send;
-        self
+    pub fn send_when_idle(self, send: bool) -> Self {
+        self.with(|config| config.send_when_idle = send)
     }
 
     /// Maximum time from put to the start of the last attempt; then the record fails as expired. Default 30 s, at least
     /// 100 ms. `None` retries forever.
     #[doc(alias = "RecordTtl")]
-    pub fn record_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.config.record_ttl = ttl.into();
-        self
+    pub fn record_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.with(|config| config.record_ttl = ttl.into())
     }
 
     /// Maximum bytes of a record, data and partition key together; 64 to 10,485,760. Default: the limit of the stream by
     /// DescribeStreamSummary, 1,048,576 if that is denied, 10,485,760 while it fails. A longer record is refused when it is put.
     /// A changed limit of the stream is noticed within five minutes.
     #[doc(alias = "MaxUserRecordSize")]
-    pub fn max_record_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_record_bytes = Some(bytes);
-        self
+    pub fn max_record_bytes(self, bytes: usize) -> Self {
+        self.with(|config| config.max_record_bytes = Some(bytes))
     }
 
     /// Grouping of user records into Kinesis records. On by default.
     #[doc(alias = "AggregationEnabled")]
-    pub fn aggregation(mut self, aggregation: Aggregation) -> Self {
-        self.config.aggregation = aggregation;
-        self
+    pub fn aggregation(self, aggregation: Aggregation) -> Self {
+        self.with(|config| config.aggregation = aggregation)
     }
 
     /// Partition key of aggregates, for consumers that read it before they deaggregate. Default: `a`, as the KPL writes it.
-    pub fn aggregate_key(mut self, key: AggregateKey) -> Self {
-        self.config.aggregate_key = key;
-        self
+    pub fn aggregate_key(self, key: AggregateKey) -> Self {
+        self.with(|config| config.aggregate_key = key)
     }
 
     /// Order of records. Default: per hash key, which is that of the partition key without an explicit one.
-    pub fn record_order(mut self, order: RecordOrder) -> Self {
-        self.config.record_order = order;
-        self
+    pub fn record_order(self, order: RecordOrder) -> Self {
+        self.with(|config| config.record_order = order)
     }
 
     /// Maximum Kinesis records of one PutRecords request. Default 500; 1 to 500.
     #[doc(alias = "CollectionMaxCount")]
-    pub fn collection_max_records(mut self, records: usize) -> Self {
-        self.config.collection_max_records = records;
-        self
+    pub fn collection_max_records(self, records: usize) -> Self {
+        self.with(|config| config.collection_max_records = records)
     }
 
     /// Maximum bytes of one PutRecords request; a longer record is sent alone. Default 5,242,880; 52,224 to 10,485,760.
     #[doc(alias = "CollectionMaxSize")]
-    pub fn collection_max_bytes(mut self, bytes: usize) -> Self {
-        self.config.collection_max_bytes = bytes;
-        self
+    pub fn collection_max_bytes(self, bytes: usize) -> Self {
+        self.with(|config| config.collection_max_bytes = bytes)
     }
 
     /// Maximum send rate per shard, in percent of the shard's limit (1,000 records and 1 MiB per second). Default 150, so that
     /// several producers can share a stream: throttling lowers the rate to as little as a sixteenth, and it rises again as
     /// records are stored. Bursts are not scaled.
     #[doc(alias = "RateLimit")]
-    pub fn rate_limit_percent(mut self, percent: NonZero<u32>) -> Self {
-        self.config.rate_limit_percent = percent;
-        self
+    pub fn rate_limit_percent(self, percent: NonZero<u32>) -> Self {
+        self.with(|config| config.rate_limit_percent = percent)
     }
 
     /// Maximum of accepted records that are not resolved, over all streams; [`Producer::put`] waits beyond. Default 100,000, at
     /// least 1. A put that waits, or is refused, has buffered records sent at once.
-    pub fn max_outstanding_records(mut self, records: usize) -> Self {
-        self.config.max_outstanding_records = records;
-        self
+    pub fn max_outstanding_records(self, records: usize) -> Self {
+        self.with(|config| config.max_outstanding_records = records)
     }
 
     /// Maximum bytes (data and partition keys) of accepted records that are not resolved; [`Producer::put`] waits beyond.
@@ -124,9 +118,8 @@ impl ProducerBuilder {
     ///
     /// Upper bound of a producer's memory: this, 160 bytes per unresolved record, a quarter of this and a request of 5 MiB per
     /// stream, and 2 MiB. The AWS SDK holds what is in flight, up to a twelfth and a request, again in base64.
-    pub fn max_outstanding_bytes(mut self, bytes: usize) -> Self {
-        self.config.max_outstanding_bytes = bytes;
-        self
+    pub fn max_outstanding_bytes(self, bytes: usize) -> Self {
+        self.with(|config| config.max_outstanding_bytes = bytes)
     }
 
     /// Shares of the streams in the buffer, so that a stream whose records cannot be sent does not block puts to the others.
@@ -135,38 +128,33 @@ impl ProducerBuilder {
     /// While several streams are in use, none takes up more records or bytes than it leaves free. A stream without outstanding
     /// records may put any record that fits. A stream is in use from its first record until nothing was put for five minutes;
     /// what it took up as the only one stays until it is resolved.
-    pub fn stream_shares(mut self, shares: bool) -> Self {
-        self.config.stream_shares = shares;
-        self
+    pub fn stream_shares(self, shares: bool) -> Self {
+        self.with(|config| config.stream_shares = shares)
     }
 
     /// Maximum PutRecords requests at a time to one stream. Default 24; 1 to 256. Fewer while requests fail or are slow.
     #[doc(alias = "MaxConnections")]
-    pub fn max_in_flight(mut self, requests: u16) -> Self {
-        self.config.max_in_flight = requests;
-        self
+    pub fn max_in_flight(self, requests: u16) -> Self {
+        self.with(|config| config.max_in_flight = requests)
     }
 
     /// Maximum time to wait for the answer to a request. Default 6 s; 100 ms to 10 minutes. The records of a request that
     /// timed out are sent again and may be stored twice.
     #[doc(alias = "RequestTimeout")]
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.config.request_timeout = timeout;
-        self
+    pub fn request_timeout(self, timeout: Duration) -> Self {
+        self.with(|config| config.request_timeout = timeout)
     }
 
     /// Failure of throttled records at once, without another attempt. Default `false`.
     #[doc(alias = "FailIfThrottled")]
-    pub fn fail_if_throttled(mut self, fail: bool) -> Self {
-        self.config.fail_if_throttled = fail;
-        self
+    pub fn fail_if_throttled(self, fail: bool) -> Self {
+        self.with(|config| config.fail_if_throttled = fail)
     }
 
     /// Dimensions of the [metrics](crate#metrics). Default: by stream.
     #[doc(alias = "MetricsGranularity")]
-    pub fn metrics_granularity(mut self, granularity: MetricsGranularity) -> Self {
-        self.config.metrics_granularity = granularity;
-        self
+    pub fn metrics_granularity(self, granularity: MetricsGranularity) -> Self {
+        self.with(|config| config.metrics_granularity = granularity)
     }
 
     /// Calls `hook` for each [`Event`], on the producer's own tasks: it must return at once. Its panic is logged and contained.
