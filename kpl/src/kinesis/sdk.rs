@@ -37,45 +37,45 @@ impl SdkKinesis {
         Self { client: Client::from_conf(config.build()) }
     }
 
-    async fn list_first(&self, stream: Stream) -> Result<ListShardsOutput, KinesisError> {
-        let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
-        let filter = filter.map_err(|error| invalid_response(&error))?;
-        let (name, arn) = name_and_arn(stream);
-        let call = self.client.list_shards().set_stream_name(name).set_stream_arn(arn).shard_filter(filter);
-        call.max_results(LIST_SHARDS_MAX_RESULTS).send().await.map_err(error)
-    }
-
-    async fn list_next(&self, token: String) -> Result<ListShardsOutput, KinesisError> {
-        // A token stands for the stream and the filter: naming them again is an error.
-        let call = self.client.list_shards().next_token(token).max_results(LIST_SHARDS_MAX_RESULTS);
-        call.send().await.map_err(error)
+    /// The page of `token`, which stands for the stream and the filter: naming them again is an error.
+    async fn list_page(&self, stream: &Stream, token: Option<String>) -> Result<ListShardsOutput, KinesisError> {
+        let mut call = self.client.list_shards().max_results(LIST_SHARDS_MAX_RESULTS);
+        if token.is_none() {
+            let (name, arn) = name_and_arn(stream);
+            let filter = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
+            let filter = filter.map_err(|error| invalid_response(&error))?;
+            call = call.set_stream_name(name).set_stream_arn(arn).shard_filter(filter);
+        }
+        call.set_next_token(token).send().await.map_err(error)
     }
 }
 
 impl Kinesis for SdkKinesis {
     fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>> {
         let records = request.entries.into_iter().map(to_sdk).collect();
-        let (name, arn) = name_and_arn(request.stream);
+        let (name, arn) = name_and_arn(&request.stream);
         let call = self.client.put_records().set_stream_name(name).set_stream_arn(arn).set_records(Some(records));
         Box::pin(async move { call.send().await.map(entry_results).map_err(error) })
     }
 
     fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>> {
         Box::pin(async move {
-            let mut shards = Vec::new();
-            let mut page = self.list_first(stream).await?;
+            let (mut shards, mut token) = (Vec::new(), None);
             loop {
+                let page = self.list_page(&stream, token).await?;
                 // Emulators that do not know the filter return closed shards, too.
                 let open = page.shards().iter().filter(|shard| is_open(shard));
                 shards.extend(open.map(from_sdk).collect::<Result<Vec<_>, _>>()?);
-                let Some(token) = page.next_token else { return Ok(shards) };
-                page = self.list_next(token).await?;
+                token = page.next_token;
+                if token.is_none() {
+                    return Ok(shards);
+                }
             }
         })
     }
 
     fn describe_stream(&self, stream: Stream) -> BoxFuture<'_, Result<StreamSummary, KinesisError>> {
-        let (name, arn) = name_and_arn(stream);
+        let (name, arn) = name_and_arn(&stream);
         let call = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
         Box::pin(async move { call.send().await.map(summary).map_err(error) })
     }
@@ -90,10 +90,10 @@ fn summary(output: DescribeStreamSummaryOutput) -> StreamSummary {
     }
 }
 
-fn name_and_arn(stream: Stream) -> (Option<String>, Option<String>) {
+fn name_and_arn(stream: &Stream) -> (Option<String>, Option<String>) {
     match stream {
-        Stream::Name(name) => (Some(name.as_ref().into()), None),
-        Stream::Arn(arn) => (None, Some(arn.as_ref().into())),
+        Stream::Name(name) => (Some(name.to_string()), None),
+        Stream::Arn(arn) => (None, Some(arn.to_string())),
     }
 }
 
@@ -135,8 +135,7 @@ fn is_open(shard: &aws_sdk_kinesis::types::Shard) -> bool {
 
 fn from_sdk(shard: &aws_sdk_kinesis::types::Shard) -> Result<Shard, KinesisError> {
     let Some(range) = shard.hash_key_range() else {
-        let message = format!("shard {} has no hash key range", shard.shard_id());
-        return Err(KinesisError::new(KinesisErrorKind::Transient, "InvalidResponse", message));
+        return Err(invalid_response(&format_args!("shard {} has no hash key range", shard.shard_id())));
     };
     let hash_key = |text: &str| text.parse().map_err(|error| invalid_response(&error));
     let hash_key_range =
@@ -149,40 +148,32 @@ fn invalid_response(error: &dyn fmt::Display) -> KinesisError {
 }
 
 fn error<E: ProvideErrorMetadata + Error + 'static>(error: SdkError<E>) -> KinesisError {
-    let answer = match &error {
-        SdkError::ServiceError(answer) => Some((Some(answer.err().meta()), answer.raw())),
-        SdkError::ResponseError(answer) => Some((None, answer.raw())),
-        _ => None,
-    };
-    if let Some((meta, raw)) = answer.filter(|(_, raw)| !raw.status().is_success()) {
-        let status = raw.status().as_u16();
-        return match meta.and_then(|meta| Some((meta.code()?, meta.message().unwrap_or_default()))) {
-            Some((code, message)) => KinesisError::from_code(code, message, Some(status)),
+    use KinesisErrorKind::{Doubtful, Permanent, Transient};
+    if let Some(answer) = error.raw_response().filter(|answer| !answer.status().is_success()) {
+        let status = answer.status().as_u16();
+        return match error.code() {
+            Some(code) => KinesisError::from_code(code, error.message().unwrap_or_default(), Some(status)),
             None => KinesisError::from_code(format!("Http{status}"), with_sources(&error), Some(status)),
         };
     }
     let text = with_sources(&error);
+    // The SDK has no public types for a lack of a region or of credentials.
+    let says = |words: &str| text.contains(words);
     let (kind, code) = match &error {
         // Nothing was sent, and the next attempt would be made from the same parts.
-        SdkError::ConstructionFailure(_) => (KinesisErrorKind::Permanent, "ConstructionFailure"),
-        SdkError::DispatchFailure(_) if is_incomplete(&text) => (KinesisErrorKind::Permanent, "ConstructionFailure"),
-        // A provider of credentials that cannot be reached yet says the same as one that is not there.
-        SdkError::DispatchFailure(_) if text.contains(NO_CREDENTIALS) => {
-            (KinesisErrorKind::Doubtful, "DispatchFailure")
+        SdkError::ConstructionFailure(_) => (Permanent, "ConstructionFailure"),
+        SdkError::DispatchFailure(_) if says("Missing Region") || says("no identity resolver") => {
+            (Permanent, "ConstructionFailure")
         }
-        SdkError::TimeoutError(_) => (KinesisErrorKind::Transient, "Timeout"),
-        SdkError::DispatchFailure(_) => (KinesisErrorKind::Transient, "DispatchFailure"),
-        _ => (KinesisErrorKind::Transient, "ResponseError"),
+        // A provider of credentials that cannot be reached yet says the same as one that is not there.
+        SdkError::DispatchFailure(_) if says("the credential provider was not enabled") => {
+            (Doubtful, "DispatchFailure")
+        }
+        SdkError::TimeoutError(_) => (Transient, "Timeout"),
+        SdkError::DispatchFailure(_) => (Transient, "DispatchFailure"),
+        _ => (Transient, "ResponseError"),
     };
     KinesisError::new(kind, code, text)
-}
-
-/// Words of the SDK when no provider has credentials.
-const NO_CREDENTIALS: &str = "the credential provider was not enabled";
-
-/// Returns whether the SDK lacks a region or a provider of credentials, for which it has no public type.
-fn is_incomplete(text: &str) -> bool {
-    text.contains("Missing Region") || text.contains("no identity resolver")
 }
 
 /// The error's text and those of its sources, each once.
