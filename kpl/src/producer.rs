@@ -78,8 +78,7 @@ impl Producer {
     /// Dropping the future before it is ready drops the record unaccepted: keep a clone, or use [`try_put`](Self::try_put).
     #[doc(alias = "addUserRecord")]
     pub async fn put(&self, record: UserRecord) -> Result<Delivery, PutError> {
-        let prepared = self.prepare(record)?;
-        self.accept(prepared).await
+        self.accept(self.prepare(record)?).await
     }
 
     /// Accepts a record if there is space; else has the buffer sent at once.

@@ -22,9 +22,6 @@ use crate::{
     stream::Stream,
 };
 
-/// Number of streams at which those without handle and pipeline are forgotten.
-const FORGET_BEYOND: usize = 64;
-
 /// Cleans up after a pipeline, however it ends: by itself, by a panic, or with its runtime.
 struct Guard {
     stream: Stream,
@@ -53,36 +50,32 @@ pub(crate) struct Streams {
     pub(crate) context: Arc<Context>,
     pub(crate) runtime: Handle,
     /// Locked to look a stream up, to list them, or to hurry each.
-    known: Mutex<Known>,
-}
-
-struct Known {
-    intakes: HashMap<Stream, Arc<Intake>>,
-    forget_beyond: usize,
+    known: Mutex<HashMap<Stream, Arc<Intake>>>,
 }
 
 impl Streams {
     pub(crate) fn new(context: Context, runtime: Handle) -> Self {
-        let known = Known { intakes: HashMap::new(), forget_beyond: FORGET_BEYOND };
-        Self { context: Arc::new(context), runtime, known: Mutex::new(known) }
+        Self { context: Arc::new(context), runtime, known: Mutex::default() }
     }
 
     pub(crate) fn get(&self, stream: Stream) -> Arc<Intake> {
         let mut known = locked(&self.known);
-        if let Some(intake) = known.intakes.get(&stream) {
+        if let Some(intake) = known.get(&stream) {
             return intake.clone();
         }
-        if known.intakes.len() >= known.forget_beyond {
-            known.intakes.retain(|_, intake| Arc::strong_count(intake) > 1 || intake.queue.is_running());
-            known.forget_beyond = FORGET_BEYOND.max(2 * known.intakes.len());
+        // A full map forgets the streams without handle and pipeline, and gets room for as many as are left.
+        if known.len() == known.capacity() {
+            known.retain(|_, intake| Arc::strong_count(intake) > 1 || intake.queue.is_running());
+            let left = known.len();
+            known.reserve(left);
         }
         let intake = Arc::new(Intake::new(stream.clone()));
-        known.intakes.insert(stream, intake.clone());
+        known.insert(stream, intake.clone());
         intake
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Intake>> {
-        locked(&self.known).intakes.values().cloned().collect()
+        locked(&self.known).values().cloned().collect()
     }
 
     /// Refuses further records. Every accepted one is resolved when all tasks have ended.
@@ -107,7 +100,7 @@ impl Streams {
     }
 
     pub(crate) fn hurry(&self) {
-        locked(&self.known).intakes.values().for_each(|intake| intake.queue.hurry());
+        locked(&self.known).values().for_each(|intake| intake.queue.hurry());
     }
 }
 

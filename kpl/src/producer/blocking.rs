@@ -38,7 +38,6 @@ use crate::{
 #[derive(Clone)]
 pub struct BlockingProducer {
     producer: Producer,
-    handle: Handle,
     _runtime: Option<Arc<OwnRuntime>>,
 }
 
@@ -78,15 +77,14 @@ impl BlockingProducer {
             });
         };
         let thread = thread::Builder::new().name("kpl".into()).spawn(run).map_err(|_| ConfigError::NoRuntime)?;
-        let producer = build(handle.clone())?;
+        let producer = build(handle)?;
         let streams = producer.streams.clone();
         let runtime = OwnRuntime { streams, stop: Some(stop), thread: Some(thread) };
-        Ok(Self { producer, handle, _runtime: Some(Arc::new(runtime)) })
+        Ok(Self { producer, _runtime: Some(Arc::new(runtime)) })
     }
 
     pub(crate) fn of(producer: Producer) -> Self {
-        let handle = producer.streams.runtime.clone();
-        Self { producer, handle, _runtime: None }
+        Self { producer, _runtime: None }
     }
 
     /// [`Producer::to_stream`], with its errors.
@@ -101,7 +99,7 @@ impl BlockingProducer {
         let prepared = self.producer.prepare(record)?;
         match self.producer.try_accept(prepared) {
             Ok(delivery) => Ok(delivery),
-            Err(prepared) => self.handle.block_on(self.producer.accept(*prepared)),
+            Err(prepared) => self.producer.streams.runtime.block_on(self.producer.accept(*prepared)),
         }
     }
 
@@ -138,7 +136,7 @@ impl BlockingProducer {
     #[track_caller]
     fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         assert_may_block();
-        self.handle.block_on(work)
+        self.producer.streams.runtime.block_on(work)
     }
 
     /// The producer for async code. It refuses records once the last blocking handle with a runtime of its own is dropped.
