@@ -133,11 +133,9 @@ impl Event {
     }
 }
 
-pub(crate) type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
-
 /// Receiver of all events: the log, and the application's hook.
 #[derive(Clone, Default)]
-pub(crate) struct Events(pub(crate) Option<Hook>);
+pub(crate) struct Events(pub(crate) Option<Arc<dyn Fn(&Event) + Send + Sync>>);
 
 impl Events {
     /// Logs an event and calls the hook, whose panic is logged and contained.

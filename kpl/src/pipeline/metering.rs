@@ -144,7 +144,6 @@ impl Metering {
         counter!("ErrorsByCode", labels).increment(1);
     }
 
-    /// Counts a user record stored in `shard_id`.
     pub(super) fn stored(&mut self, shard_id: &ShardId, retries: u32, data_bytes: u64) {
         let outcomes = self.outcomes(Some(shard_id), retries);
         outcomes.put += 1;
