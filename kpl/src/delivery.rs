@@ -3,21 +3,25 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Wake},
+    thread::{self, Thread},
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{self, oneshot},
-};
+use tokio::{runtime::Handle, sync};
 
-pub(crate) use self::ticket::{Prepared, Ticket};
+use self::slots::Waiter;
+pub(crate) use self::{
+    slots::Slots,
+    ticket::{Prepared, Ticket},
+};
 use crate::{
     delivered::Delivered,
     error::{DeliveryError, DeliveryErrorKind, Failure},
     record::UserRecord,
 };
 
+mod slots;
 mod ticket;
 
 /// Resolves when a record is stored, or has failed.
@@ -26,7 +30,7 @@ mod ticket;
 /// Dropping it does not cancel the put.
 #[must_use = "dropping a Delivery hides whether the record was stored"]
 #[derive(Debug)]
-pub struct Delivery(oneshot::Receiver<Outcome>);
+pub struct Delivery(Waiter);
 
 type Outcome = Result<Delivered, DeliveryError>;
 
@@ -37,9 +41,15 @@ impl Delivery {
     /// In async code, where blocking would stop the runtime, even if it need not wait; but not in closures of tokio's
     /// `spawn_blocking` and `block_in_place`.
     #[track_caller]
-    pub fn wait(self) -> Result<Delivered, DeliveryError> {
+    pub fn wait(mut self) -> Result<Delivered, DeliveryError> {
         assert_may_block();
-        self.0.blocking_recv().unwrap_or_else(|_| lost())
+        let waker = Arc::new(Unpark(thread::current())).into();
+        loop {
+            if let Poll::Ready(outcome) = self.0.poll(&waker) {
+                return outcome;
+            }
+            thread::park();
+        }
     }
 }
 
@@ -47,7 +57,15 @@ impl Future for Delivery {
     type Output = Result<Delivered, DeliveryError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| lost()))
+        self.0.poll(cx.waker())
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

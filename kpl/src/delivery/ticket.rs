@@ -1,9 +1,11 @@
 //! A record on its way, with the duty to resolve its [`Delivery`].
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
-use super::{Delivery, Outcome};
+use super::{
+    Delivery,
+    slots::{Resolver, Slots},
+};
 use crate::{
     delivered::Delivered,
     error::{DeliveryError, DeliveryErrorKind, Failure},
@@ -56,22 +58,22 @@ pub(crate) struct Ticket(Option<Open>);
 #[derive(Debug)]
 struct Open {
     prepared: Prepared,
-    resolver: oneshot::Sender<Outcome>,
+    resolver: Resolver,
 }
 
 /// A [`Ticket`] without its record.
 #[derive(Debug)]
 pub(crate) struct Stub {
-    resolver: oneshot::Sender<Outcome>,
+    resolver: Resolver,
     original: Option<Box<Bytes>>,
     pub(crate) space_bytes: u32,
     pub(crate) data_bytes: u32,
 }
 
 impl Ticket {
-    pub(crate) fn new(prepared: Prepared) -> (Self, Delivery) {
-        let (resolver, outcome) = oneshot::channel();
-        (Self(Some(Open { prepared, resolver })), Delivery(outcome))
+    pub(crate) fn new(prepared: Prepared, slots: &mut Slots) -> (Self, Delivery) {
+        let (resolver, waiter) = slots.take();
+        (Self(Some(Open { prepared, resolver })), Delivery(waiter))
     }
 
     /// Space that the record takes up in the buffer.
@@ -86,13 +88,13 @@ impl Ticket {
     /// Resolves the delivery, unless it is resolved.
     pub(crate) fn fail(&mut self, failure: Failure) {
         let Some(Open { prepared, resolver }) = self.0.take() else { return };
-        let _ = resolver.send(Err(DeliveryError::new(failure, prepared.into_record()))); // nobody waits
+        resolver.resolve(Err(DeliveryError::new(failure, prepared.into_record())));
     }
 }
 
 impl Stub {
     pub(crate) fn deliver(self, delivered: Delivered) {
-        let _ = self.resolver.send(Ok(delivered)); // nobody waits
+        self.resolver.resolve(Ok(delivered));
     }
 }
 
@@ -129,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ticket_that_is_dropped_resolves_its_delivery_with_the_record() {
-        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")));
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &mut Slots::default());
 
         drop(ticket);
 
@@ -141,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn returns_a_record_sent_encoded_as_it_was_put() {
         let prepared = Prepared::encoded(UserRecord::new("k", "v"), "encoded".into());
-        let (ticket, delivery) = Ticket::new(prepared);
+        let (ticket, delivery) = Ticket::new(prepared, &mut Slots::default());
 
         let content = ticket.as_ref().clone();
         let stub = ticket.detach();
@@ -162,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stub_that_is_dropped_resolves_its_delivery_all_the_same() {
-        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")));
+        let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", "v")), &mut Slots::default());
 
         drop(ticket.detach());
 
@@ -172,7 +174,9 @@ mod tests {
     #[tokio::test]
     async fn gives_each_delivery_its_own_outcome_from_another_thread() {
         let record = |n: usize| UserRecord::new("k", n.to_string());
-        let (tickets, deliveries): (Vec<_>, Vec<_>) = (0..1000).map(|n| Ticket::new(Prepared::new(record(n)))).unzip();
+        let mut slots = Slots::default();
+        let put = |n| Ticket::new(Prepared::new(record(n)), &mut slots);
+        let (tickets, deliveries): (Vec<_>, Vec<_>) = (0..1000).map(put).unzip();
 
         let resolving = std::thread::spawn(move || drop(tickets));
 
@@ -184,9 +188,10 @@ mod tests {
 
     #[test]
     fn drops_at_once_outcomes_that_nobody_waits_for() {
+        let mut slots = Slots::default();
         for resolved_first in [false, true] {
             let data = Bytes::from(vec![1; 100]);
-            let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", data.clone())));
+            let (ticket, delivery) = Ticket::new(Prepared::new(UserRecord::new("k", data.clone())), &mut slots);
             if resolved_first {
                 drop(ticket);
                 drop(delivery);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    delivery::{Delivery, Prepared, Ticket},
+    delivery::{Delivery, Prepared, Slots, Ticket},
     locked::locked,
 };
 
@@ -44,6 +44,7 @@ struct State {
     ends: Option<(mpsc::UnboundedReceiver<Command>, watch::Sender<u64>)>,
     /// Number of the pipeline's records.
     puts: u64,
+    slots: Slots,
     closed: bool,
     /// The latest record is hurried or flushed, and so are earlier ones.
     hurried: bool,
@@ -78,7 +79,7 @@ impl Queue {
         }
         state.puts += 1;
         (state.hurried, state.flushed) = (false, false);
-        let (ticket, delivery) = Ticket::new(record);
+        let (ticket, delivery) = Ticket::new(record, &mut state.slots);
         state.send(Command::Put(ticket));
         Ok((delivery, starts))
     }
