@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use kpl::{
     aggregated::{Aggregate, decode},
     hash_key,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 #[allow(dead_code, unused_imports, reason = "a bench uses parts of it")]
 #[path = "../src/digest.rs"]
@@ -40,7 +41,7 @@ mod intake {
 }
 
 use self::{
-    delivery::{Delivery, Prepared, Ticket},
+    delivery::{Delivery, Outcome, Prepared, Slots, Ticket},
     digest::{LANES, digest_each},
     intake::{
         queue::{COMMANDS, Command, Queue, Receiver},
@@ -75,18 +76,32 @@ mod error {
 }
 
 /// Records and outcomes as the queue knows them.
+#[path = "../src/delivery"]
 mod delivery {
+    use std::task::{Poll, Waker};
+
     use kpl::UserRecord;
-    use tokio::sync::oneshot;
+
+    pub(crate) use self::slots::Slots;
+    use self::slots::{Resolver, Waiter};
+
+    mod slots;
+
+    /// As large as a record's.
+    pub(crate) type Outcome = Option<[u64; 3]>;
+
+    fn lost() -> Outcome {
+        None
+    }
 
     #[derive(Debug)]
     pub(crate) struct Prepared(UserRecord);
 
     #[derive(Debug)]
-    pub(crate) struct Ticket(#[expect(dead_code, reason = "held")] (Prepared, oneshot::Sender<()>));
+    pub(crate) struct Ticket(#[expect(dead_code, reason = "held")] Prepared, Resolver);
 
     #[derive(Debug)]
-    pub(crate) struct Delivery(#[expect(dead_code, reason = "held")] oneshot::Receiver<()>);
+    pub(crate) struct Delivery(Waiter);
 
     impl Prepared {
         pub(crate) fn new(record: UserRecord) -> Self {
@@ -99,9 +114,19 @@ mod delivery {
     }
 
     impl Ticket {
-        pub(crate) fn new(record: Prepared) -> (Self, Delivery) {
-            let (resolver, outcome) = oneshot::channel();
-            (Self((record, resolver)), Delivery(outcome))
+        pub(crate) fn new(record: Prepared, slots: &mut Slots) -> (Self, Delivery) {
+            let (resolver, waiter) = slots.take();
+            (Self(record, resolver), Delivery(waiter))
+        }
+
+        pub(crate) fn deliver(self, outcome: Outcome) {
+            self.1.resolve(outcome);
+        }
+    }
+
+    impl Delivery {
+        pub(crate) fn poll(&mut self) -> Poll<Outcome> {
+            self.0.poll(Waker::noop())
         }
     }
 }
@@ -231,17 +256,53 @@ fn queue_locked(bencher: Bencher<'_, '_>) {
 fn queue_mpsc(bencher: Bencher<'_, '_>) {
     let (sender, mut receiver) = mpsc::unbounded_channel(); // bounded by the records of a round
     let mut commands = Vec::new();
-    let put = |record: Prepared| {
+    let mut slots = Slots::default();
+    let mut put = |record: Prepared| {
         assert!(black_box(record.space_bytes()) > 0, "space");
-        let (ticket, delivery) = Ticket::new(record);
+        let (ticket, delivery) = Ticket::new(record, &mut slots);
         sender.send(Command::Put(ticket)).expect("open");
         delivery
     };
     bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
-        let deliveries: Vec<Delivery> = records.into_iter().map(put).collect();
+        let deliveries: Vec<Delivery> = records.into_iter().map(&mut put).collect();
         receiver.recv_many(&mut commands, COMMANDS).now_or_never().expect("not empty");
         commands.clear();
         deliveries
+    });
+}
+
+/// Deliveries that are awaited together, as the bench `producer` of the integration tests does.
+const WINDOW: usize = 20_000;
+
+fn window() -> Vec<Prepared> {
+    (0..WINDOW).map(|_| Prepared::new(UserRecord::new("", ""))).collect()
+}
+
+/// Outcomes pass slots of shared chunks.
+#[divan::bench]
+fn outcomes_slots(bencher: Bencher<'_, '_>) {
+    bencher.counter(ItemsCount::new(WINDOW)).with_inputs(window).bench_local_values(|records| {
+        let mut slots = Slots::default();
+        let sides = records.into_iter().map(|record| Ticket::new(record, &mut slots));
+        let (tickets, mut deliveries): (Vec<_>, Vec<Delivery>) = sides.unzip();
+        tickets.into_iter().for_each(|ticket| ticket.deliver(black_box(Some([1; 3]))));
+        deliveries.iter_mut().map(|delivery| black_box(delivery.poll())).filter(Poll::is_ready).count()
+    });
+}
+
+/// Outcomes pass channels of tokio's.
+#[divan::bench]
+fn outcomes_oneshot(bencher: Bencher<'_, '_>) {
+    bencher.counter(ItemsCount::new(WINDOW)).with_inputs(window).bench_local_values(|records| {
+        let sides = records.into_iter().map(|record| {
+            let (resolver, outcome) = oneshot::channel::<Outcome>();
+            ((record, resolver), outcome)
+        });
+        let (tickets, mut deliveries): (Vec<_>, Vec<_>) = sides.unzip();
+        for (_record, resolver) in tickets {
+            resolver.send(black_box(Some([1; 3]))).expect("awaited");
+        }
+        deliveries.iter_mut().filter_map(|delivery| black_box(delivery.now_or_never())).count()
     });
 }
 
