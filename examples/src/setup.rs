@@ -7,7 +7,9 @@ use aws_config::{BehaviorVersion, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
 
 /// The ambient AWS configuration: environment, profile, container or instance role, and `AWS_ENDPOINT_URL_*`.
 ///
@@ -28,9 +30,11 @@ pub async fn ambient_aws(region: Option<String>) -> anyhow::Result<SdkConfig> {
 
 /// Logs to `writer` by the filter in `RUST_LOG`, or else by `default`.
 pub fn log_to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static, default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let filter: Targets = wanted.unwrap_or_else(|| default.parse().unwrap_or_default());
     let colors = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(writer).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colors).with_writer(writer);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 /// Resolves at Ctrl-C or, on Unix, SIGTERM.

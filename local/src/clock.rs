@@ -81,17 +81,6 @@ impl ServiceClock {
     }
 }
 
-/// For times to live of items.
-impl dynoxide::storage_backend::Clock for ServiceClock {
-    fn now_unix_secs(&self) -> u64 {
-        ServiceClock::now(self).0 / 1000
-    }
-
-    fn now_unix_secs_f64(&self) -> f64 {
-        ServiceClock::now(self).as_seconds()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -1,36 +1,37 @@
-//! DynamoDB: `dynoxide` for tables and items, and our own answers where it has none (`dynamodb/backups.rs`).
+//! DynamoDB: a core of our own for tables and items (`core.rs`), and around it what configuration and faults change.
 //!
 //! `replica.rs` makes reads eventually consistent and `indexes.rs` lets indexes take time, if configured. Throttling
-//! and transaction conflicts come from injected faults only; `batches.rs` lets parts of batches fail. `transactions.rs`
-//! adds what dynoxide's transactions lack, `statements.rs` distinguishes PartiQL statements. Not here: expiry of items
-//! by their time to live, streams. Creation times of tables are real, not virtual. Items are in SQLite in memory; an
-//! ordinary call takes 0.1 to 0.2 ms of the calling thread.
+//! and transaction conflicts come from injected faults only; `batches.rs` lets parts of batches fail. `backups.rs` keeps
+//! whether tables can be restored, `statements.rs` distinguishes PartiQL statements for policies. Not here: expiry of items
+//! by their time to live, streams, local secondary indexes.
+//!
+//! With the feature `dynoxide`, that other DynamoDB can stand in for the core, as a peer for tests.
 
 mod backups;
 mod batches;
+mod core;
+#[cfg(feature = "dynoxide")]
+pub(crate) mod dynoxide;
+pub(crate) mod engine;
 mod indexes;
 mod replica;
 pub(crate) mod statements;
-mod transactions;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use dynoxide::{Database, DynoxideError};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use tracing::{info, warn};
 
 use self::backups::Backups;
+use self::engine::{Engine, EngineKind};
 use self::indexes::Indexes;
 use self::replica::Replica;
-use self::transactions::Transactions;
+use crate::REGION;
 use crate::clock::ServiceClock;
 use crate::faults::RecordFaults;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
-use crate::{ACCOUNT_ID, REGION};
 
 /// The operations that are answered.
 pub(crate) const OPERATIONS: [&str; 27] = [
@@ -66,17 +67,25 @@ pub(crate) const OPERATIONS: [&str; 27] = [
 /// The operations that only read items.
 const READS: [&str; 5] = ["BatchGetItem", "GetItem", "Query", "Scan", "TransactGetItems"];
 
+/// Operations on items.
+const ITEMS: [&str; 13] = [
+    "BatchExecuteStatement",
+    "BatchGetItem",
+    "BatchWriteItem",
+    "DeleteItem",
+    "ExecuteStatement",
+    "ExecuteTransaction",
+    "GetItem",
+    "PutItem",
+    "Query",
+    "Scan",
+    "TransactGetItems",
+    "TransactWriteItems",
+    "UpdateItem",
+];
+
 /// The outcome of an operation on items.
 type Answered = Result<Vec<u8>, Refusal>;
-
-/// The region that dynoxide writes into ARNs.
-const DYNOXIDE_ARN: &str = "arn:aws:dynamodb:dynoxide:000000000000:";
-
-impl From<DynoxideError> for Refusal {
-    fn from(error: DynoxideError) -> Self {
-        Self::json(error.status_code(), error.to_json().into_bytes())
-    }
-}
 
 /// Configured delays. Default: all zero.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,27 +99,19 @@ pub(crate) struct Lags {
 }
 
 /// All tables.
+#[derive(Debug)]
 pub(crate) struct DynamoDb {
-    database: Database,
+    engine: Box<dyn Engine>,
     replica: Option<Replica>,
-    transactions: Transactions,
     indexes: Indexes,
     backups: Backups,
 }
 
-impl std::fmt::Debug for DynamoDb {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DynamoDb").finish_non_exhaustive()
-    }
-}
-
 impl DynamoDb {
-    pub(crate) fn new(clock: ServiceClock, lags: Lags) -> Self {
-        let memory = Database::memory_with_clock(Arc::new(clock.clone()));
-        let database = memory.expect("SQLite opens a database in memory");
-        let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, clock));
-        let (transactions, indexes, backups) = (Transactions::default(), Indexes::new(lags), Backups::default());
-        Self { database, replica, transactions, indexes, backups }
+    pub(crate) fn new(clock: &ServiceClock, lags: Lags, kind: EngineKind) -> Self {
+        let engine = || (kind.0)(clock);
+        let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, engine()));
+        Self { engine: engine(), replica, indexes: Indexes::new(lags), backups: Backups::default() }
     }
 
     /// Performs one operation; faults may let a part of it fail.
@@ -123,108 +124,63 @@ impl DynamoDb {
         if self.indexes.take_time() && matches!(operation, "Query" | "Scan") {
             self.indexes.require_readable(body, now)?;
         }
-        let answer = batches::perform((operation, body), faults, |body| {
-            let on_items = |body: &[u8]| self.items((operation, body), now);
-            if READS.contains(&operation) {
-                return on_items(body);
-            }
-            self.transactions.perform(&self.database, (operation, body), now, on_items)
-        });
-        if let Some(answer) = answer {
-            return answer;
+        if ITEMS.contains(&operation) {
+            return batches::perform((operation, body), faults, |body| self.items((operation, body), now));
         }
-        let body = in_region(body, &our_arn(), DYNOXIDE_ARN);
-        match self.tables(operation, &body, now) {
-            Ok(answer) => Ok(in_region(&answer, DYNOXIDE_ARN, &our_arn())),
-            Err(refusal) => Err(Refusal::json(refusal.status, in_region(&refusal.body, DYNOXIDE_ARN, &our_arn()))),
-        }
+        self.tables(operation, body, now)
     }
 
-    /// Operations on items, on the database or its replica; `None` for any other.
-    fn items(&self, (operation, body): (&str, &[u8]), now: Millis) -> Option<Answered> {
-        let perform = || items(&self.database, operation, body);
-        match &self.replica {
-            None => perform(),
-            Some(replica) => {
-                replica.read(operation, body, now).or_else(|| replica.write(operation, body, now, perform))
-            }
+    /// Operations on items, on the engine or its replica.
+    fn items(&self, (operation, body): (&str, &[u8]), now: Millis) -> Answered {
+        let perform = || self.engine.perform(operation, body, now);
+        let Some(replica) = &self.replica else { return perform() };
+        match replica.read(operation, body, now) {
+            Some(answer) => answer,
+            None => replica.write(operation, body, now, perform),
         }
     }
 
     /// Operations on tables.
     fn tables(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
-        let db = &self.database;
+        let engine = self.engine.as_ref();
         match operation {
             "CreateTable" => {
-                let answer = run(body, |request| db.create_table(request))?;
-                self.repeat(body, Database::create_table);
+                let answer = engine.perform(operation, body, now)?;
+                self.repeat(operation, body, now);
                 info!(table = table_name(body), "table created");
                 Ok(answer)
             }
             "DeleteTable" => {
-                let answer = run(body, |request| db.delete_table(request))?;
-                self.repeat(body, Database::delete_table);
+                let answer = engine.perform(operation, body, now)?;
+                self.repeat(operation, body, now);
                 self.backups.forget(&table_name(body));
                 self.indexes.forget(&table_name(body), now);
                 info!(table = table_name(body), "table deleted");
                 Ok(answer)
             }
-            "DescribeTable" => {
-                let answer = run(body, |request| db.describe_table(request))?;
-                Ok(self.indexes.show(answer, now))
-            }
+            "DescribeTable" => Ok(self.indexes.show(engine.perform(operation, body, now)?, now)),
             "UpdateTable" => {
-                let answer = run(body, |request| db.update_table(request))?;
-                self.repeat(body, Database::update_table);
+                let answer = engine.perform(operation, body, now)?;
+                self.repeat(operation, body, now);
                 self.indexes.begin(body, now);
                 Ok(self.indexes.show(answer, now))
             }
-            "ListTables" => run(body, |request| db.list_tables(request)),
-            "TagResource" => run(body, |request| db.tag_resource(request)),
-            "UntagResource" => run(body, |request| db.untag_resource(request)),
-            "ListTagsOfResource" => run(body, |request| db.list_tags_of_resource(request)),
-            "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
-            "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
             "DescribeEndpoints" => Ok(endpoints()),
             "DescribeLimits" => Ok(limits()),
-            "UpdateContinuousBackups" => self.backups.update(db, body, now),
-            "DescribeContinuousBackups" => self.backups.describe(db, body, now),
-            _ => Err(Refusal::new(400, "com.amazon.coral.service#UnknownOperationException", "")),
+            "UpdateContinuousBackups" => self.backups.update(engine, body, now),
+            "DescribeContinuousBackups" => self.backups.describe(engine, body, now),
+            _ => engine.perform(operation, body, now),
         }
     }
 
     /// Changes the tables of the replica as well, if there is one.
-    fn repeat<Q: DeserializeOwned, A: Serialize>(
-        &self,
-        body: &[u8],
-        operation: impl FnOnce(&Database, Q) -> dynoxide::Result<A>,
-    ) {
+    fn repeat(&self, operation: &str, body: &[u8], now: Millis) {
         if let Some(replica) = &self.replica
-            && let Err(refusal) = run(body, |request| operation(replica.catch_up(), request))
+            && let Err(refusal) = replica.catch_up().perform(operation, body, now)
         {
             warn!(body = %String::from_utf8_lossy(&refusal.body), "a table could not be changed on the lagging replica");
         }
     }
-}
-
-/// Operations on items; `None` for any other.
-fn items(db: &Database, operation: &str, body: &[u8]) -> Option<Answered> {
-    Some(match operation {
-        "PutItem" => run(body, |request| db.put_item(request)),
-        "GetItem" => run(body, |request| db.get_item(request)),
-        "UpdateItem" => run(body, |request| db.update_item(request)),
-        "DeleteItem" => run(body, |request| db.delete_item(request)),
-        "Scan" => run(body, |request| db.scan(request)),
-        "Query" => run(body, |request| db.query(request)),
-        "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
-        "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
-        "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
-        "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
-        "ExecuteStatement" => run(body, |request| db.execute_statement(request)),
-        "ExecuteTransaction" => run(body, |request| db.execute_transaction(request)),
-        "BatchExecuteStatement" => run(body, |request| db.batch_execute_statement(request)),
-        _ => return None,
-    })
 }
 
 /// The endpoint that clients discover, for a day.
@@ -244,15 +200,6 @@ fn limits() -> Vec<u8> {
     limits.to_string().into_bytes()
 }
 
-fn our_arn() -> String {
-    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:")
-}
-
-/// Rewrites the ARNs of tables and indexes, so that clients see one region. Attribute values never come this way.
-fn in_region(body: &[u8], from: &str, to: &str) -> Vec<u8> {
-    String::from_utf8_lossy(body).replace(from, to).into_bytes()
-}
-
 /// The table of a request that was found to be valid.
 fn table_name(body: &[u8]) -> String {
     #[derive(Deserialize, Default)]
@@ -263,35 +210,15 @@ fn table_name(body: &[u8]) -> String {
     serde_json::from_slice::<Named>(body).unwrap_or_default().table_name
 }
 
-fn run<Q: DeserializeOwned, A: Serialize>(
-    body: &[u8],
-    operation: impl FnOnce(Q) -> dynoxide::Result<A>,
-) -> Result<Vec<u8>, Refusal> {
-    let request = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-    Ok(serde_json::to_vec(&operation(request)?).expect("answers are structs with string keys"))
-}
-
-/// A request that dynoxide's types do not read. They mark what kind of refusal their own checks mean.
+/// A request that the types here do not read.
 fn unreadable(error: &serde_json::Error) -> Refusal {
     const SERIALIZATION: &str = "com.amazon.coral.service#SerializationException";
     const VALIDATION: &str = "com.amazon.coral.validate#ValidationException";
-    const MARKS: [(&str, &str); 5] = [
-        ("VALIDATION:", VALIDATION),
-        ("VALIDATION_AS_READ:", VALIDATION),
-        ("VALIDATION_REQUEST:", VALIDATION),
-        ("SERIALIZATION:", SERIALIZATION),
-        ("SERIALIZATION_AS_READ:", SERIALIZATION),
-    ];
     if !error.is_data() {
         return Refusal::new(400, SERIALIZATION, "");
     }
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
-    for (mark, error_type) in MARKS {
-        if let Some(message) = text.strip_prefix(mark) {
-            return Refusal::new(400, error_type, message);
-        }
-    }
     // The service calls a field of the wrong type a serialization error, and anything else a validation error.
     let wrong_type = text.starts_with("invalid type") && !text.starts_with("invalid type: null");
     Refusal::new(400, if wrong_type { SERIALIZATION } else { VALIDATION }, text)
@@ -303,7 +230,7 @@ mod tests {
     use crate::clock::Clock;
 
     fn refused(operation: &str, body: &str) -> String {
-        let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
+        let dynamodb = DynamoDb::new(&ServiceClock::start(Clock::start()), Lags::default(), EngineKind::default());
         let refusal = dynamodb.perform((operation, body.as_bytes()), None, Millis::default()).unwrap_err();
         assert_eq!(refusal.status, 400);
         let answer: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
@@ -326,7 +253,7 @@ mod tests {
     #[test]
     fn every_operation_of_the_list_is_known() {
         for operation in OPERATIONS {
-            let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
+            let dynamodb = DynamoDb::new(&ServiceClock::start(Clock::start()), Lags::default(), EngineKind::default());
             if let Err(refusal) = dynamodb.perform((operation, b"{}"), None, Millis::default()) {
                 assert!(!String::from_utf8_lossy(&refusal.body).contains("UnknownOperation"), "{operation}");
             }
@@ -335,7 +262,7 @@ mod tests {
 
     #[test]
     fn no_garbage_makes_an_operation_panic() {
-        let dynamodb = DynamoDb::new(ServiceClock::start(Clock::start()), Lags::default());
+        let dynamodb = DynamoDb::new(&ServiceClock::start(Clock::start()), Lags::default(), EngineKind::default());
         let operations =
             ["CreateTable", "UpdateTable", "PutItem", "UpdateItem", "Query", "TransactWriteItems", "TagResource"];
         let bodies = [

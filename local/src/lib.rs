@@ -26,14 +26,15 @@
 //!
 //! **Metrics** that clients put to CloudWatch are kept for tests: [`LocalAws::metrics`].
 //!
-//! **Other processes and languages** use the services over HTTP: [`LocalAws::serve`], or the command `kinesis-local`, which
+//! **Other processes and languages** use the services over HTTP: `LocalAws::serve`, or the command `kinesis-local`, which
 //! runs a program in an environment from which nothing reaches the real AWS:
 //!
 //! ```bash
 //! kinesis-local run --stream orders:2 -- python consumer.py
 //! ```
 //!
-//! It speaks HTTP/1.1 and HTTP/2, in clear text or over TLS with a certificate of its own, and besides JSON the CBOR that
+//! Both are in the feature `serve`, which is on by default; tests in one process build faster without it. It speaks
+//! HTTP/1.1 and HTTP/2, in clear text or over TLS with a certificate of its own, and besides JSON the CBOR that
 //! the Java SDK sends to Kinesis.
 //!
 //! **Faults** are injected by rules, at any time: [`LocalAws::faults`]. Delays of DynamoDB's eventually consistent reads
@@ -78,7 +79,7 @@
 //! | `kinesis/operations.rs` and below | the operations, by theme |
 //! | `kinesis/request.rs`, `response.rs`, `check.rs`, `error.rs` | the wire: requests, answers, checks, refusals |
 //! | `cloudwatch.rs`, `cloudwatch/metric.rs` | the metrics that were put |
-//! | `dynamodb.rs` and below | DynamoDB by dynoxide, and what it lacks: backups, lagging reads, indexes that take time |
+//! | `dynamodb.rs` and below | DynamoDB: its core in `dynamodb/core/`, lagging reads, indexes that take time; its peer dynoxide |
 
 mod access;
 mod clock;
@@ -93,6 +94,7 @@ mod kinesis;
 mod link;
 mod local;
 mod refusal;
+#[cfg(feature = "serve")]
 mod serve;
 mod services;
 mod signature;
@@ -104,6 +106,7 @@ pub use self::cloudwatch::Metric;
 pub use self::faults::{Fault, FaultRule, Faults};
 pub use self::link::Link;
 pub use self::local::{Builder, CreateStreamError, LocalAws};
+#[cfg(feature = "serve")]
 pub use self::serve::{ServeError, ServeOptions, Server};
 
 /// The account that everything belongs to.

@@ -14,14 +14,13 @@ use crate::clock::Clock;
 use crate::cloudwatch::Metric;
 use crate::faults::Faults;
 use crate::link::Link;
-use crate::serve::{ServeError, ServeOptions, Server};
 use crate::services::{Services, Settings};
 use crate::{REGION, connector};
 
 /// An embedded Kinesis and DynamoDB. Clones share one state, which is dropped with the last clone and the last client.
 #[derive(Clone, Debug)]
 pub struct LocalAws {
-    services: Arc<Services>,
+    pub(crate) services: Arc<Services>,
 }
 
 impl LocalAws {
@@ -55,19 +54,6 @@ impl LocalAws {
             .time_source(self.services.clock.process())
             .http_client(connector::http_client(Arc::clone(&self.services), link.clone()))
             .build()
-    }
-
-    /// Serves the services on loopback ports as well, for other processes and other languages.
-    ///
-    /// Not for tests under paused time: a socket does not wait for a virtual clock, so timeouts fire early.
-    ///
-    /// # Errors
-    /// A port cannot be used.
-    ///
-    /// # Cancellation
-    /// Dropping the future before it completes serves nothing.
-    pub async fn serve(&self, options: ServeOptions) -> Result<Server, ServeError> {
-        Server::start(Arc::clone(&self.services), options).await
     }
 
     /// Creates a provisioned stream, as CreateStream does. Denied actions, faults and limits on calls do not apply.
@@ -193,6 +179,13 @@ impl Builder {
     /// reads of global secondary indexes. Default zero: they see everything. Tables themselves change at once.
     pub fn dynamodb_reads_lag(mut self, lag: Duration) -> Self {
         self.settings.lags.reads = lag;
+        self
+    }
+
+    /// DynamoDB by dynoxide, another emulator, on SQLite in memory: a peer to check tests against. Default: our own.
+    #[cfg(feature = "dynoxide")]
+    pub fn dynamodb_by_dynoxide(mut self) -> Self {
+        self.settings.engine = crate::dynamodb::dynoxide::KIND;
         self
     }
 

@@ -18,6 +18,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::connection::{Door, accept};
+use crate::local::LocalAws;
 use crate::services::Services;
 
 /// Ports and encryption of a [`Server`]. Default: any free ports of 127.0.0.1, in clear text.
@@ -81,6 +82,21 @@ pub enum ServeError {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl LocalAws {
+    /// Serves the services on loopback ports as well, for other processes and other languages.
+    ///
+    /// Not for tests under paused time: a socket does not wait for a virtual clock, so timeouts fire early.
+    ///
+    /// # Errors
+    /// A port cannot be used.
+    ///
+    /// # Cancellation
+    /// Dropping the future before it completes serves nothing.
+    pub async fn serve(&self, options: ServeOptions) -> Result<Server, ServeError> {
+        Server::start(Arc::clone(&self.services), options).await
+    }
 }
 
 /// A server of the services, which runs until it is stopped or dropped.

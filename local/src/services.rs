@@ -14,6 +14,7 @@ use tracing::debug;
 use crate::access::Access;
 use crate::clock::{Clock, ServiceClock};
 use crate::cloudwatch::{self, CloudWatch};
+use crate::dynamodb::engine::EngineKind;
 use crate::dynamodb::{self, DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
 use crate::faults::{End, Faults, RecordFaults, RefusalKind};
@@ -160,6 +161,8 @@ pub(crate) struct Settings {
     pub(crate) delays: Delays,
     pub(crate) limits: Limits,
     pub(crate) lags: Lags,
+    /// What keeps the tables of DynamoDB.
+    pub(crate) engine: EngineKind,
     /// Actions that are denied from the start.
     pub(crate) denied: BTreeSet<String>,
 }
@@ -179,10 +182,10 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn new(clock: Clock, settings: Settings) -> Self {
-        let Settings { delays, limits, lags, denied } = settings;
+        let Settings { delays, limits, lags, engine, denied } = settings;
         let clock = ServiceClock::start(clock);
         Self {
-            dynamodb: DynamoDb::new(clock.clone(), lags),
+            dynamodb: DynamoDb::new(&clock, lags, engine),
             clock,
             kinesis: Mutex::new(Kinesis::new(delays, limits)),
             cloudwatch: CloudWatch::default(),

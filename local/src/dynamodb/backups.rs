@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use std::time::Duration;
 
-use dynoxide::Database;
 use serde::{Deserialize, Serialize};
 
+use super::engine::Engine;
 use super::unreadable;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
@@ -74,7 +74,7 @@ struct RecoveryDescription {
 }
 
 impl Backups {
-    pub(super) fn update(&self, database: &Database, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn update(&self, engine: &dyn Engine, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         let request: UpdateRequest = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
         let specification = request.point_in_time_recovery_specification;
         let days = specification.recovery_period_in_days.unwrap_or(DEFAULT_DAYS);
@@ -85,7 +85,7 @@ impl Backups {
                 &format!("RecoveryPeriodInDays must be between 1 and {DEFAULT_DAYS}, but is {days}"),
             ));
         }
-        require_table(database, &request.table_name)?;
+        require_table(engine, &request.table_name)?;
         let mut enabled = self.lock();
         if specification.point_in_time_recovery_enabled {
             let since = enabled.get(&request.table_name).map_or(now, |recovery| recovery.since);
@@ -96,9 +96,9 @@ impl Backups {
         Ok(answer(enabled.get(&request.table_name), now))
     }
 
-    pub(super) fn describe(&self, database: &Database, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn describe(&self, engine: &dyn Engine, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         let request: DescribeRequest = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-        require_table(database, &request.table_name)?;
+        require_table(engine, &request.table_name)?;
         Ok(answer(self.lock().get(&request.table_name), now))
     }
 
@@ -113,10 +113,10 @@ impl Backups {
     }
 }
 
-fn require_table(database: &Database, name: &str) -> Result<(), Refusal> {
-    match database.get_table_metadata(name)? {
-        Some(_) => Ok(()),
-        None => Err(Refusal::new(
+fn require_table(engine: &dyn Engine, name: &str) -> Result<(), Refusal> {
+    match engine.has_table(name)? {
+        true => Ok(()),
+        false => Err(Refusal::new(
             400,
             "com.amazonaws.dynamodb.v20120810#TableNotFoundException",
             &format!("Table not found: {name}"),

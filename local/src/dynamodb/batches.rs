@@ -9,8 +9,8 @@ use crate::faults::{Failing, RecordFaults};
 pub(super) fn perform(
     (operation, body): (&str, &[u8]),
     faults: Option<RecordFaults>,
-    perform: impl FnOnce(&[u8]) -> Option<Answered>,
-) -> Option<Answered> {
+    perform: impl FnOnce(&[u8]) -> Answered,
+) -> Answered {
     let request = faults.and_then(|faults| Some((faults, serde_json::from_slice::<Value>(body).ok()?)));
     let Some((faults, request)) = request else { return perform(body) };
     match operation {
@@ -22,11 +22,7 @@ pub(super) fn perform(
 }
 
 /// A batch of statements: each has a response of its own.
-fn statements(
-    mut request: Value,
-    faults: RecordFaults,
-    perform: impl FnOnce(&[u8]) -> Option<Answered>,
-) -> Option<Answered> {
+fn statements(mut request: Value, faults: RecordFaults, perform: impl FnOnce(&[u8]) -> Answered) -> Answered {
     let statements = request.get_mut("Statements").and_then(Value::as_array_mut);
     let count = statements.as_ref().map_or(0, |statements| statements.len());
     if let Some(statements) = statements
@@ -39,9 +35,9 @@ fn statements(
         });
     }
     let is_left = request["Statements"].as_array().is_none_or(|statements| !statements.is_empty());
-    let mut answer = match if is_left { perform(request.to_string().as_bytes())? } else { Ok(Vec::new()) } {
+    let mut answer = match if is_left { perform(request.to_string().as_bytes()) } else { Ok(Vec::new()) } {
         Ok(answer) => serde_json::from_slice(&answer).unwrap_or_else(|_| json!({ "Responses": [] })),
-        refused => return Some(refused),
+        refused => return refused,
     };
     let (code, message) = match faults.failing {
         Failing::First => ("TransactionConflict", "Transaction is ongoing for the item"),
@@ -53,15 +49,15 @@ fn statements(
             if faults.are_stored { responses[n - 1] = failed } else { responses.insert(n - 1, failed) }
         }
     }
-    Some(Ok(answer.to_string().into_bytes()))
+    Ok(answer.to_string().into_bytes())
 }
 
 /// A batch of items by table: what failed is unprocessed.
 fn items(
     (mut request, unprocessed): (Value, &str),
     faults: RecordFaults,
-    perform: impl FnOnce(&[u8]) -> Option<Answered>,
-) -> Option<Answered> {
+    perform: impl FnOnce(&[u8]) -> Answered,
+) -> Answered {
     let mut failed = Map::new();
     let mut n = 0;
     if let Some(tables) = request.get_mut("RequestItems").and_then(Value::as_object_mut) {
@@ -84,9 +80,9 @@ fn items(
         tables.retain(|_, entries| list(entries).is_none_or(|entries| !entries.is_empty()));
     }
     let is_left = request["RequestItems"].as_object().is_none_or(|tables| !tables.is_empty());
-    let mut answer = match if is_left { perform(request.to_string().as_bytes())? } else { Ok(Vec::new()) } {
+    let mut answer = match if is_left { perform(request.to_string().as_bytes()) } else { Ok(Vec::new()) } {
         Ok(answer) => serde_json::from_slice(&answer).unwrap_or_else(|_| json!({})),
-        refused => return Some(refused),
+        refused => return refused,
     };
     if !answer[unprocessed].is_object() {
         answer[unprocessed] = json!({});
@@ -97,7 +93,7 @@ fn items(
             None => answer[unprocessed][table] = entries,
         }
     }
-    Some(Ok(answer.to_string().into_bytes()))
+    Ok(answer.to_string().into_bytes())
 }
 
 /// The requests of BatchWriteItem, or the keys of BatchGetItem, for one table.

@@ -1,33 +1,34 @@
-//! Eventual consistency: a second database that lags behind the first by a set time.
+//! Eventual consistency: a second engine that lags behind the first by a set time.
 //!
 //! Every write that succeeded is repeated in order on the replica once it is old enough. Reads that do not ask for
 //! consistency, and all reads of indexes, are answered from there.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dynoxide::Database;
 use serde::Deserialize;
 use tracing::warn;
 
+use super::READS;
+use super::engine::Engine;
 use super::statements::Verb;
-use super::{READS, items};
-use crate::clock::ServiceClock;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
 /// Maximum number of pending writes. Beyond it the oldest are repeated early.
 const MAX_WAITING: usize = 10_000;
 
-/// A database that lags behind.
+/// An engine that lags behind.
+#[derive(Debug)]
 pub(super) struct Replica {
     lag: Duration,
-    database: Database,
-    // Protects the order of the writes: it is held while a write is performed on the first database.
+    engine: Box<dyn Engine>,
+    // Protects the order of the writes: it is held while a write is performed on the first engine.
     waiting: Mutex<VecDeque<Write>>,
 }
 
+#[derive(Debug)]
 struct Write {
     at: Millis,
     operation: String,
@@ -72,9 +73,8 @@ impl Consistency {
 }
 
 impl Replica {
-    pub(super) fn new(lag: Duration, clock: ServiceClock) -> Self {
-        let database = Database::memory_with_clock(Arc::new(clock)).expect("SQLite opens a database in memory");
-        Self { lag, database, waiting: Mutex::default() }
+    pub(super) fn new(lag: Duration, engine: Box<dyn Engine>) -> Self {
+        Self { lag, engine, waiting: Mutex::default() }
     }
 
     /// Answers a read from the past, when the request allows it.
@@ -88,20 +88,20 @@ impl Replica {
             self.repeat(&write);
         }
         drop(waiting);
-        items(&self.database, operation, body)
+        Some(self.engine.perform(operation, body, now))
     }
 
-    /// Performs a write on the first database, and remembers it for this one if it succeeded.
+    /// Performs a write on the first engine, and remembers it for this one if it succeeded.
     pub(super) fn write(
         &self,
         operation: &str,
         body: &[u8],
         now: Millis,
-        perform: impl FnOnce() -> Option<Result<Vec<u8>, Refusal>>,
-    ) -> Option<Result<Vec<u8>, Refusal>> {
+        perform: impl FnOnce() -> Result<Vec<u8>, Refusal>,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut waiting = self.lock();
         let answer = perform();
-        if matches!(answer, Some(Ok(_))) && !READS.contains(&operation) {
+        if answer.is_ok() && !READS.contains(&operation) {
             waiting.push_back(Write { at: now, operation: operation.to_owned(), body: body.to_owned() });
             if waiting.len() > MAX_WAITING
                 && let Some(write) = waiting.pop_front()
@@ -112,16 +112,16 @@ impl Replica {
         answer
     }
 
-    /// After this the replica is as the first database, for a change of tables on both.
-    pub(super) fn catch_up(&self) -> &Database {
+    /// After this the replica is as the first engine, for a change of tables on both.
+    pub(super) fn catch_up(&self) -> &dyn Engine {
         for write in self.lock().drain(..) {
             self.repeat(&write);
         }
-        &self.database
+        self.engine.as_ref()
     }
 
     fn repeat(&self, write: &Write) {
-        if let Some(Err(refusal)) = items(&self.database, &write.operation, &write.body) {
+        if let Err(refusal) = self.engine.perform(&write.operation, &write.body, write.at) {
             let body = String::from_utf8_lossy(&refusal.body);
             warn!(operation = write.operation, %body, "a write could not be repeated on the lagging replica");
         }

@@ -44,12 +44,6 @@ pub(crate) fn table(statement: &str) -> Option<&str> {
     words.next()?.trim_matches(['"', ')', ';']).split('"').next()
 }
 
-/// The SELECT inside of EXISTS(..).
-pub(super) fn checked(statement: &str) -> Option<&str> {
-    let rest = statement.trim().get("EXISTS".len()..)?.trim_start();
-    rest.strip_prefix('(')?.strip_suffix(')')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +60,5 @@ mod tests {
             assert_eq!((Verb::of(statement), table(statement)), (Some(verb), Some(name)), "{statement}");
         }
         assert_eq!((Verb::of("SELECTED"), table("SELECT")), (None, None));
-        assert_eq!(checked("EXISTS (SELECT 1) "), Some("SELECT 1"));
-        assert_eq!(checked("EXISTS"), None);
     }
 }

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use kinesis_local::{LocalAws, ServeError, ServeOptions, Server};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use self::arguments::{Arguments, Command, Services};
 
@@ -35,9 +36,11 @@ async fn main() -> ExitCode {
 
 /// Logs to stderr, by RUST_LOG or else from this level on.
 fn log_from(level: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let filter: Targets = wanted.unwrap_or_else(|| level.parse().unwrap_or_default());
     let ansi = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 /// The exit code; prints an error with its cause and the way out.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dynoxide::Database;
 use serde_json::{Value, json};
 
-use super::statements::{self, Verb};
 use super::{Answered, run};
+use crate::dynamodb::statements::Verb;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
@@ -53,8 +53,8 @@ impl Transactions {
         database: &Database,
         (operation, body): (&str, &[u8]),
         now: Millis,
-        perform: impl FnOnce(&[u8]) -> Option<Answered>,
-    ) -> Option<Answered> {
+        perform: impl FnOnce(&[u8]) -> Answered,
+    ) -> Answered {
         // The map is whole even when a thread panicked between two of its changes.
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let is_transaction = matches!(operation, "TransactWriteItems" | "ExecuteTransaction");
@@ -65,16 +65,15 @@ impl Transactions {
         let checks = take_checks(&mut request);
         let is_replay = token.as_ref().is_some_and(|(key, _)| tokens.used.contains_key(key));
         if !is_replay && let Err(refusal) = require(database, &checks, statements) {
-            return Some(Err(refusal));
+            return Err(refusal);
         }
         let answer = perform(request.to_string().as_bytes());
-        if let (Some(Ok(_)), Some((key, used))) = (&answer, token) {
+        if let (Ok(_), Some((key, used))) = (&answer, token) {
             tokens.used.entry(key).or_insert(used);
         }
         match answer {
-            Some(Ok(body)) => Some(Ok(with_places(body, &checks))),
-            Some(Err(refusal)) => Some(Err(Refusal { body: with_places(refusal.body, &checks), ..refusal })),
-            None => None,
+            Ok(body) => Ok(with_places(body, &checks)),
+            Err(refusal) => Err(Refusal { body: with_places(refusal.body, &checks), ..refusal }),
         }
     }
 }
@@ -106,7 +105,7 @@ fn take_checks(request: &mut Value) -> Vec<Check> {
     }
     let check = |(index, statement): (usize, &Value)| {
         let select = verb(statement).filter(|verb| *verb == Verb::Exists);
-        let select = select.and_then(|_| statements::checked(statement["Statement"].as_str()?))?;
+        let select = select.and_then(|_| checked(statement["Statement"].as_str()?))?;
         let mut request = statement.clone();
         request["Statement"] = select.into();
         request["ConsistentRead"] = true.into();
@@ -151,4 +150,10 @@ fn require(database: &Database, checks: &[Check], statements: usize) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The SELECT inside of EXISTS(..).
+fn checked(statement: &str) -> Option<&str> {
+    let rest = statement.trim().get("EXISTS".len()..)?.trim_start();
+    rest.strip_prefix('(')?.strip_suffix(')')
 }

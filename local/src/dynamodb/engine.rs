@@ -1,0 +1,52 @@
+//! The seam to what keeps tables and items: our own core, or dynoxide with the feature of that name.
+
+use std::fmt::Debug;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::core::Core;
+use crate::clock::ServiceClock;
+use crate::refusal::Refusal;
+use crate::timestamp::Millis;
+
+/// Tables and items.
+pub(crate) trait Engine: Debug + Send + Sync {
+    /// Performs one operation, in one step.
+    fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal>;
+
+    /// Whether there is such a table.
+    fn has_table(&self, name: &str) -> Result<bool, Refusal>;
+}
+
+/// Makes empty engines of one kind. By default of our own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EngineKind(pub(super) fn(&ServiceClock) -> Box<dyn Engine>);
+
+impl Default for EngineKind {
+    fn default() -> Self {
+        Self(|_clock| Box::new(Own::default()))
+    }
+}
+
+/// Our own core.
+#[derive(Debug, Default)]
+struct Own {
+    // Protects all tables for the length of one operation.
+    core: Mutex<Core>,
+}
+
+impl Own {
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // Operations plan first and then write, so that the tables are whole even when a thread panicked.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine for Own {
+    fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
+        self.lock().perform(operation, body, now)
+    }
+
+    fn has_table(&self, name: &str) -> Result<bool, Refusal> {
+        Ok(self.lock().has_table(name))
+    }
+}
