@@ -54,12 +54,19 @@ fn side_by_side(inputs: [&[u8]; LANES]) -> [[u8; 16]; LANES] {
         state = compress(state, &words(&inputs, number));
         for lane in 0..LANES {
             if blocks[lane] == number + 1 {
-                let digest = state.map(|word| word.as_array()[lane].to_le_bytes());
-                digests[lane].copy_from_slice(digest.as_flattened());
+                digests[lane] = digest_of(&state, lane);
             }
         }
     }
     digests
+}
+
+fn digest_of(state: &[u32x8; 4], lane: usize) -> [u8; 16] {
+    let mut digest = [0; 16];
+    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+        bytes.copy_from_slice(&word.as_array()[lane].to_le_bytes());
+    }
+    digest
 }
 
 /// Block `number` of each input, word by word.
@@ -97,29 +104,42 @@ fn end_input(words: &mut [[u32; LANES]; 16], lane: usize, len: usize, rest: &[u8
     }
 }
 
-fn compress(before: [u32x8; 4], words: &[u32x8; 16]) -> [u32x8; 4] {
-    let state = round::<0>(before, words, |b, c, d| d ^ (b & (c ^ d)), |step| step, [7, 12, 17, 22]);
-    let state = round::<1>(state, words, |b, c, d| c ^ (d & (b ^ c)), |step| 5 * step + 1, [5, 9, 14, 20]);
-    let state = round::<2>(state, words, |b, c, d| b ^ c ^ d, |step| 3 * step + 5, [4, 11, 16, 23]);
-    let [a, b, c, d] = round::<3>(state, words, |b, c, d| c ^ (b | !d), |step| 7 * step, [6, 10, 15, 21]);
-    [a + before[0], b + before[1], c + before[2], d + before[3]]
+/// One step: `word` is the number of the word that goes in.
+macro_rules! step {
+    ($mix:ident, $a:ident, $b:ident, $c:ident, $d:ident, $words:ident, $word:expr, $number:expr, $turn:literal) => {
+        let sum = $a + $mix($b, $c, $d) + $words[$word] + u32x8::splat(SINES[$number]);
+        $a = $b + ((sum << $turn) | (sum >> (32 - $turn)));
+    };
 }
 
-/// Sixteen steps with one mixing function. `word` has the number of the word that a step adds, modulo 16.
-#[inline(always)]
-fn round<const ROUND: usize>(
-    [mut a, mut b, mut c, mut d]: [u32x8; 4],
-    words: &[u32x8; 16],
-    mix: impl Fn(u32x8, u32x8, u32x8) -> u32x8,
-    word: impl Fn(usize) -> usize,
-    turns: [u32; 4],
-) -> [u32x8; 4] {
-    for step in 0..16 {
-        let sum = a + mix(b, c, d) + words[word(step) % 16] + u32x8::splat(SINES[16 * ROUND + step]);
-        let turn = turns[step % 4];
-        (a, b, c, d) = (d, b + ((sum << turn) | (sum >> (32 - turn))), b, c);
-    }
-    [a, b, c, d]
+/// Sixteen steps with the same mixing function: step `i` takes word `(first + stride * i) % 16`.
+macro_rules! round {
+    ($mix:ident, $round:literal, $state:ident, $words:ident, $first:literal, $stride:literal, [$r0:literal $r1:literal $r2:literal $r3:literal]) => {
+        let [mut a, mut b, mut c, mut d] = $state;
+        for four in 0..4 {
+            let word = |step: usize| ($first + $stride * (4 * four + step)) % 16;
+            let number = |step: usize| 16 * $round + 4 * four + step;
+            step!($mix, a, b, c, d, $words, word(0), number(0), $r0);
+            step!($mix, d, a, b, c, $words, word(1), number(1), $r1);
+            step!($mix, c, d, a, b, $words, word(2), number(2), $r2);
+            step!($mix, b, c, d, a, $words, word(3), number(3), $r3);
+        }
+        $state = [a, b, c, d];
+    };
+}
+
+fn compress(before: [u32x8; 4], words: &[u32x8; 16]) -> [u32x8; 4] {
+    let choose = |b: u32x8, c: u32x8, d: u32x8| d ^ (b & (c ^ d));
+    let choose_by_last = |b: u32x8, c: u32x8, d: u32x8| c ^ (d & (b ^ c));
+    let odd = |b: u32x8, c: u32x8, d: u32x8| b ^ c ^ d;
+    let twisted = |b: u32x8, c: u32x8, d: u32x8| c ^ (b | !d);
+    let mut state = before;
+    round!(choose, 0, state, words, 0, 1, [7 12 17 22]);
+    round!(choose_by_last, 1, state, words, 1, 5, [5 9 14 20]);
+    round!(odd, 2, state, words, 5, 3, [4 11 16 23]);
+    round!(twisted, 3, state, words, 0, 7, [6 10 15 21]);
+    let [a, b, c, d] = state;
+    [a + before[0], b + before[1], c + before[2], d + before[3]]
 }
 
 #[cfg(test)]

@@ -133,9 +133,11 @@ impl Event {
     }
 }
 
+type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// Receiver of all events: the log, and the application's hook.
 #[derive(Clone, Default)]
-pub(crate) struct Events(pub(crate) Option<Arc<dyn Fn(&Event) + Send + Sync>>);
+pub(crate) struct Events(pub(crate) Option<Hook>);
 
 impl Events {
     /// Logs an event and calls the hook, whose panic is logged and contained.

@@ -42,6 +42,7 @@ pub(super) struct Reading<'a> {
 
 /// The part that is read.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each read")]
 pub(super) enum Range {
     /// A partition, of which only what meets the condition on the sort key is read.
     Partition(KeyPart, Option<Condition>),

@@ -234,7 +234,7 @@ fn planned_write(tables: &Tables, entry: &Entry) -> Result<(Write, &'static str,
             (Change::Delete(key), condition, *returned)
         }
         Statement::Exists(Select { condition, .. }) | Statement::Select(Select { condition, .. }) => {
-            let condition = condition.as_ref().ok_or_else(|| no_key())?;
+            let condition = condition.as_ref().ok_or_else(no_key)?;
             let (key, rest) = by_key(table, condition)?;
             (Change::Check(key), Some(exists(table, rest)), "NONE")
         }
@@ -258,10 +258,10 @@ fn exists(table: &Table, rest: Option<Condition>) -> Condition {
 /// The key that a condition names in whole, and the rest of the condition.
 fn by_key(table: &Table, condition: &Condition) -> Result<(Item, Option<Condition>), Error> {
     let split = Split::new(condition.clone(), &table.key);
-    let partition = split.partition.ok_or_else(|| no_key())?;
+    let partition = split.partition.ok_or_else(no_key)?;
     let mut key = Item::from([(table.key.partition.name.clone(), partition)]);
     if let Some(sort) = &table.key.sort {
-        key.insert(sort.name.clone(), split.sort_value.ok_or_else(|| no_key())?);
+        key.insert(sort.name.clone(), split.sort_value.ok_or_else(no_key)?);
     }
     Ok((key, split.rest))
 }
