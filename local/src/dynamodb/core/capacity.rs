@@ -80,9 +80,9 @@ impl Consumed {
         self.writes.entry(table.to_owned()).or_default().add(units);
     }
 
-    /// As answers show it: an entry for each table. Those of transactions tell reads from writes.
+    /// As answers show it: an entry for each table, or nothing at all. Those of transactions tell reads from writes.
     pub(super) fn shown(&self, shown: Shown, is_transaction: bool) -> Option<Vec<Json>> {
-        if shown == Shown::Nothing {
+        if shown == Shown::Nothing || self.reads.is_empty() && self.writes.is_empty() {
             return None;
         }
         let all = [(&self.reads, "ReadCapacityUnits"), (&self.writes, "WriteCapacityUnits")];
