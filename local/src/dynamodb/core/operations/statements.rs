@@ -117,7 +117,9 @@ fn response(tables: &mut Tables, entry: Result<Entry, Error>, consumed: &mut Con
         _ => write(tables, &entry, consumed),
     });
     let mut response = json!({});
-    if let Some(table) = table {
+    // A statement that is wrong in itself names no table.
+    let is_wrong = outcome.as_ref().is_err_and(|error| error.part_code() == "ValidationError");
+    if let Some(table) = table.filter(|_| !is_wrong) {
         response["TableName"] = table.into();
     }
     match outcome {
