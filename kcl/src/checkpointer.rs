@@ -2,18 +2,18 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::CheckpointError,
     keeper::{LeaseHandle, LeaseState},
     locked::locked,
-    logic::shard::{Progress, Requests, Ticket},
+    logic::shard::Progress,
     metrics::shard::ShardRecorder,
     model::{Checkpoint, CheckpointWrite, PendingCheckpoint, Position, Record},
 };
@@ -22,8 +22,7 @@ use crate::{
 /// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once the processor
 /// has failed.
 ///
-/// Every checkpoint is one DynamoDB write, except that those requested while one is written are written as one, the
-/// furthest: checkpoint every few seconds, not for each record, or let
+/// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::build_checkpointing`](crate::WorkerBuilder::build_checkpointing) do it.
 #[derive(Debug, Clone)]
 #[doc(alias = "RecordProcessorCheckpointer")]
@@ -45,10 +44,8 @@ struct Shared {
     stored: Notify,
     /// Wakes the worker's own checkpoints when more is processed.
     processed: Notify,
-    /// Checkpoints without an answer yet; locked for a line.
-    requests: Mutex<Requests>,
-    /// One checkpoint is written at a time; the others wait in order, and mostly find themselves covered.
-    turn: Semaphore,
+    /// Checkpoints without an answer yet.
+    under_way: AtomicUsize,
     /// A checkpoint was not stored, or its caller stopped waiting, since [`take_failed`](Checkpointer::take_failed).
     failed: AtomicBool,
 }
@@ -56,30 +53,13 @@ struct Shared {
 /// A checkpoint that is being written. Dropped before it is stored, it has failed.
 struct Attempt<'a> {
     shared: &'a Shared,
-    ticket: Ticket,
     stored: bool,
 }
 
 impl<'a> Attempt<'a> {
-    /// Requests a checkpoint at `position`, or one that is prepared.
-    fn begin(shared: &'a Shared, position: Option<Position>) -> Self {
-        Self { shared, ticket: locked(&shared.requests).add(position), stored: false }
-    }
-
-    /// Waits until what was requested before is written.
-    async fn turn(&self) -> Option<SemaphorePermit<'a>> {
-        self.shared.turn.acquire().await.ok() // never closed
-    }
-
-    fn furthest(&self) -> Option<Position> {
-        locked(&self.shared.requests).furthest(self.ticket).cloned()
-    }
-
-    async fn write(&mut self, write: CheckpointWrite) -> Result<(), CheckpointError> {
-        let shared = self.shared;
-        let written = shared.metrics.checkpoints.counted(shared.lease.checkpoint(write)).await;
-        self.stored = written.is_ok();
-        written
+    fn begin(shared: &'a Shared) -> Self {
+        shared.under_way.fetch_add(1, Ordering::Relaxed);
+        Self { shared, stored: false }
     }
 }
 
@@ -88,7 +68,7 @@ impl Drop for Attempt<'_> {
         if !self.stored {
             self.shared.failed.store(true, Ordering::Relaxed);
         }
-        locked(&self.shared.requests).remove(self.ticket);
+        self.shared.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,8 +138,7 @@ impl Checkpointer {
             progress: Mutex::new(progress),
             stored: Notify::new(),
             processed: Notify::new(),
-            requests: Mutex::default(),
-            turn: Semaphore::new(1),
+            under_way: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), view: None }
@@ -294,7 +273,7 @@ impl Checkpointer {
     /// True: a checkpoint is without an answer, or failed since the last call.
     pub(crate) fn take_failed(&self) -> bool {
         let failed = self.shared.failed.swap(false, Ordering::Relaxed);
-        failed || !locked(&self.shared.requests).is_empty()
+        failed || self.shared.under_way.load(Ordering::Relaxed) > 0
     }
 
     /// The processor failed: whoever kept a clone cannot cover what is delivered again.
@@ -319,14 +298,8 @@ impl Checkpointer {
 
     async fn commit(&self, position: Option<Position>) -> Result<(), CheckpointError> {
         let Some(position) = position else { return self.shared.lease.check() };
-        let mut attempt = Attempt::begin(&self.shared, Some(position.clone()));
-        let _turn = attempt.turn().await;
-        if self.with_progress(|progress| progress.covers(&position)) {
-            attempt.stored = true;
-            return Ok(());
-        }
-        let checkpoint = Checkpoint::At(attempt.furthest().unwrap_or(position));
-        attempt.write(CheckpointWrite::commit(checkpoint.clone())).await?;
+        let checkpoint = Checkpoint::At(position);
+        self.write(CheckpointWrite::commit(checkpoint.clone())).await?;
         self.shared.stored_at(checkpoint);
         Ok(())
     }
@@ -342,12 +315,17 @@ impl Checkpointer {
                 let pending = PendingCheckpoint { checkpoint: Checkpoint::At(position.clone()), state };
                 // Before the write, so that no checkpoint of the worker's own follows it and ends what is prepared.
                 self.with_progress(|progress| progress.prepare(position.clone()));
-                let mut attempt = Attempt::begin(&self.shared, None);
-                let _turn = attempt.turn().await;
-                attempt.write(CheckpointWrite::Prepare(pending)).await?;
+                self.write(CheckpointWrite::Prepare(pending)).await?;
             }
         }
         Ok(PreparedCheckpoint { checkpointer: self.clone(), position })
+    }
+
+    async fn write(&self, write: CheckpointWrite) -> Result<(), CheckpointError> {
+        let mut attempt = Attempt::begin(&self.shared);
+        let written = self.shared.metrics.checkpoints.counted(self.shared.lease.checkpoint(write)).await;
+        attempt.stored = written.is_ok();
+        written
     }
 }
 

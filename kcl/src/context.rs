@@ -1,6 +1,9 @@
 //! The context that all tasks of a worker share.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -13,6 +16,7 @@ use crate::{
     settings::Settings,
     stream::Catalog,
     table::LeaseTable,
+    time::now,
 };
 use board::Board;
 use memory::Memory;
@@ -59,8 +63,8 @@ pub(crate) struct Nudges {
 /// What one loop's reads of the lease table have shown the others.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// This worker's item. It may be out of date.
-    pub(crate) own_item: watch::Sender<Option<WorkerItem>>,
+    /// This worker's item, and when its reading began. It may be out of date.
+    pub(crate) own_item: watch::Sender<(Instant, Option<WorkerItem>)>,
     /// Whoever leads announces the leases that it gives away.
     pub(crate) announced: AtomicBool,
 }
@@ -71,7 +75,7 @@ impl Context {
             instance: uuid::Uuid::new_v4().to_string().into(),
             clock: settings.clock.clone(),
             nudges: Nudges::default(),
-            seen: Seen { own_item: watch::Sender::new(None), announced: AtomicBool::new(false) },
+            seen: Seen { own_item: watch::Sender::new((now(), None)), announced: AtomicBool::new(false) },
             // Another run under this id must not be taken for this one.
             bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),

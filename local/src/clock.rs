@@ -62,6 +62,7 @@ impl ServiceClock {
         self.skew_millis.store(millis, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "serve")]
     pub(crate) fn is_skewed(&self) -> bool {
         self.skew_millis() != 0
     }

@@ -258,6 +258,7 @@ impl Services {
     }
 
     /// The answer to a request whose body was not even read, because it is too large.
+    #[cfg(feature = "serve")]
     pub(crate) fn refuse_too_large(&self, request: Request<'_>) -> Answer {
         let service = request.route().map_or(Service::Kinesis, |(service, _)| service);
         self.refuse((service, request.format(service)), too_large())

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use integration_tests::{Log, Running, SHARD, World, id_of, settled};
 use kcl::{
     BoxError, Checkpoint, CheckpointError, CheckpointEvery, Checkpointer, Deaggregation, ErrorPolicy, Event, Record,
@@ -124,47 +123,6 @@ async fn delivers_a_failed_batch_again_although_a_task_checkpoints_all_the_time(
 
     assert_eq!(log.all()[before].1, (10..20).collect::<Vec<_>>());
     next.kill();
-}
-
-/// Checkpoints each record, all at once.
-struct AllAtOnce {
-    outcomes: Log<Result<(), String>>,
-}
-
-impl RecordProcessor for AllAtOnce {
-    type Error = BoxError;
-
-    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        let checkpoints = batch.records.iter().map(|record| checkpointer.checkpoint_at(record));
-        for outcome in join_all(checkpoints).await {
-            self.outcomes.push(outcome.map_err(|error| error.to_string()));
-        }
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn checkpoints_that_come_while_one_is_written_are_written_as_one() {
-    let world = World::start(1).await;
-    let outcomes = Log::default();
-    let made = outcomes.clone();
-    let builder = world.worker("w1").lease_duration(Duration::from_secs(60));
-    let worker = Running::start_factory(builder, move |_: &ShardContext| AllAtOnce { outcomes: made.clone() });
-    world
-        .until("the shard has a lease", || world.events.count(|event| matches!(event, Event::LeaseTaken { .. })) == 1)
-        .await;
-    sleep(Duration::from_secs(5)).await;
-    world.local.faults().on("dynamodb:UpdateItem").delay(Duration::from_millis(100));
-    world.put(0..100).await;
-    let writes = world.calls("dynamodb:UpdateItem");
-    outcomes.has(100).await;
-
-    assert!(outcomes.all().iter().all(Result::is_ok), "{:?}", outcomes.all());
-    // A batch's first, and the rest as one; an aggregate may come alone, and the lease is renewed.
-    assert!(writes.count() < 15, "{}", writes.count());
-    let lease = world.status().await.leases.pop().unwrap();
-    assert!(matches!(lease.checkpoint, Checkpoint::At(_)), "{lease:?}");
-    worker.stop().await.unwrap();
 }
 
 /// Waits 2 s for each checkpoint.

@@ -7,10 +7,12 @@
 use std::{
     collections::BTreeMap,
     mem,
+    pin::pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     locked::locked,
@@ -20,6 +22,9 @@ use crate::{
     },
     model::{KinesisRecord, Record},
 };
+
+/// Time after which a shard with nothing to process is granted an answer, whatever others hold.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -83,14 +88,23 @@ impl MemoryAccount {
 
     /// Memory for the next answer, if it is to be had now.
     pub(crate) fn try_reserve(self: &Arc<Self>, ask: fn(&AnswerSize) -> Ask) -> Option<Held> {
+        self.reserve_by(ask, Budget::take)
+    }
+
+    fn reserve_by(
+        self: &Arc<Self>,
+        ask: fn(&AnswerSize) -> Ask,
+        take: fn(&mut Budget, AccountId, Ask) -> Option<u64>,
+    ) -> Option<Held> {
         let ask = ask(&locked(&self.size));
-        let bytes = self.memory.with(|budget| budget.take(self.id, ask))?;
+        let bytes = self.memory.with(|budget| take(budget, self.id, ask))?;
         Some(Held { account: Arc::clone(self), bytes, stored: Stored::default() })
     }
 
     /// Waits for memory for the next answer. Cancellation: safe.
     pub(crate) async fn reserve(self: &Arc<Self>, ask: fn(&AnswerSize) -> Ask) -> Held {
         let _waiting = Waiting { account: self };
+        let mut late = pin!(sleep(PATIENCE));
         loop {
             if let Some(held) = self.try_reserve(ask) {
                 return held;
@@ -99,6 +113,13 @@ impl MemoryAccount {
             tokio::select! {
                 () = self.woken.notified() => {}
                 () = self.memory.ahead.notified() => {}
+                // Whoever holds the rest may wait for this very shard's records.
+                () = late.as_mut() => {
+                    if let Some(held) = self.reserve_by(ask, Budget::take_late) {
+                        return held;
+                    }
+                    late.set(sleep(PATIENCE));
+                }
             }
         }
     }

@@ -150,11 +150,12 @@ impl Assigner {
     }
 
     async fn scan(&self) -> Result<TableScan, TableError> {
+        let begun = time::now();
         let mut scan = self.context.table.scan().await?;
         let foreign = scan.leases.extract_if(.., |lease| !self.context.catalog.fits(lease));
         scan.malformed.extend(foreign.map(|lease| lease.key.as_str().to_owned()));
         let own_item = scan.workers.iter().find(|worker| worker.id == self.context.settings.worker_id);
-        self.context.seen.own_item.send_replace(own_item.cloned());
+        self.context.seen.own_item.send_replace((begun, own_item.cloned()));
         Ok(scan)
     }
 

@@ -53,7 +53,11 @@ impl Discovery {
                 () = sleep(pause) => {}
                 () = self.context.nudges.discover.notified() => pace.sign(),
             }
-            let Some(Found { leases, more_to_come }) = self.context.reported(self.look().await) else { continue };
+            let Some(Found { leases, more_to_come }) = self.context.reported(self.look().await) else {
+                // Whoever gave leases to this worker has announced it, and does not so again.
+                pace.sign();
+                continue;
+            };
             if more_to_come || !leases.is_empty() {
                 pace.sign();
             }
@@ -106,8 +110,10 @@ impl Discovery {
         let mut found = Found { leases: Vec::new(), more_to_come: false };
         for lease in leases {
             // A lease in handoff is not ours until its old owner lets go.
-            // One lease that cannot be read must not hide the others.
-            let lease = self.context.reported(lease).flatten().filter(|lease| lease.owner.as_ref() == Some(me));
+            // One lease that cannot be read must not hide the others; it is looked for again soon.
+            let lease = self.context.reported(lease);
+            found.more_to_come |= lease.is_none();
+            let lease = lease.flatten().filter(|lease| lease.owner.as_ref() == Some(me));
             found.more_to_come |= lease.as_ref().is_some_and(Lease::in_handoff);
             found.leases.extend(lease.filter(|lease| !lease.in_handoff()));
         }

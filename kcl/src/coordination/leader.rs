@@ -101,8 +101,9 @@ impl Leader {
         let seen = match self.leadership.held().cloned() {
             Some(held) => Some(held),
             None => {
+                let begun = time::now();
                 let look = self.context.table.look(&self.context.settings.worker_id).await?;
-                self.note(&look);
+                self.note(&look, begun);
                 match self.leadership.consider(look.lock, time::now()) {
                     Contention::Acquire(seen) => seen,
                     Contention::Wait => return Ok(()),
@@ -121,8 +122,8 @@ impl Leader {
     }
 
     /// Wakes the loops that what was read concerns.
-    fn note(&mut self, look: &Look) {
-        self.context.seen.own_item.send_replace(look.worker.clone());
+    fn note(&mut self, look: &Look, begun: Instant) {
+        self.context.seen.own_item.send_replace((begun, look.worker.clone()));
         let Some(lock) = &look.lock else { return self.pace.sign() };
         let heard = (lock.owner.clone(), lock.bulletin.map(|bulletin| bulletin.moves));
         self.context.seen.announced.store(lock.bulletin.is_some(), Ordering::Relaxed);

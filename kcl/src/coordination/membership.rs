@@ -164,12 +164,13 @@ impl Membership {
                     }
                 }
                 _ = own_item.changed() => {
-                    let found = own_item.borrow_and_update().clone();
+                    let (begun, found) = own_item.borrow_and_update().clone();
                     // What others saw may be out of date, so it is no more than a reason to look.
                     if judge(&self.item, found.as_ref()) != IdState::Ours {
                         self.check().await?;
                     }
-                    check_at = now() + CHECK_INTERVAL;
+                    // A long scan may have read it long ago.
+                    check_at = check_at.max(begun + CHECK_INTERVAL);
                 }
                 () = sleep_until(check_at.into()) => {
                     self.check().await?;

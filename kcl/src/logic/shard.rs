@@ -3,12 +3,10 @@
 pub(crate) use failures::{BatchSpan, Failures, Piece, Verdict, range};
 pub(crate) use progress::Progress;
 pub(crate) use renewal::{Refusal, average_throughput, judge};
-pub(crate) use requests::{Requests, Ticket};
 
 pub(crate) mod due;
 mod failures;
 pub(crate) mod key_order;
 mod progress;
 mod renewal;
-mod requests;
 pub(crate) mod stall;

@@ -188,7 +188,7 @@ impl WorkerBuilder {
     ///
     /// What is read is known only then: the budget is exceeded by an answer whose records are much larger than the shard's
     /// last, by a shard's first answer, and by one answer of a shard that holds nothing else where even one record exceeds
-    /// its share. Records that the application keeps after their batch do not count, nor do the buffers of the connections.
+    /// its share: such a shard waits for up to 5 s. Records that the application keeps after their batch do not count, nor do the buffers of the connections.
     #[doc(alias = "maxByteSize")]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.settings.memory_budget = bytes;

@@ -4,9 +4,10 @@
 //! Half of the budget is divided evenly: a shard's share. The other half is lent to shards that hold more than theirs, to
 //! each up to an eighth of what is not lent to others.
 //!
-//! (A) No more is granted than the budget and one answer. (B) A shard that holds nothing waits only while more than half
-//! of the budget is lent: an answer greater than its share is granted as soon as it is not, first come, first served. (C) A shard holds at most its
-//! share and a sixteenth of the budget, or a single answer. (D) Within its share a shard is granted what it asks for,
+//! (A) No more is granted than the budget and one answer, unless shards wait in vain: then one answer for each of these.
+//! (B) A shard that holds nothing waits only while more than half of the budget is lent, and not in vain: an answer greater
+//! than its share is granted as soon as it is not, first come, first served. (C) A shard holds at most its share and a
+//! sixteenth of the budget, or a single answer. (D) Within its share a shard is granted what it asks for,
 //! whatever others hold, as long as no shard holds the greater share it had when fewer were read. (E) Answers that turn
 //! out larger than expected count in full, and are granted to nobody else.
 
@@ -99,6 +100,16 @@ impl Budget {
         self.leave(id);
         self.add(id, granted);
         Some(granted)
+    }
+
+    /// Grants the smallest answer to a shard that holds nothing, whatever others hold.
+    pub(crate) fn take_late(&mut self, id: AccountId, ask: Ask) -> Option<u64> {
+        if self.account(id).held() > 0 {
+            return None;
+        }
+        self.leave(id);
+        self.add(id, ask.least);
+        Some(ask.least)
     }
 
     /// The shard that has waited longest with nothing to process.
@@ -321,6 +332,18 @@ mod tests {
         world.finish(1);
         assert_eq!(world.budget.held(), 0);
         assert_eq!(world.take(1, Ask { least: BUDGET, most: BUDGET }), Some(BUDGET), "by itself");
+    }
+
+    #[test]
+    fn a_shard_that_waits_in_vain_is_granted_one_answer() {
+        let mut world = World::of(2);
+        let ask = Ask { least: BUDGET, most: BUDGET };
+        world.take(0, ask).unwrap();
+        assert_eq!(world.take(1, ask), None, "all is lent");
+
+        let (waiting, _) = world.shards[1];
+        assert_eq!(world.budget.take_late(waiting, ask), Some(BUDGET));
+        assert_eq!((world.budget.take_late(waiting, ask), world.budget.first()), (None, None), "one answer");
     }
 
     #[test]

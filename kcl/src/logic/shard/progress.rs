@@ -90,11 +90,6 @@ impl Progress {
         (Checkpoint::At(position.clone()) > self.stored).then(|| position.clone())
     }
 
-    /// True if a checkpoint at `position` or behind it is stored.
-    pub(crate) fn covers(&self, position: &Position) -> bool {
-        Checkpoint::At(position.clone()) <= self.stored
-    }
-
     /// Checks a checkpoint at `position`; None if it is stored already.
     pub(crate) fn at(&self, position: &Position) -> Result<Option<Position>, OutOfRange> {
         let out_of_range = || OutOfRange { stored: self.stored.clone(), delivered: self.delivered.clone() };
