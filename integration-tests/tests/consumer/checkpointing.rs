@@ -295,3 +295,35 @@ async fn delivers_an_aggregate_whole_after_a_checkpoint_inside_of_it() {
         assert_eq!(records.all(), vec![aggregate.clone(); given]);
     }
 }
+
+/// Begins a checkpoint that it never waits for, and then writes one.
+struct Begins(Log<bool>);
+
+impl RecordProcessor for Begins {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        let mut begun = Box::pin(checkpointer.checkpoint_at(&batch.records[0]));
+        assert!(futures::poll!(begun.as_mut()).is_pending(), "the table has not answered yet");
+        self.0.push(
+            timeout(Duration::from_secs(60), checkpointer.checkpoint()).await.is_ok_and(|written| written.is_ok()),
+        );
+        drop(begun);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_begun_and_not_polled_holds_up_no_other() {
+    let (world, written) = (World::start(1).await, Log::default());
+    world.put(0..10).await;
+    let worker = Running::start_factory(world.worker("w1"), {
+        let written = written.clone();
+        move |_: &ShardContext| Begins(written.clone())
+    });
+
+    written.has(1).await;
+
+    assert!(written.all()[0]);
+    worker.kill();
+}
