@@ -15,7 +15,6 @@ use crate::locked::locked;
 /// Slots of a chunk, which lives until all its outcomes are taken.
 const SLOTS: u8 = 32;
 
-/// Hands out slots.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     chunk: Option<Arc<Chunk>>,

@@ -140,12 +140,13 @@ impl<T: Detach> Aggregator<T> {
         self.put_back(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
     }
 
-    pub(crate) fn complete_due(&mut self, now: Instant) {
+    /// Completes aggregates that have waited long enough, or begin with a lower number.
+    pub(crate) fn complete_due(&mut self, now: Instant, urgent_before: u64) {
         let buffered = self.packing.buffered;
-        self.complete_if(|first| first.arrived + buffered <= now);
+        self.complete_if(|first| first.arrived + buffered <= now || first.number < urgent_before);
     }
 
-    pub(crate) fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
+    fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
         while let Some(record) = self.open.take_if(&wanted) {
             self.put_back(record);
         }

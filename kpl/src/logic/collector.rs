@@ -44,7 +44,6 @@ impl<T: Detach> Sent<T> {
     }
 }
 
-/// Choice of the Kinesis records to send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Collector {
     order: RecordOrder,
@@ -81,7 +80,7 @@ impl Collector {
             if lane.is_busy() || lane.held_until(now).is_some() {
                 continue;
             }
-            self.complete_if_due(lane, now);
+            lane.waiting.complete_due(now, if lane.patient { 0 } else { self.urgent_before });
             if let Some(until) = self.rests_until(lane) {
                 lanes.rest(index, until);
                 continue;
@@ -108,13 +107,6 @@ impl Collector {
         Some(request.records)
     }
 
-    fn complete_if_due<T: Detach>(&self, lane: &mut Lane<T>, now: Instant) {
-        lane.waiting.complete_due(now);
-        if !lane.patient {
-            lane.waiting.complete_if(|first| first.number < self.urgent_before);
-        }
-    }
-
     /// Time until which a lane without complete Kinesis record needs no look.
     fn rests_until<T: Detach>(&self, lane: &Lane<T>) -> Option<Instant> {
         if lane.waiting.front().is_some() {
@@ -130,15 +122,6 @@ impl Collector {
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
         let in_order = || one_at_a_time && lane.waiting.ready_aggregates > 1;
         !lane.patient && (lane.waiting.ready_bytes >= SHARD_BYTES || hurried() || in_order())
-    }
-
-    /// Returns whether no later record of the same key may be in the same request, where it might be stored alone.
-    fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
-        match self.order {
-            RecordOrder::BestEffort => false,
-            RecordOrder::PerPartitionKey => record.is_aggregate(),
-            RecordOrder::Strict => true,
-        }
     }
 
     fn take_from<T: Detach>(&self, lane: &mut Lane<T>, request: &mut Request<T>, now: Instant) {
@@ -160,9 +143,13 @@ impl Collector {
             lane_bytes += size;
             request.bytes += size;
             let last = self.order != RecordOrder::BestEffort && record.hash_keys().are_mixed();
-            if self.goes_once(&record) {
-                keys.insert(record.hash_keys().first);
-            }
+            // Later records of the same key might be stored alone.
+            let goes_once = match self.order {
+                RecordOrder::BestEffort => false,
+                RecordOrder::PerPartitionKey => record.is_aggregate(),
+                RecordOrder::Strict => true,
+            };
+            keys.extend(goes_once.then_some(record.hash_keys().first));
             request.records.push(Sent { record, range: lane.range, predicted: lane.shard_id.clone() });
             if last {
                 return;

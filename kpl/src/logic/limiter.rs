@@ -26,13 +26,10 @@ const RECOVERY_PER_SECOND: f64 = 0.05;
 /// Minimum time between two slow-downs: answers to simultaneous requests say the same.
 const SLOWER_EVERY: Duration = Duration::from_millis(100);
 
-/// Rate limit of one shard.
 #[derive(Debug, Clone)]
 pub(crate) struct Limiter {
     records: Bucket,
     bytes: Bucket,
-    /// Present share of the full rate.
-    share: f64,
     changed_at: Instant,
 }
 
@@ -43,7 +40,6 @@ impl Limiter {
         Self {
             records: Bucket::new(scaled(SHARD_RECORDS_PER_SECOND), RECORDS_BURST, now),
             bytes: Bucket::new(scaled(SHARD_BYTES_PER_SECOND), BYTES_BURST, now),
-            share: 1.0,
             changed_at: now,
         }
     }
@@ -60,26 +56,26 @@ impl Limiter {
 
     /// Slows down, and voids the burst.
     pub(crate) fn throttled(&mut self, now: Instant) {
-        if self.share == 1.0 || now.saturating_duration_since(self.changed_at) >= SLOWER_EVERY {
-            self.set_share((self.share * SLOWER).max(MIN_SHARE), now);
+        if self.bytes.share == 1.0 || now.saturating_duration_since(self.changed_at) >= SLOWER_EVERY {
+            self.set_share((self.bytes.share * SLOWER).max(MIN_SHARE), now);
         }
         self.records.empty(now);
         self.bytes.empty(now);
     }
 
     pub(crate) fn stored(&mut self, now: Instant) {
-        if self.share == 1.0 {
+        if self.bytes.share == 1.0 {
             return;
         }
         // A pause counts as a second at the most: it says nothing about what the shard takes.
         let since = now.saturating_duration_since(self.changed_at).min(Duration::from_secs(1));
         if since >= SLOWER_EVERY {
-            self.set_share((self.share + RECOVERY_PER_SECOND * since.as_secs_f64()).min(1.0), now);
+            self.set_share((self.bytes.share + RECOVERY_PER_SECOND * since.as_secs_f64()).min(1.0), now);
         }
     }
 
     fn set_share(&mut self, share: f64, now: Instant) {
-        (self.share, self.changed_at) = (share, now);
+        self.changed_at = now;
         self.records.set_share(share, now);
         self.bytes.set_share(share, now);
     }
@@ -89,6 +85,7 @@ impl Limiter {
 struct Bucket {
     per_second: u64,
     amount: u64,
+    /// Present share of the full rate.
     share: f64,
     /// Time that an empty bucket takes to fill.
     capacity: Duration,

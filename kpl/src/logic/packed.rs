@@ -21,7 +21,6 @@ pub(crate) struct Packed<T: Detach, C: Content = Aggregate> {
     pub(crate) courses: Vec<Course>,
 }
 
-/// Hash keys of one or several records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HashKeys {
     pub(crate) first: HashKey,

@@ -23,7 +23,6 @@ pub(crate) trait Detach: AsRef<UserRecord> {
     fn attach(stub: Self::Stub, record: UserRecord) -> Self;
 }
 
-/// A user record that is not yet resolved.
 #[derive(Debug)]
 pub(crate) struct Pending<T> {
     pub(crate) ticket: T,

@@ -70,6 +70,7 @@ impl ShardMap {
 }
 
 fn check_cover(shards: &[Shard]) -> Result<(), KinesisError> {
+    let inconsistent = |message| KinesisError::new(KinesisErrorKind::Transient, "InconsistentShardMap", message);
     let mut next = Some(HashKey::MIN);
     for Shard { shard_id, hash_key_range: HashKeyRange { start, end } } in shards {
         if next != Some(*start) || end < start {
@@ -81,10 +82,6 @@ fn check_cover(shards: &[Shard]) -> Result<(), KinesisError> {
         None => Ok(()),
         Some(HashKey(key)) => Err(inconsistent(format!("no open shard from {key} on"))),
     }
-}
-
-fn inconsistent(message: String) -> KinesisError {
-    KinesisError::new(KinesisErrorKind::Transient, "InconsistentShardMap", message)
 }
 
 /// Time of the next listing. Listings are counted to order them with evidence, however fast things happen.
