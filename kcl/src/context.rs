@@ -56,6 +56,8 @@ pub(crate) struct Nudges {
     pub(crate) assign: Notify,
     /// There are leases of ours to find.
     pub(crate) discover: Notify,
+    /// The same, unless they are looked for all the time.
+    pub(crate) discover_soon: Notify,
     /// The lease table was not found.
     pub(crate) table: Notify,
 }

@@ -241,7 +241,7 @@ impl<F: ProcessorFactory> Running<F> {
         if let Some(key) = self.by_task.remove(&id) {
             self.held.send_if_modified(|held| held.remove(&key));
             // The table may still say, or say again, that the lease is ours.
-            self.context.nudges.discover.notify_one();
+            self.context.nudges.discover_soon.notify_one();
             self.context.metrics.current_leases(self.by_task.len());
         }
         if let Err(failure) = ended {

@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use tokio::{
     sync::{mpsc, watch},
-    time::sleep,
+    time::sleep_until,
 };
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     error::TableError,
     logic::pace::Pace,
     model::{Conditional, Lease, LeaseKey, TableScan},
+    time::now,
 };
 
 const CONCURRENT_CALLS: usize = 16;
@@ -48,11 +49,7 @@ impl Discovery {
     pub(crate) async fn run(self, found: mpsc::Sender<Lease>) {
         let mut pace = Pace::default();
         loop {
-            let pause = pace.pause(self.context.settings.discovery_interval, self.rest(), fastrand::f64());
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.context.nudges.discover.notified() => pace.sign(),
-            }
+            self.wait(&mut pace).await;
             let Some(Found { leases, more_to_come }) = self.context.reported(self.look().await) else {
                 // Whoever gave leases to this worker has announced it, and does not so again.
                 pace.sign();
@@ -65,6 +62,23 @@ impl Discovery {
             for lease in leases {
                 if found.send(lease).await.is_err() {
                     return;
+                }
+            }
+        }
+    }
+
+    /// Waits for the time of the next look, or for a nudge.
+    async fn wait(&self, pace: &mut Pace) {
+        let fast = self.context.settings.discovery_interval;
+        let mut at = now() + pace.pause(fast, self.rest(), fastrand::f64());
+        loop {
+            tokio::select! {
+                () = sleep_until(at.into()) => return,
+                () = self.context.nudges.discover.notified() => return pace.sign(),
+                // Not at once: a lease that cannot be taken is found again by each look.
+                () = self.context.nudges.discover_soon.notified() => {
+                    pace.sign();
+                    at = at.min(now() + fast);
                 }
             }
         }

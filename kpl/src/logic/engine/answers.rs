@@ -53,7 +53,8 @@ impl<T: Detach> Engine<T> {
     }
 
     fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
-        let is_fault = |answer: &_| matches!(answer, Err(error) if error.kind() == KinesisErrorKind::Transient);
+        let is_fault =
+            |answer: &EntryResult| matches!(answer, Err(error) if error.kind() == KinesisErrorKind::Transient);
         let down = flight.ranges.len() > 1 && answers.iter().all(is_fault);
         let bytes = if flight.apart { 0 } else { flight.bytes };
         if !down && self.flow.answered(bytes, flight.started, self.now) {
