@@ -104,10 +104,14 @@ impl MemoryAccount {
     /// Waits for memory for the next answer. Cancellation: safe.
     pub(crate) async fn reserve(self: &Arc<Self>, ask: fn(&AnswerSize) -> Ask) -> Held {
         let _waiting = Waiting { account: self };
-        let mut late = pin!(sleep(PATIENCE));
+        let (mut late, mut holds) = (pin!(sleep(PATIENCE)), true);
         loop {
             if let Some(held) = self.try_reserve(ask) {
                 return held;
+            }
+            // Patience begins when there is nothing to process any more.
+            if std::mem::replace(&mut holds, self.memory.with(|budget| budget.holds(self.id))) && !holds {
+                late.set(sleep(PATIENCE));
             }
             // A signal sent since the attempt is kept, or wakes a reader that wakes this one when it is granted memory.
             tokio::select! {

@@ -104,12 +104,16 @@ impl Budget {
 
     /// Grants the smallest answer to a shard that holds nothing, whatever others hold.
     pub(crate) fn take_late(&mut self, id: AccountId, ask: Ask) -> Option<u64> {
-        if self.account(id).held() > 0 {
+        if self.holds(id) {
             return None;
         }
         self.leave(id);
         self.add(id, ask.least);
         Some(ask.least)
+    }
+
+    pub(crate) fn holds(&self, id: AccountId) -> bool {
+        self.account(id).held() > 0
     }
 
     /// The shard that has waited longest with nothing to process.
