@@ -1,6 +1,6 @@
 //! The streams of a producer: one pipeline each, from the first record until it is idle.
 //!
-//! The end of an idle pipeline frees 18 KiB a stream (`cargo test -p kinesis-kpl --test memory -- --nocapture`).
+//! The end of an idle pipeline frees 19 KiB a stream (`cargo test -p kinesis-kpl --test memory -- --nocapture`).
 
 use std::{
     collections::HashMap,
