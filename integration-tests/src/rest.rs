@@ -25,7 +25,7 @@ const OPERATIONS: [&str; 10] = [
 const STRETCH: Duration = Duration::from_secs(120);
 const MINUTES: u32 = 10;
 
-/// What a minute takes.
+/// Requests and units of a minute.
 #[derive(Debug)]
 pub struct MinuteAtRest {
     /// Requests by operation, counted at the service.

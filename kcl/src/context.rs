@@ -37,7 +37,7 @@ pub(crate) struct Context {
     pub(crate) clock: ServiceClock,
     pub(crate) nudges: Nudges,
     pub(crate) seen: Seen,
-    /// What this worker announces while it leads.
+    /// Announcement of this worker while it leads.
     pub(crate) bulletin: watch::Sender<Bulletin>,
     /// Renewals that may be under way at the same time, of all leases of this worker.
     pub(crate) renewals: Semaphore,
@@ -62,7 +62,7 @@ pub(crate) struct Nudges {
     pub(crate) table: Notify,
 }
 
-/// What one loop's reads of the lease table have shown the others.
+/// Findings of one loop's reads of the lease table, for the others.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// This worker's item, and when its reading began. It may be out of date.

@@ -94,7 +94,7 @@ struct Reader {
     confirming: Option<AbortOnDropHandle<()>>,
 }
 
-/// What was read at once, in answer to a call at `asked_at`.
+/// Records read at once, in answer to a call at `asked_at`.
 struct Answer {
     records: Vec<KinesisRecord>,
     behind_latest: Option<Duration>,

@@ -161,7 +161,7 @@ pub(crate) struct Settings {
     pub(crate) delays: Delays,
     pub(crate) limits: Limits,
     pub(crate) lags: Lags,
-    /// What keeps the tables of DynamoDB.
+    /// Engine that keeps the tables of DynamoDB.
     pub(crate) engine: EngineKind,
     /// Actions that are denied from the start.
     pub(crate) denied: BTreeSet<String>,

@@ -22,14 +22,14 @@ use crate::{
 
 const CONCURRENT_CALLS: usize = 16;
 
-/// Longest pause between two looks under a leader that announces nothing: as a part of a lease's life, which ends unless
+/// Maximum pause between two looks under a leader that announces nothing: as a part of a lease's life, which ends unless
 /// its new owner finds it, and in any case. Java's pause is 10 s.
 const UNANNOUNCED_PART: f64 = 0.5;
 const MAX_UNANNOUNCED: Duration = Duration::from_secs(5);
 /// The same under one that announces what it gives away: for changes by other hands.
 const MAX_ANNOUNCED: Duration = Duration::from_secs(30);
 
-/// What a look has shown.
+/// Findings of a look.
 struct Found {
     /// Leases to take.
     leases: Vec<Lease>,
@@ -84,7 +84,7 @@ impl Discovery {
         }
     }
 
-    /// Longest pause between two looks.
+    /// Maximum pause between two looks.
     fn rest(&self) -> Duration {
         if self.context.seen.announced.load(Ordering::Relaxed) {
             return MAX_ANNOUNCED;

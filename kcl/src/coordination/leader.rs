@@ -33,7 +33,7 @@ pub(crate) enum Reign {
 const LOCK_PART: f64 = 0.4;
 /// Heartbeats within one lock duration.
 const HEARTBEATS: u32 = 4;
-/// Longest pause between two looks of a worker that does not lead: as a part of a lease's life, and in any case. It bounds
+/// Maximum pause between two looks of a worker that does not lead: as a part of a lease's life, and in any case. It bounds
 /// how long a leader that stopped or gives leases away is not noticed.
 const LOOK_PART: f64 = 0.2;
 const MAX_LOOK: Duration = Duration::from_secs(2);

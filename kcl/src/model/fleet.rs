@@ -54,7 +54,7 @@ pub(crate) struct LockItem {
     pub(crate) bulletin: Option<Bulletin>,
 }
 
-/// What a leader announces in its lock, so that the others need not look for themselves.
+/// Announcement of a leader in its lock, so that the others need not look for themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bulletin {
     /// Changes when leases are given to workers.

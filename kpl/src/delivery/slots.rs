@@ -1,4 +1,4 @@
-//! Where the outcome of a record is left for its [`Delivery`](super::Delivery). Slots come in chunks, which puts share.
+//! Slots in which the outcome of a record is left for its [`Delivery`](super::Delivery), in chunks that puts share.
 //!
 //! tokio's `oneshot`, an allocation of each record's, costs 38 ns more alone (`cargo bench -p kinesis-kpl --bench micro --
 //! outcomes`), and with its cache misses a tenth to a fifth of a 100-byte record (docs/performance.md).

@@ -73,7 +73,7 @@ impl Queue {
         let starts = state.sender.is_none();
         if starts {
             let (resolving, resolved) = watch::channel(0);
-            // Bounded by `take`: a record that has no space is not queued. A channel's own bound would be a second one.
+            // `take` bounds it, under this lock. A bounded one could be full beside free space, and a put must not wait here.
             let (sender, receiver) = mpsc::unbounded_channel();
             (state.sender, state.resolved, state.ends) = (Some(sender), Some(resolved), Some((receiver, resolving)));
         }

@@ -86,7 +86,7 @@ impl Core {
         Ok(Json::Object(answer.body).to_string().into_bytes())
     }
 
-    /// Whether there is such a table.
+    /// True if there is such a table.
     pub(super) fn has_table(&self, name: &str) -> bool {
         self.tables.contains_key(name)
     }

@@ -13,7 +13,7 @@ pub(crate) trait Engine: Debug + Send + Sync {
     /// Performs one operation, in one step.
     fn perform(&self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal>;
 
-    /// Whether there is such a table.
+    /// True if there is such a table.
     fn has_table(&self, name: &str) -> Result<bool, Refusal>;
 }
 

@@ -49,7 +49,7 @@ impl Indexes {
         Self { lags, young: Mutex::default() }
     }
 
-    /// Whether indexes take time.
+    /// True if indexes take time.
     pub(super) fn take_time(&self) -> bool {
         !(self.lags.indexes.is_zero() && self.lags.active_indexes.is_zero())
     }

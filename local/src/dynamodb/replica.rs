@@ -55,7 +55,7 @@ struct PartConsistency {
 }
 
 impl Consistency {
-    /// Whether the request is a read, none of it consistent.
+    /// True if the request is a read, none of it consistent.
     fn is_eventual(&self, operation: &str) -> bool {
         let selects = |statement: &str| Verb::of(statement) == Some(Verb::Select);
         match operation {

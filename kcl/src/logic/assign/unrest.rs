@@ -12,7 +12,7 @@ use std::{
 
 use crate::model::{Lease, TableScan};
 
-/// What the last scan showed, but for the progress of its workers.
+/// State that the last scan showed, without the progress of workers.
 #[derive(Debug, Default)]
 pub(crate) struct Unrest {
     seen: Option<u64>,

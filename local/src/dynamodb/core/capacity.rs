@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 const WRITE_UNIT: usize = 1024;
 const READ_UNIT: usize = 4096;
 
-/// What an answer shows of what was consumed.
+/// Part of the consumption that an answer shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     Nothing,

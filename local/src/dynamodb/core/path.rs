@@ -37,7 +37,7 @@ impl Path {
         Some(value)
     }
 
-    /// Whether one of the paths is the other, or leads through it.
+    /// True if one of the paths is the other, or leads through it.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let is_prefix = |short: &Self, long: &Self| long.steps.starts_with(&short.steps);
         self.attribute == other.attribute && (is_prefix(self, other) || is_prefix(other, self))
@@ -134,7 +134,7 @@ pub(super) fn project(item: &Item, paths: &[Path]) -> Item {
     projected
 }
 
-/// What a path that exists leads to, alone in its maps and lists.
+/// Value that an existing path leads to, alone in its maps and lists.
 fn part(value: &Value, steps: &[Step]) -> Value {
     match (steps.split_first(), value) {
         (Some((Step::Field(name), rest)), Value::M(map)) => {

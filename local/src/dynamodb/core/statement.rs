@@ -33,7 +33,7 @@ pub(super) enum Statement {
     Exists(Select),
 }
 
-/// What SELECT reads.
+/// Parts that SELECT reads.
 #[derive(Clone, Debug)]
 pub(super) struct Select {
     pub(super) table: String,
@@ -52,7 +52,7 @@ impl Statement {
         Ok(statement)
     }
 
-    /// Whether it reads only.
+    /// True if it reads only.
     pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Select(_))
     }

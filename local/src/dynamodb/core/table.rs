@@ -28,7 +28,7 @@ pub(super) struct Table {
     pub(super) bytes: usize,
 }
 
-/// What a description of a table shows besides its key and indexes.
+/// Settings that a table's description shows besides its key and indexes.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) id: String,
@@ -73,7 +73,7 @@ pub(super) enum Projection {
 }
 
 impl Index {
-    /// What the index holds of an item.
+    /// Part of an item that the index holds.
     pub(super) fn projected(&self, item: &Item, table: &KeySchema) -> Item {
         match &self.projection {
             Projection::All => item.clone(),
@@ -81,7 +81,7 @@ impl Index {
         }
     }
 
-    /// Whether it holds an attribute.
+    /// True if it holds an attribute.
     pub(super) fn holds(&self, name: &str, table: &KeySchema) -> bool {
         let is_included = match &self.projection {
             Projection::All => true,

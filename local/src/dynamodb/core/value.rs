@@ -128,7 +128,7 @@ impl Value {
         }
     }
 
-    /// Whether it can be ordered, and be a key.
+    /// True if it can be ordered, and be a key.
     pub(super) fn is_scalar(&self) -> bool {
         matches!(self, Self::S(_) | Self::N(_) | Self::B(_))
     }
@@ -149,7 +149,7 @@ impl Value {
         }
     }
 
-    /// What the function `size` answers; `None` for types without a size.
+    /// Answer of the function `size`; `None` for types without a size.
     pub(super) fn size(&self) -> Option<usize> {
         match self {
             Self::S(text) => Some(text.chars().count()),
@@ -163,7 +163,7 @@ impl Value {
         }
     }
 
-    /// Whether it is a string with that part, or a set or list with that element.
+    /// True if it is a string with that part, or a set or list with that element.
     pub(super) fn contains(&self, part: &Self) -> bool {
         match (self, part) {
             (Self::S(text), Self::S(part)) => text.contains(part.as_str()),

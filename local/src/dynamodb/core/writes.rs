@@ -19,7 +19,7 @@ pub(super) struct Write {
     pub(super) table: String,
     pub(super) change: Change,
     pub(super) condition: Option<Condition>,
-    /// Whether a condition that fails shows the item.
+    /// True if a condition that fails shows the item.
     pub(super) shows_failed: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Change {
     Check(Item),
 }
 
-/// What a write does, found before it is done.
+/// Effect of a write, found before it is done.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
     pub(super) table: String,
@@ -65,7 +65,7 @@ impl Write {
         Ok((table, position))
     }
 
-    /// What it would do. Nothing is changed yet.
+    /// Effect that it would have. Nothing is changed yet.
     pub(super) fn plan(&self, tables: &Tables) -> Result<Planned, Error> {
         let (table, position) = self.place(tables)?;
         if let Change::Update(_, update) = &self.change {

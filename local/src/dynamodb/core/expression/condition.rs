@@ -102,7 +102,7 @@ impl Condition {
         Self::And(Box::new(self), Box::new(other))
     }
 
-    /// Whether the item meets it.
+    /// True if the item meets it.
     pub(in super::super) fn holds(&self, item: &Item) -> bool {
         match self {
             Self::And(a, b) => a.holds(item) && b.holds(item),
@@ -283,7 +283,7 @@ impl Parser<'_> {
         Ok(Condition::In(left, list))
     }
 
-    /// What comes after IS, in statements: MISSING or NULL.
+    /// Word after IS, in statements: MISSING or NULL.
     fn is_what(&mut self, left: Operand) -> Result<Condition, Error> {
         let is_negated = self.eat_word("NOT");
         let Operand::Path(path) = left else { return Err(self.unexpected()) };

@@ -30,7 +30,7 @@ pub(in super::super) struct Parser<'a> {
     nesting: usize,
 }
 
-/// Where values come from.
+/// Source of values.
 #[derive(Debug)]
 enum Values<'a> {
     Placeholders(&'a mut Placeholders),
@@ -81,7 +81,7 @@ impl<'a> Parser<'a> {
         token
     }
 
-    /// Whether the symbol comes next; passes it then.
+    /// True if the symbol comes next; passes it then.
     pub(in super::super) fn eat(&mut self, symbol: &str) -> bool {
         let is_next = matches!(self.peek(), Some(Token::Symbol(next)) if *next == symbol);
         self.at += usize::from(is_next);
@@ -92,7 +92,7 @@ impl<'a> Parser<'a> {
         matches!(self.peek(), Some(Token::Word(next)) if next.eq_ignore_ascii_case(word))
     }
 
-    /// Whether the keyword comes next; passes it then.
+    /// True if the keyword comes next; passes it then.
     pub(in super::super) fn eat_word(&mut self, word: &str) -> bool {
         let is_next = self.is_word(word);
         self.at += usize::from(is_next);
@@ -250,7 +250,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What a condition compares: a value, a path, or the size of what is at a path.
+    /// Operand of a condition: a value, a path, or the size of what is at a path.
     pub(in super::super) fn operand(&mut self) -> Result<Operand, Error> {
         if let Some(value) = self.value()? {
             return Ok(Operand::Value(value));

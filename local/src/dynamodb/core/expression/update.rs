@@ -23,7 +23,7 @@ pub(in super::super) enum Action {
     Delete(Value),
 }
 
-/// What SET writes.
+/// Value that SET writes.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum Source {
     Value(Value),
@@ -187,7 +187,7 @@ fn wrong_type() -> Error {
 }
 
 impl Parser<'_> {
-    /// What follows a path in a clause.
+    /// Rest of a clause after a path.
     fn action(&mut self, clause: &str) -> Result<Action, Error> {
         match clause {
             "SET" => {
@@ -210,7 +210,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What SET writes: one part, or two added or subtracted.
+    /// Value that SET writes: one part, or two added or subtracted.
     pub(in super::super) fn source(&mut self) -> Result<Source, Error> {
         let left = self.source_part()?;
         let Some(operator) = ["+", "-"].into_iter().find(|operator| self.eat(operator)) else { return Ok(left) };

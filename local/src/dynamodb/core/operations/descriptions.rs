@@ -7,7 +7,7 @@ use super::super::table::{Index, Projection, Table, Throughput};
 use super::super::value::stored_bytes;
 use crate::{ACCOUNT_ID, REGION};
 
-/// What a table goes through: every change is done at once, but the answer says that it has begun.
+/// States of a table: every change is done at once, but the answer says that it has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Creating,

@@ -38,20 +38,19 @@ pub(in super::super) fn projected(item: &Item, projection: Option<&[Path]>) -> I
 }
 
 pub(in super::super) fn put(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
-    const STYLES: [&[&str]; 2] = [&["ConditionExpression"], &["Expected", "ConditionalOperator"]];
-    fields.require_one_style(STYLES[0], STYLES[1])?;
-    let returned = fields.choice("ReturnValues", &["NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW"])?;
-    let mut placeholders = fields.placeholders()?;
-    let condition = condition(fields, &mut placeholders)?;
-    placeholders.finish(fields.has("ConditionExpression"))?;
-    if !matches!(returned, "NONE" | "ALL_OLD") {
-        return Err(Error::validation("ReturnValues can only be ALL_OLD or NONE"));
-    }
-    let change = Change::Put(fields.required_item("Item")?);
-    write(tables, fields, (change, condition), |planned| planned.old.filter(|_| returned == "ALL_OLD"))
+    replace(tables, fields, |fields| Ok(Change::Put(fields.required_item("Item")?)))
 }
 
 pub(in super::super) fn delete(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+    replace(tables, fields, |fields| Ok(Change::Delete(fields.required_item("Key")?)))
+}
+
+/// A change that needs no more of the old item than its condition does.
+fn replace(
+    tables: &mut Tables,
+    fields: Fields<'_>,
+    change: fn(Fields<'_>) -> Result<Change, Error>,
+) -> Result<Answer, Error> {
     fields.require_one_style(&["ConditionExpression"], &["Expected", "ConditionalOperator"])?;
     let returned = fields.choice("ReturnValues", &["NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW"])?;
     let mut placeholders = fields.placeholders()?;
@@ -60,8 +59,7 @@ pub(in super::super) fn delete(tables: &mut Tables, fields: Fields<'_>) -> Resul
     if !matches!(returned, "NONE" | "ALL_OLD") {
         return Err(Error::validation("ReturnValues can only be ALL_OLD or NONE"));
     }
-    let change = Change::Delete(fields.required_item("Key")?);
-    write(tables, fields, (change, condition), |planned| planned.old.filter(|_| returned == "ALL_OLD"))
+    write(tables, fields, (change(fields)?, condition), |planned| planned.old.filter(|_| returned == "ALL_OLD"))
 }
 
 pub(in super::super) fn update(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {

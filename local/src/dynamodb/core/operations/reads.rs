@@ -27,7 +27,7 @@ const MAX_PAGE: usize = 1 << 20;
 /// docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html
 const MAX_SEGMENTS: i64 = 1_000_000;
 
-/// What is read: a part of a table or an index, in an order, up to a number of items.
+/// Scope of a read: a part of a table or an index, in an order, up to a number of items.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
     pub(super) table: &'a Table,
@@ -50,7 +50,7 @@ pub(super) enum Range {
     Hashes(u64, u64),
 }
 
-/// What was read.
+/// Result of a read.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) items: Vec<Item>,
@@ -259,7 +259,7 @@ fn index<'a>(table: &'a Table, fields: Fields<'a>) -> Result<Option<(&'a str, &'
     Ok(Some((name, index)))
 }
 
-/// What an answer shows of the items.
+/// Parts of the items that an answer shows.
 #[derive(Debug)]
 struct Select {
     is_count: bool,
