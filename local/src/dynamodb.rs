@@ -1,9 +1,10 @@
 //! DynamoDB: a core of our own for tables and items (`core.rs`), and around it what configuration and faults change.
 //!
 //! `replica.rs` makes reads eventually consistent and `indexes.rs` lets indexes take time, if configured. Throttling
-//! and transaction conflicts come from injected faults only; `batches.rs` lets parts of batches fail. `backups.rs` keeps
-//! whether tables can be restored, `statements.rs` distinguishes PartiQL statements for policies. Not here: expiry of items
-//! by their time to live, streams, local secondary indexes.
+//! comes from the limits of partitions (`core/throughput.rs`), if they are enforced, and from injected faults; transaction
+//! conflicts from those only. `batches.rs` lets parts of batches fail. `backups.rs` keeps whether tables can be restored,
+//! `statements.rs` distinguishes PartiQL statements for policies. Not here: expiry of items by their time to live, streams,
+//! local secondary indexes.
 //!
 //! With the feature `dynoxide`, that other DynamoDB can stand in for the core, as a peer for tests.
 
@@ -24,7 +25,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use self::backups::Backups;
-use self::engine::{Engine, EngineKind};
+use self::engine::{Engine, EngineKind, Limited};
 use self::indexes::Indexes;
 use self::replica::Replica;
 use crate::REGION;
@@ -108,10 +109,10 @@ pub(crate) struct DynamoDb {
 }
 
 impl DynamoDb {
-    pub(crate) fn new(clock: &ServiceClock, lags: Lags, kind: EngineKind) -> Self {
-        let engine = || (kind.0)(clock);
-        let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, engine()));
-        Self { engine: engine(), replica, indexes: Indexes::new(lags), backups: Backups::default() }
+    pub(crate) fn new(clock: &ServiceClock, lags: Lags, (kind, limited): (EngineKind, Limited)) -> Self {
+        // What the first engine took is repeated on the replica without limits, and reads of the past have none.
+        let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, (kind.0)(clock, Limited(false))));
+        Self { engine: (kind.0)(clock, limited), replica, indexes: Indexes::new(lags), backups: Backups::default() }
     }
 
     /// Performs one operation; faults may let a part of it fail.
@@ -230,7 +231,11 @@ mod tests {
     use crate::clock::Clock;
 
     fn refused(operation: &str, body: &str) -> String {
-        let dynamodb = DynamoDb::new(&ServiceClock::start(Clock::start()), Lags::default(), EngineKind::default());
+        let dynamodb = DynamoDb::new(
+            &ServiceClock::start(Clock::start()),
+            Lags::default(),
+            (EngineKind::default(), Limited(false)),
+        );
         let refusal = dynamodb.perform((operation, body.as_bytes()), None, Millis::default()).unwrap_err();
         assert_eq!(refusal.status, 400);
         let answer: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
@@ -253,7 +258,11 @@ mod tests {
     #[test]
     fn every_operation_of_the_list_is_known() {
         for operation in OPERATIONS {
-            let dynamodb = DynamoDb::new(&ServiceClock::start(Clock::start()), Lags::default(), EngineKind::default());
+            let dynamodb = DynamoDb::new(
+                &ServiceClock::start(Clock::start()),
+                Lags::default(),
+                (EngineKind::default(), Limited(false)),
+            );
             if let Err(refusal) = dynamodb.perform((operation, b"{}"), None, Millis::default()) {
                 assert!(!String::from_utf8_lossy(&refusal.body).contains("UnknownOperation"), "{operation}");
             }
@@ -262,7 +271,11 @@ mod tests {
 
     #[test]
     fn no_garbage_makes_an_operation_panic() {
-        let dynamodb = DynamoDb::new(&ServiceClock::start(Clock::start()), Lags::default(), EngineKind::default());
+        let dynamodb = DynamoDb::new(
+            &ServiceClock::start(Clock::start()),
+            Lags::default(),
+            (EngineKind::default(), Limited(false)),
+        );
         let operations =
             ["CreateTable", "UpdateTable", "PutItem", "UpdateItem", "Query", "TransactWriteItems", "TagResource"];
         let bodies = [

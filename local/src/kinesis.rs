@@ -5,7 +5,8 @@
 //!
 //! `operations.rs` dispatches by name and holds the operations; `stream.rs`, `shard.rs`, `reshard.rs` the state;
 //! `request.rs` and `response.rs` the wire. `consumer.rs` the consumers with enhanced
-//! fan-out, whose events `next_event` returns one by one. `limits.rs` and `meter.rs` decide about limits.
+//! fan-out, whose events `next_event` returns one by one. `limits.rs` and
+//! `shard_meters.rs` decide about limits.
 
 mod check;
 mod consumer;
@@ -13,13 +14,13 @@ mod error;
 mod hash_key;
 mod iterator;
 mod limits;
-mod meter;
 mod operations;
 mod request;
 mod reshard;
 mod response;
 mod sequence;
 mod shard;
+mod shard_meters;
 mod stream;
 mod tags;
 #[cfg(test)]

@@ -73,7 +73,7 @@
 //! | `signature.rs` | the age of signatures |
 //! | `kinesis.rs` | Kinesis: the account's streams. Pure, like all below it |
 //! | `kinesis/stream.rs`, `shard.rs`, `reshard.rs` | the state of a stream, and how its shards change |
-//! | `kinesis/limits.rs`, `meter.rs` | limits of the account and of shards |
+//! | `meter.rs`, `kinesis/limits.rs`, `kinesis/shard_meters.rs` | limits: on one use, of the account, of shards |
 //! | `kinesis/consumer.rs`, `tags.rs` | registered consumers and their subscriptions; tags |
 //! | `kinesis/sequence.rs`, `hash_key.rs`, `iterator.rs` | sequence numbers; hash keys and ranges; iterators and tokens |
 //! | `kinesis/operations.rs` and below | the operations, by theme |
@@ -93,6 +93,7 @@ pub mod fuzz;
 mod kinesis;
 mod link;
 mod local;
+mod meter;
 mod refusal;
 #[cfg(feature = "serve")]
 mod serve;

@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::access::Access;
 use crate::clock::{Clock, ServiceClock};
 use crate::cloudwatch::{self, CloudWatch};
-use crate::dynamodb::engine::EngineKind;
+use crate::dynamodb::engine::{EngineKind, Limited};
 use crate::dynamodb::{self, DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
 use crate::faults::{End, Faults, RecordFaults, RefusalKind};
@@ -185,7 +185,7 @@ impl Services {
         let Settings { delays, limits, lags, engine, denied } = settings;
         let clock = ServiceClock::start(clock);
         Self {
-            dynamodb: DynamoDb::new(&clock, lags, engine),
+            dynamodb: DynamoDb::new(&clock, lags, (engine, Limited(limits.are_enforced))),
             clock,
             kinesis: Mutex::new(Kinesis::new(delays, limits)),
             cloudwatch: CloudWatch::default(),

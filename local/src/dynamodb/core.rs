@@ -11,7 +11,7 @@
 //! | `statement.rs` | PartiQL, by the same parser |
 //! | `key.rs`, `table.rs` | positions of items; a table with its indexes |
 //! | `writes.rs` | every write of an item: planned, then committed |
-//! | `capacity.rs` | units that are consumed |
+//! | `capacity.rs`, `throughput.rs` | units that are consumed; the limits of partitions |
 //! | `operations/` | the operations, by theme |
 
 mod capacity;
@@ -25,6 +25,7 @@ mod path;
 mod request;
 mod statement;
 mod table;
+mod throughput;
 mod value;
 mod writes;
 
@@ -35,7 +36,8 @@ use self::error::{Error, Kind};
 use self::operations::transactions::Tokens;
 use self::operations::{batches, items, reads, settings, statements, tables, transactions};
 use self::request::Fields;
-use self::writes::Tables;
+use self::throughput::Throughput;
+use self::writes::{Planned, Tables};
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
@@ -44,16 +46,25 @@ use crate::timestamp::Millis;
 pub(super) struct Core {
     tables: Tables,
     tokens: Tokens,
+    /// Use of the partitions, if their limits are enforced.
+    throughput: Option<Throughput>,
 }
 
-/// The answer to a request, and what it consumed.
+/// The answer to a request, what it consumed, and what is still to be written.
 #[derive(Clone, Debug, Default)]
 struct Answer {
     body: Map<String, Json>,
     consumed: Consumed,
+    writes: Vec<Planned>,
 }
 
 impl Answer {
+    /// Adds a write, which costs so many times as much as it is.
+    fn write(&mut self, planned: Planned, factor: f64) {
+        planned.count(&mut self.consumed, factor);
+        self.writes.push(planned);
+    }
+
     /// With the consumption of its one table, if it is to be shown.
     fn with_consumption(self, shown: Shown) -> Self {
         let entry = items::single(&self.consumed, shown);
@@ -79,6 +90,11 @@ impl Answer {
 }
 
 impl Core {
+    /// With the limits of partitions.
+    pub(super) fn with_limits() -> Self {
+        Self { throughput: Some(Throughput::default()), ..Self::default() }
+    }
+
     /// Performs one operation, in one step.
     pub(super) fn perform(&mut self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         let request: Json = serde_json::from_slice(body).map_err(|_| Error::serialization(""))?;
@@ -94,8 +110,8 @@ impl Core {
     fn answer(&mut self, operation: &str, request: &Json, now: Millis) -> Result<Answer, Error> {
         let fields = Fields::of(request)?;
         fields.text("TableName")?;
-        let all = &mut self.tables;
-        match operation {
+        let Self { tables: all, tokens, throughput } = self;
+        let answer = match operation {
             "GetItem" => items::get(all, fields),
             "PutItem" => items::put(all, fields),
             "UpdateItem" => items::update(all, fields),
@@ -107,13 +123,20 @@ impl Core {
             "ExecuteStatement" => statements::execute(all, fields),
             "BatchExecuteStatement" => statements::batch(all, fields),
             "TransactGetItems" => transactions::get(all, fields),
-            "TransactWriteItems" => self.tokens.once((operation, request), now, || transactions::write(all, fields)),
-            "ExecuteTransaction" => {
-                self.tokens.once((operation, request), now, || statements::transaction(all, fields))
-            }
+            "TransactWriteItems" => tokens
+                .once((operation, request), now, || done(transactions::write(all, fields)?, (all, throughput), now)),
+            "ExecuteTransaction" => tokens.once((operation, request), now, || {
+                done(statements::transaction(all, fields)?, (all, throughput), now)
+            }),
             "CreateTable" => tables::create(all, fields, now),
             "UpdateTable" => tables::update(all, fields, now),
-            "DeleteTable" => tables::delete(all, fields),
+            "DeleteTable" => {
+                let deleted = tables::delete(all, fields)?;
+                if let (Some(throughput), Some(name)) = (throughput.as_mut(), fields.text("TableName")?) {
+                    throughput.forget(name);
+                }
+                Ok(deleted)
+            }
             "DescribeTable" => tables::describe(all, fields),
             "ListTables" => tables::list(all, fields),
             "TagResource" => settings::tag(all, fields),
@@ -122,6 +145,23 @@ impl Core {
             "UpdateTimeToLive" => settings::update_time_to_live(all, fields),
             "DescribeTimeToLive" => settings::describe_time_to_live(all, fields),
             _ => Err(Error::new(Kind::UnknownOperation, "")),
+        };
+        match operation {
+            "TransactWriteItems" | "ExecuteTransaction" => answer,
+            _ => done(answer?, (all, throughput), now),
         }
     }
+}
+
+/// The answer, once the partitions have taken what it consumes, and what it writes is written.
+fn done(
+    mut answer: Answer,
+    (tables, throughput): (&mut Tables, &mut Option<Throughput>),
+    now: Millis,
+) -> Result<Answer, Error> {
+    if let Some(throughput) = throughput {
+        throughput.admit(&answer.consumed, tables, now)?;
+    }
+    std::mem::take(&mut answer.writes).into_iter().for_each(|write| write.commit(tables));
+    Ok(answer)
 }

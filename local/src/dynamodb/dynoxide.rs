@@ -23,7 +23,7 @@ use crate::{ACCOUNT_ID, REGION};
 /// The region that dynoxide writes into ARNs.
 const DYNOXIDE_ARN: &str = "arn:aws:dynamodb:dynoxide:000000000000:";
 
-pub(crate) const KIND: EngineKind = EngineKind(|clock| Box::new(Dynoxide::new(clock)));
+pub(crate) const KIND: EngineKind = EngineKind(|clock, _limited| Box::new(Dynoxide::new(clock)));
 
 /// The outcome of an operation on items.
 type Answered = Result<Vec<u8>, Refusal>;

@@ -19,16 +19,23 @@ pub(crate) trait Engine: Debug + Send + Sync {
 
 /// Makes empty engines of one kind. By default of our own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct EngineKind(pub(super) fn(&ServiceClock) -> Box<dyn Engine>);
+pub(crate) struct EngineKind(pub(super) fn(&ServiceClock, Limited) -> Box<dyn Engine>);
 
 impl Default for EngineKind {
     fn default() -> Self {
-        Self(|_clock| Box::new(Own::default()))
+        Self(|_clock, Limited(is_limited)| {
+            let core = if is_limited { Core::with_limits() } else { Core::default() };
+            Box::new(Own { core: Mutex::new(core) })
+        })
     }
 }
 
+/// True for an engine that enforces the limits of partitions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limited(pub(crate) bool);
+
 /// Our own core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Own {
     // Protects all tables for the length of one operation.
     core: Mutex<Core>,

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::error::Error;
-use super::meter::Meter;
 use super::sequence::SequenceNumber;
 use super::shard::ShardId;
 use super::stream::arn;
 use super::tags::Tags;
 use crate::ACCOUNT_ID;
+use crate::meter::Meter;
 use crate::timestamp::Millis;
 
 /// Lifetime of a subscription. docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::error::Error;
-use super::meter::Meter;
+use crate::meter::Meter;
 use crate::timestamp::Millis;
 
 /// Default maximum of bytes that are kept: 4 GiB.

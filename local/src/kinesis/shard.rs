@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::hash_key::HashKeyRange;
 use super::limits::Retained;
-use super::meter::ShardMeters;
 use super::sequence::{Era, SequenceNumber};
+use super::shard_meters::ShardMeters;
 use crate::timestamp::Millis;
 
 /// `shardId-000000000000` and so on, in the order of creation.

@@ -30,6 +30,19 @@ pub(super) struct Units {
 pub(in crate::dynamodb) struct Consumed {
     pub(super) reads: BTreeMap<String, Units>,
     pub(super) writes: BTreeMap<String, Units>,
+    /// The same by place.
+    pub(super) touched: Vec<Touched>,
+}
+
+/// Units of one place of a table, or of an index.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Touched {
+    pub(super) table: String,
+    pub(super) index: Option<String>,
+    /// Hash of the partition key.
+    pub(super) hash: u64,
+    pub(super) is_write: bool,
+    pub(super) units: f64,
 }
 
 /// Units of reading so many bytes at once.
@@ -72,12 +85,40 @@ impl Units {
 }
 
 impl Consumed {
-    pub(super) fn read(&mut self, table: &str, units: &Units) {
+    /// Counts a read at the hash of a partition key.
+    pub(super) fn read(&mut self, table: &str, hash: u64, units: &Units) {
         self.reads.entry(table.to_owned()).or_default().add(units);
+        self.touch(table, units, false, |_| hash);
     }
 
-    pub(super) fn write(&mut self, table: &str, units: &Units) {
+    /// Counts a write at the hash of a partition key, and of each index'.
+    pub(super) fn write(&mut self, table: &str, hash: impl Fn(Option<&str>) -> u64, units: &Units) {
         self.writes.entry(table.to_owned()).or_default().add(units);
+        self.touch(table, units, true, hash);
+    }
+
+    fn touch(&mut self, table: &str, units: &Units, is_write: bool, hash: impl Fn(Option<&str>) -> u64) {
+        let indexes = units.indexes.iter().map(|(index, units)| (Some(index.as_str()), *units));
+        for (index, units) in [(None, units.table)].into_iter().chain(indexes).filter(|(_, units)| *units > 0.0) {
+            let (hash, table, index) = (hash(index), table.to_owned(), index.map(str::to_owned));
+            self.touched.push(Touched { table, index, hash, is_write, units });
+        }
+    }
+
+    /// So many times as much.
+    pub(super) fn times(mut self, factor: f64) -> Self {
+        for units in self.reads.values_mut().chain(self.writes.values_mut()) {
+            *units = std::mem::take(units).times(factor);
+        }
+        self.touched.iter_mut().for_each(|touched| touched.units *= factor);
+        self
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        for (all, more) in [(&mut self.reads, &other.reads), (&mut self.writes, &other.writes)] {
+            more.iter().for_each(|(table, units)| all.entry(table.clone()).or_default().add(units));
+        }
+        self.touched.extend(other.touched);
     }
 
     /// As answers show it: an entry for each table, or nothing at all. Those of transactions tell reads from writes.
@@ -135,8 +176,8 @@ mod tests {
     #[test]
     fn indexes_are_shown_beside_their_table() {
         let mut consumed = Consumed::default();
-        consumed.write("t", &Units::of_table(2.0));
-        consumed.write("t", &Units::of_index("i", 1.0));
+        consumed.write("t", |_| 0, &Units::of_table(2.0));
+        consumed.write("t", |_| 0, &Units::of_index("i", 1.0));
         let total = json!({ "TableName": "t", "CapacityUnits": 3.0 });
         assert_eq!(consumed.shown(Shown::Total, false).unwrap(), [total]);
         let indexes = json!({

@@ -27,6 +27,10 @@ pub(super) enum Kind {
     LimitExceeded,
     ResourceInUse,
     ResourceNotFound,
+    /// Of a provisioned table.
+    ThroughputExceeded,
+    /// Of an on-demand table.
+    Throttling,
     TransactionCanceled,
     UnknownOperation,
 }
@@ -100,6 +104,8 @@ impl Error {
             Kind::LimitExceeded => "com.amazonaws.dynamodb.v20120810#LimitExceededException",
             Kind::ResourceInUse => "com.amazonaws.dynamodb.v20120810#ResourceInUseException",
             Kind::ResourceNotFound => "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+            Kind::ThroughputExceeded => "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+            Kind::Throttling => "com.amazonaws.dynamodb.v20120810#ThrottlingException",
             Kind::TransactionCanceled => "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         }
     }

@@ -168,6 +168,12 @@ impl Table {
         units
     }
 
+    /// Hash in an index of an item that is written: where it will be, else where it was.
+    pub(super) fn index_hash(&self, name: &str, old: Option<&Item>, new: Option<&Item>) -> u64 {
+        let position = |item: &Item| self.indexes.get(name)?.key.position(item);
+        new.and_then(position).or_else(|| old.and_then(position)).map_or(0, |position| position.hash)
+    }
+
     /// Puts an item, or removes what is there.
     pub(super) fn replace(&mut self, position: &Position, new: Option<Item>) {
         let old = match &new {

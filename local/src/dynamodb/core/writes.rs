@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::capacity::Units;
+use super::capacity::{Consumed, Units};
 use super::error::{Error, Kind};
 use super::expression::condition::Condition;
 use super::expression::update::Update;
@@ -43,6 +43,8 @@ pub(super) struct Planned {
     pub(super) old: Option<Item>,
     pub(super) new: Option<Item>,
     pub(super) units: Units,
+    /// Hashes in the indexes that see it.
+    index_hashes: BTreeMap<String, u64>,
 }
 
 pub(super) fn table<'a>(tables: &'a Tables, name: &str) -> Result<&'a Table, Error> {
@@ -92,16 +94,28 @@ impl Write {
             table.require_fit(new, matches!(self.change, Change::Update(..)))?;
         }
         let units = table.units(old, new.as_ref());
-        Ok(Planned { table: self.table.clone(), position, old: old.cloned(), new, units })
+        let index_hashes = units.indexes.keys().map(|name| (name.clone(), table.index_hash(name, old, new.as_ref())));
+        let index_hashes = index_hashes.collect();
+        Ok(Planned { table: self.table.clone(), position, old: old.cloned(), new, units, index_hashes })
     }
 }
 
 impl Planned {
-    pub(super) fn commit(&self, tables: &mut Tables) {
+    /// The hash of its partition key, in the table or in an index.
+    fn hash(&self, index: Option<&str>) -> u64 {
+        index.and_then(|index| self.index_hashes.get(index).copied()).unwrap_or(self.position.hash)
+    }
+
+    /// Counts it, so many times as much as it is.
+    pub(super) fn count(&self, consumed: &mut Consumed, factor: f64) {
+        consumed.write(&self.table, |index| self.hash(index), &self.units.clone().times(factor));
+    }
+
+    pub(super) fn commit(self, tables: &mut Tables) {
         if let Some(table) = tables.get_mut(&self.table)
             && self.old != self.new
         {
-            table.replace(&self.position, self.new.clone());
+            table.replace(&self.position, self.new);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 /// Both, with a table of two key attributes and an index by `o`.
 fn pair() -> [DynamoDb; 2] {
     let clock = ServiceClock::start(Clock::start());
-    let both = [EngineKind::default(), KIND].map(|kind| DynamoDb::new(&clock, Lags::default(), kind));
+    let both = [EngineKind::default(), KIND].map(|kind| DynamoDb::new(&clock, Lags::default(), (kind, Limited(false))));
     let attribute = |name: &str, kind: &str| json!({ "AttributeName": name, "AttributeType": kind });
     let key = |name: &str, role: &str| json!({ "AttributeName": name, "KeyType": role });
     let create = json!({

@@ -68,6 +68,7 @@ fn of_table(
     for key in keys {
         let position = table.key.require_key(&item_from_json(key)?)?;
         let item = table.items.get(&position);
+        let hash = position.hash;
         if !seen.insert(position) {
             return Err(Error::validation("Provided list of item keys contains duplicates"));
         }
@@ -77,13 +78,13 @@ fn of_table(
             continue;
         }
         *room -= bytes;
-        answer.consumed.read(name, &Units::of_table(read_units(bytes, is_consistent)));
+        answer.consumed.read(name, hash, &Units::of_table(read_units(bytes, is_consistent)));
         items.extend(item.map(|item| item_json(&projected(item, projection.as_deref()))));
     }
     Ok((items, left))
 }
 
-pub(in super::super) fn write(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn write(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     let shown = fields.consumption()?;
     let requests = fields.map("RequestItems")?.filter(|requests| !requests.is_empty());
     let requests = requests.ok_or_else(|| missing("RequestItems"))?;
@@ -107,10 +108,7 @@ pub(in super::super) fn write(tables: &mut Tables, fields: Fields<'_>) -> Result
     }
     let planned = writes.iter().map(|write| write.plan(tables)).collect::<Result<Vec<_>, _>>()?;
     let mut answer = Answer::default();
-    for planned in planned {
-        planned.commit(tables);
-        answer.consumed.write(&planned.table, &planned.units);
-    }
+    planned.into_iter().for_each(|planned| answer.write(planned, 1.0));
     answer.body.insert("UnprocessedItems".to_owned(), json!({}));
     Ok(answer.with_consumption_by_table(shown))
 }

@@ -1,6 +1,6 @@
 //! GetItem, PutItem, UpdateItem, DeleteItem.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::super::Answer;
 use super::super::capacity::{Consumed, Shown, Units, read_units};
@@ -22,10 +22,11 @@ pub(in super::super) fn get(tables: &Tables, fields: Fields<'_>) -> Result<Answe
     placeholders.finish(fields.has("ProjectionExpression"))?;
     let (name, key) = (fields.required("TableName")?, fields.required_item("Key")?);
     let table = table(tables, name)?;
-    let item = table.items.get(&table.key.require_key(&key)?);
+    let position = table.key.require_key(&key)?;
+    let item = table.items.get(&position);
     let units = read_units(item.map_or(0, stored_bytes), fields.flag("ConsistentRead")?);
     let mut answer = Answer::default();
-    answer.consumed.read(name, &Units::of_table(units));
+    answer.consumed.read(name, position.hash, &Units::of_table(units));
     if let Some(item) = item {
         answer.body.insert("Item".to_owned(), item_json(&projected(item, projection.as_deref())));
     }
@@ -37,17 +38,17 @@ pub(in super::super) fn projected(item: &Item, projection: Option<&[Path]>) -> I
     projection.map_or_else(|| item.clone(), |paths| project(item, paths))
 }
 
-pub(in super::super) fn put(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn put(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     replace(tables, fields, |fields| Ok(Change::Put(fields.required_item("Item")?)))
 }
 
-pub(in super::super) fn delete(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn delete(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     replace(tables, fields, |fields| Ok(Change::Delete(fields.required_item("Key")?)))
 }
 
 /// A change that needs no more of the old item than its condition does.
 fn replace(
-    tables: &mut Tables,
+    tables: &Tables,
     fields: Fields<'_>,
     change: fn(Fields<'_>) -> Result<Change, Error>,
 ) -> Result<Answer, Error> {
@@ -59,10 +60,10 @@ fn replace(
     if !matches!(returned, "NONE" | "ALL_OLD") {
         return Err(Error::validation("ReturnValues can only be ALL_OLD or NONE"));
     }
-    write(tables, fields, (change(fields)?, condition), |planned| planned.old.filter(|_| returned == "ALL_OLD"))
+    write(tables, fields, (change(fields)?, condition), |planned| planned.old.clone().filter(|_| returned == "ALL_OLD"))
 }
 
-pub(in super::super) fn update(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn update(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     let expressions = ["UpdateExpression", "ConditionExpression"];
     fields.require_one_style(&expressions, &["AttributeUpdates", "Expected", "ConditionalOperator"])?;
     let returned = fields.choice("ReturnValues", &["NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW"])?;
@@ -80,13 +81,14 @@ pub(in super::super) fn update(tables: &mut Tables, fields: Fields<'_>) -> Resul
 }
 
 /// The attributes that an update answers with.
-pub(in super::super) fn returned_of(planned: Planned, returned: &str, updated: &[Path]) -> Option<Item> {
-    let updated = |item: Item| Some(project(&item, updated)).filter(|item| !item.is_empty());
+pub(in super::super) fn returned_of(planned: &Planned, returned: &str, updated: &[Path]) -> Option<Item> {
+    let updated =
+        |item: &Option<Item>| item.as_ref().map(|item| project(item, updated)).filter(|item| !item.is_empty());
     match returned {
-        "ALL_OLD" => planned.old,
-        "ALL_NEW" => planned.new,
-        "UPDATED_OLD" => planned.old.and_then(updated),
-        "UPDATED_NEW" => planned.new.and_then(updated),
+        "ALL_OLD" => planned.old.clone(),
+        "ALL_NEW" => planned.new.clone(),
+        "UPDATED_OLD" => updated(&planned.old),
+        "UPDATED_NEW" => updated(&planned.new),
         _ => None,
     }
 }
@@ -100,24 +102,22 @@ pub(super) fn condition(fields: Fields<'_>, placeholders: &mut Placeholders) -> 
 }
 
 fn write(
-    tables: &mut Tables,
+    tables: &Tables,
     fields: Fields<'_>,
     (change, condition): (Change, Option<Condition>),
-    returned: impl FnOnce(Planned) -> Option<Item>,
+    returned: impl FnOnce(&Planned) -> Option<Item>,
 ) -> Result<Answer, Error> {
     let shown = fields.consumption()?;
     fields.choice("ReturnItemCollectionMetrics", &["NONE", "SIZE"])?;
     let shows_failed = fields.choice("ReturnValuesOnConditionCheckFailure", &["NONE", "ALL_OLD"])? == "ALL_OLD";
     let table = fields.required("TableName")?.to_owned();
     let planned = Write { table, change, condition, shows_failed }.plan(tables)?;
-    planned.commit(tables);
-    let mut consumed = Consumed::default();
-    consumed.write(&planned.table, &planned.units);
-    let mut body = Map::new();
-    if let Some(item) = returned(planned) {
-        body.insert("Attributes".to_owned(), item_json(&item));
+    let mut answer = Answer::default();
+    if let Some(item) = returned(&planned) {
+        answer.body.insert("Attributes".to_owned(), item_json(&item));
     }
-    Ok(Answer { body, consumed }.with_consumption(shown))
+    answer.write(planned, 1.0);
+    Ok(answer.with_consumption(shown))
 }
 
 /// The consumption as an answer about one table shows it.

@@ -145,6 +145,16 @@ impl Reading<'_> {
         key
     }
 
+    /// Hash of the partition key at which it begins.
+    pub(super) fn hash(&self) -> u64 {
+        let key = self.index.map_or(&self.table.key, |(_, index)| &index.key);
+        let start = self.start.as_ref().and_then(|start| key.position(start)).map(|position| position.hash);
+        start.unwrap_or_else(|| match &self.range {
+            Range::Partition(partition, _) => Position::of_partition(partition.clone()).hash,
+            Range::Hashes(from, _) => *from,
+        })
+    }
+
     pub(super) fn units(&self, page: &Page, is_consistent: bool) -> Units {
         let units = read_units(page.bytes, is_consistent);
         self.index.map_or_else(|| Units::of_table(units), |(name, _)| Units::of_index(name, units))
@@ -313,7 +323,7 @@ fn answer(reading: &Reading<'_>, fields: Fields<'_>, select: &Select) -> Result<
     }
     let page = reading.page()?;
     let mut answer = Answer::default();
-    answer.consumed.read(&reading.table.name, &reading.units(&page, is_consistent));
+    answer.consumed.read(&reading.table.name, reading.hash(), &reading.units(&page, is_consistent));
     answer.body.insert("Count".to_owned(), page.items.len().into());
     answer.body.insert("ScannedCount".to_owned(), page.scanned.into());
     if !select.is_count {

@@ -46,7 +46,7 @@ impl Entry {
     }
 }
 
-pub(in super::super) fn execute(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn execute(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     let shown = fields.consumption()?;
     let entry = Entry::read(fields)?;
     let mut answer = Answer::default();
@@ -68,13 +68,13 @@ pub(in super::super) fn execute(tables: &mut Tables, fields: Fields<'_>) -> Resu
             page.items
         }
         Statement::Exists(_) => return Err(Error::validation(EXISTS_ALONE)),
-        _ => write(tables, &entry, &mut answer.consumed)?.into_iter().collect(),
+        _ => write(tables, &entry, &mut answer)?.into_iter().collect(),
     };
     answer.body.insert("Items".to_owned(), items.iter().map(item_json).collect());
     Ok(answer.with_consumption(shown))
 }
 
-pub(in super::super) fn batch(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn batch(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     let shown = fields.consumption()?;
     let statements = fields.required_list("Statements")?;
     if !(1..=MAX_BATCH).contains(&statements.len()) {
@@ -90,7 +90,7 @@ pub(in super::super) fn batch(tables: &mut Tables, fields: Fields<'_>) -> Result
     let mut answer = Answer::default();
     let mut responses = Vec::new();
     for entry in entries {
-        responses.push(response(tables, entry, &mut answer.consumed));
+        responses.push(response(tables, entry, &mut answer));
     }
     answer.body.insert("Responses".to_owned(), responses.into());
     Ok(answer.with_consumption_by_table(shown))
@@ -109,12 +109,12 @@ fn require_apart(tables: &Tables, entries: &[Result<Entry, Error>]) -> Result<()
 }
 
 /// The response to one statement of a batch; no other is touched by its failure.
-fn response(tables: &mut Tables, entry: Result<Entry, Error>, consumed: &mut Consumed) -> Json {
+fn response(tables: &Tables, entry: Result<Entry, Error>, answer: &mut Answer) -> Json {
     let table = entry.as_ref().ok().map(|entry| entry.statement.table().to_owned());
     let outcome = entry.and_then(|entry| match &entry.statement {
-        Statement::Select(select) => one(tables, select, entry.is_consistent, consumed),
+        Statement::Select(select) => one(tables, select, entry.is_consistent, &mut answer.consumed),
         Statement::Exists(_) => Err(Error::validation(EXISTS_ALONE)),
-        _ => write(tables, &entry, consumed),
+        _ => write(tables, &entry, answer),
     });
     let mut response = json!({});
     // A statement that is wrong in itself names no table.
@@ -130,7 +130,7 @@ fn response(tables: &mut Tables, entry: Result<Entry, Error>, consumed: &mut Con
     response
 }
 
-pub(in super::super) fn transaction(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn transaction(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     let shown = fields.consumption()?;
     let statements = fields.required_list("TransactStatements")?;
     require_count(statements.len(), "TransactStatements")?;
@@ -153,13 +153,11 @@ pub(in super::super) fn transaction(tables: &mut Tables, fields: Fields<'_>) -> 
             if let Some(item) = one(tables, select, true, &mut consumed)? {
                 response["Item"] = item_json(&item);
             }
-            for (table, units) in consumed.reads {
-                answer.consumed.read(&table, &units.times(FACTOR));
-            }
+            answer.consumed.add(consumed.times(FACTOR));
         }
     } else {
         let writes = entries.iter().map(|entry| Ok(planned_write(tables, entry)?.0));
-        answer.consumed = transactions::perform(tables, &writes.collect::<Result<Vec<_>, Error>>()?)?;
+        answer = transactions::plan(tables, &writes.collect::<Result<Vec<_>, Error>>()?)?;
     }
     answer.body.insert("Responses".to_owned(), responses.into());
     Ok(answer.with_consumption_of_transaction(shown))
@@ -201,20 +199,20 @@ fn select_page(
     };
     let reading = Reading { table, index, range, start, is_backward: select.is_descending, limit, filter };
     let mut page = reading.page()?;
-    consumed.read(&table.name, &reading.units(&page, is_consistent));
+    consumed.read(&table.name, reading.hash(), &reading.units(&page, is_consistent));
     if !select.paths.is_empty() {
         page.items = page.items.iter().map(|item| project(item, &select.paths)).collect();
     }
     Ok(page)
 }
 
-/// Performs a statement that writes; what it returns of the item.
-fn write(tables: &mut Tables, entry: &Entry, consumed: &mut Consumed) -> Result<Option<Item>, Error> {
+/// Plans a statement that writes; what it returns of the item.
+fn write(tables: &Tables, entry: &Entry, answer: &mut Answer) -> Result<Option<Item>, Error> {
     let (write, returned, paths) = planned_write(tables, entry)?;
     let planned = write.plan(tables)?;
-    planned.commit(tables);
-    consumed.write(&planned.table, &planned.units);
-    Ok(returned_of(planned, returned, &paths))
+    let item = returned_of(&planned, returned, &paths);
+    answer.write(planned, 1.0);
+    Ok(item)
 }
 
 /// The write that a statement asks for, what it returns, and the paths that it changes.

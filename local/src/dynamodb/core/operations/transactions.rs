@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::super::Answer;
-use super::super::capacity::{Consumed, Units, read_units};
+use super::super::capacity::{Units, read_units};
 use super::super::error::{Error, Kind};
 use super::super::expression::update::Update;
 use super::super::request::{Fields, constraint, missing};
@@ -81,13 +81,12 @@ fn without_shown(request: &Json) -> Json {
     request
 }
 
-pub(in super::super) fn write(tables: &mut Tables, fields: Fields<'_>) -> Result<Answer, Error> {
+pub(in super::super) fn write(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
     let shown = fields.consumption()?;
     let entries = fields.required_list("TransactItems")?;
     require_count(entries.len(), "TransactItems")?;
     let writes = entries.iter().map(|entry| parse(Fields::of(entry)?)).collect::<Result<Vec<_>, Error>>()?;
-    let consumed = perform(tables, &writes)?;
-    Ok(Answer { consumed, ..Answer::default() }.with_consumption_of_transaction(shown))
+    Ok(plan(tables, &writes)?.with_consumption_of_transaction(shown))
 }
 
 pub(super) fn require_count(count: usize, name: &str) -> Result<(), Error> {
@@ -124,8 +123,8 @@ fn parse(entry: Fields<'_>) -> Result<Write, Error> {
     Ok(Write { table: fields.required("TableName")?.to_owned(), change, condition, shows_failed })
 }
 
-/// Performs all writes, or none and says why.
-pub(super) fn perform(tables: &mut Tables, writes: &[Write]) -> Result<Consumed, Error> {
+/// All writes, or why there is none.
+pub(super) fn plan(tables: &Tables, writes: &[Write]) -> Result<Answer, Error> {
     let mut places = BTreeSet::new();
     for write in writes {
         if let Ok((_, position)) = write.place(tables)
@@ -147,12 +146,9 @@ pub(super) fn perform(tables: &mut Tables, writes: &[Write]) -> Result<Consumed,
     if planned.iter().filter_map(|planned| planned.new.as_ref()).map(stored_bytes).sum::<usize>() > MAX_BYTES {
         return Err(Error::validation("Collection size of items in a transaction cannot exceed 4MB"));
     }
-    let mut consumed = Consumed::default();
-    for planned in &planned {
-        planned.commit(tables);
-        consumed.write(&planned.table, &planned.units.clone().times(FACTOR));
-    }
-    Ok(consumed)
+    let mut answer = Answer::default();
+    planned.into_iter().for_each(|planned| answer.write(planned, FACTOR));
+    Ok(answer)
 }
 
 pub(in super::super) fn get(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
@@ -169,11 +165,12 @@ pub(in super::super) fn get(tables: &Tables, fields: Fields<'_>) -> Result<Answe
         let table = table(tables, name)?;
         let position = table.key.require_key(&fields.required_item("Key")?)?;
         let item = table.items.get(&position);
+        let hash = position.hash;
         if !seen.insert((name, position)) {
             return Err(Error::validation("Transaction request cannot include multiple operations on one item"));
         }
         let units = read_units(item.map_or(0, stored_bytes), true) * FACTOR;
-        answer.consumed.read(name, &Units::of_table(units));
+        answer.consumed.read(name, hash, &Units::of_table(units));
         let item = item.map(|item| item_json(&projected(item, projection.as_deref())));
         responses.push(item.map_or_else(|| json!({}), |item| json!({ "Item": item })));
     }

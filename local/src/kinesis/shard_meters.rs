@@ -1,8 +1,6 @@
-//! Throughput limits: their use in windows of one second.
-//!
-//! A window begins with the first use after an idle one. What goes beyond the limit at once, as a large record or a
-//! large answer may, is carried over and uses up the windows after it.
+//! Throughput limits of a shard.
 
+use crate::meter::Meter;
 use crate::timestamp::Millis;
 
 /// Bytes that a shard takes in a second. docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html
@@ -20,47 +18,6 @@ pub(super) const READ_BYTES: u64 = 2 << 20;
 /// GetShardIterator calls for a shard in a second.
 /// docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
 const ITERATORS: u64 = 5;
-
-/// The use of one limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Meter {
-    window: Millis,
-    used: u64,
-}
-
-impl Meter {
-    /// Begins the window of `now`, if the last one is over.
-    fn roll(&mut self, limit: u64, now: Millis) {
-        // A clock that was set back begins anew.
-        if now < self.window {
-            *self = Self { window: now, used: 0 };
-        }
-        let seconds = now.since(self.window).as_secs();
-        if seconds > 0 {
-            self.used = self.used.saturating_sub(seconds.saturating_mul(limit));
-            self.window = if self.used == 0 { now } else { Millis(self.window.0 + seconds * 1000) };
-        }
-    }
-
-    /// Whether the amount fits the limit. Any amount fits an unused window.
-    fn fits(&mut self, amount: u64, limit: u64, now: Millis) -> bool {
-        self.roll(limit, now);
-        self.used == 0 || self.used.saturating_add(amount) <= limit
-    }
-
-    fn add(&mut self, amount: u64) {
-        self.used = self.used.saturating_add(amount);
-    }
-
-    /// Uses the amount, if it fits.
-    pub(super) fn admit(&mut self, amount: u64, limit: u64, now: Millis) -> bool {
-        let fits = self.fits(amount, limit, now);
-        if fits {
-            self.add(amount);
-        }
-        fits
-    }
-}
 
 /// The use of the limits of one shard.
 #[derive(Clone, Copy, Debug, Default)]
