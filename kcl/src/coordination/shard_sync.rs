@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
 use crate::{
     context::Context,
     error::{KinesisError, TableError},
@@ -9,11 +11,14 @@ use crate::{
     logic::lineage::{
         audit::{Completion, complete},
         lookup::DESCRIPTION_LIFE,
-        shard_sync::{Inconsistent, is_unread, plan_first, plan_missing},
+        shard_sync::{Inconsistent, generations, is_unread, plan_first, plan_missing},
     },
     model::{Conditional, Lease, Shard},
     stream::{CONFIRMED, Presence, Stream},
 };
+
+/// Leases of one stream that are created at a time. A new on-demand table takes 4,000 writes a second.
+const CONCURRENT_CREATIONS: usize = 8;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
@@ -55,13 +60,15 @@ async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inc
         require_the_same(stream, CONFIRMED).await?;
     }
     let mut created = Vec::new();
-    for lease in plan {
-        let lease = stream.lease(lease);
-        // In order, oldest first: an interruption must not leave a child without its ancestors.
-        match context.table.create(&lease).await? {
-            Conditional::Applied => created.push(lease.shard_id),
-            Conditional::Conflict(_) => {}
-        }
+    // An interruption must not leave a child without its ancestors.
+    for generation in generations(plan) {
+        let create = |lease: Lease| async {
+            let lease = stream.lease(lease);
+            let is_new = context.table.create(&lease).await? == Conditional::Applied;
+            Ok::<_, TableError>(is_new.then_some(lease.shard_id))
+        };
+        let new = stream::iter(generation).map(create).buffered(CONCURRENT_CREATIONS);
+        created.extend(new.try_collect::<Vec<_>>().await?.into_iter().flatten());
     }
     let any = !created.is_empty();
     if any {

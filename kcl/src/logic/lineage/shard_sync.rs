@@ -6,7 +6,7 @@
 //!     not: they get their leases when it ends. A lineage that no lease leads to starts at the oldest of its shards that are
 //!     listed: at the initial position if the shard has no parents, otherwise at TRIM_HORIZON. Its parents were opened
 //!     and trimmed since the application began, so that at LATEST all its records up to now would be lost.
-//! (C) Leases are created oldest first, so that an interrupted run leaves ancestors, never orphans.
+//! (C) Leases are created after those of their ancestors, so that an interrupted run leaves ancestors, never orphans.
 //! (D) Planning again after creating what was planned plans nothing.
 
 use std::collections::{HashMap, HashSet};
@@ -94,6 +94,22 @@ pub(crate) fn plan_missing(
         _ => new_lease(shard, Checkpoint::TrimHorizon),
     };
     Ok(oldest_first(shards.iter().filter(is_first)).map(lease).collect())
+}
+
+/// The planned leases in groups to create one after the other: none is in an earlier group than an ancestor of its shard.
+pub(crate) fn generations(plan: Vec<Lease>) -> Vec<Vec<Lease>> {
+    let mut generation_of: HashMap<ShardId, usize> = HashMap::new();
+    let mut generations: Vec<Vec<Lease>> = Vec::new();
+    for lease in plan {
+        let after = lease.parents.iter().filter_map(|parent| generation_of.get(parent)).max();
+        let generation = after.map_or(0, |parents| parents + 1);
+        if generation == generations.len() {
+            generations.push(Vec::new());
+        }
+        generation_of.insert(lease.shard_id.clone(), generation);
+        generations[generation].push(lease);
+    }
+    generations
 }
 
 /// Open shards without a lease, and their listed ancestors without one.

@@ -109,6 +109,17 @@ fn a_first_plan_that_was_interrupted_is_completed_at_the_initial_position() {
 }
 
 #[test]
+fn leases_are_created_after_those_of_all_their_ancestors() {
+    let plan: Vec<Lease> = tree().iter().map(|shard| new_lease(shard, Checkpoint::TrimHorizon)).collect();
+
+    let generations = generations(plan);
+
+    let numbers: Vec<Vec<u32>> =
+        generations.iter().map(|leases| created(leases).into_iter().map(|(number, _)| number).collect()).collect();
+    assert_eq!(numbers, [vec![0, 1, 2, 3, 4, 5], vec![6, 7, 9, 10], vec![8]]);
+}
+
+#[test]
 fn takes_a_stream_for_read_once_a_lease_was_taken_or_has_moved() {
     let new = Lease::unowned(id(0), Checkpoint::Latest);
     let taken = Lease { counter: 1, ..new.clone() };

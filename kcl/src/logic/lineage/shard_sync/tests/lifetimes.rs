@@ -25,8 +25,9 @@ enum Step {
         merge: bool,
     },
     Wait(u64),
-    /// A leader syncs the leases, and is interrupted after so many writes.
-    Sync(usize),
+    /// A leader syncs the leases, and is interrupted after so many writes. Writes of a generation are done in any order,
+    /// here turned by so many.
+    Sync(usize, usize),
     /// Somebody processes a shard as far as it goes.
     Read(Index),
     CleanUp,
@@ -36,7 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (any::<Index>(), prop::bool::weighted(0.4)).prop_map(|(pick, merge)| Step::Reshard { pick, merge }),
         3 => (1..20_u64).prop_map(Step::Wait),
-        2 => prop_oneof![Just(usize::MAX), 0..4_usize].prop_map(Step::Sync),
+        2 => (prop_oneof![Just(usize::MAX), 0..4_usize], 0..4_usize).prop_map(|(writes, turn)| Step::Sync(writes, turn)),
         4 => any::<Index>().prop_map(Step::Read),
         1 => Just(Step::CleanUp),
     ];
@@ -89,7 +90,7 @@ impl Life {
                 }
             }
             Step::Wait(time) => self.now += time,
-            Step::Sync(writes) => self.sync(*writes),
+            Step::Sync(writes, turn) => self.sync(*writes, *turn),
             Step::Read(pick) => {
                 if !self.leases.is_empty() {
                     let key = self.leases.keys().nth(pick.index(self.leases.len())).unwrap().clone();
@@ -118,7 +119,7 @@ impl Life {
         listed.iter().filter(|shard| is_first(shard)).cloned().collect()
     }
 
-    fn sync(&mut self, writes: usize) {
+    fn sync(&mut self, writes: usize, turn: usize) {
         self.planned.get_or_insert(self.now);
         let listed = self.listed();
         let leases: Vec<&Lease> = self.leases.values().collect();
@@ -130,7 +131,13 @@ impl Life {
         let planned = planned.expect("listings are consistent");
         let completed = complete(&leases, &listed);
         let whole = planned.len() <= writes;
-        planned.into_iter().take(writes).for_each(|lease| self.create(lease));
+        let turned = |mut generation: Vec<Lease>| {
+            let middle = turn % generation.len();
+            generation.rotate_left(middle);
+            generation
+        };
+        let in_order: Vec<Lease> = generations(planned).into_iter().flat_map(turned).collect();
+        in_order.into_iter().take(writes).for_each(|lease| self.create(lease));
         if !whole {
             return;
         }
@@ -203,7 +210,7 @@ impl Life {
         self.now += 1;
         loop {
             let before = self.leases.clone();
-            self.sync(usize::MAX);
+            self.sync(usize::MAX, 0);
             let keys: Vec<LeaseKey> = self.leases.keys().cloned().collect();
             keys.iter().for_each(|key| self.read(key));
             let states = |leases: &BTreeMap<LeaseKey, Lease>| -> Vec<_> {
