@@ -12,6 +12,7 @@ use aws_types::region::Region;
 
 use crate::clock::Clock;
 use crate::cloudwatch::Metric;
+use crate::dynamodb::engine::Limited;
 use crate::faults::Faults;
 use crate::link::Link;
 use crate::services::{Services, Settings};
@@ -162,13 +163,20 @@ impl Builder {
     /// A shard accepts 1 MiB and 1,000 records a second, and returns 2 MiB in 5 calls of GetRecords a second; a subscription
     /// delivers 2 MiB a second and can be started once a second; calls that manage streams have limits of their own. A second
     /// starts with the first use. On-demand streams have the same limits per shard.
-    ///
-    /// A partition of a DynamoDB table or index takes 1,000 write units and gives 3,000 read units a second. Tables and
-    /// indexes have four, as new on-demand tables of the service do, and more if their provisioned throughput needs more.
-    /// They are not split further. A batch that does not fit is refused as a whole. Reads that lag
-    /// ([`dynamodb_reads_lag`](Self::dynamodb_reads_lag)) and dynoxide have no limits.
+    /// Tables are limited as by [`enforce_table_limits`](Self::enforce_table_limits).
     pub fn enforce_limits(mut self) -> Self {
         self.settings.limits.are_enforced = true;
+        self.enforce_table_limits()
+    }
+
+    /// Enforces the limits of DynamoDB's partitions alone. By default there are none.
+    ///
+    /// A partition of a table or an index takes 1,000 write units and gives 3,000 read units a second. Tables and indexes
+    /// have four, as new on-demand tables of the service do, and more if their provisioned throughput needs more. They are
+    /// not split further. A batch that does not fit is refused as a whole. Reads that lag
+    /// ([`dynamodb_reads_lag`](Self::dynamodb_reads_lag)) and dynoxide have no limits.
+    pub fn enforce_table_limits(mut self) -> Self {
+        self.settings.tables = Limited(true);
         self
     }
 

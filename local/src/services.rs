@@ -163,6 +163,8 @@ pub(crate) struct Settings {
     pub(crate) lags: Lags,
     /// Engine that keeps the tables of DynamoDB.
     pub(crate) engine: EngineKind,
+    /// Limits of DynamoDB's partitions.
+    pub(crate) tables: Limited,
     /// Actions that are denied from the start.
     pub(crate) denied: BTreeSet<String>,
 }
@@ -182,10 +184,10 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn new(clock: Clock, settings: Settings) -> Self {
-        let Settings { delays, limits, lags, engine, denied } = settings;
+        let Settings { delays, limits, lags, engine, tables, denied } = settings;
         let clock = ServiceClock::start(clock);
         Self {
-            dynamodb: DynamoDb::new(&clock, lags, (engine, Limited(limits.are_enforced))),
+            dynamodb: DynamoDb::new(&clock, lags, (engine, tables)),
             clock,
             kinesis: Mutex::new(Kinesis::new(delays, limits)),
             cloudwatch: CloudWatch::default(),

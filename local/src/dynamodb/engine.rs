@@ -31,7 +31,7 @@ impl Default for EngineKind {
 }
 
 /// True for an engine that enforces the limits of partitions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limited(pub(crate) bool);
 
 /// Our own core.
