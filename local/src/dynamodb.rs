@@ -10,6 +10,7 @@
 
 mod backups;
 mod batches;
+mod consumed;
 mod core;
 #[cfg(feature = "dynoxide")]
 pub(crate) mod dynoxide;
@@ -25,6 +26,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use self::backups::Backups;
+pub use self::consumed::ConsumedCapacity;
 use self::engine::{Engine, EngineKind, Limited};
 use self::indexes::Indexes;
 use self::replica::Replica;
@@ -113,6 +115,13 @@ impl DynamoDb {
         // What the first engine took is repeated on the replica without limits, and reads of the past have none.
         let replica = (!lags.reads.is_zero()).then(|| Replica::new(lags.reads, (kind.0)(clock, Limited(false))));
         Self { engine: (kind.0)(clock, limited), replica, indexes: Indexes::new(lags), backups: Backups::default() }
+    }
+
+    /// Units that were consumed up to now. Writes that a replica repeats are no requests.
+    pub(crate) fn consumed(&self) -> ConsumedCapacity {
+        let mut consumed = self.engine.consumed();
+        consumed.read_units += self.replica.as_ref().map_or(0.0, Replica::read_units);
+        consumed
     }
 
     /// Performs one operation; faults may let a part of it fail.

@@ -104,6 +104,7 @@ mod timestamp;
 mod wire;
 
 pub use self::cloudwatch::Metric;
+pub use self::dynamodb::ConsumedCapacity;
 pub use self::faults::{Fault, FaultRule, Faults};
 pub use self::link::Link;
 pub use self::local::{Builder, CreateStreamError, LocalAws};

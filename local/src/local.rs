@@ -12,6 +12,7 @@ use aws_types::region::Region;
 
 use crate::clock::Clock;
 use crate::cloudwatch::Metric;
+use crate::dynamodb::ConsumedCapacity;
 use crate::dynamodb::engine::Limited;
 use crate::faults::Faults;
 use crate::link::Link;
@@ -85,6 +86,12 @@ impl LocalAws {
     /// end by the services' clock.
     pub fn set_clock_behind(&self, by: Duration) {
         self.services.set_skew_millis(-millis(by));
+    }
+
+    /// Capacity units that all requests to DynamoDB have consumed since the start. Not counted: batches and transactions that
+    /// were refused, and everything if dynoxide stands in.
+    pub fn consumed_capacity(&self) -> ConsumedCapacity {
+        self.services.dynamodb.consumed()
     }
 
     /// The metrics that clients put to CloudWatch, oldest first. The newest 100,000 are kept.

@@ -175,7 +175,7 @@ pub(crate) struct Services {
     pub(crate) clock: ServiceClock,
     // Protects all streams for the length of one step of the core; bodies are read and written outside.
     kinesis: Mutex<Kinesis>,
-    dynamodb: DynamoDb,
+    pub(crate) dynamodb: DynamoDb,
     pub(crate) cloudwatch: CloudWatch,
     pub(crate) access: Access,
     pub(crate) faults: Faults,

@@ -38,16 +38,18 @@ use self::operations::{batches, items, reads, settings, statements, tables, tran
 use self::request::Fields;
 use self::throughput::Throughput;
 use self::writes::{Planned, Tables};
+use super::consumed::ConsumedCapacity;
 use crate::refusal::Refusal;
 use crate::timestamp::Millis;
 
-/// All tables, and the transactions of the last ten minutes.
+/// All tables, the transactions of the last ten minutes, and what all requests consumed.
 #[derive(Debug, Default)]
 pub(super) struct Core {
     tables: Tables,
     tokens: Tokens,
     /// Use of the partitions, if their limits are enforced.
     throughput: Option<Throughput>,
+    consumed: ConsumedCapacity,
 }
 
 /// The answer to a request, what it consumed, and what is still to be written.
@@ -98,8 +100,20 @@ impl Core {
     /// Performs one operation, in one step.
     pub(super) fn perform(&mut self, operation: &str, body: &[u8], now: Millis) -> Result<Vec<u8>, Refusal> {
         let request: Json = serde_json::from_slice(body).map_err(|_| Error::serialization(""))?;
-        let answer = self.answer(operation, &request, now)?;
+        let answer = match self.answer(operation, &request, now) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.consumed.write_units += error.write_units;
+                return Err(error.into());
+            }
+        };
+        answer.consumed.add_to(&mut self.consumed);
         Ok(Json::Object(answer.body).to_string().into_bytes())
+    }
+
+    /// Units that all requests have consumed.
+    pub(super) fn consumed(&self) -> ConsumedCapacity {
+        self.consumed
     }
 
     /// True if there is such a table.

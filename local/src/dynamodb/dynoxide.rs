@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::transactions::Transactions;
+use super::consumed::ConsumedCapacity;
 use super::engine::{Engine, EngineKind};
 use super::{ITEMS, READS};
 use crate::clock::ServiceClock;
@@ -98,6 +99,11 @@ impl Engine for Dynoxide {
 
     fn has_table(&self, name: &str) -> Result<bool, Refusal> {
         Ok(self.database.get_table_metadata(name)?.is_some())
+    }
+
+    /// Nothing: it is known only where a request asks for it.
+    fn consumed(&self) -> ConsumedCapacity {
+        ConsumedCapacity::default()
     }
 }
 

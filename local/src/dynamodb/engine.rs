@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::consumed::ConsumedCapacity;
 use super::core::Core;
 use crate::clock::ServiceClock;
 use crate::refusal::Refusal;
@@ -15,6 +16,9 @@ pub(crate) trait Engine: Debug + Send + Sync {
 
     /// True if there is such a table.
     fn has_table(&self, name: &str) -> Result<bool, Refusal>;
+
+    /// Units that all operations have consumed, as far as it is known.
+    fn consumed(&self) -> ConsumedCapacity;
 }
 
 /// Makes empty engines of one kind. By default of our own.
@@ -55,5 +59,9 @@ impl Engine for Own {
 
     fn has_table(&self, name: &str) -> Result<bool, Refusal> {
         Ok(self.lock().has_table(name))
+    }
+
+    fn consumed(&self) -> ConsumedCapacity {
+        self.lock().consumed()
     }
 }

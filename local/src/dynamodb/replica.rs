@@ -77,6 +77,11 @@ impl Replica {
         Self { lag, engine, waiting: Mutex::default() }
     }
 
+    /// Read units that its answers consumed.
+    pub(super) fn read_units(&self) -> f64 {
+        self.engine.consumed().read_units
+    }
+
     /// Answers a read from the past, when the request allows it.
     pub(super) fn read(&self, operation: &str, body: &[u8], now: Millis) -> Option<Result<Vec<u8>, Refusal>> {
         let consistency: Consistency = serde_json::from_slice(body).unwrap_or_default();

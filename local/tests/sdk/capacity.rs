@@ -27,7 +27,11 @@ fn keys_only() -> Projection {
 
 /// A DynamoDB with a table `tab` of key `k`, and an index by `o`.
 async fn table() -> Client {
-    let dynamodb = Client::new(&LocalAws::start().await.sdk_config());
+    table_of(&LocalAws::start().await).await
+}
+
+async fn table_of(aws: &LocalAws) -> Client {
+    let dynamodb = Client::new(&aws.sdk_config());
     let create = dynamodb.create_table().table_name("tab").billing_mode(BillingMode::PayPerRequest);
     let create = create.key_schema(key("k", KeyType::Hash)).attribute_definitions(attribute("k"));
     let index = GlobalSecondaryIndex::builder().index_name("by-o").key_schema(key("o", KeyType::Hash));
@@ -64,6 +68,37 @@ async fn consumed_capacity_follows_the_public_rules() {
     let transact = dynamodb.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
     let transact = transact.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.unwrap();
     assert_eq!(transact.consumed_capacity()[0].write_capacity_units(), Some(2.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_consumption_is_counted_at_the_service() {
+    let aws = LocalAws::start().await;
+    let dynamodb = table_of(&aws).await;
+    let put = || dynamodb.put_item().table_name("tab").item("k", text("a")).item("o", text(&"x".repeat(1500)));
+    put().send().await.unwrap();
+    let written = aws.consumed_capacity();
+    assert_eq!((written.read_units, written.write_units), (0.0, 4.0), "table and index");
+
+    put().condition_expression("attribute_not_exists(k)").send().await.unwrap_err();
+    assert_eq!(aws.consumed_capacity().write_units - written.write_units, 2.0, "of the item that is there");
+
+    let get = || dynamodb.get_item().table_name("tab").key("k", text("a"));
+    get().send().await.unwrap();
+    get().consistent_read(true).send().await.unwrap();
+    dynamodb.scan().table_name("none").send().await.unwrap_err();
+    assert_eq!(aws.consumed_capacity().read_units, 1.5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_of_the_past_are_counted_once_and_repeated_writes_not() {
+    let aws = LocalAws::builder().dynamodb_reads_lag(std::time::Duration::from_secs(1)).start().await;
+    let dynamodb = table_of(&aws).await;
+    dynamodb.put_item().table_name("tab").item("k", text("a")).send().await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let get = dynamodb.get_item().table_name("tab").key("k", text("a")).send().await.unwrap();
+    assert!(get.item.is_some(), "the write was repeated");
+    let consumed = aws.consumed_capacity();
+    assert_eq!((consumed.read_units, consumed.write_units), (0.5, 1.0));
 }
 
 #[tokio::test(start_paused = true)]

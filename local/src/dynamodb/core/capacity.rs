@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::super::consumed::ConsumedCapacity;
+
 /// Bytes of a write unit, and of a read unit.
 const WRITE_UNIT: usize = 1024;
 const READ_UNIT: usize = 4096;
@@ -119,6 +121,11 @@ impl Consumed {
             more.iter().for_each(|(table, units)| all.entry(table.clone()).or_default().add(units));
         }
         self.touched.extend(other.touched);
+    }
+
+    pub(super) fn add_to(&self, sum: &mut ConsumedCapacity) {
+        sum.read_units += self.reads.values().map(Units::total).sum::<f64>();
+        sum.write_units += self.writes.values().map(Units::total).sum::<f64>();
     }
 
     /// As answers show it: an entry for each table, or nothing at all. Those of transactions tell reads from writes.

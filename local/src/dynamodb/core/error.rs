@@ -12,6 +12,8 @@ pub(in crate::dynamodb) struct Error {
     pub(super) message: String,
     /// The item that a condition failed on, if it was asked for.
     pub(super) item: Option<Item>,
+    /// Write units that the refused request consumed.
+    pub(super) write_units: f64,
     /// Of a canceled transaction: an outcome for each of its items.
     pub(super) reasons: Vec<Option<Error>>,
 }
@@ -37,7 +39,7 @@ pub(super) enum Kind {
 
 impl Error {
     pub(super) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), item: None, reasons: Vec::new() }
+        Self { kind, message: message.into(), item: None, write_units: 0.0, reasons: Vec::new() }
     }
 
     pub(super) fn validation(message: impl Into<String>) -> Self {
@@ -62,8 +64,9 @@ impl Error {
         Self::new(Kind::ResourceNotFound, "Requested resource not found")
     }
 
-    pub(super) fn condition_failed(item: Option<Item>) -> Self {
-        Self { item, ..Self::new(Kind::ConditionalCheckFailed, "The conditional request failed") }
+    /// A write whose condition failed, which consumed these units; with the item if it was asked for.
+    pub(super) fn condition_failed(item: Option<Item>, write_units: f64) -> Self {
+        Self { item, write_units, ..Self::new(Kind::ConditionalCheckFailed, "The conditional request failed") }
     }
 
     /// A transaction that was canceled for these reasons; `None` is an item without fault.

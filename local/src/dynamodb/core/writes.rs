@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::capacity::{Consumed, Units};
+use super::capacity::{Consumed, Units, write_units};
 use super::error::{Error, Kind};
 use super::expression::condition::Condition;
 use super::expression::update::Update;
 use super::key::Position;
 use super::table::Table;
-use super::value::Item;
+use super::value::{Item, stored_bytes};
 
 /// All tables by name.
 pub(super) type Tables = BTreeMap<String, Table>;
@@ -78,7 +78,8 @@ impl Write {
         if let Some(condition) = &self.condition
             && !condition.holds(old.unwrap_or(&empty))
         {
-            return Err(Error::condition_failed(old.filter(|_| self.shows_failed).cloned()));
+            let units = write_units(old.map_or(0, stored_bytes));
+            return Err(Error::condition_failed(old.filter(|_| self.shows_failed).cloned(), units));
         }
         let new = match &self.change {
             Change::Put(item) => Some(item.clone()),
