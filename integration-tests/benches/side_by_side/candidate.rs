@@ -33,8 +33,9 @@ pub(crate) struct Done {
     /// From the start of the process to its first record, and to its last.
     pub(crate) first: Duration,
     pub(crate) whole: Duration,
-    /// What it had used by its first record, and by its last.
-    pub(crate) by_first: Usage,
+    /// What it had used by the end of its start, which is its first record or, before that, its first processor; and by its
+    /// last record.
+    pub(crate) by_start: Usage,
     pub(crate) by_last: Usage,
 }
 
@@ -71,16 +72,18 @@ impl Candidate {
 
     /// Waits until it has done its work.
     pub(crate) async fn done(&mut self) -> anyhow::Result<Done> {
-        let mut first = None;
+        let (mut first, mut by_start) = (None, None);
         loop {
             let line = self.line().await?;
             let words: Vec<&str> = line.split(' ').collect();
             match (words.as_slice(), first) {
+                (["shards", "1"], None) if by_start.is_none() => by_start = Some(self.usage()?),
                 (["first"], _) => first = Some((self.begun.elapsed(), self.usage()?)),
                 (["done", records, rest @ ..], Some((first, by_first))) => {
                     let (whole, by_last) = (self.begun.elapsed(), self.usage()?);
                     let sum = rest.first().map_or(Ok(0), |sum| sum.parse())?;
-                    return Ok(Done { records: records.parse()?, sum, first, whole, by_first, by_last });
+                    let by_start = by_start.unwrap_or(by_first);
+                    return Ok(Done { records: records.parse()?, sum, first, whole, by_start, by_last });
                 }
                 (["done", ..], None) => bail!("{} has not told of its first record", self.name),
                 _ => {}

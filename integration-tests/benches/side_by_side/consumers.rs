@@ -22,7 +22,7 @@ const OURS: &str = "kcl";
 pub(super) async fn measure(places: &Places<'_>, arguments: &Arguments) -> anyhow::Result<()> {
     for case in CASES {
         let work = Work { records: arguments.records(case.records), ..case };
-        let server = Server::start("server", places.logs).await?;
+        let mut server = Server::start("server", places.logs).await?;
         server.create_stream(STREAM, SHARDS).await?;
         let mut filling = Candidate::start("filling", producers::own("kpl", server.services(), work)?, places.logs)?;
         filling.done().await?;
@@ -32,7 +32,7 @@ pub(super) async fn measure(places: &Places<'_>, arguments: &Arguments) -> anyho
             for (name, kind) in [(JAVA, "java"), (OURS, "kcl")] {
                 let application = format!("{kind}-{round}");
                 let command = worker(places, kind, server.services(), (&application, "worker", work.records))?;
-                contest.add(name, Run::of((name, command), &server, work.sum(), places.logs).await?)?;
+                contest.add(name, Run::of((name, command), &mut server, work.sum(), places.logs).await?)?;
             }
         }
         server.end().await?;

@@ -11,15 +11,16 @@ use super::table::{Table, median};
 use super::work::Work;
 
 /// Columns after the candidate's name.
-const HEADS: [&str; 9] = [
+const HEADS: [&str; 10] = [
     "",
     "CPU per record, µs",
     "over Java's",
-    "from the first record on, µs",
+    "after the start, µs",
     "over Java's",
     "first record after, s",
     "last record after, s",
     "peak memory, MiB",
+    "requests to Kinesis",
     "CPU of the services, % of a core",
 ];
 
@@ -27,25 +28,27 @@ const HEADS: [&str; 9] = [
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     done: Done,
-    /// CPU time of the services meanwhile.
+    /// CPU time of the services meanwhile, and PutRecords and GetRecords that were made.
     served: Duration,
+    requests: u64,
 }
 
 impl Run {
     /// Starts a candidate, and waits until it has done its work.
     pub(crate) async fn of(
         (name, command): (&str, Command),
-        server: &Server,
+        server: &mut Server,
         sum: u64,
         logs: &std::path::Path,
     ) -> anyhow::Result<Self> {
-        let served = server.usage()?.cpu;
+        let (served, requests) = (server.usage()?.cpu, server.counts().await?.kinesis);
         let mut candidate = Candidate::start(name, command, logs)?;
         let done = candidate.done().await?;
         let served = server.usage()?.cpu.saturating_sub(served);
+        let requests = server.counts().await?.kinesis - requests;
         anyhow::ensure!(done.sum == sum, "{name} has read other bytes than were written: {done:?}, not {sum}");
         candidate.end().await?;
-        Ok(Self { done, served })
+        Ok(Self { done, served, requests })
     }
 
     fn micros_per_record(&self) -> f64 {
@@ -53,7 +56,7 @@ impl Run {
     }
 
     fn micros_after_the_start(&self) -> f64 {
-        micros(self.done.by_last.cpu.saturating_sub(self.done.by_first.cpu)) / self.done.records as f64
+        micros(self.done.by_last.cpu.saturating_sub(self.done.by_start.cpu)) / self.done.records as f64
     }
 
     fn peak_mib(&self) -> f64 {
@@ -82,10 +85,11 @@ impl Contest {
         anyhow::ensure!(run.done.records == records, "{name}: {} records, not {records}", run.done.records);
         let what = format!("{}, {name}", self.work.name());
         bench::report(&format!("{what}: CPU per record"), run.micros_per_record(), "µs");
-        bench::report(&format!("{what}: CPU per record from the first on"), run.micros_after_the_start(), "µs");
+        bench::report(&format!("{what}: CPU per record after the start"), run.micros_after_the_start(), "µs");
         bench::report(&format!("{what}: time to first record"), run.done.first.as_secs_f64(), "s");
         bench::report(&format!("{what}: time to last record"), run.done.whole.as_secs_f64(), "s");
         bench::report(&format!("{what}: peak memory"), run.peak_mib(), "MiB");
+        bench::report(&format!("{what}: requests to Kinesis"), run.requests as f64, "requests");
         bench::report(&format!("{what}: CPU of the services"), run.served_percent(), "% of a core");
         if let Some((_, runs)) = self.entries.iter_mut().find(|(entry, _)| *entry == name) {
             runs.push(run);
@@ -112,6 +116,7 @@ impl Contest {
                 format!("{:.2}", of(|run| run.done.first.as_secs_f64())),
                 format!("{:.1}", of(|run| run.done.whole.as_secs_f64())),
                 format!("{:.0}", of(Run::peak_mib)),
+                format!("{:.0}", of(|run| run.requests as f64)),
                 format!("{:.0}", of(Run::served_percent)),
             ]);
         }

@@ -33,14 +33,14 @@ pub(super) async fn measure(places: &Places<'_>, arguments: &Arguments) -> anyho
 }
 
 async fn run(places: &Places<'_>, name: &str, work: Work) -> anyhow::Result<Run> {
-    let server = Server::start("server", places.logs).await?;
+    let mut server = Server::start("server", places.logs).await?;
     server.create_stream(STREAM, SHARDS).await?;
     let command = match name {
         JAVA => places.java.kpl(server.services(), work)?,
         BY_HAND => own("by-hand", server.services(), work)?,
         _ => own("kpl", server.services(), work)?,
     };
-    let run = Run::of((name, command), &server, 0, places.logs).await?;
+    let run = Run::of((name, command), &mut server, 0, places.logs).await?;
     server.end().await?;
     Ok(run)
 }

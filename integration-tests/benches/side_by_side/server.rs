@@ -12,16 +12,19 @@ use super::candidate::Candidate;
 use super::clients::Services;
 use super::process_tree::Usage;
 
-/// What DynamoDB was asked for up to a moment, counted there.
+/// What the services were asked for up to a moment, counted there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counts {
-    /// Requests by operation.
+    /// PutRecords and GetRecords.
+    pub(crate) kinesis: u64,
+    /// Requests to DynamoDB by operation.
     pub(crate) requests: BTreeMap<String, u64>,
     pub(crate) read_units: f64,
     pub(crate) write_units: f64,
 }
 
 impl Counts {
+    /// Requests to DynamoDB.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.values().sum()
     }
@@ -35,6 +38,7 @@ impl Sub<&Counts> for Counts {
             *requests -= before.requests.get(operation).copied().unwrap_or(0);
         }
         self.requests.retain(|_, requests| *requests > 0);
+        self.kinesis -= before.kinesis;
         self.read_units -= before.read_units;
         self.write_units -= before.write_units;
         self
@@ -77,7 +81,7 @@ impl Server {
         self.process.usage()
     }
 
-    /// What DynamoDB was asked for.
+    /// What the services were asked for.
     pub(crate) async fn counts(&mut self) -> anyhow::Result<Counts> {
         let line = self.process.ask("counts").await?;
         serde_json::from_str(&line).with_context(|| format!("the server tells no counts: {line}"))
