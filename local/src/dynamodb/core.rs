@@ -124,7 +124,7 @@ impl Core {
     fn answer(&mut self, operation: &str, request: &Json, now: Millis) -> Result<Answer, Error> {
         let fields = Fields::of(request)?;
         fields.text("TableName")?;
-        let Self { tables: all, tokens, throughput } = self;
+        let Self { tables: all, tokens, throughput, .. } = self;
         let answer = match operation {
             "GetItem" => items::get(all, fields),
             "PutItem" => items::put(all, fields),
