@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kcl::{BoxError, CheckpointEvery, FleetStatus, Polling, TableUsage, WorkerHandle};
+use kcl::{BoxError, CheckpointEvery, FleetStatus, Polling, Renewals, TableUsage, WorkerHandle};
 use kinesis_local::Fault;
 use tokio::time::sleep;
 
@@ -39,18 +39,20 @@ pub struct MinuteAtRest {
 }
 
 impl MinuteAtRest {
-    /// Measures ten minutes of two workers with `shards` shards, an even number. Shards are read seldom, as that takes
-    /// nothing of the table.
+    /// Measures ten minutes of two workers with `shards` shards, an even number, that renew their leases like this. Shards
+    /// are read seldom, as that takes nothing of the table.
     ///
     /// # Panics
     /// The workers do not share the shards.
-    pub async fn measure(shards: i32) -> Self {
+    pub async fn measure(shards: i32, renewals: Renewals) -> Self {
         let world = World::start(shards).await;
-        let workers = ["w1", "w2"].map(|id| start(&world, id));
+        let workers = ["w1", "w2"].map(|id| start(&world, id, renewals));
         let half = |status: &FleetStatus| {
             status.workers.len() == 2 && status.workers.iter().all(|worker| worker.leases * 2 == status.leases.len())
         };
         world.until_status("the shards are shared", half).await;
+        let by_heartbeat = renewals == Renewals::Automatic;
+        world.until_status("they renew as they are told", |status| status.by_heartbeat == by_heartbeat).await;
         sleep(STRETCH).await;
         let count = |name| (name, world.calls(&format!("dynamodb:{name}")));
         let counts: Vec<(&str, Fault)> = OPERATIONS.map(count).into();
@@ -74,8 +76,9 @@ impl MinuteAtRest {
     }
 }
 
-fn start(world: &World, id: &str) -> WorkerHandle {
-    let worker = world.worker(id).retrieval(Polling::new().idle_between_reads(Duration::from_secs(30)));
+fn start(world: &World, id: &str, renewals: Renewals) -> WorkerHandle {
+    let worker =
+        world.worker(id).renewals(renewals).retrieval(Polling::new().idle_between_reads(Duration::from_secs(30)));
     let closure = |_| async { Ok::<(), BoxError>(()) };
     worker.build_for_each(CheckpointEvery::default(), 1, closure).expect("settings are right").start()
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
 use aws_types::SdkConfig;
-use kcl::{Checkpoint, FleetStatus, InitialPosition, Streams, Worker, WorkerBuilder};
+use kcl::{Checkpoint, FleetStatus, InitialPosition, Renewals, Streams, Worker, WorkerBuilder};
 use kinesis_local::{Fault, LocalAws};
 use kpl::{Producer, aggregated::Aggregate};
 use tokio::{task::JoinHandle, time::sleep};
@@ -186,6 +186,7 @@ impl World {
     pub fn worker(&self, worker_id: &str) -> WorkerBuilder {
         Worker::builder(&self.aws, APPLICATION, STREAM)
             .worker_id(worker_id)
+            .renewals(renewals())
             .initial_position(InitialPosition::TrimHorizon)
             .on_event(self.events.handler())
     }
@@ -194,6 +195,7 @@ impl World {
     pub fn multi_worker(&self, worker_id: &str, streams: &Streams) -> WorkerBuilder {
         Worker::builder(&self.aws, APPLICATION, streams.clone())
             .worker_id(worker_id)
+            .renewals(renewals())
             .initial_position(InitialPosition::TrimHorizon)
             .on_event(self.events.handler())
     }
@@ -275,5 +277,13 @@ impl World {
         let processed = self.journal.distinct();
         let (events, calls) = (&events[events.len().saturating_sub(10)..], &calls[calls.len().saturating_sub(3)..]);
         format!("; {processed} records are processed; newest events: {events:#?}, calls: {calls:#?}")
+    }
+}
+
+/// Renewal of leases by the workers of all tests: with `KCL_RENEWALS=automatic` by heartbeats.
+fn renewals() -> Renewals {
+    match std::env::var("KCL_RENEWALS").as_deref() {
+        Ok("automatic") => Renewals::Automatic,
+        _ => Renewals::EachLease,
     }
 }

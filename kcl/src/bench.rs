@@ -34,6 +34,8 @@ impl Fleet {
             instance: None,
             started_at_millis: 1,
             leaving: false,
+            beat: None,
+            mark: None,
             metrics: BTreeMap::new(),
             usage: None,
         };

@@ -36,6 +36,11 @@ impl ServiceClock {
         self.services_now().unwrap_or_else(|| self.machine.now())
     }
 
+    /// The machine's own clock, which goes on while the machine is suspended.
+    pub(crate) fn machine_now(&self) -> SystemTime {
+        self.machine.now()
+    }
+
     fn services_now(&self) -> Option<SystemTime> {
         let answered = *locked(&self.answered);
         answered.map(|(date, at)| date + (now() - at))

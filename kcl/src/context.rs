@@ -19,10 +19,14 @@ use crate::{
     time::now,
 };
 use board::Board;
+use doubts::Doubts;
 use memory::Memory;
+use pulse::Pulse;
 
 pub(crate) mod board;
+pub(crate) mod doubts;
 pub(crate) mod memory;
+pub(crate) mod pulse;
 
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;
@@ -45,6 +49,10 @@ pub(crate) struct Context {
     /// Of what is read and not finished, of all shards of this worker.
     pub(crate) memory: Arc<Memory>,
     pub(crate) board: Board,
+    pub(crate) pulse: Pulse,
+    pub(crate) doubts: Doubts,
+    /// The fleet's migration state, seen last, is that of KCL 3.x for good.
+    pub(crate) is_v3: AtomicBool,
     /// The worker has joined the fleet and is not stopping.
     pub(crate) ready: AtomicBool,
 }
@@ -60,6 +68,8 @@ pub(crate) struct Nudges {
     pub(crate) discover_soon: Notify,
     /// The lease table was not found.
     pub(crate) table: Notify,
+    /// A leader changed leases of ours.
+    pub(crate) verify: Notify,
 }
 
 /// Findings of one loop's reads of the lease table, for the others.
@@ -84,6 +94,9 @@ impl Context {
             metrics: Recorder::new(settings.worker_id.as_str()),
             memory: Arc::new(Memory::new(settings.memory_budget)),
             board: Board::default(),
+            pulse: Pulse::new(settings.clock.clone(), settings.lease_duration),
+            doubts: Doubts::default(),
+            is_v3: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             settings,
             events,

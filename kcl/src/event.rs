@@ -22,6 +22,18 @@ pub enum Event {
     LeaderGained,
     /// The worker is no longer the leader.
     LeaderLost,
+    /// The worker, as leader, decided how the fleet renews leases: see [`Renewals`](crate::Renewals).
+    #[non_exhaustive]
+    RenewalsChanged {
+        /// True if one heartbeat renews all leases of a worker from now on, false if each lease is renewed again.
+        by_heartbeat: bool,
+    },
+    /// The worker, as leader, takes the leases of a worker whose heartbeats stopped.
+    #[non_exhaustive]
+    WorkerFenced { worker_id: WorkerId },
+    /// The worker's heartbeat was refused: a leader gave its leases away, or its item was deleted. It drops all leases,
+    /// and takes those again that still name it.
+    HeartbeatRefused,
     /// The worker, as leader, created missing leases.
     #[non_exhaustive]
     LeasesCreated { stream_id: StreamId, shards: Vec<ShardId> },
@@ -182,6 +194,9 @@ impl Event {
             Self::Started { worker_id } => info!(%worker_id, "worker started"),
             Self::LeaderGained => info!("worker leads the fleet"),
             Self::LeaderLost => info!("worker no longer leads the fleet"),
+            Self::RenewalsChanged { by_heartbeat } => info!(by_heartbeat, "renewal of leases changed"),
+            Self::WorkerFenced { worker_id } => info!(%worker_id, "worker is silent, its leases are taken"),
+            Self::HeartbeatRefused => warn!("heartbeat refused, leases dropped"),
             Self::LeasesCreated { stream_id, shards } => info!(%stream_id, ?shards, "leases created"),
             Self::LeasesCleanedUp { stream_id, shards } => info!(%stream_id, ?shards, "ended leases deleted"),
             Self::LeaseTaken { shard } => info!(%shard, "lease taken"),

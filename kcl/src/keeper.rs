@@ -1,6 +1,7 @@
 //! SHELL: the keeper of one lease: renews it, writes its checkpoints, notices its loss or handoff.
 //!
 //! One task owns the lease, so renewals and checkpoints, which fence each other, never race, and wait for no user code.
+//! While the fleet lives by heartbeats the worker's own renews the lease: the keeper writes it only if it is in doubt.
 
 use std::{
     sync::{
@@ -17,12 +18,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    context::Context,
+    context::{Context, doubts::Holding},
     error::CheckpointError,
     event::Event,
     logic::{
         backoff::Backoff,
-        shard::{Refusal, average_throughput, judge},
+        shard::{Refusal, average_throughput, is_news, judge},
     },
     model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,
@@ -38,6 +39,8 @@ mod handle;
 const RENEWALS: u32 = 3;
 /// Pause after a failed renewal, as a part of the renewal interval.
 const RETRY: u32 = 6;
+/// Time after which a changed throughput is written, if no checkpoint writes it.
+const THROUGHPUT_INTERVAL: Duration = Duration::from_secs(60);
 /// Pauses between tries of a checkpoint, and how many follow the first.
 const CHECKPOINT_BACKOFF: Backoff = Backoff::of_millis(100, 800);
 const CHECKPOINT_RETRIES: u32 = 4;
@@ -46,8 +49,10 @@ pub(crate) struct Keeper {
     context: Arc<Context>,
     stream_id: StreamId,
     lease: Lease,
-    /// Start of the last successful write: from then on others count the lease's age.
+    /// Start of the last successful write, or of a heartbeat that renews: from then on others count the lease's age.
     confirmed: Instant,
+    /// Start of the last successful write of the lease itself.
+    written: Instant,
     renew_at: Instant,
     /// End of the patience for a known handoff.
     handoff_deadline: Option<Instant>,
@@ -56,6 +61,11 @@ pub(crate) struct Keeper {
     delivered: Arc<AtomicU64>,
     /// Start of the time that `delivered` counts.
     measured: Instant,
+    /// Throughput as the table has it.
+    stored_throughput: Option<f64>,
+    /// Ends when the worker drops every lease.
+    tenure: CancellationToken,
+    holding: Holding,
     /// The last write had no answer: the table may be a step further than `lease`.
     uncertain: bool,
 }
@@ -63,6 +73,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Takes charge of a lease that the table says is ours. Writes once, to be sure; None if it is not ours.
     pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
+        let (tenure, holding) = (context.pulse.tenure(), context.doubts.hold(lease.key.clone()));
         let (handle, state, commands) = LeaseHandle::new();
         let (now, delivered) = (now(), Arc::clone(&handle.delivered));
         let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
@@ -71,12 +82,16 @@ impl Keeper {
             stream_id,
             lease,
             confirmed: now,
+            written: now,
             renew_at: now,
             handoff_deadline: None,
             state,
             commands,
             delivered,
             measured: now,
+            stored_throughput: None,
+            tenure,
+            holding,
             uncertain: false,
         };
         match keeper.write(None).await {
@@ -96,7 +111,8 @@ impl Keeper {
         &self.lease
     }
 
-    /// Keeps the lease until it is lost, given up or without handles. Handles: commands, renewal, expiry, handoff.
+    /// Keeps the lease until it is lost, given up or without handles. Handles: commands, renewal, doubt, expiry, handoff,
+    /// the loss of every lease.
     pub(crate) async fn run(mut self) {
         while self.is_held() {
             let expiry = self.expiry();
@@ -105,11 +121,13 @@ impl Keeper {
                 // biased: a lease that has expired must not be used for a queued checkpoint, and checkpoints that follow
                 // each other without pause must not keep a renewal from noticing a handoff.
                 biased;
+                () = self.tenure.cancelled() => self.lose(),
                 () = sleep_until(expiry.into()) => self.lose(),
                 () = sleep_until(handoff_deadline.into()), if self.handoff_deadline.is_some() => {
                     self.give_up().await;
                 }
-                () = sleep_until(self.renew_at.into()) => self.renew().await,
+                () = sleep_until(self.renew_at.into()) => self.renew_if_needed().await,
+                () = self.holding.doubted() => self.renew().await,
                 command = self.commands.recv() => match command {
                     Some(Command::Checkpoint { write, retired, reply }) => {
                         let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
@@ -147,16 +165,37 @@ impl Keeper {
         (self.context.settings.lease_duration / RENEWALS).mul_f64(1.0 + 0.1 * fastrand::f64())
     }
 
+    /// Renews the lease unless the worker's heartbeat does. One in handoff is renewed by writes alone.
+    async fn renew_if_needed(&mut self) {
+        let now = now();
+        let beat = self.context.pulse.covers(self.written).filter(|_| !self.lease.in_handoff() && !self.uncertain);
+        if now - self.measured >= THROUGHPUT_INTERVAL {
+            self.measure(now);
+        }
+        match beat.filter(|_| !is_news(self.stored_throughput, self.lease.throughput_kbps)) {
+            Some(beat) => {
+                self.confirmed = self.confirmed.max(beat);
+                self.renew_at = now + self.renewal_interval();
+            }
+            None => self.renew().await,
+        }
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let bytes = self.delivered.swap(0, Ordering::Relaxed);
+        self.lease.throughput_kbps = average_throughput(self.lease.throughput_kbps, bytes, now - self.measured);
+        self.measured = now;
+    }
+
     async fn renew(&mut self) {
         let begun = now();
-        let bytes = self.delivered.swap(0, Ordering::Relaxed);
-        self.lease.throughput_kbps = average_throughput(self.lease.throughput_kbps, bytes, begun - self.measured);
-        self.measured = begun;
+        self.measure(begun);
         let written = self.write(None).await;
         self.context.metrics.renewed(written.is_ok(), now() - begun);
         match written {
             Ok(()) => {
                 self.confirmed = begun;
+                self.written = begun;
                 self.renew_at = begun + self.renewal_interval();
             }
             Err(CheckpointError::Table(error)) => {
@@ -181,6 +220,9 @@ impl Keeper {
         // The table may be further than the processor knows, by a checkpoint whose answer was lost.
         if write.is_done_in(&self.lease) && !retired.is_cancelled() {
             return Ok(());
+        }
+        if now() - self.measured >= self.context.settings.lease_duration / RENEWALS {
+            self.measure(now());
         }
         let (begun, result) = self.persist(&write, retired).await;
         match &result {
@@ -226,6 +268,10 @@ impl Keeper {
     async fn write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
         let written = self.try_write(write).await;
         self.uncertain = matches!(written, Err(CheckpointError::Table(_)));
+        if written.is_ok() {
+            self.stored_throughput = self.lease.throughput_kbps;
+        }
+        self.holding.note(self.lease.counter);
         written
     }
 

@@ -111,7 +111,7 @@ pub use event::Event;
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
-    Polling, Position, Record, RecordBatch, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard,
+    Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard,
     TableUsage, UsageRate, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};

@@ -2,14 +2,14 @@
 
 pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
 pub(crate) use fleet::{
-    ACTIVE_WINDOW, Addition, Bulletin, CPU, FAILED, LegacyTables, LockItem, Look, Metric, REPORT_INTERVAL, TableScan,
-    VERSION_3, WorkerItem,
+    ACTIVE_WINDOW, Addition, Beat, Bulletin, CPU, FAILED, LegacyTables, LockItem, Look, Mark, Metric, REPORT_INTERVAL,
+    Regime, TableScan, VERSION_3, WorkerItem,
 };
 pub(crate) use id::{LeaseKey, StreamIdentity, is_name_or_arn};
 pub use id::{StreamId, StreamShard, WorkerId};
 pub(crate) use lease::{CheckpointWrite, Conditional, Lease};
 pub(crate) use policies::MAX_DURATION;
-pub use policies::{Assignment, CheckpointEvery, Deaggregation, FormerStreams, InitialPosition};
+pub use policies::{Assignment, CheckpointEvery, Deaggregation, FormerStreams, InitialPosition, Renewals};
 pub(crate) use record::KinesisRecord;
 pub use record::{Record, RecordBatch};
 pub(crate) use retrieval::Prefetch;

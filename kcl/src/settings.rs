@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::ServiceClock,
     logic::purpose::Purpose,
-    model::{Assignment, CheckpointEvery, Deaggregation, LegacyTables, Prefetch, Retrieval, WorkerId},
+    model::{Assignment, CheckpointEvery, Deaggregation, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
 };
 use error_policy::ErrorPolicy;
 
@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) legacy_tables: LegacyTables,
     pub(crate) worker_id: WorkerId,
     pub(crate) lease_duration: Duration,
+    pub(crate) renewals: Renewals,
     pub(crate) assignment: Assignment,
     pub(crate) assignment_interval: Duration,
     pub(crate) discovery_interval: Duration,

@@ -15,8 +15,8 @@ use futures::future::Either;
 use crate::{
     error::TableError,
     model::{
-        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, StreamIdentity, TableScan, TableUsage,
-        WorkerId, WorkerItem,
+        Addition, Beat, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, Mark, StreamIdentity, TableScan,
+        TableUsage, WorkerId, WorkerItem,
     },
 };
 use dynamodb::DynamoDbLeaseTable;
@@ -66,6 +66,14 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.follow_migration(), |memory| memory.ignore(false)).await
     }
 
+    /// True if leader, workers and migration state are in the lease table too.
+    pub(crate) fn is_only_table(&self) -> bool {
+        match self {
+            Self::DynamoDb(table) => table.is_only_table(),
+            Self::Memory(_) => true,
+        }
+    }
+
     /// Creates table and owner index if they are missing and that is allowed; waits until the table can be used.
     pub(crate) async fn prepare(&self) -> Result<(), TableError> {
         self.either(|dynamodb| dynamodb.prepare(), |memory| memory.ignore(())).await
@@ -101,6 +109,11 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.get(key), |memory| memory.get(key)).await
     }
 
+    /// Reads several leases; those that do not exist, or cannot be read, are left out. Eventually consistent.
+    pub(crate) async fn get_all(&self, keys: &[LeaseKey]) -> Result<Vec<Lease>, TableError> {
+        self.either(|dynamodb| dynamodb.get_all(keys), |memory| memory.get_all(keys)).await
+    }
+
     /// Keys of the leases whose `owner` is this worker. Eventually consistent.
     pub(crate) async fn keys_owned_by(&self, owner: &WorkerId) -> Result<Vec<LeaseKey>, TableError> {
         self.either(|dynamodb| dynamodb.keys_owned_by(owner), |memory| memory.keys_owned_by(owner)).await
@@ -124,6 +137,11 @@ impl LeaseTable {
     /// Gives the lease to `to` and ends a handoff, if both owners are still those of `lease`. Raises the counter.
     pub(crate) async fn assign(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
         self.either(|dynamodb| dynamodb.assign(lease, to), |memory| memory.assign(lease, to)).await
+    }
+
+    /// [`assign`](Self::assign) of a lease that nobody renews: only if the counter, too, is still that of `lease`.
+    pub(crate) async fn seize(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
+        self.either(|dynamodb| dynamodb.seize(lease, to), |memory| memory.seize(lease, to)).await
     }
 
     /// Begins a handoff to `to` if the owner is still that of `lease` and none is going on. Leaves the counter.
@@ -161,6 +179,17 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.put_worker(worker), |memory| memory.put_worker(worker)).await
     }
 
+    /// Writes this worker's item if it is its own, with the heartbeat `last` and no fence.
+    pub(crate) async fn beat(&self, worker: &WorkerItem, last: u64) -> Result<Beat, TableError> {
+        self.either(|dynamodb| dynamodb.beat(worker, last), |memory| memory.beat(worker, last)).await
+    }
+
+    /// Notes a mark in the item of the run that wrote `worker`, unless it is fenced; a fence only if `worker` has its last
+    /// heartbeat. True: noted.
+    pub(crate) async fn mark_worker(&self, worker: &WorkerItem, mark: Mark) -> Result<bool, TableError> {
+        self.either(|dynamodb| dynamodb.mark_worker(worker, mark), |memory| memory.mark_worker(worker, mark)).await
+    }
+
     /// Deletes a worker's item if it has not been written, nor by another run, since it was read as `worker`.
     pub(crate) async fn delete_worker(&self, worker: &WorkerItem) -> Result<bool, TableError> {
         self.either(|dynamodb| dynamodb.delete_worker(worker), |memory| memory.delete_worker(worker)).await
@@ -171,10 +200,10 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.get_lock(), |memory| memory.get_lock()).await
     }
 
-    /// Reads the lock and this worker's item together. Eventually consistent, at half the price: who acts on it does so
-    /// by a conditional write, or looks again.
-    pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
-        self.either(|dynamodb| dynamodb.look(me), |memory| memory.look(me)).await
+    /// Reads the lock, this worker's item and, if one is named, the leader's together. Strongly consistent with a leader,
+    /// else eventually, at half the price: who acts on it does so by a conditional write, or looks again.
+    pub(crate) async fn look(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Look, TableError> {
+        self.either(|dynamodb| dynamodb.look(me, leader), |memory| memory.look(me, leader)).await
     }
 
     /// Writes the lock if it does not exist (`seen` is None) or still has the version of `seen`. True: written.

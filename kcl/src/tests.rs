@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use aws_types::{SdkConfig, sdk_config::TimeSource};
 use tokio::time::Instant;
 
+mod heartbeat_fleets;
+mod heartbeats;
 mod model;
 mod replaced;
 mod simulation;

@@ -21,7 +21,9 @@ use tracing::{Instrument as _, error, info_span};
 use crate::{
     contained::{Contained, propagate},
     context::Context,
-    coordination::{assigner::Assigner, discovery::Discovery, entry, leader::Leader, membership::Membership, watchdog},
+    coordination::{
+        assigner::Assigner, discovery::Discovery, entry, leader::Leader, membership::Membership, verifier, watchdog,
+    },
     error::{TableError, WorkerError},
     event::{Event, Events},
     logic::backoff::Backoff,
@@ -178,8 +180,8 @@ impl<F: ProcessorFactory> Running<F> {
         let (found_sender, found) = mpsc::channel(FOUND);
         let (held, held_observer) = watch::channel(HashSet::new());
         context.nudges.discover.notify_one(); // a restarted worker may own leases already
-        let (leader, reign) = Leader::new(Arc::clone(&context));
-        let (assigner, auditor) = Assigner::new(Arc::clone(&context), reign);
+        let (leader, reign, helm) = Leader::new(Arc::clone(&context));
+        let (assigner, auditor) = Assigner::new(Arc::clone(&context), reign, helm);
         let discovery = Discovery { context: Arc::clone(&context), held: held_observer };
         let intake = CancellationToken::new();
         let mut coordination = JoinSet::new();
@@ -193,6 +195,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(assigner.run(intake.clone()))));
         spawn(Box::pin(done(auditor.run(intake.clone()))));
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
+        spawn(Box::pin(done(verifier::verify(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(done(fan_out::prepare(Arc::clone(&context)))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use integration_tests::MinuteAtRest;
+use kcl::Renewals;
 
 /// Maximum renewals of a lease of 10 s a minute: each is at least 3.33 s after the one before.
 const RENEWALS: f64 = 18.0;
@@ -12,7 +13,7 @@ const REPORTS: f64 = 6.0;
 #[tokio::test(start_paused = true)]
 async fn a_fleet_at_rest_stays_within_its_budget_of_requests() {
     for shards in [4, 64] {
-        let minute = MinuteAtRest::measure(shards).await;
+        let minute = MinuteAtRest::measure(shards, Renewals::EachLease).await;
 
         let total = minute.total();
         let MinuteAtRest { requests, metered, read_units, write_units } = minute;
@@ -34,5 +35,30 @@ async fn a_fleet_at_rest_stays_within_its_budget_of_requests() {
         let written = requests["PutItem"] + requests["UpdateItem"];
         assert!((written - write_units).abs() <= 1.0, "{written} writes of small items, {write_units} units");
         assert!(read_units > 0.0 && read_units <= 140.0, "{read_units} read units");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_by_heartbeats_at_rest_asks_no_more_with_more_shards() {
+    for shards in [4, 64] {
+        let minute = MinuteAtRest::measure(shards, Renewals::Automatic).await;
+
+        let total = minute.total();
+        let MinuteAtRest { requests, metered, read_units, write_units } = minute;
+        println!(
+            "{shards} shards, 2 workers by heartbeats, a minute: {total:.1} requests, {read_units:.1} read units, \
+             {write_units:.1} write units; {requests:.1?}"
+        );
+        // The leader's scans; looks at the lock; looks for changes by anybody, and comparisons; the fleet's version.
+        let reads = [("Scan", 25.0), ("BatchGetItem", 53.0), ("Query", 41.0), ("GetItem", 3.0)];
+        // The lock; heartbeats.
+        let writes = [("PutItem", 2.5), ("UpdateItem", 41.0)];
+        let budget: BTreeMap<&str, f64> = reads.into_iter().chain(writes).collect();
+        for (name, count) in &requests {
+            let most = budget.get(name).copied().unwrap_or(0.0);
+            assert!(*count <= most, "{shards} shards: {count} requests a minute of {name}, at most {most}");
+        }
+        assert!((total - metered).abs() <= 1.0, "{total} requests counted, {metered} metered");
+        assert!(write_units <= 43.0, "{write_units} write units");
     }
 }

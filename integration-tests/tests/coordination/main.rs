@@ -2,6 +2,7 @@
 
 mod budget;
 mod failures;
+mod heartbeats;
 mod java_leader;
 mod legacy_layout;
 mod lineage;

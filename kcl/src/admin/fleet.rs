@@ -9,7 +9,7 @@ use kpl::ShardId;
 use crate::{
     clock::ServiceClock,
     error::TableError,
-    model::{Checkpoint, LegacyTables, StreamId, UsageRate, WorkerId, WorkerItem},
+    model::{Checkpoint, LegacyTables, Regime, StreamId, UsageRate, WorkerId, WorkerItem},
     table::dynamodb::DynamoDbLeaseTable,
     time::rfc_3339,
     worker::validate::{TABLE_NAME, is_table_name},
@@ -23,6 +23,9 @@ pub struct FleetStatus {
     pub leader: Option<WorkerId>,
     /// State of the migration from KCL 2.x as the table has it: `CLIENT_VERSION_3X` for a fleet of KCL 3.x.
     pub version: Option<String>,
+    /// True if one heartbeat renews all leases of a worker: see [`Renewals`](crate::Renewals). A worker is alive then that
+    /// has reported within its lease duration.
+    pub by_heartbeat: bool,
     /// Workers that have reported and not left, by id.
     pub workers: Vec<WorkerStatus>,
     /// Leases by stream and shard.
@@ -57,7 +60,8 @@ pub struct LeaseStatus {
     pub next_owner: Option<WorkerId>,
     /// Progress of its processing.
     pub checkpoint: Checkpoint,
-    /// Heartbeats, checkpoints and changes of owner so far.
+    /// Renewals, checkpoints and changes of owner so far. It may stand still although the owner lives: see
+    /// [`by_heartbeat`](FleetStatus::by_heartbeat).
     pub counter: u64,
     /// Delivered to its processor, in KiB/s, when measured.
     pub throughput_kbps: Option<f64>,
@@ -103,7 +107,9 @@ impl FleetStatus {
         let table = DynamoDbLeaseTable::new(aws, clock, table, legacy, false);
         table.find_layout().await?;
         let mut scan = table.scan().await?;
-        let leader = table.get_lock().await?.filter(|lock| !lock.released).map(|lock| lock.owner);
+        let lock = table.get_lock().await?.filter(|lock| !lock.released);
+        let by_heartbeat = lock.as_ref().is_some_and(|lock| lock.regime == Regime::Heartbeats);
+        let leader = lock.map(|lock| lock.owner);
         let version = table.fleet_version().await?;
         scan.leases.sort_by(|a, b| a.key.cmp(&b.key));
         scan.workers.sort_by(|a, b| a.id.cmp(&b.id));
@@ -124,7 +130,7 @@ impl FleetStatus {
             counter: lease.counter,
             throughput_kbps: lease.throughput_kbps,
         });
-        Ok(Self { leader, version, workers, leases: leases.collect() })
+        Ok(Self { leader, version, by_heartbeat, workers, leases: leases.collect() })
     }
 }
 
@@ -133,6 +139,9 @@ impl fmt::Display for FleetStatus {
         let name = |worker: &Option<WorkerId>| worker.as_ref().map_or("-", WorkerId::as_str).to_owned();
         writeln!(f, "leader   {}", name(&self.leader))?;
         writeln!(f, "version  {}", self.version.as_deref().unwrap_or("-"))?;
+        if self.by_heartbeat {
+            writeln!(f, "leases are renewed by one heartbeat a worker")?;
+        }
         for worker in &self.workers {
             let WorkerStatus { id, last_report_seconds, leases, usage: _ } = worker;
             let reported = rfc_3339(DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX)));
@@ -178,9 +187,11 @@ mod tests {
             usage: (id == "w1").then(|| UsageRate::new(60.4, 12.5, 144.0)),
         };
         let workers = vec![worker("w1", 1_700_000_000), worker("w2", u64::MAX)];
-        let status = FleetStatus { leader: Some("w1".into()), version: None, workers, leases: Vec::new() };
+        let (leader, by_heartbeat) = (Some("w1".into()), true);
+        let status = FleetStatus { leader, version: None, by_heartbeat, workers, leases: Vec::new() };
 
-        let expected = "leader   w1\nversion  -\nworker   w1  3 leases, reported at 2023-11-14T22:13:20Z\n\
+        let expected = "leader   w1\nversion  -\nleases are renewed by one heartbeat a worker\n\
+            worker   w1  3 leases, reported at 2023-11-14T22:13:20Z\n\
             worker   w2  3 leases, reported at an impossible time\n\
             usage    60 requests a minute, of 12 read and 144 write units\n";
         assert_eq!(status.to_string(), expected);

@@ -4,10 +4,10 @@
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     mem::discriminant,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -19,17 +19,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     auditor::{Auditor, Sighting},
-    leader::Reign,
+    leader::{Helm, Reign},
     watchdog::Unowned,
 };
 use crate::{
     context::Context,
     error::TableError,
     event::Event,
+    locked::locked,
     logic::{
         assign::{
             assignment::{self, Candidate, How, Move, is_orphan},
             fleet_view::FleetView,
+            heartbeat::Renewing,
             unrest::{Unrest, first_expiry},
             utilization,
         },
@@ -37,7 +39,7 @@ use crate::{
         pace::Pace,
     },
     metrics::Cycle,
-    model::{Assignment, Conditional, Lease, StreamId, TableScan, WorkerId, WorkerItem},
+    model::{Assignment, Conditional, Lease, Mark, Regime, Renewals, StreamId, TableScan, WorkerId, WorkerItem},
     time,
 };
 
@@ -61,6 +63,7 @@ const STALE_WORKER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Assigner {
     context: Arc<Context>,
     reign: watch::Receiver<Reign>,
+    helm: Arc<Helm>,
     /// Kept from when the leader is suspected to be gone, so that an heir knows which leases expire.
     view: FleetView,
     /// Input of the auditor; None while this worker does not lead.
@@ -74,6 +77,7 @@ pub(crate) struct Assigner {
 #[derive(Default)]
 struct Term {
     balanced: Option<Instant>,
+    renewing: Option<Renewing>,
     malformed: Vec<String>,
     unowned: Unowned,
     /// Streams with leases that nobody can read.
@@ -84,11 +88,11 @@ struct Term {
 }
 
 impl Assigner {
-    pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>) -> (Self, Auditor) {
+    pub(crate) fn new(context: Arc<Context>, reign: watch::Receiver<Reign>, helm: Arc<Helm>) -> (Self, Auditor) {
         let ((sightings, observer), (completed, complete)) = (watch::channel(None), watch::channel(HashSet::new()));
         let auditor = Auditor::new(Arc::clone(&context), observer, completed);
         let (view, pace, term) = (FleetView::default(), Pace::default(), Term::default());
-        (Self { context, reign, view, sightings, complete, pace, term }, auditor)
+        (Self { context, reign, helm, view, sightings, complete, pace, term }, auditor)
     }
 
     /// Handles: changes of leadership, time for a cycle, a nudge, cancellation.
@@ -164,6 +168,7 @@ impl Assigner {
         self.end_term();
         self.pace.sign();
         let scan = self.scan().await?;
+        self.view.remember(self.helm.silent(), self.context.settings.lease_duration / 2);
         self.view.observe(&scan, time::now(), self.context.clock.seconds());
         Ok(())
     }
@@ -173,6 +178,7 @@ impl Assigner {
         let scan = self.scan().await?;
         self.report_malformed(&scan);
         let now = time::now();
+        self.view.remember(self.helm.silent(), self.context.settings.lease_duration / 2);
         self.view.observe(&scan, now, self.context.clock.seconds());
         self.report_vanished_streams(&scan.leases);
         let Term { unowned, vanished, .. } = &mut self.term;
@@ -181,6 +187,7 @@ impl Assigner {
         for lease in candidates.iter().filter(|candidate| candidate.expired).map(|candidate| &candidate.lease) {
             lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
         }
+        self.decide_renewals(&scan, now);
         let workers = self.view.active_workers(now);
         let moves = self.plan(&candidates, &workers, now);
         self.note_unrest(&scan, !moves.is_empty(), now);
@@ -204,12 +211,38 @@ impl Assigner {
     /// Looks more often, and has the others look more often, while something moves or is about to.
     fn note_unrest(&mut self, scan: &TableScan, moves: bool, now: Instant) {
         let changed = self.term.unrest.observe(scan);
-        let ages = scan.leases.iter().map(|lease| (lease, self.view.age(&lease.key, now)));
+        let ages = scan.leases.iter().map(|lease| (lease, self.age(lease, now)));
         self.term.expiry = first_expiry(ages, self.context.settings.lease_duration, now);
         if changed || moves || self.term.expiry.is_some() {
             self.pace.sign();
         }
         self.announce(self.term.expiry.is_some());
+    }
+
+    /// Decides how the fleet renews leases, and which workers may lead after this one.
+    fn decide_renewals(&mut self, scan: &TableScan, now: Instant) {
+        let Context { settings, table, is_v3, .. } = &*self.context;
+        let allowed =
+            settings.renewals == Renewals::Automatic && is_v3.load(Ordering::Relaxed) && table.is_only_table();
+        let renewing =
+            self.term.renewing.get_or_insert_with(|| Renewing::new(self.helm.regime(), settings.lease_duration, now));
+        let view = &self.view;
+        let written_since = |lease: &Lease, since| view.is_written_since(&lease.key, since);
+        let regime = renewing.decide(scan, allowed, now, written_since);
+        let mut heirs = view.active_workers(now);
+        heirs.retain(|worker| worker.beat.is_some() && worker.id != settings.worker_id);
+        heirs.sort_by_key(|worker| std::cmp::Reverse(worker.last_update_seconds));
+        if self.helm.decide(regime, heirs.into_iter().map(|worker| worker.id).collect()) {
+            self.context.events.emit(Event::RenewalsChanged { by_heartbeat: regime == Regime::Heartbeats });
+        }
+    }
+
+    /// Time since the lease was renewed, as far as this worker saw.
+    fn age(&self, lease: &Lease, now: Instant) -> Duration {
+        match self.helm.regime() {
+            Regime::EachLease => self.view.age(&lease.key, now),
+            _ => self.view.age_by_beats(lease, now),
+        }
     }
 
     fn report_vanished_streams(&mut self, leases: &[Lease]) {
@@ -238,7 +271,7 @@ impl Assigner {
             lease: lease.clone(),
             expired: !lease.is_ended()
                 && lease.actual_owner().is_some()
-                && self.view.age(&lease.key, now) > settings.lease_duration,
+                && self.age(lease, now) > settings.lease_duration,
             handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
         let incomplete = self.incomplete_streams(&scan.leases);
@@ -276,17 +309,24 @@ impl Assigner {
     }
 
     /// Returns the number of failed writes.
-    async fn carry_out(&self, moves: Vec<Move>) -> usize {
+    async fn carry_out(&self, mut moves: Vec<Move>) -> usize {
         if moves.is_empty() {
             return 0;
+        }
+        let planned = moves.len();
+        let by_beats = self.helm.regime() != Regime::EachLease;
+        if by_beats {
+            self.fence(&mut moves).await;
         }
         let announce = || self.context.bulletin.send_modify(|bulletin| bulletin.moves = bulletin.moves.wrapping_add(1));
         let to_me = moves.iter().any(|planned| planned.to == self.context.settings.worker_id);
         // Many writes take time: the first new owners begin meanwhile.
         announce();
-        let failed = AtomicUsize::new(0);
+        let (failed, touched) = (AtomicUsize::new(planned - moves.len()), Mutex::new(HashSet::new()));
         let write = async |planned: Move| {
-            if !self.write(&planned).await {
+            if self.write(&planned).await {
+                locked(&touched).extend(planned.lease.actual_owner().cloned().into_iter().chain([planned.to]));
+            } else {
                 failed.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -295,14 +335,54 @@ impl Assigner {
         if to_me {
             self.context.nudges.discover.notify_one();
         }
+        if by_beats {
+            let touched: Vec<WorkerId> = locked(&touched).drain().collect();
+            self.mark(touched).await;
+        }
         failed.into_inner()
+    }
+
+    /// Has these workers compare their leases with the table.
+    async fn mark(&self, workers: Vec<WorkerId>) {
+        let look = async |worker: WorkerId| {
+            if let Some(item) = self.view.worker(&worker) {
+                self.context.reported(self.context.table.mark_worker(item, Mark::Look).await);
+            }
+        };
+        stream::iter(workers).for_each_concurrent(CONCURRENT_WRITES, look).await;
+    }
+
+    /// Fences the silent workers from which leases are to be taken. Leaves out the moves from one that is not silent after
+    /// all, or cannot be fenced.
+    async fn fence(&self, moves: &mut Vec<Move>) {
+        let silent = |planned: &Move| {
+            let is_silent = self.age(&planned.lease, time::now()) > self.context.settings.lease_duration;
+            self.view.heart_of(&planned.lease).filter(|_| is_silent && planned.how == How::Assign)
+        };
+        let hearts: HashMap<&WorkerId, &WorkerItem> =
+            moves.iter().filter_map(silent).map(|worker| (&worker.id, worker)).collect();
+        let fence = async |worker: &WorkerItem| {
+            let is_fenced = worker.is_fenced()
+                || self.leads()
+                    && self.context.reported(self.context.table.mark_worker(worker, Mark::Fenced).await) == Some(true);
+            if is_fenced {
+                self.context.events.emit(Event::WorkerFenced { worker_id: worker.id.clone() });
+            }
+            (worker.id.clone(), is_fenced)
+        };
+        let fences: Vec<_> = hearts.into_values().map(fence).collect();
+        let fenced: HashMap<WorkerId, bool> = stream::iter(fences).buffer_unordered(CONCURRENT_WRITES).collect().await;
+        moves.retain(|planned| silent(planned).is_none_or(|worker| fenced.get(&worker.id) == Some(&true)));
     }
 
     async fn write(&self, planned: &Move) -> bool {
         if !self.leads() {
             return false;
         }
+        let expired = planned.lease.actual_owner().is_some()
+            && self.age(&planned.lease, time::now()) > self.context.settings.lease_duration;
         let written = match planned.how {
+            How::Assign if expired => self.context.table.seize(&planned.lease, &planned.to).await,
             How::Assign => self.context.table.assign(&planned.lease, &planned.to).await,
             How::HandOff => self.context.table.begin_handoff(&planned.lease, &planned.to).await,
         };

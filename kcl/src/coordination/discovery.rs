@@ -26,7 +26,10 @@ const CONCURRENT_CALLS: usize = 16;
 /// its new owner finds it, and in any case. Java's pause is 10 s.
 const UNANNOUNCED_PART: f64 = 0.5;
 const MAX_UNANNOUNCED: Duration = Duration::from_secs(5);
-/// The same under one that announces what it gives away: for changes by other hands.
+/// The same while a heartbeat renews the leases, so that their owner learns of a change by anybody as soon as a renewal
+/// would show it: as a part of a lease's life.
+const CHECKED_PART: f64 = 1.0 / 3.0;
+/// The same under a leader that announces what it gives away: for changes by other hands.
 const MAX_ANNOUNCED: Duration = Duration::from_secs(30);
 
 /// Findings of a look.
@@ -86,6 +89,9 @@ impl Discovery {
 
     /// Maximum pause between two looks.
     fn rest(&self) -> Duration {
+        if self.context.pulse.may() {
+            return self.context.settings.lease_duration.mul_f64(CHECKED_PART);
+        }
         if self.context.seen.announced.load(Ordering::Relaxed) {
             return MAX_ANNOUNCED;
         }
@@ -114,6 +120,9 @@ impl Discovery {
     async fn look(&self) -> Result<Found, TableError> {
         let me = &self.context.settings.worker_id;
         let keys = self.context.table.keys_owned_by(me).await?;
+        if self.context.pulse.may() {
+            self.context.doubts.compare_keys(&keys);
+        }
         let new: Vec<LeaseKey> = {
             let held = self.held.borrow();
             keys.into_iter().filter(|key| !held.contains(key)).collect()

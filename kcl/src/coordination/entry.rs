@@ -1,6 +1,6 @@
 //! SHELL: checks before anything is changed: streams that can be read, a fleet that this application may join.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
 use futures::TryFutureExt as _;
 use tokio::time::sleep;
@@ -119,13 +119,17 @@ async fn declare(context: &Context) -> Result<(), WorkerError> {
     // False: another worker declared it meanwhile; look what it declared.
     if !context.table.declare_v3(me, context.clock.millis()).await? {
         check_version(context).await?;
+    } else {
+        context.is_v3.store(true, Ordering::Relaxed);
     }
     Ok(())
 }
 
 /// True if the fleet is declared to be of KCL 3.x; an error if it is of something else.
 pub(crate) async fn check_version(context: &Context) -> Result<bool, WorkerError> {
-    match context.table.fleet_version().await?.as_deref() {
+    let version = context.table.fleet_version().await?;
+    context.is_v3.store(version.as_deref() == Some(VERSION_3), Ordering::Relaxed);
+    match version.as_deref() {
         None => Ok(false),
         Some(VERSION_3 | "CLIENT_VERSION_3X_WITH_ROLLBACK") => Ok(true),
         Some(state) => Err(foreign(context, format!("its migration state is {state}, only KCL 3.x is supported"))),

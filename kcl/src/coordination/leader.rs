@@ -1,22 +1,26 @@
 //! SHELL: the leader's lock in the lease table.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
     error::TableError,
     event::Event,
+    locked::locked,
     logic::{
-        assign::leadership::{Contention, Leadership},
+        assign::{
+            heartbeat::inherited,
+            leadership::{Contention, Leadership},
+        },
         pace::Pace,
     },
-    model::{Look, WorkerId},
+    model::{LockItem, Look, Regime, Renewals, WorkerId, WorkerItem},
     time,
 };
 
@@ -29,92 +33,173 @@ pub(crate) enum Reign {
     Leader(Instant),
 }
 
-/// The lock's life as a part of a lease's, so that a new leader is there before leases expire.
-const LOCK_PART: f64 = 0.4;
 /// Heartbeats within one lock duration.
 const HEARTBEATS: u32 = 4;
 /// Maximum pause between two looks of a worker that does not lead: as a part of a lease's life, and in any case. It bounds
 /// how long a leader that stopped or gives leases away is not noticed.
 const LOOK_PART: f64 = 0.2;
 const MAX_LOOK: Duration = Duration::from_secs(2);
+/// Looks at the lock within a lease duration while the fleet lives by heartbeats: everybody must see who seized it.
+const LOOKS: u32 = 4;
+const MAX_LOOK_BY_BEATS: Duration = Duration::from_millis(2_500);
+/// Pause between two writes of the lock in such a fleet. Java's leaders: 30 s.
+const LOCK_INTERVAL: Duration = Duration::from_secs(30);
 /// Clocks of timers have whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
+
+/// What the leader's task and the assigner know of each other.
+#[derive(Debug)]
+pub(crate) struct Helm {
+    /// Renewal of leases as the assigner has decided; for a new leader as its predecessor had.
+    regime: watch::Sender<Regime>,
+    /// Workers that may lead next, the best first. Changed by the assigner, once a cycle.
+    heirs: Mutex<Vec<WorkerId>>,
+    /// The leader before, and since when it is silent. Changed by the leader's task, at each look.
+    silent: Mutex<Option<(WorkerItem, Instant)>>,
+}
+
+impl Helm {
+    fn new() -> Self {
+        Self { regime: watch::Sender::default(), heirs: Mutex::default(), silent: Mutex::default() }
+    }
+
+    pub(crate) fn regime(&self) -> Regime {
+        *self.regime.borrow()
+    }
+
+    /// A decision of the assigner. True: it is a new one.
+    pub(crate) fn decide(&self, regime: Regime, heirs: Vec<WorkerId>) -> bool {
+        *locked(&self.heirs) = heirs;
+        self.regime.send_if_modified(|before| std::mem::replace(before, regime) != regime)
+    }
+
+    pub(crate) fn silent(&self) -> Option<(WorkerItem, Instant)> {
+        locked(&self.silent).clone()
+    }
+}
 
 pub(crate) struct Leader {
     context: Arc<Context>,
     leadership: Leadership,
     reign: watch::Sender<Reign>,
+    helm: Arc<Helm>,
+    decisions: watch::Receiver<Regime>,
     pace: Pace,
     /// The lock's owner, and its moves, when last read.
     heard: Option<(WorkerId, Option<u64>)>,
 }
 
 impl Leader {
-    pub(crate) fn new(context: Arc<Context>) -> (Self, watch::Receiver<Reign>) {
+    pub(crate) fn new(context: Arc<Context>) -> (Self, watch::Receiver<Reign>, Arc<Helm>) {
         let (reign, observer) = watch::channel(Reign::Follower);
-        let leadership = Leadership::new(context.settings.worker_id.clone());
-        (Self { context, leadership, reign, pace: Pace::default(), heard: None }, observer)
+        let leadership = Leadership::new(context.settings.worker_id.clone(), context.settings.lease_duration);
+        let helm = Arc::new(Helm::new());
+        let (decisions, kept) = (helm.regime.subscribe(), Arc::clone(&helm));
+        let leader = Self { context, leadership, reign, helm, decisions, pace: Pace::default(), heard: None };
+        (leader, observer, kept)
     }
 
-    /// Contends until cancelled, then releases the lock. Handles: time to look or to beat, something to announce,
-    /// cancellation.
+    /// Contends until cancelled, then passes the lock on or releases it. Handles: time to look or to beat, something to
+    /// announce, the assigner's decisions, this worker's heartbeats, cancellation.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut bulletin = self.context.bulletin.subscribe();
         loop {
             bulletin.borrow_and_update(); // the turn announces it
             let turn = self.turn().await;
-            self.context.reported(turn);
+            let is_done = self.context.reported(turn).is_some();
             self.publish();
-            let pause = self.pause();
-            tokio::select! {
-                () = stop.cancelled() => return self.release().await,
-                () = sleep(pause) => {}
-                _ = bulletin.changed(), if self.leadership.held().is_some() => {}
+            let wake_at = time::now() + self.pause(is_done);
+            loop {
+                let leads = self.leadership.held().is_some();
+                tokio::select! {
+                    () = stop.cancelled() => return self.release().await,
+                    () = sleep_until(wake_at.into()) => break,
+                    _ = bulletin.changed(), if leads => break,
+                    _ = self.decisions.changed(), if leads => break,
+                    // Between two looks, the silence of another leader says nothing.
+                    () = self.context.pulse.beaten.notified(), if leads => self.publish(),
+                }
             }
         }
     }
 
-    /// Spread over time, so that workers started together do not contend in step.
-    fn pause(&mut self) -> Duration {
-        let (period, now, random) = (self.period(), time::now(), fastrand::f64());
+    /// Spread over time, so that workers started together do not contend in step. Short after a failed turn: heartbeats
+    /// renew leases only while looks succeed, and the others wait for announcements.
+    fn pause(&mut self, is_done: bool) -> Duration {
+        let (settings, now, random) = (&self.context.settings, time::now(), fastrand::f64());
+        let by_beats = self.leadership.regime() != Regime::EachLease;
+        let fast = self.leadership.duration(Regime::EachLease) / HEARTBEATS;
+        let in_time = settings.lease_duration / LOOKS;
         if self.leadership.held().is_some() {
-            return period.mul_f64(0.9 + 0.1 * random);
+            return if by_beats && is_done { in_time } else { fast }.mul_f64(0.9 + 0.1 * random);
         }
-        if self.leadership.suspects(now) {
+        if self.leadership.suspects(now) || by_beats && !is_done {
             self.pace.sign();
         }
-        let slow = self.context.settings.lease_duration.mul_f64(LOOK_PART).min(MAX_LOOK);
-        let pause = self.pace.pause(period / 2, slow, random);
+        let slow = if by_beats {
+            in_time.min(MAX_LOOK_BY_BEATS)
+        } else {
+            settings.lease_duration.mul_f64(LOOK_PART).min(MAX_LOOK)
+        };
+        let pause = self.pace.pause(fast / 2, slow, random);
         let stale_at = self.leadership.stale_at().filter(|at| *at > now);
         stale_at.map_or(pause, |at| pause.min(at - now + TICK))
     }
 
-    fn duration(&self) -> Duration {
-        self.context.settings.lease_duration.mul_f64(LOCK_PART)
-    }
-
-    fn period(&self) -> Duration {
-        self.duration() / HEARTBEATS
-    }
-
     async fn turn(&mut self) -> Result<(), TableError> {
-        let seen = match self.leadership.held().cloned() {
-            Some(held) => Some(held),
-            None => {
-                let begun = time::now();
-                let look = self.context.table.look(&self.context.settings.worker_id).await?;
-                self.note(&look, begun);
-                match self.leadership.consider(look.lock, time::now()) {
-                    Contention::Acquire(seen) => seen,
-                    Contention::Wait => return Ok(()),
-                }
-            }
-        };
-        let mut lock = self.leadership.lock(uuid::Uuid::new_v4().to_string(), self.duration());
-        lock.bulletin = Some(*self.context.bulletin.borrow());
         let begun = time::now();
+        let Some(held) = self.leadership.held().cloned() else { return self.contend(begun).await };
+        let regime = *self.decisions.borrow_and_update();
+        let is_due = regime != held.regime
+            || regime != Regime::Heartbeats
+            || held.bulletin != Some(*self.context.bulletin.borrow())
+            || self.leadership.confirmed_at().is_none_or(|at| begun - at >= LOCK_INTERVAL);
+        if is_due {
+            return self.write(Some(held), regime, begun).await;
+        }
+        let Look { lock, .. } = self.look(begun).await?;
+        if lock.is_none_or(|lock| lock.version != held.version) {
+            self.leadership.drop_lock();
+        }
+        Ok(())
+    }
+
+    /// Looks at the lock of another, and takes it if that is allowed.
+    async fn contend(&mut self, begun: Instant) -> Result<(), TableError> {
+        let look = self.look(begun).await?;
+        self.note(&look);
+        let contention = self.leadership.consider(look.lock, look.leader, time::now());
+        *locked(&self.helm.silent) = self.leadership.silent();
+        let Contention::Acquire(seen) = contention else { return Ok(()) };
+        let regime = inherited(seen.as_ref().map(|seen| seen.regime), self.context.settings.renewals);
+        self.helm.regime.send_replace(regime);
+        self.decisions.mark_unchanged();
+        self.write(seen, regime, begun).await
+    }
+
+    /// Reads the lock, this worker's item, and the leader's where that is a sign of its life.
+    async fn look(&self, begun: Instant) -> Result<Look, TableError> {
+        let leader = self.leadership.leader().filter(|_| self.leadership.regime() != Regime::EachLease);
+        let look = self.context.table.look(&self.context.settings.worker_id, leader).await?;
+        self.context.seen.own_item.send_replace((begun, look.worker.clone()));
+        // A look that does not know the leader yet may be out of date.
+        let allowed = leader.is_some() && self.allows(look.lock.as_ref());
+        self.context.pulse.looked(allowed, begun);
+        Ok(look)
+    }
+
+    fn allows(&self, lock: Option<&LockItem>) -> bool {
+        self.context.settings.renewals == Renewals::Automatic
+            && lock.is_some_and(|lock| lock.regime == Regime::Heartbeats && !lock.released)
+    }
+
+    async fn write(&mut self, seen: Option<LockItem>, regime: Regime, begun: Instant) -> Result<(), TableError> {
+        let mut lock = self.leadership.lock(uuid::Uuid::new_v4().to_string(), regime);
+        lock.bulletin = Some(*self.context.bulletin.borrow());
+        let allowed = self.allows(Some(&lock));
         if self.context.table.put_lock(&lock, seen.as_ref()).await? {
             self.leadership.confirmed(lock, begun);
+            self.context.pulse.looked(allowed, begun);
         } else {
             self.leadership.drop_lock();
         }
@@ -122,8 +207,7 @@ impl Leader {
     }
 
     /// Wakes the loops that what was read concerns.
-    fn note(&mut self, look: &Look, begun: Instant) {
-        self.context.seen.own_item.send_replace((begun, look.worker.clone()));
+    fn note(&mut self, look: &Look) {
         let Some(lock) = &look.lock else { return self.pace.sign() };
         let heard = (lock.owner.clone(), lock.bulletin.map(|bulletin| bulletin.moves));
         self.context.seen.announced.store(lock.bulletin.is_some(), Ordering::Relaxed);
@@ -140,7 +224,7 @@ impl Leader {
 
     fn publish(&mut self) {
         let now = time::now();
-        let until = self.leadership.leading_until(now);
+        let until = self.leadership.leading_until(self.context.pulse.last_beat(), now);
         if until.is_none() {
             // Not confirmed in time: others may lead by now, so contend from the beginning.
             self.leadership.drop_lock();
@@ -163,10 +247,18 @@ impl Leader {
         }
     }
 
+    /// While leases are not renewed singly, another that knows of it must lead: a worker of Java would take them.
     async fn release(mut self) {
+        self.context.pulse.looked(false, time::now());
         let Some(lock) = self.leadership.held().cloned() else { return };
         self.leadership.drop_lock();
         self.publish();
-        self.context.reported(self.context.table.delete_lock(&lock).await);
+        let heir = locked(&self.helm.heirs).first().cloned().filter(|_| lock.regime != Regime::EachLease);
+        let Some(owner) = heir else {
+            self.context.reported(self.context.table.delete_lock(&lock).await);
+            return;
+        };
+        let passed = LockItem { owner, version: uuid::Uuid::new_v4().to_string(), ..lock.clone() };
+        self.context.reported(self.context.table.put_lock(&passed, Some(&lock)).await);
     }
 }

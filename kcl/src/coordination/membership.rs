@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     future::{Future, pending},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::TryFutureExt as _;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::patiently;
 use crate::{
-    context::Context,
+    context::{Context, pulse::Beginning},
     cpu::CpuMeter,
     error::WorkerError,
     event::{Event, chain},
@@ -23,7 +23,7 @@ use crate::{
         assign::membership::{IdState, judge, may_be_alive},
         usage_rate::UsageWindow,
     },
-    model::{ACTIVE_WINDOW, CPU, FAILED, Metric, REPORT_INTERVAL, WorkerItem},
+    model::{ACTIVE_WINDOW, Beat, CPU, FAILED, Mark, Metric, REPORT_INTERVAL, Renewals, WorkerItem},
     time::now,
 };
 
@@ -33,8 +33,15 @@ const OUTLAST_POLL: Duration = Duration::from_millis(500);
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// Time in which another run under this worker's id must show that it is alive.
 const PROBATION: Duration = Duration::from_secs(5);
-/// Pause between two samples of CPU use.
+/// Pause between two samples of CPU use, and of the clock that shows whether the machine was suspended.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Heartbeats within a lease duration, when they renew leases.
+const HEARTBEATS: u32 = 3;
+/// Pause after a failed one, as a part of their interval.
+const RETRY: u32 = 6;
+/// Window of a metric in a fleet that lives by heartbeats. Source: KCL `workerMetricsReporterFreqInMillis`.
+const SLOW_MEASURE: Duration = Duration::from_secs(30);
 
 /// Values of a metric that a worker keeps in its item. Source: KCL `noOfPersistedMetricsPerWorkerMetrics`.
 const KEPT_VALUES: usize = 10;
@@ -43,9 +50,12 @@ pub(crate) struct Membership {
     context: Arc<Context>,
     item: WorkerItem,
     meter: Option<CpuMeter>,
-    /// Samples since the last report.
+    /// Samples since the last measurement; at most one a second.
     samples: Vec<f64>,
+    measured: Instant,
     usage: UsageWindow,
+    /// Begin of the first try of the heartbeat that is under way.
+    trying: Option<Beginning>,
     /// The machine's clock is wrong, and the event was emitted.
     clock_is_wrong: bool,
 }
@@ -70,6 +80,8 @@ impl Membership {
             started_at_millis: context.clock.millis().max(earliest),
             id,
             leaving: true,
+            beat: (context.settings.renewals == Renewals::Automatic).then_some(0),
+            mark: None,
             metrics: BTreeMap::new(),
             usage: None,
         };
@@ -78,7 +90,9 @@ impl Membership {
             item,
             meter: CpuMeter::detect(),
             samples: Vec::new(),
+            measured: now(),
             usage: UsageWindow::default(),
+            trying: None,
             clock_is_wrong: false,
         };
         let Some(before) = membership.announce(&mut stop).await? else { return Ok(None) };
@@ -126,11 +140,11 @@ impl Membership {
     }
 
     /// Reports until cancelled, then once more that it is leaving. Handles: time to report, to sample, to check, looks of
-    /// other loops, cancellation. Ends early only if another live worker has this id.
+    /// other loops, a heartbeat that is due, cancellation. Ends early only if another live worker has this id.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Option<Self>, WorkerError> {
         self.keep(stop.cancelled()).await?;
         self.item.leaving = true;
-        self.report().await;
+        self.beat().await?;
         Ok(Some(self))
     }
 
@@ -147,28 +161,33 @@ impl Membership {
     async fn keep(&mut self, stop: impl Future<Output = ()>) -> Result<(), WorkerError> {
         tokio::pin!(stop);
         let mut own_item = self.context.seen.own_item.subscribe();
-        let mut report_at = now() + REPORT_INTERVAL;
+        let mut report_at = now() + self.interval();
         let (mut sample_at, mut check_at) = (now() + SAMPLE_INTERVAL, now() + CHECK_INTERVAL);
+        let samples = self.meter.is_some() || self.item.beat.is_some();
         loop {
+            let due = async {
+                tokio::select! {
+                    () = sleep_until(report_at.into()) => {}
+                    () = self.context.pulse.due.notified() => {}
+                }
+            };
             tokio::select! {
                 () = &mut stop => return Ok(()),
-                () = sleep_until(report_at.into()) => {
-                    report_at = now() + REPORT_INTERVAL;
+                () = due => {
+                    let begun = now();
                     self.measure();
-                    self.report().await;
+                    let pause = if self.beat().await? { self.interval() } else { self.interval() / RETRY };
+                    report_at = begun + pause;
+                    // An accepted heartbeat shows that the item is ours.
+                    check_at = if self.context.pulse.may() { now() + CHECK_INTERVAL } else { check_at };
                 }
-                () = sleep_until(sample_at.into()), if self.meter.is_some() => {
+                () = sleep_until(sample_at.into()), if samples => {
                     sample_at = now() + SAMPLE_INTERVAL;
-                    if let Some(meter) = &mut self.meter {
-                        self.samples.extend(meter.sample().await);
-                    }
+                    self.sample().await;
                 }
                 _ = own_item.changed() => {
                     let (begun, found) = own_item.borrow_and_update().clone();
-                    // What others saw may be out of date, so it is no more than a reason to look.
-                    if judge(&self.item, found.as_ref()) != IdState::Ours {
-                        self.check().await?;
-                    }
+                    self.seen(found.as_ref()).await?;
                     // A long scan may have read it long ago.
                     check_at = check_at.max(begun + CHECK_INTERVAL);
                 }
@@ -178,6 +197,109 @@ impl Membership {
                 }
             }
         }
+    }
+
+    /// Takes in this worker's item as another loop saw it. It may be out of date, so it is no more than a reason to look.
+    async fn seen(&mut self, found: Option<&WorkerItem>) -> Result<(), WorkerError> {
+        let mark = found.filter(|found| found.beat == self.item.beat).and_then(|found| found.mark);
+        if judge(&self.item, found) != IdState::Ours || mark == Some(Mark::Fenced) {
+            self.check().await?;
+        } else if mark == Some(Mark::Look) {
+            self.look();
+        }
+        Ok(())
+    }
+
+    async fn sample(&mut self) {
+        self.context.pulse.has_overslept();
+        if let Some(meter) = &mut self.meter {
+            self.samples.extend(meter.sample().await);
+        }
+    }
+
+    /// Pause between two reports, which are heartbeats where those renew leases.
+    fn interval(&self) -> Duration {
+        if self.context.pulse.may() {
+            (self.context.settings.lease_duration / HEARTBEATS).mul_f64(0.9 + 0.1 * fastrand::f64())
+        } else {
+            REPORT_INTERVAL
+        }
+    }
+
+    /// Reports on condition that nobody else has written this worker's item. False: it failed. An error if another live
+    /// worker has the id.
+    async fn beat(&mut self) -> Result<bool, WorkerError> {
+        let Some(last) = self.item.beat else { return Ok(self.report().await) };
+        let begun = self.context.pulse.begin();
+        let first_begun = *self.trying.get_or_insert(begun);
+        let next = WorkerItem {
+            last_update_seconds: self.context.clock.seconds(),
+            beat: Some(last + 1),
+            usage: self.usage.note(begun.at(), self.context.table.usage()).or(self.item.usage),
+            ..self.item.clone()
+        };
+        let written = self.context.table.beat(&next, last).await;
+        self.context.metrics.reported(matches!(written, Ok(Beat::Confirmed(_))), now() - begun.at());
+        match self.context.reported(written) {
+            None => return Ok(false),
+            Some(Beat::Confirmed(before)) => {
+                self.confirm(next, begun);
+                if before.is_some_and(|before| before.mark == Some(Mark::Look)) {
+                    self.look();
+                }
+            }
+            Some(Beat::Refused(found)) => {
+                let found = found.map(|found| *found);
+                let is_own = found.as_ref().is_some_and(|found| {
+                    found.instance == next.instance && found.beat == next.beat && !found.is_fenced()
+                });
+                if is_own {
+                    self.confirm(next, first_begun);
+                    return Ok(false);
+                }
+                self.refused(found).await?;
+            }
+        }
+        self.check_clock();
+        Ok(true)
+    }
+
+    fn confirm(&mut self, written: WorkerItem, begun: Beginning) {
+        self.item = written;
+        self.trying = None;
+        self.context.pulse.beaten(begun);
+    }
+
+    /// Looks for leases given and taken.
+    fn look(&self) {
+        self.context.nudges.discover.notify_one();
+        self.context.nudges.verify.notify_one();
+    }
+
+    /// The item is not as this run wrote it: its leases may be others' by now. Nothing is lost only if another run under
+    /// this id asks who is there, and is answered while the last heartbeat still counts.
+    async fn refused(&mut self, found: Option<WorkerItem>) -> Result<IdState, WorkerError> {
+        let is_fenced = found.as_ref().is_some_and(|found| found.is_fenced() && found.instance == self.item.instance);
+        let state = if is_fenced { IdState::Free } else { judge(&self.item, found.as_ref()) };
+        let is_answer = state == IdState::Claim && self.context.pulse.is_current();
+        // Where each lease is renewed, that finds out what becomes of it.
+        if is_fenced || self.context.pulse.may() && !is_answer {
+            self.context.pulse.drop_all();
+            self.context.events.emit(Event::HeartbeatRefused);
+        }
+        if state == IdState::InUse {
+            return Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() });
+        }
+        tracing::info!(worker_id = %self.item.id, ?state, "worker item written again");
+        let beats = [self.item.beat, found.and_then(|found| found.beat)];
+        self.item.beat = self.item.beat.and(beats.into_iter().flatten().max().map(|beat| beat + 1));
+        let begun = self.context.pulse.begin();
+        if self.report().await {
+            self.trying = None;
+            self.context.pulse.beaten(begun);
+        }
+        self.look();
+        Ok(state)
     }
 
     async fn delete(&self) {
@@ -199,8 +321,11 @@ impl Membership {
                 return Ok(IdState::Ours);
             }
         };
+        let is_fenced = found.as_ref().is_some_and(WorkerItem::is_fenced);
         let state = judge(&self.item, found.as_ref());
         match state {
+            IdState::Ours if !is_fenced => {}
+            _ if self.item.beat.is_some() && !self.item.leaving => return self.refused(found).await,
             IdState::Ours => {}
             IdState::InUse => return Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() }),
             IdState::Free | IdState::Claim | IdState::Leaving => {
@@ -212,9 +337,11 @@ impl Membership {
     }
 
     fn measure(&mut self) {
-        if self.meter.is_none() {
+        let is_due = !self.context.pulse.may() || now() - self.measured >= SLOW_MEASURE;
+        if self.meter.is_none() || !is_due {
             return;
         }
+        self.measured = now();
         #[expect(clippy::cast_precision_loss, reason = "a few samples")]
         let count = self.samples.len() as f64;
         let average = if count > 0.0 { self.samples.drain(..).sum::<f64>() / count } else { FAILED };
@@ -225,15 +352,18 @@ impl Membership {
         cpu.recent.push((average * 1e6).round() / 1e6);
     }
 
-    async fn report(&mut self) {
+    /// Writes the item, whatever stands there. False: it failed.
+    async fn report(&mut self) -> bool {
         self.item.last_update_seconds = self.context.clock.seconds();
         let begun = now();
         self.item.usage = self.usage.note(begun, self.context.table.usage()).or(self.item.usage);
         let reported = self.context.table.put_worker(&self.item).await;
         self.context.metrics.reported(reported.is_ok(), now() - begun);
-        if self.context.reported(reported).is_some() {
+        let is_written = self.context.reported(reported).is_some();
+        if is_written {
             self.check_clock();
         }
+        is_written
     }
 
     /// After an answer of the table, which has the time.

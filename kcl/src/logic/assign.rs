@@ -2,6 +2,7 @@
 
 pub(crate) mod assignment;
 pub(crate) mod fleet_view;
+pub(crate) mod heartbeat;
 pub(crate) mod leadership;
 pub(crate) mod membership;
 pub(crate) mod unrest;

@@ -36,10 +36,26 @@ pub(crate) struct WorkerItem {
     pub(crate) started_at_millis: u64,
     /// It gets no leases: it is leaving, or not sure of its id yet.
     pub(crate) leaving: bool,
+    /// Number of its last heartbeat, which may renew all its leases; None if it renews each lease in any case.
+    pub(crate) beat: Option<u64>,
+    /// Mark of a leader, gone with the worker's next write.
+    pub(crate) mark: Option<Mark>,
     /// Metrics by short name; empty if the worker measures nothing.
     pub(crate) metrics: BTreeMap<String, Metric>,
     /// Its usage of the lease table; None for Java workers, and until a worker has measured it.
     pub(crate) usage: Option<UsageRate>,
+}
+
+/// Renewal of the leases of a fleet, as its leader has decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Regime {
+    /// Each lease by a write of its own, as in fleets of Java.
+    #[default]
+    EachLease,
+    /// A worker's leases by its heartbeat.
+    Heartbeats,
+    /// Each lease again, but perhaps not by all workers yet.
+    TurningBack,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +68,8 @@ pub(crate) struct LockItem {
     pub(crate) released: bool,
     /// None if the leader announces nothing: Java's, or one of an earlier version.
     pub(crate) bulletin: Option<Bulletin>,
+    /// Renewal of the fleet's leases. An owner that does not say, as Java's, means each lease.
+    pub(crate) regime: Regime,
 }
 
 /// Announcement of a leader in its lock, so that the others need not look for themselves.
@@ -69,6 +87,39 @@ pub(crate) struct Look {
     pub(crate) lock: Option<LockItem>,
     /// This worker's own.
     pub(crate) worker: Option<WorkerItem>,
+    /// The item of the worker that leads, if it was asked for.
+    pub(crate) leader: Option<WorkerItem>,
+}
+
+impl WorkerItem {
+    /// True if the worker has not written since it wrote `other`, whatever leaders noted there.
+    pub(crate) fn is_same_report(&self, other: &Self) -> bool {
+        let unmarked = |item: &Self| Self { mark: None, ..item.clone() };
+        unmarked(self) == unmarked(other)
+    }
+
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.mark == Some(Mark::Fenced)
+    }
+}
+
+/// A leader's note in a worker's item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Its leases are taken away: its next heartbeat is refused.
+    Fenced,
+    /// Its leases were changed: it should look at them.
+    Look,
+}
+
+/// Outcome of a heartbeat.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a refused heartbeat means that the leases may be lost"]
+pub(crate) enum Beat {
+    /// Written; the item as it was before.
+    Confirmed(Option<Box<WorkerItem>>),
+    /// The item was not as expected and is unchanged; here it is as it stands now, None if it does not exist.
+    Refused(Option<Box<WorkerItem>>),
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -46,6 +46,21 @@ pub enum Assignment {
     Utilization,
 }
 
+/// Renewal of the leases that a worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Renewals {
+    /// One write renews all leases of a worker, three times in a [lease duration](crate::WorkerBuilder::lease_duration),
+    /// while all workers of the fleet are built with this setting, its migration state is `CLIENT_VERSION_3X`, and all its
+    /// items are in one table. Otherwise, with a worker of Java or of [`EachLease`](Self::EachLease), as with that.
+    ///
+    /// The counter of a lease then stands still while nothing is checkpointed, which is no sign of death.
+    Automatic,
+    /// A write for each lease, three times in a lease duration, as in Java.
+    #[default]
+    EachLease,
+}
+
 /// Maximum of a setting: longer ones count as this one, so that no time overflows.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use kpl::{HashKeyRange, ShardId};
 
 use crate::model::{
-    Bulletin, CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Metric, PendingCheckpoint, StreamId, StreamIdentity,
-    UsageRate, VERSION_3, WorkerId, WorkerItem,
+    Bulletin, CPU, Checkpoint, FAILED, Lease, LeaseKey, LockItem, Mark, Metric, PendingCheckpoint, Regime, StreamId,
+    StreamIdentity, UsageRate, VERSION_3, WorkerId, WorkerItem,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -45,9 +45,12 @@ pub(crate) const LOCK_OWNER: &str = "ownerName";
 pub(crate) const LOCK_DURATION: &str = "leaseDuration";
 pub(crate) const LOCK_VERSION: &str = "recordVersionNumber";
 const LOCK_RELEASED: &str = "isReleased";
-/// Ours, beside Java's attributes. Java's leaders put whole items, which have neither.
+/// Ours, beside Java's attributes. Java's leaders put whole items, which have none of them.
 const LOCK_MOVES: &str = "moves";
 const LOCK_ALERT: &str = "alert";
+const LOCK_RENEWALS: &str = "renewals";
+const HEARTBEATS: &str = "heartbeats";
+const TURNING_BACK: &str = "turningBack";
 /// Java KCL's lock duration, for a lock item whose own cannot be read.
 const DEFAULT_LOCK_DURATION: Duration = Duration::from_secs(120);
 
@@ -63,13 +66,17 @@ pub(crate) const WORKER_LAST_UPDATE: &str = "lut";
 pub(crate) const WORKER_PROPERTIES: &str = "properties";
 pub(crate) const WORKER_METRICS: &str = "sts";
 pub(crate) const WORKER_LIMITS: &str = "opr";
-const WORKER_INSTANCE: &str = "instance";
+pub(crate) const WORKER_INSTANCE: &str = "instance";
 const WORKER_STARTED: &str = "startedAtMillis";
 const WORKER_LEAVING: &str = "leaving";
 /// Usage of the lease table, a minute.
 const WORKER_REQUESTS: &str = "requests";
 const WORKER_READ_UNITS: &str = "readUnits";
 const WORKER_WRITE_UNITS: &str = "writeUnits";
+pub(crate) const WORKER_BEAT: &str = "beat";
+pub(crate) const WORKER_MARK: &str = "mark";
+pub(crate) const FENCED: &str = "fenced";
+pub(crate) const LOOK: &str = "look";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Entity {
@@ -201,6 +208,8 @@ pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
             .and_then(|millis| millis.parse().ok())
             .unwrap_or(0),
         leaving: properties.is_some_and(|map| map.contains_key(WORKER_LEAVING)),
+        beat: properties.and_then(|map| text(map, WORKER_BEAT)).and_then(|beat| beat.parse().ok()),
+        mark: properties.and_then(|map| text(map, WORKER_MARK)).and_then(read_mark),
         metrics: read_metrics(item),
         usage: properties.and_then(read_usage),
     })
@@ -209,6 +218,14 @@ pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
 fn read_usage(properties: &Item) -> Option<UsageRate> {
     let rate = |name: &str| text(properties, name)?.parse().ok().filter(|rate: &f64| rate.is_finite());
     Some(UsageRate::new(rate(WORKER_REQUESTS)?, rate(WORKER_READ_UNITS)?, rate(WORKER_WRITE_UNITS)?))
+}
+
+fn read_mark(mark: &str) -> Option<Mark> {
+    match mark {
+        FENCED => Some(Mark::Fenced),
+        LOOK => Some(Mark::Look),
+        _ => None,
+    }
 }
 
 /// Metrics that have both values and a limit.
@@ -253,6 +270,9 @@ pub(crate) fn worker_properties(worker: &WorkerItem) -> AttributeValue {
     if worker.leaving {
         properties.insert(WORKER_LEAVING.to_owned(), s("true"));
     }
+    if let Some(beat) = worker.beat {
+        properties.insert(WORKER_BEAT.to_owned(), s(beat.to_string()));
+    }
     AttributeValue::M(properties)
 }
 
@@ -266,6 +286,11 @@ pub(crate) fn read_lock(item: &Item) -> Option<LockItem> {
             .map_or(DEFAULT_LOCK_DURATION, Duration::from_millis),
         released: item.contains_key(LOCK_RELEASED),
         bulletin: number(item, LOCK_MOVES).map(|moves| Bulletin { moves, alert: item.contains_key(LOCK_ALERT) }),
+        regime: match text(item, LOCK_RENEWALS) {
+            Some(HEARTBEATS) => Regime::Heartbeats,
+            Some(TURNING_BACK) => Regime::TurningBack,
+            _ => Regime::EachLease,
+        },
     })
 }
 
@@ -283,6 +308,12 @@ pub(crate) fn lock_item(lock: &LockItem) -> Item {
             item.insert(LOCK_ALERT.to_owned(), s("1"));
         }
     }
+    let renewals = match lock.regime {
+        Regime::EachLease => None,
+        Regime::Heartbeats => Some(HEARTBEATS),
+        Regime::TurningBack => Some(TURNING_BACK),
+    };
+    item.extend(renewals.map(|renewals| (LOCK_RENEWALS.to_owned(), s(renewals))));
     item
 }
 

@@ -3,18 +3,19 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use crate::{
     error::TableError,
     locked::locked,
     model::{
-        Addition, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, StreamIdentity, TableScan, VERSION_3,
-        WorkerId, WorkerItem,
+        Addition, Beat, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, Mark, StreamIdentity, TableScan,
+        VERSION_3, WorkerId, WorkerItem,
     },
+    time::now,
 };
 
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ struct State {
     declared_v3: bool,
     stream: Option<StreamIdentity>,
     writes: u64,
+    /// Time from which on the next write may take place, where writes take time.
+    writable: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -33,6 +36,8 @@ pub(crate) struct MemoryLeaseTable {
     state: Arc<Mutex<State>>,
     /// Duration of a call, half of it before the effect. Zero unless a test asks for more.
     latency: Duration,
+    /// Time of a write, in which there is no other. Zero unless a test asks for more.
+    pace: Duration,
 }
 
 impl MemoryLeaseTable {
@@ -55,6 +60,12 @@ impl MemoryLeaseTable {
     }
 
     async fn write<T>(&self, operation: impl FnOnce(&mut State) -> T) -> Result<T, TableError> {
+        if !self.pace.is_zero() {
+            let now = now();
+            let at = locked(&self.state).writable.filter(|at| *at > now).unwrap_or(now);
+            locked(&self.state).writable = Some(at + self.pace);
+            sleep_until(at.into()).await;
+        }
         let counted = |state: &mut State| {
             state.writes += 1;
             operation(state)
@@ -108,6 +119,10 @@ impl MemoryLeaseTable {
         self.read(|state| state.leases.get(key).cloned()).await
     }
 
+    pub(crate) async fn get_all(&self, keys: &[LeaseKey]) -> Result<Vec<Lease>, TableError> {
+        self.read(|state| keys.iter().filter_map(|key| state.leases.get(key).cloned()).collect()).await
+    }
+
     pub(crate) async fn keys_owned_by(&self, owner: &WorkerId) -> Result<Vec<LeaseKey>, TableError> {
         let is_owned = |lease: &&Lease| lease.owner.as_ref() == Some(owner);
         self.read(|state| state.leases.values().filter(is_owned).map(|lease| lease.key.clone()).collect()).await
@@ -137,19 +152,19 @@ impl MemoryLeaseTable {
     pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
         let change = |found: &mut Lease| {
             found.counter += 1;
+            found.throughput_kbps = lease.throughput_kbps.or(found.throughput_kbps);
             write.apply(found);
         };
         self.update(&lease.key, |found| found.counter == lease.counter, change).await
     }
 
     pub(crate) async fn assign(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
-        let change = |found: &mut Lease| {
-            found.owner_switches += u64::from(lease.counts_as_switch(to));
-            found.owner = Some(to.clone());
-            found.checkpoint_owner = None;
-            found.counter += 1;
-        };
-        self.update(&lease.key, |found| found.has_owners_of(lease), change).await
+        self.update(&lease.key, |found| found.has_owners_of(lease), |found| give(found, lease, to)).await
+    }
+
+    pub(crate) async fn seize(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
+        let unchanged = |found: &Lease| found.has_owners_of(lease) && found.counter == lease.counter;
+        self.update(&lease.key, unchanged, |found| give(found, lease, to)).await
     }
 
     pub(crate) async fn begin_handoff(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
@@ -199,6 +214,33 @@ impl MemoryLeaseTable {
         self.write(|state| state.workers.insert(worker.id.clone(), worker.clone())).await
     }
 
+    pub(crate) async fn beat(&self, worker: &WorkerItem, last: u64) -> Result<Beat, TableError> {
+        let beat = |state: &mut State| {
+            let found = state.workers.get(&worker.id);
+            let is_ours = |found: &&WorkerItem| {
+                found.instance == worker.instance && found.beat == Some(last) && !found.is_fenced()
+            };
+            if found.is_some_and(|found| is_ours(&found)) {
+                Beat::Confirmed(state.workers.insert(worker.id.clone(), worker.clone()).map(Box::new))
+            } else {
+                Beat::Refused(found.cloned().map(Box::new))
+            }
+        };
+        self.write(beat).await
+    }
+
+    pub(crate) async fn mark_worker(&self, worker: &WorkerItem, mark: Mark) -> Result<bool, TableError> {
+        let note = |state: &mut State| {
+            let found = state.workers.get_mut(&worker.id);
+            let unchanged = |found: &&mut WorkerItem| {
+                let is_last = mark == Mark::Look || found.beat == worker.beat;
+                found.instance == worker.instance && is_last && !found.is_fenced()
+            };
+            found.filter(unchanged).map(|found| found.mark = Some(mark)).is_some()
+        };
+        self.write(note).await
+    }
+
     pub(crate) async fn delete_worker(&self, worker: &WorkerItem) -> Result<bool, TableError> {
         let version = |worker: &WorkerItem| (worker.last_update_seconds, worker.instance.clone());
         let delete = |state: &mut State| {
@@ -212,8 +254,14 @@ impl MemoryLeaseTable {
         self.read(|state| state.lock.clone()).await
     }
 
-    pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
-        self.read(|state| Look { lock: state.lock.clone(), worker: state.workers.get(me).cloned() }).await
+    pub(crate) async fn look(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Look, TableError> {
+        let worker = |state: &State, id: &WorkerId| state.workers.get(id).cloned();
+        self.read(|state| Look {
+            lock: state.lock.clone(),
+            worker: worker(state, me),
+            leader: leader.and_then(|leader| worker(state, leader)),
+        })
+        .await
     }
 
     pub(crate) async fn put_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, TableError> {
@@ -233,6 +281,16 @@ impl MemoryLeaseTable {
     }
 }
 
+fn give(found: &mut Lease, lease: &Lease, to: &WorkerId) {
+    found.owner_switches += u64::from(lease.counts_as_switch(to));
+    found.owner = Some(to.clone());
+    found.checkpoint_owner = None;
+    if lease.actual_owner().is_none() {
+        found.instance = None;
+    }
+    found.counter += 1;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +299,11 @@ mod tests {
         /// The same table, with calls that take this long.
         pub(crate) fn slowed(&self, latency: Duration) -> Self {
             Self { latency, ..self.clone() }
+        }
+
+        /// The same table, which takes this number of writes a second.
+        pub(crate) fn limited(&self, writes: u32) -> Self {
+            Self { pace: Duration::from_secs(1) / writes, ..self.clone() }
         }
 
         /// Conditional and unconditional writes so far, refused ones included.

@@ -9,8 +9,8 @@ use super::{LeaseTable, dynamodb::DynamoDbLeaseTable, memory::MemoryLeaseTable};
 use crate::{
     clock::ServiceClock,
     model::{
-        Addition, Bulletin, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem, Look,
-        Metric, PendingCheckpoint, StreamId, StreamIdentity, UsageRate, WorkerId, WorkerItem,
+        Addition, Beat, Bulletin, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, LegacyTables, LockItem,
+        Look, Mark, Metric, PendingCheckpoint, Regime, StreamId, StreamIdentity, UsageRate, WorkerId, WorkerItem,
     },
 };
 
@@ -260,6 +260,8 @@ fn worker(id: &str, last_update_seconds: u64) -> WorkerItem {
         instance,
         started_at_millis: 7,
         leaving: false,
+        beat: None,
+        mark: None,
         metrics,
         usage: Some(UsageRate::new(60.0, 12.5, 144.0)),
     }
@@ -278,17 +280,126 @@ async fn a_workers_item_shows_what_stood_there_and_is_deleted_only_unchanged() {
     }
 }
 
+fn beating(id: &str, beat: u64) -> WorkerItem {
+    WorkerItem { beat: Some(beat), ..worker(id, beat) }
+}
+
 #[tokio::test]
-async fn the_lock_has_one_holder_at_a_time() {
-    let lock = |owner: &str, version: &str| LockItem {
-        owner: WorkerId::from(owner),
+async fn accepts_a_heartbeat_only_of_the_same_run_after_its_last_one_and_without_a_fence() {
+    for table in tables().await {
+        let refused = |beat: Beat| match beat {
+            Beat::Refused(found) => found.map(|found| *found),
+            Beat::Confirmed(_) => panic!("the heartbeat should have been refused"),
+        };
+        assert_eq!(refused(table.beat(&beating("w1", 2), 1).await.unwrap()), None, "there is no item");
+        table.put_worker(&beating("w1", 1)).await.unwrap();
+
+        let confirmed = table.beat(&beating("w1", 2), 1).await.unwrap();
+        assert_eq!(confirmed, Beat::Confirmed(Some(Box::new(beating("w1", 1)))));
+        assert_eq!(
+            refused(table.beat(&beating("w1", 2), 1).await.unwrap()),
+            Some(beating("w1", 2)),
+            "it is not the last"
+        );
+        let other = WorkerItem { instance: Some("other".to_owned()), ..beating("w1", 3) };
+        assert_eq!(refused(table.beat(&other, 2).await.unwrap()), Some(beating("w1", 2)), "it is another run's");
+
+        assert!(!table.mark_worker(&beating("w1", 1), Mark::Fenced).await.unwrap(), "it has written since");
+        assert!(!table.mark_worker(&other, Mark::Fenced).await.unwrap());
+        assert!(table.mark_worker(&beating("w1", 1), Mark::Look).await.unwrap(), "whatever it has written since");
+        let looked = WorkerItem { mark: Some(Mark::Look), ..beating("w1", 2) };
+        let confirmed = table.beat(&beating("w1", 3), 2).await.unwrap();
+        assert_eq!(confirmed, Beat::Confirmed(Some(Box::new(looked))), "a mark to look is shown");
+        assert_eq!(table.get_worker(&"w1".into()).await.unwrap(), Some(beating("w1", 3)), "and gone");
+
+        assert!(table.mark_worker(&beating("w1", 3), Mark::Fenced).await.unwrap());
+        assert!(!table.mark_worker(&beating("w1", 3), Mark::Look).await.unwrap(), "a fence stays");
+        let fenced = WorkerItem { mark: Some(Mark::Fenced), ..beating("w1", 3) };
+        assert_eq!(refused(table.beat(&beating("w1", 4), 3).await.unwrap()), Some(fenced));
+        table.put_worker(&beating("w1", 5)).await.unwrap();
+        assert!(matches!(table.beat(&beating("w1", 6), 5).await.unwrap(), Beat::Confirmed(_)), "it has begun anew");
+    }
+}
+
+#[tokio::test]
+async fn seizes_a_lease_only_as_it_was_seen_to_stand_still() {
+    for table in tables().await {
+        let lease = owned_by(&table, "w1").await;
+        assert!(table.renew(&lease).await.unwrap().is_applied());
+
+        let found = refused(table.seize(&lease, &"w2".into()).await.unwrap()).expect("the item is shown");
+        assert_eq!(found.counter, lease.counter + 1);
+        assert!(table.seize(&found, &"w2".into()).await.unwrap().is_applied());
+
+        let taken = read(&table).await;
+        assert_eq!((taken.owner, taken.counter), (Some("w2".into()), found.counter + 1));
+    }
+}
+
+#[tokio::test]
+async fn an_unowned_lease_that_is_assigned_belongs_to_no_run_yet() {
+    for table in tables().await {
+        let lease = owned_by(&table, "w1").await;
+        let lease = Lease { instance: Some("run".into()), ..lease };
+        assert!(table.renew(&lease).await.unwrap().is_applied());
+        assert!(table.release(&read(&table).await).await.unwrap().is_applied());
+        assert_eq!(read(&table).await.instance.as_deref(), Some("run"));
+
+        assert!(table.assign(&read(&table).await, &"w1".into()).await.unwrap().is_applied());
+
+        assert_eq!(read(&table).await.instance, None);
+    }
+}
+
+#[tokio::test]
+async fn reads_many_leases_and_leaves_out_those_that_are_gone() {
+    for table in tables().await {
+        for index in 0..150 {
+            assert!(table.create(&shard(index)).await.unwrap().is_applied());
+        }
+        let keys: Vec<LeaseKey> = (0..160).map(|index| shard(index).key).collect();
+
+        let mut found: Vec<LeaseKey> = table.get_all(&keys).await.unwrap().into_iter().map(|lease| lease.key).collect();
+
+        found.sort();
+        assert_eq!(found, keys[..150]);
+        assert!(table.get_all(&[]).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn reads_the_lock_its_owner_and_this_worker_together() {
+    for table in tables().await {
+        let (me, leader) = ("w1".into(), "w2".into());
+        let look = async |leader: &WorkerId| table.look(&me, Some(leader)).await.unwrap();
+        assert_eq!(look(&leader).await, Look { lock: None, worker: None, leader: None });
+        let lock = LockItem { regime: Regime::Heartbeats, ..lock_of("w2", "a") };
+        assert!(table.put_lock(&lock, None).await.unwrap());
+        table.put_worker(&beating("w1", 1)).await.unwrap();
+        table.put_worker(&beating("w2", 2)).await.unwrap();
+
+        let (lock, worker) = (Some(lock), Some(beating("w1", 1)));
+        let of_another = Look { lock: lock.clone(), worker: worker.clone(), leader: Some(beating("w2", 2)) };
+        assert_eq!(look(&leader).await, of_another);
+        assert_eq!(look(&me).await, Look { lock, worker: worker.clone(), leader: worker });
+    }
+}
+
+fn lock_of(owner: &str, version: &str) -> LockItem {
+    LockItem {
+        owner: owner.into(),
         version: version.to_owned(),
         duration: Duration::from_secs(4),
         released: false,
         bulletin: Some(Bulletin { moves: 3, alert: owner == "w2" }),
-    };
+        regime: Regime::default(),
+    }
+}
+
+#[tokio::test]
+async fn the_lock_has_one_holder_at_a_time() {
     for table in tables().await {
-        let (first, beat, second) = (lock("w1", "a"), lock("w1", "b"), lock("w2", "c"));
+        let (first, beat, second) = (lock_of("w1", "a"), lock_of("w1", "b"), lock_of("w2", "c"));
 
         assert!(table.put_lock(&first, None).await.unwrap());
         assert!(!table.put_lock(&second, None).await.unwrap());
@@ -305,17 +416,16 @@ async fn the_lock_has_one_holder_at_a_time() {
 #[tokio::test]
 async fn a_look_shows_lock_and_worker_of_the_moment() {
     for table in tables().await {
-        let look = async || table.look(&"w1".into()).await.unwrap();
-        assert_eq!(look().await, Look { lock: None, worker: None });
+        let look = async || table.look(&"w1".into(), None).await.unwrap();
+        assert_eq!(look().await, Look { lock: None, worker: None, leader: None });
 
         table.put_worker(&worker("w1", 5)).await.unwrap();
         table.put_worker(&worker("w2", 6)).await.unwrap();
-        assert_eq!(look().await, Look { lock: None, worker: Some(worker("w1", 5)) });
+        assert_eq!(look().await, Look { lock: None, worker: Some(worker("w1", 5)), leader: None });
 
-        let duration = Duration::from_secs(4);
-        let lock = LockItem { owner: "w2".into(), version: "a".to_owned(), duration, released: false, bulletin: None };
+        let lock = LockItem { bulletin: None, ..lock_of("w2", "a") };
         assert!(table.put_lock(&lock, None).await.unwrap());
-        assert_eq!(look().await, Look { lock: Some(lock), worker: Some(worker("w1", 5)) });
+        assert_eq!(look().await, Look { lock: Some(lock), worker: Some(worker("w1", 5)), leader: None });
     }
 }
 

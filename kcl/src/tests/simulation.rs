@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,13 +16,15 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     checkpointer::Checkpointer,
     error::{BoxError, KinesisError, WorkerError},
+    event::Event,
     kinesis::{FanOutConsumer, Kinesis, Records, StreamDescription, Subscription},
-    model::Polling,
-    model::{InitialPosition, Lease, RecordBatch, Shard, StartAt, StreamIdentity},
+    locked::locked,
+    model::{InitialPosition, Lease, Polling, RecordBatch, Renewals, Shard, StartAt, StreamIdentity},
     processor::{RecordProcessor, ShardContext},
     table::memory::MemoryLeaseTable,
     worker::Worker,
@@ -127,47 +129,74 @@ impl RecordProcessor for Idle {
 }
 
 /// Workers of one application.
-struct Fleet {
+pub(super) struct Fleet {
     aws: SdkConfig,
     stream: Arc<QuietStream>,
-    table: MemoryLeaseTable,
+    pub(super) table: MemoryLeaseTable,
     workers: BTreeMap<String, JoinHandle<Result<(), WorkerError>>>,
+    stops: BTreeMap<String, CancellationToken>,
+    /// What happened in workers, in their order.
+    happened: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Fleet {
-    fn new(shards: u32) -> Self {
-        let (stream, table) = (Arc::new(QuietStream::new(shards)), MemoryLeaseTable::default());
-        Self { aws: super::without_services(), stream, table, workers: BTreeMap::new() }
+    pub(super) fn new(shards: u32) -> Self {
+        Self::of(super::without_services(), shards)
     }
 
-    fn start(&mut self, numbers: std::ops::Range<usize>) {
+    pub(super) fn of(aws: SdkConfig, shards: u32) -> Self {
+        let (stream, table) = (Arc::new(QuietStream::new(shards)), MemoryLeaseTable::default());
+        let (workers, stops, happened) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+        Self { aws, stream, table, workers, stops, happened }
+    }
+
+    pub(super) fn start(&mut self, numbers: std::ops::Range<usize>) {
+        self.start_renewing(Renewals::EachLease, numbers);
+    }
+
+    pub(super) fn start_renewing(&mut self, renewals: Renewals, numbers: std::ops::Range<usize>) {
         for number in numbers {
             let id = format!("worker-{number:03}");
-            let builder = Worker::builder(&self.aws, "application", "stream");
+            let happened = Arc::clone(&self.happened);
+            let builder = Worker::builder(&self.aws, "application", "stream").renewals(renewals);
             let builder = builder.worker_id(&id).retrieval(Polling::new().idle_between_reads(Duration::from_secs(60)));
+            let builder = builder.on_event(move |event| locked(&happened).push(event.clone()));
             let (settings, events, catalog) = builder.into_parts_on(self.stream.clone());
             let factory = |_: &ShardContext| Idle;
             let worker = Worker::new(settings, events, catalog, self.table.clone().into(), factory);
-            self.workers.insert(id, tokio::spawn(worker.run()));
+            let stop = CancellationToken::new();
+            self.workers.insert(id.clone(), tokio::spawn(worker.run_until(stop.clone().cancelled_owned())));
+            self.stops.insert(id, stop);
         }
     }
 
+    /// Stops a worker in good order.
+    pub(super) async fn stop(&mut self, id: &str) {
+        self.stops[id].cancel();
+        self.workers.remove(id).expect("worker runs").await.unwrap().unwrap();
+    }
+
+    /// Takes what happened since.
+    pub(super) fn happened(&self) -> Vec<Event> {
+        std::mem::take(&mut locked(&self.happened))
+    }
+
     /// A random worker's id.
-    fn anyone(&self, random: &mut fastrand::Rng) -> Option<String> {
+    pub(super) fn anyone(&self, random: &mut fastrand::Rng) -> Option<String> {
         let at = random.usize(..self.workers.len().max(1));
         self.workers.keys().nth(at).cloned()
     }
 
-    fn kill(&mut self, id: &str) {
+    pub(super) fn kill(&mut self, id: &str) {
         self.workers.remove(id).expect("worker runs").abort();
     }
 
-    async fn leases(&self) -> Vec<Lease> {
+    pub(super) async fn leases(&self) -> Vec<Lease> {
         self.table.scan().await.unwrap().leases
     }
 
     /// Fewest and most leases that a living worker holds, None while leases are unowned, dead or in handoff.
-    async fn balance(&self) -> Option<(usize, usize)> {
+    pub(super) async fn balance(&self) -> Option<(usize, usize)> {
         let mut loads: BTreeMap<&str, usize> = self.workers.keys().map(|id| (id.as_str(), 0)).collect();
         let leases = self.leases().await;
         for lease in &leases {
@@ -178,7 +207,7 @@ impl Fleet {
     }
 
     /// Waits until loads differ by at most one, and says how long that took.
-    async fn balanced(&self, within: Duration) -> Duration {
+    pub(super) async fn balanced(&self, within: Duration) -> Duration {
         let begun = Instant::now();
         loop {
             if let Some((fewest, most)) = self.balance().await

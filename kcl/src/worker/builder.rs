@@ -8,7 +8,7 @@ use crate::{
     clock::ServiceClock,
     event::{Event, Events},
     logic::purpose::Purpose,
-    model::{Assignment, Deaggregation, InitialPosition, LegacyTables, Prefetch, Retrieval, WorkerId},
+    model::{Assignment, Deaggregation, InitialPosition, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
     settings::{Settings, error_policy::ErrorPolicy, streams::Source},
 };
 
@@ -36,6 +36,7 @@ impl WorkerBuilder {
             application,
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
             lease_duration: Duration::from_secs(10),
+            renewals: Renewals::default(),
             assignment: Assignment::default(),
             assignment_interval: Duration::from_secs(1),
             discovery_interval: Duration::from_millis(500),
@@ -140,6 +141,12 @@ impl WorkerBuilder {
     #[doc(alias = "failoverTimeMillis")]
     pub fn lease_duration(mut self, duration: Duration) -> Self {
         self.settings.lease_duration = duration;
+        self
+    }
+
+    /// Renewal of the leases held. Default [`Renewals::EachLease`]. Must be the same on all workers to have an effect.
+    pub fn renewals(mut self, renewals: Renewals) -> Self {
+        self.settings.renewals = renewals;
         self
     }
 

@@ -6,7 +6,9 @@
 //! (C) A worker that let a lease expire counts for nothing until its item changes: it may be dead for long before its item
 //!     shows it. Only if all are like this, all are active.
 //! (D) Only to forget a worker for good its time and the services' are compared, as no leader may see a whole day.
-//! (E) A worker that leaves, or has not yet made sure of its id, is not active.
+//! (E) A worker that leaves, or has not yet made sure of its id, or is fenced, is not active.
+//! (F) While a fleet lives by heartbeats, or turns back from it, a lease is as old as the last heartbeat of the run that
+//!     wrote it last, if that is younger than its last write.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,6 +37,8 @@ struct SeenWorker {
     /// First sight of the item in this state.
     seen: Instant,
     changed: Instant,
+    /// First sight of its last heartbeat.
+    beaten: Instant,
     /// Let a lease expire since then.
     lapsed: bool,
 }
@@ -44,9 +48,21 @@ struct SeenWorker {
 pub(crate) struct FleetView {
     leases: HashMap<LeaseKey, SeenLease>,
     workers: HashMap<WorkerId, SeenWorker>,
+    /// Runs whose item is gone, and since when.
+    gone: HashMap<String, Instant>,
+    /// The item of the leader before, and since when it has stood still, if this worker knew before it led.
+    silent: Option<(WorkerItem, Instant)>,
+    /// Maximum time before our first sight for which a lease of that leader counts as unchanged.
+    unseen: Duration,
 }
 
 impl FleetView {
+    /// Takes in what this worker saw of the leader's item before it began to watch the fleet. A worker whose heartbeats
+    /// fail writes each lease within `unseen`.
+    pub(crate) fn remember(&mut self, silent: Option<(WorkerItem, Instant)>, unseen: Duration) {
+        (self.silent, self.unseen) = (silent, unseen);
+    }
+
     /// Takes in a scan made at `now`; `wall_seconds` is the services' time, for workers never seen before.
     pub(crate) fn observe(&mut self, scan: &TableScan, now: Instant, wall_seconds: u64) {
         let present: HashSet<&LeaseKey> = scan.leases.iter().map(|lease| &lease.key).collect();
@@ -54,17 +70,31 @@ impl FleetView {
         for lease in &scan.leases {
             self.observe_lease(lease, now);
         }
-        let present: HashSet<&WorkerId> = scan.workers.iter().map(|worker| &worker.id).collect();
-        self.workers.retain(|id, _| present.contains(id));
+        let present: HashMap<&WorkerId, &WorkerItem> = scan.workers.iter().map(|worker| (&worker.id, worker)).collect();
+        for (id, seen) in &self.workers {
+            let run = seen.item.instance.as_ref();
+            if let Some(run) = run.filter(|_| present.get(id).is_none_or(|item| item.instance != seen.item.instance)) {
+                self.gone.insert(run.clone(), now);
+            }
+        }
+        self.workers.retain(|id, _| present.contains_key(id));
         for worker in &scan.workers {
             self.observe_worker(worker, now, wall_seconds);
         }
+        let runs: HashSet<&str> = scan.leases.iter().filter_map(|lease| lease.instance.as_deref()).collect();
+        self.gone.retain(|run, _| runs.contains(run.as_str()));
     }
 
     fn observe_lease(&mut self, lease: &Lease, now: Instant) {
+        let known = self.silent.as_ref().filter(|(item, _)| {
+            lease.actual_owner() == Some(&item.id)
+                && item.beat.is_some()
+                && item.instance.as_deref() == lease.instance.as_deref()
+        });
+        let since = known.map_or(now, |(_, since)| (*since).max(now.checked_sub(self.unseen).unwrap_or(now)));
         let seen = self.leases.entry(lease.key.clone()).or_insert(SeenLease {
             counter: lease.counter,
-            changed: now,
+            changed: since,
             handoff: None,
         });
         if seen.counter != lease.counter {
@@ -82,14 +112,18 @@ impl FleetView {
 
     fn observe_worker(&mut self, worker: &WorkerItem, now: Instant, wall_seconds: u64) {
         match self.workers.get_mut(&worker.id) {
-            Some(seen) if seen.item == *worker => {}
-            Some(seen) => *seen = SeenWorker { item: worker.clone(), seen: now, changed: now, lapsed: false },
+            Some(seen) if seen.item.is_same_report(worker) => seen.item.mark = worker.mark,
+            Some(seen) => {
+                *seen = SeenWorker { item: worker.clone(), seen: now, changed: now, beaten: now, lapsed: false };
+            }
             None => {
                 let age = Duration::from_secs(wall_seconds.saturating_sub(worker.last_update_seconds));
                 let interval = if worker.instance.is_some() { REPORT_INTERVAL } else { ACTIVE_WINDOW / 2 };
                 let age = if age > interval * 3 / 2 { ACTIVE_WINDOW } else { age };
                 let changed = now.checked_sub(age).unwrap_or(now);
-                let seen = SeenWorker { item: worker.clone(), seen: now, changed, lapsed: false };
+                let known = self.silent.as_ref().filter(|(item, _)| item.is_same_report(worker));
+                let beaten = known.map_or(now, |(_, since)| *since);
+                let seen = SeenWorker { item: worker.clone(), seen: now, changed, beaten, lapsed: false };
                 self.workers.insert(worker.id.clone(), seen);
             }
         }
@@ -102,6 +136,37 @@ impl FleetView {
     /// Time since the lease's counter changed.
     pub(crate) fn age(&self, key: &LeaseKey, now: Instant) -> Duration {
         self.leases.get(key).map_or(Duration::ZERO, |seen| now.duration_since(seen.changed))
+    }
+
+    /// Time since the lease was renewed, where a worker's heartbeat may renew it.
+    pub(crate) fn age_by_beats(&self, lease: &Lease, now: Instant) -> Duration {
+        let Some(run) = lease.instance.as_deref() else { return self.age(&lease.key, now) };
+        let beaten = self.life_of(lease).map(|seen| seen.beaten).or_else(|| self.gone.get(run).copied());
+        let age = self.age(&lease.key, now);
+        beaten.map_or(age, |beaten| age.min(now.saturating_duration_since(beaten)))
+    }
+
+    /// The worker whose heartbeat renews the lease.
+    fn life_of(&self, lease: &Lease) -> Option<&SeenWorker> {
+        let seen = self.workers.get(lease.actual_owner()?)?;
+        (seen.item.beat.is_some()
+            && seen.item.instance.is_some()
+            && seen.item.instance.as_deref() == lease.instance.as_deref())
+        .then_some(seen)
+    }
+
+    /// The item of the worker whose heartbeat renews the lease, which must be fenced before the lease is taken.
+    pub(crate) fn heart_of(&self, lease: &Lease) -> Option<&WorkerItem> {
+        self.life_of(lease).map(|seen| &seen.item)
+    }
+
+    pub(crate) fn worker(&self, id: &WorkerId) -> Option<&WorkerItem> {
+        self.workers.get(id).map(|seen| &seen.item)
+    }
+
+    /// True if the lease's counter changed after `since`.
+    pub(crate) fn is_written_since(&self, key: &LeaseKey, since: Instant) -> bool {
+        self.leases.get(key).is_some_and(|seen| seen.changed > since)
     }
 
     /// Time since the lease's present handoff began.
@@ -120,7 +185,7 @@ impl FleetView {
     pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerItem> {
         let reports = |seen: &&SeenWorker| {
             let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
-            !seen.item.leaving && now.duration_since(seen.changed) < window
+            !seen.item.leaving && !seen.item.is_fenced() && now.duration_since(seen.changed) < window
         };
         let (lapsed, active): (Vec<_>, Vec<_>) = self.workers.values().filter(reports).partition(|seen| seen.lapsed);
         // Somebody has to do the work.
@@ -155,6 +220,8 @@ mod tests {
             instance: instance.map(str::to_owned),
             started_at_millis: 0,
             leaving: false,
+            beat: None,
+            mark: None,
             metrics: Default::default(),
             usage: None,
         };
@@ -198,6 +265,58 @@ mod tests {
             assert!(active(interval * 3 / 2), "{instance:?}: late, as reports may be");
             assert!(!active(interval * 3 / 2 + 1), "{instance:?}");
         }
+    }
+
+    /// A worker with this heartbeat, and a lease that its run `a` wrote last.
+    fn beaten(beat: u64, instance: &str) -> TableScan {
+        let mut scan = TableScan { leases: scan(1).leases, ..reported_at(1_000, Some(instance)) };
+        scan.workers[0].beat = Some(beat);
+        scan.leases[0].instance = Some("a".into());
+        scan
+    }
+
+    #[test]
+    fn a_lease_is_as_old_as_the_last_heartbeat_of_the_run_that_wrote_it() {
+        let (start, second) = (crate::tests::some_time(), Duration::from_secs(1));
+        let age = |second_scan: &TableScan| {
+            let mut view = FleetView::default();
+            view.observe(&beaten(1, "a"), start, 1_000);
+            view.observe(second_scan, start + 5 * second, 1_005);
+            let is_fenceable = view.heart_of(&second_scan.leases[0]).is_some();
+            (view.age_by_beats(&second_scan.leases[0], start + 6 * second), is_fenceable)
+        };
+
+        assert_eq!(age(&beaten(2, "a")), (second, true));
+        assert_eq!(age(&beaten(1, "a")), (6 * second, true));
+        assert_eq!(age(&beaten(2, "b")), (second, false), "another run has the id since then");
+        let gone = TableScan { workers: Vec::new(), ..beaten(2, "a") };
+        assert_eq!(age(&gone), (second, false), "its item is gone since then");
+        let mut marked = beaten(1, "a");
+        marked.workers[0].mark = Some(crate::model::Mark::Fenced);
+        assert_eq!(age(&marked), (6 * second, true), "a leader's mark is no heartbeat");
+        let mut untaken = beaten(2, "a");
+        untaken.leases[0].instance = None;
+        assert_eq!(age(&untaken), (6 * second, false), "the run has not written the lease");
+        let mut unmarked = beaten(2, "a");
+        unmarked.workers[0].beat = None;
+        assert!(!age(&unmarked).1, "it renews each lease");
+    }
+
+    #[test]
+    fn a_new_leader_knows_how_long_its_predecessor_has_been_silent() {
+        let (mut view, start, second) = (FleetView::default(), crate::tests::some_time(), Duration::from_secs(1));
+        let (scan, now) = (beaten(1, "a"), start + 7 * second);
+
+        view.remember(Some((scan.workers[0].clone(), start)), 5 * second);
+        view.observe(&scan, now, 1_000);
+
+        assert_eq!(view.age_by_beats(&scan.leases[0], now), 5 * second, "it may have been written before");
+        assert_eq!(view.age_by_beats(&scan.leases[0], now + 4 * second), 9 * second);
+        let other = Lease { owner: Some("other".into()), ..scan.leases[0].clone() };
+        let mut view = FleetView::default();
+        view.remember(Some((scan.workers[0].clone(), start)), 5 * second);
+        view.observe(&TableScan { leases: vec![other.clone()], ..scan }, now, 1_000);
+        assert_eq!(view.age_by_beats(&other, now), Duration::ZERO, "of a worker never seen");
     }
 
     #[test]

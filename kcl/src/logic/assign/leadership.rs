@@ -4,14 +4,23 @@
 //!     measured by our own monotonic clock, never against the writer's.
 //! (B) A leader whose last confirmed heartbeat is older than its lock's duration no longer counts itself as leader,
 //!     whatever the table says: somebody else may have seized the lock.
+//! (C) While a fleet lives by heartbeats, or turns back from it, the leader's own heartbeat counts beside its lock, and
+//!     [`SILENCE`] of both is enough: the lock carries a long duration then, for those that do not know of heartbeats.
 
 use std::time::{Duration, Instant};
 
-use crate::model::{LockItem, WorkerId};
+use super::heartbeat::MAX_TURN;
+use crate::model::{LockItem, Regime, WorkerId, WorkerItem};
 
+/// The lock's life as a part of a lease's, so that a new leader is there before leases expire.
+const LOCK_PART: f64 = 0.4;
 /// Part of a lock's duration without a change after which its owner is suspected to be gone: one heartbeat and a half, of
 /// this library's (a quarter of the duration) as of Java's (30 s of 120 s).
 const SUSPICION: f64 = 0.375;
+/// Part of a lease duration after which a leader that lives by heartbeats is taken for gone: a heartbeat may fail once.
+const SILENCE: f64 = 0.6;
+/// Part of a lease duration after which it is suspected: heartbeats are a third apart.
+const SUSPICIOUS_SILENCE: f64 = 0.4;
 
 /// The next step towards the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,35 +30,83 @@ pub(crate) enum Contention {
     Wait,
 }
 
+/// The lock of another worker.
+#[derive(Debug)]
+struct Seen {
+    lock: LockItem,
+    /// Its owner's item, if it was read.
+    owner: Option<WorkerItem>,
+    /// Both are unchanged since then.
+    since: Instant,
+}
+
 #[derive(Debug)]
 pub(crate) struct Leadership {
     me: WorkerId,
-    /// The foreign lock seen last, and since when it is unchanged.
-    seen: Option<(LockItem, Instant)>,
+    lease_duration: Duration,
+    seen: Option<Seen>,
     /// Our lock, and when we began the write that last confirmed it.
     held: Option<(LockItem, Instant)>,
 }
 
 impl Leadership {
-    pub(crate) fn new(me: WorkerId) -> Self {
-        Self { me, seen: None, held: None }
+    pub(crate) fn new(me: WorkerId, lease_duration: Duration) -> Self {
+        Self { me, lease_duration, seen: None, held: None }
     }
 
-    /// End of our leadership, unless a heartbeat is confirmed before.
-    pub(crate) fn leading_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.held.as_ref().map(|(lock, confirmed)| *confirmed + lock.duration);
-        until.filter(|until| now < *until)
+    /// End of our leadership, unless the lock or a heartbeat, the last of which began at `beat`, is confirmed before.
+    pub(crate) fn leading_until(&self, beat: Option<Instant>, now: Instant) -> Option<Instant> {
+        let (lock, confirmed) = self.held.as_ref()?;
+        let until = match lock.regime {
+            Regime::EachLease => *confirmed + lock.duration,
+            _ => beat.map_or(*confirmed, |beat| beat.max(*confirmed)) + self.patience(lock),
+        };
+        (now < until).then_some(until)
     }
 
-    /// True if the leader seems to have stopped: its lock is unchanged for a part of its duration, though not stale yet.
+    /// Life of a lock of ours. While leases are not renewed singly, that which workers of Java wait for.
+    pub(crate) fn duration(&self, regime: Regime) -> Duration {
+        match regime {
+            Regime::EachLease => self.lease_duration.mul_f64(LOCK_PART),
+            Regime::Heartbeats | Regime::TurningBack => MAX_TURN,
+        }
+    }
+
+    /// Time without a change after which a lock may be seized.
+    fn patience(&self, lock: &LockItem) -> Duration {
+        if lock.regime == Regime::EachLease { lock.duration } else { self.lease_duration.mul_f64(SILENCE) }
+    }
+
+    /// Renewal of leases as the lock had it last.
+    pub(crate) fn regime(&self) -> Regime {
+        let seen = self.seen.as_ref().map(|seen| seen.lock.regime);
+        self.held().map(|lock| lock.regime).or(seen).unwrap_or_default()
+    }
+
+    /// The worker that leads, as far as we saw.
+    pub(crate) fn leader(&self) -> Option<&WorkerId> {
+        self.held().or(self.seen.as_ref().map(|seen| &seen.lock)).map(|lock| &lock.owner)
+    }
+
+    /// The item of another leader, and since when it and the lock have stood still.
+    pub(crate) fn silent(&self) -> Option<(WorkerItem, Instant)> {
+        self.seen.as_ref().and_then(|seen| Some((seen.owner.clone()?, seen.since)))
+    }
+
+    /// True if the leader seems to have stopped: it is silent for longer than usual, though not for as long as it may be.
     pub(crate) fn suspects(&self, now: Instant) -> bool {
-        let is_silent = |(lock, since): &(LockItem, Instant)| now >= *since + lock.duration.mul_f64(SUSPICION);
-        self.held.is_none() && self.seen.as_ref().is_some_and(is_silent)
+        let Some(seen) = self.seen.as_ref().filter(|_| self.held.is_none()) else { return false };
+        let usual = match seen.lock.regime {
+            Regime::EachLease => seen.lock.duration.mul_f64(SUSPICION),
+            Regime::Heartbeats | Regime::TurningBack => self.lease_duration.mul_f64(SUSPICIOUS_SILENCE),
+        };
+        now >= seen.since + usual
     }
 
-    /// Moment until which a foreign lock is respected unless it changes.
+    /// Moment until which a foreign lock is respected unless it, or a heartbeat of its owner, changes.
     pub(crate) fn stale_at(&self) -> Option<Instant> {
-        self.seen.as_ref().filter(|_| self.held.is_none()).map(|(lock, since)| *since + lock.duration)
+        let seen = self.seen.as_ref().filter(|_| self.held.is_none())?;
+        Some(seen.since + self.patience(&seen.lock))
     }
 
     /// Our lock, to be confirmed by the next heartbeat.
@@ -57,23 +114,31 @@ impl Leadership {
         self.held.as_ref().map(|(lock, _)| lock)
     }
 
-    /// Decides after reading the lock.
-    pub(crate) fn consider(&mut self, found: Option<LockItem>, now: Instant) -> Contention {
+    /// Time of the last confirmation of our lock.
+    pub(crate) fn confirmed_at(&self) -> Option<Instant> {
+        self.held.as_ref().map(|(_, at)| *at)
+    }
+
+    /// Decides after reading the lock and, if it is known, its owner's item.
+    pub(crate) fn consider(&mut self, found: Option<LockItem>, owner: Option<WorkerItem>, now: Instant) -> Contention {
         let Some(found) = found else {
             self.seen = None;
             return Contention::Acquire(None);
         };
-        // A lock of our own id that we do not hold is left from an earlier run of this worker.
+        // A lock of our own id that we do not hold is left from an earlier run of this worker, or was passed to us.
         if found.released || found.owner == self.me {
             return Contention::Acquire(Some(found));
         }
-        match &self.seen {
-            Some((seen, since)) if seen.version == found.version => {
-                if now > *since + found.duration {
+        let owner = owner.filter(|item| item.id == found.owner);
+        let patience = self.patience(&found);
+        match &mut self.seen {
+            Some(seen) if seen.lock.version == found.version && is_still(seen.owner.as_ref(), owner.as_ref()) => {
+                seen.owner = owner.or(seen.owner.take());
+                if now > seen.since + patience {
                     return Contention::Acquire(Some(found));
                 }
             }
-            _ => self.seen = Some((found, now)),
+            _ => self.seen = Some(Seen { lock: found, owner, since: now }),
         }
         Contention::Wait
     }
@@ -88,9 +153,15 @@ impl Leadership {
         self.held = None;
     }
 
-    pub(crate) fn lock(&self, version: String, duration: Duration) -> LockItem {
-        LockItem { owner: self.me.clone(), version, duration, released: false, bulletin: None }
+    pub(crate) fn lock(&self, version: String, regime: Regime) -> LockItem {
+        let duration = self.duration(regime);
+        LockItem { owner: self.me.clone(), version, duration, released: false, bulletin: None, regime }
     }
+}
+
+/// False if the item shows that its worker wrote in between. One that was not read shows nothing.
+fn is_still(before: Option<&WorkerItem>, now: Option<&WorkerItem>) -> bool {
+    before.zip(now).is_none_or(|(before, now)| before.is_same_report(now))
 }
 
 #[cfg(test)]
@@ -104,17 +175,17 @@ mod tests {
     }
 
     fn lock(owner: &str, version: &str) -> LockItem {
-        let (owner, version) = (owner.into(), version.to_owned());
-        LockItem { owner, version, duration: DURATION, released: false, bulletin: None }
+        let (owner, version, regime) = (owner.into(), version.to_owned(), Regime::EachLease);
+        LockItem { owner, version, duration: DURATION, released: false, bulletin: None, regime }
     }
 
     fn me() -> Leadership {
-        Leadership::new("me".into())
+        Leadership::new("me".into(), DURATION)
     }
 
     #[test]
     fn a_missing_lock_is_acquired() {
-        assert_eq!(me().consider(None, start()), Contention::Acquire(None));
+        assert_eq!(me().consider(None, None, start()), Contention::Acquire(None));
     }
 
     #[test]
@@ -123,7 +194,7 @@ mod tests {
 
         for beat in 0..100 {
             let found = lock("other", &beat.to_string());
-            assert_eq!(me.consider(Some(found), start + DURATION.mul_f32(0.9) * beat), Contention::Wait);
+            assert_eq!(me.consider(Some(found), None, start + DURATION.mul_f32(0.9) * beat), Contention::Wait);
         }
     }
 
@@ -132,10 +203,10 @@ mod tests {
         let (mut me, start) = (me(), start());
         let stale = lock("other", "v1");
 
-        assert_eq!(me.consider(Some(stale.clone()), start), Contention::Wait);
-        assert_eq!(me.consider(Some(stale.clone()), start + DURATION), Contention::Wait);
+        assert_eq!(me.consider(Some(stale.clone()), None, start), Contention::Wait);
+        assert_eq!(me.consider(Some(stale.clone()), None, start + DURATION), Contention::Wait);
         let late = start + DURATION + Duration::from_millis(1);
-        assert_eq!(me.consider(Some(stale.clone()), late), Contention::Acquire(Some(stale)));
+        assert_eq!(me.consider(Some(stale.clone()), None, late), Contention::Acquire(Some(stale)));
     }
 
     #[test]
@@ -143,11 +214,11 @@ mod tests {
         let (mut me, start, silence) = (me(), start(), DURATION.mul_f64(SUSPICION));
         assert!(!me.suspects(start), "nothing was seen yet");
 
-        me.consider(Some(lock("other", "v1")), start);
+        me.consider(Some(lock("other", "v1")), None, start);
         assert!(!me.suspects(start + silence - Duration::from_millis(1)));
         assert!(me.suspects(start + silence));
         assert_eq!(me.stale_at(), Some(start + DURATION));
-        me.consider(Some(lock("other", "v2")), start + silence);
+        me.consider(Some(lock("other", "v2")), None, start + silence);
         assert!(!me.suspects(start + silence));
     }
 
@@ -156,7 +227,7 @@ mod tests {
         let (mut me, start) = (me(), start());
         let java = LockItem { duration: Duration::from_secs(120), ..lock("java", "v1") };
 
-        me.consider(Some(java), start);
+        me.consider(Some(java), None, start);
 
         assert!(!me.suspects(start + Duration::from_secs(31)));
     }
@@ -164,10 +235,60 @@ mod tests {
     #[test]
     fn a_released_lock_and_one_of_our_own_earlier_run_are_taken_at_once() {
         let released = LockItem { released: true, ..lock("other", "v1") };
-        assert_eq!(me().consider(Some(released.clone()), start()), Contention::Acquire(Some(released)));
+        assert_eq!(me().consider(Some(released.clone()), None, start()), Contention::Acquire(Some(released)));
 
         let ours = lock("me", "v1");
-        assert_eq!(me().consider(Some(ours.clone()), start()), Contention::Acquire(Some(ours)));
+        assert_eq!(me().consider(Some(ours.clone()), None, start()), Contention::Acquire(Some(ours)));
+    }
+
+    /// The item of the worker that leads, with this heartbeat.
+    fn leader(beat: u64) -> WorkerItem {
+        WorkerItem {
+            id: "other".into(),
+            last_update_seconds: 0,
+            instance: Some("run".to_owned()),
+            started_at_millis: 0,
+            leaving: false,
+            beat: Some(beat),
+            mark: None,
+            metrics: Default::default(),
+            usage: None,
+        }
+    }
+
+    #[test]
+    fn a_leader_that_lives_by_heartbeats_is_followed_while_its_item_changes() {
+        for regime in [Regime::Heartbeats, Regime::TurningBack] {
+            let (mut me, start) = (me(), start());
+            let stale = LockItem { duration: DURATION * 12, regime, ..lock("other", "v1") };
+
+            for beat in 0..100_u32 {
+                let now = start + DURATION.mul_f64(0.5) * beat;
+                assert_eq!(me.consider(Some(stale.clone()), Some(leader(beat.into())), now), Contention::Wait);
+            }
+            let last = start + DURATION.mul_f64(0.5) * 99;
+            assert_eq!(me.silent(), Some((leader(99), last)));
+            assert_eq!(me.stale_at(), Some(last + DURATION.mul_f64(SILENCE)));
+            let unusual = last + DURATION.mul_f64(SUSPICIOUS_SILENCE);
+            assert!(!me.suspects(unusual - Duration::from_millis(1)) && me.suspects(unusual));
+            let marked = WorkerItem { mark: Some(crate::model::Mark::Look), ..leader(99) };
+            let late = last + DURATION.mul_f64(SILENCE);
+            assert_eq!(me.consider(Some(stale.clone()), Some(marked.clone()), late), Contention::Wait);
+            let late = late + Duration::from_millis(1);
+            assert_eq!(me.consider(Some(stale.clone()), Some(marked), late), Contention::Acquire(Some(stale)));
+        }
+    }
+
+    #[test]
+    fn a_leader_that_lives_by_heartbeats_leads_as_long_as_others_wait() {
+        let (mut me, start) = (me(), start());
+        let held = LockItem { duration: DURATION * 12, regime: Regime::Heartbeats, ..lock("me", "v1") };
+        me.confirmed(held, start);
+
+        let (beat, silence) = (start + DURATION, DURATION.mul_f64(SILENCE));
+        assert_eq!(me.leading_until(None, start), Some(start + silence));
+        assert_eq!(me.leading_until(Some(beat), beat), Some(beat + silence));
+        assert_eq!(me.leading_until(Some(beat), beat + silence), None);
     }
 
     #[test]
@@ -176,7 +297,7 @@ mod tests {
         me.confirmed(lock("me", "v1"), start);
 
         let until = start + DURATION;
-        assert_eq!(me.leading_until(until - Duration::from_millis(1)), Some(until));
-        assert_eq!(me.leading_until(until), None);
+        assert_eq!(me.leading_until(None, until - Duration::from_millis(1)), Some(until));
+        assert_eq!(me.leading_until(None, until), None);
     }
 }

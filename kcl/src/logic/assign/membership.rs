@@ -55,6 +55,8 @@ mod tests {
             instance: Some(instance.to_owned()),
             started_at_millis,
             leaving: false,
+            beat: None,
+            mark: None,
             metrics: Default::default(),
             usage: None,
         }

@@ -67,6 +67,8 @@ mod tests {
             instance: Some("a".to_owned()),
             started_at_millis: 0,
             leaving: false,
+            beat: None,
+            mark: None,
             metrics: Default::default(),
             usage: None,
         }

@@ -12,6 +12,10 @@ use crate::model::{Lease, WorkerId};
 /// Weight of the newest window in the average throughput.
 const ALPHA: f64 = 0.5;
 const KIB: f64 = 1024.0;
+/// Part by which a throughput may differ from the stored one.
+const SAME: f64 = 0.1;
+/// Throughput in KiB/s that no assignment depends on.
+const ALMOST_NOTHING: f64 = 0.05;
 
 /// Verdict on a write that was refused because the item had changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +53,12 @@ pub(crate) fn average_throughput(before: Option<f64>, bytes: u64, window: Durati
     let now = bytes as f64 / KIB / window.as_secs_f64();
     let average = before.map_or(now, |before| before + ALPHA * (now - before));
     Some((average * 1e6).round() / 1e6)
+}
+
+/// True if a throughput differs from that in the table by more than a tenth, and by more than almost nothing.
+pub(crate) fn is_news(stored: Option<f64>, throughput: Option<f64>) -> bool {
+    let Some(throughput) = throughput else { return false };
+    stored.is_none_or(|stored| (throughput - stored).abs() > (stored * SAME).max(ALMOST_NOTHING))
 }
 
 #[cfg(test)]
@@ -106,6 +116,20 @@ mod tests {
     #[test]
     fn a_handoff_to_ourselves_is_a_corrupt_item_and_lost() {
         assert_eq!(judged(Lease { checkpoint_owner: Some("me".into()), ..held(5) }), Refusal::Lost);
+    }
+
+    #[test]
+    fn a_throughput_is_news_when_it_differs_by_more_than_a_tenth() {
+        for (stored, now, news) in [
+            (None, None, false),
+            (None, Some(0.0), true),
+            (Some(10.0), Some(11.0), false),
+            (Some(10.0), Some(11.1), true),
+            (Some(10.0), Some(8.9), true),
+            (Some(0.01), Some(0.0), false),
+        ] {
+            assert_eq!(is_news(stored, now), news, "{stored:?} {now:?}");
+        }
     }
 
     #[test]

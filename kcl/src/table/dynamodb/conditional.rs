@@ -58,13 +58,13 @@ pub(super) fn added(addition: &Addition) -> Vec<Assignment> {
     }
 }
 
-/// Adds what a checkpoint sets and removes to an update that raises the counter to `:next`.
+/// Adds what a checkpoint sets and removes to an update that sets this too.
 pub(super) fn written(
     mut update: UpdateItemFluentBuilder,
-    next: Assignment,
+    mut set: Vec<Assignment>,
     write: &CheckpointWrite,
 ) -> UpdateItemFluentBuilder {
-    let (mut set, mut remove) = (vec![next], Vec::new());
+    let mut remove = Vec::new();
     match write {
         CheckpointWrite::Commit { checkpoint, children } | CheckpointWrite::Reset { checkpoint, children } => {
             update = update.expression_attribute_names("#cp", item::CHECKPOINT);

@@ -6,8 +6,11 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{
-    operation::put_item::builders::PutItemFluentBuilder,
-    types::{AttributeValue, KeysAndAttributes, ReturnValue},
+    operation::{
+        put_item::builders::PutItemFluentBuilder,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
+    types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use tracing::warn;
 
@@ -21,7 +24,7 @@ use super::{
 };
 use crate::{
     error::TableError,
-    model::{LockItem, Look, StreamIdentity, WorkerId, WorkerItem},
+    model::{Beat, LockItem, Look, Mark, StreamIdentity, WorkerId, WorkerItem},
     table::item::Item,
 };
 
@@ -81,6 +84,43 @@ impl DynamoDbLeaseTable {
 
     pub(crate) async fn put_worker(&self, worker: &WorkerItem) -> Result<Option<WorkerItem>, TableError> {
         let place = self.entity_tables().workers;
+        let output = self.report(&place, worker).return_values(ReturnValue::AllOld).send().await;
+        let output = output.map_err(|error| place.call("dynamodb:UpdateItem").failed(error))?;
+        Ok(output.attributes.as_ref().and_then(item::read_worker))
+    }
+
+    pub(crate) async fn beat(&self, worker: &WorkerItem, last: u64) -> Result<Beat, TableError> {
+        let place = self.entity_tables().workers;
+        let update = self.report(&place, worker).return_values(ReturnValue::AllOld);
+        let update = if_still(update, worker, Some(last))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let read = |item: Option<&Item>| item.and_then(item::read_worker).map(Box::new);
+        match update.send().await {
+            Ok(output) => Ok(Beat::Confirmed(read(output.attributes()))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Beat::Refused(read(refused.item())))
+                }
+                _ => Err(place.call("dynamodb:UpdateItem").failed(error)),
+            },
+        }
+    }
+
+    pub(crate) async fn mark_worker(&self, worker: &WorkerItem, mark: Mark) -> Result<bool, TableError> {
+        let place = self.entity_tables().workers;
+        let (mark, beat) = match mark {
+            Mark::Fenced => (item::FENCED, worker.beat),
+            Mark::Look => (item::LOOK, None),
+        };
+        let update = self.client.update_item().table_name(&place.table).key(place.key, s(worker.id.as_str()));
+        let update = if_still(update, worker, beat)
+            .update_expression("SET #p.#m = :m")
+            .expression_attribute_values(":m", s(mark));
+        place.call("dynamodb:UpdateItem").applied(update.send().await, CONDITION_FAILED)
+    }
+
+    /// An update that writes a worker's whole item.
+    fn report(&self, place: &EntityTable, worker: &WorkerItem) -> UpdateItemFluentBuilder {
         let (metrics, limits) = item::worker_metrics(worker);
         let set = vec![
             (item::WORKER_LAST_UPDATE, ":lut", n(worker.last_update_seconds)),
@@ -93,9 +133,7 @@ impl DynamoDbLeaseTable {
             ("slu", ":slu", n(worker.last_update_seconds)),
         ];
         let update = self.client.update_item().table_name(&place.table).key(place.key, s(worker.id.as_str()));
-        let update = set_and_remove(update, set, &[]).return_values(ReturnValue::AllOld);
-        let output = update.send().await.map_err(|error| place.call("dynamodb:UpdateItem").failed(error))?;
-        Ok(output.attributes.as_ref().and_then(item::read_worker))
+        set_and_remove(update, set, &[])
     }
 
     pub(crate) async fn get_worker(&self, id: &WorkerId) -> Result<Option<WorkerItem>, TableError> {
@@ -123,31 +161,39 @@ impl DynamoDbLeaseTable {
         Ok(read_lock(&place, self.get_from(&place, item::LOCK_KEY).await?.as_ref()))
     }
 
-    pub(crate) async fn look(&self, me: &WorkerId) -> Result<Look, TableError> {
+    pub(crate) async fn look(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Look, TableError> {
         if self.may_batch.load(Ordering::Relaxed) {
-            match self.look_at_once(me).await {
+            match self.look_at_once(me, leader).await {
                 Ok(Some(look)) => return Ok(look),
                 Ok(None) => {}
                 Err(TableError::AccessDenied { .. }) => {
                     self.may_batch.store(false, Ordering::Relaxed);
-                    warn!(table = self.table, "without dynamodb:BatchGetItem, lock and worker take a read each");
+                    warn!(table = self.table, "without dynamodb:BatchGetItem, lock and workers take a read each");
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(Look { lock: self.get_lock().await?, worker: self.get_worker(me).await? })
+        let (lock, worker) = (self.get_lock().await?, self.get_worker(me).await?);
+        let leader = match leader {
+            Some(leader) if leader == me => worker.clone(),
+            Some(leader) => self.get_worker(leader).await?,
+            None => None,
+        };
+        Ok(Look { lock, worker, leader })
     }
 
     /// None: the table has left out a part.
-    async fn look_at_once(&self, me: &WorkerId) -> Result<Option<Look>, TableError> {
+    async fn look_at_once(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Option<Look>, TableError> {
         let EntityTables { lock, workers, .. } = self.entity_tables();
+        let other = leader.filter(|leader| *leader != me);
+        let wanted_workers = [Some(me), other].into_iter().flatten().map(|id| (&workers, id.as_str()));
         let mut keys: HashMap<String, Vec<Item>> = HashMap::new();
-        for (place, key) in [(&lock, item::LOCK_KEY), (&workers, me.as_str())] {
+        for (place, key) in [(&lock, item::LOCK_KEY)].into_iter().chain(wanted_workers) {
             keys.entry(place.table.clone()).or_default().push(Item::from([(place.key.to_owned(), s(key))]));
         }
         let mut batch = self.client.batch_get_item();
         for (table, keys) in keys {
-            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(false);
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(leader.is_some());
             batch = batch.request_items(table, keys.build().expect("keys are set"));
         }
         let output = batch.send().await.map_err(|error| lock.call("dynamodb:BatchGetItem").failed(error))?;
@@ -158,8 +204,9 @@ impl DynamoDbLeaseTable {
             let items = output.responses().and_then(|tables| tables.get(&place.table)).into_iter().flatten();
             items.into_iter().find(|item| item.get(place.key) == Some(&s(key)))
         };
-        let worker = found(&workers, me.as_str()).and_then(item::read_worker);
-        Ok(Some(Look { lock: read_lock(&lock, found(&lock, item::LOCK_KEY)), worker }))
+        let worker = |id: &WorkerId| found(&workers, id.as_str()).and_then(item::read_worker);
+        let lock = read_lock(&lock, found(&lock, item::LOCK_KEY));
+        Ok(Some(Look { lock, worker: worker(me), leader: leader.and_then(worker) }))
     }
 
     pub(crate) async fn put_lock(&self, lock: &LockItem, seen: Option<&LockItem>) -> Result<bool, TableError> {
@@ -213,6 +260,24 @@ fn read_lock(place: &EntityTable, found: Option<&Item>) -> Option<LockItem> {
         warn!(table = place.table, "the leader's lock item cannot be read, nobody can lead; delete it");
     }
     lock
+}
+
+/// Adds the condition that a worker's item is of the same run, without a fence, and with this heartbeat if one is given.
+fn if_still(mut update: UpdateItemFluentBuilder, worker: &WorkerItem, beat: Option<u64>) -> UpdateItemFluentBuilder {
+    let mut condition = "#p.#i = :i AND (attribute_not_exists(#p.#m) OR #p.#m <> :fenced)".to_owned();
+    if let Some(beat) = beat {
+        condition += " AND #p.#b = :b";
+        update = update
+            .expression_attribute_names("#b", item::WORKER_BEAT)
+            .expression_attribute_values(":b", s(beat.to_string()));
+    }
+    update
+        .condition_expression(condition)
+        .expression_attribute_names("#p", item::WORKER_PROPERTIES)
+        .expression_attribute_names("#i", item::WORKER_INSTANCE)
+        .expression_attribute_names("#m", item::WORKER_MARK)
+        .expression_attribute_values(":i", s(worker.instance.as_deref().unwrap_or_default()))
+        .expression_attribute_values(":fenced", s(item::FENCED))
 }
 
 /// The items written last, one for each worker.

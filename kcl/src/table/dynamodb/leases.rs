@@ -35,6 +35,8 @@ use crate::{
 
 /// Pause before an index that could not be queried is queried again.
 const QUERY_RETRY: Duration = Duration::from_secs(10);
+/// docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+const MAX_BATCH: usize = 100;
 /// Minimum time between two scans in place of a query: each reads the whole table.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -105,19 +107,43 @@ impl DynamoDbLeaseTable {
 
     pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
         let update = self.counted_update(lease).condition_expression("leaseCounter = :c");
-        self.conditional_update(written(update, next_counter(lease), write)).await
+        let throughput = lease.throughput_kbps.map(|throughput| (item::THROUGHPUT, ":t", n(throughput)));
+        let set = [next_counter(lease)].into_iter().chain(throughput).collect();
+        self.conditional_update(written(update, set, write)).await
+    }
+
+    /// Every call asks for the rest of the one before, which a limit of DynamoDB cut off.
+    pub(crate) async fn get_all(&self, keys: &[LeaseKey]) -> Result<Vec<Lease>, TableError> {
+        let (place, mut found) = (self.place(), Vec::with_capacity(keys.len()));
+        for keys in keys.chunks(MAX_BATCH) {
+            let keys = keys.iter().map(LeaseKey::as_str);
+            found.extend(self.get_batch(&place, keys, false).await?.iter().filter_map(item::read_lease));
+        }
+        Ok(found)
     }
 
     pub(crate) async fn assign(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
+        self.conditional_update(self.assignment(lease, to)).await
+    }
+
+    pub(crate) async fn seize(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {
+        let update = self.assignment(lease, to);
+        let condition = update.get_condition_expression().clone().unwrap_or_default();
+        let update = update.condition_expression(format!("{condition} AND {} = :c", item::LEASE_COUNTER));
+        self.conditional_update(update.expression_attribute_values(":c", n(lease.counter))).await
+    }
+
+    fn assignment(&self, lease: &Lease, to: &WorkerId) -> UpdateItemFluentBuilder {
         let mut add = "ADD leaseCounter :one".to_owned();
         if lease.counts_as_switch(to) {
             add.push_str(", ownerSwitchesSinceCheckpoint :one");
         }
-        let update = owners_unchanged(self.update(&lease.key), lease)
-            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner {add}"))
+        // Nobody holds it: the run that held it last must not count as one that does.
+        let remove = if lease.actual_owner().is_none() { ", ownerInstance" } else { "" };
+        owners_unchanged(self.update(&lease.key), lease)
+            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner{remove} {add}"))
             .expression_attribute_values(":to", s(to.as_str()))
-            .expression_attribute_values(":one", n(1));
-        self.conditional_update(update).await
+            .expression_attribute_values(":one", n(1))
     }
 
     pub(crate) async fn begin_handoff(&self, lease: &Lease, to: &WorkerId) -> Result<Conditional, TableError> {

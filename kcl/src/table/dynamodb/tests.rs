@@ -5,11 +5,11 @@ use aws_types::SdkConfig;
 use kinesis_local::LocalAws;
 
 use super::*;
-use crate::logic::assign::leadership::Leadership;
 use crate::table::{
     LeaseTable,
     tests::{TABLE, at, owned_by, read, shard},
 };
+use crate::{logic::assign::leadership::Leadership, model::Regime};
 
 fn lease_table(aws: &SdkConfig, may_create: bool) -> LeaseTable {
     DynamoDbLeaseTable::new(aws, ServiceClock::new(aws), TABLE.to_owned(), LegacyTables::of(TABLE), may_create).into()
@@ -123,9 +123,9 @@ async fn looks_by_single_reads_when_batches_are_denied_or_left_unfinished() {
     let aws = local.sdk_config();
     let table = lease_table(&aws, true);
     table.prepare().await.unwrap();
-    let lock = Leadership::new("w2".into()).lock("v".to_owned(), Duration::from_secs(4));
+    let lock = Leadership::new("w2".into(), Duration::from_secs(10)).lock("v".to_owned(), Regime::EachLease);
     assert!(table.put_lock(&lock, None).await.unwrap());
-    let found = async || table.look(&"w1".into()).await.unwrap().lock == Some(lock.clone());
+    let found = async || table.look(&"w1".into(), None).await.unwrap().lock == Some(lock.clone());
     let (batches, gets) = ("dynamodb:BatchGetItem", "dynamodb:GetItem");
     let counts = [batches, gets].map(|action| local.faults().on(action).delay(Duration::ZERO));
     let counted = || [counts[0].count(), counts[1].count()];
@@ -168,7 +168,7 @@ async fn meters_what_dynamodb_bills() {
 
     let before = table.usage();
     table.keys_owned_by(&"w1".into()).await.unwrap();
-    table.look(&"w1".into()).await.unwrap();
+    table.look(&"w1".into(), None).await.unwrap();
     assert_eq!(since(before).requests, 2);
     assert!(since(before).read_units > 1.0 && since(before).write_units == 0.0, "{:?}", since(before));
 }

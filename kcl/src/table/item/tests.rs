@@ -99,6 +99,7 @@ fn the_lock_carries_its_duration_as_a_decimal_string_of_milliseconds() {
         duration: Duration::from_secs(10),
         released: false,
         bulletin: Some(Bulletin { moves: 7, alert: true }),
+        regime: Default::default(),
     };
 
     let item = lock_item(&lock);
@@ -115,6 +116,7 @@ fn a_lock_with_an_unreadable_duration_counts_as_javas_two_minutes() {
         duration: Duration::from_secs(10),
         released: false,
         bulletin: None,
+        regime: Default::default(),
     });
     item.insert("leaseDuration".to_owned(), n(10));
 

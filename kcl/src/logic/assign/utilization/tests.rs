@@ -27,6 +27,8 @@ fn silent(id: &str) -> WorkerItem {
         instance: None,
         started_at_millis: 0,
         leaving: false,
+        beat: None,
+        mark: None,
         metrics: BTreeMap::new(),
         usage: None,
     }

@@ -1,0 +1,196 @@
+//! Fleets whose workers renew all their leases by one heartbeat, on the embedded DynamoDB, in virtual time.
+
+use std::time::Duration;
+
+use integration_tests::{Running, SHARD, World, text};
+use kcl::{
+    BoxError, Checkpointer, Event, InitialPosition, RecordBatch, RecordProcessor, Renewals, Reset, ResetError,
+    ShardContext, WorkerBuilder,
+};
+use tokio::time::{Instant, sleep};
+
+const LEASE_DURATION: Duration = Duration::from_secs(10);
+/// Every write of an item below 1 KB is one write unit.
+const WRITES: [&str; 3] = ["dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem"];
+
+fn worker(world: &World, id: &str, renewals: Renewals) -> WorkerBuilder {
+    world.worker(id).renewals(renewals)
+}
+
+fn by_heartbeat(world: &World) -> Option<bool> {
+    let changes = world.events.all().into_iter().filter_map(|event| match event {
+        Event::RenewalsChanged { by_heartbeat, .. } => Some(by_heartbeat),
+        _ => None,
+    });
+    changes.last()
+}
+
+/// Workers that share the shards and, unless each lease is renewed, live by heartbeats.
+async fn fleet(shards: i32, renewals: Renewals, workers: usize) -> (World, Vec<Running>) {
+    let world = World::start(shards).await;
+    let start = |number: usize| world.spawn(worker(&world, &format!("w{number}"), renewals));
+    let workers = (1..=workers).map(start).collect();
+    world.settled().await;
+    if renewals == Renewals::Automatic {
+        world.until("it lives by heartbeats", || by_heartbeat(&world) == Some(true)).await;
+        sleep(2 * LEASE_DURATION).await;
+    }
+    (world, workers)
+}
+
+/// Write units a minute, without and with a checkpoint a second and lease.
+async fn write_units(renewals: Renewals) -> [u64; 2] {
+    const LEASES: i32 = 40;
+    let (world, _workers) = fleet(LEASES, renewals, 4).await;
+    let in_a_minute = async || {
+        let calls = WRITES.map(|action| world.calls(action));
+        sleep(Duration::from_secs(60)).await;
+        let writes = calls.iter().map(kinesis_local::Fault::count).sum::<u64>();
+        calls.into_iter().for_each(kinesis_local::Fault::remove);
+        writes
+    };
+    let idle = in_a_minute().await;
+    let putting = world.keep_putting(1_000, Duration::from_secs(1));
+    sleep(LEASE_DURATION).await;
+    let busy = in_a_minute().await;
+    putting.abort();
+    [idle, busy]
+}
+
+#[tokio::test(start_paused = true)]
+async fn forty_leases_cost_a_seventh_of_the_writes_and_three_quarters_with_checkpoints() {
+    let singly = write_units(Renewals::EachLease).await;
+    let together = write_units(Renewals::Automatic).await;
+
+    println!("40 leases, 4 workers: {singly:?} write units a minute lease by lease, {together:?} by heartbeats");
+    assert!(together[0] * 7 <= singly[0], "{together:?} {singly:?}");
+    assert!(together[1] * 100 <= singly[1] * 80, "{together:?} {singly:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_is_processed_whoever_dies() {
+    for killed in 0..3 {
+        let (world, mut workers) = fleet(6, Renewals::Automatic, 3).await;
+        let putting = world.keep_putting(100, Duration::from_millis(500));
+        sleep(LEASE_DURATION).await;
+        let since = Instant::now();
+        workers.remove(killed).kill();
+        sleep(LEASE_DURATION * 3).await;
+        putting.abort();
+        world.settled().await;
+
+        let first_after = |shard: &str| {
+            let entries = world.journal.entries().into_iter();
+            entries
+                .filter(|entry| entry.at > since + LEASE_DURATION && entry.shard_id.as_str() == shard)
+                .map(|entry| entry.at)
+                .min()
+        };
+        for shard in world.open_shards().await {
+            let pause = first_after(&shard).expect("every shard is processed again") - since;
+            // Beside the taking over, a shard may have waited for its next read.
+            assert!(pause <= LEASE_DURATION.mul_f64(1.5) + Duration::from_secs(1), "{shard} of {killed}: {pause:?}");
+        }
+        let ids = world.journal.ids();
+        let (distinct, last) = (world.journal.distinct(), ids.iter().max().copied().unwrap_or_default());
+        assert_eq!(distinct as u64, last + 1, "none is lost");
+        assert_eq!(by_heartbeat(&world), Some(true));
+        assert_eq!(world.events.count(|event| matches!(event, Event::WorkerFenced { .. })), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn turns_back_for_a_worker_that_renews_each_lease_and_loses_nothing() {
+    let (world, mut workers) = fleet(6, Renewals::Automatic, 2).await;
+    let putting = world.keep_putting(100, Duration::from_millis(500));
+
+    workers.push(world.spawn(worker(&world, "w3", Renewals::EachLease)));
+    world.until("it turns back", || by_heartbeat(&world) == Some(false)).await;
+    world
+        .until_status("the new worker has its share", |status| {
+            status.workers.iter().all(|worker| worker.leases == 2) && status.workers.len() == 3
+        })
+        .await;
+    // It dies as Java's worker does: without a word.
+    workers.pop().expect("it runs").kill();
+    sleep(LEASE_DURATION * 3).await;
+    putting.abort();
+    world.settled().await;
+
+    let last = world.journal.ids().iter().max().copied().unwrap_or_default();
+    assert_eq!(world.journal.distinct() as u64, last + 1, "none is lost");
+    assert_eq!(
+        world.events.count(|event| matches!(event, Event::LeaseLost { .. })),
+        0,
+        "none is taken from the living"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_lives_by_heartbeats_is_not_reset() {
+    let (world, workers) = fleet(2, Renewals::Automatic, 1).await;
+    let operator = world.worker("operator");
+    let reset = || operator.reset(Reset::to(InitialPosition::TrimHorizon));
+
+    let refused = reset().await;
+
+    assert!(matches!(refused, Err(ResetError::WorkersLive { .. })), "{refused:?}");
+    for worker in workers {
+        worker.stop().await.expect("worker stops");
+    }
+    reset().await.expect("nobody lives");
+}
+
+/// Never checkpoints.
+struct Silent;
+
+impl RecordProcessor for Silent {
+    type Error = BoxError;
+
+    async fn process_records(&mut self, _batch: RecordBatch, _checkpointer: &Checkpointer) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_never_checkpoints_notices_what_a_person_does_to_its_item() {
+    type Deed = fn(&World) -> futures::future::BoxFuture<'_, ()>;
+    let deeds: [(&str, Deed); 3] = [
+        ("given away", |world| Box::pin(world.take_lease_away(SHARD))),
+        ("deleted", |world| Box::pin(async move { world.table().delete(SHARD).await })),
+        ("handed over", |world| {
+            Box::pin(async move {
+                let table = world.table();
+                table.set(SHARD, "checkpointOwner", text("w1")).await;
+                table.set(SHARD, "leaseOwner", text("other")).await;
+            })
+        }),
+    ];
+    for (what, deed) in deeds {
+        let world = World::start(1).await;
+        let builder = worker(&world, "w1", Renewals::Automatic);
+        let _worker = Running::start_factory(builder, |_: &ShardContext| Silent);
+        world.until("it lives by heartbeats", || by_heartbeat(&world) == Some(true)).await;
+        sleep(2 * LEASE_DURATION).await;
+        let ends =
+            || world.events.count(|event| matches!(event, Event::LeaseLost { .. } | Event::LeaseReleased { .. }));
+        let before = ends();
+
+        deed(&world).await;
+        sleep(LEASE_DURATION / 2).await;
+
+        assert_eq!(ends(), before + 1, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_cut_off_from_the_table_stops_by_itself_before_others_go_on() {
+    let (world, workers) = fleet(2, Renewals::Automatic, 1).await;
+    let fault = world.local.faults().on("dynamodb:UpdateItem").fail();
+    sleep(LEASE_DURATION + Duration::from_secs(1)).await;
+
+    assert_eq!(world.events.count(|event| matches!(event, Event::LeaseLost { .. })), 2);
+    fault.remove();
+    world.until_status("it goes on", |status| status.workers.iter().any(|worker| worker.leases == 2)).await;
+    drop(workers);
+}

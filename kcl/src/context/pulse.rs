@@ -1,0 +1,106 @@
+//! This worker's heartbeat, as its membership sends it, its leader's task allows it, and its leases' keepers rely on it.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::ServiceClock, locked::locked, logic::assign::heartbeat::Reliance, time::now};
+
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    clock: ServiceClock,
+    lease_duration: Duration,
+    /// Changed by membership and leader's task, asked by keepers, each for a line.
+    reliance: Mutex<Reliance>,
+    /// Cancelled, and replaced, when every lease held is dropped.
+    tenure: Mutex<CancellationToken>,
+    /// A heartbeat is due at once.
+    pub(crate) due: Notify,
+    /// A heartbeat was confirmed.
+    pub(crate) beaten: Notify,
+}
+
+impl Pulse {
+    pub(super) fn new(clock: ServiceClock, lease_duration: Duration) -> Self {
+        let (reliance, tenure) = (Mutex::default(), Mutex::default());
+        Self { clock, lease_duration, reliance, tenure, due: Notify::new(), beaten: Notify::new() }
+    }
+
+    /// The lock, looked at from `begun` on, allows heartbeats to renew leases, or does not.
+    pub(crate) fn looked(&self, allowed: bool, begun: Instant) {
+        if locked(&self.reliance).looked(allowed, begun, now(), self.lease_duration) {
+            self.due.notify_one();
+        }
+    }
+
+    /// A heartbeat that began at `begun` was accepted.
+    pub(crate) fn beaten(&self, begun: Beginning) {
+        locked(&self.reliance).beaten(begun.at, begun.wall);
+        self.beaten.notify_one();
+    }
+
+    pub(crate) fn begin(&self) -> Beginning {
+        Beginning { at: now(), wall: self.clock.machine_now() }
+    }
+
+    /// True while heartbeats may renew leases.
+    pub(crate) fn may(&self) -> bool {
+        locked(&self.reliance).may(now())
+    }
+
+    pub(crate) fn last_beat(&self) -> Option<Instant> {
+        locked(&self.reliance).last_beat()
+    }
+
+    /// Begin of the heartbeat that renews a lease written last at `written`; None if the lease must be renewed itself.
+    pub(crate) fn covers(&self, written: Instant) -> Option<Instant> {
+        locked(&self.reliance).covers(written, now(), self.lease_duration)
+    }
+
+    /// Resolves, and stays so, when what is held now is dropped.
+    pub(crate) fn tenure(&self) -> CancellationToken {
+        locked(&self.tenure).clone()
+    }
+
+    /// Drops every lease held: others may have them.
+    pub(crate) fn drop_all(&self) {
+        locked(&self.reliance).forget();
+        std::mem::take(&mut *locked(&self.tenure)).cancel();
+    }
+
+    /// True if nobody can have taken leases because of silence.
+    pub(crate) fn is_current(&self) -> bool {
+        locked(&self.reliance).is_current(now(), self.clock.machine_now(), self.lease_duration)
+    }
+
+    /// True if the machine was suspended for so long that others may have the leases. They are dropped then.
+    pub(crate) fn has_overslept(&self) -> bool {
+        let reliance = locked(&self.reliance);
+        let overslept = reliance.is_allowed() && reliance.has_overslept(self.clock.machine_now(), self.lease_duration);
+        drop(reliance);
+        if overslept {
+            tracing::warn!(
+                "the machine was suspended for longer than a lease lives, or its clock was set: leases dropped"
+            );
+            self.drop_all();
+        }
+        overslept
+    }
+}
+
+impl Beginning {
+    pub(crate) fn at(self) -> Instant {
+        self.at
+    }
+}
+
+/// Begin of a heartbeat, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    at: Instant,
+    wall: std::time::SystemTime,
+}
