@@ -32,7 +32,7 @@ emulators() {
 interop() {
     case $1 in
     kpl-to-java) for version in 3.5.1 2.7.2; do install_kcl "$version"; done ;;
-    fleet | roads) install_kcl 3.5.1 ;;
+    fleet | fleet-heartbeats | roads) install_kcl 3.5.1 ;;
     refused) install_kcl 2.7.2 ;;
     fleet-legacy) for version in 3.5.1 3.4.2; do install_kcl "$version"; done ;;
     java-to-kcl)

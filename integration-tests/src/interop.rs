@@ -28,7 +28,7 @@ pub use expected::{Comparison, Expected};
 pub use java_to_kcl::java_to_kcl;
 pub use journal::Journal;
 pub use kpl_to_java::kpl_to_java;
-pub use mixed_fleet::{Layout, mixed_fleet};
+pub use mixed_fleet::{Layout, heartbeats, mixed_fleet};
 pub use peer::Peer;
 pub use peers::{ConsumerKind, ConsumerOptions, Peers};
 pub use refused::refused;

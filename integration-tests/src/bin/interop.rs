@@ -38,6 +38,8 @@ enum Scenario {
     JavaToKcl,
     /// Workers of kcl and of the KCL for Java share an application.
     Fleet,
+    /// The same, in a fleet that lives by heartbeats when Java comes.
+    FleetHeartbeats,
     /// The same, in a fleet that a KCL 3.4 began.
     FleetLegacy,
     /// An application goes from the KCL for Java to kcl and back.
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
             Scenario::KplToJava => interop::kpl_to_java(&peers).await,
             Scenario::JavaToKcl => interop::java_to_kcl(&peers).await,
             Scenario::Fleet => interop::mixed_fleet(&peers, Layout::Single).await,
+            Scenario::FleetHeartbeats => interop::heartbeats(&peers).await,
             Scenario::Samples => {
                 interop::samples(&peers, &Served::elsewhere(&arguments.kinesis, &arguments.dynamodb)).await
             }

@@ -36,18 +36,25 @@ pub(super) struct Fleet<'a> {
     peers: &'a Peers,
     served: &'a Served,
     dynamodb: SdkConfig,
+    /// Workers of this library renew all their leases by one heartbeat where they may.
+    by_heartbeat: bool,
     members: BTreeMap<String, Member>,
 }
 
 impl<'a> Fleet<'a> {
     pub(super) fn new(peers: &'a Peers, served: &'a Served) -> anyhow::Result<Self> {
-        Ok(Self { peers, served, dynamodb: served.dynamodb()?, members: BTreeMap::new() })
+        Ok(Self { peers, served, dynamodb: served.dynamodb()?, by_heartbeat: false, members: BTreeMap::new() })
+    }
+
+    pub(super) fn by_heartbeat(self) -> Self {
+        Self { by_heartbeat: true, ..self }
     }
 
     /// Starts a worker of this name.
     pub(super) fn join(&mut self, name: &str, kind: ConsumerKind) -> anyhow::Result<()> {
         let failover_millis = u64::try_from(FAILOVER.as_millis())?;
-        let options = ConsumerOptions { failover_millis, ..ConsumerOptions::new(APPLICATION, name) };
+        let by_heartbeat = self.by_heartbeat;
+        let options = ConsumerOptions { failover_millis, by_heartbeat, ..ConsumerOptions::new(APPLICATION, name) };
         let peer = self.peers.consumer(kind, self.served, &options)?;
         self.members.insert(name.to_owned(), Member { kind, peer, alive: true });
         Ok(())

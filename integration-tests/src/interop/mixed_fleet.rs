@@ -45,6 +45,27 @@ pub async fn mixed_fleet(peers: &Peers, layout: Layout) -> anyhow::Result<Vec<St
     Ok(Vec::new())
 }
 
+/// Runs a fleet of `kcl` that lives by heartbeats, which a worker of Java joins, leads, and leaves by its death; another
+/// comes after it.
+///
+/// # Errors
+/// A record is lost, a lease is taken from a worker that lives, a shard stands still for too long, or a process fails.
+pub async fn heartbeats(peers: &Peers) -> anyhow::Result<Vec<String>> {
+    let served = peers.serve(false).await?;
+    stream(&served, 16).await?;
+    let source = Source::start(served.kinesis()?);
+    let fleet = Fleet::new(peers, &served)?.by_heartbeat();
+    let mut story = Story { fleet, served: &served, begun: Instant::now(), joined: 0 };
+    story.live_by_heartbeats().await?;
+    story.is_joined_by_java().await?;
+    story.move_lead().await?;
+    story.reshard().await?;
+    story.survives_java().await?;
+    let records = source.stop().await?;
+    story.finish(&records).await?;
+    Ok(Vec::new())
+}
+
 struct Story<'a> {
     fleet: Fleet<'a>,
     served: &'a Served,
@@ -89,6 +110,50 @@ impl Story<'_> {
         self.leave().await?;
         let records = source.stop().await?;
         self.finish(&records).await
+    }
+
+    async fn live_by_heartbeats(&mut self) -> anyhow::Result<()> {
+        for _ in 0..3 {
+            self.join(ConsumerKind::Rust)?;
+        }
+        let shared = self.fleet.balanced().await?;
+        let lives = self.fleet.until("it lives by heartbeats", |_, status| status.by_heartbeat).await?;
+        self.tell(format!("three share the leases after {shared:.1?}, and live by heartbeats {lives:.1?} later"));
+        sleep(3 * FAILOVER).await;
+        self.expect_no_loss("by heartbeats")
+    }
+
+    /// A worker of Java joins: each lease is renewed again before it can take one for dead.
+    async fn is_joined_by_java(&mut self) -> anyhow::Result<()> {
+        self.join(JAVA)?;
+        let turned = self.fleet.until("it turns back", |_, status| !status.by_heartbeat).await?;
+        let shared = self.fleet.balanced().await?;
+        self.tell(format!(
+            "a worker of Java joins: no more heartbeats after {turned:.1?}, all share {shared:.1?} later"
+        ));
+        self.expect_no_loss("joining of Java")
+    }
+
+    /// Java's leader dies, and another worker of Java comes.
+    async fn survives_java(&mut self) -> anyhow::Result<()> {
+        let java = self.fleet.leader().await?;
+        ensure!(!self.fleet.is_rust(&java), "{java} leads");
+        let takeover = self.fleet.kill(&java).await?;
+        self.took_over(&java, &takeover)?;
+        self.join(JAVA)?;
+        let shared = self.fleet.balanced().await?;
+        self.tell(format!("Java is back; all share after {shared:.1?}"));
+        let status = self.fleet.status().await?;
+        ensure!(!status.by_heartbeat, "a fleet with a worker of Java lives by heartbeats");
+        Ok(())
+    }
+
+    /// No lease was taken from a worker of this library, and nothing was processed twice: nobody has died yet.
+    fn expect_no_loss(&mut self, meanwhile: &str) -> anyhow::Result<()> {
+        let is_loss = |told: &Told| matches!(told, Told::LeaseLost { .. } | Told::CheckpointRefused { .. });
+        let losses = self.fleet.count(is_loss);
+        ensure!(losses == 0, "{losses} leases were taken from workers that live: {meanwhile}");
+        self.expect_no_duplicates(meanwhile)
     }
 
     /// The others join: the first worker hands its shards over to both languages, without duplicates.

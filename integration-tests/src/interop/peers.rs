@@ -33,6 +33,8 @@ pub struct ConsumerOptions {
     pub limit: Option<u64>,
     /// Deliver the records of aggregates that belong to other shards, too. Rust alone.
     pub keep_foreign: bool,
+    /// Renew all leases by one heartbeat where the fleet agrees. Rust alone.
+    pub by_heartbeat: bool,
 }
 
 impl ConsumerOptions {
@@ -45,6 +47,7 @@ impl ConsumerOptions {
             failover_millis: 4_000,
             limit: None,
             keep_foreign: false,
+            by_heartbeat: false,
         }
     }
 }
@@ -99,7 +102,8 @@ impl Peers {
             ConsumerKind::Java(version) => self.java(&format!("kcl-{version}"), "Consume")?,
             ConsumerKind::Rust => Command::new(self.binary("interop-worker")),
         };
-        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign } = options;
+        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign, by_heartbeat } =
+            options;
         command.arg(format!("application={application}")).arg(format!("stream={STREAM}"));
         command.arg(format!("worker={worker}")).arg(format!("failover={failover_millis}"));
         command.arg(if *fan_out { "retrieval=fan-out" } else { "retrieval=polling" });
@@ -108,6 +112,9 @@ impl Peers {
         }
         if *keep_foreign {
             command.arg("keep-foreign=true");
+        }
+        if *by_heartbeat {
+            command.arg("by-heartbeat=true");
         }
         command.envs(served.environment().iter().cloned());
         Peer::start(format!("{application}-{worker}"), command, &self.logs)

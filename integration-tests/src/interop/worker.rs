@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use aws_config::BehaviorVersion;
 use kcl::{
     BoxError, CheckpointError, Checkpointer, Deaggregation, Event, FanOut, InitialPosition, Polling, RecordBatch,
-    RecordProcessor, Retrieval, ShardContext, Worker,
+    RecordProcessor, Renewals, Retrieval, ShardContext, Worker,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use super::expected;
 use super::told::Told;
 
 /// Runs a worker until its input ends or says `stop`. `arguments` are `name=value`: application, stream, worker, failover
-/// (milliseconds), retrieval (polling or fan-out) and, if wanted, limit and keep-foreign.
+/// (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign and by-heartbeat.
 ///
 /// # Errors
 /// An argument is missing or the worker fails.
@@ -45,6 +45,9 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> 
         .on_event(on_event);
     if settings.contains_key("keep-foreign") {
         builder = builder.deaggregation(Deaggregation::KeepForeign);
+    }
+    if settings.contains_key("by-heartbeat") {
+        builder = builder.renewals(Renewals::Automatic);
     }
     let worker =
         builder.build(move |shard: &ShardContext| Processor { shard: shard.shard_id.to_string(), left: limit })?;
