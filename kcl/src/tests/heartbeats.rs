@@ -568,15 +568,6 @@ fn heartbeats_are_safe_for_two_leases_in_any_order_of_steps() {
 }
 
 #[test]
-fn checkpoints_by_heartbeat_never_move_back_in_any_order_of_steps() {
-    let protocol = Protocol { max_checkpoint: 1, ..ONE_LEASE };
-    let checker = protocol.explored(SHORT);
-
-    println!("with checkpoints: {} states", checker.unique_state_count());
-    checker.assert_properties();
-}
-
-#[test]
 fn finds_what_fences_are_for() {
     let checker = Protocol { fences: false, ..ONE_LEASE }.explored(STEPS + 2);
 
