@@ -6,6 +6,7 @@
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
+use super::super::engine::Limited;
 use super::super::{DynamoDb, Lags};
 use super::*;
 use crate::clock::Clock;
