@@ -1,11 +1,15 @@
 //! `kpl` against the floor: a hand-written loop that only hashes, encodes and sends the same records through the same SDK.
-//! `cargo bench -p integration-tests --bench producer`, with a number of records of 100 B for another length.
+//! `cargo bench -p integration-tests --bench producer`, with a number of records of 100 B for another length; `-- loop` only
+//! against a loop over PutRecords, `-- floor` only against the floor, 100 B into
+//! 16 shards.
 
 use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering};
 
 use aws_types::SdkConfig;
 use bytes::Bytes;
-use integration_tests::bench::{argument, canned::Canned, compare, cpu_nanos, floor::Floor, report, size};
+use integration_tests::bench::{
+    argument, by_hand::ByHand, canned::Canned, compare, compare_by, cpu_nanos, floor::Floor, report, size,
+};
 use kinesis_local::LocalAws;
 use kpl::{Aggregation, Producer, UserRecord};
 
@@ -99,11 +103,52 @@ async fn against_the_floor(case: Case, config: &SdkConfig, place: &str, max_entr
     producer.shutdown().await;
 }
 
+/// Against the loop that an application would write: an entry of PutRecords for each record.
+async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records: usize) {
+    let canned = Canned::new(4);
+    let config = canned.config();
+    let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
+    let producer = producer(&config, aggregation);
+    put(&producer, &keys, &data, 1000, false).await; // shards are known now
+    let mut by_hand = ByHand::new(&config);
+    let requests = || canned.counts().requests.load(Ordering::Relaxed);
+    let (mut ours_made, mut loop_made) = (0, 0);
+    let ours = async || {
+        let before = requests();
+        put(&producer, &keys, &data, records, true).await;
+        ours_made = requests() - before;
+    };
+    let by_loop = async || {
+        let before = requests();
+        for n in 0..records {
+            by_hand.put(&keys[n % keys.len()], &data).await;
+        }
+        by_hand.flush().await;
+        loop_made = requests() - before;
+    };
+    // The service would be another process.
+    let clock = || cpu_nanos() - canned.counts().nanos.load(Ordering::Relaxed);
+    let (ours, by_loop) = compare_by(clock, ROUNDS, records, ours, by_loop).await;
+    let how = if aggregation == Aggregation::Off { ", not aggregated" } else { "" };
+    let what = format!("producer, {}, 4 shards{how}", size(bytes));
+    report(&format!("{what}: CPU per record"), ours, "ns");
+    report(&format!("{what}: loop by hand"), by_loop, "ns");
+    report(&format!("{what}: requests over loop"), ours_made as f64 / loop_made as f64, "ratio");
+    report(&format!("{what}: CPU over loop"), ours / by_loop, "ratio");
+    producer.shutdown().await;
+}
+
+async fn against_loops_by_hand(records: usize) {
+    against_a_loop_by_hand(1024, Aggregation::default(), records / 5).await;
+    against_a_loop_by_hand(100, Aggregation::default(), records).await;
+    against_a_loop_by_hand(1024, Aggregation::Off, records / 5).await;
+}
+
 /// Records per second of one producer that has one core.
-async fn throughput(records: usize, shards: u128, bytes: usize) {
+async fn throughput(records: usize, shards: u128, bytes: usize, aggregation: Aggregation) {
     let canned = Canned::new(shards);
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
-    let producer = producer(&canned.config(), Aggregation::default());
+    let producer = producer(&canned.config(), aggregation);
     put(&producer, &keys, &data, records / 10, true).await;
     let mut best = 0.0_f64;
     for _ in 0..ROUNDS {
@@ -147,9 +192,18 @@ fn main() {
         // The producer alone, for a profiler.
         let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
         let shards = numbers.get(1).copied().unwrap_or(16) as u128;
-        return runtime.block_on(throughput(records, shards, numbers.get(2).copied().unwrap_or(100)));
+        let aggregation =
+            if std::env::args().any(|argument| argument == "off") { Aggregation::Off } else { Aggregation::default() };
+        return runtime.block_on(throughput(records, shards, numbers.get(2).copied().unwrap_or(100), aggregation));
+    }
+    if std::env::args().any(|argument| argument == "loop") {
+        return runtime.block_on(against_loops_by_hand(records));
+    }
+    if std::env::args().any(|argument| argument == "floor") {
+        return runtime.block_on(into_canned(Case { bytes: 100, shards: 16, records, awaited: true }));
     }
     runtime.block_on(async {
+        against_loops_by_hand(records).await;
         for (bytes, records) in [(100, records), (1024, records / 5), (10 * 1024, records / 50)] {
             for shards in [1, 16, 1024] {
                 for awaited in [true, false] {
@@ -159,7 +213,7 @@ fn main() {
             into_canned_by_as_many_requests(Case { bytes, shards: 1, records, awaited: true }).await;
             into_local(Case { bytes, shards: 16, records: records / 5, awaited: true }).await;
         }
-        throughput(records, 16, 100).await;
+        throughput(records, 16, 100, Aggregation::default()).await;
         against_plain_puts(records / 5).await;
     });
 }

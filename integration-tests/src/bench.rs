@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use rustix::time::{ClockId, clock_gettime};
 
+pub mod by_hand;
 pub mod canned;
 mod canned_events;
 pub mod canned_shards;
@@ -54,7 +55,7 @@ pub async fn compare(rounds: usize, records: usize, ours: impl AsyncFnMut(), flo
 
 /// The same by another clock.
 pub async fn compare_by(
-    clock: fn() -> u64,
+    clock: impl Fn() -> u64,
     rounds: usize,
     records: usize,
     mut ours: impl AsyncFnMut(),
@@ -62,13 +63,13 @@ pub async fn compare_by(
 ) -> (f64, f64) {
     let (mut best_ours, mut best_floor) = (f64::MAX, f64::MAX);
     for _ in 0..rounds {
-        best_floor = best_floor.min(per_record(clock, records, &mut floor).await);
-        best_ours = best_ours.min(per_record(clock, records, &mut ours).await);
+        best_floor = best_floor.min(per_record(&clock, records, &mut floor).await);
+        best_ours = best_ours.min(per_record(&clock, records, &mut ours).await);
     }
     (best_ours, best_floor)
 }
 
-async fn per_record(clock: fn() -> u64, records: usize, work: &mut impl AsyncFnMut()) -> f64 {
+async fn per_record(clock: &impl Fn() -> u64, records: usize, work: &mut impl AsyncFnMut()) -> f64 {
     let begun = clock();
     work().await;
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of seconds")]

@@ -90,9 +90,10 @@ async fn run(name: &str, shards: u128, aggregation: Aggregation, records: usize,
     tokio::time::timeout(Duration::from_secs(1), producer.shutdown()).await.expect("nothing is left");
 }
 
-/// Records of 1,000 keys to four shards, with round trips of `latency`.
-async fn run_ordered(order: RecordOrder, aggregation: Aggregation, latency: Duration, records: usize) {
-    let keys: Vec<String> = (0..1000).map(|n| format!("key-{n}")).collect();
+/// Records of as many partition keys to four shards, with round trips of `latency`. Returns records per second and shard.
+async fn run_ordered(order: RecordOrder, aggregation: Aggregation, keys: usize, records: usize) -> f64 {
+    let latency = Duration::from_millis(20);
+    let keys: Vec<String> = (0..keys).map(|n| format!("key-{n}")).collect();
     let producer = Producer::builder(&SdkConfig::builder().build(), "StockTradeStream")
         .kinesis(Canned { latency, ..Canned::new(4) })
         .aggregation(aggregation)
@@ -108,23 +109,35 @@ async fn run_ordered(order: RecordOrder, aggregation: Aggregation, latency: Dura
     producer.flush().await;
     let per_second = records as f64 / began.elapsed().as_secs_f64() / 4.0;
     let on = if aggregation == Aggregation::Off { "not aggregated" } else { "aggregated" };
-    println!("{:<44} {per_second:>10.0} records/s and shard", format!("{order:?}, {on}, {latency:?}"));
+    let name = format!("{order:?}, {on}, {} keys, {latency:?}", keys.len());
+    println!("{name:<54} {per_second:>10.0} records/s and shard");
+    per_second
+}
+
+async fn order_over_best_effort(records: usize) {
+    for aggregation in [Aggregation::default(), Aggregation::Off] {
+        for keys in [1000, 4000] {
+            let best = run_ordered(RecordOrder::BestEffort, aggregation, keys, records).await;
+            let by_key = run_ordered(RecordOrder::PerPartitionKey, aggregation, keys, records).await;
+            println!("{:<54} {:>10.2}", "  order per key over best effort", by_key / best);
+            run_ordered(RecordOrder::Strict, aggregation, keys, records / 10).await;
+        }
+    }
 }
 
 fn main() {
     // `cargo bench -p kinesis-kpl --bench throughput -- 100000` for fewer records.
     let records = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(3_000_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    if std::env::args().any(|argument| argument == "order") {
+        return runtime.block_on(order_over_best_effort(records / 3));
+    }
     runtime.block_on(async {
         for shards in [1, 16, 256] {
             run(&format!("100 B, {shards} shards, aggregated"), shards, Aggregation::default(), records, false).await;
         }
         run("100 B, 16 shards, aggregated, awaited", 16, Aggregation::default(), records, true).await;
         run("100 B, 16 shards, not aggregated", 16, Aggregation::Off, records, false).await;
-        for aggregation in [Aggregation::default(), Aggregation::Off] {
-            for order in [RecordOrder::BestEffort, RecordOrder::PerPartitionKey, RecordOrder::Strict] {
-                run_ordered(order, aggregation, Duration::from_millis(20), records / 20).await;
-            }
-        }
+        order_over_best_effort(records / 3).await;
     });
 }

@@ -14,6 +14,8 @@ use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
 use kpl::HashKey;
 
+use super::thread_cpu_nanos;
+
 /// A stream of as many shards, which divide the hash key space evenly.
 #[derive(Debug, Clone)]
 pub struct Canned {
@@ -32,6 +34,8 @@ pub struct Counts {
     pub entries: AtomicU64,
     /// Bytes of their bodies.
     pub bytes: AtomicU64,
+    /// CPU time of the threads in which they were answered, in nanoseconds: the service's, not the client's.
+    pub nanos: AtomicU64,
 }
 
 impl Canned {
@@ -75,7 +79,7 @@ impl Canned {
         const SEQUENCE_NUMBER: &str = "49590338271490256608559692538361571095921575989136588898";
         let mut answer = String::from(r#"{"FailedRecordCount":0,"Records":["#);
         let mut entries = 0;
-        for key in explicit_hash_keys(body) {
+        for key in hash_keys(body) {
             let shard = self.shard_of(key);
             let separator = if entries == 0 { "" } else { "," };
             answer.push_str(&format!(
@@ -113,18 +117,24 @@ pub fn answered_by(connector: impl HttpConnector + 'static) -> SdkConfig {
         .build()
 }
 
-/// Of the entries of a PutRecords request, in order. An entry without one counts as the least.
-fn explicit_hash_keys(body: &[u8]) -> impl Iterator<Item = HashKey> + '_ {
-    const KEY: &[u8] = br#""ExplicitHashKey":""#;
+/// Of the entries of a PutRecords request, in order: the explicit one, else that of the partition key.
+fn hash_keys(body: &[u8]) -> impl Iterator<Item = HashKey> + '_ {
     // The SDK writes Data first, so the text between two of them is one entry, and base64 holds no quotes.
     memchr::memmem::find_iter(body, br#""Data":""#).map(|at| {
         let value = at + br#""Data":""#.len();
         let end = memchr::memchr(b'"', &body[value..]).map_or(body.len(), |length| value + length);
         let rest = &body[end..(end + 512).min(body.len())];
-        let key = memchr::memmem::find(rest, KEY).map(|found| &rest[found + KEY.len()..]);
-        let digits = key.and_then(|key| std::str::from_utf8(&key[..memchr::memchr(b'"', key)?]).ok());
-        digits.and_then(|digits| digits.parse().ok()).unwrap_or(HashKey::MIN)
+        let rest = &rest[..memchr::memchr(b'}', rest).unwrap_or(rest.len())];
+        let explicit = text_of(rest, br#""ExplicitHashKey":""#).and_then(|digits| digits.parse().ok());
+        let implied = || HashKey::of_partition_key(text_of(rest, br#""PartitionKey":""#).unwrap_or_default());
+        explicit.unwrap_or_else(implied)
     })
+}
+
+/// The text behind `field` up to the next quote.
+fn text_of<'a>(entry: &'a [u8], field: &[u8]) -> Option<&'a str> {
+    let text = &entry[memchr::memmem::find(entry, field)? + field.len()..];
+    std::str::from_utf8(&text[..memchr::memchr(b'"', text)?]).ok()
 }
 
 impl HttpConnector for Canned {
@@ -138,7 +148,12 @@ impl HttpConnector for Canned {
                     std::future::pending().await
                 });
             }
-            Some("PutRecords") => self.put_records(body),
+            Some("PutRecords") => {
+                let begun = thread_cpu_nanos();
+                let answer = self.put_records(body);
+                self.counts.nanos.fetch_add(thread_cpu_nanos() - begun, Ordering::Relaxed);
+                answer
+            }
             Some("ListShards") => self.list_shards(),
             _ => r#"{"StreamDescriptionSummary":{"StreamName":"s","StreamARN":"a","StreamStatus":"ACTIVE","RetentionPeriodHours":24,"StreamCreationTimestamp":1.0,"EnhancedMonitoring":[],"OpenShardCount":1}}"#.to_owned(),
         };
