@@ -53,6 +53,8 @@ pub struct Entry {
     pub partition_key: String,
     /// Hash key of the first user record.
     pub explicit_hash_key: HashKey,
+    /// The hash key is the partition key's: a service that hashes partition keys need not be sent it.
+    pub(crate) is_implied: bool,
     /// An aggregate, or the user's data.
     pub data: Bytes,
 }

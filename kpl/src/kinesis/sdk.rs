@@ -100,7 +100,7 @@ fn name_and_arn(stream: &Stream) -> (Option<String>, Option<String>) {
 fn to_sdk(entry: Entry) -> PutRecordsRequestEntry {
     PutRecordsRequestEntry::builder()
         .partition_key(entry.partition_key)
-        .explicit_hash_key(entry.explicit_hash_key.to_string())
+        .set_explicit_hash_key((!entry.is_implied).then(|| entry.explicit_hash_key.to_string()))
         .data(Blob::new(Vec::from(entry.data)))
         .build()
         .expect("an entry has data")
@@ -249,14 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn entries_carry_their_hash_key_in_decimal() {
-        let entry =
-            Entry { partition_key: "k".into(), explicit_hash_key: HashKey::MAX, data: bytes::Bytes::from_static(b"v") };
+    fn entries_carry_a_hash_key_that_is_not_the_partition_keys() {
+        let entry = |is_implied| {
+            let (partition_key, data) = ("k".into(), bytes::Bytes::from_static(b"v"));
+            to_sdk(Entry { partition_key, explicit_hash_key: HashKey::MAX, is_implied, data })
+        };
 
-        let sdk = to_sdk(entry);
+        let (explicit, implied) = (entry(false), entry(true));
 
-        assert_eq!(sdk.explicit_hash_key(), Some("340282366920938463463374607431768211455"));
-        assert_eq!((sdk.partition_key(), sdk.data().as_ref()), (Some("k"), &b"v"[..]));
+        assert_eq!(explicit.explicit_hash_key(), Some("340282366920938463463374607431768211455"));
+        assert_eq!(implied.explicit_hash_key(), None);
+        assert_eq!((explicit.partition_key(), explicit.data().as_ref()), (Some("k"), &b"v"[..]));
     }
 
     #[test]

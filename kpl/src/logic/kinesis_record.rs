@@ -106,11 +106,18 @@ impl<T: Detach> KinesisRecord<T> {
 
     /// The record as it is sent. An aggregate must have its digest.
     pub(crate) fn entry(&self) -> Entry {
-        let (partition_key, data) = match self {
-            Self::Plain(record) => (record.as_ref().partition_key().to_owned(), record.as_ref().data().clone()),
-            Self::Aggregate(packed, key) => (self.aggregate_key(packed, *key), packed.content.to_bytes()),
-        };
-        Entry { partition_key, explicit_hash_key: self.hash_keys().first, data }
+        let explicit_hash_key = self.hash_keys().first;
+        match self {
+            Self::Plain(record) => {
+                let record = record.as_ref();
+                let (partition_key, data) = (record.partition_key().to_owned(), record.data().clone());
+                Entry { partition_key, explicit_hash_key, is_implied: record.explicit_hash_key().is_none(), data }
+            }
+            Self::Aggregate(packed, key) => {
+                let (partition_key, data) = (self.aggregate_key(packed, *key), packed.content.to_bytes());
+                Entry { partition_key, explicit_hash_key, is_implied: false, data }
+            }
+        }
     }
 
     /// The aggregate, to give it its digest.
