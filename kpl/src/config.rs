@@ -137,9 +137,11 @@ impl AggregateKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum RecordOrder {
-    /// Order holds while nothing fails, also while shards are split or merged: one request per shard at a time, with at
-    /// most one aggregate for that shard, or one for each partition key. Unaggregated records rely on Kinesis to store the
-    /// entries of a request in their order, and a failed one is overtaken by later ones of the same request.
+    /// Order holds while nothing fails, also while shards are split or merged: the records of a hash key are in one request
+    /// and one aggregate at a time. A busy shard's keys are divided among up to eight aggregates under way side by side; what
+    /// fails holds back the keys of its aggregate. Without aggregation one request per shard is under way at a time; its
+    /// records rely on Kinesis to store the entries of a request in their order, and a failed one is overtaken by later ones
+    /// of the same request.
     #[default]
     PerPartitionKey,
     /// Order holds also when entries fail or are throttled, for what is finally stored: one request per shard at a time,
@@ -147,7 +149,8 @@ pub enum RecordOrder {
     /// time in order again.
     Strict,
     /// One request per shard at a time with any number of aggregates, up to 256 KiB per shard. Order holds while nothing
-    /// fails and the shards stay as they are. For round trips above some 30 ms.
+    /// fails and the shards stay as they are. For a shard whose busiest partition keys need more than one aggregate in a round
+    /// trip.
     BestEffort,
 }
 

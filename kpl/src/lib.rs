@@ -64,7 +64,9 @@
 //! - **intake**: the way into a pipeline; **queue**: its commands; **space**: the bounds of the buffer; **share**: the part
 //!   of it that one stream takes up.
 //! - **ticket**: a record and the duty to resolve its delivery; **stub**: a ticket whose record is encoded.
-//! - **lane**: the records that wait for one shard; **packed**: encoded in an aggregate; **sealed**: takes no more records.
+//! - **lane**: the records that wait for one shard; **stripe**: those of some of its hash keys; **generation**: stripes that
+//!   divide the keys in the same way; **gate**: closed while earlier records of a stripe or lane are under way, or held.
+//! - **packed**: encoded in an aggregate; **sealed**: takes no more records.
 //! - **course**: the attempts of a user record so far; **retrier**: the meaning of answers.
 //! - **flight**: a request under way; **flow**: the number and bytes of these.
 //! - **unjudged**: stored in a shard whose range is not known; **listing**: a call of ListShards.

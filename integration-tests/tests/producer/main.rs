@@ -7,3 +7,4 @@ mod limits;
 mod links;
 mod producing;
 mod resharding;
+mod stripes;

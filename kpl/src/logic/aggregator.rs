@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     aggregated::Sealed,
-    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits},
+    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits, RecordOrder},
     digest::LANES,
 };
 
@@ -42,7 +42,14 @@ pub(crate) struct Packing {
     pub(crate) room_bytes: usize,
     /// Maximum bytes of an aggregate of one; 0 without aggregation.
     pub(crate) max_bytes_alone: usize,
+    /// Maximum number of aggregates of a shard that are under way side by side, without a common hash key.
+    pub(crate) max_stripes: usize,
 }
+
+/// Bytes that a small record takes in an aggregate besides its own, about.
+const RECORD_OVERHEAD_BYTES: usize = 16;
+/// Maximum stripes of a lane: at a round trip of 20 ms they carry 400 aggregates a second, eight times what a shard accepts.
+const MAX_STRIPES: usize = 8;
 
 /// Part of the buffer that may be room for records.
 const ROOM_PART: usize = 8;
@@ -53,6 +60,7 @@ impl Packing {
         let key = if by_key { AggregateKey::FirstRecord } else { config.aggregate_key };
         let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
         let limits = config.aggregation.limits();
+        let striped = limits.is_some() && !by_key && config.record_order == RecordOrder::PerPartitionKey;
         Self {
             limits: limits.map(|limits| Limits { max_bytes: limits.max_bytes.min(room), ..limits }),
             by_key,
@@ -61,12 +69,13 @@ impl Packing {
             linger: config.linger(),
             room_bytes: config.max_outstanding_bytes / ROOM_PART,
             max_bytes_alone: limits.map_or(0, |_| room),
+            max_stripes: if striped { MAX_STRIPES } else { 1 },
         }
     }
 
     /// Rules for records of unknown shards.
     pub(crate) fn plain(self) -> Self {
-        Self { limits: None, linger: Duration::ZERO, ..self }
+        Self { limits: None, linger: Duration::ZERO, max_stripes: 1, ..self }
     }
 }
 
@@ -95,9 +104,15 @@ impl<T: Detach> Aggregator<T> {
         self.ready.is_empty() && self.open.is_empty()
     }
 
-    /// Returns whether one record waits, which others may still join.
-    pub(crate) fn has_just_opened(&self) -> bool {
-        self.ready.is_empty() && self.open.is_single()
+    /// Latest time to complete an open aggregate, if its record is the only one that waits.
+    pub(crate) fn just_opened(&self) -> Option<Instant> {
+        if self.ready.is_empty() && self.open.is_single() { self.open_due() } else { None }
+    }
+
+    /// Returns whether no open aggregate has room for another record of `bytes`, or hardly.
+    pub(crate) fn is_full(&self, bytes: usize) -> bool {
+        let max_bytes = self.packing.limits.map_or(0, |limits| limits.max_bytes);
+        self.open.is_empty() || self.open.size_bytes() + bytes + RECORD_OVERHEAD_BYTES > max_bytes
     }
 
     pub(crate) fn front(&self) -> Option<&KinesisRecord<T>> {
@@ -144,6 +159,11 @@ impl<T: Detach> Aggregator<T> {
     pub(crate) fn complete_due(&mut self, now: Instant, urgent_before: u64) {
         let buffered = self.packing.buffered;
         self.complete_if(|first| first.arrived + buffered <= now || first.number < urgent_before);
+    }
+
+    /// Completes all aggregates.
+    pub(crate) fn complete(&mut self) {
+        self.complete_if(|_| true);
     }
 
     fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
@@ -198,7 +218,7 @@ impl<T: Detach> Aggregator<T> {
 
     /// Takes out all records. Those of a partition key are in order.
     pub(crate) fn take_all(&mut self) -> Vec<Pending<T>> {
-        self.complete_if(|_| true);
+        self.complete();
         (self.ready_bytes, self.ready_aggregates) = (0, 0);
         self.ready.drain(..).flat_map(KinesisRecord::into_records).collect()
     }

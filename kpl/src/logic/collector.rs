@@ -1,8 +1,8 @@
 //! The time and the content of PutRecords requests.
 //!
 //! - (A) A request is within the limits of the service, and of the settings unless one record alone exceeds those.
-//! - (B) No lane that is busy, held or limited takes part, and none gives records out of order.
-//! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part per lane, as its last
+//! - (B) No stripe that is busy or held takes part, nor one of a lane that is limited, and none gives records out of order.
+//! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part per stripe, as its last
 //!   record, and nothing behind an aggregate shares a hash key with it: if the shard is split meanwhile and the aggregate
 //!   sent again, nothing behind it was stored before it. With [`RecordOrder::Strict`] this holds for all records.
 //! - (D) When nothing is sent, [`wake_at`] is the time at which something may be.
@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lanes::{Lane, Lanes};
+use super::lanes::{Lane, Lanes, Origin, Stripe};
 use crate::{
     config::{Aggregation, Config, PUT_RECORDS_MAX_BYTES, RecordOrder},
-    hash_key::{HashKey, HashKeyRange},
+    hash_key::HashKey,
     id::ShardId,
     logic::{Shape, kinesis_record::KinesisRecord, pending::Detach},
 };
@@ -28,7 +28,7 @@ const SHARD_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Sent<T: Detach> {
     pub(crate) record: KinesisRecord<T>,
-    pub(crate) range: HashKeyRange,
+    pub(crate) origin: Origin,
     /// `None` for unknown shards.
     pub(crate) predicted: Option<ShardId>,
 }
@@ -77,19 +77,16 @@ impl Collector {
         let (mut ready, mut records, mut bytes, mut trigger) = (Vec::new(), 0, 0, false);
         for index in lanes.restless(now) {
             let lane = lanes.get_mut(index);
-            if lane.is_busy() || lane.held_until(now).is_some() {
-                continue;
-            }
-            lane.waiting.complete_due(now, if lane.patient { 0 } else { self.urgent_before });
-            if let Some(until) = self.rests_until(lane) {
+            lane.complete_due(now, if lane.patient { 0 } else { self.urgent_before });
+            if let Some(until) = self.rests_until(lane, now) {
                 lanes.rest(index, until);
                 continue;
             }
-            let Some(due) = lane.waiting.front_due().filter(|_| lane.limited_until(now).is_none()) else { continue };
-            trigger |= due <= now || self.has_enough(lane);
+            let Some((due, _)) = lane.next(now).filter(|_| lane.limited_until(now).is_none()) else { continue };
+            trigger |= due <= now || self.has_enough(lane, now);
             if !lane.patient {
-                records += lane.waiting.ready.len();
-                bytes += lane.waiting.ready_bytes;
+                records += lane.free(now).map(|(_, stripe)| stripe.waiting.ready.len()).sum::<usize>();
+                bytes += lane.free(now).map(|(_, stripe)| stripe.waiting.ready_bytes).sum::<usize>();
             }
             ready.push((due, index));
         }
@@ -97,7 +94,7 @@ impl Collector {
             return None;
         }
         ready.sort_unstable();
-        let mut request = Request { records: Vec::new(), bytes: 0, max_bytes: self.max_bytes.min(room) };
+        let mut request = Request { records: Vec::new(), bytes: 0, lane_bytes: 0, max_bytes: self.max_bytes.min(room) };
         for (_, index) in ready {
             if request.records.len() >= self.max_records {
                 break;
@@ -108,52 +105,87 @@ impl Collector {
     }
 
     /// Time until which a lane without complete Kinesis record needs no look.
-    fn rests_until<T: Detach>(&self, lane: &Lane<T>) -> Option<Instant> {
-        if lane.waiting.front().is_some() {
+    fn rests_until<T: Detach>(&self, lane: &Lane<T>, now: Instant) -> Option<Instant> {
+        let stripes = lane.sending();
+        let are_free = lane.free(now).count() == stripes.len() && !lane.is_changing();
+        if !are_free || stripes.iter().any(|stripe| stripe.waiting.front().is_some()) {
             return None;
         }
-        let first = lane.waiting.first()?;
+        let first = lane.first()?;
         let expires = self.record_ttl.and_then(|ttl| first.arrived.checked_add(ttl));
-        lane.waiting.open_due().into_iter().chain(expires).min()
+        stripes.iter().filter_map(|stripe| stripe.waiting.open_due()).chain(expires).min()
     }
 
-    fn has_enough<T: Detach>(&self, lane: &Lane<T>) -> bool {
-        let hurried = || lane.waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
+    fn has_enough<T: Detach>(&self, lane: &Lane<T>, now: Instant) -> bool {
+        let (mut bytes, mut hurried, mut later) = (0, false, 0);
+        for (_, Stripe { waiting, .. }) in lane.free(now) {
+            bytes += waiting.ready_bytes;
+            hurried |= waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
+            later += waiting.ready_aggregates.saturating_sub(1);
+        }
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
-        let in_order = || one_at_a_time && lane.waiting.ready_aggregates > 1;
-        !lane.patient && (lane.waiting.ready_bytes >= SHARD_BYTES || hurried() || in_order())
+        // Aggregates that have to wait for this request, since one of their stripe is in it.
+        let in_order = one_at_a_time && later >= lane.sending().len().div_ceil(2);
+        // Others wait until these are settled.
+        let changing = lane.is_changing();
+        !lane.patient && (bytes >= SHARD_BYTES || hurried || in_order || changing)
     }
 
+    /// Takes from the stripes of a lane, first from the one that waits longest.
     fn take_from<T: Detach>(&self, lane: &mut Lane<T>, request: &mut Request<T>, now: Instant) {
-        let mut lane_bytes = 0;
-        let mut keys = HashSet::new();
-        while let Some(front) = lane.waiting.front() {
-            let size = front.size_bytes();
-            let fits = request.records.is_empty() || request.bytes + size <= request.max_bytes;
-            let room = request.records.len() < self.max_records && lane_bytes < SHARD_BYTES;
-            let early = lane.patient && lane.waiting.front_due().is_some_and(|due| due > now);
-            if !fits || !room || early || collides(&keys, front) || lane.limited_until(now).is_some() {
+        let due = |(index, stripe): (usize, &Stripe<T>)| Some((stripe.waiting.front_due()?, index));
+        let mut stripes: Vec<_> = lane.free(now).filter_map(due).collect();
+        stripes.sort_unstable();
+        request.lane_bytes = 0;
+        for (_, index) in stripes {
+            if !self.take_from_stripe(lane, index, request, now) {
                 return;
             }
-            lane.waiting.digest_ahead();
-            let Some(record) = lane.waiting.pop() else { return };
+        }
+    }
+
+    /// Returns whether the limiter allowed all that was otherwise possible.
+    fn take_from_stripe<T: Detach>(
+        &self,
+        lane: &mut Lane<T>,
+        index: usize,
+        request: &mut Request<T>,
+        now: Instant,
+    ) -> bool {
+        let mut keys = HashSet::new();
+        while let Some(front) = lane.sending()[index].waiting.front() {
+            let size = front.size_bytes();
+            let fits = request.records.is_empty() || request.bytes + size <= request.max_bytes;
+            let room = request.records.len() < self.max_records && request.lane_bytes < SHARD_BYTES;
+            let early = lane.patient && lane.sending()[index].waiting.front_due().is_some_and(|due| due > now);
+            if !fits || !room || early || collides(&keys, front) {
+                return true;
+            }
+            if lane.allowed_at(size, now) > now {
+                return false;
+            }
+            let Some((record, origin)) = lane.pop(index) else { return true };
             if let Some(limiter) = &mut lane.limiter {
                 limiter.take(size, now);
             }
-            lane_bytes += size;
+            request.lane_bytes += size;
             request.bytes += size;
             let last = self.order != RecordOrder::BestEffort && record.hash_keys().are_mixed();
-            // Later records of the same key might be stored alone.
-            let goes_once = match self.order {
-                RecordOrder::BestEffort => false,
-                RecordOrder::PerPartitionKey => record.is_aggregate(),
-                RecordOrder::Strict => true,
-            };
-            keys.extend(goes_once.then_some(record.hash_keys().first));
-            request.records.push(Sent { record, range: lane.range, predicted: lane.shard_id.clone() });
+            keys.extend(self.goes_once(&record).then_some(record.hash_keys().first));
+            request.records.push(Sent { record, origin, predicted: lane.shard_id.clone() });
             if last {
-                return;
+                return true;
             }
+        }
+        true
+    }
+
+    /// Returns whether later records of the same key are not in the same request, where they might be stored alone.
+    fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
+        match self.order {
+            RecordOrder::BestEffort => false,
+            RecordOrder::PerPartitionKey => record.is_aggregate(),
+            RecordOrder::Strict => true,
         }
     }
 }
@@ -168,14 +200,21 @@ fn collides<T: Detach>(keys: &HashSet<HashKey>, record: &KinesisRecord<T>) -> bo
 struct Request<T: Detach> {
     records: Vec<Sent<T>>,
     bytes: usize,
+    /// Bytes of the present lane.
+    lane_bytes: usize,
     max_bytes: usize,
 }
 
 /// Time at which a lane that could not send `now` may.
 pub(crate) fn wake_at<T: Detach>(lane: &Lane<T>, now: Instant) -> Option<Instant> {
-    if lane.is_busy() || lane.waiting.is_empty() {
+    if lane.gate().is_busy() || lane.first().is_none() {
         return None;
     }
-    let held_or_limited = lane.held_until(now).or_else(|| lane.limited_until(now));
-    held_or_limited.or_else(|| lane.waiting.front_due().into_iter().chain(lane.waiting.open_due()).min())
+    let (held, limited) = (lane.gate().held_until(now), lane.limited_until(now));
+    let wake_at = |stripe: &Stripe<T>| {
+        let held_or_limited = held.or_else(|| stripe.gate.held_until(now)).or(limited);
+        held_or_limited.or_else(|| stripe.waiting.front_due().into_iter().chain(stripe.waiting.open_due()).min())
+    };
+    let waiting = lane.sending().iter().filter(|stripe| !stripe.gate.is_busy() && !stripe.waiting.is_empty());
+    waiting.filter_map(wake_at).min()
 }

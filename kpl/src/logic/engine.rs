@@ -28,7 +28,7 @@ use super::{
     description::Description,
     flow::Flow,
     kinesis_record::KinesisRecord,
-    lanes::Lanes,
+    lanes::{Lanes, Origin},
     pending::{Detach, Pending},
     retrier::Retrier,
     shard_map::{Listing, ShardMap},
@@ -40,7 +40,7 @@ use crate::{
     delivered::Stored,
     error::{Attempt, DeliveryErrorKind},
     event::Event,
-    hash_key::{HashKey, HashKeyRange},
+    hash_key::HashKey,
     stream::Stream,
 };
 
@@ -81,7 +81,7 @@ struct Flight<T: Detach> {
     /// Parts of a refused request, sent one after the other; the next one last.
     later: Vec<Vec<Sent<T>>>,
     /// Busy until all parts are answered.
-    ranges: Vec<HashKeyRange>,
+    origins: Vec<Origin>,
     /// Of the original request.
     bytes: usize,
     /// The request was split.
@@ -165,17 +165,16 @@ impl<T: Detach> Engine<T> {
 
     fn put(&mut self, ticket: T, hash_key: HashKey) {
         let number = self.unresolved.put(self.now);
-        let lane = self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
-        // Most records just join an open aggregate, and nothing follows from that.
-        let may_go = lane.waiting.front().is_some() && !lane.is_busy();
-        if lane.waiting.has_just_opened() {
-            let dues = [self.wake, lane.waiting.open_due(), self.ttl_end(self.now)];
+        let pushed = self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
+        if pushed.opened.is_some() {
+            let dues = [self.wake, pushed.opened, self.ttl_end(self.now)];
             self.wake = dues.into_iter().flatten().min();
         }
+        // Most records just join an open aggregate, and nothing follows from that.
         let is_idle = self.config.send_when_idle && self.in_flight.is_empty();
         let overdue = self.wake.is_some_and(|wake| wake <= self.now);
         self.stirred |=
-            may_go || overdue || is_idle || self.listing.is_due(self.description.is_due(self.now), self.now);
+            pushed.may_go || overdue || is_idle || self.listing.is_due(self.description.is_due(self.now), self.now);
     }
 
     fn hurry(&mut self, number: u64) {
@@ -194,7 +193,7 @@ impl<T: Detach> Engine<T> {
         let free = self.flow.room(self.in_flight.len(), self.now).is_some();
         let lanes = self.lanes.wake_at(self.now, |lane| {
             let wake = wake_at(lane, self.now).filter(|_| free);
-            let end = lane.waiting.first().and_then(|first| self.ttl_end(first.arrived));
+            let end = lane.first().and_then(|first| self.ttl_end(first.arrived));
             wake.into_iter().chain(end).min()
         });
         let unjudged = self.unjudged.iter().map(|unjudged| self.ttl_end(unjudged.sent.record.first().arrived));
@@ -208,14 +207,14 @@ impl<T: Detach> Engine<T> {
     }
 
     fn launch(&mut self, sent: Vec<Sent<T>>) {
-        let mut ranges: Vec<HashKeyRange> = sent.iter().map(|sent| sent.range).collect();
-        ranges.dedup(); // the records of a lane stand together
-        ranges.iter().for_each(|range| self.lanes.set_busy(range));
+        let mut origins: Vec<Origin> = sent.iter().map(|sent| sent.origin).collect();
+        origins.dedup(); // the records of a stripe stand together
+        origins.iter().for_each(|origin| self.lanes.set_busy(origin));
         let bytes = sent.iter().map(|sent| sent.record.size_bytes()).sum();
         self.flow.bytes += bytes;
         let started = self.now;
         let (later, apart) = (Vec::new(), false);
-        self.send(Flight { sent, later, ranges, bytes, apart, started, untrusted: None, listings: 0 });
+        self.send(Flight { sent, later, origins, bytes, apart, started, untrusted: None, listings: 0 });
     }
 
     fn send(&mut self, mut flight: Flight<T>) {

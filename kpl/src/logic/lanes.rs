@@ -1,73 +1,167 @@
 //! Lanes: the records that wait for each shard, and whether the shard may be sent to.
 //!
-//! A lane is *busy* while records of its range are in flight, or stored and not judged; it is *held* after a failure. In both
-//! cases its records wait, so that none overtakes another one of its partition key.
+//! A stripe of a lane is *busy* while its records are in flight, or stored and not judged; it is *held* after a failure. In both
+//! cases its records wait, so that none overtakes another one of its partition key. All of a lane is busy or held for records of
+//! its range that were sent from another lane, before a reshard.
 
+mod gate;
 mod owners;
+mod stripes;
+mod width;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-pub(crate) use self::owners::Owners;
+use self::stripes::Stripes;
+pub(crate) use self::{gate::Gate, owners::Owners, stripes::Stripe};
 use super::{
-    aggregator::{Aggregator, Packing},
+    aggregator::Packing,
     kinesis_record::KinesisRecord,
     limiter::Limiter,
-    pending::{Detach, Pending},
+    pending::{Course, Detach, Pending},
 };
-use crate::{hash_key::HashKeyRange, id::ShardId, kinesis::Shard};
+use crate::{
+    hash_key::HashKeyRange,
+    id::ShardId,
+    kinesis::{KinesisErrorKind, Shard},
+};
 
 /// The records that wait for one shard.
 pub(crate) struct Lane<T: Detach> {
     /// `None` while the shards are unknown or the stream ignores partition keys.
     pub(crate) shard_id: Option<ShardId>,
     pub(crate) range: HashKeyRange,
-    pub(crate) waiting: Aggregator<T>,
     /// `None` without shard.
     pub(crate) limiter: Option<Limiter>,
     /// Records wait for their deadline, even if flushed: the shards will be known soon.
     pub(crate) patient: bool,
-    busy: usize,
-    held_until: Option<Instant>,
-    failures: u32,
+    /// Tells apart lanes that have had the same range.
+    number: u64,
+    stripes: Stripes<T>,
+    /// Of all stripes, for records of other lanes.
+    gate: Gate,
     listed: bool,
+}
+
+/// The stripe that a Kinesis record was sent from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) range: HashKeyRange,
+    lane: u64,
+    generation: u32,
+    stripe: u32,
+}
+
+/// Consequences of a new record.
+pub(crate) struct Pushed {
+    /// A Kinesis record is complete, and nothing of its stripe under way.
+    pub(crate) may_go: bool,
+    /// Latest time to complete the aggregate that it began.
+    pub(crate) opened: Option<Instant>,
 }
 
 impl<T: Detach> Lane<T> {
     fn new(shard_id: Option<ShardId>, range: HashKeyRange, packing: Packing, limiter: Option<Limiter>) -> Self {
-        let (waiting, held_until) = (Aggregator::new(packing), None);
-        Self { shard_id, range, waiting, limiter, patient: false, busy: 0, held_until, failures: 0, listed: false }
+        let (stripes, gate) = (Stripes::new(packing), Gate::default());
+        Self { shard_id, range, limiter, patient: false, number: 0, stripes, gate, listed: false }
     }
 
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy > 0
+    /// The record that arrived first.
+    pub(crate) fn first(&self) -> Option<&Course> {
+        self.stripes.first()
     }
 
-    /// Time until which a failure holds the lane.
-    pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
-        self.held_until.filter(|until| *until > now)
+    /// The gate of all stripes: closed for records that were sent from other lanes.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
-    /// Holds the lane for the `pause` after as many failures in a row.
-    pub(crate) fn hold(&mut self, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        self.failures = self.failures.saturating_add(1);
-        self.held_until = Some(now + pause(self.failures));
+    /// Stripes of the generation that may send, under way or not.
+    pub(crate) fn sending(&self) -> &[Stripe<T>] {
+        self.stripes.sending()
     }
 
-    pub(crate) fn recover(&mut self, now: Instant) {
-        self.failures = 0;
-        if let Some(limiter) = &mut self.limiter {
-            limiter.stored(now);
+    /// Returns whether a generation of stripes waits for the one before.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.stripes.is_changing()
+    }
+
+    /// Stripes that may send now, with their indices.
+    pub(crate) fn free(&self, now: Instant) -> impl Iterator<Item = (usize, &Stripe<T>)> {
+        let stripes = if self.gate.is_open(now) { self.sending() } else { &[] };
+        stripes.iter().enumerate().filter(move |(_, stripe)| stripe.gate.is_open(now))
+    }
+
+    /// The free stripe whose first complete Kinesis record is due first, and that time.
+    pub(crate) fn next(&self, now: Instant) -> Option<(Instant, usize)> {
+        self.free(now).filter_map(|(index, stripe)| Some((stripe.waiting.front_due()?, index))).min()
+    }
+
+    /// Time from which the limiter allows a Kinesis record of `bytes`.
+    pub(crate) fn allowed_at(&self, bytes: usize, now: Instant) -> Instant {
+        self.limiter.as_ref().map_or(now, |limiter| limiter.available_at(bytes, now))
+    }
+
+    /// Time until which the limiter holds the next Kinesis record, and thus all.
+    pub(crate) fn limited_until(&self, now: Instant) -> Option<Instant> {
+        let (_, index) = self.next(now)?;
+        let at = self.allowed_at(self.sending()[index].waiting.front()?.size_bytes(), now);
+        (at > now).then_some(at)
+    }
+
+    /// Completes aggregates of free stripes that have waited long enough, or begin with a lower number.
+    pub(crate) fn complete_due(&mut self, now: Instant, urgent_before: u64) {
+        self.settle();
+        if self.gate.is_open(now) {
+            self.stripes.complete_due(now, urgent_before);
         }
     }
 
-    /// Time until which the limiter holds the first complete Kinesis record.
-    pub(crate) fn limited_until(&self, now: Instant) -> Option<Instant> {
-        let size = self.waiting.front()?.size_bytes();
-        let at = self.limiter.as_ref()?.available_at(size, now);
-        (at > now).then_some(at)
+    /// Takes the first complete Kinesis record of a free stripe.
+    pub(crate) fn pop(&mut self, stripe: usize) -> Option<(KinesisRecord<T>, Origin)> {
+        let generation = self.stripes.sending_number();
+        let origin = Origin { range: self.range, lane: self.number, generation, stripe: stripe as u32 };
+        let waiting = &mut self.stripes.sending_mut().get_mut(stripe)?.waiting;
+        waiting.digest_ahead();
+        Some((waiting.pop()?, origin))
+    }
+
+    fn settle(&mut self) {
+        if let Some(hold) = self.stripes.settle() {
+            self.gate.inherit(&hold);
+        }
+    }
+
+    fn push(&mut self, record: Pending<T>) -> (bool, Pushed) {
+        self.settle();
+        let now = record.course.arrived;
+        let widens = self.stripes.should_widen(&record, self.limiter.as_ref()) && self.gate.is_open(now);
+        if widens {
+            self.stripes.widen(now);
+        }
+        let is_busy = self.gate.is_busy();
+        let (stripe, may_send) = self.stripes.push(record);
+        let is_complete = stripe.waiting.front().is_some();
+        let may_go = is_complete && may_send && !is_busy && !stripe.gate.is_busy();
+        (is_complete || widens, Pushed { may_go, opened: stripe.waiting.just_opened() })
+    }
+
+    /// The gate of what was sent from `origin`: that of the stripe, or of all stripes if it was another lane's.
+    fn gate_of(&mut self, origin: &Origin) -> &mut Gate {
+        match self.stripes.of(origin).filter(|_| self.number == origin.lane) {
+            Some(stripe) => &mut stripe.gate,
+            None => &mut self.gate,
+        }
+    }
+
+    fn recover(&mut self, origin: &Origin, now: Instant) {
+        self.gate.recover();
+        self.gate_of(origin).recover();
+        if let Some(limiter) = &mut self.limiter {
+            limiter.stored(now);
+        }
     }
 }
 
@@ -91,6 +185,8 @@ pub(crate) struct Lanes<T: Detach> {
     rests: Vec<Option<Instant>>,
     packing: Packing,
     rate_percent: u32,
+    /// Number of lanes that there ever were.
+    numbered: u64,
 }
 
 impl<T: Detach> Lanes<T> {
@@ -98,31 +194,35 @@ impl<T: Detach> Lanes<T> {
     pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
         let limiter = Limiter::new(rate_percent, now);
         let mut lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Some(limiter));
-        lane.patient = true;
+        (lane.patient, lane.number) = (true, 1);
         let owners = Owners::new(vec![lane.range.end]);
-        Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent }
+        Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent, numbered: 1 }
     }
 
-    /// Adds a record later than all others; returns its lane.
-    pub(crate) fn push(&mut self, record: Pending<T>) -> &Lane<T> {
+    /// Adds a record later than all others.
+    pub(crate) fn push(&mut self, record: Pending<T>) -> Pushed {
         let index = self.owners.index_of(record.hash_key);
         self.list(index);
-        let lane = &mut self.lanes[index];
-        lane.waiting.push(record);
-        if lane.waiting.front().is_some() {
+        let (is_complete, pushed) = self.lanes[index].push(record);
+        if is_complete {
             self.rests[index] = None;
         }
-        lane
+        pushed
     }
 
-    /// Puts back a Kinesis record sent from a lane with `range`, whole if that lane still exists.
-    pub(crate) fn put_back(&mut self, record: KinesisRecord<T>, range: &HashKeyRange) {
-        let index = self.owners.index_of(range.start);
-        if self.lanes[index].range == *range {
-            self.occupy(index);
-            self.lanes[index].waiting.put_back(record);
-        } else {
-            self.merge(record.into_records());
+    /// Puts back a Kinesis record, whole if its stripe still exists.
+    pub(crate) fn put_back(&mut self, record: KinesisRecord<T>, origin: &Origin) {
+        let index = self.owners.index_of(origin.range.start);
+        let lane = &mut self.lanes[index];
+        let only = Origin { lane: lane.number, generation: lane.stripes.sending_number(), stripe: 0, ..*origin };
+        let is_only = lane.range == origin.range && lane.stripes.are_one();
+        let found = if lane.number == origin.lane { Some(origin) } else { Some(&only).filter(|_| is_only) };
+        match found.and_then(|origin| lane.stripes.of(origin)) {
+            Some(stripe) => {
+                stripe.waiting.put_back(record);
+                self.occupy(index);
+            }
+            None => self.merge(record.into_records()),
         }
     }
 
@@ -134,7 +234,8 @@ impl<T: Detach> Lanes<T> {
         }
         for (index, records) in by_lane {
             self.occupy(index);
-            self.lanes[index].waiting.merge(records);
+            self.lanes[index].settle();
+            self.lanes[index].stripes.merge(records);
         }
     }
 
@@ -157,7 +258,13 @@ impl<T: Detach> Lanes<T> {
                     stay.remove(&(id.clone(), range)).unwrap_or_else(|| Lane::new(id, range, packing, limiter()))
                 }
             };
-            (lane.busy, lane.listed) = (0, false);
+            if lane.number == 0 {
+                self.numbered += 1;
+                lane.number = self.numbered;
+            }
+            lane.listed = false;
+            lane.gate.clear();
+            lane.stripes.all_mut().for_each(|stripe| stripe.gate.clear());
             self.lanes.push(lane);
         }
         gone.extend(stay.into_values());
@@ -166,7 +273,9 @@ impl<T: Detach> Lanes<T> {
 
     /// One lane for all records again, not busy.
     pub(crate) fn forget(&mut self, now: Instant) {
-        let unknown = Self::unknown(self.packing, self.rate_percent, now);
+        let mut unknown = Self::unknown(self.packing, self.rate_percent, now);
+        unknown.numbered += self.numbered;
+        unknown.lanes[0].number = unknown.numbered;
         let gone = std::mem::replace(self, unknown).lanes;
         self.take_over(gone);
     }
@@ -175,29 +284,25 @@ impl<T: Detach> Lanes<T> {
         self.owners = Owners::new(self.lanes.iter().map(|lane| lane.range.end).collect());
         self.rests = vec![None; self.lanes.len()];
         let max_room = self.packing.room_bytes / self.lanes.len().max(1);
-        self.lanes.iter_mut().for_each(|lane| lane.waiting.set_max_room(max_room));
+        self.lanes.iter_mut().for_each(|lane| lane.stripes.set_max_room(max_room));
         self.occupied.clear();
         for index in 0..self.lanes.len() {
-            if !self.lanes[index].waiting.is_empty() {
+            if !self.lanes[index].stripes.is_empty() {
                 self.occupy(index);
             }
         }
         for mut gone in gone {
-            for lane in self.overlapping(&gone.range) {
-                lane.held_until = lane.held_until.max(gone.held_until);
-                lane.failures = lane.failures.max(gone.failures);
-            }
-            self.merge(gone.waiting.take_all());
+            let mut hold = gone.gate;
+            gone.stripes.all().for_each(|stripe| hold.inherit(&stripe.gate));
+            self.overlapping(&gone.range).iter_mut().for_each(|lane| lane.gate.inherit(&hold));
+            self.merge(gone.stripes.take_all());
         }
     }
 
     pub(crate) fn take_arrived_by(&mut self, limit: Instant, now: Instant) -> Vec<Pending<T>> {
         let mut taken = Vec::new();
         for &index in self.occupied.iter().filter(|index| self.rests[**index].is_none_or(|until| until <= now)) {
-            let waiting = &mut self.lanes[index].waiting;
-            if waiting.first().is_some_and(|first| first.arrived <= limit) {
-                taken.append(&mut waiting.take_arrived_by(limit));
-            }
+            taken.append(&mut self.lanes[index].stripes.take_arrived_by(limit));
         }
         taken
     }
@@ -218,7 +323,7 @@ impl<T: Detach> Lanes<T> {
             }
             rests[index] = None;
             let lane = &mut lanes[index];
-            lane.listed = !lane.waiting.is_empty();
+            lane.listed = !lane.stripes.is_empty();
             if lane.listed {
                 restless.push(index);
             }
@@ -240,16 +345,44 @@ impl<T: Detach> Lanes<T> {
         &mut self.lanes[index]
     }
 
-    /// Marks records of `range` as in flight.
-    pub(crate) fn set_busy(&mut self, range: &HashKeyRange) {
-        self.overlapping(range).iter_mut().for_each(|lane| lane.busy += 1);
+    /// Marks records of `origin` as in flight.
+    pub(crate) fn set_busy(&mut self, origin: &Origin) {
+        self.overlapping(&origin.range).iter_mut().for_each(|lane| lane.gate_of(origin).set_busy());
     }
 
-    pub(crate) fn set_free(&mut self, range: &HashKeyRange) {
-        self.overlapping(range).iter_mut().for_each(|lane| lane.busy -= 1);
+    pub(crate) fn set_free(&mut self, origin: &Origin) {
+        self.overlapping(&origin.range).iter_mut().for_each(|lane| lane.gate_of(origin).set_free());
     }
 
-    pub(crate) fn overlapping(&mut self, range: &HashKeyRange) -> &mut [Lane<T>] {
+    /// Ends the row of failures of what was sent from `origin`.
+    pub(crate) fn recover(&mut self, origin: &Origin, now: Instant) {
+        self.overlapping(&origin.range).iter_mut().for_each(|lane| lane.recover(origin, now));
+    }
+
+    /// Holds what was sent from these origins for the `pause` after as many failures in a row: once for each kind of failure,
+    /// however many origins a lane has taken over.
+    pub(crate) fn hold(
+        &mut self,
+        failed: &[(Origin, KinesisErrorKind)],
+        now: Instant,
+        pause: impl Fn(u32) -> Duration,
+    ) {
+        let mut held = HashSet::new();
+        for (origin, kind) in failed {
+            for lane in self.overlapping(&origin.range) {
+                let own = Some((origin.generation, origin.stripe));
+                let own = own.filter(|_| lane.number == origin.lane && lane.stripes.of(origin).is_some());
+                if held.insert((lane.number, own, *kind)) {
+                    lane.gate_of(origin).hold(now, &pause);
+                }
+                if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
+                    limiter.throttled(now);
+                }
+            }
+        }
+    }
+
+    fn overlapping(&mut self, range: &HashKeyRange) -> &mut [Lane<T>] {
         let (first, last) = (self.owners.index_of(range.start), self.owners.index_of(range.end));
         &mut self.lanes[first..=last]
     }

@@ -76,6 +76,14 @@ impl<T: Detach> Open<T> {
         self.first().is_none()
     }
 
+    /// Bytes of the open aggregates.
+    pub(super) fn size_bytes(&self) -> usize {
+        match self {
+            Self::One(one) => one.packed.content.size_bytes(),
+            Self::ByKey(ByKey { groups, .. }) => groups.values().map(|group| group.content.size_bytes()).sum(),
+        }
+    }
+
     pub(super) fn is_single(&self) -> bool {
         match self {
             Self::One(one) => one.packed.len() == 1,

@@ -1,5 +1,7 @@
 //! Answers to requests.
 
+use std::collections::HashSet;
+
 use super::{
     Engine, Flight,
     split::{is_single, peel, split},
@@ -8,9 +10,8 @@ use crate::{
     config::RecordOrder,
     error::DeliveryErrorKind,
     event::Event,
-    hash_key::HashKeyRange,
     kinesis::{EntryResult, KinesisError, KinesisErrorKind},
-    logic::{BatchId, collector::Sent, pending::Detach, retrier::pause},
+    logic::{BatchId, collector::Sent, lanes::Origin, pending::Detach, retrier::pause},
 };
 
 impl<T: Detach> Engine<T> {
@@ -49,18 +50,19 @@ impl<T: Detach> Engine<T> {
             }
         }
         self.flow.bytes -= flight.bytes;
-        flight.ranges.iter().for_each(|range| self.lanes.set_free(range));
+        flight.origins.iter().for_each(|origin| self.lanes.set_free(origin));
     }
 
     fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
         let is_fault =
             |answer: &EntryResult| matches!(answer, Err(error) if error.kind() == KinesisErrorKind::Transient);
-        let down = flight.ranges.len() > 1 && answers.iter().all(is_fault);
+        let shards = flight.origins.iter().map(|origin| origin.range);
+        let down = shards.collect::<HashSet<_>>().len() > 1 && answers.iter().all(is_fault);
         let bytes = if flight.apart { 0 } else { flight.bytes };
         if !down && self.flow.answered(bytes, flight.started, self.now) {
             self.listing.retry_now();
         }
-        let mut failed: Vec<(HashKeyRange, KinesisErrorKind)> = Vec::new();
+        let mut failed: Vec<(Origin, KinesisErrorKind)> = Vec::new();
         for (sent, answer) in sent.into_iter().zip(answers) {
             match answer {
                 Ok(stored) => self.stored(sent, stored, flight),
@@ -68,8 +70,8 @@ impl<T: Detach> Engine<T> {
                     let ((code, message), shard_id) = (error.words(), sent.predicted.clone());
                     let user_records = sent.record.courses().len();
                     self.emit(|stream| Event::EntryFailed { stream, shard_id, user_records, code, message });
-                    if !failed.contains(&(sent.range, error.kind())) {
-                        failed.push((sent.range, error.kind()));
+                    if !failed.contains(&(sent.origin, error.kind())) {
+                        failed.push((sent.origin, error.kind()));
                     }
                     self.attempt_failed(sent, &error, flight);
                 }
@@ -81,17 +83,13 @@ impl<T: Detach> Engine<T> {
         if down {
             return self.pause_all(flight);
         }
-        // The same for all, so that they are sent together again.
-        let luck = self.rng.f64();
-        for (range, kind) in failed {
-            self.hold(&range, kind, luck);
-        }
+        self.hold(&failed);
     }
 
     /// Puts the other parts back, behind what is sent again.
     fn put_back_later(&mut self, flight: &mut Flight<T>) {
         for part in flight.later.drain(..) {
-            part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.range));
+            part.into_iter().for_each(|sent| self.lanes.put_back(sent.record, &sent.origin));
         }
     }
 
@@ -122,8 +120,7 @@ impl<T: Detach> Engine<T> {
             self.meet(error);
         }
         if error.kind() == KinesisErrorKind::Throttled {
-            let luck = self.rng.f64();
-            flight.ranges.iter().for_each(|range| self.hold(range, error.kind(), luck));
+            self.hold(&flight.origins.iter().map(|origin| (*origin, error.kind())).collect::<Vec<_>>());
         }
         sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight));
     }
@@ -141,7 +138,7 @@ impl<T: Detach> Engine<T> {
         sent.record.attempt_failed(error, flight.started, self.now);
         match self.given_up(error) {
             Some(kind) => self.fail(sent.record.into_records(), &kind),
-            None => self.lanes.put_back(sent.record, &sent.range),
+            None => self.lanes.put_back(sent.record, &sent.origin),
         }
     }
 
@@ -149,16 +146,12 @@ impl<T: Detach> Engine<T> {
         self.retrier.given_up(error, self.config.fail_if_throttled, self.now)
     }
 
-    fn hold(&mut self, range: &HashKeyRange, kind: KinesisErrorKind, luck: f64) {
-        if matches!(kind, KinesisErrorKind::Invalid | KinesisErrorKind::Permanent) {
-            return;
-        }
-        let now = self.now;
-        for lane in self.lanes.overlapping(range) {
-            lane.hold(now, |failures| pause(failures, luck));
-            if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
-                limiter.throttled(now);
-            }
-        }
+    /// Holds the origins of failures that may pass, all for the same time, so that their records are sent together again.
+    fn hold(&mut self, failed: &[(Origin, KinesisErrorKind)]) {
+        let luck = self.rng.f64();
+        let may_pass =
+            |kind: &KinesisErrorKind| !matches!(kind, KinesisErrorKind::Invalid | KinesisErrorKind::Permanent);
+        let failed: Vec<_> = failed.iter().filter(|(_, kind)| may_pass(kind)).copied().collect();
+        self.lanes.hold(&failed, self.now, |failures| pause(failures, luck));
     }
 }

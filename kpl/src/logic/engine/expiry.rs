@@ -44,7 +44,7 @@ impl<T: Detach> Engine<T> {
         self.fail_expired(expired);
         let is_late = |unjudged: &mut Unjudged<T>| unjudged.sent.record.first().arrived <= limit;
         for Unjudged { sent, stored, .. } in self.unjudged.extract_if(.., is_late).collect::<Vec<_>>() {
-            self.lanes.set_free(&sent.range);
+            self.lanes.set_free(&sent.origin);
             let kind = DeliveryErrorKind::WrongShard { shard_id: stored.shard_id };
             self.fail(sent.record.into_records(), &kind);
         }
@@ -53,16 +53,16 @@ impl<T: Detach> Engine<T> {
     pub(super) fn without_expired(&mut self, sent: Vec<Sent<T>>) -> Vec<Sent<T>> {
         let Some(limit) = self.expired_by() else { return sent };
         let mut in_time = Vec::with_capacity(sent.len());
-        for Sent { record, range, predicted } in sent {
+        for Sent { record, origin, predicted } in sent {
             if record.first().arrived > limit {
-                in_time.push(Sent { record, range, predicted });
+                in_time.push(Sent { record, origin, predicted });
                 continue;
             }
             let key = record.key();
             let (expired, rest): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             self.fail_expired(expired);
-            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, range, predicted }));
+            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, origin, predicted }));
         }
         in_time
     }

@@ -38,7 +38,7 @@ impl<T: Detach> Engine<T> {
         let now = self.now;
         self.retrier.stored();
         self.obstacle = None;
-        self.lanes.overlapping(&sent.range).iter_mut().for_each(|lane| lane.recover(now));
+        self.lanes.recover(&sent.origin, now);
         if sent.predicted.as_ref().is_some_and(|predicted| *predicted != stored.shard_id) {
             self.listing.want_after(flight.listings);
         }
@@ -55,7 +55,7 @@ impl<T: Detach> Engine<T> {
             _ => {
                 let listings = untrusted.unwrap_or(self.listing.started);
                 self.listing.want_after(listings);
-                self.lanes.set_busy(&sent.range);
+                self.lanes.set_busy(&sent.origin);
                 self.unjudged.push(Unjudged { sent, stored, started, trusted, listings });
             }
         }
@@ -155,15 +155,15 @@ impl<T: Detach> Engine<T> {
     }
 
     fn restore_busy(&mut self) {
-        let flights = self.in_flight.values().flat_map(|flight| &flight.ranges);
-        let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.range);
-        flights.chain(unjudged).for_each(|range| self.lanes.set_busy(range));
+        let flights = self.in_flight.values().flat_map(|flight| &flight.origins);
+        let unjudged = self.unjudged.iter().map(|unjudged| &unjudged.sent.origin);
+        flights.chain(unjudged).for_each(|origin| self.lanes.set_busy(origin));
     }
 
     fn judge(&mut self) {
         for unjudged in std::mem::take(&mut self.unjudged) {
             let Unjudged { sent, stored, started, trusted, listings } = unjudged;
-            let range = sent.range;
+            let origin = sent.origin;
             let listed = self.listing.failures == 0 && self.listing.started > listings;
             match place(&sent, &stored, &self.map, trusted) {
                 Place::Right if trusted || listed => self.deliver(sent.record, stored),
@@ -177,7 +177,7 @@ impl<T: Detach> Engine<T> {
                     continue;
                 }
             }
-            self.lanes.set_free(&range);
+            self.lanes.set_free(&origin);
         }
     }
 

@@ -15,14 +15,14 @@ pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
 /// The first user record alone, and the rest: if both are refused, all requests are.
 pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
     let mut rest = sent.into_iter();
-    let Some(Sent { record, range, predicted }) = rest.next() else { return Vec::new() };
+    let Some(Sent { record, origin, predicted }) = rest.next() else { return Vec::new() };
     let (key, max_bytes) = (record.key(), if record.is_aggregate() { usize::MAX } else { 0 });
     let mut records = record.into_records().into_iter();
     let first = records.next().map(|mut record| {
         record.course.set_alone();
-        Sent { record: KinesisRecord::alone(record, key, max_bytes), range, predicted: predicted.clone() }
+        Sent { record: KinesisRecord::alone(record, key, max_bytes), origin, predicted: predicted.clone() }
     });
-    let others = KinesisRecord::packed(records.collect(), key).map(|record| Sent { record, range, predicted });
+    let others = KinesisRecord::packed(records.collect(), key).map(|record| Sent { record, origin, predicted });
     vec![first.into_iter().collect(), others.into_iter().chain(rest).collect()]
 }
 
@@ -32,11 +32,11 @@ pub(super) fn split<T: Detach>(mut sent: Vec<Sent<T>>, config: &Config) -> Vec<V
         let second = sent.split_off(sent.len() / 2);
         return vec![sent, second];
     }
-    let alone = sent.into_iter().flat_map(|Sent { record, range, predicted }| {
+    let alone = sent.into_iter().flat_map(|Sent { record, origin, predicted }| {
         let key = record.key();
         record.into_records().into_iter().map(move |mut record| {
             record.course.set_alone();
-            Sent { record: KinesisRecord::alone(record, key, usize::MAX), range, predicted: predicted.clone() }
+            Sent { record: KinesisRecord::alone(record, key, usize::MAX), origin, predicted: predicted.clone() }
         })
     });
     let (mut parts, mut part, mut keys) = (Vec::new(), Vec::new(), HashSet::new());

@@ -18,6 +18,7 @@ use crate::{
 mod described;
 mod keys;
 mod properties;
+mod stripes;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -7,10 +7,32 @@ impl<T: Detach> Lanes<T> {
     /// Returns whether nothing can be sent, whatever is waited for.
     pub(crate) fn are_blocked(&self, now: Instant) -> bool {
         let is_blocked = |lane: &Lane<T>| {
-            let limited = lane.limited_until(now).is_some();
-            lane.waiting.is_empty() || lane.is_busy() || lane.patient || lane.held_until(now).is_some() || limited
+            let waits = lane.free(now).any(|(_, stripe)| !stripe.waiting.is_empty());
+            !waits || lane.patient || lane.limited_until(now).is_some()
         };
         self.lanes.iter().all(is_blocked)
+    }
+
+    pub(crate) fn are_changing(&self) -> bool {
+        self.lanes.iter().any(Lane::is_changing)
+    }
+
+    pub(crate) fn limit_stripes(&mut self, max: usize) {
+        self.lanes.iter_mut().for_each(|lane| lane.stripes.limit(max));
+    }
+
+    /// Failures in a row of each lane and stripe.
+    pub(crate) fn failures(&self) -> Vec<u32> {
+        let failures = |lane: &Lane<T>| {
+            lane.stripes.all().map(|stripe| stripe.gate.failures()).chain([lane.gate.failures()]).collect::<Vec<_>>()
+        };
+        self.lanes.iter().flat_map(failures).collect()
+    }
+}
+
+impl<T: Detach> Lane<T> {
+    fn only_origin(&self) -> Origin {
+        Origin { range: self.range, lane: self.number, generation: self.stripes.sending_number(), stripe: 0 }
     }
 }
 
@@ -23,6 +45,7 @@ fn lanes(now: Instant) -> Lanes<UserRecord> {
         linger: Duration::from_millis(20),
         room_bytes: 1 << 20,
         max_bytes_alone: 1 << 20,
+        max_stripes: 8,
     };
     Lanes::unknown(packing, 150, now)
 }
@@ -42,7 +65,7 @@ fn contents(lanes: &mut Lanes<UserRecord>) -> Vec<(Option<ShardId>, Vec<u64>)> {
         .into_iter()
         .map(|index| {
             let lane = lanes.get_mut(index);
-            (lane.shard_id.clone(), numbers(lane.waiting.take_all()))
+            (lane.shard_id.clone(), numbers(lane.stripes.take_all()))
         })
         .collect();
     found.sort();
@@ -90,7 +113,8 @@ fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
     replace(&mut lanes, &[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
     lanes.push(pending(0, 0, now));
     lanes.push(pending(1, u128::MAX, now));
-    lanes.get_mut(1).hold(now, |_| Duration::from_secs(1));
+    let origin = lanes.get_mut(1).only_origin();
+    lanes.hold(&[(origin, KinesisErrorKind::Transient)], now, |_| Duration::from_secs(1));
 
     replace(
         &mut lanes,
@@ -98,7 +122,7 @@ fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
         now,
     );
 
-    let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).held_until(now).is_some();
+    let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).free(now).count() == 0;
     assert_eq!([0, 1, 2].map(|index| held(&mut lanes, index)), [false, true, true]);
     assert_eq!(contents(&mut lanes), [(Some("a".into()), vec![0]), (Some("d".into()), vec![1])]);
 }
@@ -108,12 +132,13 @@ fn a_range_in_flight_keeps_all_lanes_busy_that_share_it() {
     let now = start();
     let mut lanes = lanes(now);
     replace(&mut lanes, &uniform_shards(4), now);
-    let second = lanes.get_mut(1).range;
-    let across = HashKeyRange { start: second.end, end: HashKey(second.end.0 + 1) };
+    let second = lanes.get_mut(1).only_origin();
+    let end = second.range.end;
+    let across = Origin { range: HashKeyRange { start: end, end: HashKey(end.0 + 1) }, lane: 0, ..second };
 
     lanes.set_busy(&second);
     lanes.set_busy(&across);
     lanes.set_free(&second);
 
-    assert_eq!([0, 1, 2, 3].map(|index| lanes.get_mut(index).is_busy()), [false, true, true, false]);
+    assert_eq!([0, 1, 2, 3].map(|index| lanes.get_mut(index).free(now).count() == 0), [false, true, true, false]);
 }

@@ -118,7 +118,7 @@ impl World {
     }
 
     /// Of what is there twice, the first copy counts.
-    fn assert_order_per_key(&self) {
+    pub(super) fn assert_order_per_key(&self) {
         let (mut last, mut seen) = (HashMap::new(), HashSet::new());
         for record in self.stream.delivered() {
             let number = Self::number_of(&record.data);
@@ -190,6 +190,53 @@ fn settings() -> impl Strategy<Value = Config> {
     )
 }
 
+/// Settings with which stripes open soon.
+fn striped_settings() -> impl Strategy<Value = Config> {
+    (2..6_usize, 1..500_usize, 1..5_u16, prop_oneof![Just(1_000_000), 1..400_u32], 0..400_u32, any::<bool>()).prop_map(
+        |(max_records, records, max_in_flight, rate, buffered, send_when_idle)| Config {
+            aggregation: Aggregation::On { max_bytes: 51_200, max_records },
+            collection_max_records: records,
+            max_in_flight,
+            rate_limit_percent: std::num::NonZero::new(rate).expect("not zero"),
+            record_max_buffered_time: MS * buffered,
+            send_when_idle,
+            ..Config::default()
+        },
+    )
+}
+
+/// Steps with many small records at a time, of few partition keys or many.
+fn bursts(failures: bool) -> impl Strategy<Value = Vec<Vec<Step>>> {
+    let place = prop_oneof![any::<u8>().boxed(), prop_oneof![Just(0_u8), Just(8), Just(128)].boxed()];
+    let put = (place, 0..2_u8, 8..60_u16).prop_map(|(place, key, bytes)| Step::Put { place, key, bytes });
+    let burst = prop_oneof![
+        2 => prop::collection::vec(put, 1..40),
+        1 => steps(failures).prop_map(|steps| steps.into_iter().take(20).collect()),
+    ];
+    prop::collection::vec(burst, 1..20)
+}
+
+fn assert_order_while_nothing_fails(steps: &[Step], shards: usize, settings: Config) {
+    let reshards = settings.record_order != RecordOrder::BestEffort;
+    let mut world = World::new(shards, |config| *config = Config { record_ttl: None, ..settings });
+
+    let mut puts = 0;
+    for step in steps {
+        // Nobody can tell any more whether a shard that opened and closed unseen owned what it took.
+        let reshard = matches!(step, Step::Split(_) | Step::Merge(_));
+        if !reshard || reshards && !world.is_unseen_reshard(step) {
+            puts += usize::from(world.take(step, puts));
+        }
+    }
+    world.finish();
+
+    world.assert_each_resolved_once(puts);
+    world.assert_deliveries_are_true();
+    assert!(world.failures().is_empty());
+    assert_eq!(world.stream.delivered().len(), puts, "none is delivered twice");
+    world.assert_order_per_key();
+}
+
 /// `PROPTEST_CASES` of each property, and fewer if that is not set.
 fn cases() -> ProptestConfig {
     let config = ProptestConfig::default();
@@ -220,24 +267,14 @@ proptest! {
     fn order_per_partition_key_holds_while_nothing_fails(
         steps in steps(false), shards in 1..6_usize, settings in settings(),
     ) {
-        let reshards = settings.record_order != RecordOrder::BestEffort;
-        let mut world = World::new(shards, |config| *config = Config { record_ttl: None, ..settings });
+        assert_order_while_nothing_fails(&steps, shards, settings);
+    }
 
-        let mut puts = 0;
-        for step in &steps {
-            // Nobody can tell any more whether a shard that opened and closed unseen owned what it took.
-            let reshard = matches!(step, Step::Split(_) | Step::Merge(_));
-            if !reshard || reshards && !world.is_unseen_reshard(step) {
-                puts += usize::from(world.take(step, puts));
-            }
-        }
-        world.finish();
-
-        world.assert_each_resolved_once(puts);
-        world.assert_deliveries_are_true();
-        prop_assert!(world.failures().is_empty());
-        prop_assert_eq!(world.stream.delivered().len(), puts, "none is delivered twice");
-        world.assert_order_per_key();
+    #[test]
+    fn order_per_partition_key_holds_over_stripes_while_nothing_fails(
+        bursts in bursts(false), shards in 1..3_usize, settings in striped_settings(),
+    ) {
+        assert_order_while_nothing_fails(&bursts.concat(), shards, settings);
     }
 
     #[test]
@@ -275,6 +312,19 @@ proptest! {
         let puts = world.run(&steps.into_iter().map(few).collect::<Vec<_>>());
 
         world.assert_each_resolved_once(puts);
+    }
+
+    #[test]
+    fn no_record_is_overtaken_over_stripes_whatever_fails(
+        bursts in bursts(true), shards in 1..3_usize, settings in striped_settings(), ttl_ms in 500..20_000_u32,
+    ) {
+        let mut world = World::new(shards, |config| *config = Config { record_ttl: Some(MS * ttl_ms), ..settings });
+        world.unresolved = Some(HashMap::new());
+
+        let puts = world.run(&bursts.concat());
+
+        world.assert_each_resolved_once(puts);
+        world.assert_deliveries_are_true();
     }
 
     #[test]
