@@ -43,7 +43,7 @@ impl Stats {
         }
     }
 
-    /// Whether nothing was traded.
+    /// True if nothing was traded.
     pub fn is_empty(&self) -> bool {
         self.buys.counts.is_empty() && self.sells.counts.is_empty()
     }

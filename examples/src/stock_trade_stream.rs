@@ -45,11 +45,11 @@ pub struct Options {
     pub shards: i32,
     /// Workers to read with.
     pub workers: usize,
-    /// Whether to split a shard half-way.
+    /// True to split a shard half-way.
     pub reshard: bool,
     /// Seed of the random trades. None: a random one.
     pub seed: Option<u64>,
-    /// Whether to use the AWS configuration of the environment instead of the embedded AWS.
+    /// True to use the AWS configuration of the environment instead of the embedded AWS.
     pub aws: bool,
     /// The stream; created if it does not exist.
     pub stream: String,

@@ -128,7 +128,7 @@ async fn measure(retrieval: Retrieval, aggregated: bool, seconds: usize) -> Resu
     Ok(())
 }
 
-/// Whether that many bytes were read of each shard.
+/// True if that many bytes were read of each shard.
 fn is_read(batches: &BTreeMap<ShardId, Vec<Batch>>, bytes: usize) -> bool {
     let is_read = |batches: &Vec<Batch>| batches.iter().map(|(_, bytes)| bytes).sum::<usize>() >= bytes;
     batches.len() == SHARDS.unsigned_abs() as usize && batches.values().all(is_read)

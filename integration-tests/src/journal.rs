@@ -78,7 +78,7 @@ impl Journal {
         self.log.len()
     }
 
-    /// Whether no call was made yet.
+    /// True if no call was made yet.
     pub fn is_empty(&self) -> bool {
         self.log.is_empty()
     }
@@ -127,7 +127,7 @@ pub struct JournalProcessor {
     worker: String,
     stream_id: StreamId,
     shard_id: ShardId,
-    /// Whether to checkpoint after each batch.
+    /// True to checkpoint after each batch.
     pub checkpoint: bool,
 }
 

@@ -54,7 +54,7 @@ impl<T: Clone> Log<T> {
         self.entries().len()
     }
 
-    /// Whether there is no entry yet.
+    /// True if there is no entry yet.
     pub fn is_empty(&self) -> bool {
         self.entries().is_empty()
     }
@@ -125,7 +125,7 @@ impl Records {
         counts.into_iter().filter(|(_, count)| *count > 1).map(|(id, _)| id).collect()
     }
 
-    /// Whether each partition key's records were logged first in the order of their numbers.
+    /// True if each partition key's records were logged first in the order of their numbers.
     pub fn keys_in_order(&self) -> bool {
         let (mut last, mut known) = (BTreeMap::new(), BTreeSet::new());
         self.entries().iter().filter(|(_, id)| known.insert(*id)).all(|(key, id)| {

@@ -69,7 +69,7 @@ impl Access {
     }
 }
 
-/// Whether the pattern, which may end in `*`, matches the action.
+/// True if the pattern, which may end in `*`, matches the action.
 fn matches(pattern: &str, action: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == action, |prefix| action.starts_with(prefix))
 }

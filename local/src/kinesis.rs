@@ -99,7 +99,7 @@ impl Kinesis {
         if self.limits.are_enforced { self.calls.admit(operation, now) } else { Ok(()) }
     }
 
-    /// Whether the limit of kept records is reached, after those past retention were dropped.
+    /// True if the limit of kept records is reached, after those past retention were dropped.
     fn is_full(&mut self, now: Millis) -> bool {
         if self.retained.bytes() < self.limits.retained_bytes {
             return false;

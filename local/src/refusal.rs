@@ -10,7 +10,7 @@ use crate::kinesis;
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
-    /// Whether this comes from something in between rather than the service: the body is no JSON.
+    /// True if this comes from something in between rather than the service: the body is no JSON.
     pub(crate) is_bare: bool,
 }
 

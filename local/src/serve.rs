@@ -53,7 +53,7 @@ impl ServeOptions {
         self
     }
 
-    /// Whether to serve over TLS, with a certificate that is made at the start; see [`Server::certificate_pem`]. Default
+    /// True to serve over TLS, with a certificate that is made at the start; see [`Server::certificate_pem`]. Default
     /// false: in clear text.
     #[must_use]
     pub fn tls(mut self, tls: bool) -> Self {

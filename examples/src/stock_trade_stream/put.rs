@@ -23,7 +23,7 @@ const DELIVERIES: usize = 10_000;
 pub(super) struct Input {
     /// Rows that are no trades, or that the producer did not accept.
     pub(super) rejected_rows: u64,
-    /// Whether reading broke off.
+    /// True if reading broke off.
     pub(super) broken_off: bool,
 }
 

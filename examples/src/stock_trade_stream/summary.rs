@@ -33,7 +33,7 @@ pub struct Summary {
     pub by_symbol: BTreeMap<String, SymbolTotals>,
     /// Time from the first trade put to the last one processed.
     pub elapsed_seconds: f64,
-    /// Whether reading the file broke off before its end.
+    /// True if reading the file broke off before its end.
     #[serde(skip)]
     pub broken_off: bool,
 }
@@ -56,7 +56,7 @@ impl Summary {
         }
     }
 
-    /// Whether nothing was lost and the whole input was understood.
+    /// True if nothing was lost and the whole input was understood.
     pub fn is_success(&self) -> bool {
         self.lost == 0 && self.rejected_rows == 0 && !self.broken_off
     }

@@ -15,7 +15,7 @@ const DIGITS: usize = 20;
 pub struct Load {
     /// Bytes of a user record.
     pub record_bytes: usize,
-    /// Whether the user records come in aggregates.
+    /// True if the user records come in aggregates.
     pub aggregated: bool,
     /// Bytes of user records in each page.
     pub page_bytes: usize,

@@ -34,7 +34,7 @@ pub enum Needs {
 }
 
 impl Needs {
-    /// Whether the check must not run beside others.
+    /// True if the check must not run beside others.
     pub(super) fn is_alone(self) -> bool {
         matches!(self, Needs::IdleKinesis | Needs::Limits)
     }

@@ -51,7 +51,7 @@ impl Peer {
         self
     }
 
-    /// Whether the peer has what a check needs.
+    /// True if the peer has what a check needs.
     pub fn offers(&self, needs: Needs) -> bool {
         match needs {
             Needs::Kinesis | Needs::IdleKinesis => true,
@@ -61,7 +61,7 @@ impl Peer {
         }
     }
 
-    /// Whether minutes and days pass at once.
+    /// True if minutes and days pass at once.
     pub(super) fn has_virtual_time(&self) -> bool {
         self.has_virtual_time
     }

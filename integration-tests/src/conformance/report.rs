@@ -95,7 +95,7 @@ fn judge(check: &Check, outcome: Outcome, reason: Option<&str>) -> Line {
 }
 
 impl Report {
-    /// Whether every check came to what is wanted or listed.
+    /// True if every check came to what is wanted or listed.
     pub fn is_clean(&self) -> bool {
         let is_clean = |line: &Line| matches!(line.verdict, Verdict::Passed | Verdict::Diverges);
         self.unknown.is_empty() && self.lines.iter().all(is_clean)

@@ -120,7 +120,7 @@ impl Reading {
         texts(&self.records)
     }
 
-    /// Whether the last answer gave no next iterator.
+    /// True if the last answer gave no next iterator.
     pub(super) fn is_at_end(&self) -> bool {
         self.last.next_shard_iterator().is_none()
     }
@@ -322,7 +322,7 @@ impl Stream {
     }
 }
 
-/// Whether a call was refused because the shard is busy.
+/// True if a call was refused because the shard is busy.
 fn is_throttled<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     error.as_service_error().and_then(|error| error.code()) == Some("ProvisionedThroughputExceededException")
 }

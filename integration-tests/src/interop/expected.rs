@@ -49,7 +49,7 @@ impl Expected {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -95,7 +95,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether each record was delivered as it was put.
+    /// True if each record was delivered as it was put.
     pub fn is_complete(&self) -> bool {
         self.lost.is_empty() && self.altered.is_empty()
     }

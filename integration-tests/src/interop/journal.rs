@@ -28,7 +28,7 @@ impl Journal {
         self.with(|entries| entries.iter().filter(|(_, told)| like(told)).count())
     }
 
-    /// Whether a line is like this.
+    /// True if a line is like this.
     pub fn has(&self, like: impl Fn(&Told) -> bool) -> bool {
         self.with(|entries| entries.iter().any(|(_, told)| like(told)))
     }

@@ -83,7 +83,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether it has ended.
+    /// True if it has ended.
     ///
     /// # Errors
     /// The system does not tell.

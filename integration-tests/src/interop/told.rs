@@ -96,6 +96,6 @@ pub struct Read {
     pub digest: String,
     /// Explicit hash key; empty if there is none. Kinesis keeps it for aggregated records alone.
     pub hash_key: String,
-    /// Whether it came in an aggregate.
+    /// True if it came in an aggregate.
     pub aggregated: bool,
 }

@@ -128,7 +128,7 @@ async fn delivers_a_failed_batch_again_although_a_task_checkpoints_all_the_time(
 /// Waits 2 s for each checkpoint.
 struct Impatient {
     log: Lives,
-    /// Whether a task checkpoints for it.
+    /// True if a task checkpoints for it.
     delegates: bool,
 }
 

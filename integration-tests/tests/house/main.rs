@@ -178,7 +178,7 @@ fn modules_side_by_side_import_in_no_circle() {
     assert_eq!(circles, [""; 0]);
 }
 
-/// Whether a way along `edges` leads from one module to another.
+/// True if a way along `edges` leads from one module to another.
 fn reaches(edges: &BTreeMap<Path, BTreeSet<Path>>, from: &Path, to: &Path) -> bool {
     let mut seen = Vec::new();
     let mut ahead: Vec<&Path> = edges.get(from).into_iter().flatten().collect();

@@ -55,7 +55,7 @@ impl File {
         format!("{}.rs", self.path.0.join("/"))
     }
 
-    /// Whether the file names a path, such as `Instant::now`.
+    /// True if the file names a path, such as `Instant::now`.
     pub(crate) fn names(&self, path: &str) -> bool {
         let spaced = path.replace("::", " : : ");
         let words: Vec<&str> = spaced.split(' ').collect();

@@ -53,7 +53,7 @@ pub(crate) enum Failing {
 }
 
 impl RecordFaults {
-    /// Whether the n-th fails, counted from 1.
+    /// True if the n-th fails, counted from 1.
     pub(crate) fn strikes(self, n: usize) -> bool {
         match self.failing {
             Failing::Every(every) => n.is_multiple_of(every),
@@ -79,7 +79,7 @@ const CONFLICTING: [&str; 9] = [
 ];
 
 impl Kind {
-    /// Whether it can happen to the operation at all.
+    /// True if it can happen to the operation at all.
     pub(super) fn is_about(&self, operation: &str) -> bool {
         match self {
             Kind::FailRecords { .. } => IN_PARTS.contains(&operation),

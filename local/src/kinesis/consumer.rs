@@ -127,7 +127,7 @@ impl Consumer {
         self.calls.remove(&shard);
     }
 
-    /// Whether the subscription is still the current one.
+    /// True if the subscription is still the current one.
     pub(super) fn is_subscribed(&self, shard: ShardId, id: u64) -> bool {
         self.subscribed.get(&shard).is_some_and(|subscribed| subscribed.id == id)
     }

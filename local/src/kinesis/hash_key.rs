@@ -15,7 +15,7 @@ impl HashKey {
         Self(u128::from_be_bytes(Md5::digest(key.as_bytes()).into()))
     }
 
-    /// Whether the text has the form of a hash key in requests: decimal, no leading zeros, at most 39 digits.
+    /// True if the text has the form of a hash key in requests: decimal, no leading zeros, at most 39 digits.
     pub(super) fn is_well_formed(text: &str) -> bool {
         let digits = text.len() <= 39 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         digits && (text == "0" || !text.starts_with('0'))
@@ -71,7 +71,7 @@ impl HashKeyRange {
         (Self { start: self.start, end: HashKey(key.0 - 1) }, Self { start: key, end: self.end })
     }
 
-    /// Whether `next` starts right after the end of this.
+    /// True if `next` starts right after the end of this.
     pub(super) fn is_followed_by(&self, next: &HashKeyRange) -> bool {
         self.end.0.checked_add(1) == Some(next.start.0)
     }

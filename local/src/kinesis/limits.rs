@@ -68,7 +68,7 @@ const CALLS: [(&str, u64); 32] = [
 /// The limits in force.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Whether throughput and calls are limited as at the service.
+    /// True if throughput and calls are limited as at the service.
     pub(crate) are_enforced: bool,
     /// Bytes of records that are kept at most, their overhead included. What is beyond is throttled.
     pub(crate) retained_bytes: u64,

@@ -185,7 +185,7 @@ impl Shard {
         SequenceNumber::at_time(self.starting.era(), time)
     }
 
-    /// Whether the number can belong to a record of this shard, by its era.
+    /// True if the number can belong to a record of this shard, by its era.
     pub(super) fn owns(&self, number: SequenceNumber) -> bool {
         number.era() == self.starting.era()
     }
@@ -237,7 +237,7 @@ impl Batch<'_> {
         self.shard.records.range(self.range.clone()).next_back()
     }
 
-    /// Whether nothing follows the position at present.
+    /// True if nothing follows the position at present.
     pub(super) fn reaches_tip(&self) -> bool {
         self.range.end == self.shard.records.len()
     }

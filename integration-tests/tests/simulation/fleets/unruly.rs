@@ -34,7 +34,7 @@ pub(crate) struct Log {
 
 pub(crate) struct Shared {
     pub(crate) log: Mutex<Log>,
-    /// Whether processors misbehave.
+    /// True if processors misbehave.
     pub(crate) unruly: AtomicBool,
 }
 

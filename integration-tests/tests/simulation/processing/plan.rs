@@ -84,7 +84,7 @@ impl Plan {
         plan
     }
 
-    /// Whether a record that was processed may fail later: where it is processed again, and failures are chance.
+    /// True if a record that was processed may fail later: where it is processed again, and failures are chance.
     pub(super) fn may_fail_later(&self) -> bool {
         self.unlucky > 0.0 && self.consumer != Consumer::Closure { concurrency: 1 }
     }
@@ -93,12 +93,12 @@ impl Plan {
         matches!(self.consumer, Consumer::Closure { .. })
     }
 
-    /// Whether culprits are looked for, and only errors of theirs are counted.
+    /// True if culprits are looked for, and only errors of theirs are counted.
     pub(super) fn finds_culprits(&self) -> bool {
         (self.isolate || self.is_closure()) && (self.unlucky == 0.0 || self.policy == Policy::Restart)
     }
 
-    /// Whether nothing makes a record be processed again.
+    /// True if nothing makes a record be processed again.
     pub(super) fn is_calm(&self) -> bool {
         let failures = self.bad + self.unlucky > 0.0;
         match self.consumer {

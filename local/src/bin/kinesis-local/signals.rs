@@ -56,7 +56,7 @@ mod system {
         }
     }
 
-    /// Whether a terminal sends Ctrl-C to this process, and so to its children.
+    /// True if a terminal sends Ctrl-C to this process, and so to its children.
     fn is_in_foreground() -> bool {
         let group = File::open("/dev/tty").ok().and_then(|terminal| tcgetpgrp(terminal).ok());
         group == Some(getpgrp())

@@ -85,7 +85,7 @@ impl Kinesis {
 }
 
 impl Filter {
-    /// Whether a listing shows the shard. Both ends of a shard's life are part of it.
+    /// True if a listing shows the shard. Both ends of a shard's life are part of it.
     fn passes(self, shard: &Shard, horizon: Millis) -> bool {
         let open_until = shard.closed.map(|closed| closed.at);
         let open_at = |time| shard.opened_at <= time && open_until.is_none_or(|end| end >= time);

@@ -98,7 +98,7 @@ impl Kinesis {
         Room { is_full: self.is_full(now), is_limited: self.limits.are_enforced }
     }
 
-    /// Whether the stream needs no partition keys, because it distributes records by itself.
+    /// True if the stream needs no partition keys, because it distributes records by itself.
     fn has_optional_keys(&self, name: &Option<Text<'_>>, arn: &Option<Text<'_>>) -> bool {
         let name = check::stream(name.as_ref(), arn.as_ref());
         let stream = name.ok().and_then(|name| self.streams.get(name));
