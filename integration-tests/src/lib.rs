@@ -11,6 +11,7 @@ mod fleet;
 pub mod history;
 pub mod interop;
 mod journal;
+mod large_fleet;
 mod log;
 mod producing;
 mod rest;
@@ -20,6 +21,7 @@ mod world;
 
 pub use fleet::Running;
 pub use journal::{Call, Entry, Journal, JournalProcessor, id_of};
+pub use large_fleet::{FleetSize, LargeFleet, Phase};
 pub use log::{EventLog, Log, Records};
 pub use producing::{failures, store, user_record};
 pub use rest::MinuteAtRest;

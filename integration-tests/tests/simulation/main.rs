@@ -1,4 +1,5 @@
 //! Simulations of fleets and of processors, many times over, each time from another seed.
 
 mod fleets;
+mod large_fleets;
 mod processing;

@@ -1,0 +1,26 @@
+//! A fleet of 100 workers and 10,000 leases, at the limits of its table. `cargo bench --bench large_fleet` has larger ones.
+
+use std::time::Duration;
+
+use integration_tests::{FleetSize, LargeFleet};
+
+/// Variable with the number of workers; each has a hundred leases.
+const WORKERS: &str = "KCL_LARGE_FLEET_WORKERS";
+const LEASE_DURATION: Duration = Duration::from_secs(10);
+
+fn size() -> FleetSize {
+    let workers = std::env::var(WORKERS).map_or(100, |number| number.parse().expect("is a number"));
+    FleetSize { workers, leases: 100 * u32::try_from(workers).expect("is not that large") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_fleet_is_balanced_soon_after_it_starts_loses_a_third_and_is_replaced() {
+    let size = size();
+    let mut fleet = LargeFleet::new(size, LEASE_DURATION).await;
+
+    for phase in [fleet.start_cold().await, fleet.lose_a_third().await, fleet.deploy().await] {
+        println!("{phase:?}");
+        let ratio = phase.ratio(LEASE_DURATION);
+        assert!(ratio <= 1.5, "{}: {ratio:.2} of what its writes need", phase.name);
+    }
+}
