@@ -237,21 +237,21 @@ async fn workers_of_a_new_fleet_that_start_at_once_all_join() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_read_before_all_leases_of_the_first_start_are_there() {
-    let world = World::start(20).await;
+    let world = World::start(60).await;
     let slow = world.local.faults().on("dynamodb:PutItem").delay(Duration::from_secs(2));
     let run = |id| {
         let builder = world.worker(id).initial_position(InitialPosition::Latest);
         world.spawn(builder)
     };
     let first = run("w1");
-    world.until("half of the leases are written", || slow.count() >= 12).await;
+    world.until("half of the leases are written", || slow.count() >= 32).await;
     world.put(0..1_000).await;
-    sleep(Duration::from_secs(4)).await; // two more writes, and the leases are not all there
+    sleep(Duration::from_secs(4)).await; // some more writes, and the leases are not all there
     assert_eq!(world.journal.ids().len(), 0, "some shards would begin before these records, others behind them");
     first.kill();
 
     let _second = run("w2");
-    let begun = || world.journal.count(&Call::Initialize) == 20;
+    let begun = || world.journal.count(&Call::Initialize) == 60;
     world.until("all shards are read", begun).await;
     world.settled().await;
     world.put(1_000..2_000).await;
