@@ -15,6 +15,7 @@ use crate::{
 
 mod answer;
 mod fan_out;
+mod records;
 mod sdk;
 
 pub(crate) use sdk::SdkKinesis;

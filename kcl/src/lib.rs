@@ -108,7 +108,7 @@ pub use consume::{
 };
 pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, WorkerError};
 pub use event::Event;
-pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId};
+pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText};
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
     Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard,

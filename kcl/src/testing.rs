@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use kpl::ShardId;
+use kpl::{ShardId, SharedText};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -116,7 +116,7 @@ impl<P: RecordProcessor> TestShard<P> {
     /// [`checkpoint`](Self::checkpoint), as [`resume`](Self::resume) does. Checkpoints fail from now on.
     pub async fn deliver<K, D>(&mut self, records: impl IntoIterator<Item = (K, D)>) -> Result<(), P::Error>
     where
-        K: Into<std::sync::Arc<str>>,
+        K: Into<SharedText>,
         D: Into<Bytes>,
     {
         let mut number = self.last_number();

@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
+use crate::shared_text::SharedText;
+
 /// Identifies a shard within its stream, for example `shardId-000000000003`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(Arc<str>);
@@ -44,8 +46,10 @@ impl AsRef<str> for ShardId {
 
 /// Sequence number of a Kinesis record in its shard: a decimal number, today of 56 digits, ordered numerically. Numbers grow
 /// within a shard, and a child shard's are greater than its parents'.
+///
+/// Of a record that was read it shares an allocation with others, as [`SharedText`] says.
 #[derive(Debug, Clone)]
-pub struct SequenceNumber(Arc<str>);
+pub struct SequenceNumber(SharedText);
 
 /// A text that is not a decimal number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +83,15 @@ impl FromStr for SequenceNumber {
             return Err(ParseSequenceNumberError { text: text.to_owned() });
         }
         Ok(Self(text.into()))
+    }
+}
+
+impl TryFrom<SharedText> for SequenceNumber {
+    type Error = ParseSequenceNumberError;
+
+    /// Without a copy.
+    fn try_from(text: SharedText) -> Result<Self, Self::Error> {
+        if Self::is_valid(&text) { Ok(Self(text)) } else { Err(ParseSequenceNumberError { text: text.to_string() }) }
     }
 }
 

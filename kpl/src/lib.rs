@@ -81,6 +81,7 @@ mod digest;
 pub mod hash_key;
 pub mod id;
 mod record;
+mod shared_text;
 
 #[cfg(feature = "producer")]
 mod config;
@@ -116,6 +117,7 @@ pub mod testing;
 pub use hash_key::{HashKey, HashKeyRange};
 pub use id::{SequenceNumber, ShardId};
 pub use record::{PARTITION_KEY_MAX_CHARS, UserRecord};
+pub use shared_text::{SharedText, TextPack};
 #[cfg(feature = "producer")]
 pub use {
     config::{AggregateKey, Aggregation, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, MetricsGranularity, RecordOrder},

@@ -8,8 +8,8 @@ use source::{Library, Path};
 
 /// Folders of `kpl`, a floor a line, lowest first. A file `foo.rs` at the top belongs to folder `foo`.
 const KPL: &[&[&str]] = &[
-    &["locked", "digest", "id"],
-    &["hash_key"],
+    &["locked", "digest", "shared_text"],
+    &["hash_key", "id"],
     &["record"],
     &["aggregated", "error"],
     &["config", "delivered", "stream"],

@@ -1,18 +1,17 @@
 //! Answers of the AWS SDK in the library's own words.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_kinesis::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::DateTime,
     types::ShardIteratorType,
 };
-use bytes::Bytes;
-use kpl::{HashKeyRange, SequenceNumber, ShardId};
+use kpl::{HashKeyRange, ShardId};
 
 use crate::{
     error::{BoxError, KinesisError, KinesisErrorKind, is_about_credentials},
-    model::{ChildShard, KinesisRecord, Shard, StartAt},
+    model::{ChildShard, Shard, StartAt},
 };
 
 /// For use in `map_err`.
@@ -87,14 +86,6 @@ pub(super) fn children(
     children.ok_or_else(|| KinesisError::other(action, "a child shard that cannot be read"))
 }
 
-pub(super) fn records(
-    action: &'static str,
-    records: Vec<aws_sdk_kinesis::types::Record>,
-) -> Result<Vec<KinesisRecord>, KinesisError> {
-    let records: Result<Vec<KinesisRecord>, _> = records.into_iter().map(record).collect();
-    records.map_err(|error| KinesisError::other(action, error))
-}
-
 pub(super) fn behind(millis: i64) -> Option<Duration> {
     u64::try_from(millis).ok().map(Duration::from_millis)
 }
@@ -108,21 +99,4 @@ pub(super) fn start_at(start: &StartAt) -> (ShardIteratorType, Option<String>, O
         StartAt::At(number) => (ShardIteratorType::AtSequenceNumber, Some(number.to_string()), None),
         StartAt::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number.to_string()), None),
     }
-}
-
-fn record(record: aws_sdk_kinesis::types::Record) -> Result<KinesisRecord, BoxError> {
-    Ok(KinesisRecord {
-        sequence_number: record.sequence_number.parse()?,
-        // Streams that distribute records by themselves take records without a key.
-        partition_key: record.partition_key.unwrap_or_default().into(),
-        data: Bytes::from(record.data.into_inner()),
-        approximate_arrival: record.approximate_arrival_timestamp.and_then(|time| SystemTime::try_from(time).ok()),
-    })
-}
-
-/// Number of records before the first unreadable one, if there are any: they are returned first. The unreadable one is
-/// then the first to be read, and fails the read: nothing is skipped.
-pub(super) fn before_unreadable(records: &[aws_sdk_kinesis::types::Record]) -> Option<usize> {
-    let is_unreadable = |record: &aws_sdk_kinesis::types::Record| !SequenceNumber::is_valid(&record.sequence_number);
-    records.iter().position(is_unreadable).filter(|before| *before > 0)
 }

@@ -1,5 +1,7 @@
 //! SHELL: the calls of enhanced fan-out. Translates; decides nothing.
 
+use std::mem::take;
+
 use aws_sdk_kinesis::{
     Client,
     error::SdkError,
@@ -13,11 +15,12 @@ use kpl::ShardId;
 
 use super::{
     Subscription, SubscriptionEvent,
-    answer::{before_unreadable, behind, children, failed, records, start_at},
+    answer::{behind, children, failed, start_at},
+    records::records,
 };
 use crate::{
     error::{BoxError, KinesisError, KinesisErrorKind},
-    model::StartAt,
+    model::{KinesisRecord, StartAt},
 };
 
 const SUBSCRIBE: &str = "kinesis:SubscribeToShard";
@@ -35,9 +38,9 @@ pub(super) async fn subscribe(
         let mut receiver = receiver?;
         loop {
             return match receiver.recv().await {
-                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(mut received))) => {
-                    let goes_on = !end_before_unreadable(&mut received);
-                    Some((event(received), goes_on.then_some(receiver)))
+                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(received))) => {
+                    let (event, goes_on) = event(received);
+                    Some((event, goes_on.then_some(receiver)))
                 }
                 // A kind of event of the future.
                 Ok(Some(_)) => continue,
@@ -55,25 +58,29 @@ fn starting_position(start: &StartAt) -> StartingPosition {
     position.build().expect("position has a type")
 }
 
-/// Cuts an event before its first unreadable record. True: something was cut; the next subscription begins there.
-fn end_before_unreadable(event: &mut SubscribeToShardEvent) -> bool {
-    let Some(before) = before_unreadable(&event.records) else { return false };
-    event.records.truncate(before);
-    event.child_shards = None;
-    if let Some(last) = event.records.last() {
-        event.continuation_sequence_number.clone_from(&last.sequence_number);
+/// The event, and whether the subscription goes on: one with an unreadable record ends before it, and the next begins there.
+fn event(mut event: SubscribeToShardEvent) -> (Result<SubscriptionEvent, KinesisError>, bool) {
+    let behind_latest = behind(event.millis_behind_latest);
+    match records(take(&mut event.records)) {
+        Ok(records) => (whole(&event, records), true),
+        Err(refused) => match refused.before.last() {
+            None => (Err(KinesisError::other(SUBSCRIBE, refused.error)), true),
+            Some(last) => {
+                let (continuation, children) = (Some(last.sequence_number.clone()), Vec::new());
+                (Ok(SubscriptionEvent { records: refused.before, continuation, children, behind_latest }), false)
+            }
+        },
     }
-    true
 }
 
-fn event(event: SubscribeToShardEvent) -> Result<SubscriptionEvent, KinesisError> {
+fn whole(event: &SubscribeToShardEvent, records: Vec<KinesisRecord>) -> Result<SubscriptionEvent, KinesisError> {
     let continuation = Some(event.continuation_sequence_number.as_str()).filter(|number| !number.is_empty());
     let continuation = continuation.map(str::parse).transpose();
     Ok(SubscriptionEvent {
         children: children(SUBSCRIBE, event.child_shards())?,
         continuation: continuation.map_err(|error| KinesisError::other(SUBSCRIBE, BoxError::from(error)))?,
         behind_latest: behind(event.millis_behind_latest),
-        records: records(SUBSCRIBE, event.records)?,
+        records,
     })
 }
 
@@ -114,18 +121,16 @@ mod tests {
     #[test]
     fn gives_records_before_an_unreadable_one_first() {
         for (numbers, given, ends) in [(&["1", "2"][..], 2, false), (&["1", "x", "3"], 1, true), (&[], 0, false)] {
-            let mut received = received(numbers);
-            assert_eq!(end_before_unreadable(&mut received), ends, "{numbers:?}");
-            let event = event(received).unwrap();
-            assert_eq!(event.records.len(), given);
+            let (event, goes_on) = event(received(numbers));
+            let event = event.unwrap();
+            assert_eq!((event.records.len(), goes_on), (given, !ends), "{numbers:?}");
             assert_eq!(event.continuation, Some(if ends { "1" } else { "9" }.parse().unwrap()));
         }
     }
 
     #[test]
     fn an_unreadable_record_fails_the_reading_and_is_named() {
-        let mut received = received(&["x", "3"]);
-        assert!(!end_before_unreadable(&mut received));
-        assert!(event(received).unwrap_err().source.to_string().contains("\"x\""));
+        let (event, _) = event(received(&["x", "3"]));
+        assert!(event.unwrap_err().source.to_string().contains("\"x\""));
     }
 }

@@ -1,6 +1,6 @@
 //! SHELL: the calls to Kinesis through the AWS SDK. Translates; decides nothing.
 
-use std::time::Duration;
+use std::{mem::take, time::Duration};
 
 use aws_sdk_kinesis::{
     Client, Config,
@@ -13,8 +13,9 @@ use kpl::ShardId;
 
 use super::{
     Call, FanOutConsumer, Kinesis, Records, StreamDescription, Subscription,
-    answer::{before_unreadable, behind, children, failed, records, shard, start_at},
+    answer::{behind, children, failed, shard, start_at},
     fan_out,
+    records::records,
 };
 use crate::{
     clock::ServiceClock,
@@ -117,15 +118,24 @@ impl Kinesis for SdkKinesis {
 
     fn get_records<'a>(&'a self, iterator: &'a str, limit: i32) -> Call<'a, Records> {
         const ACTION: &str = "kinesis:GetRecords";
-        let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn.clone());
+        let read = move |limit| {
+            self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn.clone())
+        };
+        let call = read(limit);
         async move {
-            let mut output = call.clone().send().await.map_err(failed(ACTION))?;
-            if let Some(before) = before_unreadable(output.records()).and_then(|before| i32::try_from(before).ok()) {
-                output = call.limit(before).send().await.map_err(failed(ACTION))?;
-            }
+            let mut output = call.send().await.map_err(failed(ACTION))?;
+            let records = match records(take(&mut output.records)) {
+                // Its iterator would skip the unreadable record.
+                Err(refused) if !refused.before.is_empty() => {
+                    let before = i32::try_from(refused.before.len()).unwrap_or(limit);
+                    output = read(before).send().await.map_err(failed(ACTION))?;
+                    records(take(&mut output.records))
+                }
+                records => records,
+            };
             Ok(Records {
                 children: children(ACTION, output.child_shards())?,
-                records: records(ACTION, output.records)?,
+                records: records.map_err(|refused| KinesisError::other(ACTION, refused.error))?,
                 next_iterator: output.next_shard_iterator,
                 behind_latest: output.millis_behind_latest.and_then(behind),
             })

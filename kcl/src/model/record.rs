@@ -1,12 +1,9 @@
 //! A record: as it is stored, and as it is delivered.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use kpl::{HashKey, SequenceNumber};
+use kpl::{HashKey, SequenceNumber, SharedText};
 
 use super::checkpoint::Position;
 
@@ -14,8 +11,8 @@ use super::checkpoint::Position;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// The producer's partition key.
-    pub partition_key: Arc<str>,
+    /// The producer's partition key. Kept for long, it keeps others: see [`SharedText`].
+    pub partition_key: SharedText,
     /// The producer's explicit hash key; Kinesis returns it only for aggregated records.
     pub explicit_hash_key: Option<HashKey>,
     /// The producer's bytes.
@@ -32,7 +29,7 @@ pub struct Record {
 
 impl Record {
     /// A record that is not aggregated, without an arrival time.
-    pub fn new(partition_key: impl Into<Arc<str>>, data: impl Into<Bytes>, sequence_number: SequenceNumber) -> Self {
+    pub fn new(partition_key: impl Into<SharedText>, data: impl Into<Bytes>, sequence_number: SequenceNumber) -> Self {
         Self {
             partition_key: partition_key.into(),
             explicit_hash_key: None,
@@ -64,7 +61,7 @@ pub struct RecordBatch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KinesisRecord {
     pub(crate) sequence_number: SequenceNumber,
-    pub(crate) partition_key: Arc<str>,
+    pub(crate) partition_key: SharedText,
     pub(crate) data: Bytes,
     pub(crate) approximate_arrival: Option<SystemTime>,
 }

@@ -1,11 +1,12 @@
 //! Deaggregation for consumers other than a KCL: AWS Lambda functions, GetRecords loops, Firehose transforms.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::{AggregatedRecord, Enveloped, MAGIC, MalformedRecord, ParsedAggregate};
-use crate::hash_key::{HashKey, HashKeyRange};
+use crate::{
+    hash_key::{HashKey, HashKeyRange},
+    shared_text::SharedText,
+};
 
 /// Makes user records out of Kinesis records, whether they are aggregates or not.
 ///
@@ -41,7 +42,7 @@ pub struct Deaggregated {
 #[non_exhaustive]
 pub struct DeaggregatedRecord {
     /// The user's partition key.
-    pub partition_key: Arc<str>,
+    pub partition_key: SharedText,
     /// The user's explicit hash key, which is known of a record from an aggregate only.
     pub explicit_hash_key: Option<HashKey>,
     /// The user's data, a slice of the Kinesis record's.

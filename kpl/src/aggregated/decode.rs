@@ -7,14 +7,13 @@
 mod envelope;
 mod wire;
 
-use std::sync::Arc;
-
 pub use self::envelope::Enveloped;
 use self::wire::{Field, Reader};
 use super::tag;
 use crate::{
     digest::LANES,
     hash_key::{HashKey, HashKeyRange},
+    shared_text::{SharedText, TextPack},
 };
 use bytes::Bytes;
 
@@ -34,8 +33,8 @@ pub enum Decoded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AggregatedRecord {
-    /// The user's partition key; shared by all records of the aggregate that have the same.
-    pub partition_key: Arc<str>,
+    /// The user's partition key; those of an aggregate share one allocation.
+    pub partition_key: SharedText,
     /// The user's explicit hash key.
     pub explicit_hash_key: Option<HashKey>,
     /// The user's data, a slice of the Kinesis record.
@@ -69,7 +68,7 @@ pub struct MalformedRecord {
 
 impl MalformedRecord {
     /// The record under another partition key, in place of the keys that cannot be read.
-    pub fn with_partition_key(self, partition_key: Arc<str>) -> AggregatedRecord {
+    pub fn with_partition_key(self, partition_key: SharedText) -> AggregatedRecord {
         AggregatedRecord { partition_key, explicit_hash_key: None, data: self.data }
     }
 }
@@ -112,7 +111,7 @@ pub fn decode(data: &Bytes) -> Decoded {
 #[derive(Debug, Clone)]
 pub struct ParsedAggregate<'a> {
     data: &'a Bytes,
-    partition_keys: Vec<Arc<str>>,
+    partition_keys: Vec<SharedText>,
     hash_keys: Vec<Result<HashKey, MalformedReason>>,
     records: Vec<RawRecord<'a>>,
 }
@@ -127,17 +126,16 @@ struct RawRecord<'a> {
 impl<'a> ParsedAggregate<'a> {
     pub(super) fn of_body(data: &'a Bytes, body: &'a [u8]) -> Option<Self> {
         let mut parsed = Self { data, partition_keys: Vec::new(), hash_keys: Vec::new(), records: Vec::new() };
-        let mut reader = Reader { rest: body };
+        let (mut reader, mut partition_keys) = (Reader { rest: body }, TextPack::new());
         while !reader.rest.is_empty() {
             match reader.field()? {
-                (tag::PARTITION_KEY, Field::Bytes(key)) => {
-                    parsed.partition_keys.push(String::from_utf8_lossy(key).into());
-                }
+                (tag::PARTITION_KEY, Field::Bytes(key)) => partition_keys.push(&String::from_utf8_lossy(key)),
                 (tag::EXPLICIT_HASH_KEY, Field::Bytes(key)) => parsed.hash_keys.push(explicit_hash_key(key)),
                 (tag::RECORD, Field::Bytes(record)) => parsed.records.push(RawRecord::parse(record)?),
                 _ => {} // unknown fields are skipped
             }
         }
+        parsed.partition_keys.extend(partition_keys.texts());
         Some(parsed)
     }
 
@@ -176,7 +174,7 @@ impl<'a> ParsedAggregate<'a> {
             let data = self.data.slice_ref(record.data);
             match self.keys_of(record) {
                 Ok((index, explicit_hash_key)) => {
-                    let partition_key = Arc::clone(&self.partition_keys[index]);
+                    let partition_key = self.partition_keys[index].clone();
                     Ok(AggregatedRecord { partition_key, explicit_hash_key, data })
                 }
                 Err(reason) => Err(MalformedRecord { position, reason, data }),

@@ -40,16 +40,16 @@ impl Stored {
         let texts =
             records.first().map_or(0, |first| size_of::<KinesisRecord>() + first.sequence_number.as_str().len()) as u64;
         let count = records.len() as u64;
-        // Data, key and number are allocated each.
-        let held = content + count * (texts + 5 * ALLOCATION);
+        // The data are allocated, and often a count of who shares them; texts share allocations.
+        let held = content + count * (texts + 3 * ALLOCATION);
         let aggregated = records.first().is_some_and(|first| first.data.starts_with(&MAGIC));
         Self { records: count, content, held, aggregated }
     }
 
-    /// Bytes held once user records are taken out: their data is the aggregates'.
+    /// Bytes held once user records are taken out: their data is the aggregates', and their keys share an allocation.
     pub(crate) fn with(&self, user_records: &[Record]) -> u64 {
         let keys = match self.aggregated {
-            true => user_records.iter().map(|record| record.partition_key.len() as u64 + 2 * ALLOCATION).sum(),
+            true => user_records.iter().map(|record| record.partition_key.len() as u64).sum(),
             false => 0,
         };
         let stored = self.held - self.records * size_of::<KinesisRecord>() as u64;

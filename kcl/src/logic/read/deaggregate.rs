@@ -5,8 +5,6 @@
 //!     during a resharding, and its producer writes its records again where they belong. Plain records are never dropped.
 //! (C) Nothing else is dropped: a user record whose keys cannot be read is delivered under the aggregate's own key.
 
-use std::sync::Arc;
-
 use kpl::{
     HashKeyRange, SequenceNumber,
     aggregated::{AggregatedRecord, Enveloped},
@@ -67,7 +65,7 @@ fn deaggregate(
         let record = record.unwrap_or_else(|unreadable| {
             malformed += 1;
             reason.get_or_insert_with(|| unreadable.to_string());
-            unreadable.with_partition_key(Arc::clone(&source.partition_key))
+            unreadable.with_partition_key(source.partition_key.clone())
         });
         user_record(&source, record, sub_sequence_number)
     }));

@@ -20,8 +20,7 @@ impl Enveloped {
 
     /// The same for several, in less time than it takes to look at one after the other: for all records of a read.
     pub fn of_each<'a>(data: impl Iterator<Item = &'a Bytes>) -> Vec<Option<Self>> {
-        let mut found: Vec<Option<Self>> =
-            data.map(|data| Self(data.clone())).map(|data| data.body().is_some().then_some(data)).collect();
+        let mut found: Vec<Option<Self>> = data.map(|data| body(data).is_some().then(|| Self(data.clone()))).collect();
         let mut doubtful: Vec<_> = found.iter_mut().filter(|found| found.is_some()).collect();
         doubtful.chunks_mut(LANES).for_each(Self::check);
         found
@@ -40,11 +39,15 @@ impl Enveloped {
         ParsedAggregate::of_body(&self.0, self.body()?)
     }
 
-    /// Between magic and digest.
     fn body(&self) -> Option<&[u8]> {
-        let rest = self.0.strip_prefix(&MAGIC).filter(|rest| rest.len() > DIGEST_LEN)?;
-        Some(&rest[..rest.len() - DIGEST_LEN])
+        body(&self.0)
     }
+}
+
+/// What lies between magic and digest.
+fn body(data: &Bytes) -> Option<&[u8]> {
+    let rest = data.strip_prefix(&MAGIC).filter(|rest| rest.len() > DIGEST_LEN)?;
+    Some(&rest[..rest.len() - DIGEST_LEN])
 }
 
 #[cfg(test)]
