@@ -22,7 +22,8 @@ use crate::{
 /// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once the processor
 /// has failed.
 ///
-/// Every checkpoint is one DynamoDB write: checkpoint every few seconds, not for each record, or let
+/// Every checkpoint is one DynamoDB write, but those that several tasks ask for while one is being written take one
+/// together, of the furthest. Checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::build_checkpointing`](crate::WorkerBuilder::build_checkpointing) do it.
 #[derive(Debug, Clone)]
 #[doc(alias = "RecordProcessorCheckpointer")]

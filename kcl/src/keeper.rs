@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use crate::{
     model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,
 };
-use handle::Command;
+use handle::{Command, Commands};
 pub(crate) use handle::{LeaseHandle, LeaseState};
 
 #[cfg(any(test, feature = "test-util"))]
@@ -57,7 +57,7 @@ pub(crate) struct Keeper {
     /// End of the patience for a known handoff.
     handoff_deadline: Option<Instant>,
     state: watch::Sender<LeaseState>,
-    commands: mpsc::Receiver<Command>,
+    commands: Commands,
     delivered: Arc<AtomicU64>,
     /// Start of the time that `delivered` counts.
     measured: Instant,

@@ -1,8 +1,11 @@
 //! A handle to a lease's keeper.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -10,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::CheckpointError,
-    model::{CheckpointWrite, Lease},
+    model::{Checkpoint, CheckpointWrite, Lease, Position},
 };
 
 /// Commands that may wait for the keeper: checkpoints of one shard, which its processor awaits one by one.
@@ -37,6 +40,46 @@ pub(super) enum Command {
     GiveUp(oneshot::Sender<bool>),
 }
 
+impl Command {
+    /// Position of a checkpoint that may be stored with one further on: none at the end of the shard, which stays last, and
+    /// none of a processor that has failed.
+    fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Checkpoint {
+                write: CheckpointWrite::Commit { checkpoint: Checkpoint::At(at), .. }, retired, ..
+            } => Some(at).filter(|_| !retired.is_cancelled()),
+            _ => None,
+        }
+    }
+}
+
+/// Commands in the order in which the keeper performs them: that of their arrival, but that of checkpoints which follow
+/// each other the furthest is first. Those before it are stored with it then, and take no write of their own; if it fails,
+/// each is tried by itself.
+#[derive(Debug)]
+pub(super) struct Commands {
+    arriving: mpsc::Receiver<Command>,
+    /// Taken from there all at once, so no more than have room there.
+    waiting: VecDeque<Command>,
+}
+
+impl Commands {
+    /// The next command; None once all handles are gone. Cancellation: safe.
+    pub(super) async fn recv(&mut self) -> Option<Command> {
+        if self.waiting.is_empty() {
+            self.waiting.push_back(self.arriving.recv().await?);
+        }
+        while self.waiting.len() < COMMANDS
+            && let Ok(command) = self.arriving.try_recv()
+        {
+            self.waiting.push_back(command);
+        }
+        let positions = self.waiting.iter().map_while(Command::position).enumerate();
+        let furthest = positions.max_by_key(|(_, position)| *position).map(|(at, _)| at);
+        furthest.and_then(|at| self.waiting.remove(at)).or_else(|| self.waiting.pop_front())
+    }
+}
+
 /// Talks to a lease's keeper. When the last handle is gone, the keeper ends and lets the lease expire.
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseHandle {
@@ -50,11 +93,12 @@ pub(crate) struct LeaseHandle {
 
 impl LeaseHandle {
     /// A handle to a lease that is held, and what its keeper needs to answer it.
-    pub(super) fn new() -> (Self, watch::Sender<LeaseState>, mpsc::Receiver<Command>) {
-        let (commands, receiver) = mpsc::channel(COMMANDS);
+    pub(super) fn new() -> (Self, watch::Sender<LeaseState>, Commands) {
+        let (commands, arriving) = mpsc::channel(COMMANDS);
         let (sender, state) = watch::channel(LeaseState::Held);
         let (delivered, retired) = (Arc::default(), CancellationToken::new());
-        (Self { commands, state, delivered, retired }, sender, receiver)
+        let received = Commands { arriving, waiting: VecDeque::new() };
+        (Self { commands, state, delivered, retired }, sender, received)
     }
 
     /// Asks the keeper; None if it is gone.
@@ -113,5 +157,66 @@ impl LeaseHandle {
     /// Resolves when the lease must be given up or is lost.
     pub(crate) async fn no_longer_held(&self) -> LeaseState {
         self.state.clone().wait_for(|state| *state != LeaseState::Held).await.map_or(LeaseState::Lost, |state| *state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+    use crate::model::PendingCheckpoint;
+
+    fn at(number: u32) -> Checkpoint {
+        Checkpoint::At(Position::new(number.to_string().parse().unwrap(), 0))
+    }
+
+    fn prepare(number: u32) -> CheckpointWrite {
+        CheckpointWrite::Prepare(PendingCheckpoint { checkpoint: at(number), state: None })
+    }
+
+    /// Queues these, each by a caller of its own.
+    fn queue(handle: &LeaseHandle, writes: impl IntoIterator<Item = CheckpointWrite>) {
+        for write in writes {
+            // Its caller stops waiting.
+            assert!(handle.checkpoint(write).now_or_never().is_none());
+        }
+    }
+
+    fn performed(commands: &mut Commands) -> Vec<CheckpointWrite> {
+        let next = || match commands.recv().now_or_never() {
+            Some(Some(Command::Checkpoint { write, .. })) => Some(write),
+            _ => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[tokio::test]
+    async fn performs_the_furthest_of_the_waiting_checkpoints_first() {
+        let (handle, _state, mut commands) = LeaseHandle::new();
+        queue(&handle, [5, 9, 7].map(|number| CheckpointWrite::commit(at(number))));
+
+        assert_eq!(performed(&mut commands), [9, 7, 5].map(|number| CheckpointWrite::commit(at(number))));
+    }
+
+    #[tokio::test]
+    async fn a_prepared_checkpoint_and_the_end_of_the_shard_keep_their_places() {
+        let (handle, _state, mut commands) = LeaseHandle::new();
+        let commit = |number| CheckpointWrite::commit(at(number));
+        let end = CheckpointWrite::commit(Checkpoint::ShardEnd);
+        queue(&handle, [commit(5), prepare(8), commit(6), commit(7), end.clone()]);
+
+        assert_eq!(performed(&mut commands), [commit(5), prepare(8), commit(7), commit(6), end]);
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_of_a_failed_processor_goes_ahead_of_none() {
+        let (handle, _state, mut commands) = LeaseHandle::new();
+        let failed = handle.for_processor();
+        queue(&handle, [CheckpointWrite::commit(at(5))]);
+        queue(&failed, [CheckpointWrite::commit(at(9))]);
+        failed.retire();
+
+        assert_eq!(performed(&mut commands), [5, 9].map(|number| CheckpointWrite::commit(at(number))));
     }
 }
