@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 mod heartbeat_fleets;
 mod heartbeats;
+mod merged;
 mod model;
 mod replaced;
 mod simulation;
