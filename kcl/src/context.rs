@@ -22,11 +22,13 @@ use board::Board;
 use doubts::Doubts;
 use memory::Memory;
 use pulse::Pulse;
+use tip::Tip;
 
 pub(crate) mod board;
 pub(crate) mod doubts;
 pub(crate) mod memory;
 pub(crate) mod pulse;
+pub(crate) mod tip;
 
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;
@@ -48,6 +50,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Recorder,
     /// Of what is read and not finished, of all shards of this worker.
     pub(crate) memory: Arc<Memory>,
+    pub(crate) tip: Arc<Tip>,
     pub(crate) board: Board,
     pub(crate) pulse: Pulse,
     pub(crate) doubts: Doubts,
@@ -93,6 +96,7 @@ impl Context {
             renewals: Semaphore::new(CONCURRENT_RENEWALS),
             metrics: Recorder::new(settings.worker_id.as_str()),
             memory: Arc::new(Memory::new(settings.memory_budget)),
+            tip: Arc::new(Tip::new(&settings.retrieval.polling(), settings.retrieval.idle_between_reads())),
             board: Board::default(),
             pulse: Pulse::new(settings.clock.clone(), settings.lease_duration),
             doubts: Doubts::default(),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 mod heartbeat_fleets;
 mod heartbeats;
+mod idle_reads;
 mod merged;
 mod model;
 mod replaced;

@@ -1,7 +1,8 @@
 //! Cost of leases: `cargo bench -p integration-tests --bench fleet`. One line of JSON for each measure.
 //!
 //! A worker with 1, 100 and 1,000 idle shards: resident memory, CPU as a part of one core, DynamoDB requests, by polling and by
-//! enhanced fan-out. `_seldom`: leases of 30 s and a read each 5 s, instead of 10 s and 1 s. `bare_calls`: no worker, but the
+//! enhanced fan-out. `_seldom`: leases of 30 s and a read each 5 s, instead of 10 s and 1 s. `_apart`: each shard is read at its
+//! own time, instead of in step. `bare_calls`: no worker, but the
 //! calls alone that polling takes, by the same SDK; the least that any consumer can cost that reads so often. The services run
 //! in a process of their own, so that only the worker is measured: over TLS and HTTP/2, as on AWS. Linux only, as it reads
 //! /proc. And [`takeover`]: how long shards stand still when one of three workers goes. And [`rest`]:
@@ -32,10 +33,11 @@ mod rest;
 mod takeover;
 
 /// Measurements, each in a process of its own, whose memory nothing else has used before.
-const MEASURES: [(&str, usize); 10] = [
+const MEASURES: [(&str, usize); 11] = [
     ("polling", 1),
     ("polling", 100),
     ("polling", 1_000),
+    ("polling_apart", 1_000),
     ("fan_out", 1_000),
     ("polling_seldom", 1_000),
     ("fan_out_seldom", 1_000),
@@ -75,9 +77,13 @@ fn main() -> Result<(), BoxError> {
         rest::NAME => rest::measure(shards),
         BARE_CALLS => runtime.block_on(measure_bare_calls(shards)),
         name => {
-            let way = name.trim_end_matches("_seldom");
-            let fan_out = way == "fan_out";
-            runtime.block_on(measure(name, shards, fan_out, name != way))
+            let seldom = name.ends_with("_seldom");
+            let polling = Polling::new().idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 });
+            let retrieval = match name.starts_with("fan_out") {
+                true => FanOut::new().into(),
+                false => polling.in_step(!name.ends_with("_apart")).into(),
+            };
+            runtime.block_on(measure(name, shards, retrieval, if seldom { SELDOM.0 } else { USUAL.0 }))
         }
     }
 }
@@ -130,7 +136,7 @@ impl Drop for Services {
     }
 }
 
-async fn measure(name: &str, shards: usize, fan_out: bool, seldom: bool) -> Result<(), BoxError> {
+async fn measure(name: &str, shards: usize, retrieval: Retrieval, lease_duration: Duration) -> Result<(), BoxError> {
     let services = Services::start()?;
     let requests = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&requests);
@@ -140,12 +146,11 @@ async fn measure(name: &str, shards: usize, fan_out: bool, seldom: bool) -> Resu
     let kinesis = aws_sdk_kinesis::Client::new(&services.kinesis);
     kinesis.create_stream().stream_name("idle").shard_count(i32::try_from(shards)?).send().await?;
     let begun = Instant::now();
-    let polling = Retrieval::from(Polling::new().idle_between_reads(if seldom { SELDOM.1 } else { USUAL.1 }));
     let worker = Worker::builder(&services.kinesis, "idle", "idle")
         .lease_table_config(&dynamodb)
         .initial_position(InitialPosition::Latest)
-        .retrieval(if fan_out { FanOut::new().into() } else { polling })
-        .lease_duration(if seldom { SELDOM.0 } else { USUAL.0 })
+        .retrieval(retrieval)
+        .lease_duration(lease_duration)
         .build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) })?
         .start();
     until_all_are_processed(&worker, shards).await;

@@ -8,3 +8,4 @@ mod cursor;
 pub(crate) mod deaggregate;
 pub(crate) mod pacing;
 pub(crate) mod seek;
+pub(crate) mod ticks;

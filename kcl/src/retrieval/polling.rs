@@ -1,17 +1,21 @@
 //! SHELL: reads a shard by GetRecords, paced by [`logic::pacing`](crate::logic::read::pacing).
 
-use std::{future::Future, sync::Arc, time::SystemTime};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use tokio::time::sleep_until;
 
 use super::{Answer, Done, Reader};
 use crate::{
-    context::memory::Held,
+    context::{memory::Held, tip::AtTip},
     error::{KinesisError, KinesisErrorKind},
     kinesis::Records,
     logic::read::{
         answer_size::AnswerSize,
-        pacing::{LastRead, interval, is_full},
+        pacing::{LastRead, idle_time, interval, is_full},
     },
     time::now,
 };
@@ -19,15 +23,16 @@ use crate::{
 /// Reads until the shard's end, until nobody listens, or until `enough` resolves: Ok.
 pub(super) async fn read(reader: &mut Reader, enough: impl Future<Output = ()>) -> Result<(), Done> {
     let mut enough = std::pin::pin!(enough);
-    let mut polling = Polling { reader, iterator: None, failures: 0 };
+    let tip = AtTip::new(&reader.context.tip);
+    let mut polling = Polling { reader, iterator: None, failures: 0, empty: 0, tip };
     loop {
         polling.reader.sender.room().await?;
         let begun = now();
         let last = polling.turn().await?;
-        let pause = interval(last, polling.reader.context.settings.retrieval.idle_between_reads(), fastrand::f64());
+        let next = polling.next(begun, last);
         // Only here, where nothing is under way.
         tokio::select! {
-            () = sleep_until((begun + pause).into()) => {}
+            () = sleep_until(next.into()) => {}
             () = &mut enough => return Ok(()),
         }
     }
@@ -37,9 +42,26 @@ struct Polling<'a> {
     reader: &'a mut Reader,
     iterator: Option<String>,
     failures: u32,
+    /// Reads in a row without records.
+    empty: u32,
+    tip: AtTip,
 }
 
 impl Polling<'_> {
+    /// Time of the next read, after one that began at `begun`.
+    fn next(&mut self, begun: Instant, last: LastRead) -> Instant {
+        let retrieval = &self.reader.context.settings.retrieval;
+        let idle = retrieval.idle_between_reads();
+        let idle = idle_time(idle, retrieval.polling().max_idle().unwrap_or(idle), self.empty);
+        let pause = interval(last, idle, fastrand::f64());
+        if let LastRead::Read { behind: false, .. } = last {
+            return self.tip.next(begun, pause);
+        }
+        self.empty = 0;
+        self.tip.leave();
+        begun + pause
+    }
+
     async fn turn(&mut self) -> Result<LastRead, Done> {
         let iterator = match self.iterator().await {
             Ok(iterator) => iterator,
@@ -74,6 +96,7 @@ impl Polling<'_> {
         let Records { records, next_iterator, children, behind_latest } = answer;
         let bytes = records.iter().map(|record| record.data.len()).sum();
         let is_full = is_full(records.len(), limit);
+        self.empty = if records.is_empty() { self.empty.saturating_add(1) } else { 0 };
         if let Some(last) = records.last() {
             self.reader.cursor.read_to(&last.sequence_number);
         }

@@ -35,6 +35,8 @@ use crate::{
 pub(super) struct QuietStream {
     shards: Vec<Shard>,
     created: AtomicU64,
+    /// Reads by shard, if they are noted.
+    reads: Option<Mutex<BTreeMap<String, Vec<Instant>>>>,
 }
 
 impl QuietStream {
@@ -51,7 +53,18 @@ impl QuietStream {
                 ending_sequence_number: None,
             }
         };
-        Self { shards: (0..shards).map(shard).collect(), created: AtomicU64::new(1) }
+        Self { shards: (0..shards).map(shard).collect(), created: AtomicU64::new(1), reads: None }
+    }
+
+    /// One that notes when each shard is read.
+    pub(super) fn noting(shards: u32) -> Self {
+        Self { reads: Some(Mutex::default()), ..Self::new(shards) }
+    }
+
+    /// The times of the reads of each shard since the last call.
+    pub(super) fn take_reads(&self) -> Vec<Vec<Instant>> {
+        let reads = self.reads.as_ref().map(|reads| std::mem::take(&mut *locked(reads)));
+        reads.unwrap_or_default().into_values().collect()
     }
 
     /// Another stream has the name from now on.
@@ -76,13 +89,16 @@ impl Kinesis for QuietStream {
 
     fn shard_iterator<'a>(
         &'a self,
-        _shard: &'a ShardId,
+        shard: &'a ShardId,
         _start: &'a StartAt,
     ) -> BoxFuture<'a, Result<String, KinesisError>> {
-        ready(Ok("iterator".to_owned())).boxed()
+        ready(Ok(shard.to_string())).boxed()
     }
 
     fn get_records<'a>(&'a self, iterator: &'a str, _limit: i32) -> BoxFuture<'a, Result<Records, KinesisError>> {
+        if let Some(reads) = &self.reads {
+            locked(reads).entry(iterator.to_owned()).or_default().push(Instant::now());
+        }
         let next_iterator = Some(iterator.to_owned());
         let behind_latest = Some(Duration::ZERO);
         ready(Ok(Records { records: Vec::new(), next_iterator, children: Vec::new(), behind_latest })).boxed()

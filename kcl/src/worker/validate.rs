@@ -15,6 +15,9 @@ use crate::{
 /// Maximum error of the machine's clock, as no answer of a service is known yet.
 const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
+/// Less than half of the life of an iterator.
+const MAX_IDLE: Duration = Duration::from_secs(120);
+
 /// In bytes: that of the largest record until 2025.
 const MIN_MEMORY_BUDGET: u64 = 1 << 20;
 
@@ -88,6 +91,12 @@ impl WorkerBuilder {
         ];
         if let Some((setting, value, _, bounds)) = minima.into_iter().find(|(_, value, minimum, _)| value < minimum) {
             return out_of_bounds(setting, format!("{value:?}"), bounds);
+        }
+        if let Some(max) = settings.retrieval.polling().max_idle()
+            && !(idle..=MAX_IDLE).contains(&max)
+        {
+            let bounds = "from idle_between_reads to 2 min";
+            return out_of_bounds("max_idle_between_reads", format!("{max:?}"), bounds);
         }
         if let Purpose::Replay(ReplayWindow { from, to }) = settings.purpose
             && from >= to

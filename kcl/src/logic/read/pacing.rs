@@ -39,6 +39,14 @@ pub(crate) fn is_full(records: usize, limit: i32) -> bool {
     limit < MAX_RECORDS && i32::try_from(records).is_ok_and(|records| records >= limit)
 }
 
+/// Idle time of a shard that was empty at this many reads in a row: grows by half with each from the second on, from
+/// `idle` up to `max`.
+pub(crate) fn idle_time(idle: Duration, max: Duration, empty_in_a_row: u32) -> Duration {
+    // 1.5^20 is 3,000 times the minimum of 200 ms, more than `max` can be.
+    let growth = 1.5_f64.powi(empty_in_a_row.saturating_sub(1).min(20).cast_signed());
+    idle.mul_f64(growth).min(max.max(idle))
+}
+
 /// Time from the start of the last read to the start of the next. `jitter` is random, from 0 to 1.
 pub(crate) fn interval(last: LastRead, idle: Duration, jitter: f64) -> Duration {
     match last {
@@ -90,6 +98,18 @@ mod tests {
     #[test]
     fn waits_the_idle_time_at_the_tip() {
         assert_eq!(interval(LastRead::Read { bytes: 0, behind: false }, IDLE, 0.5), IDLE);
+    }
+
+    #[test]
+    fn the_idle_time_of_an_empty_shard_grows_up_to_its_maximum() {
+        let max = Duration::from_secs(4);
+        let grown = [0, 1, 2, 3, 4, 5, u32::MAX].map(|empty| idle_time(IDLE, max, empty).as_millis());
+
+        assert_eq!(grown, [1000, 1000, 1500, 2250, 3375, 4000, 4000]);
+        assert_eq!(idle_time(IDLE, IDLE, u32::MAX), IDLE, "not by default");
+        assert_eq!(idle_time(Duration::from_secs(9), max, 7), Duration::from_secs(9));
+        let longest = Duration::from_secs(120);
+        assert_eq!(idle_time(MIN_INTERVAL, longest, u32::MAX), longest);
     }
 
     #[test]
