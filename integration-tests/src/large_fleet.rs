@@ -9,8 +9,8 @@ use std::{
 };
 
 use kcl::{
-    Checkpointer, FleetStatus, InitialPosition, Polling, RecordBatch, RecordProcessor, ShardContext, Streams, Worker,
-    WorkerId,
+    Checkpointer, FleetStatus, InitialPosition, Polling, RecordBatch, RecordProcessor, Renewals, ShardContext, Streams,
+    Worker, WorkerId,
 };
 use kinesis_local::LocalAws;
 use tokio::time::{Instant, sleep};
@@ -144,6 +144,7 @@ impl LargeFleet {
             .worker_id(&id)
             .initial_position(InitialPosition::TrimHorizon)
             .lease_duration(self.lease_duration)
+            .renewals(Renewals::Automatic)
             .retrieval(Polling::new().idle_between_reads(READ_PAUSE));
         let worker = Running::start_factory(builder, move |shard: &ShardContext| Holder::new(&held, shard));
         self.workers.push((id, worker));

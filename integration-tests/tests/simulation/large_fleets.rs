@@ -1,15 +1,16 @@
-//! A fleet of 100 workers and 10,000 leases, at the limits of its table. `cargo bench --bench large_fleet` has larger ones.
+//! A fleet with a hundred leases a worker, at the limits of its table. `KCL_LARGE_FLEET_WORKERS` says how many workers;
+//! `cargo bench --bench large_fleet` measures.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use integration_tests::{FleetSize, LargeFleet};
 
-/// Variable with the number of workers; each has a hundred leases.
-const WORKERS: &str = "KCL_LARGE_FLEET_WORKERS";
+/// Number of workers unless the environment says another.
+const WORKERS: usize = 10;
 const LEASE_DURATION: Duration = Duration::from_secs(10);
 
 fn size() -> FleetSize {
-    let workers = std::env::var(WORKERS).map_or(100, |number| number.parse().expect("is a number"));
+    let workers = env::var("KCL_LARGE_FLEET_WORKERS").map_or(WORKERS, |number| number.parse().expect("is a number"));
     FleetSize { workers, leases: 100 * u32::try_from(workers).expect("is not that large") }
 }
 
