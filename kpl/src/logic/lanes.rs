@@ -10,7 +10,7 @@ mod stripes;
 mod width;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -359,22 +359,21 @@ impl<T: Detach> Lanes<T> {
         self.overlapping(&origin.range).iter_mut().for_each(|lane| lane.recover(origin, now));
     }
 
-    /// Holds what was sent from these origins for the `pause` after as many failures in a row: once for each kind of failure,
-    /// however many origins a lane has taken over.
+    /// Holds what was sent from these origins, in a request that `started` then, for the `pause` after as many failures in a row.
     pub(crate) fn hold(
         &mut self,
         failed: &[(Origin, KinesisErrorKind)],
+        started: Instant,
         now: Instant,
         pause: impl Fn(u32) -> Duration,
     ) {
-        let mut held = HashSet::new();
         for (origin, kind) in failed {
             for lane in self.overlapping(&origin.range) {
-                let own = Some((origin.generation, origin.stripe));
-                let own = own.filter(|_| lane.number == origin.lane && lane.stripes.of(origin).is_some());
-                if held.insert((lane.number, own, *kind)) {
-                    lane.gate_of(origin).hold(now, &pause);
-                }
+                // Failures before a reshard, or before the stripes changed, belong to the row.
+                let before = lane.gate;
+                let gate = lane.gate_of(origin);
+                gate.inherit(&before);
+                gate.hold(started, now, &pause);
                 if let (KinesisErrorKind::Throttled, Some(limiter)) = (kind, &mut lane.limiter) {
                     limiter.throttled(now);
                 }

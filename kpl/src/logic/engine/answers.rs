@@ -1,7 +1,5 @@
 //! Answers to requests.
 
-use std::collections::HashSet;
-
 use super::{
     Engine, Flight,
     split::{is_single, peel, split},
@@ -56,8 +54,8 @@ impl<T: Detach> Engine<T> {
     fn entries_answered(&mut self, sent: Vec<Sent<T>>, answers: Vec<EntryResult>, flight: &mut Flight<T>) {
         let is_fault =
             |answer: &EntryResult| matches!(answer, Err(error) if error.kind() == KinesisErrorKind::Transient);
-        let shards = flight.origins.iter().map(|origin| origin.range);
-        let down = shards.collect::<HashSet<_>>().len() > 1 && answers.iter().all(is_fault);
+        let of_two_shards = |pair: &[Origin]| pair[0].range != pair[1].range;
+        let down = answers.iter().all(is_fault) && flight.origins.windows(2).any(of_two_shards);
         let bytes = if flight.apart { 0 } else { flight.bytes };
         if !down && self.flow.answered(bytes, flight.started, self.now) {
             self.listing.retry_now();
@@ -83,7 +81,7 @@ impl<T: Detach> Engine<T> {
         if down {
             return self.pause_all(flight);
         }
-        self.hold(&failed);
+        self.hold(&failed, flight);
     }
 
     /// Puts the other parts back, behind what is sent again.
@@ -120,7 +118,7 @@ impl<T: Detach> Engine<T> {
             self.meet(error);
         }
         if error.kind() == KinesisErrorKind::Throttled {
-            self.hold(&flight.origins.iter().map(|origin| (*origin, error.kind())).collect::<Vec<_>>());
+            self.hold(&flight.origins.iter().map(|origin| (*origin, error.kind())).collect::<Vec<_>>(), flight);
         }
         sent.into_iter().for_each(|sent| self.attempt_failed(sent, error, flight));
     }
@@ -147,11 +145,11 @@ impl<T: Detach> Engine<T> {
     }
 
     /// Holds the origins of failures that may pass, all for the same time, so that their records are sent together again.
-    fn hold(&mut self, failed: &[(Origin, KinesisErrorKind)]) {
+    fn hold(&mut self, failed: &[(Origin, KinesisErrorKind)], flight: &Flight<T>) {
         let luck = self.rng.f64();
         let may_pass =
             |kind: &KinesisErrorKind| !matches!(kind, KinesisErrorKind::Invalid | KinesisErrorKind::Permanent);
         let failed: Vec<_> = failed.iter().filter(|(_, kind)| may_pass(kind)).copied().collect();
-        self.lanes.hold(&failed, self.now, |failures| pause(failures, luck));
+        self.lanes.hold(&failed, flight.started, self.now, |failures| pause(failures, luck));
     }
 }

@@ -8,6 +8,8 @@ pub(crate) struct Gate {
     busy: usize,
     held_until: Option<Instant>,
     failures: u32,
+    /// Time of the last failure that counts.
+    failed_at: Option<Instant>,
 }
 
 impl Gate {
@@ -37,10 +39,14 @@ impl Gate {
         self.held_until.filter(|until| *until > now)
     }
 
-    /// Holds the records for the `pause` after as many failures in a row.
-    pub(super) fn hold(&mut self, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        self.failures = self.failures.saturating_add(1);
-        self.held_until = Some(now + pause(self.failures));
+    /// Holds the records for the `pause` after as many failures in a row; those of requests under way at the same time, of which
+    /// this one `started` then, count as one.
+    pub(super) fn hold(&mut self, started: Instant, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        if self.failed_at.is_none_or(|at| at < started) {
+            self.failures = self.failures.saturating_add(1);
+            self.failed_at = Some(now);
+        }
+        self.held_until = self.held_until.max(Some(now + pause(self.failures)));
     }
 
     pub(super) fn recover(&mut self) {
@@ -50,6 +56,7 @@ impl Gate {
     /// Takes over the hold of another gate, whose records are behind this one now.
     pub(super) fn inherit(&mut self, other: &Self) {
         self.held_until = self.held_until.max(other.held_until);
+        self.failed_at = self.failed_at.max(other.failed_at);
         self.failures = self.failures.max(other.failures);
     }
 }

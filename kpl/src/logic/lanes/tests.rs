@@ -114,7 +114,7 @@ fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
     lanes.push(pending(0, 0, now));
     lanes.push(pending(1, u128::MAX, now));
     let origin = lanes.get_mut(1).only_origin();
-    lanes.hold(&[(origin, KinesisErrorKind::Transient)], now, |_| Duration::from_secs(1));
+    lanes.hold(&[(origin, KinesisErrorKind::Transient)], now, now, |_| Duration::from_secs(1));
 
     replace(
         &mut lanes,
@@ -125,6 +125,22 @@ fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
     let held = |lanes: &mut Lanes<_>, index| lanes.get_mut(index).free(now).count() == 0;
     assert_eq!([0, 1, 2].map(|index| held(&mut lanes, index)), [false, true, true]);
     assert_eq!(contents(&mut lanes), [(Some("a".into()), vec![0]), (Some("d".into()), vec![1])]);
+}
+
+#[test]
+fn failures_in_a_row_are_counted_on_after_a_reshard() {
+    let now = start();
+    let mut lanes = lanes(now);
+    let fail = |lanes: &mut Lanes<UserRecord>, after: u64| {
+        let (origin, at) = (lanes.get_mut(0).only_origin(), now + Duration::from_secs(after));
+        lanes.hold(&[(origin, KinesisErrorKind::Throttled)], at, at, |_| Duration::from_millis(1));
+    };
+    (1..=3).for_each(|after| fail(&mut lanes, after));
+    replace(&mut lanes, &uniform_shards(1), now);
+
+    fail(&mut lanes, 4);
+
+    assert_eq!(lanes.failures(), [4, 3], "of the stripe and the lane");
 }
 
 #[test]

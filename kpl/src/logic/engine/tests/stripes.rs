@@ -152,6 +152,30 @@ fn entries_of_stripes_that_fail_after_a_split_count_as_one_failure() {
 }
 
 #[test]
+fn requests_of_stripes_that_fail_after_a_split_count_as_one_failure() {
+    let (mut world, position) = striped();
+    world.answer_at(position, &Reaction::FailEntries(vec![(0, internal())]));
+    world.handle(Input::Flush);
+    world.pass(Duration::from_secs(1));
+    assert!(world.open.len() > 1, "the stripe that failed is under way beside the others");
+    let shard = world.stream.shards()[0].shard_id.clone();
+    world.stream.split(&shard);
+    world.engine.listing.want_after(u64::MAX);
+    world.pass(Duration::from_secs(120));
+    world.list();
+
+    for _ in 0..world.open.len() {
+        let entries = world.open[0].1.len();
+        world.answer(&Reaction::FailEntries((0..entries).map(|n| (n, throttled())).collect()));
+    }
+
+    let failures = world.engine.lanes.failures();
+    assert_eq!(failures.into_iter().max(), Some(2), "the one before the split, and one since");
+    world.finish();
+    assert!(world.failures().is_empty());
+}
+
+#[test]
 fn entries_of_one_shard_that_all_fail_do_not_pause_the_others() {
     let (mut world, position) = striped();
     let entries = world.open[position].1.len();
