@@ -117,15 +117,16 @@ impl Collector {
     }
 
     fn has_enough<T: Detach>(&self, lane: &Lane<T>, now: Instant) -> bool {
-        let (mut bytes, mut hurried, mut later) = (0, false, 0);
+        let (mut bytes, mut hurried, mut later, mut most) = (0, false, 0, 0);
         for (_, Stripe { waiting, .. }) in lane.free(now) {
             bytes += waiting.ready_bytes;
             hurried |= waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
             later += waiting.ready_aggregates.saturating_sub(1);
+            most = most.max(waiting.ready_aggregates);
         }
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
         // Aggregates that have to wait for this request, since one of their stripe is in it.
-        let in_order = one_at_a_time && later >= lane.sending().len().div_ceil(2);
+        let in_order = one_at_a_time && (later >= lane.sending().len().div_ceil(2) || most > 2);
         // Others wait until these are settled.
         let changing = lane.is_changing();
         !lane.patient && (bytes >= SHARD_BYTES || hurried || in_order || changing)

@@ -3,7 +3,7 @@
 //! - (A) Every put is resolved exactly once.
 //! - (B) Requests are within the limits of the service, and predicted sizes are those of the bytes.
 //! - (C) Nothing is sent after its time to live.
-//! - (D) While no attempt fails, records of a partition key are stored, and delivered by a KCL, in the order they were put,
+//! - (D) While no attempt fails, records of a hash key are stored, and delivered by a KCL, in the order they were put,
 //!   also when shards are split or merged meanwhile.
 //! - (E) At most `max_in_flight` requests are under way, with the bytes that [`Flow`] allows, and at most one of them holds
 //!   records of a given hash key.
@@ -165,7 +165,8 @@ impl<T: Detach> Engine<T> {
 
     fn put(&mut self, ticket: T, hash_key: HashKey) {
         let number = self.unresolved.put(self.now);
-        let pushed = self.lanes.push(Pending::new(ticket, hash_key, number, self.now));
+        let may_widen = self.flow.held_until(self.now).is_none();
+        let pushed = self.lanes.push(Pending::new(ticket, hash_key, number, self.now), may_widen);
         if pushed.opened.is_some() {
             let dues = [self.wake, pushed.opened, self.ttl_end(self.now)];
             self.wake = dues.into_iter().flatten().min();

@@ -56,7 +56,7 @@ pub(crate) struct Origin {
 
 /// Consequences of a new record.
 pub(crate) struct Pushed {
-    /// A Kinesis record is complete, and nothing of its stripe under way.
+    /// A Kinesis record is complete, and perhaps nothing of its stripe under way.
     pub(crate) may_go: bool,
     /// Latest time to complete the aggregate that it began.
     pub(crate) opened: Option<Instant>,
@@ -134,17 +134,18 @@ impl<T: Detach> Lane<T> {
         }
     }
 
-    fn push(&mut self, record: Pending<T>) -> (bool, Pushed) {
+    fn push(&mut self, record: Pending<T>, may_widen: bool) -> (bool, Pushed) {
         self.settle();
         let now = record.course.arrived;
-        let widens = self.stripes.should_widen(&record, self.limiter.as_ref()) && self.gate.is_open(now);
+        let widens = may_widen && self.stripes.should_widen(&record, self.limiter.as_ref()) && self.gate.is_open(now);
         if widens {
             self.stripes.widen(now);
         }
         let is_busy = self.gate.is_busy();
         let (stripe, may_send) = self.stripes.push(record);
         let is_complete = stripe.waiting.front().is_some();
-        let may_go = is_complete && may_send && !is_busy && !stripe.gate.is_busy();
+        // What any stripe had open is complete then.
+        let may_go = widens || is_complete && may_send && !is_busy && !stripe.gate.is_busy();
         (is_complete || widens, Pushed { may_go, opened: stripe.waiting.just_opened() })
     }
 
@@ -199,11 +200,11 @@ impl<T: Detach> Lanes<T> {
         Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent, numbered: 1 }
     }
 
-    /// Adds a record later than all others.
-    pub(crate) fn push(&mut self, record: Pending<T>) -> Pushed {
+    /// Adds a record later than all others; its lane may have more stripes from then on if it `may_widen`.
+    pub(crate) fn push(&mut self, record: Pending<T>, may_widen: bool) -> Pushed {
         let index = self.owners.index_of(record.hash_key);
         self.list(index);
-        let (is_complete, pushed) = self.lanes[index].push(record);
+        let (is_complete, pushed) = self.lanes[index].push(record, may_widen);
         if is_complete {
             self.rests[index] = None;
         }

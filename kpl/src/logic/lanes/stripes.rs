@@ -196,7 +196,7 @@ impl<T: Detach> Stripes<T> {
             .try_fold(Duration::ZERO, |slowest, in_time| in_time.map(|in_time| slowest.max(in_time)));
         !is_limited
             && 2 * stripes.iter().filter(|stripe| stripe.is_saturated()).count() > stripes.len()
-            && stripes.iter().all(|stripe| stripe.gate.held_until(now).is_none())
+            && self.all().all(|stripe| stripe.gate.held_until(now).is_none())
             && slowest.is_some_and(|slowest| self.width.may_double(slowest, self.packing.buffered, now))
     }
 

@@ -17,6 +17,11 @@ impl<T: Detach> Lanes<T> {
         self.lanes.iter().any(Lane::is_changing)
     }
 
+    /// Number of stripes that take records, by lane.
+    pub(crate) fn stripes(&self) -> Vec<usize> {
+        self.lanes.iter().map(|lane| lane.stripes.taking()).collect()
+    }
+
     pub(crate) fn limit_stripes(&mut self, max: usize) {
         self.lanes.iter_mut().for_each(|lane| lane.stripes.limit(max));
     }
@@ -85,7 +90,7 @@ fn hash_keys_belong_to_the_lane_whose_range_holds_them() {
     for (key, id) in
         [(0, "s2"), (quarter - 1, "s2"), (quarter, "s3"), (half - 1, "s3"), (half, "s1"), (u128::MAX, "s1")]
     {
-        lanes.push(pending(0, key, now));
+        lanes.push(pending(0, key, now), true);
         assert_eq!(contents(&mut lanes), [(Some(id.into()), vec![0])], "{key}");
     }
 }
@@ -95,7 +100,7 @@ fn records_of_unknown_shards_are_regrouped_when_the_shards_are_known() {
     let now = start();
     let mut lanes = lanes(now);
     for n in 0..6 {
-        lanes.push(pending(n, if n % 2 == 0 { 0 } else { u128::MAX }, now));
+        lanes.push(pending(n, if n % 2 == 0 { 0 } else { u128::MAX }, now), true);
     }
 
     let shards = uniform_shards(2);
@@ -111,8 +116,8 @@ fn a_lane_whose_shard_stays_keeps_its_records_and_its_hold() {
     let mut lanes = lanes(now);
     let half = u128::MAX / 2;
     replace(&mut lanes, &[shard("a", 0, half), shard("b", half + 1, u128::MAX)], now);
-    lanes.push(pending(0, 0, now));
-    lanes.push(pending(1, u128::MAX, now));
+    lanes.push(pending(0, 0, now), true);
+    lanes.push(pending(1, u128::MAX, now), true);
     let origin = lanes.get_mut(1).only_origin();
     lanes.hold(&[(origin, KinesisErrorKind::Transient)], now, now, |_| Duration::from_secs(1));
 

@@ -1,6 +1,7 @@
 //! Several aggregates of a shard under way without a common partition key.
 
 use super::*;
+use crate::kinesis::KinesisErrorKind;
 
 /// Bytes that Kinesis counts as one PUT payload unit.
 const UNIT_BYTES: usize = 25 * 1024;
@@ -173,6 +174,28 @@ fn requests_of_stripes_that_fail_after_a_split_count_as_one_failure() {
     assert_eq!(failures.into_iter().max(), Some(2), "the one before the split, and one since");
     world.finish();
     assert!(world.failures().is_empty());
+}
+
+#[test]
+fn stripes_that_wait_for_held_ones_do_not_multiply() {
+    let load = |records| Load { per_second: 90_000, keys: 1000, is_hot: false, records };
+    for all_are_held in [false, true] {
+        let mut world = World::ready(1, unlimited);
+        load(90_000).run_until(&mut world, |world| world.engine.lanes.are_changing());
+        let (stripes, now, pause) = (world.engine.lanes.stripes(), world.now, Duration::from_secs(5));
+        match world.engine.in_flight.values().flat_map(|flight| flight.origins.clone()).next() {
+            Some(origin) if !all_are_held => {
+                world.engine.lanes.hold(&[(origin, KinesisErrorKind::Transient)], now, now, |_| pause);
+            }
+            _ => world.engine.flow.failed(now, now, |_| pause),
+        }
+
+        load(9000).run(&mut world);
+
+        assert!(world.engine.unresolved.records > 5000, "{} wait", world.engine.unresolved.records);
+        assert_eq!(world.engine.lanes.stripes(), stripes);
+        world.finish();
+    }
 }
 
 #[test]

@@ -3,6 +3,10 @@ use std::collections::HashSet;
 use super::*;
 
 impl<T: Detach> Stripes<T> {
+    pub(crate) fn taking(&self) -> usize {
+        self.newest.stripes.len()
+    }
+
     pub(crate) fn limit(&mut self, max: usize) {
         self.packing.max_stripes = max;
     }
