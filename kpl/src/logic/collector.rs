@@ -1,7 +1,8 @@
 //! The time and the content of PutRecords requests.
 //!
 //! - (A) A request is within the limits of the service, and of the settings unless one record alone exceeds those.
-//! - (B) No stripe that is busy or held takes part, nor one of a lane that is limited, and none gives records out of order.
+//! - (B) No stripe that is busy or held takes part, and none gives records out of order. A lane that is limited is no reason for
+//!   a request before it may send as much as one justifies; it takes part in those of others with what it is allowed.
 //! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part per stripe, as its last
 //!   record, and nothing behind an aggregate shares a hash key with it: if the shard is split meanwhile and the aggregate
 //!   sent again, nothing behind it was stored before it. With [`RecordOrder::Strict`] this holds for all records.
@@ -17,12 +18,8 @@ use crate::{
     config::{Aggregation, Config, PUT_RECORDS_MAX_BYTES, RecordOrder},
     hash_key::HashKey,
     id::ShardId,
-    logic::{Shape, kinesis_record::KinesisRecord, pending::Detach},
+    logic::{Shape, aggregator::SHARD_BYTES, kinesis_record::KinesisRecord, pending::Detach},
 };
-
-/// Bytes for one shard that justify a request, and their maximum in one.
-/// Source: KPL (aws/kinesis/core/collector.h).
-const SHARD_BYTES: usize = 256 * 1024;
 
 /// A Kinesis record, with the shard known when it was sent.
 #[derive(Debug)]
@@ -82,7 +79,11 @@ impl Collector {
                 lanes.rest(index, until);
                 continue;
             }
-            let Some((due, _)) = lane.next(now).filter(|_| lane.limited_until(now).is_none()) else { continue };
+            let Some((due, _)) = lane.next(now) else { continue };
+            if lane.limited_until(now).is_some() {
+                ready.extend(lane.is_allowed(now).then_some((due, index)));
+                continue;
+            }
             trigger |= due <= now || self.has_enough(lane, now);
             if !lane.patient {
                 records += lane.free(now).map(|(_, stripe)| stripe.waiting.ready.len()).sum::<usize>();

@@ -7,7 +7,7 @@
 //!   also when shards are split or merged meanwhile.
 //! - (E) At most `max_in_flight` requests are under way, with the bytes that [`Flow`] allows, and at most one of them holds
 //!   records of a given hash key.
-//! - (F) With `send_when_idle`, no record waits for others while no request is under way.
+//! - (F) With `send_when_idle`, no record waits for others while no request is under way and no limit holds them.
 //! - (G) Once [`Engine::next_action`] has returned `None`, [`Engine::wake`] is in the future.
 
 use std::{

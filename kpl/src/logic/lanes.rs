@@ -19,7 +19,7 @@ pub(crate) use self::{gate::Gate, owners::Owners, stripes::Stripe};
 use super::{
     aggregator::Packing,
     kinesis_record::KinesisRecord,
-    limiter::Limiter,
+    limiter::{Amount, Limiter},
     pending::{Course, Detach, Pending},
 };
 use crate::{
@@ -27,6 +27,9 @@ use crate::{
     id::ShardId,
     kinesis::{KinesisErrorKind, Shard},
 };
+
+/// Maximum time that a lane waits for its limiter to allow more: with the default rate, for 30 records or 31 KiB.
+const MAX_GATHERING: Duration = Duration::from_millis(20);
 
 /// The records that wait for one shard.
 pub(crate) struct Lane<T: Detach> {
@@ -104,11 +107,29 @@ impl<T: Detach> Lane<T> {
         self.limiter.as_ref().map_or(now, |limiter| limiter.available_at(bytes, now))
     }
 
-    /// Time until which the limiter holds the next Kinesis record, and thus all.
+    /// Returns whether the limiter allows the next Kinesis record.
+    pub(crate) fn is_allowed(&self, now: Instant) -> bool {
+        self.next_bytes(now).is_some_and(|bytes| self.allowed_at(bytes, now) <= now)
+    }
+
+    /// Time until which the limiter holds what waits. It lets some gather, as each alone would justify no request: as much as one
+    /// takes of a lane, or is allowed in a short time.
     pub(crate) fn limited_until(&self, now: Instant) -> Option<Instant> {
-        let (_, index) = self.next(now)?;
-        let at = self.allowed_at(self.sending()[index].waiting.front()?.size_bytes(), now);
+        let least = Amount { records: 1, bytes: self.next_bytes(now)? };
+        let mut wanted = Amount::default();
+        for (_, Stripe { waiting, .. }) in self.free(now) {
+            wanted.records += waiting.ready.len();
+            wanted.bytes += waiting.ready_bytes;
+        }
+        let Packing { share, buffered, .. } = *self.stripes.packing();
+        let wanted = Amount { records: wanted.records.min(share.records), bytes: wanted.bytes.min(share.bytes) };
+        let at = self.limiter.as_ref()?.gathered_at(least, wanted, MAX_GATHERING.min(buffered), now);
         (at > now).then_some(at)
+    }
+
+    fn next_bytes(&self, now: Instant) -> Option<usize> {
+        let (_, index) = self.next(now)?;
+        Some(self.sending()[index].waiting.front()?.size_bytes())
     }
 
     /// Completes aggregates of free stripes that have waited long enough, or begin with a lower number.

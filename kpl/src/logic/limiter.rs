@@ -26,6 +26,13 @@ const RECOVERY_PER_SECOND: f64 = 0.05;
 /// Minimum time between two slow-downs: answers to simultaneous requests say the same.
 const SLOWER_EVERY: Duration = Duration::from_millis(100);
 
+/// Kinesis records, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Limiter {
     records: Bucket,
@@ -47,6 +54,15 @@ impl Limiter {
     /// Time from which a Kinesis record of `bytes` is allowed; `now` if at once.
     pub(crate) fn available_at(&self, bytes: usize, now: Instant) -> Instant {
         self.records.available_at(1, now).max(self.bytes.available_at(bytes as u64, now))
+    }
+
+    /// Time from which `wanted` is allowed, or what flows in within `patience`, but no less than `least`; `now` if at once.
+    pub(crate) fn gathered_at(&self, least: Amount, wanted: Amount, patience: Duration, now: Instant) -> Instant {
+        let of = |bucket: &Bucket, least: usize, wanted: usize| {
+            let cost = bucket.cost(wanted.max(least) as u64);
+            bucket.at_cost(if cost <= patience { cost } else { patience.max(bucket.cost(least as u64)) }, now)
+        };
+        of(&self.records, least.records, wanted.records).max(of(&self.bytes, least.bytes, wanted.bytes))
     }
 
     pub(crate) fn take(&mut self, bytes: usize, now: Instant) {
@@ -98,7 +114,12 @@ impl Bucket {
     }
 
     fn available_at(&self, amount: u64, now: Instant) -> Instant {
-        let full_after = self.full_at.max(now) + self.cost(amount);
+        self.at_cost(self.cost(amount), now)
+    }
+
+    /// Time from which what flows in within `cost` is there.
+    fn at_cost(&self, cost: Duration, now: Instant) -> Instant {
+        let full_after = self.full_at.max(now) + cost;
         if full_after <= now + self.capacity { now } else { full_after - self.capacity }
     }
 
@@ -215,6 +236,26 @@ mod tests {
             limiter.stored(now);
         }
         assert!((rate(&mut limiter, now) - 1000.0).abs() < 1.0, "all of it in the end");
+    }
+
+    #[test]
+    fn gathers_for_as_much_as_is_wanted_and_for_no_longer_than_its_patience() {
+        let now = start();
+        let mut limiter = Limiter::new(100, now);
+        let patience = Duration::from_millis(20);
+        let after = |limiter: &Limiter, records: usize, bytes: usize| {
+            let least = Amount { records: 1, bytes: 1 };
+            limiter.gathered_at(least, Amount { records, bytes }, patience, now) - now
+        };
+
+        assert_eq!(after(&limiter, 500, 1), Duration::ZERO, "the burst");
+        (0..1000).for_each(|_| limiter.take(1, now));
+        assert_eq!([1, 5, 20, 500].map(|records| after(&limiter, records, 1).as_millis()), [1, 5, 20, 20]);
+        limiter.bytes.empty(now);
+        assert_eq!(after(&limiter, 1, 1 << 20), patience);
+        let large = Amount { records: 1, bytes: 1 << 20 };
+        let at = limiter.gathered_at(large, large, patience, now);
+        assert_eq!(at - now, Duration::from_secs(1), "a record of that size goes in the end");
     }
 
     proptest! {

@@ -101,7 +101,8 @@ impl ProducerBuilder {
 
     /// Maximum send rate per shard, in percent of the shard's limit (1,000 records and 1 MiB per second). Default 150, so that
     /// several producers can share a stream: throttling lowers the rate to as little as a sixteenth, and it rises again as
-    /// records are stored. Bursts are not scaled.
+    /// records are stored. Bursts are not scaled. Once the limit is reached, what waits for it is sent as many records at a time
+    /// as it allows in 20 ms, or in [`record_max_buffered_time`](Self::record_max_buffered_time) if that is shorter.
     #[doc(alias = "RateLimit")]
     pub fn rate_limit_percent(self, percent: NonZero<u32>) -> Self {
         self.with(|config| config.rate_limit_percent = percent)

@@ -187,12 +187,20 @@ impl World {
     }
 
     fn put(&mut self, record: UserRecord) {
-        if let Some(unresolved) = &mut self.unresolved {
-            let numbers = unresolved.entry(record.partition_key().to_owned()).or_default();
-            numbers.insert(Self::number_of(record.data()));
+        self.put_all([record].into_iter());
+    }
+
+    /// Puts records before anything is done about them.
+    fn put_all(&mut self, records: impl Iterator<Item = UserRecord>) {
+        for record in records {
+            if let Some(unresolved) = &mut self.unresolved {
+                let numbers = unresolved.entry(record.partition_key().to_owned()).or_default();
+                numbers.insert(Self::number_of(record.data()));
+            }
+            let hash_key = record.hash_key();
+            self.engine.handle(Input::Put { ticket: record, hash_key }, self.now);
         }
-        let hash_key = record.hash_key();
-        self.handle(Input::Put { ticket: record, hash_key });
+        self.perform();
     }
 
     /// Puts a record whose data is its number, for the shard at `place` (0 to 255) of the hash keys.
@@ -391,6 +399,46 @@ fn sends_plain_records_within_limits_without_aggregation() {
     }
     assert_eq!((world.delivered().len(), world.flushed), (1100, 1));
     assert!(world.sent.iter().flat_map(|(_, entries)| entries).all(|entry| entry.partition_key == "k"));
+}
+
+#[test]
+fn requests_are_full_while_the_shards_are_limited() {
+    let shards = 16;
+    let mut world = World::ready(shards, |config| {
+        (config.aggregation, config.record_ttl) = (Aggregation::Off, None);
+    });
+    let begun = world.now;
+    let numbers = 0..(shards * 2500);
+    world.put_all(numbers.map(|n| {
+        let hash_key = HashKey(((n % shards) as u128) << 124);
+        UserRecord::new(format!("key-{}", n % shards), n.to_string()).with_explicit_hash_key(hash_key)
+    }));
+
+    while world.engine.unresolved.records > 0 {
+        world.pass(MS);
+        while !world.open.is_empty() {
+            world.answer(&Reaction::Accept);
+        }
+    }
+
+    let took = world.now - begun;
+    assert!((1000..1030).contains(&took.as_millis()), "{took:?}: 1000 records of each shard at once, 1500 a second");
+    assert!(world.sent.len() < shards * 2500 / 400, "{} requests", world.sent.len());
+}
+
+#[test]
+fn a_record_waits_for_no_others_while_the_limiter_allows_it() {
+    let mut world = World::ready(1, |config| config.aggregation = Aggregation::Off);
+    (0..990).for_each(|n| world.put_number("k", 0, n));
+    world.handle(Input::Flush);
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+
+    world.put_number("k", 0, 990);
+    world.handle(Input::Flush);
+
+    assert_eq!(world.open.len(), 1);
 }
 
 #[test]

@@ -99,6 +99,10 @@ impl<T: Detach> Stripes<T> {
         Self { older: VecDeque::new(), newest, width: Width::default(), packing, max_room: packing.room_bytes }
     }
 
+    pub(super) fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
     pub(super) fn set_max_room(&mut self, bytes: usize) {
         self.max_room = bytes;
         for Generation { stripes, .. } in self.generations_mut() {

@@ -51,6 +51,7 @@ fn lanes(now: Instant) -> Lanes<UserRecord> {
         room_bytes: 1 << 20,
         max_bytes_alone: 1 << 20,
         max_stripes: 8,
+        share: Amount { records: 500, bytes: 1 << 20 },
     };
     Lanes::unknown(packing, 150, now)
 }
