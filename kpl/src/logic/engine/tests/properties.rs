@@ -6,10 +6,23 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Put { place: u8, key: u8, bytes: u16 },
-    Answer { index: prop::sample::Index, how: How },
-    List { ok: bool },
-    Pass { ms: u16 },
+    Put {
+        place: u8,
+        key: u8,
+        bytes: u16,
+    },
+    /// The same, many at a time: nothing is done before all are put.
+    PutAll(Vec<(u8, u8, u16)>),
+    Answer {
+        index: prop::sample::Index,
+        how: How,
+    },
+    List {
+        ok: bool,
+    },
+    Pass {
+        ms: u16,
+    },
     Split(prop::sample::Index),
     Merge(prop::sample::Index),
     Flush,
@@ -52,16 +65,24 @@ fn steps(failures: bool) -> impl Strategy<Value = Vec<Step>> {
 }
 
 impl World {
-    /// Returns whether a record was put.
-    fn take(&mut self, step: &Step, number: usize) -> bool {
+    /// Returns the number of records put, of which the first has this `number`.
+    fn take(&mut self, step: &Step, number: usize) -> usize {
+        let record = |number: usize, place: u8, key: u8, bytes: u16| {
+            // A partition key is one of a kind with its place.
+            let place = place & 0xf8 | key;
+            let data = format!("{number:0width$}", width = usize::from(bytes));
+            UserRecord::new(format!("key-{place}"), data).with_explicit_hash_key(HashKey(u128::from(place) << 120))
+        };
         match step {
             Step::Put { place, key, bytes } => {
-                // A partition key is one of a kind with its place.
-                let place = place & 0xf8 | key;
-                let data = format!("{number:0width$}", width = usize::from(*bytes));
-                let hash_key = HashKey(u128::from(place) << 120);
-                self.put(UserRecord::new(format!("key-{place}"), data).with_explicit_hash_key(hash_key));
-                return true;
+                self.put(record(number, *place, *key, *bytes));
+                return 1;
+            }
+            Step::PutAll(puts) => {
+                let records =
+                    (number..).zip(puts).map(|(number, (place, key, bytes))| record(number, *place, *key, *bytes));
+                self.put_all(records);
+                return puts.len();
             }
             Step::Answer { index, how } if !self.open.is_empty() => {
                 let index = index.index(self.open.len());
@@ -100,13 +121,13 @@ impl World {
             Step::Hurry => self.handle(Input::Hurry),
             Step::Answer { .. } | Step::List { .. } => {}
         }
-        false
+        0
     }
 
     fn run(&mut self, steps: &[Step]) -> usize {
         let mut puts = 0;
         for step in steps {
-            puts += usize::from(self.take(step, puts));
+            puts += self.take(step, puts);
         }
         self.finish();
         puts
@@ -208,9 +229,11 @@ fn striped_settings() -> impl Strategy<Value = Config> {
 /// Steps with many small records at a time, of few partition keys or many.
 fn bursts(failures: bool) -> impl Strategy<Value = Vec<Vec<Step>>> {
     let place = prop_oneof![any::<u8>().boxed(), prop_oneof![Just(0_u8), Just(8), Just(128)].boxed()];
-    let put = (place, 0..2_u8, 8..60_u16).prop_map(|(place, key, bytes)| Step::Put { place, key, bytes });
+    let puts = prop::collection::vec((place, 0..2_u8, 8..60_u16), 1..40);
+    let apart = |puts: Vec<_>| puts.into_iter().map(|(place, key, bytes)| Step::Put { place, key, bytes }).collect();
     let burst = prop_oneof![
-        2 => prop::collection::vec(put, 1..40),
+        1 => puts.clone().prop_map(apart),
+        1 => puts.prop_map(|puts| vec![Step::PutAll(puts)]),
         1 => steps(failures).prop_map(|steps| steps.into_iter().take(20).collect()),
     ];
     prop::collection::vec(burst, 1..20)
@@ -225,7 +248,7 @@ fn assert_order_while_nothing_fails(steps: &[Step], shards: usize, settings: Con
         // Nobody can tell any more whether a shard that opened and closed unseen owned what it took.
         let reshard = matches!(step, Step::Split(_) | Step::Merge(_));
         if !reshard || reshards && !world.is_unseen_reshard(step) {
-            puts += usize::from(world.take(step, puts));
+            puts += world.take(step, puts);
         }
     }
     world.finish();
@@ -286,7 +309,7 @@ proptest! {
         let mut puts = 0;
         for step in &steps {
             if !world.is_unseen_reshard(step) {
-                puts += usize::from(world.take(step, puts));
+                puts += world.take(step, puts);
             }
         }
         world.finish();
@@ -332,9 +355,8 @@ proptest! {
         let mut world = World::new(shards, |config| config.record_ttl = Some(1000 * MS));
         let mut arrived = Vec::new();
         for step in &steps {
-            if world.take(step, arrived.len()) {
-                arrived.push(world.now);
-            }
+            let puts = world.take(step, arrived.len());
+            arrived.extend(std::iter::repeat_n(world.now, puts));
         }
         world.finish();
 
