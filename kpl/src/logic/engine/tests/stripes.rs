@@ -1,7 +1,7 @@
 //! Several aggregates of a shard under way without a common partition key.
 
 use super::*;
-use crate::kinesis::KinesisErrorKind;
+use crate::{kinesis::KinesisErrorKind, logic::lanes::Stripe};
 
 /// Bytes that Kinesis counts as one PUT payload unit.
 const UNIT_BYTES: usize = 25 * 1024;
@@ -196,6 +196,32 @@ fn stripes_that_wait_for_held_ones_do_not_multiply() {
         assert_eq!(world.engine.lanes.stripes(), stripes);
         world.finish();
     }
+}
+
+#[test]
+fn a_free_stripe_with_three_complete_aggregates_waits_for_no_others() {
+    let mut world = World::ready(1, |config| {
+        config.aggregation = Aggregation::On { max_bytes: 51_200, max_records: 100 };
+        unlimited(config);
+    });
+    let load = Load { per_second: 90_000, keys: 1000, is_hot: false, records: 90_000 };
+    load.run_until(&mut world, |world| world.engine.lanes.stripes() == [8] && !world.engine.lanes.are_changing());
+    while !world.open.is_empty() {
+        world.answer(&Reaction::Accept);
+    }
+
+    let complete = |stripe: &Stripe<_>| stripe.waiting.ready_aggregates;
+    assert!(world.engine.lanes.get_mut(0).sending().iter().map(complete).max() < Some(3));
+
+    let mut puts = 0;
+    while world.open.is_empty() {
+        world.put(UserRecord::new("hot", format!("{:0100}", world.engine.unresolved.next)));
+        puts += 1;
+    }
+
+    assert_eq!(world.engine.lanes.stripes(), [8]);
+    assert!((200..=300).contains(&puts), "three aggregates of 100 records: {puts}");
+    world.finish();
 }
 
 #[test]
