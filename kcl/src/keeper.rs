@@ -41,6 +41,8 @@ const RENEWALS: u32 = 3;
 const RETRY: u32 = 6;
 /// Time after which a changed throughput is written, if no checkpoint writes it.
 const THROUGHPUT_INTERVAL: Duration = Duration::from_secs(60);
+/// Minimum time that a throughput is measured over, as a part of the renewal interval: less shows the records' gaps.
+const MEASURED_PART: f64 = 0.9;
 /// Pauses between tries of a checkpoint, and how many follow the first.
 const CHECKPOINT_BACKOFF: Backoff = Backoff::of_millis(100, 800);
 const CHECKPOINT_RETRIES: u32 = 4;
@@ -181,7 +183,11 @@ impl Keeper {
         }
     }
 
+    /// Takes in what was delivered, unless so little time has passed since the last measurement that it says nothing.
     fn measure(&mut self, now: Instant) {
+        if now - self.measured < (self.context.settings.lease_duration / RENEWALS).mul_f64(MEASURED_PART) {
+            return;
+        }
         let bytes = self.delivered.swap(0, Ordering::Relaxed);
         self.lease.throughput_kbps = average_throughput(self.lease.throughput_kbps, bytes, now - self.measured);
         self.measured = now;
@@ -221,9 +227,7 @@ impl Keeper {
         if write.is_done_in(&self.lease) && !retired.is_cancelled() {
             return Ok(());
         }
-        if now() - self.measured >= self.context.settings.lease_duration / RENEWALS {
-            self.measure(now());
-        }
+        self.measure(now());
         let (begun, result) = self.persist(&write, retired).await;
         match &result {
             Ok(()) => {

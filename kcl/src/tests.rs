@@ -13,6 +13,7 @@ mod model;
 mod replaced;
 mod simulation;
 mod stopping;
+mod throughput;
 
 /// For tests of `logic`, which takes times and asks no clock; an Instant has no other beginning.
 pub(crate) fn some_time() -> std::time::Instant {
