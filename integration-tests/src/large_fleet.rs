@@ -38,6 +38,8 @@ pub struct FleetSize {
     pub workers: usize,
     /// Number of leases.
     pub leases: u32,
+    /// Renewal of the leases.
+    pub renewals: Renewals,
 }
 
 /// Phase of a fleet's life, as it was simulated.
@@ -93,6 +95,11 @@ impl LargeFleet {
         self.phase("all start at once", f64::from(self.size.leases) * COLD_WRITES).await
     }
 
+    /// Nothing happens for three lease durations.
+    pub async fn rest(&self) {
+        sleep(3 * self.lease_duration).await;
+    }
+
     /// A third of the workers dies, the leader among them.
     pub async fn lose_a_third(&mut self) -> Phase {
         let leader = self.status().await.leader.expect("the fleet has a leader").to_string();
@@ -144,7 +151,7 @@ impl LargeFleet {
             .worker_id(&id)
             .initial_position(InitialPosition::TrimHorizon)
             .lease_duration(self.lease_duration)
-            .renewals(Renewals::Automatic)
+            .renewals(self.size.renewals)
             .retrieval(Polling::new().idle_between_reads(READ_PAUSE));
         let worker = Running::start_factory(builder, move |shard: &ShardContext| Holder::new(&held, shard));
         self.workers.push((id, worker));
