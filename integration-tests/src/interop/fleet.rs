@@ -19,7 +19,7 @@ const APPLICATION: &str = "fleet";
 /// Duration of a lease without a renewal, on all workers.
 pub(super) const FAILOVER: Duration = Duration::from_secs(4);
 /// Maximum time of a wait.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
