@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     bench: bool,
 }
 
-/// What is compared.
+/// Part of the comparison.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// KPL for Java, a loop of PutRecords, kpl.

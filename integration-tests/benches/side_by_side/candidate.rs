@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
     begun: Instant,
 }
 
-/// How a candidate did its work.
+/// Measures of a candidate's work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Done {
     pub(crate) records: u64,
@@ -33,8 +33,8 @@ pub(crate) struct Done {
     /// From the start of the process to its first record, and to its last.
     pub(crate) first: Duration,
     pub(crate) whole: Duration,
-    /// What it had used by the end of its start, which is its first record or, before that, its first processor; and by its
-    /// last record.
+    /// Usage by the end of its start, which is its first record or, before that, its first processor; and by its last
+    /// record.
     pub(crate) by_start: Usage,
     pub(crate) by_last: Usage,
 }
@@ -65,7 +65,7 @@ impl Candidate {
         line.with_context(|| format!("{} has ended; its log tells why", self.name))
     }
 
-    /// What it and its children have used.
+    /// Usage of it and its children.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.child.id().with_context(|| format!("{} has ended", self.name))?)
     }

@@ -9,7 +9,7 @@ use aws_types::SdkConfig;
 use clap::Args;
 use integration_tests::conformance::config;
 
-/// Where the services are.
+/// Addresses of the services.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Services {
     /// URL of Kinesis.

@@ -39,7 +39,7 @@ const HEADS: [&str; 9] = [
     "leases of each",
 ];
 
-/// What a fleet at rest took.
+/// Costs of a fleet at rest.
 struct Rest {
     minutes: f64,
     counts: Counts,

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 /// Clock ticks in a second, as /proc counts them.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What a process tree has used.
+/// CPU time and memory that a process tree has used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     /// User and system time, of descendants that have ended as well if their parents waited for them.

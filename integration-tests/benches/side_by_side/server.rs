@@ -12,7 +12,7 @@ use super::candidate::Candidate;
 use super::clients::Services;
 use super::process_tree::Usage;
 
-/// What the services were asked for up to a moment, counted there.
+/// Requests to the services up to a moment, and the units they consumed, counted there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// PutRecords and GetRecords.
@@ -64,7 +64,7 @@ impl Server {
         Ok(Self { process, services })
     }
 
-    /// Where the services are.
+    /// Addresses of the services.
     pub(crate) fn services(&self) -> &Services {
         &self.services
     }
@@ -76,12 +76,12 @@ impl Server {
         Ok(())
     }
 
-    /// What the serving process has used.
+    /// CPU time and memory that the serving process has used.
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         self.process.usage()
     }
 
-    /// What the services were asked for.
+    /// Requests to the services up to now.
     pub(crate) async fn counts(&mut self) -> anyhow::Result<Counts> {
         let line = self.process.ask("counts").await?;
         serde_json::from_str(&line).with_context(|| format!("the server tells no counts: {line}"))

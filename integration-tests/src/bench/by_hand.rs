@@ -1,4 +1,4 @@
-//! What an application without a producer writes: a loop that sends each record as an entry of PutRecords, as many as fit.
+//! The loop that an application without a producer writes: it sends each record as an entry of PutRecords, as many as fit.
 
 use aws_sdk_kinesis::{Client, config::retry::RetryConfig, primitives::Blob, types::PutRecordsRequestEntry};
 use aws_types::SdkConfig;

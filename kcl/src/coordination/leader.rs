@@ -47,7 +47,7 @@ const LOCK_INTERVAL: Duration = Duration::from_secs(30);
 /// Clocks of timers have whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What the leader's task and the assigner know of each other.
+/// State that the leader's task and the assigner share.
 #[derive(Debug)]
 pub(crate) struct Helm {
     /// Renewal of leases as the assigner has decided; for a new leader as its predecessor had.

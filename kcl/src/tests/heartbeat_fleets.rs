@@ -299,7 +299,7 @@ async fn turning_back_takes_no_lease_where_the_table_takes_single_renewals_at_al
     assert!(!fleet.happened().iter().any(lost), "no lease is taken from the living");
 }
 
-/// What Java's leader finds expired in two scans of the table: leases whose counter did not move for a lease duration.
+/// Leases that Java's leader finds expired in two scans of the table: leases whose counter did not move for a lease duration.
 async fn expired_for_java(fleet: &Fleet) -> Vec<Lease> {
     let before = fleet.leases().await;
     sleep(LEASE).await;

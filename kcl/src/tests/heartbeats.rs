@@ -58,7 +58,7 @@ struct Worker {
     held: Vec<Option<Held>>,
 }
 
-/// What a leader decided by an earlier scan, and will write if the lease is as it saw it.
+/// A leader's decision by an earlier scan, which it writes if the lease is as it saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Seizure {
     lease: usize,
@@ -319,7 +319,7 @@ impl Fleet {
         self.members[usize::from(worker)] = Member { is_ahead: !answered, fenced: false };
     }
 
-    /// Why this leader may take the lease: a worker's silence, which needs a fence, or an unchanged counter.
+    /// Reason for which this leader may take the lease: a worker's silence, which needs a fence, or an unchanged counter.
     fn seizure(&self, protocol: &Protocol, lease: usize, to: u8) -> Option<Seizure> {
         let item = self.items[lease];
         let lives_by_beats = |worker: &u8| OURS.contains(worker) && item.instance == Some(*worker);
@@ -537,7 +537,7 @@ impl Model for Protocol {
 
 /// Steps of an interleaving; `KCL_MODEL_STEPS` explores longer ones.
 const STEPS: usize = 11;
-/// Where there are more of each kind.
+/// Steps where there are more workers or leases.
 const SHORT: usize = 9;
 
 impl Protocol {

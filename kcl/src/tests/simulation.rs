@@ -151,7 +151,7 @@ pub(super) struct Fleet {
     pub(super) table: MemoryLeaseTable,
     workers: BTreeMap<String, JoinHandle<Result<(), WorkerError>>>,
     stops: BTreeMap<String, CancellationToken>,
-    /// What happened in workers, in their order.
+    /// Events of workers, in their order.
     happened: Arc<Mutex<Vec<Event>>>,
 }
 

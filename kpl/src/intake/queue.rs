@@ -73,7 +73,9 @@ impl Queue {
         let starts = state.sender.is_none();
         if starts {
             let (resolving, resolved) = watch::channel(0);
-            // `take` bounds it, under this lock. A bounded one could be full beside free space, and a put must not wait here.
+            // Bounded by what is put into it, under this lock: puts by the buffer's space, of which `take` gives each its
+            // share; flushes and hurries by the flags, which let one of each follow a put. A channel with a bound of its own
+            // could be full while there is space, and neither a put nor a flush may wait or fail here.
             let (sender, receiver) = mpsc::unbounded_channel();
             (state.sender, state.resolved, state.ends) = (Some(sender), Some(resolved), Some((receiver, resolving)));
         }

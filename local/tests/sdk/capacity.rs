@@ -1,4 +1,4 @@
-//! What requests to DynamoDB consume, what is refused by name, and statements by keys.
+//! Units that requests to DynamoDB consume, requests that are refused by name, and statements by keys.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{

@@ -40,7 +40,7 @@ pub(super) async fn run(consume: Consume) -> anyhow::Result<()> {
     }
 }
 
-/// What all processors have seen.
+/// Sums over all processors.
 #[derive(Debug, Default)]
 struct Seen {
     wanted: u64,

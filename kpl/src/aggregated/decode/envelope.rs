@@ -44,7 +44,7 @@ impl Enveloped {
     }
 }
 
-/// What lies between magic and digest.
+/// Bytes between magic and digest.
 fn body(data: &Bytes) -> Option<&[u8]> {
     let rest = data.strip_prefix(&MAGIC).filter(|rest| rest.len() > DIGEST_LEN)?;
     Some(&rest[..rest.len() - DIGEST_LEN])

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::value::Item;
 use crate::refusal::Refusal;
 
-/// Why a request, or a part of one, is refused.
+/// Reason for which a request, or a part of one, is refused.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::dynamodb) struct Error {
     pub(super) kind: Kind,

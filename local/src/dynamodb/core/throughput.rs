@@ -137,7 +137,7 @@ mod tests {
         core(json!({ "BillingMode": "PAY_PER_REQUEST" }))
     }
 
-    /// How many of these puts pass, and the code of the last refusal.
+    /// Number of these puts that pass, and the code of the last refusal.
     fn put(core: &mut Core, items: impl Iterator<Item = Json>, now: u64) -> (usize, String) {
         let (mut stored, mut code) = (0, String::new());
         for item in items {

@@ -83,7 +83,7 @@ impl Reading<'_> {
         Ok(page)
     }
 
-    /// Where to begin and to end: what was read already is cut off. `None` if nothing is left.
+    /// Bounds of the read: what was read already is cut off. `None` if nothing is left.
     fn bounds<P: Ord>(&self, after: Option<P>, at: impl Fn(Position) -> P) -> Option<(Bound<P>, Bound<P>)> {
         let (first, last) = match &self.range {
             Range::Partition(partition, _) => {
