@@ -15,7 +15,7 @@ use kcl::{
 use kinesis_local::LocalAws;
 use tokio::time::{Instant, sleep};
 
-use crate::{APPLICATION, Running, World};
+use crate::{APPLICATION, Running, TableRequests, World};
 
 /// Number of streams among which the shards are divided.
 const STREAMS: u32 = 4;
@@ -120,7 +120,7 @@ impl LargeFleet {
     /// A worker does not stop in good order.
     pub async fn deploy(&mut self) -> Phase {
         let part = self.workers.len().div_ceil(10);
-        let begun = (Instant::now(), self.count());
+        let begun = (Instant::now(), TableRequests::of(&self.world.local));
         let mut old = std::mem::take(&mut self.workers);
         while !old.is_empty() {
             let leaving: Vec<_> = old.drain(..part.min(old.len())).collect();
@@ -157,22 +157,12 @@ impl LargeFleet {
         self.workers.push((id, worker));
     }
 
-    fn count(&self) -> Vec<(&'static str, kinesis_local::Fault)> {
-        let count = |name| (name, self.world.calls(&format!("dynamodb:{name}")));
-        ["BatchGetItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem"].map(count).into()
-    }
-
     async fn phase(&self, name: &'static str, writes: f64) -> Phase {
-        self.finish((Instant::now(), self.count()), name, writes).await
+        self.finish((Instant::now(), TableRequests::of(&self.world.local)), name, writes).await
     }
 
     /// Waits until the fleet is balanced.
-    async fn finish(
-        &self,
-        (begun, counts): (Instant, Vec<(&'static str, kinesis_local::Fault)>),
-        name: &'static str,
-        writes: f64,
-    ) -> Phase {
+    async fn finish(&self, (begun, requests): (Instant, TableRequests), name: &'static str, writes: f64) -> Phase {
         while !self.is_balanced() {
             assert!(begun.elapsed() < PATIENCE, "{name}: not balanced after {PATIENCE:?}, {}", self.held.summary());
             sleep(Duration::from_millis(100)).await;
@@ -181,7 +171,7 @@ impl LargeFleet {
             name,
             balanced: begun.elapsed(),
             needed: Duration::from_secs_f64(writes / TABLE_WRITES),
-            requests: counts.iter().map(|(name, count)| (*name, count.count())).collect(),
+            requests: requests.counts(),
         }
     }
 

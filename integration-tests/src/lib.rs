@@ -17,6 +17,7 @@ mod producing;
 mod rest;
 pub mod seeds;
 mod table;
+mod table_requests;
 mod world;
 
 pub use fleet::Running;
@@ -26,6 +27,7 @@ pub use log::{EventLog, Log, Records};
 pub use producing::{failures, store, user_record};
 pub use rest::MinuteAtRest;
 pub use table::{Item, Table, number, text};
+pub use table_requests::TableRequests;
 pub use world::World;
 
 /// Name of every test's stream.

@@ -3,24 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kcl::{BoxError, CheckpointEvery, FleetStatus, Polling, Renewals, TableUsage, WorkerHandle};
-use kinesis_local::Fault;
 use tokio::time::sleep;
 
-use crate::World;
+use crate::{TableRequests, World};
 
-/// Operations that read or write items.
-const OPERATIONS: [&str; 10] = [
-    "BatchExecuteStatement",
-    "BatchGetItem",
-    "DeleteItem",
-    "ExecuteStatement",
-    "GetItem",
-    "PutItem",
-    "Query",
-    "Scan",
-    "TransactGetItems",
-    "UpdateItem",
-];
 /// Time that the intervals have to stretch.
 const STRETCH: Duration = Duration::from_secs(120);
 const MINUTES: u32 = 10;
@@ -28,7 +14,7 @@ const MINUTES: u32 = 10;
 /// Requests and units of a minute.
 #[derive(Debug)]
 pub struct MinuteAtRest {
-    /// Requests by operation, counted at the service.
+    /// Requests by operation, counted at the service; those without any are left out.
     pub requests: BTreeMap<&'static str, f64>,
     /// Requests that the workers' meters count.
     pub metered: f64,
@@ -54,8 +40,7 @@ impl MinuteAtRest {
         let by_heartbeat = renewals == Renewals::Automatic;
         world.until_status("they renew as they are told", |status| status.by_heartbeat == by_heartbeat).await;
         sleep(STRETCH).await;
-        let count = |name| (name, world.calls(&format!("dynamodb:{name}")));
-        let counts: Vec<(&str, Fault)> = OPERATIONS.map(count).into();
+        let requests = TableRequests::of(&world.local);
         let before = workers.each_ref().map(WorkerHandle::table_usage);
         sleep(Duration::from_secs(60) * MINUTES).await;
         let minutes = f64::from(MINUTES);
@@ -63,7 +48,7 @@ impl MinuteAtRest {
         let usage: Vec<TableUsage> =
             workers.iter().zip(before).map(|(worker, before)| worker.table_usage() - before).collect();
         Self {
-            requests: counts.iter().map(|(name, count)| (*name, per_minute(count.count()))).collect(),
+            requests: requests.counts().into_iter().map(|(name, count)| (name, per_minute(count))).collect(),
             metered: per_minute(usage.iter().map(|usage| usage.requests).sum()),
             read_units: usage.iter().map(|usage| usage.read_units).sum::<f64>() / minutes,
             write_units: usage.iter().map(|usage| usage.write_units).sum::<f64>() / minutes,

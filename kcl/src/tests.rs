@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_types::{SdkConfig, sdk_config::TimeSource};
 use tokio::time::Instant;
 
+mod explored_lease;
 mod heartbeat_fleets;
 mod heartbeats;
 mod idle_reads;

@@ -112,21 +112,12 @@ async fn fleets_that_live_by_heartbeats_end_up_balanced_whoever_comes_and_dies()
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut fleet = Fleet::new(random.u32(1..40));
-        let (mut next, mut kinds) =
-            (0, [Renewals::Automatic, Renewals::Automatic, Renewals::EachLease].into_iter().cycle());
-        for _ in 0..random.usize(1..12) {
-            if random.u32(..3) == 0 {
-                if let Some(id) = fleet.anyone(&mut random) {
-                    fleet.kill(&id);
-                }
-            } else {
-                let count = random.usize(1..4);
-                let kind = if seed % 2 == 0 { Renewals::Automatic } else { kinds.next().expect("a cycle") };
-                fleet.start_renewing(kind, next..next + count);
-                next += count;
-            }
-            sleep(Duration::from_millis(random.u64(0..60_000))).await;
-        }
+        let mut kinds = [Renewals::Automatic, Renewals::Automatic, Renewals::EachLease].into_iter().cycle();
+        let start = |fleet: &mut Fleet, workers| {
+            let kind = if seed % 2 == 0 { Renewals::Automatic } else { kinds.next().expect("a cycle") };
+            fleet.start_renewing(kind, workers);
+        };
+        let next = fleet.come_and_die(&mut random, Duration::from_secs(60), start).await;
         fleet.start_renewing(Renewals::Automatic, next..next + 1);
         // A lock that names two minutes is waited for by those who do not know of heartbeats.
         fleet.balanced(Duration::from_secs(300)).await;

@@ -7,9 +7,10 @@
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use super::explored_lease::{Write, lease, worker_id};
 use crate::{
     logic::shard::{Refusal, judge},
-    model::{Checkpoint, Lease, Regime, WorkerId},
+    model::Regime,
 };
 
 const WORKERS: u8 = 3;
@@ -144,31 +145,13 @@ enum Step {
     Lapse(u8),
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Write {
-    Renewal,
-    Checkpoint(u8),
-}
-
-fn worker_id(id: u8) -> WorkerId {
-    WorkerId::new(id.to_string())
-}
-
-fn lease(owner: Option<u8>, checkpoint_owner: Option<u8>, instance: Option<u8>, counter: u64) -> Lease {
-    let (owner, checkpoint_owner) = (owner.map(worker_id), checkpoint_owner.map(worker_id));
-    let instance = instance.map(|instance| instance.to_string().into());
-    let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);
-    Lease { owner, checkpoint_owner, instance, counter, ..lease }
-}
-
 impl Item {
     fn actual_owner(&self) -> Option<u8> {
         self.checkpoint_owner.or(self.owner)
     }
 
     fn accepts(&self, held: &Held, write: Write) -> bool {
-        let knows_of_handoff = held.handing_over || self.checkpoint_owner.is_none();
-        held.behind == 0 && (knows_of_handoff || matches!(write, Write::Checkpoint(_)))
+        write.is_accepted(held.behind == 0, held.handing_over || self.checkpoint_owner.is_none())
     }
 
     fn known_instance(&self, worker: u8) -> Option<u8> {
@@ -246,11 +229,7 @@ impl Fleet {
             let (owner, handing_over) = (item.owner.unwrap_or(worker), item.checkpoint_owner.is_some());
             let stored = item.checkpoint;
             *self.held(worker, index) = Some(Held { owner, handing_over, behind: 0, stored, ..held });
-            let to_do = match (write, verdict) {
-                (Write::Checkpoint(to), _) => to > stored,
-                (Write::Renewal, verdict) => matches!(verdict, Refusal::Handoff(_)),
-            };
-            if !to_do {
+            if !write.is_left(&verdict, stored) {
                 return;
             }
         }

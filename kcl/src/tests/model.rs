@@ -6,10 +6,8 @@
 
 use stateright::{Checker as _, Model, Property};
 
-use crate::{
-    logic::shard::{Refusal, judge},
-    model::{Checkpoint, Lease, WorkerId},
-};
+use super::explored_lease::{Write, lease, worker_id};
+use crate::logic::shard::{Refusal, judge};
 
 const WORKERS: u8 = 3;
 const JAVA: u8 = 2;
@@ -98,30 +96,10 @@ enum Step {
     },
 }
 
-/// A worker's write.
-#[derive(Debug, Clone, Copy)]
-enum Write {
-    Renewal,
-    Checkpoint(u8),
-}
-
-fn worker_id(id: u8) -> WorkerId {
-    WorkerId::new(id.to_string())
-}
-
-/// As the real logic sees it.
-fn lease(owner: Option<u8>, checkpoint_owner: Option<u8>, instance: Option<u8>, counter: u8) -> Lease {
-    let (owner, checkpoint_owner) = (owner.map(worker_id), checkpoint_owner.map(worker_id));
-    let instance = instance.map(|instance| instance.to_string().into());
-    let lease = Lease::unowned("shardId-000000000000".into(), Checkpoint::TrimHorizon);
-    Lease { owner, checkpoint_owner, instance, counter: counter.into(), ..lease }
-}
-
 impl Item {
     /// The table's conditions for a worker's writes.
     fn accepts(&self, held: &Held, write: Write) -> bool {
-        let knows_of_handoff = held.handing_over || self.checkpoint_owner.is_none();
-        self.counter == held.counter && (knows_of_handoff || matches!(write, Write::Checkpoint(_)))
+        write.is_accepted(self.counter == held.counter, held.handing_over || self.checkpoint_owner.is_none())
     }
 
     fn apply(&mut self, worker: u8, write: Write) {
@@ -191,8 +169,8 @@ impl Fleet {
                 return;
             }
             let checkpoint_owner = held.handing_over.then_some(me);
-            let mine = lease(Some(held.owner), checkpoint_owner, item.known_instance(worker), held.counter);
-            let found = lease(item.owner, item.checkpoint_owner, item.instance, item.counter);
+            let mine = lease(Some(held.owner), checkpoint_owner, item.known_instance(worker), held.counter.into());
+            let found = lease(item.owner, item.checkpoint_owner, item.instance, item.counter.into());
             let (item, known) = (*item, self.held(worker, index));
             match judge(&worker_id(me), &mine, Some(Box::new(found))) {
                 Refusal::Lost => {
@@ -204,11 +182,7 @@ impl Fleet {
                     let handing_over = item.checkpoint_owner.is_some();
                     let Item { counter, checkpoint: stored, .. } = item;
                     *known = Some(Held { owner, handing_over, counter, stored, ..held });
-                    let to_do = match (write, refusal) {
-                        (Write::Checkpoint(to), _) => to > stored,
-                        (Write::Renewal, refusal) => matches!(refusal, Refusal::Handoff(_)),
-                    };
-                    if !to_do {
+                    if !write.is_left(&refusal, stored) {
                         return;
                     }
                 }

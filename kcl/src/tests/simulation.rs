@@ -207,6 +207,29 @@ impl Fleet {
         self.workers.remove(id).expect("worker runs").abort();
     }
 
+    /// Workers come, by `start` with their numbers, and die, with random pauses up to `pause` in between. The next number.
+    pub(super) async fn come_and_die(
+        &mut self,
+        random: &mut fastrand::Rng,
+        pause: Duration,
+        mut start: impl FnMut(&mut Self, std::ops::Range<usize>),
+    ) -> usize {
+        let mut next = 0;
+        for _ in 0..random.usize(1..12) {
+            if random.u32(..3) == 0 {
+                if let Some(id) = self.anyone(random) {
+                    self.kill(&id);
+                }
+            } else {
+                let count = random.usize(1..4);
+                start(self, next..next + count);
+                next += count;
+            }
+            sleep(pause.mul_f64(random.f64())).await;
+        }
+        next
+    }
+
     pub(super) async fn leases(&self) -> Vec<Lease> {
         self.table.scan().await.unwrap().leases
     }
@@ -294,19 +317,7 @@ async fn fleets_whose_workers_come_and_die_at_random_end_up_balanced() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut fleet = Fleet::new(random.u32(1..40));
-        let mut next = 0;
-        for _ in 0..random.usize(1..12) {
-            if random.u32(..3) == 0 {
-                if let Some(id) = fleet.anyone(&mut random) {
-                    fleet.kill(&id);
-                }
-            } else {
-                let count = random.usize(1..4);
-                fleet.start(next..next + count);
-                next += count;
-            }
-            sleep(Duration::from_millis(random.u64(0..30_000))).await;
-        }
+        let next = fleet.come_and_die(&mut random, Duration::from_secs(30), Fleet::start).await;
         fleet.start(next..next + 1); // somebody lives
         fleet.balanced(Duration::from_secs(120)).await;
         println!("seed {seed}: {} leases, {} workers", fleet.leases().await.len(), fleet.workers.len());
