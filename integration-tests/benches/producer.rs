@@ -103,6 +103,11 @@ async fn against_the_floor(case: Case, config: &SdkConfig, place: &str, max_entr
     producer.shutdown().await;
 }
 
+/// CPU time of this process without that of the service, which would be another.
+fn cpu_without(service: &Canned) -> u64 {
+    cpu_nanos() - service.counts().nanos.load(Ordering::Relaxed)
+}
+
 /// Against the loop that an application would write: an entry of PutRecords for each record.
 async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records: usize) {
     let canned = Canned::new(4);
@@ -126,8 +131,7 @@ async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records:
         by_hand.flush().await;
         loop_made = requests() - before;
     };
-    // The service would be another process.
-    let clock = || cpu_nanos() - canned.counts().nanos.load(Ordering::Relaxed);
+    let clock = || cpu_without(&canned);
     let (ours, by_loop) = compare_by(clock, ROUNDS, records, ours, by_loop).await;
     let how = if aggregation == Aggregation::Off { ", not aggregated" } else { "" };
     let what = format!("producer, {}, 4 shards{how}", size(bytes));
@@ -168,7 +172,7 @@ async fn against_plain_puts(records: usize) {
         let canned = Canned::new(16);
         let producer = producer(&canned.config(), aggregation);
         put(&producer, &keys, &data, 1000, true).await;
-        let begun = cpu_nanos();
+        let begun = cpu_without(&canned);
         let before = canned.counts().requests.load(Ordering::Relaxed);
         let bytes = canned.counts().bytes.load(Ordering::Relaxed);
         put(&producer, &keys, &data, records, true).await;
@@ -176,7 +180,7 @@ async fn against_plain_puts(records: usize) {
         used.push((
             (counts.requests.load(Ordering::Relaxed) - before) as f64,
             (counts.bytes.load(Ordering::Relaxed) - bytes) as f64,
-            (cpu_nanos() - begun) as f64,
+            (cpu_without(&canned) - begun) as f64,
         ));
         producer.shutdown().await;
     }
