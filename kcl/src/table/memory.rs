@@ -285,9 +285,7 @@ fn give(found: &mut Lease, lease: &Lease, to: &WorkerId) {
     found.owner_switches += u64::from(lease.counts_as_switch(to));
     found.owner = Some(to.clone());
     found.checkpoint_owner = None;
-    if lease.actual_owner().is_none() {
-        found.instance = None;
-    }
+    found.instance = None;
     found.counter += 1;
 }
 

@@ -352,6 +352,23 @@ async fn an_unowned_lease_that_is_assigned_belongs_to_no_run_yet() {
 }
 
 #[tokio::test]
+async fn a_lease_given_to_another_belongs_to_no_run_until_that_one_writes_it() {
+    for table in tables().await {
+        let lease = owned_by(&table, "w1").await;
+        let run = |lease: Lease| Lease { instance: Some("run".into()), ..lease };
+        assert!(table.renew(&run(lease)).await.unwrap().is_applied());
+        assert!(table.seize(&read(&table).await, &"w2".into()).await.unwrap().is_applied());
+        assert_eq!(read(&table).await.instance, None, "it may come back to the first one before anybody takes it");
+
+        assert!(table.renew(&run(read(&table).await)).await.unwrap().is_applied());
+        assert!(table.begin_handoff(&read(&table).await, &"w1".into()).await.unwrap().is_applied());
+        assert_eq!(read(&table).await.instance.as_deref(), Some("run"), "the old owner still has it");
+        assert!(table.assign(&read(&table).await, &"w1".into()).await.unwrap().is_applied());
+        assert_eq!(read(&table).await.instance, None);
+    }
+}
+
+#[tokio::test]
 async fn reads_many_leases_and_leaves_out_those_that_are_gone() {
     for table in tables().await {
         for index in 0..150 {

@@ -138,10 +138,9 @@ impl DynamoDbLeaseTable {
         if lease.counts_as_switch(to) {
             add.push_str(", ownerSwitchesSinceCheckpoint :one");
         }
-        // Nobody holds it: the run that held it last must not count as one that does.
-        let remove = if lease.actual_owner().is_none() { ", ownerInstance" } else { "" };
+        // The run that held it last, perhaps of this very worker, must not count as one that holds it now.
         owners_unchanged(self.update(&lease.key), lease)
-            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner{remove} {add}"))
+            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner, ownerInstance {add}"))
             .expression_attribute_values(":to", s(to.as_str()))
             .expression_attribute_values(":one", n(1))
     }
