@@ -133,6 +133,10 @@ impl Leadership {
         let patience = self.patience(&found);
         match &mut self.seen {
             Some(seen) if seen.lock.version == found.version && is_still(seen.owner.as_ref(), owner.as_ref()) => {
+                // At first sight the item may have been written a moment ago.
+                if seen.owner.is_none() && owner.is_some() {
+                    seen.since = now;
+                }
                 seen.owner = owner.or(seen.owner.take());
                 if now > seen.since + patience {
                     return Contention::Acquire(Some(found));
@@ -277,6 +281,20 @@ mod tests {
             let late = late + Duration::from_millis(1);
             assert_eq!(me.consider(Some(stale.clone()), Some(marked), late), Contention::Acquire(Some(stale)));
         }
+    }
+
+    #[test]
+    fn the_silence_of_a_leader_is_counted_from_the_first_sight_of_its_item() {
+        let (mut me, start) = (me(), start());
+        let lock = LockItem { duration: DURATION * 12, regime: Regime::Heartbeats, ..lock("other", "v1") };
+        me.consider(Some(lock.clone()), None, start);
+        let first = start + DURATION / 4;
+
+        assert_eq!(me.consider(Some(lock.clone()), Some(leader(1)), first), Contention::Wait);
+
+        let silence = DURATION.mul_f64(SILENCE);
+        assert_eq!(me.stale_at(), Some(first + silence), "it may have beaten just before");
+        assert_eq!(me.consider(Some(lock), Some(leader(1)), first + silence), Contention::Wait);
     }
 
     #[test]
