@@ -255,6 +255,8 @@ impl Membership {
                 });
                 if is_own {
                     self.confirm(next, first_begun);
+                    // It may have removed a mark that nobody has seen.
+                    self.look();
                     return Ok(false);
                 }
                 self.refused(found).await?;

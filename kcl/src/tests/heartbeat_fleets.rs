@@ -182,6 +182,22 @@ async fn an_owner_notices_whatever_others_do_to_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mark_that_a_heartbeat_without_answer_has_removed_is_looked_at() {
+    let fleet = fleet(2, 1).await;
+    let table: LeaseTable = fleet.table.clone().into();
+    let lease = table.get(&shard().key).await.unwrap().expect("lease exists");
+    regain(&table, &lease).await;
+
+    // As the heartbeat leaves it.
+    let item = table.get_worker(&"worker-000".into()).await.unwrap().expect("it reports");
+    let beaten = WorkerItem { beat: item.beat.map(|beat| beat + 1), ..item };
+    assert!(table.put_worker(&beaten).await.unwrap().is_some());
+
+    let happened = lost_within(&fleet, NOTICE).await;
+    assert!(!happened.contains(&Event::HeartbeatRefused));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_changed_and_changed_back_without_a_mark_is_found_within_a_minute() {
     let fleet = fleet(2, 1).await;
     let table: LeaseTable = fleet.table.clone().into();
