@@ -31,7 +31,7 @@ use crate::{
         assign::{
             assignment::{self, Candidate, How, Move, is_orphan},
             fleet_view::FleetView,
-            heartbeat::Renewing,
+            heartbeat::{Renewing, Sight},
             unrest::{Unrest, first_expiry},
             utilization,
         },
@@ -221,14 +221,21 @@ impl Assigner {
 
     /// Decides how the fleet renews leases, and which workers may lead after this one.
     fn decide_renewals(&mut self, scan: &TableScan, now: Instant) {
-        let Context { settings, table, is_v3, .. } = &*self.context;
+        let Context { settings, table, is_v3, clock, .. } = &*self.context;
         let allowed =
             settings.renewals == Renewals::Automatic && is_v3.load(Ordering::Relaxed) && table.is_only_table();
         let renewing =
             self.term.renewing.get_or_insert_with(|| Renewing::new(self.helm.regime(), settings.lease_duration, now));
-        let view = &self.view;
+        let (view, vanished) = (&self.view, &self.term.vanished);
+        let sight = Sight {
+            leases: scan.leases.iter().filter(|lease| may_be_read(lease, vanished)).collect(),
+            workers: &scan.workers,
+            now,
+            wall_seconds: clock.seconds(),
+            stated: self.helm.stated(),
+        };
         let written_since = |lease: &Lease, since| view.is_written_since(&lease.key, since);
-        let regime = renewing.decide(scan, allowed, now, written_since);
+        let regime = renewing.decide(&sight, allowed, written_since);
         let mut heirs = view.active_workers(now);
         heirs.retain(|worker| worker.beat.is_some() && worker.id != settings.worker_id);
         heirs.sort_by_key(|worker| std::cmp::Reverse(worker.last_update_seconds));
@@ -239,10 +246,7 @@ impl Assigner {
 
     /// Time since the lease was renewed, as far as this worker saw.
     fn age(&self, lease: &Lease, now: Instant) -> Duration {
-        match self.helm.regime() {
-            Regime::EachLease => self.view.age(&lease.key, now),
-            _ => self.view.age_by_beats(lease, now),
-        }
+        if self.helm.is_by_beats() { self.view.age_by_beats(lease, now) } else { self.view.age(&lease.key, now) }
     }
 
     fn report_vanished_streams(&mut self, leases: &[Lease]) {

@@ -52,6 +52,9 @@ const TICK: Duration = Duration::from_millis(1);
 pub(crate) struct Helm {
     /// Renewal of leases as the assigner has decided; for a new leader as its predecessor had.
     regime: watch::Sender<Regime>,
+    /// Renewal of leases as this worker's lock has it, and when it was confirmed that it does. Changed by the leader's
+    /// task, for a line; None while this worker does not lead.
+    stated: Mutex<Option<(Regime, Instant)>>,
     /// Workers that may lead next, the best first. Changed by the assigner, once a cycle.
     heirs: Mutex<Vec<WorkerId>>,
     /// The leader before, and since when it is silent. Changed by the leader's task, at each look.
@@ -60,11 +63,29 @@ pub(crate) struct Helm {
 
 impl Helm {
     fn new() -> Self {
-        Self { regime: watch::Sender::default(), heirs: Mutex::default(), silent: Mutex::default() }
+        Self {
+            regime: watch::Sender::default(),
+            stated: Mutex::default(),
+            heirs: Mutex::default(),
+            silent: Mutex::default(),
+        }
     }
 
     pub(crate) fn regime(&self) -> Regime {
         *self.regime.borrow()
+    }
+
+    /// Renewal of leases as this worker's lock has it, and since when at the latest.
+    pub(crate) fn stated(&self) -> Option<(Regime, Instant)> {
+        *locked(&self.stated)
+    }
+
+    /// The lock was written so, as an answer at `now` says.
+    fn state(&self, regime: Regime, now: Instant) {
+        let mut stated = locked(&self.stated);
+        if stated.is_none_or(|(before, _)| before != regime) {
+            *stated = Some((regime, now));
+        }
     }
 
     /// A decision of the assigner. True: it is a new one.
@@ -199,6 +220,7 @@ impl Leader {
         let allowed = self.allows(Some(&lock));
         if self.context.table.put_lock(&lock, seen.as_ref()).await? {
             self.leadership.confirmed(lock, begun);
+            self.helm.state(regime, time::now());
             self.context.pulse.looked(allowed, begun);
         } else {
             self.leadership.drop_lock();
@@ -228,6 +250,7 @@ impl Leader {
         if until.is_none() {
             // Not confirmed in time: others may lead by now, so contend from the beginning.
             self.leadership.drop_lock();
+            *locked(&self.helm.stated) = None;
         }
         let reign = match until {
             Some(until) => Reign::Leader(until),
@@ -260,5 +283,19 @@ impl Leader {
         };
         let passed = LockItem { owner, version: uuid::Uuid::new_v4().to_string(), ..lock.clone() };
         self.context.reported(self.context.table.put_lock(&passed, Some(&lock)).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_written_again_has_said_what_it_says_since_the_first_time() {
+        let (helm, first) = (Helm::new(), time::now());
+        for seconds in 0..3 {
+            helm.state(Regime::TurningBack, first + Duration::from_secs(seconds));
+        }
+        assert_eq!(helm.stated(), Some((Regime::TurningBack, first)));
     }
 }

@@ -409,7 +409,7 @@ impl Protocol {
                 // A leader saw no unmarked worker for a lease duration; one may start at this moment.
                 Regime::EachLease => steps.push(Step::Turn(Regime::Heartbeats)),
                 Regime::Heartbeats => steps.push(Step::Turn(Regime::TurningBack)),
-                // By time: a permission ends before a leader goes on.
+                // By time, from the write of the lock on: a permission ends before a leader goes on.
                 Regime::TurningBack if fleet.workers.iter().all(|worker| !worker.relies) => {
                     steps.push(Step::Turn(Regime::EachLease));
                 }
