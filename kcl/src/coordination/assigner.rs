@@ -318,7 +318,7 @@ impl Assigner {
             return 0;
         }
         let planned = moves.len();
-        let by_beats = self.helm.regime() != Regime::EachLease;
+        let by_beats = self.helm.is_by_beats();
         if by_beats {
             self.fence(&mut moves).await;
         }

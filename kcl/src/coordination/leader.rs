@@ -80,6 +80,12 @@ impl Helm {
         *locked(&self.stated)
     }
 
+    /// True if workers may rely on heartbeats: unless that is over by decision and by the lock, which may be out of step.
+    pub(crate) fn is_by_beats(&self) -> bool {
+        let is_by_each = |regime| regime == Regime::EachLease;
+        !(is_by_each(self.regime()) && self.stated().is_none_or(|(stated, _)| is_by_each(stated)))
+    }
+
     /// The lock was written so, as an answer at `now` says.
     fn state(&self, regime: Regime, now: Instant) {
         let mut stated = locked(&self.stated);
@@ -289,6 +295,22 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leases_are_judged_by_heartbeats_until_decision_and_lock_say_each_lease() {
+        use Regime::{EachLease, Heartbeats, TurningBack};
+        let (helm, now) = (Helm::new(), time::now());
+        helm.state(EachLease, now);
+        assert!(!helm.is_by_beats());
+
+        assert!(helm.decide(Heartbeats, Vec::new()));
+        assert!(helm.is_by_beats(), "the lock may say so already, by a write without an answer");
+        helm.state(TurningBack, now);
+        assert!(helm.decide(EachLease, Vec::new()));
+        assert!(helm.is_by_beats(), "the lock does not say so yet");
+        helm.state(EachLease, now);
+        assert!(!helm.is_by_beats());
+    }
 
     #[test]
     fn a_lock_written_again_has_said_what_it_says_since_the_first_time() {
