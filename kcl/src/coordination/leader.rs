@@ -16,7 +16,7 @@ use crate::{
     logic::{
         assign::{
             heartbeat::inherited,
-            leadership::{Contention, Leadership},
+            leadership::{Contention, Leadership, may_inherit, successor},
         },
         pace::Pace,
     },
@@ -44,6 +44,8 @@ const LOOKS: u32 = 4;
 const MAX_LOOK_BY_BEATS: Duration = Duration::from_millis(2_500);
 /// Pause between two writes of the lock in such a fleet. Java's leaders: 30 s.
 const LOCK_INTERVAL: Duration = Duration::from_secs(30);
+/// Workers that are asked whether they stop, too, before the lock is passed on; so many are a fleet that stops.
+const ASKED_HEIRS: usize = 16;
 /// Clocks of timers have whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -55,8 +57,8 @@ pub(crate) struct Helm {
     /// Renewal of leases as this worker's lock has it, and when it was confirmed that it does. Changed by the leader's
     /// task, for a line; None while this worker does not lead.
     stated: Mutex<Option<(Regime, Instant)>>,
-    /// Workers that may lead next, the best first. Changed by the assigner, once a cycle.
-    heirs: Mutex<Vec<WorkerId>>,
+    /// Workers that may lead next, the best first; None before the first cycle. Changed by the assigner, once a cycle.
+    heirs: Mutex<Option<Vec<WorkerId>>>,
     /// The leader before, and since when it is silent. Changed by the leader's task, at each look.
     silent: Mutex<Option<(WorkerItem, Instant)>>,
 }
@@ -96,7 +98,7 @@ impl Helm {
 
     /// A decision of the assigner. True: it is a new one.
     pub(crate) fn decide(&self, regime: Regime, heirs: Vec<WorkerId>) -> bool {
-        *locked(&self.heirs) = heirs;
+        *locked(&self.heirs) = Some(heirs);
         self.regime.send_if_modified(|before| std::mem::replace(before, regime) != regime)
     }
 
@@ -257,6 +259,7 @@ impl Leader {
             // Not confirmed in time: others may lead by now, so contend from the beginning.
             self.leadership.drop_lock();
             *locked(&self.helm.stated) = None;
+            *locked(&self.helm.heirs) = None;
         }
         let reign = match until {
             Some(until) => Reign::Leader(until),
@@ -276,19 +279,48 @@ impl Leader {
         }
     }
 
-    /// While leases are not renewed singly, another that knows of it must lead: a worker of Java would take them.
+    /// While leases are not renewed singly, another that knows of it must lead: a worker of Java would take them. The lock
+    /// may have been passed to this worker a moment ago. Where the table does not answer, the lock stays.
     async fn release(mut self) {
         self.context.pulse.looked(false, time::now());
-        let Some(lock) = self.leadership.held().cloned() else { return };
+        let by_beats = self.leadership.regime() != Regime::EachLease;
+        let (held, heirs) = (self.leadership.held().cloned(), locked(&self.helm.heirs).take());
         self.leadership.drop_lock();
-        self.publish();
-        let heir = locked(&self.helm.heirs).first().cloned().filter(|_| lock.regime != Regime::EachLease);
-        let Some(owner) = heir else {
-            self.context.reported(self.context.table.delete_lock(&lock).await);
-            return;
+        if held.is_some() {
+            self.publish();
+        }
+        let lock = if held.is_none() && by_beats { self.passed_to_us().await } else { held };
+        let Some(lock) = lock else { return };
+        let heir = if lock.regime == Regime::EachLease { Ok(None) } else { self.heir(heirs).await };
+        match self.context.reported(heir) {
+            Some(Some(owner)) => {
+                let passed = LockItem { owner, version: uuid::Uuid::new_v4().to_string(), ..lock.clone() };
+                self.context.reported(self.context.table.put_lock(&passed, Some(&lock)).await);
+            }
+            Some(None) => {
+                self.context.reported(self.context.table.delete_lock(&lock).await);
+            }
+            None => {}
+        }
+    }
+
+    async fn passed_to_us(&self) -> Option<LockItem> {
+        let lock = self.context.reported(self.context.table.get_lock().await).flatten();
+        lock.filter(|lock| lock.owner == self.context.settings.worker_id && !lock.released)
+    }
+
+    /// The worker to pass the lock to. None: there is no other that lives by heartbeats and does not stop, too.
+    async fn heir(&self, heirs: Option<Vec<WorkerId>>) -> Result<Option<WorkerId>, TableError> {
+        let Context { table, clock, settings, .. } = &*self.context;
+        let Some(heirs) = heirs else {
+            return Ok(successor(table.scan().await?.workers, &settings.worker_id, clock.seconds()));
         };
-        let passed = LockItem { owner, version: uuid::Uuid::new_v4().to_string(), ..lock.clone() };
-        self.context.reported(self.context.table.put_lock(&passed, Some(&lock)).await);
+        for (asked, heir) in heirs.into_iter().enumerate() {
+            if asked == ASKED_HEIRS || table.get_worker(&heir).await?.as_ref().is_some_and(may_inherit) {
+                return Ok(Some(heir));
+            }
+        }
+        Ok(None)
     }
 }
 

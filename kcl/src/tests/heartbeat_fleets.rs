@@ -381,3 +381,38 @@ async fn a_stopping_leader_passes_the_lock_to_another_that_lives_by_heartbeats()
     fleet.stop(last.as_str()).await;
     assert_eq!(fleet.table.get_lock().await.unwrap(), None);
 }
+
+async fn leader(fleet: &Fleet) -> String {
+    fleet.table.get_lock().await.unwrap().expect("somebody leads").owner.as_str().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_stops_before_it_knows_that_it_leads_passes_the_lock_on_or_deletes_it() {
+    let mut fleet = fleet(10, 3).await;
+    for left in [2, 1] {
+        let first = leader(&fleet).await;
+        fleet.stop(&first).await;
+        let second = leader(&fleet).await;
+        assert_ne!(second, first);
+        fleet.stop(&second).await;
+        if left == 2 {
+            assert_ne!(leader(&fleet).await, second, "passed on by one that has never led");
+            fleet.start_renewing(Renewals::Automatic, 3..4);
+            settle(&fleet).await;
+        }
+    }
+    assert_eq!(fleet.table.get_lock().await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_leader_does_not_pass_the_lock_to_one_that_stops_too() {
+    let mut fleet = fleet(10, 2).await;
+    let first = leader(&fleet).await;
+    let other = if first == "worker-000" { "worker-001" } else { "worker-000" };
+    let item = fleet.table.get_worker(&other.into()).await.unwrap().expect("it reports");
+    assert!(fleet.table.put_worker(&WorkerItem { leaving: true, ..item }).await.unwrap().is_some());
+
+    fleet.stop(&first).await;
+
+    assert_eq!(fleet.table.get_lock().await.unwrap(), None);
+}

@@ -18,7 +18,7 @@ use std::{
 use crate::model::{ACTIVE_WINDOW, Lease, LeaseKey, REPORT_INTERVAL, TableScan, WorkerId, WorkerItem};
 
 /// Reports that a worker of this library may miss before it counts as gone.
-const MISSED_REPORTS: u32 = 3;
+pub(super) const MISSED_REPORTS: u32 = 3;
 
 /// Owner and checkpoint owner of a lease.
 type Owners = (Option<WorkerId>, Option<WorkerId>);

@@ -9,8 +9,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::heartbeat::MAX_TURN;
-use crate::model::{LockItem, Regime, WorkerId, WorkerItem};
+use super::{fleet_view::MISSED_REPORTS, heartbeat::MAX_TURN};
+use crate::model::{LockItem, REPORT_INTERVAL, Regime, WorkerId, WorkerItem};
 
 /// The lock's life as a part of a lease's, so that a new leader is there before leases expire.
 const LOCK_PART: f64 = 0.4;
@@ -163,9 +163,24 @@ impl Leadership {
     }
 }
 
-/// False if the item shows that its worker wrote in between. One that was not read shows nothing.
+/// False if the item shows that its worker wrote in between and may lead. One that was not read shows nothing, and one that
+/// leaves leads no more, however long it goes on to write.
 fn is_still(before: Option<&WorkerItem>, now: Option<&WorkerItem>) -> bool {
-    before.zip(now).is_none_or(|(before, now)| before.is_same_report(now))
+    before.zip(now).is_none_or(|(before, now)| now.leaving || before.is_same_report(now))
+}
+
+/// True if the lock may be passed to this worker while leases are not renewed singly.
+pub(crate) fn may_inherit(worker: &WorkerItem) -> bool {
+    worker.beat.is_some() && !worker.leaving
+}
+
+/// The worker to pass the lock to, by one look at all: that which reported last, by the services' time.
+pub(crate) fn successor(workers: Vec<WorkerItem>, me: &WorkerId, wall_seconds: u64) -> Option<WorkerId> {
+    let is_alive = |worker: &WorkerItem| {
+        wall_seconds.saturating_sub(worker.last_update_seconds) < (REPORT_INTERVAL * MISSED_REPORTS).as_secs()
+    };
+    let others = workers.into_iter().filter(|worker| worker.id != *me && may_inherit(worker) && is_alive(worker));
+    others.max_by_key(|worker| worker.last_update_seconds).map(|worker| worker.id)
 }
 
 #[cfg(test)]
@@ -281,6 +296,35 @@ mod tests {
             let late = late + Duration::from_millis(1);
             assert_eq!(me.consider(Some(stale.clone()), Some(marked), late), Contention::Acquire(Some(stale)));
         }
+    }
+
+    #[test]
+    fn the_lock_is_passed_to_the_marked_worker_that_reported_last_and_stays() {
+        let item = |id: &str, at| WorkerItem { id: id.into(), last_update_seconds: at, ..leader(1) };
+        let workers = vec![
+            item("dead", 70),
+            item("earlier", 95),
+            item("later", 98),
+            WorkerItem { leaving: true, ..item("leaving", 99) },
+            WorkerItem { beat: None, ..item("java", 99) },
+            item("me", 100),
+        ];
+
+        assert_eq!(successor(workers.clone(), &"me".into(), 100), Some("later".into()));
+        assert_eq!(successor(vec![workers[0].clone()], &"me".into(), 100), None);
+    }
+
+    #[test]
+    fn a_leader_that_is_leaving_shows_no_life_by_its_item() {
+        let (mut me, start) = (me(), start());
+        let lock = LockItem { duration: DURATION * 12, regime: Regime::Heartbeats, ..lock("other", "v1") };
+        let leaving = |beat| Some(WorkerItem { leaving: true, ..leader(beat) });
+        me.consider(Some(lock.clone()), Some(leader(1)), start);
+
+        assert_eq!(me.consider(Some(lock.clone()), leaving(2), start + DURATION / 2), Contention::Wait);
+
+        let late = start + DURATION.mul_f64(SILENCE) + Duration::from_millis(1);
+        assert_eq!(me.consider(Some(lock.clone()), leaving(3), late), Contention::Acquire(Some(lock)));
     }
 
     #[test]
