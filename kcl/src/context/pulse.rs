@@ -30,11 +30,13 @@ impl Pulse {
         Self { clock, lease_duration, reliance, tenure, due: Notify::new(), beaten: Notify::new() }
     }
 
-    /// The lock, looked at from `begun` on, allows heartbeats to renew leases, or does not.
-    pub(crate) fn looked(&self, allowed: bool, begun: Instant) {
-        if locked(&self.reliance).looked(allowed, begun, now(), self.lease_duration) {
+    /// The lock, looked at from `begun` on, allows heartbeats to renew leases, or does not. True: from now on it does.
+    pub(crate) fn looked(&self, allowed: bool, begun: Instant) -> bool {
+        let is_news = locked(&self.reliance).looked(allowed, begun, now(), self.lease_duration);
+        if is_news {
             self.due.notify_one();
         }
+        is_news
     }
 
     /// A heartbeat that began at `begun` was accepted.
@@ -50,6 +52,11 @@ impl Pulse {
     /// True while heartbeats may renew leases.
     pub(crate) fn may(&self) -> bool {
         locked(&self.reliance).may(now())
+    }
+
+    /// True if the last look at the lock allowed that, however long ago.
+    pub(crate) fn is_allowed(&self) -> bool {
+        locked(&self.reliance).is_allowed()
     }
 
     pub(crate) fn last_beat(&self) -> Option<Instant> {
@@ -80,7 +87,7 @@ impl Pulse {
     /// True if the machine was suspended for so long that others may have the leases. They are dropped then.
     pub(crate) fn has_overslept(&self) -> bool {
         let reliance = locked(&self.reliance);
-        let overslept = reliance.is_allowed() && reliance.has_overslept(self.clock.machine_now(), self.lease_duration);
+        let overslept = reliance.has_overslept(self.clock.machine_now(), self.lease_duration);
         drop(reliance);
         if overslept {
             tracing::warn!(

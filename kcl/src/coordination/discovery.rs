@@ -89,7 +89,7 @@ impl Discovery {
 
     /// Maximum pause between two looks.
     fn rest(&self) -> Duration {
-        if self.context.pulse.may() {
+        if self.context.pulse.is_allowed() {
             return self.context.settings.lease_duration.mul_f64(CHECKED_PART);
         }
         if self.context.seen.announced.load(Ordering::Relaxed) {

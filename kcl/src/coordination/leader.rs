@@ -160,7 +160,8 @@ impl Leader {
         let fast = self.leadership.duration(Regime::EachLease) / HEARTBEATS;
         let in_time = settings.lease_duration / LOOKS;
         if self.leadership.held().is_some() {
-            return if by_beats && is_done { in_time } else { fast }.mul_f64(0.9 + 0.1 * random);
+            let pause = if by_beats && is_done { in_time } else { fast };
+            return pause.mul_f64(0.9 + 0.1 * random);
         }
         if self.leadership.suspects(now) || by_beats && !is_done {
             self.pace.sign();
@@ -212,9 +213,15 @@ impl Leader {
         let look = self.context.table.look(&self.context.settings.worker_id, leader).await?;
         self.context.seen.own_item.send_replace((begun, look.worker.clone()));
         // A look that does not know the leader yet may be out of date.
-        let allowed = leader.is_some() && self.allows(look.lock.as_ref());
-        self.context.pulse.looked(allowed, begun);
+        self.looked(leader.is_some() && self.allows(look.lock.as_ref()), begun);
         Ok(look)
+    }
+
+    fn looked(&self, allowed: bool, begun: Instant) {
+        if self.context.pulse.looked(allowed, begun) {
+            // Its pauses are as short as a renewal interval from now on.
+            self.context.nudges.discover.notify_one();
+        }
     }
 
     fn allows(&self, lock: Option<&LockItem>) -> bool {
@@ -229,7 +236,7 @@ impl Leader {
         if self.context.table.put_lock(&lock, seen.as_ref()).await? {
             self.leadership.confirmed(lock, begun);
             self.helm.state(regime, time::now());
-            self.context.pulse.looked(allowed, begun);
+            self.looked(allowed, begun);
         } else {
             self.leadership.drop_lock();
         }

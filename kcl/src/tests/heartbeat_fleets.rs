@@ -416,3 +416,27 @@ async fn a_stopping_leader_does_not_pass_the_lock_to_one_that_stops_too() {
 
     assert_eq!(fleet.table.get_lock().await.unwrap(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn changes_by_other_hands_are_noticed_from_the_turn_on() {
+    for _ in 0..5 {
+        let fleet = fleet(2, 1).await;
+        let table: LeaseTable = fleet.table.clone().into();
+        // It keeps the fleet from heartbeats without any lease.
+        let item = table.get_worker(&"worker-000".into()).await.unwrap().expect("it reports");
+        let java = WorkerItem { id: "java".into(), beat: None, instance: None, leaving: true, ..item };
+        assert_eq!(table.put_worker(&java).await.unwrap(), None);
+        until_regime(&fleet, Regime::EachLease, TURN).await;
+        sleep(300 * SECOND).await;
+        assert!(table.delete_worker(&java).await.unwrap());
+        until_regime(&fleet, Regime::Heartbeats, TURN).await;
+        // Looks, and single renewals, the last for now.
+        sleep(NOTICE).await;
+        fleet.happened();
+
+        let lease = table.get(&shard().key).await.unwrap().expect("lease exists");
+        assert!(table.assign(&lease, &"other".into()).await.unwrap().is_applied());
+
+        lost_within(&fleet, NOTICE).await;
+    }
+}
