@@ -230,6 +230,8 @@ impl Membership {
     /// worker has the id.
     async fn beat(&mut self) -> Result<bool, WorkerError> {
         let Some(last) = self.item.beat else { return Ok(self.report().await) };
+        // Once this one is accepted, nothing shows that the last was so long ago.
+        self.context.pulse.has_overslept();
         let begun = self.context.pulse.begin();
         let first_begun = *self.trying.get_or_insert(begun);
         let next = WorkerItem {

@@ -418,6 +418,28 @@ async fn a_stopping_leader_does_not_pass_the_lock_to_one_that_stops_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_suspended_worker_drops_every_lease_even_if_a_heartbeat_is_the_first_thing_it_does() {
+    let wall = Wall { began: Instant::now(), suspended_seconds: Arc::default() };
+    let aws = SdkConfig::builder().time_source(wall.clone()).build();
+    let mut fleet = Fleet::of(aws, 5);
+    fleet.start_renewing(Renewals::Automatic, 0..1);
+    settle(&fleet).await;
+    let mut random = fastrand::Rng::with_seed(7);
+    for suspension in 1..=40 {
+        sleep(Duration::from_millis(random.u64(0..4_000))).await;
+        assert!(fleet.happened().is_empty());
+
+        wall.suspended_seconds.store(suspension * 30, Ordering::SeqCst);
+        sleep(SECOND + SECOND / 10).await;
+
+        let lost = fleet.happened().iter().filter(|event| matches!(event, Event::LeaseLost { .. })).count();
+        assert_eq!(lost, 5, "in suspension {suspension}");
+        sleep(2 * LEASE).await;
+        fleet.happened();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_by_other_hands_are_noticed_from_the_turn_on() {
     for _ in 0..5 {
         let fleet = fleet(2, 1).await;

@@ -30,6 +30,8 @@ pub(crate) struct Reliance {
     may: Option<(Instant, Instant)>,
     /// Begin of the last accepted heartbeat, by both clocks.
     beat: Option<(Instant, SystemTime)>,
+    /// It began while leases could be renewed by it, and they can since.
+    relied: bool,
 }
 
 impl Reliance {
@@ -37,11 +39,13 @@ impl Reliance {
     pub(crate) fn looked(&mut self, allowed: bool, begun: Instant, now: Instant, lease_duration: Duration) -> bool {
         let since = self.may.filter(|(_, until)| now < *until).map(|(since, _)| since);
         self.may = allowed.then(|| (since.unwrap_or(now), begun + lease_duration / 2));
+        self.relied &= allowed;
         allowed && since.is_none()
     }
 
     pub(crate) fn beaten(&mut self, begun: Instant, wall: SystemTime) {
         self.beat = Some((begun, wall));
+        self.relied = self.may.is_some();
     }
 
     /// Begin of the last heartbeat that was accepted.
@@ -68,7 +72,7 @@ impl Reliance {
 
     /// True if others may have taken the leases meanwhile, as the wall clock shows.
     pub(crate) fn has_overslept(&self, wall: SystemTime, lease_duration: Duration) -> bool {
-        let Some((_, beat)) = self.beat.filter(|_| self.may.is_some()) else { return false };
+        let Some((_, beat)) = self.beat.filter(|_| self.relied) else { return false };
         wall.duration_since(beat).is_ok_and(|age| age >= lease_duration)
     }
 
@@ -257,11 +261,24 @@ mod tests {
         assert!(!reliance.has_overslept(wall(100), LEASE), "each lease is renewed");
 
         reliance.looked(true, start, start, LEASE);
+        reliance.beaten(start, wall(0));
         assert!(!reliance.has_overslept(wall(9), LEASE));
         assert!(reliance.has_overslept(wall(10), LEASE));
 
         reliance.forget();
         assert!(!reliance.has_overslept(wall(10), LEASE));
+    }
+
+    #[test]
+    fn the_report_before_a_turn_is_no_heartbeat_that_was_overslept() {
+        let (mut reliance, start) = (Reliance::default(), crate::tests::some_time());
+        reliance.beaten(start, wall(0));
+
+        reliance.looked(true, start + 11 * SECOND, start + 11 * SECOND, LEASE);
+
+        assert!(!reliance.has_overslept(wall(11), LEASE), "each lease was renewed until now");
+        reliance.beaten(start + 11 * SECOND, wall(11));
+        assert!(reliance.has_overslept(wall(21), LEASE));
     }
 
     #[test]
