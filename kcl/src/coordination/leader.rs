@@ -160,7 +160,11 @@ impl Leader {
         let fast = self.leadership.duration(Regime::EachLease) / HEARTBEATS;
         let in_time = settings.lease_duration / LOOKS;
         if self.leadership.held().is_some() {
-            let pause = if by_beats && is_done { in_time } else { fast };
+            let pause = match (by_beats, is_done) {
+                (true, true) => in_time,
+                (true, false) => fast / 2,
+                (false, _) => fast,
+            };
             return pause.mul_f64(0.9 + 0.1 * random);
         }
         if self.leadership.suspects(now) || by_beats && !is_done {

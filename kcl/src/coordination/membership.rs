@@ -56,6 +56,8 @@ pub(crate) struct Membership {
     usage: UsageWindow,
     /// Begin of the first try of the heartbeat that is under way.
     trying: Option<Beginning>,
+    /// The heartbeat after which a mark was seen by looks of other loops, which see it again until the next one.
+    marked_after: Option<u64>,
     /// The machine's clock is wrong, and the event was emitted.
     clock_is_wrong: bool,
 }
@@ -93,6 +95,7 @@ impl Membership {
             measured: now(),
             usage: UsageWindow::default(),
             trying: None,
+            marked_after: None,
             clock_is_wrong: false,
         };
         let Some(before) = membership.announce(&mut stop).await? else { return Ok(None) };
@@ -204,7 +207,9 @@ impl Membership {
         let mark = found.filter(|found| found.beat == self.item.beat).and_then(|found| found.mark);
         if judge(&self.item, found) != IdState::Ours || mark == Some(Mark::Fenced) {
             self.check().await?;
-        } else if mark == Some(Mark::Look) {
+        } else if mark == Some(Mark::Look) && self.marked_after != self.item.beat {
+            // Should another mark come before the next heartbeat, that one shows it.
+            self.marked_after = self.item.beat;
             self.look();
         }
         Ok(())
