@@ -285,7 +285,9 @@ fn give(found: &mut Lease, lease: &Lease, to: &WorkerId) {
     found.owner_switches += u64::from(lease.counts_as_switch(to));
     found.owner = Some(to.clone());
     found.checkpoint_owner = None;
-    found.instance = None;
+    if lease.actual_owner() != Some(to) {
+        found.instance = None;
+    }
     found.counter += 1;
 }
 

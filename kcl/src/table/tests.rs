@@ -369,6 +369,18 @@ async fn a_lease_given_to_another_belongs_to_no_run_until_that_one_writes_it() {
 }
 
 #[tokio::test]
+async fn a_handoff_that_the_leader_takes_back_leaves_the_lease_to_the_run_that_holds_it() {
+    for table in tables().await {
+        let lease = Lease { instance: Some("run".into()), ..owned_by(&table, "w1").await };
+        assert!(table.renew(&lease).await.unwrap().is_applied());
+        assert!(table.begin_handoff(&read(&table).await, &"w2".into()).await.unwrap().is_applied());
+        assert!(table.assign(&read(&table).await, &"w1".into()).await.unwrap().is_applied());
+
+        assert_eq!(read(&table).await.instance.as_deref(), Some("run"), "it would take the lease for lost");
+    }
+}
+
+#[tokio::test]
 async fn reads_many_leases_and_leaves_out_those_that_are_gone() {
     for table in tables().await {
         for index in 0..150 {

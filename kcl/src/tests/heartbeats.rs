@@ -196,7 +196,7 @@ impl Fleet {
     /// Java leaves the instance as it is.
     fn assign(&mut self, protocol: &Protocol, lease: usize, to: Option<u8>, by_java: bool) {
         let item = &mut self.items[lease];
-        if to.is_some() && !by_java {
+        if to.is_some() && to != item.actual_owner() && !by_java {
             item.instance = None;
         }
         (item.owner, item.checkpoint_owner) = (to, None);

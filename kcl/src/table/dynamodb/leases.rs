@@ -138,9 +138,11 @@ impl DynamoDbLeaseTable {
         if lease.counts_as_switch(to) {
             add.push_str(", ownerSwitchesSinceCheckpoint :one");
         }
-        // The run that held it last, perhaps of this very worker, must not count as one that holds it now.
+        // The run that held it last, perhaps of this very worker, must not count as one that holds it now; unless it does,
+        // and a handoff is taken back.
+        let instance = if lease.actual_owner() == Some(to) { "" } else { ", ownerInstance" };
         owners_unchanged(self.update(&lease.key), lease)
-            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner, ownerInstance {add}"))
+            .update_expression(format!("SET leaseOwner = :to REMOVE checkpointOwner{instance} {add}"))
             .expression_attribute_values(":to", s(to.as_str()))
             .expression_attribute_values(":one", n(1))
     }
