@@ -19,7 +19,9 @@ const APPLICATION: &str = "fleet";
 /// Duration of a lease without a renewal, on all workers.
 pub(super) const FAILOVER: Duration = Duration::from_secs(4);
 /// Maximum time of a wait.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The same in a fleet by heartbeats: a Java worker waits the two minutes out that its lock names.
+const PATIENCE_BY_HEARTBEAT: Duration = Duration::from_secs(180);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -86,24 +88,29 @@ impl<'a> Fleet<'a> {
         Ok(open.map(|lease| (lease.shard_id.to_string(), lease.owner.map(|owner| owner.to_string()))).collect())
     }
 
+    /// Maximum time of a wait.
+    fn patience(&self) -> Duration {
+        if self.by_heartbeat { PATIENCE_BY_HEARTBEAT } else { PATIENCE }
+    }
+
     /// Waits until a condition holds of the lease table; a worker that ends meanwhile is an error.
     pub(super) async fn until(
         &mut self,
         what: &str,
         holds: impl Fn(&Self, &FleetStatus) -> bool,
     ) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
+        let (begun, patience) = (Instant::now(), self.patience());
         loop {
             // The table is not there before the first worker has made it.
             if let Ok(status) = self.status().await {
                 if holds(self, &status) {
                     return Ok(begun.elapsed());
                 }
-                if begun.elapsed() > PATIENCE {
-                    bail!("not within {PATIENCE:?}: {what}\n{status}");
+                if begun.elapsed() > patience {
+                    bail!("not within {patience:?}: {what}\n{status}");
                 }
-            } else if begun.elapsed() > PATIENCE {
-                bail!("not within {PATIENCE:?}: {what}; there is no lease table");
+            } else if begun.elapsed() > patience {
+                bail!("not within {patience:?}: {what}; there is no lease table");
             }
             for (name, member) in self.members.iter_mut().filter(|(_, member)| member.alive) {
                 ensure!(!member.peer.has_ended()?, "worker {name} has ended by itself");
@@ -160,7 +167,7 @@ impl<'a> Fleet<'a> {
     pub(super) async fn kill(&mut self, name: &str) -> anyhow::Result<Takeover> {
         let led = self.status().await?.leader.is_some_and(|leader| leader.as_str() == name);
         let looked = Instant::now();
-        let owners = self.owners().await?;
+        let (owners, patience) = (self.owners().await?, self.patience());
         let mut shards: Vec<String> =
             owners.into_iter().filter(|(_, owner)| owner.as_deref() == Some(name)).map(|(shard, _)| shard).collect();
         let member = self.members.get_mut(name).with_context(|| format!("no worker {name}"))?;
@@ -173,7 +180,7 @@ impl<'a> Fleet<'a> {
         let open = self.owners().await?;
         shards.retain(|shard| open.contains_key(shard) || self.resumed(shard, looked).is_some());
         while let Some(missing) = shards.iter().find(|shard| self.resumed(shard, looked).is_none()) {
-            ensure!(killed.elapsed() < PATIENCE, "{missing} of {name} is not processed again within {PATIENCE:?}");
+            ensure!(killed.elapsed() < patience, "{missing} of {name} is not processed again within {patience:?}");
             sleep(LOOK).await;
         }
         let resumed = shards.iter().filter_map(|shard| self.resumed(shard, looked)).max();

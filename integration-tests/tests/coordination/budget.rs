@@ -60,5 +60,6 @@ async fn a_fleet_by_heartbeats_at_rest_asks_no_more_with_more_shards() {
         }
         assert!((total - metered).abs() <= 1.0, "{total} requests counted, {metered} metered");
         assert!(write_units <= 43.0, "{write_units} write units");
+        assert!(read_units > 0.0 && read_units <= 165.0, "{read_units} read units");
     }
 }

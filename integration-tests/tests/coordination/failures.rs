@@ -248,6 +248,7 @@ async fn nothing_is_read_before_all_leases_of_the_first_start_are_there() {
     world.put(0..1_000).await;
     sleep(Duration::from_secs(4)).await; // some more writes, and the leases are not all there
     assert_eq!(world.journal.ids().len(), 0, "some shards would begin before these records, others behind them");
+    assert!(world.status().await.leases.len() < 60, "it dies before all leases are written");
     first.kill();
 
     let _second = run("w2");

@@ -58,7 +58,7 @@ async fn write_units(renewals: Renewals) -> [u64; 2] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn forty_leases_cost_a_seventh_of_the_writes_and_three_quarters_with_checkpoints() {
+async fn forty_leases_cost_a_seventh_of_the_writes_and_four_fifths_with_checkpoints() {
     let singly = write_units(Renewals::EachLease).await;
     let together = write_units(Renewals::Automatic).await;
 

@@ -271,11 +271,12 @@ impl Assigner {
     fn candidates(&self, scan: &TableScan, now: Instant) -> Vec<Candidate> {
         let settings = &self.context.settings;
         let patience = settings.handoff_timeout + settings.lease_duration;
+        let by_beats = self.helm.is_by_beats();
         let candidate = |lease: &Lease| Candidate {
             lease: lease.clone(),
             expired: !lease.is_ended()
                 && lease.actual_owner().is_some()
-                && self.age(lease, now) > settings.lease_duration,
+                && (self.age(lease, now) > settings.lease_duration || by_beats && self.view.is_owner_fenced(lease)),
             handoff_overdue: self.view.handoff_age(&lease.key, now).is_some_and(|age| age > patience),
         };
         let incomplete = self.incomplete_streams(&scan.leases);

@@ -108,6 +108,21 @@ async fn takes_the_leases_of_a_dead_worker_after_a_fence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_given_to_a_worker_that_died_too_is_given_on_once_it_is_fenced() {
+    let mut fleet = fleet(90, 9).await;
+    let leader = fleet.table.get_lock().await.unwrap().expect("somebody leads").owner;
+    let others = (0..9).map(|number| format!("worker-{number:03}")).filter(|id| **id != *leader.as_str());
+
+    // Its heir has seen the leader's silence for longer than that of the other two.
+    for dead in others.take(2).chain([leader.to_string()]) {
+        fleet.kill(&dead);
+    }
+    let took = fleet.balanced(LEASE * 9 / 5).await;
+
+    println!("balanced after {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn fleets_that_live_by_heartbeats_end_up_balanced_whoever_comes_and_dies() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);

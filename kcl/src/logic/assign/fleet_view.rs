@@ -8,7 +8,8 @@
 //! (D) Only to forget a worker for good its time and the services' are compared, as no leader may see a whole day.
 //! (E) A worker that leaves, or has not yet made sure of its id, or is fenced, is not active.
 //! (F) While a fleet lives by heartbeats, or turns back from it, a lease is as old as the last heartbeat of the run that
-//!     wrote it last, if that is younger than its last write.
+//!     wrote it last, if that is younger than its last write. One that was given to a worker which is fenced since has
+//!     expired: nobody will take it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -158,6 +159,11 @@ impl FleetView {
     /// The item of the worker whose heartbeat renews the lease, which must be fenced before the lease is taken.
     pub(crate) fn heart_of(&self, lease: &Lease) -> Option<&WorkerItem> {
         self.life_of(lease).map(|seen| &seen.item)
+    }
+
+    /// True if the lease's owner is fenced, and no other run has come under its id since.
+    pub(crate) fn is_owner_fenced(&self, lease: &Lease) -> bool {
+        lease.actual_owner().and_then(|owner| self.worker(owner)).is_some_and(WorkerItem::is_fenced)
     }
 
     pub(crate) fn worker(&self, id: &WorkerId) -> Option<&WorkerItem> {
