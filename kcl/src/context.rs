@@ -23,12 +23,14 @@ use doubts::Doubts;
 use memory::Memory;
 use pulse::Pulse;
 use tip::Tip;
+use vitals::Vitals;
 
 pub(crate) mod board;
 pub(crate) mod doubts;
 pub(crate) mod memory;
 pub(crate) mod pulse;
 pub(crate) mod tip;
+pub(crate) mod vitals;
 
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;
@@ -54,6 +56,7 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     pub(crate) pulse: Pulse,
     pub(crate) doubts: Doubts,
+    pub(crate) vitals: Vitals,
     /// The fleet's migration state, seen last, is that of KCL 3.x for good.
     pub(crate) is_v3: AtomicBool,
     /// The worker has joined the fleet and is not stopping.
@@ -100,6 +103,7 @@ impl Context {
             board: Board::default(),
             pulse: Pulse::new(settings.clock.clone(), settings.lease_duration),
             doubts: Doubts::default(),
+            vitals: Vitals::default(),
             is_v3: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             settings,
@@ -119,6 +123,8 @@ impl Context {
         if let TableError::TableMissing { .. } = error {
             self.nudges.table.notify_one();
         }
-        self.events.emit(Event::LeaseTableFailed { error: chain(error) });
+        let error = chain(error);
+        self.vitals.failed(&error);
+        self.events.emit(Event::LeaseTableFailed { error });
     }
 }

@@ -110,9 +110,9 @@ pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErr
 pub use event::Event;
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText};
 pub use model::{
-    Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, InitialPosition, PendingCheckpoint,
-    Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardPhase, ShardStatus, Stall, StreamId, StreamShard,
-    TableUsage, UsageRate, WorkerId,
+    Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, Health, HealthProblem,
+    InitialPosition, PendingCheckpoint, Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardHealth,
+    ShardPhase, ShardStatus, Stall, StreamId, StreamShard, TableUsage, UsageRate, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{

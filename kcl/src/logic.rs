@@ -3,6 +3,7 @@
 pub(crate) mod assign;
 pub(crate) mod backoff;
 pub(crate) mod cpu;
+pub(crate) mod health;
 pub(crate) mod lineage;
 pub(crate) mod pace;
 pub(crate) mod purpose;

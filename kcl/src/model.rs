@@ -5,6 +5,7 @@ pub(crate) use fleet::{
     ACTIVE_WINDOW, Addition, Beat, Bulletin, CPU, FAILED, LegacyTables, LockItem, Look, Mark, Metric, REPORT_INTERVAL,
     Regime, TableScan, VERSION_3, WorkerItem,
 };
+pub use health::{Health, HealthProblem, ShardHealth};
 pub(crate) use id::{LeaseKey, StreamIdentity, is_name_or_arn};
 pub use id::{StreamId, StreamShard, WorkerId};
 pub(crate) use lease::{CheckpointWrite, Conditional, Lease};
@@ -20,6 +21,7 @@ pub use usage::{TableUsage, UsageRate};
 
 mod checkpoint;
 mod fleet;
+mod health;
 mod id;
 mod lease;
 mod policies;

@@ -52,6 +52,10 @@ impl<'a> Fleet<'a> {
         Self { by_heartbeat: true, ..self }
     }
 
+    pub(super) fn may_live_by_heartbeat(&self) -> bool {
+        self.by_heartbeat
+    }
+
     /// Starts a worker of this name.
     pub(super) fn join(&mut self, name: &str, kind: ConsumerKind) -> anyhow::Result<()> {
         let failover_millis = u64::try_from(FAILOVER.as_millis())?;

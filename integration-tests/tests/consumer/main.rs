@@ -8,6 +8,7 @@ mod closures;
 mod delivery;
 mod failing;
 mod fan_out;
+mod health;
 mod permissions;
 mod policies;
 mod quirks;

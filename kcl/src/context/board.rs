@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     locked::locked,
-    logic::shard::stall::Activity,
-    model::{Checkpoint, LeaseKey, ShardPhase, ShardStatus, Stall, StreamShard},
+    logic::{health::millis, shard::stall::Activity},
+    model::{Checkpoint, LeaseKey, ShardHealth, ShardPhase, ShardStatus, Stall, StreamShard},
     time::now,
 };
 
@@ -43,13 +43,31 @@ impl Board {
         locked(&self.shards).values().map(status).collect()
     }
 
+    pub(crate) fn health(&self, now: Instant, patience: Duration) -> Vec<ShardHealth> {
+        let health = |entry: &Entry| {
+            let ShardStatus { shard, phase, checkpoint, behind_latest, failures, stall } =
+                entry.status(now, entry.stall(now, patience));
+            ShardHealth {
+                stream: shard.stream_id.to_string(),
+                shard_id: shard.shard_id.to_string(),
+                phase,
+                checkpoint: checkpoint.to_string(),
+                behind_latest_millis: behind_latest.map(millis),
+                failures,
+                without_progress_millis: millis(now.saturating_duration_since(entry.activity.stands_since())),
+                stall,
+            }
+        };
+        locked(&self.shards).values().map(health).collect()
+    }
+
     /// Those that make no progress, and since when.
     pub(crate) fn stalled(&self, now: Instant, patience: Duration) -> Vec<(LeaseKey, ShardStatus, Duration)> {
         let shards = locked(&self.shards);
         let stalled = shards.iter().filter_map(|(key, entry)| {
             let stall = entry.stall(now, patience)?;
-            let since = entry.activity.failing_since.unwrap_or(entry.activity.moved);
-            Some((key.clone(), entry.status(now, Some(stall)), now.saturating_duration_since(since)))
+            let stands = now.saturating_duration_since(entry.activity.stands_since());
+            Some((key.clone(), entry.status(now, Some(stall)), stands))
         });
         stalled.collect()
     }

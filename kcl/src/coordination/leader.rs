@@ -137,6 +137,7 @@ impl Leader {
             let turn = self.turn().await;
             let is_done = self.context.reported(turn).is_some();
             self.publish();
+            self.context.vitals.turned(self.known_leader(), is_done);
             let wake_at = time::now() + self.pause(is_done);
             loop {
                 let leads = self.leadership.held().is_some();
@@ -150,6 +151,15 @@ impl Leader {
                 }
             }
         }
+    }
+
+    /// The lock's owner, as far as this worker may rely on that.
+    fn known_leader(&self) -> Option<&WorkerId> {
+        if self.leadership.held().is_some() {
+            return Some(&self.context.settings.worker_id);
+        }
+        let heard = self.heard.as_ref().map(|(owner, _)| owner);
+        heard.filter(|owner| **owner != self.context.settings.worker_id && !self.leadership.suspects(time::now()))
     }
 
     /// Spread over time, so that workers started together do not contend in step. Short after a failed turn: heartbeats
@@ -249,7 +259,10 @@ impl Leader {
 
     /// Wakes the loops that what was read concerns.
     fn note(&mut self, look: &Look) {
-        let Some(lock) = &look.lock else { return self.pace.sign() };
+        let Some(lock) = &look.lock else {
+            self.heard = None;
+            return self.pace.sign();
+        };
         let heard = (lock.owner.clone(), lock.bulletin.map(|bulletin| bulletin.moves));
         self.context.seen.announced.store(lock.bulletin.is_some(), Ordering::Relaxed);
         let is_news = self.heard.as_ref() != Some(&heard);

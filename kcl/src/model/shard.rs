@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Serialize, Serializer};
+
 use kpl::{HashKeyRange, SequenceNumber, ShardId};
 
 use super::{checkpoint::Checkpoint, id::StreamShard};
@@ -44,7 +46,8 @@ pub(crate) enum StartAt {
 }
 
 /// Phase of a shard's life on a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ShardPhase {
     /// The shards that it was split or merged from are still being processed.
@@ -66,13 +69,15 @@ pub enum ShardPhase {
 }
 
 /// Reason why a shard makes no progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Stall {
     /// The shards that it was split or merged from are not processed yet.
     #[non_exhaustive]
     WaitingForParents {
         /// Those that are known to be unfinished.
+        #[serde(serialize_with = "as_texts")]
         parents: Vec<ShardId>,
     },
     /// A call into the processor has not returned.
@@ -103,6 +108,10 @@ pub enum Stall {
     /// No worker has the lease, or may take it, perhaps by [`max_leases`](crate::WorkerBuilder::max_leases). Reported
     /// by the leader, in [`Event::ShardStalled`](crate::Event::ShardStalled).
     NoLease,
+}
+
+fn as_texts<S: Serializer>(ids: &[ShardId], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ids.iter().map(ShardId::as_str))
 }
 
 /// A shard whose lease this worker holds.

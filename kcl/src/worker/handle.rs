@@ -17,8 +17,10 @@ use crate::{
     contained::panic_text,
     context::Context,
     error::WorkerError,
+    event::chain,
     locked::locked,
-    model::{ShardStatus, TableUsage, WorkerId},
+    logic::health::{Stage, problems},
+    model::{Health, HealthProblem, ShardStatus, TableUsage, WorkerId},
     processor::ProcessorFactory,
     time::now,
 };
@@ -96,6 +98,35 @@ impl WorkerHandle {
     /// Shards whose leases the worker holds, by stream and id.
     pub fn shards(&self) -> Vec<ShardStatus> {
         self.0.context.board.all(now(), self.0.context.settings.warn_after)
+    }
+
+    /// The worker's health: live, ready, and why not, with each of its shards. For probes, and for a page to look at.
+    /// Asks no service: it is what the worker's tasks found last.
+    pub fn health(&self) -> Health {
+        let Context { settings, vitals, board, .. } = &*self.0.context;
+        let (now, notes) = (now(), settings.purpose.has_leader().then(|| vitals.notes()));
+        let problems = problems(self.stage(), notes.as_ref(), settings.lease_duration, now);
+        Health {
+            worker_id: settings.worker_id.to_string(),
+            live: !problems.iter().any(HealthProblem::ends_life),
+            ready: problems.is_empty(),
+            problems,
+            leader: notes.and_then(|notes| notes.leader).map(|leader| leader.to_string()),
+            shards: board.health(now, settings.warn_after),
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        if !self.is_running() {
+            let outcome = self.0.ended.borrow();
+            let error = outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
+            return Stage::Ended { error: error.map(|error| chain(&**error)) };
+        }
+        match (self.0.stop.is_cancelled(), self.0.context.ready.load(Ordering::Relaxed)) {
+            (true, _) => Stage::Stopping,
+            (false, true) => Stage::Joined,
+            (false, false) => Stage::Starting,
+        }
     }
 
     /// Requests and capacity units of the lease table, since the worker was built. The difference of two calls is the

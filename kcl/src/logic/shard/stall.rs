@@ -39,6 +39,11 @@ impl Activity {
         }
     }
 
+    /// Last progress: before the first of the failures in a row, or the processor's present call, if there are any.
+    pub(crate) fn stands_since(&self) -> Instant {
+        self.failing_since.or(self.busy_since).unwrap_or(self.moved)
+    }
+
     /// Reason why the shard has made no progress for at least `patience`; None if it has.
     pub(crate) fn stall(&self, phase: ShardPhase, failures: u32, now: Instant, patience: Duration) -> Option<Stall> {
         let for_long = |since: Instant| (now.saturating_duration_since(since) >= patience).then_some(());

@@ -1,0 +1,142 @@
+//! The health of a worker: live, ready, why not, and where each shard stands.
+
+use std::time::Duration;
+
+use integration_tests::{SHARD, STREAM, World};
+use kcl::{BoxError, CheckpointEvery, HealthProblem, Record, Stall, WorkerHandle};
+use serde_json::json;
+use tokio::time::sleep;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A worker whose handler of a record takes this long.
+fn start(world: &World, takes: Duration) -> WorkerHandle {
+    let handler = move |_: Record| async move {
+        sleep(takes).await;
+        Ok::<(), BoxError>(())
+    };
+    world.worker("w1").build_for_each(CheckpointEvery::default(), 1, handler).expect("configuration is right").start()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_ready_from_its_join_to_its_stop_and_live_to_its_end() {
+    let world = World::start(1).await;
+    world.local.faults().on("dynamodb:*").delay(Duration::from_millis(100));
+    let worker = start(&world, Duration::ZERO);
+
+    let health = worker.health();
+    assert_eq!((health.live, health.ready, &*health.problems), (true, false, &[HealthProblem::Starting][..]));
+    world.until("it is ready", || worker.health().ready).await;
+    assert!(worker.is_ready());
+    assert_eq!(worker.health().leader.as_deref(), Some("w1"));
+
+    worker.request_stop();
+    let health = worker.health();
+    assert_eq!((health.live, health.ready, &*health.problems), (true, false, &[HealthProblem::Stopping][..]));
+    worker.stop().await.expect("worker stops");
+    let health = worker.health();
+    assert_eq!((health.live, health.ready), (false, false));
+    assert_eq!(health.problems[0].to_string(), "the worker has stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_ends_by_itself_says_why() {
+    let world = World::start(1).await;
+    let worker = start(&world, Duration::ZERO);
+    world.settled().await;
+
+    world.table().delete_table().await;
+    worker.wait().await.expect_err("the table is gone");
+
+    let health = worker.health();
+    assert!(!health.live, "{health:?}");
+    let problem = health.problems[0].to_string();
+    assert!(problem.starts_with("the worker has ended: ") && problem.contains("lease table"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_knows_who_leads_and_when_nobody_does() {
+    let world = World::start(2).await;
+    let leader = world.run("leader");
+    world.settled().await;
+    let worker = start(&world, Duration::ZERO);
+    world.until("it is ready", || worker.health().ready).await;
+    assert_eq!(worker.health().leader.as_deref(), Some("leader"));
+
+    // Nobody can take the lock of the dead one.
+    world.local.deny("dynamodb:PutItem");
+    leader.kill();
+    sleep(MINUTE).await;
+
+    let health = worker.health();
+    assert!(health.live && !health.ready, "{health:?}");
+    assert!(health.problems.contains(&HealthProblem::LeaderUnknown), "{health:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_table_that_is_away_is_named_and_ends_no_life() {
+    let world = World::start(1).await;
+    let worker = start(&world, Duration::ZERO);
+    world.settled().await;
+
+    let away = world.local.faults().on("dynamodb:*").unavailable();
+    sleep(MINUTE).await;
+
+    let health = worker.health();
+    assert!(health.live && !health.ready, "{health:?}");
+    let unreachable = health.problems.iter().find_map(|problem| match problem {
+        HealthProblem::LeaseTableFailing { for_millis, error, .. } => Some((*for_millis, error.clone())),
+        _ => None,
+    });
+    let (for_millis, error) = unreachable.expect("the table is named");
+    assert!((55_000..=65_000).contains(&for_millis), "{for_millis}");
+    assert!(error.as_ref().is_some_and(|error| error.contains("ServiceUnavailable")), "{error:?}");
+
+    away.remove();
+    world.until("it is ready again", || worker.health().ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_whose_processor_hangs_is_told_of_and_lags_ever_further_while_the_worker_is_ready() {
+    let world = World::start(2).await;
+    let worker = start(&world, MINUTE * 60);
+    world.put(0..1).await;
+    sleep(MINUTE * 2).await;
+
+    let health = worker.health();
+    let hangs = health.shards.iter().position(|shard| shard.stall.is_some()).expect("a processor hangs");
+    let lag = || worker.health().shards[hangs].behind_latest_millis.unwrap_or_default();
+    let before = lag();
+    sleep(MINUTE).await;
+
+    assert!(health.live && health.ready, "{health:?}");
+    let stalls: Vec<_> = health.stalled().map(|shard| shard.stall.clone()).collect();
+    assert_eq!(stalls, [Some(Stall::ProcessorBusy)]);
+    assert!(health.shards[hangs].without_progress_millis >= 110_000, "{health:?}");
+    assert!(health.shards[1 - hangs].without_progress_millis <= 2_000, "{health:?}");
+    assert_eq!(lag(), before + 60_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_written_as_json_for_a_probes_answer() {
+    let world = World::start(1).await;
+    let worker = start(&world, MINUTE * 60);
+    world.settled().await;
+    sleep(Duration::from_millis(10)).await;
+
+    let mut json = serde_json::to_value(worker.health()).expect("it can be written");
+    json["shards"][0]["without_progress_millis"] = json!(0);
+
+    let expected = json!({
+        "worker_id": "w1", "live": true, "ready": true, "problems": [], "leader": "w1",
+        "shards": [{
+            "stream": STREAM, "shard_id": SHARD, "phase": "processing", "checkpoint": "TRIM_HORIZON",
+            "behind_latest_millis": null, "failures": 0, "without_progress_millis": 0, "stall": null,
+        }],
+    });
+    assert_eq!(json, expected);
+    let problem = serde_json::to_value(HealthProblem::LeaderUnknown).expect("it can be written");
+    assert_eq!(problem, json!({ "problem": "leader_unknown" }));
+    let stall = serde_json::to_value(Stall::ProcessorBusy).expect("it can be written");
+    assert_eq!(stall, json!({ "reason": "processor_busy" }));
+}
