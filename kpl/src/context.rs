@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) tasks: TaskTracker,
     /// Payload of a pipeline's panic. Locked to set and to take it.
     pub(crate) panicked: Mutex<Option<Box<dyn Any + Send>>>,
+    /// A pipeline has panicked, whoever took the payload.
+    pub(crate) has_panicked: AtomicBool,
 }
 
 impl Context {
@@ -36,7 +38,8 @@ impl Context {
         let space = Space::new(config.max_outstanding_records, config.max_outstanding_bytes, config.stream_shares);
         let (closing, abandoning) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, panicked) = (TaskTracker::new(), Mutex::new(None));
-        Self { config, kinesis, events, encode, space, closing, abandoning, tasks, panicked }
+        let has_panicked = AtomicBool::new(false);
+        Self { config, kinesis, events, encode, space, closing, abandoning, tasks, panicked, has_panicked }
     }
 
     pub(crate) fn close(&self) {

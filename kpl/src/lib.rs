@@ -96,6 +96,8 @@ mod error;
 #[cfg(feature = "producer")]
 mod event;
 #[cfg(feature = "producer")]
+mod health;
+#[cfg(feature = "producer")]
 mod intake;
 #[cfg(feature = "producer")]
 pub mod kinesis;
@@ -125,6 +127,7 @@ pub use {
     delivery::Delivery,
     error::{Attempt, BoxError, ConfigError, DeliveryError, DeliveryErrorKind, PutError, RecordError, ShutdownError},
     event::{Event, Snapshot},
+    health::{Health, HealthProblem, StreamFailure, StreamHealth},
     kinesis::Kinesis,
     producer::{Producer, blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
 };

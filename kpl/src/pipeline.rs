@@ -32,7 +32,7 @@ use crate::{
         queue::{COMMANDS, Command, Receiver},
         space::Load,
     },
-    kinesis::{Entry, KinesisError, KinesisErrorKind, PutRecordsRequest},
+    kinesis::{Entry, EntryResult, KinesisError, KinesisErrorKind, PutRecordsRequest},
     locked::locked,
     logic::{Action, BatchId, Input, Shape, engine::Engine, kinesis_record::KinesisRecord},
     record::UserRecord,
@@ -170,10 +170,26 @@ impl Pipeline {
         if let (Ok(Input::Responded { id, result }), Some(metering)) = (&answer, &mut self.metering) {
             metering.answered(*id, result);
         }
+        if let Ok(Input::Responded { result, .. }) = &answer {
+            self.note(result);
+        }
         match answer {
             Ok(input) => self.engine.handle(input, self.active.into_std()),
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(_) => {} // the runtime shuts down, this task is next
+        }
+    }
+
+    /// Notes for the producer's health whether a call stored anything.
+    fn note(&self, result: &Result<Vec<EntryResult>, KinesisError>) {
+        let (mut calls, now) = (locked(&self.status.calls), self.active.into_std());
+        let refusal = match result {
+            Ok(entries) if entries.iter().any(Result::is_ok) => return calls.stored(now),
+            Ok(entries) => entries.iter().find_map(|entry| entry.as_ref().err()),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = refusal {
+            calls.failed(error.words(), now);
         }
     }
 

@@ -13,13 +13,14 @@ use std::{
 
 use aws_types::SdkConfig;
 use futures::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     delivered::Delivered,
     delivery::{Delivery, Prepared},
     error::{ConfigError, PutError, RecordError, ShutdownError},
     event::Snapshot,
+    health::{Health, HealthProblem},
     intake::{
         Intake,
         space::{Hurry, Share, Space},
@@ -254,6 +255,38 @@ impl Producer {
             outstanding_records: self.outstanding_records(),
             outstanding_bytes: self.outstanding_bytes(),
             oldest_record_age: oldest.map(|arrived| arrived.elapsed()),
+        }
+    }
+
+    /// The producer's health: live, ready, and why not, with each of its streams. For probes, and for a page to look at.
+    /// Calls no service: it is what the last calls met.
+    pub fn health(&self) -> Health {
+        let (context, now) = (&self.streams.context, Instant::now());
+        let used = context.space.used();
+        let mut problems = Vec::new();
+        if context.has_panicked.load(Relaxed) {
+            problems.push(HealthProblem::Panicked);
+        } else if context.space.is_closed() {
+            problems.push(HealthProblem::ShutDown);
+        }
+        let mut streams = Vec::new();
+        for intake in self.streams.all() {
+            let (stream, failing) = intake.health(now);
+            if let Some(failure) = stream.failure.clone().filter(|_| failing) {
+                problems.push(HealthProblem::StreamFailing { stream: stream.stream.clone(), failure });
+            }
+            streams.push(stream);
+        }
+        streams.sort_by(|a, b| a.stream.cmp(&b.stream));
+        Health {
+            live: !problems.iter().any(HealthProblem::ends_life),
+            ready: problems.is_empty(),
+            problems,
+            outstanding_records: used.records,
+            max_outstanding_records: context.config.max_outstanding_records,
+            outstanding_bytes: used.bytes,
+            max_outstanding_bytes: context.config.max_outstanding_bytes,
+            streams,
         }
     }
 

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 
 use futures::FutureExt as _;
@@ -110,6 +110,9 @@ async fn run(commands: Receiver, mut guard: Guard) {
     let pipeline = Pipeline::new(stream, commands, status, context).run();
     match AssertUnwindSafe(pipeline).catch_unwind().await {
         Ok(ended) => guard.ended = ended,
-        Err(panic) => *locked(&guard.context.panicked) = Some(panic),
+        Err(panic) => {
+            guard.context.has_panicked.store(true, Relaxed);
+            *locked(&guard.context.panicked) = Some(panic);
+        }
     }
 }

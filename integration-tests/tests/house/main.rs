@@ -12,7 +12,7 @@ const KPL: &[&[&str]] = &[
     &["hash_key", "id"],
     &["record"],
     &["aggregated", "error"],
-    &["config", "delivered", "stream"],
+    &["config", "delivered", "health", "stream"],
     &["event", "kinesis"],
     &["logic"],
     &["delivery"],

@@ -70,7 +70,7 @@ impl Share {
         Self { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), turn: Semaphore::new(1) }
     }
 
-    fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         Load { records: self.records.load(Relaxed), bytes: self.bytes.load(Relaxed) }
     }
 

@@ -582,6 +582,7 @@ mod described;
 mod ending;
 mod fronts;
 mod full;
+mod health;
 mod idle;
 mod metering;
 mod nested;
