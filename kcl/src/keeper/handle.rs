@@ -55,12 +55,14 @@ impl Command {
 
 /// Commands in the order in which the keeper performs them: that of their arrival, but that of checkpoints which follow
 /// each other the furthest is first. Those before it are stored with it then, and take no write of their own; if it fails,
-/// each is tried by itself.
+/// each is tried by itself. They all come before those that arrive meanwhile, however far: no checkpoint waits for ever.
 #[derive(Debug)]
 pub(super) struct Commands {
     arriving: mpsc::Receiver<Command>,
     /// Taken from there all at once, so no more than have room there.
     waiting: VecDeque<Command>,
+    /// The first of them that a checkpoint further on went ahead of, and that come before all others now.
+    overtaken: usize,
 }
 
 impl Commands {
@@ -74,9 +76,11 @@ impl Commands {
         {
             self.waiting.push_back(command);
         }
-        let positions = self.waiting.iter().map_while(Command::position).enumerate();
-        let furthest = positions.max_by_key(|(_, position)| *position).map(|(at, _)| at);
-        furthest.and_then(|at| self.waiting.remove(at)).or_else(|| self.waiting.pop_front())
+        let next = if self.overtaken == 0 { self.waiting.len() } else { self.overtaken };
+        let positions = self.waiting.iter().take(next).map_while(Command::position).enumerate();
+        let furthest = positions.max_by_key(|(_, position)| *position).map_or(0, |(at, _)| at);
+        self.overtaken = if self.overtaken == 0 { furthest } else { self.overtaken - 1 };
+        self.waiting.remove(furthest)
     }
 }
 
@@ -97,7 +101,7 @@ impl LeaseHandle {
         let (commands, arriving) = mpsc::channel(COMMANDS);
         let (sender, state) = watch::channel(LeaseState::Held);
         let (delivered, retired) = (Arc::default(), CancellationToken::new());
-        let received = Commands { arriving, waiting: VecDeque::new() };
+        let received = Commands { arriving, waiting: VecDeque::new(), overtaken: 0 };
         (Self { commands, state, delivered, retired }, sender, received)
     }
 
@@ -183,12 +187,15 @@ mod tests {
         }
     }
 
-    fn performed(commands: &mut Commands) -> Vec<CheckpointWrite> {
-        let next = || match commands.recv().now_or_never() {
+    fn next(commands: &mut Commands) -> Option<CheckpointWrite> {
+        match commands.recv().now_or_never() {
             Some(Some(Command::Checkpoint { write, .. })) => Some(write),
             _ => None,
-        };
-        std::iter::from_fn(next).collect()
+        }
+    }
+
+    fn performed(commands: &mut Commands) -> Vec<CheckpointWrite> {
+        std::iter::from_fn(|| next(commands)).collect()
     }
 
     #[tokio::test]
@@ -196,7 +203,21 @@ mod tests {
         let (handle, _state, mut commands) = LeaseHandle::new();
         queue(&handle, [5, 9, 7].map(|number| CheckpointWrite::commit(at(number))));
 
-        assert_eq!(performed(&mut commands), [9, 7, 5].map(|number| CheckpointWrite::commit(at(number))));
+        assert_eq!(performed(&mut commands), [9, 5, 7].map(|number| CheckpointWrite::commit(at(number))));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_checkpoint_is_performed_although_further_ones_keep_arriving() {
+        let (handle, _state, mut commands) = LeaseHandle::new();
+        let commit = |number| CheckpointWrite::commit(at(number));
+        queue(&handle, [commit(5), commit(6)]);
+        let mut order = Vec::new();
+        for further in 7..12 {
+            queue(&handle, [commit(further)]);
+            order.extend(next(&mut commands));
+        }
+
+        assert_eq!(order, [commit(7), commit(6), commit(5), commit(10), commit(9)]);
     }
 
     #[tokio::test]
