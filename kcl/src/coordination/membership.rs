@@ -147,7 +147,10 @@ impl Membership {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<Option<Self>, WorkerError> {
         self.keep(stop.cancelled()).await?;
         self.item.leaving = true;
-        self.beat().await?;
+        // If the answer to the one before was lost, the first shows only that.
+        if !self.beat().await? {
+            self.beat().await?;
+        }
         Ok(Some(self))
     }
 

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     coordination::discovery::Discovery,
     error::BoxError,
-    model::{Checkpoint, Lease, RecordBatch},
+    model::{Checkpoint, Lease, RecordBatch, Renewals, WorkerItem},
     processor::{RecordProcessor, ShardContext},
     table::memory::MemoryLeaseTable,
     worker::Worker,
@@ -119,5 +119,29 @@ async fn gives_back_what_it_is_given_while_its_processors_take_their_time() {
 
     assert!(!running.is_finished());
     assert_eq!(table.get(&late.key).await.unwrap().unwrap().owner, None);
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn says_that_it_leaves_right_after_a_heartbeat_whose_answer_was_lost() {
+    let table = MemoryLeaseTable::default();
+    let builder = Worker::builder(&super::without_services(), "application", "stream").worker_id("w1");
+    let (settings, events, catalog) =
+        builder.renewals(Renewals::Automatic).into_parts_on(Arc::new(QuietStream::new(1)));
+    let worker = Worker::new(settings, events, catalog, table.clone().into(), |_: &ShardContext| Slow);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    sleep(Duration::from_secs(25)).await;
+    let item = async || table.get_worker(&"w1".into()).await.unwrap().unwrap();
+
+    // As the heartbeat leaves it.
+    let before = item().await;
+    let beaten = WorkerItem { beat: before.beat.map(|beat| beat + 1), ..before };
+    assert!(table.put_worker(&beaten).await.unwrap().is_some());
+    stop.cancel();
+    sleep(Duration::from_millis(100)).await;
+
+    assert!(!running.is_finished());
+    assert!(item().await.leaving);
     running.await.unwrap().unwrap();
 }
