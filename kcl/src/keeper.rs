@@ -129,7 +129,8 @@ impl Keeper {
                     self.give_up().await;
                 }
                 () = sleep_until(self.renew_at.into()) => self.renew_if_needed().await,
-                () = self.holding.doubted() => self.renew().await,
+                // The index shows one in handoff among its next owner's leases.
+                () = self.holding.doubted(), if !self.lease.in_handoff() => self.renew().await,
                 command = self.commands.recv() => match command {
                     Some(Command::Checkpoint { write, retired, reply }) => {
                         let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting

@@ -6,6 +6,7 @@ use aws_types::{SdkConfig, sdk_config::TimeSource};
 use tokio::time::Instant;
 
 mod explored_lease;
+mod handoff;
 mod heartbeat_fleets;
 mod heartbeats;
 mod idle_reads;
