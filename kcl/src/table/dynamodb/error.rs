@@ -1,6 +1,6 @@
 //! Turns SDK errors into [`TableError`]s that name the table and the IAM action.
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 
 use crate::{
     error::{BoxError, TableError, is_about_credentials},
@@ -36,6 +36,11 @@ impl Call<'_> {
             Some("ResourceNotFoundException") => TableError::TableMissing { table },
             _ => TableError::Call { action, table, source },
         }
+    }
+
+    /// A call whose request could not be built.
+    pub(super) fn unbuilt(self, error: BuildError) -> TableError {
+        TableError::Call { action: self.action, table: self.table.to_owned(), source: Box::new(error) }
     }
 
     /// True if a call took effect; false if it was refused by the error code `refusal`.

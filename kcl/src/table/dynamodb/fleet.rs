@@ -185,6 +185,7 @@ impl DynamoDbLeaseTable {
     /// None: the table has left out a part.
     async fn look_at_once(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Option<Look>, TableError> {
         let EntityTables { lock, workers, .. } = self.entity_tables();
+        let call = lock.call("dynamodb:BatchGetItem");
         let other = leader.filter(|leader| *leader != me);
         let wanted_workers = [Some(me), other].into_iter().flatten().map(|id| (&workers, id.as_str()));
         let mut keys: HashMap<String, Vec<Item>> = HashMap::new();
@@ -194,9 +195,9 @@ impl DynamoDbLeaseTable {
         let mut batch = self.client.batch_get_item();
         for (table, keys) in keys {
             let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(leader.is_some());
-            batch = batch.request_items(table, keys.build().expect("keys are set"));
+            batch = batch.request_items(table, keys.build().map_err(|error| call.unbuilt(error))?);
         }
-        let output = batch.send().await.map_err(|error| lock.call("dynamodb:BatchGetItem").failed(error))?;
+        let output = batch.send().await.map_err(|error| call.failed(error))?;
         if output.unprocessed_keys().is_some_and(|keys| !keys.is_empty()) {
             return Ok(None);
         }

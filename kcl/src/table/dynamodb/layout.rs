@@ -1,9 +1,5 @@
 //! Tables of leader, workers and migration state: the lease table, or beside it the two tables of KCL 3.0 to 3.4.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::types::KeysAndAttributes;
-use tokio::time::sleep;
 use tracing::warn;
 
 use super::{DynamoDbLeaseTable, error::while_looking_for, item, s, table};
@@ -17,8 +13,6 @@ use crate::{
 
 const MIGRATION: &str = "TableMigration3.5";
 const STATUS: &str = "tm";
-/// Pause after a batch of which nothing was read.
-const BATCH_PAUSE: Duration = Duration::from_millis(200);
 
 /// A table, and its key attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,30 +106,6 @@ impl DynamoDbLeaseTable {
         };
         let refused = |reason| TableError::WrongTable { table: legacy.clone(), reason };
         layout(status, self.legacy.migrate).map_err(refused)
-    }
-
-    /// Items with these keys, at most 100, in any order. Each call asks for what the one before left out.
-    pub(super) async fn get_batch(
-        &self,
-        place: &EntityTable,
-        keys: impl Iterator<Item = &str>,
-        consistent: bool,
-    ) -> Result<Vec<Item>, TableError> {
-        let key = |key: &str| Item::from([(place.key.to_owned(), s(key))]);
-        let wanted = KeysAndAttributes::builder().set_keys(Some(keys.map(key).collect())).consistent_read(consistent);
-        let mut wanted = wanted.build().ok();
-        let mut found = Vec::new();
-        while let Some(request) = wanted.take() {
-            let get = self.client.batch_get_item().request_items(&place.table, request);
-            let output = get.send().await.map_err(|error| place.call("dynamodb:BatchGetItem").failed(error))?;
-            let before = found.len();
-            found.extend(output.responses.and_then(|mut tables| tables.remove(&place.table)).unwrap_or_default());
-            wanted = output.unprocessed_keys.and_then(|mut tables| tables.remove(&place.table));
-            if wanted.is_some() && found.len() == before {
-                sleep(BATCH_PAUSE).await;
-            }
-        }
-        Ok(found)
     }
 
     pub(super) async fn get_from(&self, place: &EntityTable, key: &str) -> Result<Option<Item>, TableError> {

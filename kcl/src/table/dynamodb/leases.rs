@@ -12,10 +12,10 @@ use aws_sdk_dynamodb::{
         scan::builders::ScanFluentBuilder,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
-    types::ReturnValuesOnConditionCheckFailure,
+    types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure},
 };
 
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::{
@@ -28,6 +28,7 @@ use crate::{
     error::TableError,
     event::chain,
     locked::locked,
+    logic::backoff::Backoff,
     model::{Addition, Checkpoint, CheckpointWrite, Conditional, Lease, LeaseKey, TableScan, WorkerId},
     table::item::{Entity, Item},
     time::now,
@@ -37,6 +38,9 @@ use crate::{
 const QUERY_RETRY: Duration = Duration::from_secs(10);
 /// docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 const MAX_BATCH: usize = 100;
+/// Batches in a row of which nothing is read before the call fails, and the pauses between them: 4 s in all at most.
+const MAX_FRUITLESS: u32 = 6;
+const BATCH_BACKOFF: Backoff = Backoff::of_millis(200, 1_600);
 /// Minimum time between two scans in place of a query: each reads the whole table.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -114,10 +118,34 @@ impl DynamoDbLeaseTable {
 
     /// Every call asks for the rest of the one before, which a limit of DynamoDB cut off.
     pub(crate) async fn get_all(&self, keys: &[LeaseKey]) -> Result<Vec<Lease>, TableError> {
-        let (place, mut found) = (self.place(), Vec::with_capacity(keys.len()));
+        let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(MAX_BATCH) {
-            let keys = keys.iter().map(LeaseKey::as_str);
-            found.extend(self.get_batch(&place, keys, false).await?.iter().filter_map(item::read_lease));
+            found.extend(self.get_batch(keys).await?.iter().filter_map(item::read_lease));
+        }
+        Ok(found)
+    }
+
+    /// Items with these keys, at most [`MAX_BATCH`], in any order. Each call asks for what the one before left out.
+    async fn get_batch(&self, keys: &[LeaseKey]) -> Result<Vec<Item>, TableError> {
+        let call = self.call("dynamodb:BatchGetItem");
+        let key = |key: &LeaseKey| Item::from([(item::LEASE_KEY.to_owned(), s(key.as_str()))]);
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(key).collect()));
+        let mut wanted = Some(wanted.build().map_err(|error| call.unbuilt(error))?);
+        let (mut found, mut fruitless) = (Vec::new(), 0);
+        while let Some(request) = wanted.take() {
+            let get = self.client.batch_get_item().request_items(&self.table, request);
+            let output = get.send().await.map_err(|error| call.failed(error))?;
+            let read = output.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
+            fruitless = if read.is_empty() { fruitless + 1 } else { 0 };
+            found.extend(read);
+            wanted = output.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
+            if wanted.is_some() && fruitless > 0 {
+                if fruitless == MAX_FRUITLESS {
+                    let source = format!("keys were left unprocessed {fruitless} times in a row").into();
+                    return Err(TableError::Throttled { action: call.action, table: self.table.clone(), source });
+                }
+                sleep(BATCH_BACKOFF.pause(fruitless, fastrand::f64())).await;
+            }
         }
         Ok(found)
     }

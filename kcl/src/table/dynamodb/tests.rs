@@ -142,6 +142,31 @@ async fn looks_by_single_reads_when_batches_are_denied_or_left_unfinished() {
     assert_eq!(counted()[1], 6);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_stays_unfinished_is_asked_for_again_with_growing_pauses_and_then_fails() {
+    let local = LocalAws::start().await;
+    let aws = local.sdk_config();
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    let lease = owned_by(&table, "w1").await;
+    let keys = [lease.key.clone()];
+    let batches = local.faults().on("dynamodb:BatchGetItem").delay(Duration::ZERO);
+    let unfinished = local.faults().on("dynamodb:BatchGetItem").fail_records(1);
+
+    let read = tokio::time::timeout(Duration::from_secs(10), table.get_all(&keys)).await.expect("it ends");
+
+    let error = read.unwrap_err();
+    assert_eq!(error.to_string(), "lease table application is throttled in dynamodb:BatchGetItem");
+    assert_eq!(batches.count(), 6);
+    let reading = table.get_all(&keys);
+    let recovering = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        unfinished.remove();
+    };
+    let (read, ()) = tokio::join!(reading, recovering);
+    assert_eq!(read.unwrap(), [lease]);
+}
+
 #[tokio::test]
 async fn meters_what_dynamodb_bills() {
     let aws = LocalAws::start().await.sdk_config();
