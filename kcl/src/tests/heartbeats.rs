@@ -150,8 +150,9 @@ impl Item {
         self.checkpoint_owner.or(self.owner)
     }
 
-    fn accepts(&self, held: &Held, write: Write) -> bool {
-        write.is_accepted(held.behind == 0, held.handing_over || self.checkpoint_owner.is_none())
+    fn accepts(&self, protocol: &Protocol, held: &Held, write: Write) -> bool {
+        let knows_counter = held.behind == 0 || !protocol.writes_by_counter;
+        write.is_accepted(knows_counter, held.handing_over || self.checkpoint_owner.is_none())
     }
 
     fn known_instance(&self, worker: u8) -> Option<u8> {
@@ -172,6 +173,25 @@ impl Fleet {
             deceived: false,
             moved_back: false,
         }
+    }
+
+    /// Led by worker 1, with heartbeats, when worker 0 has all leases.
+    fn begun(mut self) -> Self {
+        (self.leader, self.regime) = (Some(1), Regime::Heartbeats);
+        self.items.fill(Item { owner: Some(0), instance: Some(0), ..Item::default() });
+        let held = Held {
+            owner: 0,
+            handing_over: false,
+            behind: 0,
+            stored: 0,
+            delivered: 1,
+            relied: true,
+            seized: false,
+        };
+        let worker = self.worker_mut(0);
+        worker.relies = true;
+        worker.held.fill(Some(held));
+        self
     }
 
     fn worker(&self, worker: u8) -> &Worker {
@@ -213,7 +233,7 @@ impl Fleet {
         for _ in 0..3 {
             let Some(held) = *self.held(worker, index) else { return };
             let item = self.items[index];
-            if item.accepts(&held, write) {
+            if item.accepts(protocol, &held, write) {
                 return self.apply(protocol, worker, index, write, answered);
             }
             // Any two numbers so far apart.
@@ -310,17 +330,17 @@ impl Fleet {
     fn seize(&mut self, protocol: &Protocol) -> Option<()> {
         let Seizure { lease, to, by_silence } = self.seizure.take()?;
         let owner = self.items[lease].actual_owner();
-        self.assign(protocol, lease, Some(to), false);
+        // One that is behind finds out by a look: others changed the lease before.
         if let Some(held) = owner.and_then(|owner| self.held(owner, lease).as_mut()) {
-            held.seized |= by_silence;
+            held.seized |= by_silence || held.behind == 0;
         }
+        self.assign(protocol, lease, Some(to), false);
         Some(())
     }
 
-    fn writers(&self, index: usize) -> impl Iterator<Item = (u8, Held)> + '_ {
-        let held = move |worker: u8| Some((worker, self.worker(worker).held[index]?));
-        let accepts = move |(_, held): &(u8, Held)| self.items[index].accepts(held, Write::Checkpoint(0));
-        (0..WORKERS).filter_map(held).filter(accepts)
+    fn writers(&self, protocol: &Protocol, index: usize) -> usize {
+        let held = (0..WORKERS).filter_map(|worker| self.worker(worker).held[index]);
+        held.filter(|held| self.items[index].accepts(protocol, held, Write::Checkpoint(0))).count()
     }
 
     /// True if a leader and this worker alone can bring the lease to life again, by heartbeats or singly.
@@ -335,7 +355,7 @@ impl Fleet {
             return false;
         }
         fleet.take(protocol, worker, index);
-        fleet.writers(index).count() == 1 && fleet.held(worker, index).is_some()
+        fleet.writers(protocol, index) == 1 && fleet.held(worker, index).is_some()
     }
 
     /// True if every worker that holds a lease of somebody else finds out by a renewal, which a look at the index causes.
@@ -358,7 +378,11 @@ struct Protocol {
     fences: bool,
     /// They take a lease on condition of the counter they saw.
     seizes_by_counter: bool,
+    /// Owners write a lease on condition of the counter they know.
+    writes_by_counter: bool,
     max_checkpoint: u8,
+    /// It begins with a worker that relies on its heartbeat for every lease, and has records delivered.
+    begun: bool,
 }
 
 impl Protocol {
@@ -435,7 +459,8 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<Fleet> {
-        vec![Fleet::new(self.leases)]
+        let fleet = Fleet::new(self.leases);
+        vec![if self.begun { fleet.begun() } else { fleet }]
     }
 
     fn actions(&self, fleet: &Fleet, steps: &mut Vec<Step>) {
@@ -491,10 +516,10 @@ impl Model for Protocol {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("at most one worker can checkpoint a lease", |protocol: &Self, fleet: &Fleet| {
-                (0..protocol.leases).all(|lease| fleet.writers(lease).count() <= 1)
+                (0..protocol.leases).all(|lease| fleet.writers(protocol, lease) <= 1)
             }),
             Property::always("a checkpoint never moves back", |_: &Self, fleet: &Fleet| !fleet.moved_back),
-            Property::always("no heartbeat covers a lease taken by a leader of ours", |_: &Self, fleet: &Fleet| {
+            Property::always(DECEPTION, |_: &Self, fleet: &Fleet| {
                 !fleet.deceived
             }),
             Property::always("who lost a lease finds out by a renewal", |protocol: &Self, fleet: &Fleet| {
@@ -503,6 +528,9 @@ impl Model for Protocol {
             Property::always("a lease can always be brought to life again", |protocol: &Self, fleet: &Fleet| {
                 (0..protocol.leases)
                     .all(|lease| [0, JAVA].iter().all(|worker| fleet.recovers(protocol, lease, *worker)))
+            }),
+            Property::sometimes("every checkpoint is stored", |protocol: &Self, fleet: &Fleet| {
+                fleet.items.iter().any(|item| item.checkpoint == protocol.max_checkpoint)
             }),
             Property::sometimes("a worker relies on its heartbeat for a lease", |_: &Self, fleet: &Fleet| {
                 fleet.workers.iter().any(|worker| worker.held.iter().flatten().any(|held| held.relied))
@@ -521,13 +549,33 @@ const SHORT: usize = 9;
 
 impl Protocol {
     fn explored(self, steps: usize) -> impl Checker<Self> {
+        self.explored_until(steps, HasDiscoveries::AnyFailures)
+    }
+
+    fn explored_until(self, steps: usize, end: HasDiscoveries) -> impl Checker<Self> {
         let steps = std::env::var("KCL_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(steps);
-        let checker = self.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
-        checker.target_max_depth(steps).spawn_bfs().join()
+        self.checker().threads(2).finish_when(end).target_max_depth(steps).spawn_bfs().join()
+    }
+
+    /// Fails unless the protocol breaks `property` within so many steps.
+    fn breaks(self, property: &'static str, steps: usize) {
+        let checker = self.explored_until(steps, HasDiscoveries::AnyOf([property].into()));
+
+        println!("{} states until {property:?} is broken", checker.unique_state_count());
+        assert!(checker.discovery(property).is_some());
     }
 }
 
-const ONE_LEASE: Protocol = Protocol { leases: 1, fences: true, seizes_by_counter: true, max_checkpoint: 0 };
+const ONE_LEASE: Protocol = Protocol {
+    leases: 1,
+    fences: true,
+    seizes_by_counter: true,
+    writes_by_counter: true,
+    max_checkpoint: 0,
+    begun: false,
+};
+const CHECKPOINTS: Protocol = Protocol { max_checkpoint: 2, begun: true, ..ONE_LEASE };
+const DECEPTION: &str = "no heartbeat covers a lease taken by a leader of ours";
 
 #[test]
 fn heartbeats_are_safe_for_one_lease_in_any_order_of_steps() {
@@ -547,9 +595,24 @@ fn heartbeats_are_safe_for_two_leases_in_any_order_of_steps() {
 }
 
 #[test]
-fn finds_what_fences_are_for() {
-    let checker = Protocol { fences: false, ..ONE_LEASE }.explored(STEPS + 2);
+fn checkpoints_of_a_fleet_that_lives_by_heartbeats_never_move_back_in_any_order_of_steps() {
+    let checker = CHECKPOINTS.explored(SHORT);
 
-    let deception = "no heartbeat covers a lease taken by a leader of ours";
-    assert!(checker.discovery(deception).is_some());
+    println!("one lease with checkpoints: {} states", checker.unique_state_count());
+    checker.assert_properties();
+}
+
+#[test]
+fn finds_what_fences_are_for() {
+    Protocol { fences: false, ..ONE_LEASE }.breaks(DECEPTION, STEPS + 2);
+}
+
+#[test]
+fn finds_what_the_counter_of_a_seizure_is_for() {
+    Protocol { seizes_by_counter: false, ..ONE_LEASE }.breaks(DECEPTION, STEPS + 2);
+}
+
+#[test]
+fn finds_what_the_counter_of_a_checkpoint_is_for() {
+    Protocol { writes_by_counter: false, ..CHECKPOINTS }.breaks("a checkpoint never moves back", SHORT);
 }
