@@ -78,6 +78,8 @@ pub(crate) struct Assigner {
 struct Term {
     balanced: Option<Instant>,
     renewing: Option<Renewing>,
+    /// Workers fenced, as they last reported.
+    fenced: HashMap<WorkerId, WorkerItem>,
     malformed: Vec<String>,
     unowned: Unowned,
     /// Streams with leases that nobody can read.
@@ -187,12 +189,12 @@ impl Assigner {
         for lease in candidates.iter().filter(|candidate| candidate.expired).map(|candidate| &candidate.lease) {
             lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
         }
-        self.decide_renewals(&scan, now);
         let workers = self.view.active_workers(now);
+        self.decide_renewals(&scan, &workers, now);
         let moves = self.plan(&candidates, &workers, now);
         self.note_unrest(&scan, !moves.is_empty(), now);
         let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();
-        let assigned = moves.iter().filter(|planned| planned.how == How::Assign).count();
+        let assigned = moves.iter().filter(|planned| planned.how != How::HandOff).count();
         let mut cycle = Cycle {
             leases: scan.leases.len(),
             workers: workers.len(),
@@ -220,7 +222,7 @@ impl Assigner {
     }
 
     /// Decides how the fleet renews leases, and which workers may lead after this one.
-    fn decide_renewals(&mut self, scan: &TableScan, now: Instant) {
+    fn decide_renewals(&mut self, scan: &TableScan, active: &[WorkerItem], now: Instant) {
         let Context { settings, table, is_v3, clock, .. } = &*self.context;
         let allowed =
             settings.renewals == Renewals::Automatic && is_v3.load(Ordering::Relaxed) && table.is_only_table();
@@ -236,10 +238,7 @@ impl Assigner {
         };
         let written_since = |lease: &Lease, since| view.is_written_since(&lease.key, since);
         let regime = renewing.decide(&sight, allowed, written_since);
-        let mut heirs = view.active_workers(now);
-        heirs.retain(|worker| worker.beat.is_some() && worker.id != settings.worker_id);
-        heirs.sort_by_key(|worker| std::cmp::Reverse(worker.last_update_seconds));
-        if self.helm.decide(regime, heirs.into_iter().map(|worker| worker.id).collect()) {
+        if self.helm.decide(regime, view.heirs(active, &settings.worker_id)) {
             self.context.events.emit(Event::RenewalsChanged { by_heartbeat: regime == Regime::Heartbeats });
         }
     }
@@ -314,22 +313,24 @@ impl Assigner {
     }
 
     /// Returns the number of failed writes.
-    async fn carry_out(&self, mut moves: Vec<Move>) -> usize {
+    async fn carry_out(&mut self, mut moves: Vec<Move>) -> usize {
         if moves.is_empty() {
             return 0;
         }
         let planned = moves.len();
         let by_beats = self.helm.is_by_beats();
         if by_beats {
-            self.fence(&mut moves).await;
+            let fenced = self.fence(&mut moves).await;
+            self.report_fenced(fenced);
         }
+        let this = &*self;
         let announce = || self.context.bulletin.send_modify(|bulletin| bulletin.moves = bulletin.moves.wrapping_add(1));
         let to_me = moves.iter().any(|planned| planned.to == self.context.settings.worker_id);
         // Many writes take time: the first new owners begin meanwhile.
         announce();
         let (failed, touched) = (AtomicUsize::new(planned - moves.len()), Mutex::new(HashSet::new()));
         let write = async |planned: Move| {
-            if self.write(&planned).await {
+            if this.write(&planned).await {
                 locked(&touched).extend(planned.lease.actual_owner().cloned().into_iter().chain([planned.to]));
             } else {
                 failed.fetch_add(1, Ordering::Relaxed);
@@ -359,35 +360,42 @@ impl Assigner {
 
     /// Fences the silent workers from which leases are to be taken. Leaves out the moves from one that is not silent after
     /// all, or cannot be fenced.
-    async fn fence(&self, moves: &mut Vec<Move>) {
-        let silent = |planned: &Move| {
-            let is_silent = self.age(&planned.lease, time::now()) > self.context.settings.lease_duration;
-            self.view.heart_of(&planned.lease).filter(|_| is_silent && planned.how == How::Assign)
-        };
+    async fn fence(&self, moves: &mut Vec<Move>) -> Vec<WorkerItem> {
+        let silent = |planned: &Move| self.view.heart_of(&planned.lease).filter(|_| planned.how == How::Seize);
         let hearts: HashMap<&WorkerId, &WorkerItem> =
             moves.iter().filter_map(silent).map(|worker| (&worker.id, worker)).collect();
         let fence = async |worker: &WorkerItem| {
             let is_fenced = worker.is_fenced()
                 || self.leads()
                     && self.context.reported(self.context.table.mark_worker(worker, Mark::Fenced).await) == Some(true);
-            if is_fenced {
-                self.context.events.emit(Event::WorkerFenced { worker_id: worker.id.clone() });
-            }
-            (worker.id.clone(), is_fenced)
+            is_fenced.then(|| worker.clone())
         };
         let fences: Vec<_> = hearts.into_values().map(fence).collect();
-        let fenced: HashMap<WorkerId, bool> = stream::iter(fences).buffer_unordered(CONCURRENT_WRITES).collect().await;
-        moves.retain(|planned| silent(planned).is_none_or(|worker| fenced.get(&worker.id) == Some(&true)));
+        let outcomes: Vec<_> = stream::iter(fences).buffer_unordered(CONCURRENT_WRITES).collect().await;
+        let fenced: Vec<WorkerItem> = outcomes.into_iter().flatten().collect();
+        let ids: HashSet<&WorkerId> = fenced.iter().map(|worker| &worker.id).collect();
+        moves.retain(|planned| silent(planned).is_none_or(|worker| ids.contains(&worker.id)));
+        fenced
+    }
+
+    /// Reports each silence once, though a worker's leases are taken one by one.
+    fn report_fenced(&mut self, fenced: Vec<WorkerItem>) {
+        let Term { fenced: reported, .. } = &mut self.term;
+        reported.retain(|id, _| self.view.worker(id).is_some());
+        for worker in fenced {
+            let before = reported.insert(worker.id.clone(), worker.clone());
+            if before.is_none_or(|before| !before.is_same_report(&worker)) {
+                self.context.events.emit(Event::WorkerFenced { worker_id: worker.id });
+            }
+        }
     }
 
     async fn write(&self, planned: &Move) -> bool {
         if !self.leads() {
             return false;
         }
-        let expired = planned.lease.actual_owner().is_some()
-            && self.age(&planned.lease, time::now()) > self.context.settings.lease_duration;
         let written = match planned.how {
-            How::Assign if expired => self.context.table.seize(&planned.lease, &planned.to).await,
+            How::Seize => self.context.table.seize(&planned.lease, &planned.to).await,
             How::Assign => self.context.table.assign(&planned.lease, &planned.to).await,
             How::HandOff => self.context.table.begin_handoff(&planned.lease, &planned.to).await,
         };

@@ -54,6 +54,9 @@ const TICK: Duration = Duration::from_millis(1);
 pub(crate) struct Helm {
     /// Renewal of leases as the assigner has decided; for a new leader as its predecessor had.
     regime: watch::Sender<Regime>,
+    /// Heartbeats renew leases, as the assigner decided last, or the lock of the leader before said. Changed by both, for a
+    /// line.
+    by_heartbeat: Mutex<bool>,
     /// Renewal of leases as this worker's lock has it, and when it was confirmed that it does. Changed by the leader's
     /// task, for a line; None while this worker does not lead.
     stated: Mutex<Option<(Regime, Instant)>>,
@@ -67,6 +70,7 @@ impl Helm {
     fn new() -> Self {
         Self {
             regime: watch::Sender::default(),
+            by_heartbeat: Mutex::default(),
             stated: Mutex::default(),
             heirs: Mutex::default(),
             silent: Mutex::default(),
@@ -96,10 +100,18 @@ impl Helm {
         }
     }
 
-    /// A decision of the assigner. True: it is a new one.
+    /// A decision of the assigner. True: heartbeats renew leases from now on, or do so no longer.
     pub(crate) fn decide(&self, regime: Regime, heirs: Vec<WorkerId>) -> bool {
         *locked(&self.heirs) = Some(heirs);
-        self.regime.send_if_modified(|before| std::mem::replace(before, regime) != regime)
+        self.regime.send_if_modified(|before| std::mem::replace(before, regime) != regime);
+        let by_heartbeat = regime == Regime::Heartbeats;
+        std::mem::replace(&mut *locked(&self.by_heartbeat), by_heartbeat) != by_heartbeat
+    }
+
+    /// Begins with `regime`, after a leader whose lock said `before`.
+    fn inherit(&self, before: Option<Regime>, regime: Regime) {
+        *locked(&self.by_heartbeat) = before == Some(Regime::Heartbeats);
+        self.regime.send_replace(regime);
     }
 
     pub(crate) fn silent(&self) -> Option<(WorkerItem, Instant)> {
@@ -215,8 +227,9 @@ impl Leader {
         let contention = self.leadership.consider(look.lock, look.leader, time::now());
         *locked(&self.helm.silent) = self.leadership.silent();
         let Contention::Acquire(seen) = contention else { return Ok(()) };
-        let regime = inherited(seen.as_ref().map(|seen| seen.regime), self.context.settings.renewals);
-        self.helm.regime.send_replace(regime);
+        let before = seen.as_ref().map(|seen| seen.regime);
+        let regime = inherited(before, self.context.settings.renewals);
+        self.helm.inherit(before, regime);
         self.decisions.mark_unchanged();
         self.write(seen, regime, begun).await
     }
@@ -359,13 +372,28 @@ mod tests {
         helm.state(EachLease, now);
         assert!(!helm.is_by_beats());
 
-        assert!(helm.decide(Heartbeats, Vec::new()));
+        helm.decide(Heartbeats, Vec::new());
         assert!(helm.is_by_beats(), "the lock may say so already, by a write without an answer");
         helm.state(TurningBack, now);
-        assert!(helm.decide(EachLease, Vec::new()));
+        helm.decide(EachLease, Vec::new());
         assert!(helm.is_by_beats(), "the lock does not say so yet");
         helm.state(EachLease, now);
         assert!(!helm.is_by_beats());
+    }
+
+    #[test]
+    fn a_turn_is_reported_once_by_the_leader_that_decides_it() {
+        use Regime::{EachLease, Heartbeats, TurningBack};
+        let helm = Helm::new();
+        let decide = |regime| helm.decide(regime, Vec::new());
+
+        assert_eq!([TurningBack, EachLease, Heartbeats, TurningBack, EachLease].map(decide), [
+            false, false, true, true, false
+        ]);
+        helm.inherit(Some(Heartbeats), Heartbeats);
+        assert!(!decide(Heartbeats));
+        helm.inherit(Some(Heartbeats), TurningBack);
+        assert!(decide(TurningBack), "it has another setting");
     }
 
     #[test]

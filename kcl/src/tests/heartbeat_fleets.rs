@@ -123,6 +123,24 @@ async fn what_was_given_to_a_worker_that_died_too_is_given_on_once_it_is_fenced(
 }
 
 #[tokio::test(start_paused = true)]
+async fn reports_the_fence_of_a_worker_once_though_its_leases_expire_one_by_one() {
+    let mut fleet = fleet(6, 3).await;
+    let leader = leader(&fleet).await;
+    let dead = if leader == "worker-000" { "worker-001" } else { "worker-000" };
+    let table: LeaseTable = fleet.table.clone().into();
+    fleet.kill(dead);
+
+    // As a checkpoint on its way does.
+    sleep(4 * SECOND).await;
+    let lease = fleet.leases().await.into_iter().find(|lease| lease.owner == Some(dead.into())).expect("it has two");
+    assert!(table.renew(&lease).await.unwrap().is_applied());
+    fleet.balanced(2 * LEASE).await;
+
+    let fences = fleet.happened().iter().filter(|event| matches!(event, Event::WorkerFenced { .. })).count();
+    assert_eq!(fences, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn fleets_that_live_by_heartbeats_end_up_balanced_whoever_comes_and_dies() {
     for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -303,7 +321,13 @@ async fn turns_back_when_an_unmarked_worker_joins_and_again_an_hour_after_it_die
     sleep(3_500 * SECOND).await;
     assert_eq!(regime(&fleet).await, Some(Regime::EachLease));
     until_regime(&fleet, Regime::Heartbeats, 200 * SECOND).await;
-    assert!(!fleet.happened().contains(&Event::HeartbeatRefused));
+    let happened = fleet.happened();
+    assert!(!happened.contains(&Event::HeartbeatRefused));
+    let changes = happened.iter().filter_map(|event| match event {
+        Event::RenewalsChanged { by_heartbeat } => Some(*by_heartbeat),
+        _ => None,
+    });
+    assert_eq!(changes.collect::<Vec<_>>(), [false, true], "each turn is reported once");
 }
 
 #[tokio::test(start_paused = true)]

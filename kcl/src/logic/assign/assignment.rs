@@ -19,6 +19,13 @@ pub(crate) struct Candidate {
     pub(crate) handoff_overdue: bool,
 }
 
+impl Candidate {
+    /// How an orphan is given away. Decided once, with the plan: who is fenced, and on which condition is written, follow.
+    pub(super) fn way(&self) -> How {
+        if self.expired { How::Seize } else { How::Assign }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Move {
     pub(crate) lease: Lease,
@@ -28,8 +35,10 @@ pub(crate) struct Move {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
-    /// Nobody keeps the lease alive: give it away at once.
+    /// The lease has no owner, or its handoff is stuck: give it away at once.
     Assign,
+    /// Its owner is silent: take it away, unless it is renewed meanwhile.
+    Seize,
     /// The owner is alive: ask it to hand the lease over.
     HandOff,
 }
@@ -43,7 +52,7 @@ pub(crate) fn plan(candidates: &[Candidate], active: &[WorkerId], max_leases: us
         if let Some(to) = loads.owner_for(candidate) {
             loads.add(&to);
             if candidate.lease.actual_owner() != Some(&to) || candidate.lease.in_handoff() {
-                moves.push(Move { lease: candidate.lease.clone(), to, how: How::Assign });
+                moves.push(Move { lease: candidate.lease.clone(), to, how: candidate.way() });
             }
         }
     }

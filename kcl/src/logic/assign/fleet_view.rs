@@ -12,6 +12,7 @@
 //!     expired: nobody will take it.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
@@ -199,6 +200,14 @@ impl FleetView {
         active.into_iter().map(|seen| seen.item.clone()).collect()
     }
 
+    /// Those of the active workers that may lead while heartbeats renew leases, but for `me`: the one that reported last, as
+    /// this worker saw it, first.
+    pub(crate) fn heirs(&self, active: &[WorkerItem], me: &WorkerId) -> Vec<WorkerId> {
+        let mut heirs: Vec<_> = active.iter().filter(|worker| worker.beat.is_some() && worker.id != *me).collect();
+        heirs.sort_by_key(|worker| Reverse(self.workers.get(&worker.id).map(|seen| seen.changed)));
+        heirs.into_iter().map(|worker| worker.id.clone()).collect()
+    }
+
     /// Workers silent for longer than `age`, by the time written in their items and before our eyes: a clock may be wrong.
     pub(crate) fn stale_workers(&self, age: Duration, now: Instant, wall_seconds: u64) -> Vec<WorkerItem> {
         let stale = |seen: &&SeenWorker| {
@@ -361,6 +370,24 @@ mod tests {
 
         view.observe(&reported(1_001, 1_000), start + second, 1_001);
         assert_eq!(active(&view, start + second), "w");
+    }
+
+    #[test]
+    fn the_heir_is_the_worker_that_reported_last_before_our_eyes_whatever_its_clock_says() {
+        let (mut view, start, second) = (FleetView::default(), crate::tests::some_time(), Duration::from_secs(1));
+        let item = |id: &str, seconds, beat| {
+            let worker = reported_at(seconds, Some(id)).workers.remove(0);
+            WorkerItem { id: id.into(), beat, ..worker }
+        };
+        let workers = |first, second| {
+            let rest = [item("me", 1_000, Some(1)), item("unmarked", 9_000, None)];
+            TableScan { workers: [first, second].into_iter().chain(rest).collect(), ..TableScan::default() }
+        };
+        view.observe(&workers(item("ahead", 5_000, Some(1)), item("behind", 1_000, Some(1))), start, 1_000);
+        let now = start + second;
+        view.observe(&workers(item("ahead", 5_000, Some(1)), item("behind", 1_001, Some(2))), now, 1_001);
+
+        assert_eq!(view.heirs(&view.active_workers(now), &"me".into()), ["behind".into(), "ahead".into()]);
     }
 
     #[test]

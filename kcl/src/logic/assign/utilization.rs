@@ -52,7 +52,7 @@ pub(crate) fn plan(candidates: &[Candidate], workers: &[WorkerItem], max_leases:
         let Some(to) = fleet.roomiest() else { break };
         fleet.add(&to, fleet.throughput_of(&candidate.lease));
         if candidate.lease.actual_owner() != Some(&to) || candidate.lease.in_handoff() {
-            moves.push(Move { lease: candidate.lease.clone(), to, how: How::Assign });
+            moves.push(Move { lease: candidate.lease.clone(), to, how: candidate.way() });
         }
     }
     if balance {

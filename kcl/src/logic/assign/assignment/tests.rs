@@ -69,7 +69,7 @@ fn the_leases_of_a_dead_worker_go_to_the_living() {
     let moves = plan(&[dead, candidate(1, Some("a"))], &workers(&["a", "b"]), usize::MAX);
 
     assert_eq!(moves.len(), 1);
-    assert_eq!((moves[0].to.as_str(), moves[0].how), ("b", How::Assign));
+    assert_eq!((moves[0].to.as_str(), moves[0].how), ("b", How::Seize));
 }
 
 #[test]
