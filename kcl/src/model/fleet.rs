@@ -94,8 +94,10 @@ pub(crate) struct Look {
 impl WorkerItem {
     /// True if the worker has not written since it wrote `other`, whatever leaders noted there.
     pub(crate) fn is_same_report(&self, other: &Self) -> bool {
-        let unmarked = |item: &Self| Self { mark: None, ..item.clone() };
-        unmarked(self) == unmarked(other)
+        let Self { id, last_update_seconds, instance, started_at_millis, leaving, beat, mark: _, metrics, usage } = self;
+        (id, last_update_seconds, instance) == (&other.id, &other.last_update_seconds, &other.instance)
+            && (started_at_millis, leaving, beat) == (&other.started_at_millis, &other.leaving, &other.beat)
+            && (metrics, usage) == (&other.metrics, &other.usage)
     }
 
     pub(crate) fn is_fenced(&self) -> bool {
