@@ -118,6 +118,15 @@ impl Context {
         outcome.inspect_err(|error| self.table_failed(error)).ok()
     }
 
+    /// True if the machine was suspended for so long that others may have the leases. They are dropped then.
+    pub(crate) fn drop_if_overslept(&self) -> bool {
+        let overslept = self.pulse.drop_if_overslept();
+        if overslept {
+            self.events.emit(Event::WorkerSuspended);
+        }
+        overslept
+    }
+
     /// Reports a failed call to the lease table that is tried again.
     pub(crate) fn table_failed(&self, error: &TableError) {
         if let TableError::TableMissing { .. } = error {

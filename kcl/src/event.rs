@@ -34,6 +34,9 @@ pub enum Event {
     /// The worker's heartbeat was refused: a leader gave its leases away, or its item was deleted. It drops all leases,
     /// and takes those again that still name it.
     HeartbeatRefused,
+    /// The worker's machine was suspended for a lease duration or longer while heartbeats renewed its leases, or its clock
+    /// was set forward by as much. It drops all leases, and takes those again that still name it.
+    WorkerSuspended,
     /// The worker, as leader, created missing leases.
     #[non_exhaustive]
     LeasesCreated { stream_id: StreamId, shards: Vec<ShardId> },
@@ -197,6 +200,7 @@ impl Event {
             Self::RenewalsChanged { by_heartbeat } => info!(by_heartbeat, "renewal of leases changed"),
             Self::WorkerFenced { worker_id } => info!(%worker_id, "worker is silent, its leases are taken"),
             Self::HeartbeatRefused => warn!("heartbeat refused, leases dropped"),
+            Self::WorkerSuspended => warn!("the machine was suspended or its clock set forward, leases dropped"),
             Self::LeasesCreated { stream_id, shards } => info!(%stream_id, ?shards, "leases created"),
             Self::LeasesCleanedUp { stream_id, shards } => info!(%stream_id, ?shards, "ended leases deleted"),
             Self::LeaseTaken { shard } => info!(%shard, "lease taken"),

@@ -134,7 +134,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     async fn interrupted(&self) -> Interrupt {
         // Asked before each batch: what was dropped must not be delivered, nor what was taken from a suspended machine.
-        if self.context.pulse.has_overslept() || self.tenure.is_cancelled() {
+        if self.context.drop_if_overslept() || self.tenure.is_cancelled() {
             return Interrupt::Lost;
         }
         tokio::select! {

@@ -54,11 +54,6 @@ impl Pulse {
         locked(&self.reliance).may(now())
     }
 
-    /// True if the last look at the lock allowed that, however long ago.
-    pub(crate) fn is_allowed(&self) -> bool {
-        locked(&self.reliance).is_allowed()
-    }
-
     pub(crate) fn last_beat(&self) -> Option<Instant> {
         locked(&self.reliance).last_beat()
     }
@@ -85,14 +80,9 @@ impl Pulse {
     }
 
     /// True if the machine was suspended for so long that others may have the leases. They are dropped then.
-    pub(crate) fn has_overslept(&self) -> bool {
-        let reliance = locked(&self.reliance);
-        let overslept = reliance.has_overslept(self.clock.machine_now(), self.lease_duration);
-        drop(reliance);
+    pub(super) fn drop_if_overslept(&self) -> bool {
+        let overslept = locked(&self.reliance).has_overslept(self.clock.machine_now(), self.lease_duration);
         if overslept {
-            tracing::warn!(
-                "the machine was suspended for longer than a lease lives, or its clock was set: leases dropped"
-            );
             self.drop_all();
         }
         overslept

@@ -89,8 +89,8 @@ impl Discovery {
 
     /// Maximum pause between two looks.
     fn rest(&self) -> Duration {
-        if self.context.pulse.is_allowed() {
-            return self.context.settings.lease_duration.mul_f64(CHECKED_PART);
+        if self.context.pulse.may() {
+            return self.context.settings.lease_duration.mul_f64(CHECKED_PART).min(MAX_ANNOUNCED);
         }
         if self.context.seen.announced.load(Ordering::Relaxed) {
             return MAX_ANNOUNCED;

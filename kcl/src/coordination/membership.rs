@@ -219,7 +219,7 @@ impl Membership {
     }
 
     async fn sample(&mut self) {
-        self.context.pulse.has_overslept();
+        self.context.drop_if_overslept();
         if let Some(meter) = &mut self.meter {
             self.samples.extend(meter.sample().await);
         }
@@ -239,7 +239,7 @@ impl Membership {
     async fn beat(&mut self) -> Result<bool, WorkerError> {
         let Some(last) = self.item.beat else { return Ok(self.report().await) };
         // Once this one is accepted, nothing shows that the last was so long ago.
-        self.context.pulse.has_overslept();
+        self.context.drop_if_overslept();
         let begun = self.context.pulse.begin();
         let first_begun = *self.trying.get_or_insert(begun);
         let next = WorkerItem {

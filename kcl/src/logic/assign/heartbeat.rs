@@ -58,11 +58,6 @@ impl Reliance {
         self.may.is_some_and(|(_, until)| now < until)
     }
 
-    /// True if the last look at the lock allowed it, however long ago.
-    pub(crate) fn is_allowed(&self) -> bool {
-        self.may.is_some()
-    }
-
     /// The heartbeat that renews a lease that was written last at `written`.
     pub(crate) fn covers(&self, written: Instant, now: Instant, lease_duration: Duration) -> Option<Instant> {
         let (since, until) = self.may?;
