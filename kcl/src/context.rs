@@ -118,13 +118,11 @@ impl Context {
         outcome.inspect_err(|error| self.table_failed(error)).ok()
     }
 
-    /// True if the machine was suspended for so long that others may have the leases. They are dropped then.
-    pub(crate) fn drop_if_overslept(&self) -> bool {
-        let overslept = self.pulse.drop_if_overslept();
-        if overslept {
+    /// Drops the leases if the machine was suspended for so long that others may have them.
+    pub(crate) fn drop_if_overslept(&self) {
+        if self.pulse.drop_if_overslept() {
             self.events.emit(Event::WorkerSuspended);
         }
-        overslept
     }
 
     /// Reports a failed call to the lease table that is tried again.

@@ -65,7 +65,7 @@ pub(crate) struct Keeper {
     measured: Instant,
     /// Throughput as the table has it.
     stored_throughput: Option<f64>,
-    /// Ends when the worker drops every lease.
+    /// That of its handles.
     tenure: CancellationToken,
     holding: Holding,
     /// The last write had no answer: the table may be a step further than `lease`.
@@ -76,7 +76,7 @@ impl Keeper {
     /// Takes charge of a lease that the table says is ours. Writes once, to be sure; None if it is not ours.
     pub(crate) async fn take(context: Arc<Context>, stream_id: StreamId, lease: Lease) -> Option<(Self, LeaseHandle)> {
         let (tenure, holding) = (context.pulse.tenure(), context.doubts.hold(lease.key.clone()));
-        let (handle, state, commands) = LeaseHandle::new();
+        let (handle, state, commands) = LeaseHandle::new(tenure.clone());
         let (now, delivered) = (now(), Arc::clone(&handle.delivered));
         let lease = Lease { instance: Some(Arc::clone(&context.instance)), ..lease };
         let mut keeper = Self {

@@ -76,8 +76,6 @@ pub(crate) struct ShardTask<F> {
     handle: LeaseHandle,
     fencing_token: u64,
     metrics: Arc<ShardRecorder>,
-    /// Ends when the worker drops every lease.
-    tenure: CancellationToken,
     _keeper: AbortOnDropHandle<()>,
 }
 
@@ -87,7 +85,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let (shard_id, key) = (lease.shard_id.clone(), lease.key.clone());
         let found = stop.run_until_cancelled(find_stream(&context, lease)).await.flatten();
         let Some((stream, lease)) = found else { return };
-        let (stream_id, tenure) = (stream.id.clone(), context.pulse.tenure());
+        let stream_id = stream.id.clone();
         let Some((keeper, handle)) = Keeper::take(Arc::clone(&context), stream_id.clone(), lease).await else {
             debug!(%shard_id, "lease is not ours after all");
             return;
@@ -97,8 +95,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let fencing_token = lease.counter;
         context.board.add(key, StreamShard::new(stream_id, shard_id), lease.checkpoint.clone());
         let metrics = Arc::new(ShardRecorder::new(&lease));
-        let mut task =
-            Self { context, stream, factory, stop, lease, handle, fencing_token, metrics, tenure, _keeper: keeper };
+        let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, metrics, _keeper: keeper };
         match task.process().await {
             Ok(()) => {
                 task.phase(ShardPhase::Ended);
@@ -134,7 +131,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
 
     async fn interrupted(&self) -> Interrupt {
         // Asked before each batch: what was dropped must not be delivered, nor what was taken from a suspended machine.
-        if self.context.drop_if_overslept() || self.tenure.is_cancelled() {
+        self.context.drop_if_overslept();
+        if self.handle.is_dropped() {
             return Interrupt::Lost;
         }
         tokio::select! {

@@ -70,7 +70,13 @@ impl Pulse {
 
     /// Drops every lease held: others may have them.
     pub(crate) fn drop_all(&self) {
-        locked(&self.reliance).forget();
+        let mut reliance = locked(&self.reliance);
+        reliance.forget();
+        self.end_tenure(&reliance);
+    }
+
+    /// Under the lock of the reliance: who finds nothing to rely on any more finds the tenure ended.
+    fn end_tenure(&self, _locked: &Reliance) {
         std::mem::take(&mut *locked(&self.tenure)).cancel();
     }
 
@@ -79,11 +85,13 @@ impl Pulse {
         locked(&self.reliance).is_current(now(), self.clock.machine_now(), self.lease_duration)
     }
 
-    /// True if the machine was suspended for so long that others may have the leases. They are dropped then.
+    /// True, for the first who asks, if the machine was suspended for so long that others may have the leases. They are
+    /// dropped then.
     pub(super) fn drop_if_overslept(&self) -> bool {
-        let overslept = locked(&self.reliance).has_overslept(self.clock.machine_now(), self.lease_duration);
+        let mut reliance = locked(&self.reliance);
+        let overslept = reliance.forget_if_overslept(self.clock.machine_now(), self.lease_duration);
         if overslept {
-            self.drop_all();
+            self.end_tenure(&reliance);
         }
         overslept
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::handle::{Command, LeaseHandle, LeaseState};
 use crate::{
@@ -24,7 +24,7 @@ pub(crate) struct Detached {
 impl LeaseHandle {
     /// A handle to a lease that only this process knows of. Spawns a task, which ends with the second value.
     pub(crate) fn detached(lease: Lease) -> (Self, Detached) {
-        let (handle, state, mut commands) = Self::new();
+        let (handle, state, mut commands) = Self::new(CancellationToken::new());
         let lease = Arc::new(Mutex::new(lease));
         let (stored, held) = (Arc::clone(&lease), state.clone());
         let task = tokio::spawn(async move {

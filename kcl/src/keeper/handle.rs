@@ -93,16 +93,18 @@ pub(crate) struct LeaseHandle {
     pub(super) delivered: Arc<AtomicU64>,
     /// Cancelled when the processor that the handle was made for has failed: it stores nothing any more.
     retired: CancellationToken,
+    /// Ends when the worker drops every lease.
+    tenure: CancellationToken,
 }
 
 impl LeaseHandle {
-    /// A handle to a lease that is held, and what its keeper needs to answer it.
-    pub(super) fn new() -> (Self, watch::Sender<LeaseState>, Commands) {
+    /// A handle to a lease that is held until `tenure` ends, and what its keeper needs to answer it.
+    pub(super) fn new(tenure: CancellationToken) -> (Self, watch::Sender<LeaseState>, Commands) {
         let (commands, arriving) = mpsc::channel(COMMANDS);
         let (sender, state) = watch::channel(LeaseState::Held);
         let (delivered, retired) = (Arc::default(), CancellationToken::new());
         let received = Commands { arriving, waiting: VecDeque::new(), overtaken: 0 };
-        (Self { commands, state, delivered, retired }, sender, received)
+        (Self { commands, state, delivered, retired, tenure }, sender, received)
     }
 
     /// Asks the keeper; None if it is gone.
@@ -120,6 +122,11 @@ impl LeaseHandle {
     /// Ends the handle and its clones, but not the lease.
     pub(crate) fn retire(&self) {
         self.retired.cancel();
+    }
+
+    /// True if the worker has dropped every lease, perhaps before the keeper of this one has seen it.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.tenure.is_cancelled()
     }
 
     /// Fails if the handle can store nothing.
@@ -200,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn performs_the_furthest_of_the_waiting_checkpoints_first() {
-        let (handle, _state, mut commands) = LeaseHandle::new();
+        let (handle, _state, mut commands) = LeaseHandle::new(CancellationToken::new());
         queue(&handle, [5, 9, 7].map(|number| CheckpointWrite::commit(at(number))));
 
         assert_eq!(performed(&mut commands), [9, 5, 7].map(|number| CheckpointWrite::commit(at(number))));
@@ -208,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiting_checkpoint_is_performed_although_further_ones_keep_arriving() {
-        let (handle, _state, mut commands) = LeaseHandle::new();
+        let (handle, _state, mut commands) = LeaseHandle::new(CancellationToken::new());
         let commit = |number| CheckpointWrite::commit(at(number));
         queue(&handle, [commit(5), commit(6)]);
         let mut order = Vec::new();
@@ -222,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_prepared_checkpoint_and_the_end_of_the_shard_keep_their_places() {
-        let (handle, _state, mut commands) = LeaseHandle::new();
+        let (handle, _state, mut commands) = LeaseHandle::new(CancellationToken::new());
         let commit = |number| CheckpointWrite::commit(at(number));
         let end = CheckpointWrite::commit(Checkpoint::ShardEnd);
         queue(&handle, [commit(5), prepare(8), commit(6), commit(7), end.clone()]);
@@ -232,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_checkpoint_of_a_failed_processor_goes_ahead_of_none() {
-        let (handle, _state, mut commands) = LeaseHandle::new();
+        let (handle, _state, mut commands) = LeaseHandle::new(CancellationToken::new());
         let failed = handle.for_processor();
         queue(&handle, [CheckpointWrite::commit(at(5))]);
         queue(&failed, [CheckpointWrite::commit(at(9))]);

@@ -65,10 +65,14 @@ impl Reliance {
         (now < until && written >= since && now < beat + lease_duration / 2).then_some(beat)
     }
 
-    /// True if others may have taken the leases meanwhile, as the wall clock shows.
-    pub(crate) fn has_overslept(&self, wall: SystemTime, lease_duration: Duration) -> bool {
+    /// True if others may have taken the leases meanwhile, as the wall clock shows. Said once: they are dropped then.
+    pub(crate) fn forget_if_overslept(&mut self, wall: SystemTime, lease_duration: Duration) -> bool {
         let Some((_, beat)) = self.beat.filter(|_| self.relied) else { return false };
-        wall.duration_since(beat).is_ok_and(|age| age >= lease_duration)
+        let overslept = wall.duration_since(beat).is_ok_and(|age| age >= lease_duration);
+        if overslept {
+            self.forget();
+        }
+        overslept
     }
 
     /// True if the last heartbeat is younger than a lease duration by both clocks.
@@ -253,15 +257,14 @@ mod tests {
     fn a_suspension_shows_by_the_wall_clock_alone() {
         let (mut reliance, start) = (Reliance::default(), crate::tests::some_time());
         reliance.beaten(start, wall(0));
-        assert!(!reliance.has_overslept(wall(100), LEASE), "each lease is renewed");
+        assert!(!reliance.forget_if_overslept(wall(100), LEASE), "each lease is renewed");
 
         reliance.looked(true, start, start, LEASE);
         reliance.beaten(start, wall(0));
-        assert!(!reliance.has_overslept(wall(9), LEASE));
-        assert!(reliance.has_overslept(wall(10), LEASE));
+        assert!(!reliance.forget_if_overslept(wall(9), LEASE));
+        assert!(reliance.forget_if_overslept(wall(10), LEASE));
 
-        reliance.forget();
-        assert!(!reliance.has_overslept(wall(10), LEASE));
+        assert!(!reliance.forget_if_overslept(wall(10), LEASE), "it has forgotten the heartbeat");
     }
 
     #[test]
@@ -271,9 +274,9 @@ mod tests {
 
         reliance.looked(true, start + 11 * SECOND, start + 11 * SECOND, LEASE);
 
-        assert!(!reliance.has_overslept(wall(11), LEASE), "each lease was renewed until now");
+        assert!(!reliance.forget_if_overslept(wall(11), LEASE), "each lease was renewed until now");
         reliance.beaten(start + 11 * SECOND, wall(11));
-        assert!(reliance.has_overslept(wall(21), LEASE));
+        assert!(reliance.forget_if_overslept(wall(21), LEASE));
     }
 
     #[test]
@@ -294,17 +297,7 @@ mod tests {
     }
 
     fn worker(id: &str, beat: Option<u64>) -> WorkerItem {
-        WorkerItem {
-            id: id.into(),
-            last_update_seconds: 0,
-            instance: Some(id.to_owned()),
-            started_at_millis: 0,
-            leaving: false,
-            beat,
-            mark: None,
-            metrics: Default::default(),
-            usage: None,
-        }
+        WorkerItem { instance: Some(id.to_owned()), beat, ..WorkerItem::new(id.into()) }
     }
 
     fn owned_by(owner: &str) -> Vec<Lease> {
