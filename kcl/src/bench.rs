@@ -28,17 +28,8 @@ impl Fleet {
             let lease = Lease { owner: Some(id(owner)), counter: 7, throughput_kbps: Some(100.0), ..lease };
             Candidate { lease, expired: is_dead(owner), handoff_overdue: false }
         };
-        let item = |number: usize| WorkerItem {
-            id: id(number),
-            last_update_seconds: 1,
-            instance: None,
-            started_at_millis: 1,
-            leaving: false,
-            beat: None,
-            mark: None,
-            metrics: BTreeMap::new(),
-            usage: None,
-        };
+        let item =
+            |number: usize| WorkerItem { last_update_seconds: 1, started_at_millis: 1, ..WorkerItem::new(id(number)) };
         let candidates = (0..leases).map(candidate).collect();
         Self { candidates, living: (0..workers).filter(|number| !is_dead(*number)).map(item).collect() }
     }

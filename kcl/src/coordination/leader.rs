@@ -387,9 +387,10 @@ mod tests {
         let helm = Helm::new();
         let decide = |regime| helm.decide(regime, Vec::new());
 
-        assert_eq!([TurningBack, EachLease, Heartbeats, TurningBack, EachLease].map(decide), [
-            false, false, true, true, false
-        ]);
+        assert_eq!(
+            [TurningBack, EachLease, Heartbeats, TurningBack, EachLease].map(decide),
+            [false, false, true, true, false]
+        );
         helm.inherit(Some(Heartbeats), Heartbeats);
         assert!(!decide(Heartbeats));
         helm.inherit(Some(Heartbeats), TurningBack);

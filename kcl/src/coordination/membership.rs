@@ -3,7 +3,6 @@
 //! It is Java KCL's worker metrics item, with CPU use where it can be measured, and properties that tell runs apart.
 
 use std::{
-    collections::BTreeMap,
     future::{Future, pending},
     sync::Arc,
     time::{Duration, Instant},
@@ -80,12 +79,9 @@ impl Membership {
             last_update_seconds: context.clock.seconds(),
             instance: Some(context.instance.to_string()),
             started_at_millis: context.clock.millis().max(earliest),
-            id,
             leaving: true,
             beat: (context.settings.renewals == Renewals::Automatic).then_some(0),
-            mark: None,
-            metrics: BTreeMap::new(),
-            usage: None,
+            ..WorkerItem::new(id)
         };
         let mut membership = Self {
             context,

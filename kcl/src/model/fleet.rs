@@ -92,9 +92,25 @@ pub(crate) struct Look {
 }
 
 impl WorkerItem {
+    /// One that has not reported yet, nor marks what it writes.
+    pub(crate) fn new(id: WorkerId) -> Self {
+        Self {
+            id,
+            last_update_seconds: 0,
+            instance: None,
+            started_at_millis: 0,
+            leaving: false,
+            beat: None,
+            mark: None,
+            metrics: BTreeMap::new(),
+            usage: None,
+        }
+    }
+
     /// True if the worker has not written since it wrote `other`, whatever leaders noted there.
     pub(crate) fn is_same_report(&self, other: &Self) -> bool {
-        let Self { id, last_update_seconds, instance, started_at_millis, leaving, beat, mark: _, metrics, usage } = self;
+        let Self { id, last_update_seconds, instance, started_at_millis, leaving, beat, mark: _, metrics, usage } =
+            self;
         (id, last_update_seconds, instance) == (&other.id, &other.last_update_seconds, &other.instance)
             && (started_at_millis, leaving, beat) == (&other.started_at_millis, &other.leaving, &other.beat)
             && (metrics, usage) == (&other.metrics, &other.usage)

@@ -255,15 +255,12 @@ fn worker(id: &str, last_update_seconds: u64) -> WorkerItem {
     let cpu = Metric { recent: vec![12.5, -1.0, 30.0], limit: 100.0 };
     let metrics = std::collections::BTreeMap::from([("C".to_owned(), cpu)]);
     WorkerItem {
-        id: id.into(),
         last_update_seconds,
         instance,
         started_at_millis: 7,
-        leaving: false,
-        beat: None,
-        mark: None,
         metrics,
         usage: Some(UsageRate::new(60.0, 12.5, 144.0)),
+        ..WorkerItem::new(id.into())
     }
 }
 

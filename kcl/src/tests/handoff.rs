@@ -21,7 +21,8 @@ async fn a_lease_in_handoff_is_not_renewed_by_each_look_that_misses_it() {
     let context = Arc::new(Context::new(settings, events, catalog, table.clone().into()));
     let lease = Lease { owner: Some("w1".into()), ..Lease::unowned("shard".into(), Checkpoint::TrimHorizon) };
     assert!(table.create(&lease).await.unwrap().is_applied());
-    let (keeper, handle) = Keeper::take(Arc::clone(&context), "stream".into(), lease.clone()).await.expect("it is ours");
+    let (keeper, handle) =
+        Keeper::take(Arc::clone(&context), "stream".into(), lease.clone()).await.expect("it is ours");
     let running = tokio::spawn(keeper.run());
     let stored = async || table.get(&lease.key).await.unwrap().unwrap();
     assert!(table.begin_handoff(&stored().await, &"w2".into()).await.unwrap().is_applied());

@@ -298,7 +298,9 @@ async fn a_worker_that_was_suspended_drops_every_lease_by_itself() {
     wall.suspended_seconds.store(30, Ordering::SeqCst);
     sleep(SECOND + SECOND / 10).await;
 
-    assert_eq!(fleet.happened().iter().filter(|event| matches!(event, Event::LeaseLost { .. })).count(), 5);
+    let happened = fleet.happened();
+    assert_eq!(happened.iter().filter(|event| matches!(event, Event::LeaseLost { .. })).count(), 5);
+    assert_eq!(happened.iter().filter(|event| **event == Event::WorkerSuspended).count(), 1);
     sleep(NOTICE).await;
     assert_eq!(fleet.balance().await, Some((5, 5)), "taken again, as nobody had them");
 }
@@ -371,17 +373,7 @@ async fn a_leader_of_java_that_finds_no_lock_finds_no_lease_expired() {
 
     // A person deletes the lock, and a worker of Java is the first to come.
     assert!(table.put_lock(&java("1"), Some(&ours)).await.unwrap());
-    let item = WorkerItem {
-        usage: None,
-        id: "java".into(),
-        last_update_seconds: 1_700_001_000,
-        instance: None,
-        started_at_millis: 0,
-        leaving: false,
-        beat: None,
-        mark: None,
-        metrics: Default::default(),
-    };
+    let item = WorkerItem { last_update_seconds: 1_700_001_000, ..WorkerItem::new("java".into()) };
     assert_eq!(table.put_worker(&item).await.unwrap(), None);
 
     for beat in 2..6 {

@@ -179,15 +179,8 @@ impl Fleet {
     fn begun(mut self) -> Self {
         (self.leader, self.regime) = (Some(1), Regime::Heartbeats);
         self.items.fill(Item { owner: Some(0), instance: Some(0), ..Item::default() });
-        let held = Held {
-            owner: 0,
-            handing_over: false,
-            behind: 0,
-            stored: 0,
-            delivered: 1,
-            relied: true,
-            seized: false,
-        };
+        let held =
+            Held { owner: 0, handing_over: false, behind: 0, stored: 0, delivered: 1, relied: true, seized: false };
         let worker = self.worker_mut(0);
         worker.relies = true;
         worker.held.fill(Some(held));
@@ -519,9 +512,7 @@ impl Model for Protocol {
                 (0..protocol.leases).all(|lease| fleet.writers(protocol, lease) <= 1)
             }),
             Property::always("a checkpoint never moves back", |_: &Self, fleet: &Fleet| !fleet.moved_back),
-            Property::always(DECEPTION, |_: &Self, fleet: &Fleet| {
-                !fleet.deceived
-            }),
+            Property::always(DECEPTION, |_: &Self, fleet: &Fleet| !fleet.deceived),
             Property::always("who lost a lease finds out by a renewal", |protocol: &Self, fleet: &Fleet| {
                 (0..protocol.leases).all(|lease| fleet.finds_out(protocol, lease))
             }),

@@ -230,15 +230,9 @@ mod tests {
 
     fn reported_at(seconds: u64, instance: Option<&str>) -> TableScan {
         let worker = WorkerItem {
-            id: "w".into(),
             last_update_seconds: seconds,
             instance: instance.map(str::to_owned),
-            started_at_millis: 0,
-            leaving: false,
-            beat: None,
-            mark: None,
-            metrics: Default::default(),
-            usage: None,
+            ..WorkerItem::new("w".into())
         };
         TableScan { workers: vec![worker], ..TableScan::default() }
     }

@@ -262,17 +262,7 @@ mod tests {
 
     /// The item of the worker that leads, with this heartbeat.
     fn leader(beat: u64) -> WorkerItem {
-        WorkerItem {
-            id: "other".into(),
-            last_update_seconds: 0,
-            instance: Some("run".to_owned()),
-            started_at_millis: 0,
-            leaving: false,
-            beat: Some(beat),
-            mark: None,
-            metrics: Default::default(),
-            usage: None,
-        }
+        WorkerItem { instance: Some("run".to_owned()), beat: Some(beat), ..WorkerItem::new("other".into()) }
     }
 
     #[test]

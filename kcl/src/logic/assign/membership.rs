@@ -50,15 +50,10 @@ mod tests {
 
     fn run(instance: &str, started_at_millis: u64) -> WorkerItem {
         WorkerItem {
-            id: "w".into(),
             last_update_seconds: started_at_millis / 1000,
             instance: Some(instance.to_owned()),
             started_at_millis,
-            leaving: false,
-            beat: None,
-            mark: None,
-            metrics: Default::default(),
-            usage: None,
+            ..WorkerItem::new("w".into())
         }
     }
 

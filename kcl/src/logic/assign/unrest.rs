@@ -61,17 +61,7 @@ mod tests {
     }
 
     fn worker(id: &str) -> WorkerItem {
-        WorkerItem {
-            id: id.into(),
-            last_update_seconds: 1_000,
-            instance: Some("a".to_owned()),
-            started_at_millis: 0,
-            leaving: false,
-            beat: None,
-            mark: None,
-            metrics: Default::default(),
-            usage: None,
-        }
+        WorkerItem { last_update_seconds: 1_000, instance: Some("a".to_owned()), ..WorkerItem::new(id.into()) }
     }
 
     fn scan() -> TableScan {

@@ -21,17 +21,7 @@ fn cpu(id: &str, recent: &[f64]) -> WorkerItem {
 
 /// A worker that reports no metrics.
 fn silent(id: &str) -> WorkerItem {
-    WorkerItem {
-        id: id.into(),
-        last_update_seconds: 1,
-        instance: None,
-        started_at_millis: 0,
-        leaving: false,
-        beat: None,
-        mark: None,
-        metrics: BTreeMap::new(),
-        usage: None,
-    }
+    WorkerItem { last_update_seconds: 1, ..WorkerItem::new(id.into()) }
 }
 
 fn plan_all(candidates: &[Candidate], workers: &[WorkerItem]) -> Vec<Move> {
