@@ -56,7 +56,11 @@
 //! # Glossary of the private code
 //! - **assigner**, **auditor**: tasks of the leader: one gives leases to workers, one creates and deletes leases.
 //! - **bulletin**: what a leader announces in its lock; **look**: a read of lock and own item; **pace**: pauses that stretch.
+//! - **beat**: number of a worker's heartbeat; **mark**: a leader's note in a worker's item; **fence**: a mark that has the
+//!   next heartbeat refused; **regime**: how a fleet renews leases; **helm**: what the leader's tasks share about it.
 //! - **board**: status of a worker's shards; **catalog**: the streams of a worker; **cursor**: a reader's position.
+//! - **doubt**: a sign that a lease is not as its keeper knows it; **pulse**: this worker's heartbeat, and when leases rely
+//!   on it; **tenure**: the time until a worker drops every lease.
 //! - **fleet**: the workers of an application; **instance**: one run of a worker id; **purpose**: live, or a replay.
 //! - **handoff**: change of a lease's owner in agreement with the old one; **orphan**: a lease that nobody keeps alive.
 //! - **heir**: a worker that knows the leases because the leader is silent; **lapsed**: let a lease expire.

@@ -47,7 +47,7 @@ impl AsRef<str> for ShardId {
 /// Sequence number of a Kinesis record in its shard: a decimal number, today of 56 digits, ordered numerically. Numbers grow
 /// within a shard, and a child shard's are greater than its parents'.
 ///
-/// Of a record that was read it shares an allocation with others, as [`SharedText`] says.
+/// The number of a record that was read shares an allocation with others, as [`SharedText`] says.
 #[derive(Debug, Clone)]
 pub struct SequenceNumber(SharedText);
 

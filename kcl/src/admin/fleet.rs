@@ -23,8 +23,8 @@ pub struct FleetStatus {
     pub leader: Option<WorkerId>,
     /// State of the migration from KCL 2.x as the table has it: `CLIENT_VERSION_3X` for a fleet of KCL 3.x.
     pub version: Option<String>,
-    /// True if one heartbeat renews all leases of a worker: see [`Renewals`](crate::Renewals). A worker is alive then that
-    /// has reported within its lease duration.
+    /// True if one heartbeat renews all leases of a worker: see [`Renewals`](crate::Renewals). A worker of such a fleet is
+    /// alive if it has reported within its lease duration.
     pub by_heartbeat: bool,
     /// Workers that have reported and not left, by id.
     pub workers: Vec<WorkerStatus>,

@@ -1,4 +1,4 @@
-//! Leases held by this worker that may not be as their keepers know them: a keeper in doubt writes its lease.
+//! SHELL: the leases held by this worker that may not be as their keepers know them: a keeper in doubt writes its lease.
 
 use std::{
     collections::{HashMap, HashSet},

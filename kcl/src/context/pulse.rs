@@ -1,4 +1,5 @@
-//! This worker's heartbeat, as its membership sends it, its leader's task allows it, and its leases' keepers rely on it.
+//! SHELL: this worker's heartbeat, as its membership sends it, its leader's task allows it, and its leases' keepers rely on
+//! it. Decided by [`Reliance`].
 
 use std::{
     sync::Mutex,

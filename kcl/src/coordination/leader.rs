@@ -316,8 +316,9 @@ impl Leader {
         }
     }
 
-    /// While leases are not renewed singly, another that knows of it must lead: a worker of Java would take them. The lock
-    /// may have been passed to this worker a moment ago. Where the table does not answer, the lock stays.
+    /// Passes the lock on, or deletes it. While leases are not renewed singly, another that knows of it must lead: a worker
+    /// of Java would take them. The lock may have been passed to this worker a moment ago. It stays where the table does
+    /// not answer.
     async fn release(mut self) {
         self.context.pulse.looked(false, time::now());
         let by_beats = self.leadership.regime() != Regime::EachLease;

@@ -374,7 +374,7 @@ impl Membership {
         is_written
     }
 
-    /// After an answer of the table, which has the time.
+    /// Compares the machine's clock with the table's time, which an answer has just brought.
     fn check_clock(&mut self) {
         let error = self.context.clock.error_of_machine();
         let was_wrong = std::mem::replace(&mut self.clock_is_wrong, error.is_some());

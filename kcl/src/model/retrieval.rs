@@ -91,9 +91,8 @@ impl Polling {
         self
     }
 
-    /// Whether a worker with 50 or more shards at the tip reads them in step: ten times within the pause it reads a tenth
-    /// of them at once, which takes a third less CPU than calls spread over time. No shard waits longer for it. Default:
-    /// it does.
+    /// Reads in step, of a worker with 50 or more shards at the tip: ten times within the pause it reads a tenth of them at
+    /// once, which takes a third less CPU than calls spread over time. No shard waits longer for it. Default: on.
     pub fn in_step(mut self, in_step: bool) -> Self {
         self.in_step = in_step;
         self

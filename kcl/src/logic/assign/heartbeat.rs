@@ -82,7 +82,7 @@ impl Reliance {
         })
     }
 
-    /// Nothing of what was is known to hold.
+    /// Forgets everything: nothing of it is known to hold any more.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
