@@ -18,7 +18,6 @@ use std::{
 use self::open::Open;
 use super::{
     kinesis_record::KinesisRecord,
-    limiter::Amount,
     pending::{Course, Detach, Pending},
 };
 use crate::{
@@ -45,13 +44,7 @@ pub(crate) struct Packing {
     pub(crate) max_bytes_alone: usize,
     /// Maximum number of aggregates of a shard that are under way side by side, without a common hash key.
     pub(crate) max_stripes: usize,
-    /// Maximum of a lane in a request.
-    pub(crate) share: Amount,
 }
-
-/// Bytes for one shard that justify a request, and their maximum in one.
-/// Source: KPL (aws/kinesis/core/collector.h).
-pub(crate) const SHARD_BYTES: usize = 256 * 1024;
 
 /// Bytes that a small record takes in an aggregate besides its own, about.
 const RECORD_OVERHEAD_BYTES: usize = 16;
@@ -77,10 +70,6 @@ impl Packing {
             room_bytes: config.max_outstanding_bytes / ROOM_PART,
             max_bytes_alone: limits.map_or(0, |_| room),
             max_stripes: if striped { MAX_STRIPES } else { 1 },
-            share: Amount {
-                records: config.collection_max_records,
-                bytes: SHARD_BYTES.min(config.collection_max_bytes),
-            },
         }
     }
 

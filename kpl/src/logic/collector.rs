@@ -6,20 +6,24 @@
 //! - (C) Unless order is [`RecordOrder::BestEffort`], at most one aggregate of several hash keys takes part per stripe, as its last
 //!   record, and nothing behind an aggregate shares a hash key with it: if the shard is split meanwhile and the aggregate
 //!   sent again, nothing behind it was stored before it. With [`RecordOrder::Strict`] this holds for all records.
-//! - (D) When nothing is sent, [`wake_at`] is the time at which something may be.
+//! - (D) When nothing is sent, [`Collector::wake_at`] is the time at which something may be.
 
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
 };
 
-use super::lanes::{Lane, Lanes, Origin, Stripe};
+use super::lanes::{Free, Lane, Lanes, Origin, Stripe};
 use crate::{
     config::{Aggregation, Config, PUT_RECORDS_MAX_BYTES, RecordOrder},
     hash_key::HashKey,
     id::ShardId,
-    logic::{Shape, aggregator::SHARD_BYTES, kinesis_record::KinesisRecord, pending::Detach},
+    logic::{Shape, kinesis_record::KinesisRecord, limiter::Amount, pending::Detach},
 };
+
+/// Bytes for one shard that justify a request, and their maximum in one.
+/// Source: KPL (aws/kinesis/core/collector.h).
+const SHARD_BYTES: usize = 256 * 1024;
 
 /// A Kinesis record, with the shard known when it was sent.
 #[derive(Debug)]
@@ -75,19 +79,20 @@ impl Collector {
         for index in lanes.restless(now) {
             let lane = lanes.get_mut(index);
             lane.complete_due(now, if lane.patient { 0 } else { self.urgent_before });
-            if let Some(until) = self.rests_until(lane, now) {
+            let free = lane.look(now);
+            if let Some(until) = self.rests_until(lane, &free) {
                 lanes.rest(index, until);
                 continue;
             }
-            let Some((due, _)) = lane.next(now) else { continue };
-            if lane.limited_until(now).is_some() {
-                ready.extend(lane.is_allowed(now).then_some((due, index)));
+            let Some((due, size)) = free.next else { continue };
+            if lane.limited_until(&free, self.share(), now).is_some() {
+                ready.extend((lane.allowed_at(size, now) <= now).then_some((due, index)));
                 continue;
             }
-            trigger |= due <= now || self.has_enough(lane, now);
+            trigger |= due <= now || self.has_enough(lane, &free);
             if !lane.patient {
-                records += lane.free(now).map(|(_, stripe)| stripe.waiting.ready.len()).sum::<usize>();
-                bytes += lane.free(now).map(|(_, stripe)| stripe.waiting.ready_bytes).sum::<usize>();
+                records += free.complete.records;
+                bytes += free.complete.bytes;
             }
             ready.push((due, index));
         }
@@ -106,10 +111,9 @@ impl Collector {
     }
 
     /// Time until which a lane without complete Kinesis record needs no look.
-    fn rests_until<T: Detach>(&self, lane: &Lane<T>, now: Instant) -> Option<Instant> {
+    fn rests_until<T: Detach>(&self, lane: &Lane<T>, free: &Free) -> Option<Instant> {
         let stripes = lane.sending();
-        let are_free = lane.free(now).count() == stripes.len() && !lane.is_changing();
-        if !are_free || stripes.iter().any(|stripe| stripe.waiting.front().is_some()) {
+        if free.stripes < stripes.len() || lane.is_changing() || free.next.is_some() {
             return None;
         }
         let first = lane.first()?;
@@ -117,20 +121,15 @@ impl Collector {
         stripes.iter().filter_map(|stripe| stripe.waiting.open_due()).chain(expires).min()
     }
 
-    fn has_enough<T: Detach>(&self, lane: &Lane<T>, now: Instant) -> bool {
-        let (mut bytes, mut hurried, mut later, mut most) = (0, false, 0, 0);
-        for (_, Stripe { waiting, .. }) in lane.free(now) {
-            bytes += waiting.ready_bytes;
-            hurried |= waiting.front().is_some_and(|front| front.first().number < self.urgent_before);
-            later += waiting.ready_aggregates.saturating_sub(1);
-            most = most.max(waiting.ready_aggregates);
-        }
+    fn has_enough<T: Detach>(&self, lane: &Lane<T>, free: &Free) -> bool {
+        let hurried = free.first_number.is_some_and(|number| number < self.urgent_before);
         let one_at_a_time = self.order != RecordOrder::BestEffort && !self.by_key;
         // Aggregates that have to wait for this request, since one of their stripe is in it.
-        let in_order = one_at_a_time && (later >= lane.sending().len().div_ceil(2) || most > 2);
+        let many = free.later_aggregates >= lane.sending().len().div_ceil(2) || free.most_aggregates > 2;
+        let in_order = one_at_a_time && many;
         // Others wait until these are settled.
         let changing = lane.is_changing();
-        !lane.patient && (bytes >= SHARD_BYTES || hurried || in_order || changing)
+        !lane.patient && (free.complete.bytes >= SHARD_BYTES || hurried || in_order || changing)
     }
 
     /// Takes from the stripes of a lane, first from the one that waits longest.
@@ -182,6 +181,26 @@ impl Collector {
         true
     }
 
+    /// Maximum of a lane in a request.
+    pub(crate) fn share(&self) -> Amount {
+        Amount { records: self.max_records, bytes: SHARD_BYTES.min(self.max_bytes) }
+    }
+
+    /// Time at which a lane that could not send `now` may.
+    pub(crate) fn wake_at<T: Detach>(&self, lane: &Lane<T>, now: Instant) -> Option<Instant> {
+        if lane.gate().is_busy() || lane.first().is_none() {
+            return None;
+        }
+        let limited = lane.limited_until(&lane.look(now), self.share(), now);
+        let held = lane.gate().held_until(now);
+        let wake_at = |stripe: &Stripe<T>| {
+            let held_or_limited = held.or_else(|| stripe.gate.held_until(now)).or(limited);
+            held_or_limited.or_else(|| stripe.waiting.front_due().into_iter().chain(stripe.waiting.open_due()).min())
+        };
+        let waiting = lane.sending().iter().filter(|stripe| !stripe.gate.is_busy() && !stripe.waiting.is_empty());
+        waiting.filter_map(wake_at).min()
+    }
+
     /// Returns whether later records of the same key are not in the same request, where they might be stored alone.
     fn goes_once<T: Detach>(&self, record: &KinesisRecord<T>) -> bool {
         match self.order {
@@ -205,18 +224,4 @@ struct Request<T: Detach> {
     /// Bytes of the present lane.
     lane_bytes: usize,
     max_bytes: usize,
-}
-
-/// Time at which a lane that could not send `now` may.
-pub(crate) fn wake_at<T: Detach>(lane: &Lane<T>, now: Instant) -> Option<Instant> {
-    if lane.gate().is_busy() || lane.first().is_none() {
-        return None;
-    }
-    let (held, limited) = (lane.gate().held_until(now), lane.limited_until(now));
-    let wake_at = |stripe: &Stripe<T>| {
-        let held_or_limited = held.or_else(|| stripe.gate.held_until(now)).or(limited);
-        held_or_limited.or_else(|| stripe.waiting.front_due().into_iter().chain(stripe.waiting.open_due()).min())
-    };
-    let waiting = lane.sending().iter().filter(|stripe| !stripe.gate.is_busy() && !stripe.waiting.is_empty());
-    waiting.filter_map(wake_at).min()
 }

@@ -24,7 +24,7 @@ use self::reshard::Unjudged;
 use super::{
     Action, BatchId, Input,
     aggregator::Packing,
-    collector::{Collector, Sent, wake_at},
+    collector::{Collector, Sent},
     description::Description,
     flow::Flow,
     kinesis_record::KinesisRecord,
@@ -193,7 +193,7 @@ impl<T: Detach> Engine<T> {
     fn next_wake(&self) -> Option<Instant> {
         let free = self.flow.room(self.in_flight.len(), self.now).is_some();
         let lanes = self.lanes.wake_at(self.now, |lane| {
-            let wake = wake_at(lane, self.now).filter(|_| free);
+            let wake = self.collector.wake_at(lane, self.now).filter(|_| free);
             let end = lane.first().and_then(|first| self.ttl_end(first.arrived));
             wake.into_iter().chain(end).min()
         });

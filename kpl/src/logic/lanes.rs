@@ -48,6 +48,22 @@ pub(crate) struct Lane<T: Detach> {
     listed: bool,
 }
 
+/// The free stripes of a lane at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Free {
+    pub(crate) stripes: usize,
+    /// Their complete Kinesis records.
+    pub(crate) complete: Amount,
+    /// Time at which the first of those is due, and its size.
+    pub(crate) next: Option<(Instant, usize)>,
+    /// Lowest number of a record with which one begins.
+    pub(crate) first_number: Option<u64>,
+    /// Complete aggregates behind others of their stripe.
+    pub(crate) later_aggregates: usize,
+    /// Maximum number of complete aggregates of a stripe.
+    pub(crate) most_aggregates: usize,
+}
+
 /// The stripe that a Kinesis record was sent from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -97,9 +113,23 @@ impl<T: Detach> Lane<T> {
         stripes.iter().enumerate().filter(move |(_, stripe)| stripe.gate.is_open(now))
     }
 
-    /// The free stripe whose first complete Kinesis record is due first, and that time.
-    pub(crate) fn next(&self, now: Instant) -> Option<(Instant, usize)> {
-        self.free(now).filter_map(|(index, stripe)| Some((stripe.waiting.front_due()?, index))).min()
+    /// Looks at the free stripes, once for all that is asked about them.
+    pub(crate) fn look(&self, now: Instant) -> Free {
+        let mut free = Free::default();
+        for (_, Stripe { waiting, .. }) in self.free(now) {
+            free.stripes += 1;
+            free.complete.records += waiting.ready.len();
+            free.complete.bytes += waiting.ready_bytes;
+            free.later_aggregates += waiting.ready_aggregates.saturating_sub(1);
+            free.most_aggregates = free.most_aggregates.max(waiting.ready_aggregates);
+            let (Some(front), Some(due)) = (waiting.front(), waiting.front_due()) else { continue };
+            let number = front.first().number;
+            free.first_number = Some(free.first_number.map_or(number, |first| first.min(number)));
+            if free.next.is_none_or(|(first, _)| due < first) {
+                free.next = Some((due, front.size_bytes()));
+            }
+        }
+        free
     }
 
     /// Time from which the limiter allows a Kinesis record of `bytes`.
@@ -107,29 +137,16 @@ impl<T: Detach> Lane<T> {
         self.limiter.as_ref().map_or(now, |limiter| limiter.available_at(bytes, now))
     }
 
-    /// Returns whether the limiter allows the next Kinesis record.
-    pub(crate) fn is_allowed(&self, now: Instant) -> bool {
-        self.next_bytes(now).is_some_and(|bytes| self.allowed_at(bytes, now) <= now)
-    }
-
     /// Time until which the limiter holds what waits. It lets some gather, as each alone would justify no request: as much as one
-    /// takes of a lane, or is allowed in a short time.
-    pub(crate) fn limited_until(&self, now: Instant) -> Option<Instant> {
-        let least = Amount { records: 1, bytes: self.next_bytes(now)? };
-        let mut wanted = Amount::default();
-        for (_, Stripe { waiting, .. }) in self.free(now) {
-            wanted.records += waiting.ready.len();
-            wanted.bytes += waiting.ready_bytes;
-        }
-        let Packing { share, buffered, .. } = *self.stripes.packing();
-        let wanted = Amount { records: wanted.records.min(share.records), bytes: wanted.bytes.min(share.bytes) };
-        let at = self.limiter.as_ref()?.gathered_at(least, wanted, MAX_GATHERING.min(buffered), now);
+    /// takes of a lane, its `share`, or is allowed in a short time.
+    pub(crate) fn limited_until(&self, free: &Free, share: Amount, now: Instant) -> Option<Instant> {
+        let (_, bytes) = free.next?;
+        let least = Amount { records: 1, bytes };
+        let Amount { records, bytes } = free.complete;
+        let wanted = Amount { records: records.min(share.records), bytes: bytes.min(share.bytes) };
+        let patience = MAX_GATHERING.min(self.stripes.packing().buffered);
+        let at = self.limiter.as_ref()?.gathered_at(least, wanted, patience, now);
         (at > now).then_some(at)
-    }
-
-    fn next_bytes(&self, now: Instant) -> Option<usize> {
-        let (_, index) = self.next(now)?;
-        Some(self.sending()[index].waiting.front()?.size_bytes())
     }
 
     /// Completes aggregates of free stripes that have waited long enough, or begin with a lower number.

@@ -7,8 +7,8 @@ fn packing(max_bytes: usize, max_records: usize) -> Packing {
     let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));
     let limits = Some(Limits { max_bytes, max_records });
     let (room_bytes, max_bytes_alone) = (1 << 20, 1 << 20);
-    let (key, max_stripes, share) = (AggregateKey::Constant, 1, Amount::default());
-    Packing { limits, by_key: false, key, buffered, linger, room_bytes, max_bytes_alone, max_stripes, share }
+    let (key, max_stripes) = (AggregateKey::Constant, 1);
+    Packing { limits, by_key: false, key, buffered, linger, room_bytes, max_bytes_alone, max_stripes }
 }
 
 fn pending(number: u64, data_bytes: usize, arrived: Instant) -> Pending<UserRecord> {

@@ -117,7 +117,10 @@ impl World {
         let deadline = self.engine.wake;
         assert!(deadline.is_none_or(|at| at > self.now), "the deadline has passed already");
         if self.config.send_when_idle && self.open.is_empty() && self.engine.flow.held_until(self.now).is_none() {
-            assert!(self.engine.lanes.are_blocked(self.now), "something waits for company while nothing is under way");
+            assert!(
+                self.engine.lanes.are_blocked(self.engine.collector.share(), self.now),
+                "something waits for company while nothing is under way"
+            );
         }
         let awaited = deadline.is_some() || !self.open.is_empty() || self.listing;
         assert_eq!(self.engine.unresolved.oldest().is_some(), self.engine.unresolved.records > 0);

@@ -5,10 +5,10 @@ use crate::{hash_key::HashKey, record::UserRecord};
 
 impl<T: Detach> Lanes<T> {
     /// Returns whether nothing can be sent, whatever is waited for.
-    pub(crate) fn are_blocked(&self, now: Instant) -> bool {
+    pub(crate) fn are_blocked(&self, share: Amount, now: Instant) -> bool {
         let is_blocked = |lane: &Lane<T>| {
             let waits = lane.free(now).any(|(_, stripe)| !stripe.waiting.is_empty());
-            !waits || lane.patient || lane.limited_until(now).is_some()
+            !waits || lane.patient || lane.limited_until(&lane.look(now), share, now).is_some()
         };
         self.lanes.iter().all(is_blocked)
     }
@@ -51,7 +51,6 @@ fn lanes(now: Instant) -> Lanes<UserRecord> {
         room_bytes: 1 << 20,
         max_bytes_alone: 1 << 20,
         max_stripes: 8,
-        share: Amount { records: 500, bytes: 1 << 20 },
     };
     Lanes::unknown(packing, 150, now)
 }
