@@ -23,7 +23,7 @@ use crate::{
     event::Event,
     logic::{
         backoff::Backoff,
-        shard::{Refusal, average_throughput, is_news, judge},
+        shard::{RENEWALS, RETRY, Refusal, average_throughput, is_news, judge},
     },
     model::{CheckpointWrite, Conditional, Lease, StreamId, StreamShard},
     time::now,
@@ -35,10 +35,6 @@ pub(crate) use handle::{LeaseHandle, LeaseState};
 pub(crate) mod detached;
 mod handle;
 
-/// Renewals within one lease duration.
-const RENEWALS: u32 = 3;
-/// Pause after a failed renewal, as a part of the renewal interval.
-const RETRY: u32 = 6;
 /// Time after which a changed throughput is written, if no checkpoint writes it.
 const THROUGHPUT_INTERVAL: Duration = Duration::from_secs(60);
 /// Minimum time that a throughput is measured over, as a part of the renewal interval: less shows the records' gaps.

@@ -36,7 +36,7 @@ use crate::{
             utilization,
         },
         lineage::shard_sync::untouched_streams,
-        pace::Pace,
+        pace::{Pace, TICK},
     },
     metrics::Cycle,
     model::{Assignment, Conditional, Lease, Mark, Regime, Renewals, StreamId, TableScan, WorkerId, WorkerItem},
@@ -52,8 +52,6 @@ const REST_PART: f64 = 0.28;
 const MAX_REST: Duration = Duration::from_millis(2_800);
 /// Scans within the usual pause between two, at the most, when leases expire one after the other.
 const SCANS_AT_EXPIRY: u32 = 4;
-/// Clocks of timers have whole milliseconds.
-const TICK: Duration = Duration::from_millis(1);
 /// Pause between two balancings by utilization, so that the workers' metrics can follow.
 /// Source: KCL `varianceBalancingFrequency` times `leaseAssignmentIntervalMillis`.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(60);

@@ -15,22 +15,12 @@ use tokio::{
 use crate::{
     context::Context,
     error::TableError,
-    logic::pace::Pace,
+    logic::{assign::search::max_rest, pace::Pace},
     model::{Conditional, Lease, LeaseKey, TableScan},
     time::now,
 };
 
 const CONCURRENT_CALLS: usize = 16;
-
-/// Maximum pause between two looks under a leader that announces nothing: as a part of a lease's life, which ends unless
-/// its new owner finds it, and in any case. Java's pause is 10 s.
-const UNANNOUNCED_PART: f64 = 0.5;
-const MAX_UNANNOUNCED: Duration = Duration::from_secs(5);
-/// The same while a heartbeat renews the leases, so that their owner learns of a change by anybody as soon as a renewal
-/// would show it: as a part of a lease's life.
-const CHECKED_PART: f64 = 1.0 / 3.0;
-/// The same under a leader that announces what it gives away: for changes by other hands.
-const MAX_ANNOUNCED: Duration = Duration::from_secs(30);
 
 /// Findings of a look.
 struct Found {
@@ -89,13 +79,8 @@ impl Discovery {
 
     /// Maximum pause between two looks.
     fn rest(&self) -> Duration {
-        if self.context.pulse.may() {
-            return self.context.settings.lease_duration.mul_f64(CHECKED_PART).min(MAX_ANNOUNCED);
-        }
-        if self.context.seen.announced.load(Ordering::Relaxed) {
-            return MAX_ANNOUNCED;
-        }
-        self.context.settings.lease_duration.mul_f64(UNANNOUNCED_PART).min(MAX_UNANNOUNCED)
+        let is_announced = self.context.seen.announced.load(Ordering::Relaxed);
+        max_rest(self.context.pulse.may(), is_announced, self.context.settings.lease_duration)
     }
 
     /// Gives back leases that name this worker and are not held, in a handoff to the old owner. Scans, as the index may

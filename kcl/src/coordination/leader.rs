@@ -13,14 +13,12 @@ use crate::{
     error::TableError,
     event::Event,
     locked::locked,
-    logic::{
-        assign::{
-            heartbeat::inherited,
-            leadership::{Contention, Leadership, may_inherit, successor},
-        },
-        pace::Pace,
+    logic::assign::{
+        heartbeat::{inherited, may_rely},
+        leadership::{Contention, Leadership, may_inherit, successor},
+        lock_pace::LockPace,
     },
-    model::{LockItem, Look, Regime, Renewals, WorkerId, WorkerItem},
+    model::{LockItem, Look, Regime, WorkerId, WorkerItem},
     time,
 };
 
@@ -33,21 +31,8 @@ pub(crate) enum Reign {
     Leader(Instant),
 }
 
-/// Heartbeats within one lock duration.
-const HEARTBEATS: u32 = 4;
-/// Maximum pause between two looks of a worker that does not lead: as a part of a lease's life, and in any case. It bounds
-/// how long a leader that stopped or gives leases away is not noticed.
-const LOOK_PART: f64 = 0.2;
-const MAX_LOOK: Duration = Duration::from_secs(2);
-/// Looks at the lock within a lease duration while the fleet lives by heartbeats: everybody must see who seized it.
-const LOOKS: u32 = 4;
-const MAX_LOOK_BY_BEATS: Duration = Duration::from_millis(2_500);
-/// Pause between two writes of the lock in such a fleet. Java's leaders: 30 s.
-const LOCK_INTERVAL: Duration = Duration::from_secs(30);
 /// Workers that are asked whether they stop, too, before the lock is passed on; so many are a fleet that stops.
 const ASKED_HEIRS: usize = 16;
-/// Clocks of timers have whole milliseconds.
-const TICK: Duration = Duration::from_millis(1);
 
 /// State that the leader's task and the assigner share.
 #[derive(Debug)]
@@ -125,7 +110,7 @@ pub(crate) struct Leader {
     reign: watch::Sender<Reign>,
     helm: Arc<Helm>,
     decisions: watch::Receiver<Regime>,
-    pace: Pace,
+    pace: LockPace,
     /// The lock's owner, and its moves, when last read.
     heard: Option<(WorkerId, Option<u64>)>,
 }
@@ -136,7 +121,8 @@ impl Leader {
         let leadership = Leadership::new(context.settings.worker_id.clone(), context.settings.lease_duration);
         let helm = Arc::new(Helm::new());
         let (decisions, kept) = (helm.regime.subscribe(), Arc::clone(&helm));
-        let leader = Self { context, leadership, reign, helm, decisions, pace: Pace::default(), heard: None };
+        let pace = LockPace::new(context.settings.lease_duration);
+        let leader = Self { context, leadership, reign, helm, decisions, pace, heard: None };
         (leader, observer, kept)
     }
 
@@ -150,7 +136,8 @@ impl Leader {
             let is_done = self.context.reported(turn).is_some();
             self.publish();
             self.context.vitals.turned(self.known_leader(), is_done);
-            let wake_at = time::now() + self.pause(is_done);
+            let now = time::now();
+            let wake_at = now + self.pace.pause(&self.leadership, is_done, now, fastrand::f64());
             loop {
                 let leads = self.leadership.held().is_some();
                 tokio::select! {
@@ -174,43 +161,11 @@ impl Leader {
         heard.filter(|owner| **owner != self.context.settings.worker_id && !self.leadership.suspects(time::now()))
     }
 
-    /// Spread over time, so that workers started together do not contend in step. Short after a failed turn: heartbeats
-    /// renew leases only while looks succeed, and the others wait for announcements.
-    fn pause(&mut self, is_done: bool) -> Duration {
-        let (settings, now, random) = (&self.context.settings, time::now(), fastrand::f64());
-        let by_beats = self.leadership.regime() != Regime::EachLease;
-        let fast = self.leadership.duration(Regime::EachLease) / HEARTBEATS;
-        let in_time = settings.lease_duration / LOOKS;
-        if self.leadership.held().is_some() {
-            let pause = match (by_beats, is_done) {
-                (true, true) => in_time,
-                (true, false) => fast / 2,
-                (false, _) => fast,
-            };
-            return pause.mul_f64(0.9 + 0.1 * random);
-        }
-        if self.leadership.suspects(now) || by_beats && !is_done {
-            self.pace.sign();
-        }
-        let slow = if by_beats {
-            in_time.min(MAX_LOOK_BY_BEATS)
-        } else {
-            settings.lease_duration.mul_f64(LOOK_PART).min(MAX_LOOK)
-        };
-        let pause = self.pace.pause(fast / 2, slow, random);
-        let stale_at = self.leadership.stale_at().filter(|at| *at > now);
-        stale_at.map_or(pause, |at| pause.min(at - now + TICK))
-    }
-
     async fn turn(&mut self) -> Result<(), TableError> {
         let begun = time::now();
         let Some(held) = self.leadership.held().cloned() else { return self.contend(begun).await };
         let regime = *self.decisions.borrow_and_update();
-        let is_due = regime != held.regime
-            || regime != Regime::Heartbeats
-            || held.bulletin != Some(*self.context.bulletin.borrow())
-            || self.leadership.confirmed_at().is_none_or(|at| begun - at >= LOCK_INTERVAL);
-        if is_due {
+        if self.leadership.is_write_due(regime, *self.context.bulletin.borrow(), begun) {
             return self.write(Some(held), regime, begun).await;
         }
         let Look { lock, .. } = self.look(begun).await?;
@@ -240,7 +195,8 @@ impl Leader {
         let look = self.context.table.look(&self.context.settings.worker_id, leader).await?;
         self.context.seen.own_item.send_replace((begun, look.worker.clone()));
         // A look that does not know the leader yet may be out of date.
-        self.looked(leader.is_some() && self.allows(look.lock.as_ref()), begun);
+        let renewals = self.context.settings.renewals;
+        self.looked(leader.is_some() && may_rely(renewals, look.lock.as_ref()), begun);
         Ok(look)
     }
 
@@ -251,15 +207,10 @@ impl Leader {
         }
     }
 
-    fn allows(&self, lock: Option<&LockItem>) -> bool {
-        self.context.settings.renewals == Renewals::Automatic
-            && lock.is_some_and(|lock| lock.regime == Regime::Heartbeats && !lock.released)
-    }
-
     async fn write(&mut self, seen: Option<LockItem>, regime: Regime, begun: Instant) -> Result<(), TableError> {
         let mut lock = self.leadership.lock(uuid::Uuid::new_v4().to_string(), regime);
         lock.bulletin = Some(*self.context.bulletin.borrow());
-        let allowed = self.allows(Some(&lock));
+        let allowed = may_rely(self.context.settings.renewals, Some(&lock));
         if self.context.table.put_lock(&lock, seen.as_ref()).await? {
             self.leadership.confirmed(lock, begun);
             self.helm.state(regime, time::now());

@@ -19,7 +19,8 @@ use crate::{
     error::WorkerError,
     event::{Event, chain},
     logic::{
-        assign::membership::{IdState, judge, may_be_alive},
+        assign::membership::{IdState, Refusal, beat_after, is_own_beat, judge, judge_refusal, may_be_alive},
+        shard::{RENEWALS, RETRY},
         usage_rate::UsageWindow,
     },
     model::{ACTIVE_WINDOW, Beat, CPU, FAILED, Mark, Metric, REPORT_INTERVAL, Renewals, WorkerItem},
@@ -35,10 +36,6 @@ const PROBATION: Duration = Duration::from_secs(5);
 /// Pause between two samples of CPU use, and of the clock that shows whether the machine was suspended.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Heartbeats within a lease duration, when they renew leases.
-const HEARTBEATS: u32 = 3;
-/// Pause after a failed one, as a part of their interval.
-const RETRY: u32 = 6;
 /// Window of a metric in a fleet that lives by heartbeats. Source: KCL `workerMetricsReporterFreqInMillis`.
 const SLOW_MEASURE: Duration = Duration::from_secs(30);
 
@@ -224,7 +221,7 @@ impl Membership {
     /// Pause between two reports, which are heartbeats where those renew leases.
     fn interval(&self) -> Duration {
         if self.context.pulse.may() {
-            (self.context.settings.lease_duration / HEARTBEATS).mul_f64(0.9 + 0.1 * fastrand::f64())
+            (self.context.settings.lease_duration / RENEWALS).mul_f64(0.9 + 0.1 * fastrand::f64())
         } else {
             REPORT_INTERVAL
         }
@@ -256,10 +253,7 @@ impl Membership {
             }
             Some(Beat::Refused(found)) => {
                 let found = found.map(|found| *found);
-                let is_own = found.as_ref().is_some_and(|found| {
-                    found.instance == next.instance && found.beat == next.beat && !found.is_fenced()
-                });
-                if is_own {
+                if is_own_beat(&next, found.as_ref()) {
                     self.confirm(next, first_begun);
                     // It may have removed a mark that nobody has seen.
                     self.look();
@@ -287,11 +281,10 @@ impl Membership {
     /// The item is not as this run wrote it: its leases may be others' by now. Nothing is lost only if another run under
     /// this id asks who is there, and is answered while the last heartbeat still counts.
     async fn refused(&mut self, found: Option<WorkerItem>) -> Result<IdState, WorkerError> {
-        let is_fenced = found.as_ref().is_some_and(|found| found.is_fenced() && found.instance == self.item.instance);
-        let state = if is_fenced { IdState::Free } else { judge(&self.item, found.as_ref()) };
-        let is_answer = state == IdState::Claim && self.context.pulse.is_current();
-        // Where each lease is renewed, that finds out what becomes of it.
-        if is_fenced || self.context.pulse.may() && !is_answer {
+        let pulse = &self.context.pulse;
+        let refusal = judge_refusal(&self.item, found.as_ref(), pulse.may(), pulse.is_current());
+        let Refusal { state, drops_leases } = refusal;
+        if drops_leases {
             self.context.pulse.drop_all();
             self.context.events.emit(Event::HeartbeatRefused);
         }
@@ -299,8 +292,7 @@ impl Membership {
             return Err(WorkerError::WorkerIdInUse { worker_id: self.item.id.clone() });
         }
         tracing::info!(worker_id = %self.item.id, ?state, "worker item written again");
-        let beats = [self.item.beat, found.and_then(|found| found.beat)];
-        self.item.beat = self.item.beat.and(beats.into_iter().flatten().max().map(|beat| beat + 1));
+        self.item.beat = beat_after(&self.item, found.as_ref());
         let begun = self.context.pulse.begin();
         if self.report().await {
             self.trying = None;

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+/// Time added to a pause that must not end too early: clocks of timers have whole milliseconds.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 const GROWTH: f64 = 1.5;
 const JITTER: f64 = 0.1;
 

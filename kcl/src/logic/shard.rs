@@ -2,7 +2,7 @@
 
 pub(crate) use failures::{BatchSpan, Failures, Piece, Verdict, range};
 pub(crate) use progress::Progress;
-pub(crate) use renewal::{Refusal, average_throughput, is_news, judge};
+pub(crate) use renewal::{RENEWALS, RETRY, Refusal, average_throughput, is_news, judge};
 
 pub(crate) mod due;
 mod failures;

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::model::{Lease, Regime, Renewals, WorkerId, WorkerItem};
+use crate::model::{Lease, LockItem, Regime, Renewals, WorkerId, WorkerItem};
 
 /// Time in which the item of a live worker of any kind changes many times. Java's: 30 s.
 const GONE: Duration = Duration::from_secs(60 * 60);
@@ -96,6 +96,11 @@ pub(crate) fn inherited(before: Option<Regime>, renewals: Renewals) -> Regime {
         // Perhaps a leader before lived by heartbeats, and somebody else led since.
         _ => Regime::TurningBack,
     }
+}
+
+/// True if a worker that lives by `renewals` may rely on its heartbeat while this is the lock.
+pub(crate) fn may_rely(renewals: Renewals, lock: Option<&LockItem>) -> bool {
+    renewals == Renewals::Automatic && lock.is_some_and(|lock| lock.regime == Regime::Heartbeats && !lock.released)
 }
 
 /// A fleet as its leader sees it, to decide how it renews leases.
@@ -277,6 +282,24 @@ mod tests {
         assert!(!reliance.forget_if_overslept(wall(11), LEASE), "each lease was renewed until now");
         reliance.beaten(start + 11 * SECOND, wall(11));
         assert!(reliance.forget_if_overslept(wall(21), LEASE));
+    }
+
+    #[test]
+    fn only_a_lock_that_is_held_and_says_heartbeats_allows_them() {
+        let lock = |regime, released| {
+            let leadership = crate::logic::assign::leadership::Leadership::new("w".into(), LEASE);
+            LockItem { released, ..leadership.lock("v".to_owned(), regime) }
+        };
+        for (renewals, lock, allowed) in [
+            (Renewals::Automatic, Some(lock(Regime::Heartbeats, false)), true),
+            (Renewals::EachLease, Some(lock(Regime::Heartbeats, false)), false),
+            (Renewals::Automatic, Some(lock(Regime::TurningBack, false)), false),
+            (Renewals::Automatic, Some(lock(Regime::EachLease, false)), false),
+            (Renewals::Automatic, Some(lock(Regime::Heartbeats, true)), false),
+            (Renewals::Automatic, None, false),
+        ] {
+            assert_eq!(may_rely(renewals, lock.as_ref()), allowed, "{renewals:?} {lock:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::{fleet_view::MISSED_REPORTS, heartbeat::MAX_TURN};
-use crate::model::{LockItem, REPORT_INTERVAL, Regime, WorkerId, WorkerItem};
+use crate::model::{Bulletin, LockItem, REPORT_INTERVAL, Regime, WorkerId, WorkerItem};
 
 /// The lock's life as a part of a lease's, so that a new leader is there before leases expire.
 const LOCK_PART: f64 = 0.4;
@@ -21,6 +21,9 @@ const SUSPICION: f64 = 0.375;
 const SILENCE: f64 = 0.6;
 /// Part of a lease duration after which it is suspected: heartbeats are a third apart.
 const SUSPICIOUS_SILENCE: f64 = 0.4;
+
+/// Pause between two writes of the lock in a fleet that lives by heartbeats. Java's leaders: 30 s.
+const LOCK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The next step towards the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +117,13 @@ impl Leadership {
         self.held.as_ref().map(|(lock, _)| lock)
     }
 
-    /// Time of the last confirmation of our lock.
-    pub(crate) fn confirmed_at(&self) -> Option<Instant> {
-        self.held.as_ref().map(|(_, at)| *at)
+    /// True if our lock must be written now, to say this; else a look, whether it is still ours, is enough.
+    pub(crate) fn is_write_due(&self, regime: Regime, bulletin: Bulletin, now: Instant) -> bool {
+        let Some((lock, confirmed)) = &self.held else { return false };
+        regime != Regime::Heartbeats
+            || lock.regime != regime
+            || lock.bulletin != Some(bulletin)
+            || now.saturating_duration_since(*confirmed) >= LOCK_INTERVAL
     }
 
     /// Decides after reading the lock and, if it is known, its owner's item.
@@ -341,6 +348,23 @@ mod tests {
         assert_eq!(me.leading_until(None, start), Some(start + silence));
         assert_eq!(me.leading_until(Some(beat), beat), Some(beat + silence));
         assert_eq!(me.leading_until(Some(beat), beat + silence), None);
+    }
+
+    #[test]
+    fn a_lock_is_written_each_turn_or_by_heartbeats_when_it_says_something_new_or_each_half_minute() {
+        let (start, said, news) = (start(), Bulletin::default(), Bulletin { moves: 1, alert: false });
+        let due = |held, regime, bulletin, seconds| {
+            let mut me = me();
+            me.confirmed(LockItem { regime: held, bulletin: Some(said), ..lock("me", "v1") }, start);
+            me.is_write_due(regime, bulletin, start + Duration::from_secs(seconds))
+        };
+        use Regime::{EachLease, Heartbeats, TurningBack};
+
+        assert!(due(EachLease, EachLease, said, 1) && due(TurningBack, TurningBack, said, 1));
+        assert!(!due(Heartbeats, Heartbeats, said, 29) && due(Heartbeats, Heartbeats, said, 30));
+        assert!(due(Heartbeats, Heartbeats, news, 1) && due(Heartbeats, TurningBack, said, 1));
+        assert!(due(EachLease, Heartbeats, said, 1));
+        assert!(!me().is_write_due(EachLease, said, start), "it has none");
     }
 
     #[test]

@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use crate::model::{Lease, WorkerId};
 
+/// Renewals within a lease duration: of a lease by itself, or of all of a worker by its heartbeat.
+pub(crate) const RENEWALS: u32 = 3;
+/// Pause after a failed one, as a part of the interval between two.
+pub(crate) const RETRY: u32 = 6;
 /// Weight of the newest window in the average throughput.
 const ALPHA: f64 = 0.5;
 const KIB: f64 = 1024.0;
