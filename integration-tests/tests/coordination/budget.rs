@@ -40,7 +40,8 @@ async fn a_fleet_at_rest_stays_within_its_budget_of_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fleet_by_heartbeats_at_rest_asks_no_more_with_more_shards() {
-    for shards in [4, 64] {
+    // What scans, queries and comparisons read grows with the leases.
+    for (shards, most_read) in [(4, 165.0), (64, 255.0)] {
         let minute = MinuteAtRest::measure(shards, Renewals::Automatic).await;
 
         let total = minute.total();
@@ -60,6 +61,6 @@ async fn a_fleet_by_heartbeats_at_rest_asks_no_more_with_more_shards() {
         }
         assert!((total - metered).abs() <= 1.0, "{total} requests counted, {metered} metered");
         assert!(write_units <= 43.0, "{write_units} write units");
-        assert!(read_units > 0.0 && read_units <= 165.0, "{read_units} read units");
+        assert!(read_units > 0.0 && read_units <= most_read, "{read_units} read units");
     }
 }

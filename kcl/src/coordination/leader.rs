@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{sync::watch, time::sleep_until};
@@ -315,6 +315,8 @@ impl Leader {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
