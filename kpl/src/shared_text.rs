@@ -6,7 +6,11 @@
 //! A record read from Kinesis has two texts, partition key and sequence number, of some 70 bytes together. Packed, 4 KiB of
 //! them take one allocation in place of 120 (`cargo bench -p integration-tests --bench consumer_allocations`).
 
-use std::{borrow::Borrow, cmp::Ordering, fmt, hash, mem, ops::Deref, sync::Arc};
+mod pack;
+
+use std::{borrow::Borrow, cmp::Ordering, fmt, hash, ops::Deref, sync::Arc};
+
+pub use pack::TextPack;
 
 /// A text that is cheap to clone, and may be a part of a larger one whose allocation it shares. Derefs to `str`.
 ///
@@ -134,38 +138,6 @@ impl PartialOrd for SharedText {
 impl hash::Hash for SharedText {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
-    }
-}
-
-/// Texts that are put into one allocation. Used again, it keeps its own room.
-#[derive(Debug, Default)]
-pub struct TextPack {
-    joined: String,
-    ends: Vec<usize>,
-}
-
-impl TextPack {
-    /// An empty pack.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a text.
-    pub fn push(&mut self, text: &str) {
-        self.joined.push_str(text);
-        self.ends.push(self.joined.len());
-    }
-
-    /// Bytes of all texts added.
-    pub fn size_bytes(&self) -> usize {
-        self.joined.len()
-    }
-
-    /// The texts in the order in which they were added, in one allocation. The pack is empty from then on.
-    pub fn texts(&mut self) -> impl Iterator<Item = SharedText> {
-        let (whole, mut start) = (Arc::<str>::from(self.joined.as_str()), 0);
-        self.joined.clear();
-        self.ends.drain(..).map(move |end| SharedText::part(&whole, mem::replace(&mut start, end), end))
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Limits;
+use crate::logic::limiter::Amount;
 use crate::testing::{shard, start, uniform_shards};
 use crate::{hash_key::HashKey, record::UserRecord};
 
