@@ -1,14 +1,15 @@
 //! The coordination of a fleet's workers, through the lease table alone.
 //!
 //! On every worker: [`membership`], [`leader`] (which worker leads), [`discovery`] (of this worker's leases), [`verifier`]
-//! (of those it holds). On the
-//! leader only: [`assigner`], which scans the table and gives leases to workers, and [`auditor`], which creates missing
-//! leases ([`shard_sync`]) and deletes those of ended shards. Checks before a worker joins: [`entry`].
+//! (of those it holds). On the leader only: [`assigner`], which scans the table and gives leases to workers, and
+//! [`auditor`], which creates missing leases ([`shard_sync`]) and deletes those of ended shards. Checks before a worker
+//! joins: [`entry`].
 
 pub(crate) mod assigner;
 pub(crate) mod auditor;
 pub(crate) mod discovery;
 pub(crate) mod entry;
+mod helm;
 pub(crate) mod leader;
 pub(crate) mod membership;
 pub(crate) mod shard_sync;

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::ServiceClock, locked::locked, logic::assign::heartbeat::Reliance, time::now};
+use crate::{clock::ServiceClock, locked::locked, logic::assign::reliance::Reliance, time::now};
 
 #[derive(Debug)]
 pub(crate) struct Pulse {

@@ -4,46 +4,44 @@
 //! All its writes are conditional on the owners it saw, so two leaders, should there be two for a moment, do no harm.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     mem::discriminant,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     auditor::{Auditor, Sighting},
-    leader::{Helm, Reign},
-    watchdog::Unowned,
+    helm::{Helm, Reign},
 };
 use crate::{
     context::Context,
     error::TableError,
     event::Event,
-    locked::locked,
     logic::{
         assign::{
             assignment::{self, Candidate, How, Move, is_orphan},
             fleet_view::FleetView,
-            heartbeat::{Renewing, Sight},
-            unrest::{Unrest, first_expiry},
+            renewing::{Renewing, Sight},
+            unrest::first_expiry,
             utilization,
         },
         lineage::shard_sync::untouched_streams,
         pace::{Pace, TICK},
     },
     metrics::Cycle,
-    model::{Assignment, Conditional, Lease, Mark, Regime, Renewals, StreamId, TableScan, WorkerId, WorkerItem},
+    model::{Assignment, Lease, Regime, Renewals, StreamId, TableScan, WorkerId, WorkerItem},
     time,
 };
+use mover::Mover;
+use term::Term;
 
-const CONCURRENT_WRITES: usize = 16;
+mod mover;
+mod term;
+
 /// Pause between two scans, for each lease of the table; bounded below by the assignment interval.
 const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 /// Pause between two scans while nothing changes: as a part of a lease's life, so that a dead worker is noticed in time,
@@ -70,21 +68,6 @@ pub(crate) struct Assigner {
     complete: watch::Receiver<HashSet<StreamId>>,
     pace: Pace,
     term: Term,
-}
-
-#[derive(Default)]
-struct Term {
-    balanced: Option<Instant>,
-    renewing: Option<Renewing>,
-    /// Workers fenced, as they last reported.
-    fenced: HashMap<WorkerId, WorkerItem>,
-    malformed: Vec<String>,
-    unowned: Unowned,
-    /// Streams with leases that nobody can read.
-    vanished: HashSet<StreamId>,
-    unrest: Unrest,
-    /// The first moment at which a lease that has fallen silent expires.
-    expiry: Option<Instant>,
 }
 
 impl Assigner {
@@ -123,10 +106,6 @@ impl Assigner {
                 }
             }
         }
-    }
-
-    fn leads(&self) -> bool {
-        matches!(*self.reign.borrow(), Reign::Leader(until) if time::now() < until)
     }
 
     /// Large tables are scanned less often, but often enough to notice a dead worker in time; a lease that has fallen
@@ -315,99 +294,16 @@ impl Assigner {
         if moves.is_empty() {
             return 0;
         }
-        let planned = moves.len();
-        let by_beats = self.helm.is_by_beats();
+        let (planned, by_beats) = (moves.len(), self.helm.is_by_beats());
+        let mover = Mover { context: &self.context, view: &self.view, reign: &self.reign, by_beats };
         if by_beats {
-            let fenced = self.fence(&mut moves).await;
-            self.report_fenced(fenced);
-        }
-        let this = &*self;
-        let announce = || self.context.bulletin.send_modify(|bulletin| bulletin.moves = bulletin.moves.wrapping_add(1));
-        let to_me = moves.iter().any(|planned| planned.to == self.context.settings.worker_id);
-        // Many writes take time: the first new owners begin meanwhile.
-        announce();
-        let (failed, touched) = (AtomicUsize::new(planned - moves.len()), Mutex::new(HashSet::new()));
-        let write = async |planned: Move| {
-            if this.write(&planned).await {
-                locked(&touched).extend(planned.lease.actual_owner().cloned().into_iter().chain([planned.to]));
-            } else {
-                failed.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        stream::iter(moves).for_each_concurrent(CONCURRENT_WRITES, write).await;
-        announce();
-        if to_me {
-            self.context.nudges.discover.notify_one();
-        }
-        if by_beats {
-            let touched: Vec<WorkerId> = locked(&touched).drain().collect();
-            self.mark(touched).await;
-        }
-        failed.into_inner()
-    }
-
-    /// Has these workers compare their leases with the table.
-    async fn mark(&self, workers: Vec<WorkerId>) {
-        let look = async |worker: WorkerId| {
-            if let Some(item) = self.view.worker(&worker) {
-                self.context.reported(self.context.table.mark_worker(item, Mark::Look).await);
-            }
-        };
-        stream::iter(workers).for_each_concurrent(CONCURRENT_WRITES, look).await;
-    }
-
-    /// Fences the silent workers from which leases are to be taken. Leaves out the moves from one that is not silent after
-    /// all, or cannot be fenced.
-    async fn fence(&self, moves: &mut Vec<Move>) -> Vec<WorkerItem> {
-        let silent = |planned: &Move| self.view.heart_of(&planned.lease).filter(|_| planned.how == How::Seize);
-        let hearts: HashMap<&WorkerId, &WorkerItem> =
-            moves.iter().filter_map(silent).map(|worker| (&worker.id, worker)).collect();
-        let fence = async |worker: &WorkerItem| {
-            let is_fenced = worker.is_fenced()
-                || self.leads()
-                    && self.context.reported(self.context.table.mark_worker(worker, Mark::Fenced).await) == Some(true);
-            is_fenced.then(|| worker.clone())
-        };
-        let fences: Vec<_> = hearts.into_values().map(fence).collect();
-        let outcomes: Vec<_> = stream::iter(fences).buffer_unordered(CONCURRENT_WRITES).collect().await;
-        let fenced: Vec<WorkerItem> = outcomes.into_iter().flatten().collect();
-        let ids: HashSet<&WorkerId> = fenced.iter().map(|worker| &worker.id).collect();
-        moves.retain(|planned| silent(planned).is_none_or(|worker| ids.contains(&worker.id)));
-        fenced
-    }
-
-    /// Reports each silence once, though a worker's leases are taken one by one.
-    fn report_fenced(&mut self, fenced: Vec<WorkerItem>) {
-        let Term { fenced: reported, .. } = &mut self.term;
-        reported.retain(|id, _| self.view.worker(id).is_some());
-        for worker in fenced {
-            let before = reported.insert(worker.id.clone(), worker.clone());
-            if before.is_none_or(|before| !before.is_same_report(&worker)) {
-                self.context.events.emit(Event::WorkerFenced { worker_id: worker.id });
+            let fenced = mover.fence(&mut moves).await;
+            for worker_id in self.term.note_fenced(fenced, &self.view) {
+                self.context.events.emit(Event::WorkerFenced { worker_id });
             }
         }
-    }
-
-    async fn write(&self, planned: &Move) -> bool {
-        if !self.leads() {
-            return false;
-        }
-        let written = match planned.how {
-            How::Seize => self.context.table.seize(&planned.lease, &planned.to).await,
-            How::Assign => self.context.table.assign(&planned.lease, &planned.to).await,
-            How::HandOff => self.context.table.begin_handoff(&planned.lease, &planned.to).await,
-        };
-        let Move { lease, to, how } = planned;
-        match written {
-            Ok(Conditional::Applied) => {
-                tracing::info!(lease = %lease.key, %to, ?how, "lease assigned");
-                return true;
-            }
-            // Its owner changed since the scan; the next cycle sees how.
-            Ok(Conditional::Conflict(_)) => tracing::debug!(lease = %lease.key, %to, ?how, "lease changed meanwhile"),
-            Err(error) => self.context.table_failed(&error),
-        }
-        false
+        let unfenced = planned - moves.len();
+        unfenced + mover.carry_out(moves).await
     }
 }
 

@@ -1,108 +1,30 @@
 //! SHELL: the leader's lock in the lease table.
 
 use std::{
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::helm::{Helm, Reign};
 use crate::{
     context::Context,
     error::TableError,
     event::Event,
-    locked::locked,
     logic::assign::{
-        heartbeat::{inherited, may_rely},
         leadership::{Contention, Leadership, may_inherit, successor},
         lock_pace::LockPace,
+        reliance::may_rely,
+        renewing::inherited,
     },
-    model::{LockItem, Look, Regime, WorkerId, WorkerItem},
+    model::{LockItem, Look, Regime, WorkerId},
     time,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reign {
-    Follower,
-    /// The leader is silent: if it is gone, one of us will lead soon and should know the leases by then.
-    Heir,
-    /// We lead until then, unless a heartbeat is confirmed before.
-    Leader(Instant),
-}
-
 /// Workers that are asked whether they stop, too, before the lock is passed on; so many are a fleet that stops.
 const ASKED_HEIRS: usize = 16;
-
-/// State that the leader's task and the assigner share.
-#[derive(Debug)]
-pub(crate) struct Helm {
-    /// Renewal of leases as the assigner has decided; for a new leader as its predecessor had.
-    regime: watch::Sender<Regime>,
-    /// Heartbeats renew leases, as the assigner decided last, or the lock of the leader before said. Changed by both, for a
-    /// line.
-    by_heartbeat: Mutex<bool>,
-    /// Renewal of leases as this worker's lock has it, and when it was confirmed that it does. Changed by the leader's
-    /// task, for a line; None while this worker does not lead.
-    stated: Mutex<Option<(Regime, Instant)>>,
-    /// Workers that may lead next, the best first; None before the first cycle. Changed by the assigner, once a cycle.
-    heirs: Mutex<Option<Vec<WorkerId>>>,
-    /// The leader before, and since when it is silent. Changed by the leader's task, at each look.
-    silent: Mutex<Option<(WorkerItem, Instant)>>,
-}
-
-impl Helm {
-    fn new() -> Self {
-        Self {
-            regime: watch::Sender::default(),
-            by_heartbeat: Mutex::default(),
-            stated: Mutex::default(),
-            heirs: Mutex::default(),
-            silent: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn regime(&self) -> Regime {
-        *self.regime.borrow()
-    }
-
-    /// Renewal of leases as this worker's lock has it, and since when at the latest.
-    pub(crate) fn stated(&self) -> Option<(Regime, Instant)> {
-        *locked(&self.stated)
-    }
-
-    /// True if workers may rely on heartbeats: unless that is over by decision and by the lock, which may be out of step.
-    pub(crate) fn is_by_beats(&self) -> bool {
-        let is_by_each = |regime| regime == Regime::EachLease;
-        !(is_by_each(self.regime()) && self.stated().is_none_or(|(stated, _)| is_by_each(stated)))
-    }
-
-    /// The lock was written so, as an answer at `now` says.
-    fn state(&self, regime: Regime, now: Instant) {
-        let mut stated = locked(&self.stated);
-        if stated.is_none_or(|(before, _)| before != regime) {
-            *stated = Some((regime, now));
-        }
-    }
-
-    /// A decision of the assigner. True: heartbeats renew leases from now on, or do so no longer.
-    pub(crate) fn decide(&self, regime: Regime, heirs: Vec<WorkerId>) -> bool {
-        *locked(&self.heirs) = Some(heirs);
-        self.regime.send_if_modified(|before| std::mem::replace(before, regime) != regime);
-        let by_heartbeat = regime == Regime::Heartbeats;
-        std::mem::replace(&mut *locked(&self.by_heartbeat), by_heartbeat) != by_heartbeat
-    }
-
-    /// Begins with `regime`, after a leader whose lock said `before`.
-    fn inherit(&self, before: Option<Regime>, regime: Regime) {
-        *locked(&self.by_heartbeat) = before == Some(Regime::Heartbeats);
-        self.regime.send_replace(regime);
-    }
-
-    pub(crate) fn silent(&self) -> Option<(WorkerItem, Instant)> {
-        locked(&self.silent).clone()
-    }
-}
 
 pub(crate) struct Leader {
     context: Arc<Context>,
@@ -120,7 +42,7 @@ impl Leader {
         let (reign, observer) = watch::channel(Reign::Follower);
         let leadership = Leadership::new(context.settings.worker_id.clone(), context.settings.lease_duration);
         let helm = Arc::new(Helm::new());
-        let (decisions, kept) = (helm.regime.subscribe(), Arc::clone(&helm));
+        let (decisions, kept) = (helm.decisions(), Arc::clone(&helm));
         let pace = LockPace::new(context.settings.lease_duration);
         let leader = Self { context, leadership, reign, helm, decisions, pace, heard: None };
         (leader, observer, kept)
@@ -180,7 +102,7 @@ impl Leader {
         let look = self.look(begun).await?;
         self.note(&look);
         let contention = self.leadership.consider(look.lock, look.leader, time::now());
-        *locked(&self.helm.silent) = self.leadership.silent();
+        self.helm.note_silence(self.leadership.silent());
         let Contention::Acquire(seen) = contention else { return Ok(()) };
         let before = seen.as_ref().map(|seen| seen.regime);
         let regime = inherited(before, self.context.settings.renewals);
@@ -246,8 +168,7 @@ impl Leader {
         if until.is_none() {
             // Not confirmed in time: others may lead by now, so contend from the beginning.
             self.leadership.drop_lock();
-            *locked(&self.helm.stated) = None;
-            *locked(&self.helm.heirs) = None;
+            self.helm.resign();
         }
         let reign = match until {
             Some(until) => Reign::Leader(until),
@@ -273,7 +194,7 @@ impl Leader {
     async fn release(mut self) {
         self.context.pulse.looked(false, time::now());
         let by_beats = self.leadership.regime() != Regime::EachLease;
-        let (held, heirs) = (self.leadership.held().cloned(), locked(&self.helm.heirs).take());
+        let (held, heirs) = (self.leadership.held().cloned(), self.helm.take_heirs());
         self.leadership.drop_lock();
         if held.is_some() {
             self.publish();
@@ -310,53 +231,5 @@ impl Leader {
             }
         }
         Ok(None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn leases_are_judged_by_heartbeats_until_decision_and_lock_say_each_lease() {
-        use Regime::{EachLease, Heartbeats, TurningBack};
-        let (helm, now) = (Helm::new(), time::now());
-        helm.state(EachLease, now);
-        assert!(!helm.is_by_beats());
-
-        helm.decide(Heartbeats, Vec::new());
-        assert!(helm.is_by_beats(), "the lock may say so already, by a write without an answer");
-        helm.state(TurningBack, now);
-        helm.decide(EachLease, Vec::new());
-        assert!(helm.is_by_beats(), "the lock does not say so yet");
-        helm.state(EachLease, now);
-        assert!(!helm.is_by_beats());
-    }
-
-    #[test]
-    fn a_turn_is_reported_once_by_the_leader_that_decides_it() {
-        use Regime::{EachLease, Heartbeats, TurningBack};
-        let helm = Helm::new();
-        let decide = |regime| helm.decide(regime, Vec::new());
-
-        assert_eq!(
-            [TurningBack, EachLease, Heartbeats, TurningBack, EachLease].map(decide),
-            [false, false, true, true, false]
-        );
-        helm.inherit(Some(Heartbeats), Heartbeats);
-        assert!(!decide(Heartbeats));
-        helm.inherit(Some(Heartbeats), TurningBack);
-        assert!(decide(TurningBack), "it has another setting");
-    }
-
-    #[test]
-    fn a_lock_written_again_has_said_what_it_says_since_the_first_time() {
-        let (helm, first) = (Helm::new(), time::now());
-        for seconds in 0..3 {
-            helm.state(Regime::TurningBack, first + Duration::from_secs(seconds));
-        }
-        assert_eq!(helm.stated(), Some((Regime::TurningBack, first)));
     }
 }

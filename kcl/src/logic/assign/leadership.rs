@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{fleet_view::MISSED_REPORTS, heartbeat::MAX_TURN};
+use super::{fleet_view::MISSED_REPORTS, renewing::MAX_TURN};
 use crate::model::{Bulletin, LockItem, REPORT_INTERVAL, Regime, WorkerId, WorkerItem};
 
 /// The lock's life as a part of a lease's, so that a new leader is there before leases expire.
