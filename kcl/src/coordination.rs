@@ -11,6 +11,7 @@ pub(crate) mod discovery;
 pub(crate) mod entry;
 mod helm;
 pub(crate) mod leader;
+mod measurement;
 pub(crate) mod membership;
 pub(crate) mod shard_sync;
 pub(crate) mod verifier;
