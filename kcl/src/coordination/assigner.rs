@@ -25,6 +25,7 @@ use crate::{
         assign::{
             assignment::{self, Candidate, How, Move, is_orphan},
             fleet_view::FleetView,
+            reliance::relied_for,
             renewing::{Renewing, Sight},
             unrest::first_expiry,
             utilization,
@@ -147,7 +148,7 @@ impl Assigner {
         self.end_term();
         self.pace.sign();
         let scan = self.scan().await?;
-        self.view.remember(self.helm.silent(), self.context.settings.lease_duration / 2);
+        self.view.remember(self.helm.silent(), relied_for(self.context.settings.lease_duration));
         self.view.observe(&scan, time::now(), self.context.clock.seconds());
         Ok(())
     }
@@ -157,7 +158,7 @@ impl Assigner {
         let scan = self.scan().await?;
         self.report_malformed(&scan);
         let now = time::now();
-        self.view.remember(self.helm.silent(), self.context.settings.lease_duration / 2);
+        self.view.remember(self.helm.silent(), relied_for(self.context.settings.lease_duration));
         self.view.observe(&scan, now, self.context.clock.seconds());
         self.report_vanished_streams(&scan.leases);
         let Term { unowned, vanished, .. } = &mut self.term;

@@ -25,7 +25,7 @@ impl Reliance {
     /// A look at the lock that began at `begun` ended at `now`. True: from now on it may.
     pub(crate) fn looked(&mut self, allowed: bool, begun: Instant, now: Instant, lease_duration: Duration) -> bool {
         let since = self.may.filter(|(_, until)| now < *until).map(|(since, _)| since);
-        self.may = allowed.then(|| (since.unwrap_or(now), begun + lease_duration / 2));
+        self.may = allowed.then(|| (since.unwrap_or(now), begun + relied_for(lease_duration)));
         self.relied &= allowed;
         allowed && since.is_none()
     }
@@ -49,7 +49,7 @@ impl Reliance {
     pub(crate) fn covers(&self, written: Instant, now: Instant, lease_duration: Duration) -> Option<Instant> {
         let (since, until) = self.may?;
         let (beat, _) = self.beat?;
-        (now < until && written >= since && now < beat + lease_duration / 2).then_some(beat)
+        (now < until && written >= since && now < beat + relied_for(lease_duration)).then_some(beat)
     }
 
     /// True if others may have taken the leases meanwhile, as the wall clock shows. Said once: they are dropped then.
@@ -73,6 +73,12 @@ impl Reliance {
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Time that a look at the lock, and a heartbeat, may be relied on from its begin. Where either fails for as long, each
+/// lease is written.
+pub(crate) fn relied_for(lease_duration: Duration) -> Duration {
+    lease_duration / 2
 }
 
 /// True if a worker that lives by `renewals` may rely on its heartbeat while this is the lock.
