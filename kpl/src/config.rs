@@ -4,6 +4,10 @@ use std::{fmt::Debug, num::NonZero, ops::RangeInclusive, time::Duration};
 
 use crate::{aggregated::AGGREGATE_PARTITION_KEY, error::ConfigError, record::PARTITION_KEY_MAX_CHARS};
 
+mod metrics;
+
+pub use metrics::{Metrics, MetricsGranularity};
+
 /// Maximum record limit of a stream, in bytes of data and partition key.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
 pub const MAX_RECORD_BYTES: usize = 10 * 1024 * 1024;
@@ -154,19 +158,6 @@ pub enum RecordOrder {
     BestEffort,
 }
 
-/// Dimensions of the metrics, besides the error code of `ErrorsByCode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum MetricsGranularity {
-    /// No metrics.
-    Off,
-    /// `StreamName`.
-    #[default]
-    Stream,
-    /// `StreamName` and, as in the KPL, `ShardId`: many metrics for a stream of many shards.
-    Shard,
-}
-
 /// All settings, with their defaults.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -187,7 +178,7 @@ pub(crate) struct Config {
     pub(crate) max_in_flight: u16,
     pub(crate) request_timeout: Duration,
     pub(crate) fail_if_throttled: bool,
-    pub(crate) metrics_granularity: MetricsGranularity,
+    pub(crate) metrics: Metrics,
 }
 
 impl Default for Config {
@@ -209,7 +200,7 @@ impl Default for Config {
             max_in_flight: 24,
             request_timeout: Duration::from_secs(6),
             fail_if_throttled: false,
-            metrics_granularity: MetricsGranularity::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -242,6 +233,9 @@ impl Config {
         let buffered = self.record_max_buffered_time;
         within("record_max_buffered_time", buffered, Duration::ZERO..=Duration::from_hours(24))?;
         within("request_timeout", self.request_timeout, MIN_TIMEOUT..=Duration::from_mins(10))?;
+        if let Some(label) = self.metrics.invalid_label() {
+            return Err(out_of_bounds("metrics", label, "labels of 1 to 255 characters".to_owned()));
+        }
         let Some(ttl) = self.record_ttl else { return Ok(()) };
         within("record_ttl", ttl, MIN_TIMEOUT..=Duration::MAX)?;
         if buffered < ttl {

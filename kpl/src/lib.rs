@@ -47,16 +47,13 @@
 //!
 //! # Metrics
 //! The KPL's names, units and dimensions, through the `metrics` crate: install a recorder before the first record is put.
-//! - Counters: `UserRecordsReceived`, `UserRecordsPut`, `UserRecordsDataPut`, `UserRecordExpired`, `KinesisRecordsPut`,
-//!   `KinesisRecordsDataPut`, `ErrorsByCode`, `AllErrors` (a request that fails as a whole is one), which are the sums of
-//!   the KPL's; `UserRecordsFailed`, which is its number of samples of `UserRecordsPut` less their sum.
-//! - Histograms: `RetriesPerRecord`, `RequestTime`, `UserRecordsPerKinesisRecord`, `KinesisRecordsPerPutRecordsRequest`,
-//!   `UserRecordsPerPutRecordsRequest`, `BufferingTime` of each Kinesis record sent. Gauge: `UserRecordsPending`.
-//! - Dimensions: `StreamName`, `ErrorCode`, and with [`MetricsGranularity::Shard`] the `ShardId`. See also [`Event`].
+//! [`METRICS`] has all of them, `docs/metrics.md` of the repository what each means, and [`Metrics`] the settings. The crate
+//! `kinesis-cloudwatch` publishes them to CloudWatch as the KPL does. See also [`Event`].
 //!
 //! # Features
 //! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a
 //!   consumer needs, with neither tokio nor the AWS SDK.
+//! - `metrics`: part of `producer`; what other crates of this workspace record metrics with.
 //! - `test-util`: a scriptable Kinesis in memory for tests of applications.
 //!
 //! # Glossary of the private code
@@ -80,6 +77,7 @@ pub mod aggregated;
 mod digest;
 pub mod hash_key;
 pub mod id;
+pub mod metric;
 mod record;
 mod shared_text;
 
@@ -122,12 +120,15 @@ pub use record::{PARTITION_KEY_MAX_CHARS, UserRecord};
 pub use shared_text::{SharedText, TextPack};
 #[cfg(feature = "producer")]
 pub use {
-    config::{AggregateKey, Aggregation, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, MetricsGranularity, RecordOrder},
+    config::{
+        AggregateKey, Aggregation, DEFAULT_MAX_RECORD_BYTES, MAX_RECORD_BYTES, Metrics, MetricsGranularity, RecordOrder,
+    },
     delivered::Delivered,
     delivery::Delivery,
     error::{Attempt, BoxError, ConfigError, DeliveryError, DeliveryErrorKind, PutError, RecordError, ShutdownError},
     event::{Event, Snapshot},
     health::{Health, HealthProblem, StreamFailure, StreamHealth},
     kinesis::Kinesis,
+    pipeline::METRICS,
     producer::{Producer, blocking::BlockingProducer, builder::ProducerBuilder, sink::RecordSink},
 };

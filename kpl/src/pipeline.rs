@@ -18,6 +18,7 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+pub use self::metering::METRICS;
 use self::metering::Metering;
 pub(crate) use self::metering::count_abandoned;
 use crate::{
@@ -76,7 +77,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     pub(crate) fn new(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Self {
         let active = Instant::now();
-        let metering = Metering::new(&stream, context.config.metrics_granularity);
+        let metering = Metering::new(&stream, &context.config.metrics);
         Self {
             commands,
             taken: 0,
@@ -228,6 +229,9 @@ impl Pipeline {
     fn deliver(&mut self, record: KinesisRecord<Ticket>, stored: Stored) -> Load {
         let stored = Arc::new(stored);
         let mut resolved = Load::default();
+        if let Some(metering) = &mut self.metering {
+            metering.begin_kinesis_record();
+        }
         for (stub, delivered) in record.deliver(&stored) {
             if let Some(metering) = &mut self.metering {
                 metering.stored(&stored.shard_id, delivered.attempts() - 1, stub.data_bytes.into());

@@ -37,7 +37,7 @@ impl Drop for Guard {
             self.queue.close();
             let left = self.context.space.vacate(&self.status.share);
             *locked(&self.status.oldest) = None;
-            count_abandoned(&self.stream, self.context.config.metrics_granularity, left.records);
+            count_abandoned(&self.stream, &self.context.config.metrics, left.records);
         }
         self.context.space.leave();
         if self.ended == Ended::Broken {

@@ -1,22 +1,32 @@
-//! Meters of a pipeline, with the KPL's names, through the `metrics` facade.
-//! Source: `docs/metrics.md` of `awslabs/amazon-kinesis-producer`.
+//! Meters of a pipeline, through the `metrics` facade. [`METRICS`] declares them.
+
+mod table;
 
 use std::collections::HashMap;
 
-use metrics::{Counter, Gauge, Histogram, Label, Unit, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Label};
 use tokio::time::Instant;
 
+pub use self::table::METRICS;
+use self::table::{
+    ALL_ERRORS, BUFFERING_TIME, ERRORS_BY_CODE, KINESIS_RECORDS_DATA_PUT, KINESIS_RECORDS_FAILED,
+    KINESIS_RECORDS_PER_REQUEST, KINESIS_RECORDS_PUT, REQUEST_TIME, RETRIES_PER_RECORD, USER_RECORD_EXPIRED,
+    USER_RECORD_RETRIES, USER_RECORDS_DATA_PUT, USER_RECORDS_FAILED, USER_RECORDS_PENDING,
+    USER_RECORDS_PER_KINESIS_RECORD, USER_RECORDS_PER_REQUEST, USER_RECORDS_PUT, USER_RECORDS_RECEIVED,
+};
 use crate::{
-    config::MetricsGranularity,
+    config::{Metrics, MetricsGranularity},
     error::{DeliveryErrorKind, Failure},
     id::ShardId,
     kinesis::{EntryResult, KinesisError},
     logic::{BatchId, Shape},
+    metric::{MetricsLevel, Registry},
     stream::Stream,
 };
 
 pub(super) struct Metering {
-    granularity: MetricsGranularity,
+    registry: Registry,
+    by_shard: bool,
     stream: Stream,
     pub(super) received: Counter,
     pending: Gauge,
@@ -28,6 +38,8 @@ pub(super) struct Metering {
     /// Entries and start of each request under way.
     calls: HashMap<BatchId, (Vec<Shape>, Instant)>,
     outcomes: Outcomes,
+    /// The next user record is the first of its Kinesis record.
+    is_first: bool,
 }
 
 pub(super) struct ShardMeters {
@@ -35,7 +47,9 @@ pub(super) struct ShardMeters {
     user_records_failed: Counter,
     user_records_data_put: Counter,
     user_record_expired: Counter,
+    user_record_retries: Counter,
     kinesis_records_put: Counter,
+    kinesis_records_failed: Counter,
     kinesis_records_data_put: Counter,
     all_errors: Counter,
     retries_per_record: Histogram,
@@ -48,60 +62,37 @@ pub(super) struct ShardMeters {
 struct Outcomes {
     shard_id: Option<ShardId>,
     retries: u32,
+    /// Kinesis records among them, each a sample of the retries.
+    kinesis_records: usize,
     put: u64,
     data_put: u64,
     failed: u64,
     expired: u64,
 }
 
-fn describe() {
-    let counters = [
-        ("UserRecordsReceived", Unit::Count, "user records that were accepted"),
-        ("UserRecordsPut", Unit::Count, "user records that were stored"),
-        ("UserRecordsFailed", Unit::Count, "user records that were given up"),
-        ("UserRecordsDataPut", Unit::Bytes, "data of the user records that were stored"),
-        ("UserRecordExpired", Unit::Count, "user records that were given up at the end of their time to live"),
-        ("KinesisRecordsPut", Unit::Count, "Kinesis records that were stored"),
-        ("KinesisRecordsDataPut", Unit::Bytes, "data of the Kinesis records that were stored"),
-        ("ErrorsByCode", Unit::Count, "Kinesis records, and requests as a whole, that failed, by error code"),
-        ("AllErrors", Unit::Count, "Kinesis records, and requests as a whole, that failed"),
-    ];
-    for (name, unit, text) in counters {
-        metrics::describe_counter!(name, unit, text);
-    }
-    let histograms = [
-        ("RetriesPerRecord", Unit::Count, "attempts after the first one, of each user record"),
-        ("BufferingTime", Unit::Milliseconds, "time that a Kinesis record's first user record waited for an attempt"),
-        ("RequestTime", Unit::Milliseconds, "time that PutRecords took"),
-        ("UserRecordsPerKinesisRecord", Unit::Count, "user records of each Kinesis record sent"),
-        ("KinesisRecordsPerPutRecordsRequest", Unit::Count, "Kinesis records of each request"),
-        ("UserRecordsPerPutRecordsRequest", Unit::Count, "user records of each request"),
-    ];
-    for (name, unit, text) in histograms {
-        metrics::describe_histogram!(name, unit, text);
-    }
-    metrics::describe_gauge!("UserRecordsPending", Unit::Count, "user records that are accepted and not resolved");
-}
-
 impl Metering {
     /// Meters of the recorder installed by now. `None` if metrics are off.
-    pub(super) fn new(stream: &Stream, granularity: MetricsGranularity) -> Option<Self> {
-        if granularity == MetricsGranularity::Off {
+    pub(super) fn new(stream: &Stream, settings: &Metrics) -> Option<Self> {
+        let recording = settings.recording();
+        if recording.level == MetricsLevel::None {
             return None;
         }
-        describe();
-        let labels = || labels(stream, None);
+        let registry = Registry::new(recording);
+        registry.describe(METRICS);
+        let labels = labels(stream, None);
         Some(Self {
-            granularity,
-            received: counter!("UserRecordsReceived", labels()),
-            pending: gauge!("UserRecordsPending", labels()),
-            request_time: histogram!("RequestTime", labels()),
-            kinesis_records_per_request: histogram!("KinesisRecordsPerPutRecordsRequest", labels()),
-            user_records_per_request: histogram!("UserRecordsPerPutRecordsRequest", labels()),
+            by_shard: settings.granularity == MetricsGranularity::Shard,
+            received: registry.counter(&USER_RECORDS_RECEIVED, &labels),
+            pending: registry.gauge(&USER_RECORDS_PENDING, &labels),
+            request_time: registry.histogram(&REQUEST_TIME, &labels),
+            kinesis_records_per_request: registry.histogram(&KINESIS_RECORDS_PER_REQUEST, &labels),
+            user_records_per_request: registry.histogram(&USER_RECORDS_PER_REQUEST, &labels),
             stream: stream.clone(),
             shards: HashMap::new(),
             calls: HashMap::new(),
             outcomes: Outcomes::default(),
+            is_first: true,
+            registry,
         })
     }
 
@@ -125,33 +116,42 @@ impl Metering {
             Err(error) => return self.failed(error, None),
         };
         for (shape, answer) in shapes.iter().zip(answers) {
+            let meters = self.meters(shape.shard_id.as_ref());
             match answer {
                 Ok(_) => {
-                    let meters = self.meters(shape.shard_id.as_ref());
                     meters.kinesis_records_put.increment(1);
                     meters.kinesis_records_data_put.increment(shape.bytes as u64);
                 }
-                Err(error) => self.failed(error, shape.shard_id.as_ref()),
+                Err(error) => {
+                    meters.kinesis_records_failed.increment(1);
+                    self.failed(error, shape.shard_id.as_ref());
+                }
             }
         }
     }
 
     fn failed(&mut self, error: &KinesisError, shard_id: Option<&ShardId>) {
         self.meters(shard_id).all_errors.increment(1);
-        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
-        let mut labels = labels(&self.stream, shard_id);
-        labels.push(Label::new("ErrorCode", error.code().to_string()));
-        counter!("ErrorsByCode", labels).increment(1);
+        let mut labels = vec![Label::new("ErrorCode", error.code().to_string())];
+        labels.extend(self::labels(&self.stream, shard_id));
+        self.registry.counter(&ERRORS_BY_CODE, &labels).increment(1);
+    }
+
+    /// The user records that are stored next are those of one Kinesis record.
+    pub(super) fn begin_kinesis_record(&mut self) {
+        self.is_first = true;
     }
 
     pub(super) fn stored(&mut self, shard_id: &ShardId, retries: u32, data_bytes: u64) {
+        let is_first = std::mem::take(&mut self.is_first);
         let outcomes = self.outcomes(Some(shard_id), retries);
+        outcomes.kinesis_records += usize::from(is_first);
         outcomes.put += 1;
         outcomes.data_put += data_bytes;
     }
 
     fn outcomes(&mut self, shard_id: Option<&ShardId>, retries: u32) -> &mut Outcomes {
-        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard);
+        let shard_id = shard_id.filter(|_| self.by_shard);
         if self.outcomes.shard_id.as_ref() != shard_id || self.outcomes.retries != retries {
             let shard_id = shard_id.cloned();
             self.hand_over();
@@ -173,7 +173,8 @@ impl Metering {
     }
 
     fn hand_over(&mut self) {
-        let Outcomes { shard_id, retries, put, data_put, failed, expired } = std::mem::take(&mut self.outcomes);
+        let Outcomes { shard_id, retries, kinesis_records, put, data_put, failed, expired } =
+            std::mem::take(&mut self.outcomes);
         if put + failed == 0 {
             return;
         }
@@ -182,13 +183,16 @@ impl Metering {
         meters.user_records_data_put.increment(data_put);
         meters.user_records_failed.increment(failed);
         meters.user_record_expired.increment(expired);
-        meters.retries_per_record.record_many(f64::from(retries), (put + failed) as usize);
+        meters.user_record_retries.increment(u64::from(retries) * (put + failed));
+        // Not for each user record: most recorders have no weights, and keep each value.
+        meters.retries_per_record.record_many(f64::from(retries), kinesis_records.max(1));
     }
 
     fn meters(&mut self, shard_id: Option<&ShardId>) -> &ShardMeters {
-        let shard_id = shard_id.filter(|_| self.granularity == MetricsGranularity::Shard).cloned();
-        let entry = self.shards.entry(shard_id.clone());
-        entry.or_insert_with(|| ShardMeters::new(&labels(&self.stream, shard_id.as_ref())))
+        let shard_id = shard_id.filter(|_| self.by_shard);
+        let (registry, stream) = (&self.registry, &self.stream);
+        let new = || ShardMeters::new(registry, &labels(stream, shard_id));
+        self.shards.entry(shard_id.cloned()).or_insert_with(new)
     }
 }
 
@@ -198,28 +202,30 @@ fn labels(stream: &Stream, shard_id: Option<&ShardId>) -> Vec<Label> {
 }
 
 /// Counts abandoned user records of a stream; none is pending.
-pub(crate) fn count_abandoned(stream: &Stream, granularity: MetricsGranularity, user_records: usize) {
-    if granularity == MetricsGranularity::Off || user_records == 0 {
+pub(crate) fn count_abandoned(stream: &Stream, settings: &Metrics, user_records: usize) {
+    if user_records == 0 {
         return;
     }
-    counter!("UserRecordsFailed", labels(stream, None)).increment(user_records as u64);
-    gauge!("UserRecordsPending", labels(stream, None)).set(0.0);
+    let (registry, labels) = (Registry::new(settings.recording()), labels(stream, None));
+    registry.counter(&USER_RECORDS_FAILED, &labels).increment(user_records as u64);
+    registry.gauge(&USER_RECORDS_PENDING, &labels).set(0.0);
 }
 
 impl ShardMeters {
-    fn new(labels: &[Label]) -> Self {
-        let labels = || labels.to_vec();
+    fn new(registry: &Registry, labels: &[Label]) -> Self {
         Self {
-            user_records_put: counter!("UserRecordsPut", labels()),
-            user_records_failed: counter!("UserRecordsFailed", labels()),
-            user_records_data_put: counter!("UserRecordsDataPut", labels()),
-            user_record_expired: counter!("UserRecordExpired", labels()),
-            kinesis_records_put: counter!("KinesisRecordsPut", labels()),
-            kinesis_records_data_put: counter!("KinesisRecordsDataPut", labels()),
-            all_errors: counter!("AllErrors", labels()),
-            retries_per_record: histogram!("RetriesPerRecord", labels()),
-            buffering_time: histogram!("BufferingTime", labels()),
-            user_records_per_kinesis_record: histogram!("UserRecordsPerKinesisRecord", labels()),
+            user_records_put: registry.counter(&USER_RECORDS_PUT, labels),
+            user_records_failed: registry.counter(&USER_RECORDS_FAILED, labels),
+            user_records_data_put: registry.counter(&USER_RECORDS_DATA_PUT, labels),
+            user_record_expired: registry.counter(&USER_RECORD_EXPIRED, labels),
+            user_record_retries: registry.counter(&USER_RECORD_RETRIES, labels),
+            kinesis_records_put: registry.counter(&KINESIS_RECORDS_PUT, labels),
+            kinesis_records_failed: registry.counter(&KINESIS_RECORDS_FAILED, labels),
+            kinesis_records_data_put: registry.counter(&KINESIS_RECORDS_DATA_PUT, labels),
+            all_errors: registry.counter(&ALL_ERRORS, labels),
+            retries_per_record: registry.histogram(&RETRIES_PER_RECORD, labels),
+            buffering_time: registry.histogram(&BUFFERING_TIME, labels),
+            user_records_per_kinesis_record: registry.histogram(&USER_RECORDS_PER_KINESIS_RECORD, labels),
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::{
-    config::{AggregateKey, Aggregation, Config, MetricsGranularity, RecordOrder},
+    config::{AggregateKey, Aggregation, Config, Metrics, MetricsGranularity, RecordOrder},
     context::{Context, Encode},
     error::{BoxError, ConfigError},
     event::{Event, Events},
@@ -152,10 +152,15 @@ impl ProducerBuilder {
         self.with(|config| config.fail_if_throttled = fail)
     }
 
-    /// Dimensions of the [metrics](crate#metrics). Default: by stream.
+    /// Settings of the [metrics](crate#metrics): level, dimensions, labels, names. Default: all metrics, by stream.
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        self.with(|config| config.metrics = metrics)
+    }
+
+    /// Dimensions of the [metrics](crate#metrics). Default: by stream. [`metrics`](Self::metrics) has the other settings.
     #[doc(alias = "MetricsGranularity")]
     pub fn metrics_granularity(self, granularity: MetricsGranularity) -> Self {
-        self.with(|config| config.metrics_granularity = granularity)
+        self.with(|config| config.metrics.granularity = granularity)
     }
 
     /// Calls `hook` for each [`Event`], on the producer's own tasks: it must return at once. Its panic is logged and contained.

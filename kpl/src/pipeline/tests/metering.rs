@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::*;
-use crate::config::MetricsGranularity;
+use crate::{
+    METRICS,
+    config::{Metrics, MetricsGranularity},
+    metric::{MetricKind, MetricsLevel},
+};
 
 /// Runs `test` and returns what was counted, by name and labels.
 fn counted<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> BTreeMap<String, DebugValue> {
@@ -56,13 +60,15 @@ fn metrics_have_the_names_of_the_kpl() {
     assert_counter(&counted, &of_stream("UserRecordsFailed"), 0);
     assert_counter(&counted, &of_stream("KinesisRecordsPut"), 2);
     assert_counter(&counted, &of_stream("AllErrors"), 1);
-    let by_code = "ErrorsByCode{StreamName=StockTradeStream,ErrorCode=ProvisionedThroughputExceededException}";
+    assert_counter(&counted, &of_stream("KinesisRecordsFailed"), 1);
+    let by_code = "ErrorsByCode{ErrorCode=ProvisionedThroughputExceededException,StreamName=StockTradeStream}";
     assert_counter(&counted, by_code, 1);
     assert_eq!(samples(&counted, &of_stream("RequestTime")), [30.0, 30.0]);
     assert_eq!(samples(&counted, &of_stream("KinesisRecordsPerPutRecordsRequest")), [2.0, 1.0]);
     assert_eq!(samples(&counted, &of_stream("UserRecordsPerPutRecordsRequest"))[0], 100.0);
-    let retries = samples(&counted, &of_stream("RetriesPerRecord"));
-    assert_eq!((retries.len(), retries.iter().filter(|retries| **retries == 1.0).count() > 0), (100, true));
+    assert_eq!(samples(&counted, &of_stream("RetriesPerRecord")), [0.0, 1.0], "one for each Kinesis record");
+    let retries = counted.get(&of_stream("UserRecordRetries"));
+    assert!(matches!(retries, Some(DebugValue::Counter(1..100))), "{retries:?}: those of one of two Kinesis records");
     assert_eq!(samples(&counted, &of_stream("BufferingTime")).len(), 3);
     assert_eq!(counted.get(&of_stream("UserRecordsPending")), Some(&DebugValue::Gauge(0.0.into())));
 }
@@ -83,7 +89,7 @@ fn records_that_fail_are_counted_besides_those_that_expire() {
 
     assert_counter(&counted, "UserRecordsFailed{StreamName=StockTradeStream}", 2);
     assert_counter(&counted, "UserRecordExpired{StreamName=StockTradeStream}", 1);
-    assert_counter(&counted, "ErrorsByCode{StreamName=StockTradeStream,ErrorCode=AccessDeniedException}", 1);
+    assert_counter(&counted, "ErrorsByCode{ErrorCode=AccessDeniedException,StreamName=StockTradeStream}", 1);
 }
 
 #[test]
@@ -146,4 +152,100 @@ async fn a_snapshot_tells_what_is_outstanding_and_since_when() {
     kinesis.on_put(|_| Reaction::Accept);
     producer.flush().await;
     assert_eq!(producer.snapshot().oldest_record_age, None);
+}
+
+/// What is recorded of a record that expires, some that are stored, and one that waits.
+fn counted_with(metrics: Metrics) -> BTreeMap<String, DebugValue> {
+    counted(async || {
+        let kinesis = FakeKinesis::new(1);
+        kinesis.on_put(|_| Reaction::FailEntries(vec![(0, error("InternalFailure"))]));
+        let builder = builder(&kinesis).record_ttl(Duration::from_secs(1)).metrics(metrics.clone());
+        let producer = builder.build().expect("valid settings");
+        producer.put(record(0)).await.expect("accepted").await.expect_err("expires");
+        let kinesis = FakeKinesis::new(1);
+        let producer = self::builder(&kinesis).metrics(metrics.clone()).build().expect("valid settings");
+        producer.put(record(1)).await.expect("accepted").await.expect("stored");
+    })
+}
+
+#[test]
+fn every_metric_of_the_table_is_recorded_with_its_kind_and_dimensions() {
+    let counted = counted_with(Metrics::new().granularity(MetricsGranularity::Shard));
+
+    for metric in METRICS {
+        let named = |key: &&String| key.split('{').next() == Some(metric.name);
+        let keys: Vec<_> = counted.keys().filter(named).collect();
+        assert!(!keys.is_empty(), "{} of {:?}", metric.name, counted.keys());
+        for key in keys {
+            let kind = match counted[key] {
+                DebugValue::Counter(_) => MetricKind::Counter,
+                DebugValue::Gauge(_) => MetricKind::Gauge,
+                DebugValue::Histogram(_) => MetricKind::Histogram,
+            };
+            assert_eq!(kind, metric.kind, "{key}");
+            let labels = key.split(['{', '}']).nth(1).expect("labels").split(',');
+            let mut dimensions: Vec<_> = labels.filter_map(|label| label.split('=').next()).collect();
+            // A failure that is not one of a shard has none.
+            if !dimensions.contains(&"ShardId") && metric.dimensions.contains(&"ShardId") {
+                dimensions.push("ShardId");
+            }
+            assert_eq!(dimensions, metric.dimensions, "{key}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_described_with_its_unit() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        paused_runtime().block_on(async {
+            let kinesis = FakeKinesis::new(1);
+            let producer = producer(&kinesis);
+            producer.put(record(1)).await.expect("accepted").await.expect("stored");
+        });
+    });
+
+    for (key, unit, text, _) in snapshotter.snapshot().into_vec() {
+        let metric = METRICS.iter().find(|metric| metric.name == key.key().name()).expect("it is in the table");
+        let unit = unit.map(|unit| format!("{unit:?}"));
+        assert_eq!(unit.as_deref(), Some(metric.unit.as_str()), "{}", metric.name);
+        assert_eq!(text.as_deref(), Some(metric.description));
+    }
+}
+
+#[test]
+fn levels_prefix_and_labels_are_as_set() {
+    let metrics = Metrics::new().level(MetricsLevel::Summary).prefixed().label("Fleet", "blue");
+    let counted = counted_with(metrics.granularity(MetricsGranularity::Global));
+
+    assert_counter(&counted, "kpl_user_records_put{Fleet=blue}", 1);
+    assert_counter(&counted, "kpl_errors_by_code{Fleet=blue,ErrorCode=InternalFailure}", counted_errors(&counted));
+    let summary = METRICS.iter().filter(|metric| metric.level == MetricsLevel::Summary);
+    let names: std::collections::BTreeSet<_> = summary.map(|metric| metric.prefixed_name()).collect();
+    let recorded: std::collections::BTreeSet<_> =
+        counted.keys().filter_map(|key| key.split('{').next()).map(str::to_owned).collect();
+    assert_eq!(recorded, names);
+    assert!(counted_with(Metrics::new().level(MetricsLevel::None)).is_empty());
+}
+
+fn counted_errors(counted: &BTreeMap<String, DebugValue>) -> u64 {
+    match counted.get("kpl_all_errors{Fleet=blue}") {
+        Some(DebugValue::Counter(errors @ 1..)) => *errors,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn labels_out_of_bounds_are_refused() {
+    let refused = |name: &str, value: &str| {
+        let kinesis = FakeKinesis::new(1);
+        let built = builder(&kinesis).metrics(Metrics::new().label(name, value)).build();
+        built.err().map(|error| error.to_string())
+    };
+    paused_runtime().block_on(async {
+        assert_eq!(refused("Fleet", &"x".repeat(255)), None);
+        assert!(refused("Fleet", &"x".repeat(256)).is_some_and(|text| text.starts_with("metrics is")));
+        assert!(refused("", "x").is_some());
+    });
 }
