@@ -97,7 +97,7 @@ impl Context {
             // Another run under this id must not be taken for this one.
             bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),
-            metrics: Recorder::new(settings.worker_id.as_str()),
+            metrics: Recorder::new(settings.recording(), &settings.worker_id),
             memory: Arc::new(Memory::new(settings.memory_budget)),
             tip: Arc::new(Tip::new(&settings.retrieval.polling(), settings.retrieval.idle_between_reads())),
             board: Board::default(),

@@ -3,12 +3,13 @@
 //! On every worker: [`membership`], [`leader`] (which worker leads), [`discovery`] (of this worker's leases), [`verifier`]
 //! (of those it holds). On the leader only: [`assigner`], which scans the table and gives leases to workers, and
 //! [`auditor`], which creates missing leases ([`shard_sync`]) and deletes those of ended shards. Checks before a worker
-//! joins: [`entry`].
+//! joins: [`entry`]. Metrics that grow by themselves: [`gauges`].
 
 pub(crate) mod assigner;
 pub(crate) mod auditor;
 pub(crate) mod discovery;
 pub(crate) mod entry;
+pub(crate) mod gauges;
 mod helm;
 pub(crate) mod leader;
 mod measurement;

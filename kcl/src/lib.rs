@@ -112,7 +112,9 @@ pub use consume::{
 };
 pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, WorkerError};
 pub use event::Event;
+pub use kpl::metric::{Metric, MetricKind, MetricUnit, MetricsLevel, Origin, Samples};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText};
+pub use metrics::METRICS;
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, Health, HealthProblem,
     InitialPosition, PendingCheckpoint, Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardHealth,
@@ -121,6 +123,7 @@ pub use model::{
 pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
 pub use settings::{
     error_policy::{ErrorPolicy, FailedRecords},
+    metrics::{Metrics, MetricsDimension},
     streams::{StreamConfig, StreamSource, Streams},
 };
 pub use worker::{Worker, builder::WorkerBuilder, handle::WorkerHandle};

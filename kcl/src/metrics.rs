@@ -1,33 +1,35 @@
-//! The coordination's metrics, through the `metrics` facade: names and dimensions are Java KCL's. See also [`shard`].
-//!
-//! | Operation | metrics |
-//! |---|---|
-//! | RenewAllLeases | CurrentLeases (gauge), LostLeases, RenewLease.Success, RenewLease.Time |
-//! | LeaseDiscovery | NewLeasesDiscovered |
-//! | LeaseAssignmentManager | TotalLeases, NumWorkers, ExpiredLeases, LeaseSpillover (gauges), NumOfLeasesReassignment, FailedAssignmentCount, Success, Time |
-//! | Scheduler:Initialize | Initialize.Success |
-//! | WorkerMetricStatsReporter | Success, Time |
-//! | LeaderDecider | LeaderDecider:IsLeader (gauge) |
-//! | PeriodicShardSyncManager | NumStreamsWithPartialLeases, NumStreamsToSync (gauges), Success |
-//! | MemoryBudget | HeldBytes (gauge; not of Java KCL's) |
-//! | LeaseTable (label `Call`: `GetItem`, `UpdateItem` ...) | ReadUnits, WriteUnits (not Java's) |
-//! | MultiStreamTracker | ActiveStreams.Count, StreamsPendingDeletion.Count (gauges), DeletedStreams.Count |
-//!
-//! Those without "gauge" are counters, or histograms: in milliseconds where the name ends in Time, in DynamoDB's capacity
-//! units where it ends in Units, with a value for each request.
+//! Metrics of a worker and of the fleet's coordination, through the `metrics` facade. [`table`] declares them.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, OnceLock},
+    time::Duration,
+};
 
+use kpl::metric::{Metric, Recording, Registry};
+use metrics::{Counter, Gauge, Histogram, Label};
+
+pub use self::table::METRICS;
+use self::{calls::Calls, lease_table::TableRecorder, round::Round, shard::ShardRecorder};
+use crate::{
+    locked::locked,
+    model::{Checkpoint, Lease, WorkerId},
+};
+
+pub(crate) mod calls;
+pub(crate) mod lease_table;
+mod round;
 pub(crate) mod shard;
+mod table;
 
-use metrics::{SharedString, counter, gauge, histogram};
-
-use crate::model::TableUsage;
-
+/// Metrics of one assignment by the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cycle {
     pub(crate) leases: usize,
     pub(crate) workers: usize,
+    /// Workers that say that they cannot be given leases.
+    pub(crate) failing_workers: usize,
+    /// Items that could not be read.
+    pub(crate) malformed: usize,
     /// Leases that nobody keeps alive.
     pub(crate) expired: usize,
     /// Expired leases left without a worker.
@@ -36,103 +38,277 @@ pub(crate) struct Cycle {
     pub(crate) failed_moves: usize,
 }
 
-#[derive(Debug, Clone)]
+/// Records what a worker does, with the recorder that is installed when it first does.
+#[derive(Debug)]
 pub(crate) struct Recorder {
-    worker_id: SharedString,
+    registry: Registry,
+    worker: Label,
+    handles: OnceLock<Handles>,
+    /// Renewals since the last round. Locked to add one, or to end the round.
+    round: Mutex<Round>,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of leases and workers")]
+#[derive(Debug)]
+struct Handles {
+    behind: Gauge,
+    current_leases: Gauge,
+    lost_leases: Counter,
+    renew_all: Calls,
+    renew_lease: Calls,
+    new_leases: Counter,
+    list_keys: Histogram,
+    fetch_leases: Histogram,
+    owner_mismatches: Counter,
+    lease_errors: Counter,
+    discovery: Calls,
+    initialized: Histogram,
+    reports: Calls,
+    is_leader: Gauge,
+    partial_streams: Gauge,
+    streams_to_sync: Gauge,
+    audits: Calls,
+    syncs: Calls,
+    sync_shards: Histogram,
+    create_lease: Calls,
+    held_bytes: Gauge,
+    load: Histogram,
+    plan: Histogram,
+    writes: Calls,
+    assignments: Calls,
+    cycle: CycleHandles,
+    streams: StreamHandles,
+}
+
+#[derive(Debug)]
+struct CycleHandles {
+    leases: Gauge,
+    workers: Gauge,
+    failing_workers: Gauge,
+    expired: Gauge,
+    spillover: Gauge,
+    malformed: Counter,
+    moves: Counter,
+    failed_moves: Counter,
+}
+
+#[derive(Debug)]
+struct StreamHandles {
+    active: Gauge,
+    pending_deletion: Gauge,
+    not_existing: Counter,
+    deleted: Counter,
+}
+
+impl Handles {
+    fn new(registry: &Registry, worker: &Label) -> Self {
+        let labels = std::slice::from_ref(worker);
+        let counter = |metric: &Metric| registry.counter(metric, labels);
+        let gauge = |metric: &Metric| registry.gauge(metric, labels);
+        let histogram = |metric: &Metric| registry.histogram(metric, labels);
+        let calls = |metrics| Calls::new(registry, metrics, labels);
+        Self {
+            behind: gauge(&table::APPLICATION_BEHIND),
+            current_leases: gauge(&table::CURRENT_LEASES),
+            lost_leases: counter(&table::LOST_LEASES),
+            renew_all: calls([&table::RENEW_ALL_SUCCESS, &table::RENEW_ALL_TIME]),
+            renew_lease: calls([&table::RENEW_LEASE_SUCCESS, &table::RENEW_LEASE_TIME]),
+            new_leases: counter(&table::NEW_LEASES_DISCOVERED),
+            list_keys: histogram(&table::LIST_KEYS_TIME),
+            fetch_leases: histogram(&table::FETCH_LEASES_TIME),
+            owner_mismatches: counter(&table::OWNER_MISMATCH),
+            lease_errors: counter(&table::GET_LEASE_ERROR),
+            discovery: calls([&table::DISCOVER_SUCCESS, &table::DISCOVER_TIME]),
+            initialized: histogram(&table::INITIALIZED),
+            reports: calls([&table::REPORT_SUCCESS, &table::REPORT_TIME]),
+            is_leader: gauge(&table::IS_LEADER),
+            partial_streams: gauge(&table::PARTIAL_STREAMS),
+            streams_to_sync: gauge(&table::STREAMS_TO_SYNC),
+            audits: calls([&table::AUDIT_SUCCESS, &table::AUDIT_TIME]),
+            syncs: calls([&table::SYNC_SUCCESS, &table::SYNC_TIME]),
+            sync_shards: histogram(&table::SYNC_SHARDS_SUCCESS),
+            create_lease: calls([&table::CREATE_LEASE_SUCCESS, &table::CREATE_LEASE_TIME]),
+            held_bytes: gauge(&table::HELD_BYTES),
+            load: histogram(&table::LOAD_TIME),
+            plan: histogram(&table::PLAN_TIME),
+            writes: calls([&table::WRITE_SUCCESS, &table::WRITE_TIME]),
+            assignments: calls([&table::ASSIGN_SUCCESS, &table::ASSIGN_TIME]),
+            cycle: CycleHandles {
+                leases: gauge(&table::TOTAL_LEASES),
+                workers: gauge(&table::NUM_WORKERS),
+                failing_workers: gauge(&table::FAILING_WORKERS),
+                expired: gauge(&table::EXPIRED_LEASES),
+                spillover: gauge(&table::LEASE_SPILLOVER),
+                malformed: counter(&table::LEASE_FAULTS),
+                moves: counter(&table::REASSIGNMENTS),
+                failed_moves: counter(&table::FAILED_ASSIGNMENTS),
+            },
+            streams: StreamHandles {
+                active: gauge(&table::ACTIVE_STREAMS),
+                pending_deletion: gauge(&table::STREAMS_PENDING_DELETION),
+                not_existing: counter(&table::STREAMS_NOT_EXISTING),
+                deleted: counter(&table::DELETED_STREAMS),
+            },
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of leases and workers, and bytes")]
 impl Recorder {
-    pub(crate) fn new(worker_id: &str) -> Self {
-        Self { worker_id: worker_id.to_owned().into() }
+    pub(crate) fn new(recording: Recording, worker_id: &WorkerId) -> Self {
+        let worker = Label::new("WorkerIdentifier", worker_id.as_str().to_owned());
+        Self { registry: Registry::new(recording), worker, handles: OnceLock::new(), round: Mutex::default() }
+    }
+
+    fn handles(&self) -> &Handles {
+        self.handles.get_or_init(|| {
+            self.registry.describe(METRICS);
+            Handles::new(&self.registry, &self.worker)
+        })
+    }
+
+    pub(crate) fn shard(&self, lease: &Lease) -> ShardRecorder {
+        self.handles(); // describes them
+        ShardRecorder::new(&self.registry, lease)
     }
 
     pub(crate) fn current_leases(&self, leases: usize) {
-        gauge!("CurrentLeases", "Operation" => "RenewAllLeases", "WorkerIdentifier" => self.worker_id.clone())
-            .set(leases as f64);
+        self.handles().current_leases.set(leases as f64);
+    }
+
+    /// The maximum lag of all shards.
+    pub(crate) fn behind(&self, lag: Duration) {
+        self.handles().behind.set(millis(lag));
     }
 
     pub(crate) fn lease_lost(&self) {
-        counter!("LostLeases", "Operation" => "RenewAllLeases", "WorkerIdentifier" => self.worker_id.clone())
-            .increment(1);
+        self.handles().lost_leases.increment(1);
     }
 
+    /// A write that renews a lease.
     pub(crate) fn renewed(&self, success: bool, took: Duration) {
-        self.call("RenewAllLeases", ["RenewLease.Success", "RenewLease.Time"], success, took);
+        self.handles().renew_lease.record(success, took);
+        locked(&self.round).add(success, took);
     }
 
-    pub(crate) fn discovered(&self, leases: usize) {
-        counter!("NewLeasesDiscovered", "Operation" => "LeaseDiscovery", "WorkerIdentifier" => self.worker_id.clone())
-            .increment(leases as u64);
+    /// A heartbeat that renews all leases.
+    pub(crate) fn renewed_by_beat(&self, success: bool, took: Duration) {
+        locked(&self.round).add(success, took);
+    }
+
+    pub(crate) fn renewed_all(&self) {
+        let (success, slowest) = locked(&self.round).end();
+        self.handles().renew_all.record(success, slowest);
+    }
+
+    /// A look for new leases, which found some, or failed.
+    pub(crate) fn looked(&self, found: Option<usize>, took: Duration) {
+        let handles = self.handles();
+        handles.discovery.record(found.is_some(), took);
+        handles.new_leases.increment(found.unwrap_or_default() as u64);
+    }
+
+    pub(crate) fn keys_listed(&self, took: Duration) {
+        self.handles().list_keys.record(millis(took));
+    }
+
+    /// The leases of new keys were read, of which some have another owner, and some could not be read.
+    pub(crate) fn leases_fetched(&self, of_others: usize, errors: usize, took: Duration) {
+        let handles = self.handles();
+        handles.fetch_leases.record(millis(took));
+        handles.owner_mismatches.increment(of_others as u64);
+        handles.lease_errors.increment(errors as u64);
     }
 
     pub(crate) fn initialized(&self, success: bool) {
-        counter!("Initialize.Success", "Operation" => "Scheduler:Initialize").increment(u64::from(success));
+        self.handles().initialized.record(f64::from(u8::from(success)));
     }
 
     pub(crate) fn reported(&self, success: bool, took: Duration) {
-        self.call("WorkerMetricStatsReporter", ["Success", "Time"], success, took);
+        self.handles().reports.record(success, took);
     }
 
     pub(crate) fn is_leader(&self, leader: bool) {
-        gauge!("LeaderDecider:IsLeader", "Operation" => "LeaderDecider", "WorkerIdentifier" => self.worker_id.clone())
-            .set(f64::from(u8::from(leader)));
+        self.handles().is_leader.set(f64::from(u8::from(leader)));
     }
 
-    /// Streams whose leases have a hole, and streams that are being synced.
-    pub(crate) fn audited(&self, holes: usize, syncs: usize) {
-        const OPERATION: &str = "PeriodicShardSyncManager";
-        gauge!("NumStreamsWithPartialLeases", "Operation" => OPERATION).set(holes as f64);
-        gauge!("NumStreamsToSync", "Operation" => OPERATION).set(syncs as f64);
+    /// Streams whose leases have a hole, and streams that are to be synced.
+    pub(crate) fn audit_begun(&self, holes: usize, syncs: usize) {
+        let handles = self.handles();
+        handles.partial_streams.set(holes as f64);
+        handles.streams_to_sync.set(syncs as f64);
+    }
+
+    pub(crate) fn audited(&self, success: bool, took: Duration) {
+        self.handles().audits.record(success, took);
+    }
+
+    pub(crate) fn synced(&self, success: bool, took: Duration) {
+        let handles = self.handles();
+        handles.syncs.record(success, took);
+        handles.sync_shards.record(f64::from(u8::from(success)));
+    }
+
+    /// A lease was created, or not, at a checkpoint.
+    pub(crate) fn lease_created(&self, success: bool, took: Duration, at: &Checkpoint) {
+        self.handles().create_lease.record(success, took);
+        let by_position = match at {
+            Checkpoint::TrimHorizon => &table::CREATE_LEASE_TRIM_HORIZON,
+            Checkpoint::Latest => &table::CREATE_LEASE_LATEST,
+            Checkpoint::AtTimestamp => &table::CREATE_LEASE_AT_TIMESTAMP,
+            _ => return,
+        };
+        self.registry.histogram(by_position, &[]).record(f64::from(u8::from(success)));
     }
 
     /// Streams that are read, and streams with leases that are no longer listed.
     pub(crate) fn streams(&self, active: usize, missing: usize) {
-        const OPERATION: &str = "MultiStreamTracker";
-        gauge!("ActiveStreams.Count", "Operation" => OPERATION).set(active as f64);
-        gauge!("StreamsPendingDeletion.Count", "Operation" => OPERATION).set(missing as f64);
+        let handles = &self.handles().streams;
+        handles.active.set(active as f64);
+        handles.pending_deletion.set(missing as f64);
+    }
+
+    /// The leases of a stream were deleted that is no longer listed; `gone`: it does not exist, either.
+    pub(crate) fn former_stream_deleted(&self, gone: bool) {
+        let handles = &self.handles().streams;
+        handles.deleted.increment(1);
+        handles.not_existing.increment(u64::from(gone));
     }
 
     /// Bytes that the shards hold of what is read and not finished.
     pub(crate) fn held(&self, bytes: u64) {
-        gauge!("HeldBytes", "Operation" => "MemoryBudget", "WorkerIdentifier" => self.worker_id.clone())
-            .set(bytes as f64);
+        self.handles().held_bytes.set(bytes as f64);
     }
 
-    pub(crate) fn former_stream_deleted(&self) {
-        counter!("DeletedStreams.Count", "Operation" => "MultiStreamTracker").increment(1);
+    pub(crate) fn scanned(&self, took: Duration) {
+        self.handles().load.record(millis(took));
     }
 
-    pub(crate) fn synced(&self, success: bool) {
-        counter!("Success", "Operation" => "PeriodicShardSyncManager").increment(u64::from(success));
+    pub(crate) fn planned(&self, took: Duration) {
+        self.handles().plan.record(millis(took));
     }
 
-    pub(crate) fn cycle(&self, cycle: Cycle, took: Duration) {
-        const OPERATION: &str = "LeaseAssignmentManager";
-        gauge!("TotalLeases", "Operation" => OPERATION).set(cycle.leases as f64);
-        gauge!("NumWorkers", "Operation" => OPERATION).set(cycle.workers as f64);
-        gauge!("ExpiredLeases", "Operation" => OPERATION).set(cycle.expired as f64);
-        gauge!("LeaseSpillover", "Operation" => OPERATION).set(cycle.spillover as f64);
-        counter!("NumOfLeasesReassignment", "Operation" => OPERATION).increment(cycle.moves as u64);
-        counter!("FailedAssignmentCount", "Operation" => OPERATION).increment(cycle.failed_moves as u64);
-        counter!("Success", "Operation" => OPERATION).increment(1);
-        histogram!("Time", "Operation" => OPERATION).record(millis(took));
+    pub(crate) fn assigned(&self, success: bool, took: Duration) {
+        self.handles().writes.record(success, took);
     }
 
-    fn call(&self, operation: &'static str, [count, time]: [&'static str; 2], success: bool, took: Duration) {
-        let labels = [("Operation", operation.into()), ("WorkerIdentifier", self.worker_id.clone())];
-        counter!(count, &labels).increment(u64::from(success));
-        histogram!(time, &labels).record(millis(took));
+    pub(crate) fn cycle(&self, cycle: Option<Cycle>, took: Duration) {
+        let handles = self.handles();
+        handles.assignments.record(cycle.is_some(), took);
+        let Some(cycle) = cycle else { return };
+        let handles = &handles.cycle;
+        handles.leases.set(cycle.leases as f64);
+        handles.workers.set(cycle.workers as f64);
+        handles.failing_workers.set(cycle.failing_workers as f64);
+        handles.expired.set(cycle.expired as f64);
+        handles.spillover.set(cycle.spillover as f64);
+        handles.malformed.increment(cycle.malformed as u64);
+        handles.moves.increment(cycle.moves as u64);
+        handles.failed_moves.increment(cycle.failed_moves as u64);
     }
-}
 
-/// The usage of one request to the lease table.
-pub(crate) fn consumed(call: &'static str, usage: TableUsage) {
-    const OPERATION: &str = "LeaseTable";
-    if usage.write_units > 0.0 {
-        histogram!("WriteUnits", "Operation" => OPERATION, "Call" => call).record(usage.write_units);
-    } else {
-        histogram!("ReadUnits", "Operation" => OPERATION, "Call" => call).record(usage.read_units);
+    pub(crate) fn of_table(recording: Recording) -> TableRecorder {
+        let registry = Registry::new(recording);
+        TableRecorder(registry)
     }
 }
 

@@ -193,7 +193,12 @@ impl Reader {
         self.context.board.change(&self.lease_key, |entry| {
             (entry.activity.moved, entry.activity.read_failure) = (now(), None);
             entry.activity.waits_for_memory = false;
+            entry.activity.read = behind_latest.map(|behind| (behind, now())).or(entry.activity.read);
         });
+        self.context.board.record_lag(&self.lease_key);
+        if records.is_empty() {
+            self.metrics.idle();
+        }
         let is_beyond = match self.context.settings.purpose.limit(&mut records, behind_latest, asked_at) {
             Reach::Within => false,
             Reach::Beyond => true,

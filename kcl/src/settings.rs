@@ -8,8 +8,11 @@ use crate::{
     model::{Assignment, CheckpointEvery, Deaggregation, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
 };
 use error_policy::ErrorPolicy;
+use kpl::metric::Recording;
+use metrics::Metrics;
 
 pub(crate) mod error_policy;
+pub(crate) mod metrics;
 pub(crate) mod streams;
 
 #[derive(Debug, Clone)]
@@ -20,6 +23,9 @@ pub(crate) struct Settings {
     pub(crate) create_table: bool,
     pub(crate) legacy_tables: LegacyTables,
     pub(crate) worker_id: WorkerId,
+    /// The application set it, so that it may be the same after a restart.
+    pub(crate) is_worker_id_set: bool,
+    pub(crate) metrics: Metrics,
     pub(crate) lease_duration: Duration,
     pub(crate) renewals: Renewals,
     pub(crate) assignment: Assignment,
@@ -39,4 +45,11 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
     pub(crate) deaggregation: Deaggregation,
     pub(crate) purpose: Purpose,
+}
+
+impl Settings {
+    /// What the recording of metrics follows.
+    pub(crate) fn recording(&self) -> Recording {
+        self.metrics.recording(&self.application, self.is_worker_id_set)
+    }
 }

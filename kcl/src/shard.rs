@@ -93,8 +93,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let lease = keeper.lease().clone();
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
         let fencing_token = lease.counter;
-        context.board.add(key, StreamShard::new(stream_id, shard_id), lease.checkpoint.clone());
-        let metrics = Arc::new(ShardRecorder::new(&lease));
+        let metrics = Arc::new(context.metrics.shard(&lease));
+        let (shard, lag) = (StreamShard::new(stream_id, shard_id), metrics.lag.clone());
+        context.board.add(key, shard, lease.checkpoint.clone(), lag);
         let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, metrics, _keeper: keeper };
         match task.process().await {
             Ok(()) => {
@@ -125,7 +126,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.context.events.emit(Event::LeaseTaken { shard: self.shard() });
         // Before the wait: what comes during it comes after LATEST.
         let latest_is_new = self.resolve_latest().await?;
-        let waited = self.wait_for_parents().await?;
+        let waited = self.metrics.waited.counted(self.wait_for_parents()).await?;
         self.run_processors(latest_is_new && !waited).await
     }
 
@@ -191,7 +192,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     fn note_failures(&self, failures: u32) {
-        self.context.board.change(&self.lease.key, |Entry { status, activity }| {
+        self.context.board.change(&self.lease.key, |Entry { status, activity, .. }| {
             status.failures = failures;
             activity.failing_since.get_or_insert_with(now);
             // A call that panicked has not said so.

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use kpl::{ShardId, SharedText};
+use kpl::{
+    ShardId, SharedText,
+    metric::{Recording, Registry},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -100,7 +103,7 @@ impl<P: RecordProcessor> TestShard<P> {
             pending,
             fencing_token: lease.counter,
         };
-        let metrics = Arc::new(ShardRecorder::new(&lease));
+        let metrics = Arc::new(ShardRecorder::new(&Registry::new(Recording::default()), &lease));
         let (handle, lease) = LeaseHandle::detached(lease);
         processor.initialize(&shard).await?;
         let (stop, progress) = (CancellationToken::new(), Progress::starting_at(checkpoint));

@@ -22,7 +22,8 @@ use crate::{
     contained::{Contained, propagate},
     context::Context,
     coordination::{
-        assigner::Assigner, discovery::Discovery, entry, leader::Leader, membership::Membership, verifier, watchdog,
+        assigner::Assigner, discovery::Discovery, entry, gauges, leader::Leader, membership::Membership, verifier,
+        watchdog,
     },
     error::{TableError, WorkerError},
     event::{Event, Events},
@@ -198,6 +199,7 @@ impl<F: ProcessorFactory> Running<F> {
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(verifier::verify(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));
+        spawn(Box::pin(done(gauges::set_gauges(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(done(fan_out::prepare(Arc::clone(&context)))));
         spawn(Box::pin(watch_version(Arc::clone(&context))));
         let watched = Arc::clone(&context);

@@ -9,6 +9,7 @@ mod delivery;
 mod failing;
 mod fan_out;
 mod health;
+mod metrics;
 mod permissions;
 mod policies;
 mod quirks;

@@ -79,6 +79,11 @@ async fn the_coordination_records_metrics_under_the_kcls_names() {
     assert_eq!(value("LeaderDecider", "LeaderDecider:IsLeader"), Some(1.0));
     assert_eq!(value("LeaseDiscovery", "NewLeasesDiscovered"), Some(3.0));
     assert!(value("RenewAllLeases", "RenewLease.Success") >= Some(20.0));
+    assert!(value("RenewAllLeases", "Success") >= Some(5.0), "one a round");
+    assert!(value("LeaseDiscovery", "Success") >= Some(5.0));
+    assert!(value("LeaseAssignmentManager", "Time") >= Some(5.0));
+    assert_eq!(value("ShardSyncTask", "CreateLease_TRIM_HORIZON.Success"), Some(3.0), "{values:?}");
+    assert_eq!(value("PeriodicShardSyncManager", "NumStreamsWithPartialLeases"), Some(0.0));
     assert!(value("WorkerMetricStatsReporter", "Time") >= Some(2.0));
     worker.stop().await.unwrap();
 }

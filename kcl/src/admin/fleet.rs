@@ -9,7 +9,9 @@ use kpl::ShardId;
 use crate::{
     clock::ServiceClock,
     error::TableError,
+    metrics::Recorder,
     model::{Checkpoint, LegacyTables, Regime, StreamId, UsageRate, WorkerId, WorkerItem},
+    settings::metrics::Metrics,
     table::dynamodb::DynamoDbLeaseTable,
     time::rfc_3339,
     worker::validate::{TABLE_NAME, is_table_name},
@@ -104,7 +106,9 @@ impl FleetStatus {
         }
         let clock = ServiceClock::new(&SdkConfig::builder().build()); // nothing is written that has a time
         let legacy = LegacyTables::of(&table);
+        let recorder = Recorder::of_table(Metrics::default().recording(&table, false));
         let table = DynamoDbLeaseTable::new(aws, clock, table, legacy, false);
+        table.record_to(recorder);
         table.find_layout().await?;
         let mut scan = table.scan().await?;
         let lock = table.get_lock().await?.filter(|lock| !lock.released);

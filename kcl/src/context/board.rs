@@ -9,6 +9,7 @@ use std::{
 use crate::{
     locked::locked,
     logic::{health::millis, shard::stall::Activity},
+    metrics::shard::LagRecorder,
     model::{Checkpoint, LeaseKey, ShardHealth, ShardPhase, ShardStatus, Stall, StreamShard},
     time::now,
 };
@@ -17,11 +18,18 @@ use crate::{
 pub(crate) struct Entry {
     pub(crate) status: ShardStatus,
     pub(crate) activity: Activity,
+    lag: LagRecorder,
 }
 
 impl Entry {
     fn stall(&self, now: Instant, patience: Duration) -> Option<Stall> {
         self.activity.stall(self.status.phase, self.status.failures, now, patience)
+    }
+
+    fn record_lag(&self, now: Instant) -> Option<Duration> {
+        let lag = self.activity.lag(self.status.phase, now)?;
+        self.lag.record(lag);
+        Some(lag)
     }
 
     fn status(&self, now: Instant, stall: Option<Stall>) -> ShardStatus {
@@ -72,10 +80,26 @@ impl Board {
         stalled.collect()
     }
 
-    pub(crate) fn add(&self, key: LeaseKey, shard: StreamShard, checkpoint: Checkpoint) {
+    pub(crate) fn len(&self) -> usize {
+        locked(&self.shards).len()
+    }
+
+    /// Records how far each is behind by now. Returns the maximum; None if none is known.
+    pub(crate) fn record_lags(&self, now: Instant) -> Option<Duration> {
+        locked(&self.shards).values().filter_map(|entry| entry.record_lag(now)).max()
+    }
+
+    /// Records the lag of a shard.
+    pub(crate) fn record_lag(&self, key: &LeaseKey) {
+        self.change(key, |entry| {
+            entry.record_lag(now());
+        });
+    }
+
+    pub(crate) fn add(&self, key: LeaseKey, shard: StreamShard, checkpoint: Checkpoint, lag: LagRecorder) {
         let phase = ShardPhase::WaitingForParents;
         let status = ShardStatus { shard, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
-        locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()) });
+        locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()), lag });
     }
 
     pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut Entry)) {
@@ -85,10 +109,17 @@ impl Board {
     }
 
     pub(crate) fn enter(&self, key: &LeaseKey, phase: ShardPhase) {
-        self.change(key, |entry| (entry.activity.moved, entry.status.phase) = (now(), phase));
+        self.change(key, |entry| {
+            (entry.activity.moved, entry.status.phase) = (now(), phase);
+            if phase == ShardPhase::Ended {
+                entry.lag.end();
+            }
+        });
     }
 
     pub(crate) fn remove(&self, key: &LeaseKey) {
-        locked(&self.shards).remove(key);
+        if let Some(entry) = locked(&self.shards).remove(key) {
+            entry.lag.end();
+        }
     }
 }

@@ -90,7 +90,7 @@ impl Assigner {
                     Ok(())
                 }
                 Reign::Heir => self.watch().await,
-                Reign::Leader(_) => self.cycle().await,
+                Reign::Leader(_) => self.recorded_cycle().await,
             };
             self.context.reported(done);
             let follows = reign == Reign::Follower;
@@ -153,9 +153,16 @@ impl Assigner {
         Ok(())
     }
 
-    async fn cycle(&mut self) -> Result<(), TableError> {
+    async fn recorded_cycle(&mut self) -> Result<(), TableError> {
         let begun = time::now();
+        let cycle = self.cycle(begun).await;
+        self.context.metrics.cycle(cycle.as_ref().ok().copied(), time::now() - begun);
+        cycle.map(|_| ())
+    }
+
+    async fn cycle(&mut self, begun: Instant) -> Result<Cycle, TableError> {
         let scan = self.scan().await?;
+        self.context.metrics.scanned(time::now() - begun);
         self.report_malformed(&scan);
         let now = time::now();
         self.view.remember(self.helm.silent(), relied_for(self.context.settings.lease_duration));
@@ -170,12 +177,15 @@ impl Assigner {
         let workers = self.view.active_workers(now);
         self.decide_renewals(&scan, &workers, now);
         let moves = self.plan(&candidates, &workers, now);
+        self.context.metrics.planned(time::now() - now);
         self.note_unrest(&scan, !moves.is_empty(), now);
         let orphans = candidates.iter().filter(|candidate| is_orphan(candidate)).count();
         let assigned = moves.iter().filter(|planned| planned.how != How::HandOff).count();
         let mut cycle = Cycle {
             leases: scan.leases.len(),
             workers: workers.len(),
+            failing_workers: scan.workers.iter().filter(|worker| worker.is_failing()).count(),
+            malformed: scan.malformed.len(),
             expired: orphans,
             spillover: orphans.saturating_sub(assigned),
             moves: moves.len(),
@@ -184,8 +194,7 @@ impl Assigner {
         let stale = self.view.stale_workers(STALE_WORKER_AGE, now, self.context.clock.seconds());
         self.sightings.send_replace(Some(Arc::new(Sighting { at: begun, leases: scan.leases, stale })));
         cycle.failed_moves = self.carry_out(moves).await;
-        self.context.metrics.cycle(cycle, time::now() - begun);
-        Ok(())
+        Ok(cycle)
     }
 
     /// Looks more often, and has the others look more often, while something moves or is about to.
@@ -295,7 +304,7 @@ impl Assigner {
         if moves.is_empty() {
             return 0;
         }
-        let (planned, by_beats) = (moves.len(), self.helm.is_by_beats());
+        let (planned, begun, by_beats) = (moves.len(), time::now(), self.helm.is_by_beats());
         let mover = Mover { context: &self.context, view: &self.view, reign: &self.reign, by_beats };
         if by_beats {
             let fenced = mover.fence(&mut moves).await;
@@ -304,7 +313,9 @@ impl Assigner {
             }
         }
         let unfenced = planned - moves.len();
-        unfenced + mover.carry_out(moves).await
+        let failed = unfenced + mover.carry_out(moves).await;
+        self.context.metrics.assigned(failed == 0, time::now() - begun);
+        failed
     }
 }
 

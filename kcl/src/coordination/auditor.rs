@@ -132,11 +132,13 @@ impl Auditor {
                 due.push((stream, leases));
             }
         }
-        context.metrics.audited(self.term.audits.values().filter(|audit| audit.has_hole()).count(), due.len());
+        let begun = time::now();
+        context.metrics.audit_begun(self.term.audits.values().filter(|audit| audit.has_hole()).count(), due.len());
         let syncs: Vec<_> = due.into_iter().map(|(stream, leases)| sync(&context, stream, leases)).collect();
         let mut synced = stream::iter(syncs).buffer_unordered(CONCURRENT_SYNCS);
-        let mut changed = false;
+        let (mut changed, mut all) = (false, true);
         while let Some((stream_id, synced)) = synced.next().await {
+            all &= synced.is_some();
             if let Some(audit) = self.term.audits.get_mut(stream_id) {
                 audit.ended(synced.is_some(), time::now());
             }
@@ -145,6 +147,7 @@ impl Auditor {
             }
             changed |= synced == Some(true);
         }
+        context.metrics.audited(all, time::now() - begun);
         let deleted = match &context.catalog {
             Catalog::Single(_) => false,
             Catalog::Multi(multi) => self.delete_former(multi, &by_stream, streams.len()).await,
@@ -178,7 +181,7 @@ impl Auditor {
             let leases = by_stream.get(&stream).map_or(&[][..], Vec::as_slice);
             if self.context.reported(self.delete(leases).await).is_some() {
                 let shards = leases.iter().map(|lease| lease.shard_id.clone()).collect();
-                self.context.metrics.former_stream_deleted();
+                self.context.metrics.former_stream_deleted(gone.contains(&stream));
                 self.context.events.emit(Event::FormerStreamDeleted { stream_id: stream, shards });
             }
             deleted = true;
@@ -196,8 +199,9 @@ impl Auditor {
 
 /// True: the table changed. None: it failed.
 async fn sync<'a>(context: &Context, stream: &'a Stream, leases: &[&Lease]) -> (&'a StreamId, Option<bool>) {
+    let begun = time::now();
     let synced = shard_sync::sync(context, stream, leases).await;
-    context.metrics.synced(synced.is_ok());
+    context.metrics.synced(synced.is_ok(), time::now() - begun);
     let synced = synced.inspect_err(|error| {
         context.events.emit(Event::ShardSyncFailed { stream_id: stream.id.clone(), error: chain(error) });
     });

@@ -43,7 +43,11 @@ impl Discovery {
         let mut pace = Pace::default();
         loop {
             self.wait(&mut pace).await;
-            let Some(Found { leases, more_to_come }) = self.context.reported(self.look().await) else {
+            let begun = now();
+            let looked = self.context.reported(self.look().await);
+            let found_leases = looked.as_ref().map(|found| found.leases.len());
+            self.context.metrics.looked(found_leases, now() - begun);
+            let Some(Found { leases, more_to_come }) = looked else {
                 // Whoever gave leases to this worker has announced it, and does not so again.
                 pace.sign();
                 continue;
@@ -51,7 +55,6 @@ impl Discovery {
             if more_to_come || !leases.is_empty() {
                 pace.sign();
             }
-            self.context.metrics.discovered(leases.len());
             for lease in leases {
                 if found.send(lease).await.is_err() {
                     return;
@@ -104,7 +107,9 @@ impl Discovery {
 
     async fn look(&self) -> Result<Found, TableError> {
         let me = &self.context.settings.worker_id;
+        let begun = now();
         let keys = self.context.table.keys_owned_by(me).await?;
+        self.context.metrics.keys_listed(now() - begun);
         if self.context.pulse.may() {
             self.context.doubts.compare_keys(&keys);
         }
@@ -114,7 +119,12 @@ impl Discovery {
         };
         let read = |key: LeaseKey| async move { self.context.table.get(&key).await };
         let reads = stream::iter(new).map(read).buffer_unordered(CONCURRENT_CALLS);
+        let begun = now();
         let leases: Vec<_> = reads.collect().await;
+        let is_of_other = |lease: &Lease| lease.owner.as_ref() != Some(me);
+        let of_others = leases.iter().filter(|lease| matches!(lease, Ok(Some(lease)) if is_of_other(lease))).count();
+        let errors = leases.iter().filter(|lease| lease.is_err()).count();
+        self.context.metrics.leases_fetched(of_others, errors, now() - begun);
         let mut found = Found { leases: Vec::new(), more_to_come: false };
         for lease in leases {
             // A lease in handoff is not ours until its old owner lets go.

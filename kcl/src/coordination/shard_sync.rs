@@ -15,6 +15,7 @@ use crate::{
     },
     model::{Conditional, Lease, Shard},
     stream::{CONFIRMED, Presence, Stream},
+    time::now,
 };
 
 /// Leases of one stream that are created at a time. A new on-demand table takes 4,000 writes a second.
@@ -64,7 +65,10 @@ async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inc
     for generation in generations(plan) {
         let create = |lease: Lease| async {
             let lease = stream.lease(lease);
-            let is_new = context.table.create(&lease).await? == Conditional::Applied;
+            let begun = now();
+            let created = context.table.create(&lease).await;
+            context.metrics.lease_created(created.is_ok(), now() - begun, &lease.checkpoint);
+            let is_new = created? == Conditional::Applied;
             Ok::<_, TableError>(is_new.then_some(lease.shard_id))
         };
         let new = stream::iter(generation).map(create).buffered(CONCURRENT_CREATIONS);

@@ -19,7 +19,6 @@ pub(crate) async fn watch_shards(context: Arc<Context>, stop: CancellationToken)
     let mut reported: HashMap<LeaseKey, Stall> = HashMap::new();
     let interval = context.settings.warn_after / LOOKS;
     while stop.run_until_cancelled(sleep(interval)).await.is_some() {
-        context.metrics.held(context.memory.held());
         let statuses = context.board.stalled(now(), context.settings.warn_after);
         reported.retain(|key, _| statuses.iter().any(|(stalled, ..)| stalled == key));
         for (key, status, lasts) in statuses {

@@ -7,6 +7,7 @@ pub(crate) use renewal::{RENEWALS, RETRY, Refusal, average_throughput, is_news, 
 pub(crate) mod due;
 mod failures;
 pub(crate) mod key_order;
+mod lag;
 mod progress;
 mod renewal;
 pub(crate) mod stall;

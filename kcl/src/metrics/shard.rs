@@ -1,117 +1,96 @@
-//! A shard's consumption metrics: names and dimensions are Java KCL's. Handles are made once: no allocation.
-//!
-//! | Operation | metrics | dimensions |
-//! |---|---|---|
-//! | ProcessTask | RecordsProcessed, DataBytesProcessed, MillisBehindLatest, Success, Time, RecordProcessor.processRecords.Time, KinesisDataFetcher.getRecords.Success and .Time, KinesisDataFetcher.getShardIterator.Success and .Time, UpdateLease.Success and .Time | ShardId, StreamId |
-//! | ProcessTask | ExpiredIterator | StreamId |
-//! | ApplicationTracker | MillisBehindLatest | |
-//! | InitializeTask | RecordProcessor.initialize.Time | |
-//! | ShutdownTask | RecordProcessor.shutdown.Time, CreateLease.Success and .Time, MissingMergeParentLease | |
-//! | ShutdownTask | UpdateLease.Success and .Time | ShardId, StreamId |
-//!
-//! StreamId: in applications of several streams. MillisBehindLatest and what ends in Time are histograms in
-//! milliseconds, others counters. MillisBehindLatest has also each batch's age at delivery (Java: only the reading's
-//! lag).
+//! A shard's metrics. Handles are made once: no allocation.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
-use metrics::{Counter, Histogram, Label, counter, histogram};
+use kpl::metric::Registry;
+use metrics::{Counter, Gauge, Histogram, Label};
 
-use super::millis;
-use crate::{model::Lease, time::now};
-
-/// Calls of one kind: successes and durations.
-#[derive(Debug)]
-pub(crate) struct Calls {
-    success: Counter,
-    time: Histogram,
-}
-
-impl Calls {
-    /// Named `<call>Success` and `<call>Time`.
-    fn new(call: &str, labels: &[Label]) -> Self {
-        let success = counter!(format!("{call}Success"), labels.iter());
-        Self { success, time: histogram!(format!("{call}Time"), labels.iter()) }
-    }
-
-    pub(crate) fn record(&self, success: bool, took: Duration) {
-        self.success.increment(u64::from(success));
-        self.time.record(millis(took));
-    }
-
-    /// Awaits a call and records it.
-    pub(crate) async fn counted<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let begun = now();
-        let outcome = call.await;
-        self.record(outcome.is_ok(), now() - begun);
-        outcome
-    }
-}
+use super::{calls::Calls, millis, table};
+use crate::model::Lease;
 
 #[derive(Debug)]
 pub(crate) struct ShardRecorder {
     records: Counter,
     bytes: Counter,
-    behind: Histogram,
-    behind_of_application: Histogram,
     /// Batches, from deaggregation to the last record.
     pub(crate) task: Calls,
     pub(crate) process_records: Histogram,
-    pub(crate) initialize: Histogram,
+    pub(crate) initialize: Calls,
+    pub(crate) waited: Calls,
     pub(crate) shutdown: Histogram,
+    pub(crate) ended: Calls,
     pub(crate) get_records: Calls,
     pub(crate) get_iterator: Calls,
     pub(crate) expired_iterators: Counter,
     pub(crate) checkpoints: Calls,
     pub(crate) end: Calls,
-    pub(crate) create_lease: Calls,
+    create_child: Calls,
+    create_child_at_start: Histogram,
     pub(crate) missing_merge_parents: Counter,
+    pub(crate) missing_merge_parent_leases: Counter,
+    pub(crate) lag: LagRecorder,
+}
+
+/// The lag of a shard. Clones are one.
+#[derive(Debug, Clone)]
+pub(crate) struct LagRecorder(Gauge);
+
+impl LagRecorder {
+    pub(crate) fn record(&self, lag: Duration) {
+        self.0.set(millis(lag));
+    }
+
+    /// The shard is not this worker's any more: what it was behind must not look as if it were still so.
+    pub(crate) fn end(&self) {
+        self.0.set(0.0);
+    }
 }
 
 impl ShardRecorder {
-    pub(crate) fn new(lease: &Lease) -> Self {
+    pub(crate) fn new(registry: &Registry, lease: &Lease) -> Self {
+        let shard = Label::new("ShardId", lease.shard_id.as_str().to_owned());
         let stream = lease.stream.as_ref().map(|stream| Label::new("StreamId", stream.as_str().to_owned()));
-        let labels = |operation: &'static str, of_shard: bool| -> Vec<Label> {
-            let shard = of_shard.then(|| Label::new("ShardId", lease.shard_id.as_str().to_owned()));
-            [Label::new("Operation", operation)].into_iter().chain(shard).chain(stream.clone()).collect()
-        };
-        let plain = |operation| [Label::new("Operation", operation)];
-        let (process, end) = (labels("ProcessTask", true), labels("ShutdownTask", true));
-        let (initialize, shutdown) = (plain("InitializeTask"), plain("ShutdownTask"));
-        let application = plain("ApplicationTracker");
+        let labels: Vec<Label> = [shard].into_iter().chain(stream).collect();
+        let counter = |metric| registry.counter(metric, &labels);
+        let histogram = |metric| registry.histogram(metric, &labels);
+        let calls = |metrics| Calls::new(registry, metrics, &labels);
         Self {
-            records: counter!("RecordsProcessed", process.iter()),
-            bytes: counter!("DataBytesProcessed", process.iter()),
-            behind: histogram!("MillisBehindLatest", process.iter()),
-            behind_of_application: histogram!("MillisBehindLatest", application.iter()),
-            task: Calls::new("", &process),
-            process_records: histogram!("RecordProcessor.processRecords.Time", process.iter()),
-            initialize: histogram!("RecordProcessor.initialize.Time", initialize.iter()),
-            shutdown: histogram!("RecordProcessor.shutdown.Time", shutdown.iter()),
-            get_records: Calls::new("KinesisDataFetcher.getRecords.", &process),
-            get_iterator: Calls::new("KinesisDataFetcher.getShardIterator.", &process),
-            expired_iterators: counter!("ExpiredIterator", labels("ProcessTask", false).iter()),
-            checkpoints: Calls::new("UpdateLease.", &process),
-            end: Calls::new("UpdateLease.", &end),
-            create_lease: Calls::new("CreateLease.", &shutdown),
-            missing_merge_parents: counter!("MissingMergeParentLease", shutdown.iter()),
+            records: counter(&table::RECORDS_PROCESSED),
+            bytes: counter(&table::DATA_BYTES_PROCESSED),
+            task: calls([&table::PROCESS_SUCCESS, &table::PROCESS_TIME]),
+            process_records: histogram(&table::PROCESS_RECORDS_TIME),
+            initialize: calls([&table::INITIALIZE_SUCCESS, &table::INITIALIZE_PROCESSOR_TIME]),
+            waited: calls([&table::WAIT_SUCCESS, &table::WAIT_TIME]),
+            shutdown: histogram(&table::SHUTDOWN_PROCESSOR_TIME),
+            ended: calls([&table::SHUTDOWN_SUCCESS, &table::SHUTDOWN_TIME]),
+            get_records: calls([&table::GET_RECORDS_SUCCESS, &table::GET_RECORDS_TIME]),
+            get_iterator: calls([&table::GET_ITERATOR_SUCCESS, &table::GET_ITERATOR_TIME]),
+            expired_iterators: counter(&table::EXPIRED_ITERATOR),
+            checkpoints: calls([&table::UPDATE_LEASE_SUCCESS, &table::UPDATE_LEASE_TIME]),
+            end: calls([&table::END_LEASE_SUCCESS, &table::END_LEASE_TIME]),
+            create_child: calls([&table::CREATE_CHILD_SUCCESS, &table::CREATE_CHILD_TIME]),
+            create_child_at_start: histogram(&table::CREATE_CHILD_TRIM_HORIZON),
+            missing_merge_parents: counter(&table::MISSING_MERGE_PARENT),
+            missing_merge_parent_leases: counter(&table::MISSING_MERGE_PARENT_LEASE),
+            lag: LagRecorder(registry.gauge(&table::MILLIS_BEHIND_LATEST, &labels)),
         }
     }
 
-    pub(crate) fn batch(&self, records: usize, bytes: u64, behind: Option<Duration>) {
+    pub(crate) fn batch(&self, records: usize, bytes: u64) {
         self.records.increment(records as u64);
         self.bytes.increment(bytes);
-        if let Some(behind) = behind.map(millis) {
-            self.behind.record(behind);
-            self.behind_of_application.record(behind);
-        }
     }
-}
 
-/// Awaits a call and records its duration.
-pub(crate) async fn timed<T>(histogram: &Histogram, call: impl Future<Output = T>) -> T {
-    let begun = now();
-    let value = call.await;
-    histogram.record(millis(now() - begun));
-    value
+    /// A read returned no records.
+    pub(crate) fn idle(&self) {
+        self.batch(0, 0);
+        self.task.record(true, Duration::ZERO);
+    }
+
+    /// Awaits the creation of a child's lease, at TRIM_HORIZON as all are.
+    pub(crate) async fn child_created<T, E>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let created = self.create_child.counted(call).await;
+        self.create_child_at_start.record(f64::from(u8::from(created.is_ok())));
+        created
+    }
 }

@@ -116,6 +116,11 @@ impl WorkerItem {
             && (metrics, usage) == (&other.metrics, &other.usage)
     }
 
+    /// True if it says that it cannot measure its use, by which it also says that it is leaving.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.leaving || self.metrics.values().any(|metric| metric.recent.last() == Some(&FAILED))
+    }
+
     pub(crate) fn is_fenced(&self) -> bool {
         self.mark == Some(Mark::Fenced)
     }

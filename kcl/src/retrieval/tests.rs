@@ -168,7 +168,8 @@ fn start_shard(context: Arc<Context>, shard: &str) -> RecordSource {
     let (stream, shard) = (Arc::clone(stream), ShardId::from(shard));
     let cursor = Cursor::new(StartAt::TrimHorizon, SystemTime::UNIX_EPOCH);
     let lease = Lease::unowned(shard.clone(), Checkpoint::TrimHorizon);
-    RecordSource::start(context, stream, shard, cursor, Arc::new(ShardRecorder::new(&lease)))
+    let metrics = Arc::new(context.metrics.shard(&lease));
+    RecordSource::start(context, stream, shard, cursor, metrics)
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,7 +317,9 @@ async fn shards_whose_records_exceed_the_budget_wait_for_each_other_but_not_for_
         // An answer of 1 MiB is more than half of it.
         let context = context_with(Endless::default(), retrieval.clone(), 1 << 20);
         let key = LeaseKey::new("shardId-000000000001");
-        context.board.add(key.clone(), StreamShard::new("stream", "shardId-000000000001"), Checkpoint::TrimHorizon);
+        let lease = Lease::unowned("shardId-000000000001".into(), Checkpoint::TrimHorizon);
+        let (shard, lag) = (StreamShard::new("stream", "shardId-000000000001"), context.metrics.shard(&lease).lag);
+        context.board.add(key.clone(), shard, Checkpoint::TrimHorizon, lag);
         let waits = || {
             let mut waits = false;
             context.board.change(&key, |entry| waits = entry.activity.waits_for_memory);

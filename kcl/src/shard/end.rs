@@ -1,5 +1,7 @@
 //! The end of a shard: leases for its children, the processor's last word, and SHARD_END in its own lease.
 
+use std::sync::Arc;
+
 use kpl::ShardId;
 
 use super::{Interrupt, NoEnd, ShardTask, backoff};
@@ -8,7 +10,7 @@ use crate::{
     contained::{Contained, Outcome, contained},
     error::BoxError,
     event::Event,
-    metrics::shard::timed,
+    metrics::calls::timed,
     model::{Checkpoint, CheckpointWrite, ChildShard, Lease},
     processor::{ProcessorFactory, RecordProcessor, Unfinished},
 };
@@ -30,7 +32,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         children: &[ChildShard],
     ) -> Result<(), NoEnd> {
         let mut is_last_call_made = false;
-        match self.carry_out_end(&mut processor, children, &mut is_last_call_made).await {
+        let metrics = Arc::clone(&self.metrics);
+        let end = self.carry_out_end(&mut processor, children, &mut is_last_call_made);
+        match metrics.ended.counted(end).await {
             Err(NoEnd::Interrupted(interrupt)) if !is_last_call_made => {
                 Err(self.say_goodbye(interrupt, processor, checkpointer).await)
             }
@@ -61,6 +65,11 @@ impl<F: ProcessorFactory> ShardTask<F> {
     }
 
     async fn create_children(&self, children: &[ChildShard]) -> Result<(), BoxError> {
+        if let [only] = children
+            && only.parents.len() < 2
+        {
+            self.metrics.missing_merge_parents.increment(1);
+        }
         for child in children {
             if self.context.table.get(&self.lease.sibling_key(&child.id)).await?.is_some() {
                 continue;
@@ -75,7 +84,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
             });
             // A conflict: the other parent of a merge was faster.
-            let _ = self.metrics.create_lease.counted(self.context.table.create(&lease)).await?;
+            let _ = self.metrics.child_created(self.context.table.create(&lease)).await?;
         }
         Ok(())
     }
@@ -88,7 +97,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             }
             let listed = self.stream.try_list(false).await?;
             if listed.iter().any(|shard| shard.id == *sibling) {
-                self.metrics.missing_merge_parents.increment(1);
+                self.metrics.missing_merge_parent_leases.increment(1);
                 return Err(SiblingMissing { child: child.id.clone(), sibling: sibling.clone() }.into());
             }
         }

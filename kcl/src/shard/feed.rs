@@ -16,7 +16,7 @@ use crate::{
         read::deaggregate::{Finding, undivided, user_records},
         shard::{BatchSpan, Failures, Piece},
     },
-    metrics::shard::timed,
+    metrics::calls::timed,
     model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Record, RecordBatch, ShardPhase},
     processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
     retrieval::{Fetched, RecordSource},
@@ -65,7 +65,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let task = self.task;
         // Called within its future, for the processor may panic before it returns one.
         let call = async { self.processor.initialize(shard).await };
-        match task.contained(timed(&task.metrics.initialize, call)).await {
+        match task.contained(task.metrics.initialize.counted(call)).await {
             Ok(Ok(())) => {
                 self.task.phase(ShardPhase::Processing);
                 Ok(())
@@ -98,10 +98,11 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     processed?;
                     let checkpoint = self.checkpointer.last();
                     self.failures.checkpointed(&checkpoint);
-                    self.task.context.board.change(&self.task.lease.key, |Entry { status, activity }| {
+                    self.task.context.board.change(&self.task.lease.key, |Entry { status, activity, .. }| {
                         (activity.failing_since, activity.in_hand) = (None, None);
                         (status.behind_latest, status.failures, status.checkpoint) = (behind_latest, 0, checkpoint);
                     });
+                    self.task.context.board.record_lag(&self.task.lease.key);
                 }
                 Some(Fetched::End { children }) => return Ok(children),
                 None => return Err(BoxError::from("reading the shard ended unexpectedly").into()),
@@ -143,7 +144,8 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let bytes = records.iter().map(|record| record.data.len() as u64).sum();
         self.task.handle.count_delivered(bytes);
         let metrics = Arc::clone(&self.task.metrics);
-        metrics.batch(records.len(), bytes, self.note_in_hand(&records, behind_latest));
+        metrics.batch(records.len(), bytes);
+        self.note_in_hand(&records, behind_latest);
         self.checkpointer.take_failed();
         let (processor, checkpointer) = (&mut self.processor, &self.checkpointer);
         let call = async { processor.process_records(RecordBatch { records, behind_latest }, checkpointer).await };
@@ -158,15 +160,15 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         }
     }
 
-    /// Notes a batch that is delivered now; returns its lag. A slow processor lags although the reading does not.
-    fn note_in_hand(&self, records: &[Record], behind_latest: Option<Duration>) -> Option<Duration> {
+    /// Notes a batch that is delivered now, and its lag. A slow processor lags although the reading does not.
+    fn note_in_hand(&self, records: &[Record], behind_latest: Option<Duration>) {
         let context = &self.task.context;
         let arrival = records.first().and_then(|record| record.approximate_arrival);
         let age = arrival.and_then(|arrival| context.clock.now().duration_since(arrival).ok());
         let behind = behind_latest.max(age);
         let in_hand = behind.map(|behind| (behind, now()));
         context.board.change(&self.task.lease.key, |entry| entry.activity.in_hand = in_hand);
-        behind
+        context.board.record_lag(&self.task.lease.key);
     }
 
     /// Judges an error of `process_records`: which records failed, if it was they that did.

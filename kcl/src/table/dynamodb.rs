@@ -15,6 +15,7 @@ use crate::{
     clock::ServiceClock,
     error::TableError,
     logic::table_migration::Layout,
+    metrics::lease_table::TableRecorder,
     model::{LegacyTables, TableUsage},
 };
 use error::Call;
@@ -93,6 +94,11 @@ impl DynamoDbLeaseTable {
     /// Requests and units since this table was opened.
     pub(crate) fn usage(&self) -> TableUsage {
         self.meter.total()
+    }
+
+    /// Records the usage of each request from now on.
+    pub(crate) fn record_to(&self, recorder: TableRecorder) {
+        self.meter.record_to(recorder);
     }
 
     fn call(&self, action: &'static str) -> Call<'_> {

@@ -7,6 +7,7 @@ use crate::{
     error::{ConfigError, KinesisError, KinesisErrorKind},
     kinesis::{Kinesis, SdkKinesis},
     logic::purpose::Purpose,
+    metrics::Recorder,
     model::{CheckpointEvery, InitialPosition, MAX_DURATION, Retrieval},
     processor::ProcessorFactory,
     settings::streams::{Source, StreamConfig, Streams},
@@ -51,7 +52,9 @@ impl WorkerBuilder {
 
     pub(crate) fn table_in_dynamodb(&self, may_create: bool) -> LeaseTable {
         let (aws, settings) = (self.dynamodb.clone(), self.settings.clone());
+        let recorder = Recorder::of_table(settings.recording());
         let table = DynamoDbLeaseTable::new(aws, settings.clock, settings.table, settings.legacy_tables, may_create);
+        table.record_to(recorder);
         LeaseTable::DynamoDb(Box::new(table))
     }
 

@@ -9,7 +9,7 @@ use crate::{
     event::{Event, Events},
     logic::purpose::Purpose,
     model::{Assignment, Deaggregation, InitialPosition, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
-    settings::{Settings, error_policy::ErrorPolicy, streams::Source},
+    settings::{Settings, error_policy::ErrorPolicy, metrics::Metrics, streams::Source},
 };
 
 /// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
@@ -35,6 +35,8 @@ impl WorkerBuilder {
             legacy_tables: LegacyTables::of(&application),
             application,
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
+            is_worker_id_set: false,
+            metrics: Metrics::default(),
             lease_duration: Duration::from_secs(10),
             renewals: Renewals::default(),
             assignment: Assignment::default(),
@@ -65,6 +67,7 @@ impl WorkerBuilder {
     #[doc(alias = "workerIdentifier")]
     pub fn worker_id(mut self, id: impl Into<String>) -> Self {
         self.settings.worker_id = WorkerId::new(id.into());
+        self.settings.is_worker_id_set = true;
         self
     }
 
@@ -243,6 +246,14 @@ impl WorkerBuilder {
     #[doc(alias = "logWarningForTaskAfterMillis")]
     pub fn warn_after(mut self, patience: Duration) -> Self {
         self.settings.warn_after = patience;
+        self
+    }
+
+    /// Settings of the metrics: level, dimensions, labels, names. Default: all metrics, under the KCL's names. A recorder of
+    /// the `metrics` crate must be installed before the worker runs, or nothing is recorded.
+    #[doc(alias = "metricsConfig")]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.settings.metrics = metrics;
         self
     }
 

@@ -107,6 +107,9 @@ impl WorkerBuilder {
         if settings.memory_budget < MIN_MEMORY_BUDGET {
             return out_of_bounds("memory_budget", settings.memory_budget.to_string(), "at least 1 MiB");
         }
+        if let Some(label) = settings.metrics.invalid_label() {
+            return out_of_bounds("metrics", format!("{label:?}"), "labels with a name and a value");
+        }
         if let Some((0, _)) = settings.error_policy.limit {
             return out_of_bounds("on_processor_error", "0 attempts".to_owned(), "at least 1");
         }

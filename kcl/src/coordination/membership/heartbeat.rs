@@ -26,7 +26,9 @@ impl Membership {
             ..self.item.clone()
         };
         let written = self.context.table.beat(&next, last).await;
-        self.context.metrics.reported(matches!(written, Ok(Beat::Confirmed(_))), now() - begun.at());
+        let (success, took) = (matches!(written, Ok(Beat::Confirmed(_))), now() - begun.at());
+        self.context.metrics.reported(success, took);
+        self.context.metrics.renewed_by_beat(success, took);
         match self.context.reported(written) {
             None => return Ok(false),
             Some(Beat::Confirmed(before)) => {

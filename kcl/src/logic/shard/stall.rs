@@ -24,6 +24,10 @@ pub(crate) struct Activity {
     pub(crate) failing_since: Option<Instant>,
     /// Lag of the batch in hand at its delivery, and the time of that; None once all that was read is processed.
     pub(crate) in_hand: Option<(Duration, Instant)>,
+    /// Lag of the last answer to a read, and the time of that; None before the first.
+    pub(crate) read: Option<(Duration, Instant)>,
+    /// Time since when it is in work.
+    pub(crate) began: Instant,
 }
 
 impl Activity {
@@ -36,6 +40,8 @@ impl Activity {
             parents: Vec::new(),
             failing_since: None,
             in_hand: None,
+            read: None,
+            began: now,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A meter of requests and capacity units: asks for `ConsumedCapacity` in each call that reads or writes items, and sums
 //! up what the answers say.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aws_sdk_dynamodb::{
     config::{
@@ -20,13 +20,14 @@ use aws_sdk_dynamodb::{
     types::{ConsumedCapacity, ReturnConsumedCapacity},
 };
 
-use crate::{error::BoxError, locked::locked, metrics, model::TableUsage};
+use crate::{error::BoxError, locked::locked, metrics::lease_table::TableRecorder, model::TableUsage};
 
 /// Clones share the sums.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter {
     // Protects the sums for the length of one addition.
     total: Arc<Mutex<TableUsage>>,
+    recorder: Arc<OnceLock<TableRecorder>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +41,20 @@ impl Meter {
         *locked(&self.total)
     }
 
+    /// Records each request, too. The first recorder counts.
+    pub(super) fn record_to(&self, recorder: TableRecorder) {
+        let _ = self.recorder.set(recorder);
+    }
+
     fn count(&self, operation: &'static str, kind: Kind, units: f64) {
         let usage = match kind {
             Kind::Read => TableUsage::new(1, units, 0.0),
             Kind::Write => TableUsage::new(1, 0.0, units),
         };
         locked(&self.total).add(usage);
-        metrics::consumed(operation, usage);
+        if let Some(recorder) = self.recorder.get() {
+            recorder.consumed(operation, usage);
+        }
     }
 }
 
