@@ -1,0 +1,222 @@
+//! The recorder: a `metrics::Recorder` that keeps series until they are published.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use kpl::metric::Metric;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
+
+use crate::{
+    compose::{self, Windows},
+    datum::{self, Datum, Dimensions},
+    series::{CounterHandle, Series},
+};
+
+/// Label with an application's name, which is its namespace.
+const APPLICATION: &str = "Application";
+
+/// Maximum series that are kept at a time: those of 5,000 shards. What comes beyond is not recorded.
+const MAX_SERIES: usize = 100_000;
+
+/// Who recorded a metric: by the target of its registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    Producer,
+    Consumer,
+    Application,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Namespaces of what is published. None: it is not.
+#[derive(Debug, Clone)]
+pub(crate) struct Namespaces {
+    pub(crate) producer: Option<String>,
+    /// In place of the applications' names.
+    pub(crate) consumer: Option<String>,
+    pub(crate) application: Option<String>,
+}
+
+/// Records metrics for [`Publisher`](crate::Publisher). Clones are one. Recording takes a lock of the series, for the length
+/// of an addition, and never waits for CloudWatch.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    namespaces: Namespaces,
+    // Locked to find a series, and for the length of a look at all of them.
+    series: Mutex<HashMap<(Source, Kind, Key), Arc<Series>>>,
+    // Locked to note or to look up a unit.
+    units: Mutex<HashMap<String, &'static str>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(namespaces: Namespaces) -> Self {
+        let (series, units) = (Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { namespaces, series, units }) }
+    }
+
+    fn series(&self, kind: Kind, key: &Key, metadata: &Metadata<'_>) -> Option<Arc<Series>> {
+        let source = match metadata.target() {
+            "kpl" => Source::Producer,
+            "kcl" => Source::Consumer,
+            _ => Source::Application,
+        };
+        let namespaces = &self.shared.namespaces;
+        match source {
+            Source::Producer if namespaces.producer.is_none() => return None,
+            Source::Application if namespaces.application.is_none() => return None,
+            _ => {}
+        }
+        let mut all = lock(&self.shared.series);
+        if all.len() >= MAX_SERIES && !all.contains_key(&(source, kind, key.clone())) {
+            return None;
+        }
+        Some(Arc::clone(all.entry((source, kind, key.clone())).or_default()))
+    }
+
+    /// Takes what was recorded since the last call by one kind of source.
+    pub(crate) fn take(&self, source: Source, at: Option<SystemTime>) -> Vec<Datum> {
+        let mut taken = Vec::new();
+        lock(&self.shared.series).retain(|(of, _, key), series| {
+            if *of != source {
+                return true;
+            }
+            // Nobody else can get hold of it meanwhile.
+            let is_held = Arc::strong_count(series) > 1;
+            let window = series.take(is_held);
+            if !window.stats.is_empty() {
+                taken.push((key.clone(), window));
+            }
+            is_held
+        });
+        match source {
+            Source::Producer => self.of_producer(taken, at),
+            Source::Consumer => self.of_consumer(taken, at),
+            Source::Application => self.of_application(taken, at),
+        }
+    }
+
+    fn of_producer(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
+        let Some(namespace) = &self.shared.namespaces.producer else { return Vec::new() };
+        let table = crate::declared::PRODUCER;
+        let mut windows = Windows::new();
+        for (key, window) in taken {
+            if let Some(metric) = find(table, &key, None) {
+                windows.insert((metric.name, dimensions(&key)), window);
+            }
+        }
+        compose::of_producer(table, &windows, namespace, at)
+    }
+
+    fn of_consumer(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
+        let datum = |(key, window): (Key, crate::series::Window)| {
+            let mut dimensions = dimensions(&key);
+            let application = dimensions.remove(APPLICATION);
+            let metric = find(crate::declared::CONSUMER, &key, dimensions.get("Operation").map(String::as_str))?;
+            let namespace = self.shared.namespaces.consumer.clone().or(application)?;
+            let (name, unit) = (metric.name.to_owned(), Some(metric.unit.as_str()));
+            Some(Datum { namespace, name, dimensions, unit, stats: window.stats, at })
+        };
+        sorted(taken.into_iter().filter_map(datum).collect())
+    }
+
+    fn of_application(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
+        let Some(namespace) = &self.shared.namespaces.application else { return Vec::new() };
+        let units = lock(&self.shared.units);
+        let datum = |(key, window): (Key, crate::series::Window)| {
+            let (name, unit) = (datum::name(key.name())?, units.get(key.name()).copied());
+            let (namespace, dimensions) = (namespace.clone(), dimensions(&key));
+            Some(Datum { namespace, name, dimensions, unit, stats: window.stats, at })
+        };
+        sorted(taken.into_iter().filter_map(datum).collect())
+    }
+
+    fn describe(&self, name: &KeyName, unit: Option<Unit>) {
+        if let Some(unit) = unit {
+            let units = &mut lock(&self.shared.units);
+            if units.len() < MAX_SERIES {
+                units.insert(name.as_str().to_owned(), unit_name(unit));
+            }
+        }
+    }
+}
+
+/// The same order each time: those of a namespace together.
+fn sorted(mut data: Vec<Datum>) -> Vec<Datum> {
+    data.sort_by(|a, b| (&a.namespace, &a.name, &a.dimensions).cmp(&(&b.namespace, &b.name, &b.dimensions)));
+    data
+}
+
+fn dimensions(key: &Key) -> Dimensions {
+    datum::dimensions(key.labels().map(|label| (label.key(), label.value())))
+}
+
+/// The declared metric of a key, under its name or its prefixed name; without the operation, the first of that name.
+fn find(table: &'static [Metric], key: &Key, operation: Option<&str>) -> Option<&'static Metric> {
+    let is_named = |metric: &&Metric| metric.name == key.name() || metric.prefixed_name() == key.name();
+    let named = || table.iter().filter(is_named);
+    named().find(|metric| operation.is_none() || metric.operation == operation).or_else(|| named().next())
+}
+
+fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Count => "Count",
+        Unit::Percent => "Percent",
+        Unit::Seconds => "Seconds",
+        Unit::Milliseconds => "Milliseconds",
+        Unit::Microseconds => "Microseconds",
+        Unit::Bytes => "Bytes",
+        Unit::BitsPerSecond => "Bits/Second",
+        Unit::KilobitsPerSecond => "Kilobits/Second",
+        Unit::MegabitsPerSecond => "Megabits/Second",
+        Unit::GigabitsPerSecond => "Gigabits/Second",
+        Unit::TerabitsPerSecond => "Terabits/Second",
+        Unit::CountPerSecond => "Count/Second",
+        // CloudWatch has nanoseconds not at all, and of bytes only powers of ten.
+        _ => "None",
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole after each change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl metrics::Recorder for Recorder {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&name, unit);
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&name, unit);
+    }
+
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, _: SharedString) {
+        self.describe(&name, unit);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        let series = self.series(Kind::Counter, key, metadata);
+        series.map_or(Counter::noop(), |series| Counter::from_arc(Arc::new(CounterHandle(series))))
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.series(Kind::Gauge, key, metadata).map_or(Gauge::noop(), Gauge::from_arc)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.series(Kind::Histogram, key, metadata).map_or(Histogram::noop(), Histogram::from_arc)
+    }
+}

@@ -1,0 +1,145 @@
+//! Series: a metric with its labels, and its samples since the last window. Its handles record without waiting.
+
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use metrics::{CounterFn, GaugeFn, HistogramFn};
+
+use crate::stats::Stats;
+
+/// Recorder's part of a handle of any kind.
+#[derive(Debug, Default)]
+pub(crate) struct Series {
+    // Protects the samples for the length of an addition, or of taking them away.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    window: Window,
+    /// Value of a gauge; total of a counter since the start.
+    last: Option<f64>,
+}
+
+/// Samples of a window.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Window {
+    /// Each value; of a counter each increment.
+    pub(crate) stats: Stats,
+    /// Sum of a counter's increments.
+    pub(crate) total: f64,
+}
+
+impl Series {
+    /// The samples since the last call. Of a gauge that was not set meanwhile, its value, if `holds` it still.
+    pub(crate) fn take(&self, holds: bool) -> Window {
+        let mut state = self.lock();
+        let mut window = mem::take(&mut state.window);
+        if let (true, Some(last)) = (holds && window.stats.is_empty(), state.last) {
+            window.stats.add(last, 1.0);
+        }
+        window
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whole after each of its changes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_gauge(&self, change: impl FnOnce(f64) -> f64) {
+        let mut state = self.lock();
+        let value = change(state.last.unwrap_or_default());
+        state.last = Some(value);
+        state.window.stats.add(value, 1.0);
+    }
+}
+
+/// Handle of a counter.
+#[derive(Debug)]
+pub(crate) struct CounterHandle(pub(crate) std::sync::Arc<Series>);
+
+#[expect(clippy::cast_precision_loss, reason = "CloudWatch has doubles")]
+impl CounterFn for CounterHandle {
+    fn increment(&self, value: u64) {
+        let mut state = self.0.lock();
+        state.window.total += value as f64;
+        state.window.stats.add(value as f64, 1.0);
+    }
+
+    fn absolute(&self, value: u64) {
+        let mut state = self.0.lock();
+        let before = state.last.unwrap_or_default();
+        if value as f64 > before {
+            state.last = Some(value as f64);
+            state.window.total += value as f64 - before;
+            state.window.stats.add(value as f64 - before, 1.0);
+        }
+    }
+}
+
+impl GaugeFn for Series {
+    fn increment(&self, value: f64) {
+        self.change_gauge(|last| last + value);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.change_gauge(|last| last - value);
+    }
+
+    fn set(&self, value: f64) {
+        self.change_gauge(|_| value);
+    }
+}
+
+impl HistogramFn for Series {
+    fn record(&self, value: f64) {
+        self.lock().window.stats.add(value, 1.0);
+    }
+
+    fn record_many(&self, value: f64, count: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "CloudWatch has doubles")]
+        self.lock().window.stats.add(value, count as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_gauge_that_is_not_set_keeps_its_value_while_it_is_held() {
+        let gauge = Series::default();
+        assert!(gauge.take(true).stats.is_empty(), "it was never set");
+        gauge.set(3.0);
+        gauge.set(5.0);
+        gauge.decrement(1.0);
+        assert_eq!((gauge.take(true).stats.max, gauge.take(true).stats.sum), (5.0, 4.0));
+        assert!(gauge.take(false).stats.is_empty());
+    }
+
+    #[test]
+    fn increments_are_samples_of_their_own_and_have_a_total() {
+        let series = Arc::new(Series::default());
+        let counter = CounterHandle(Arc::clone(&series));
+        counter.increment(0);
+        counter.increment(4);
+        counter.absolute(3);
+        counter.absolute(2);
+        let window = series.take(false);
+        assert_eq!((window.total, window.stats.count, window.stats.min, window.stats.max), (7.0, 3.0, 0.0, 4.0));
+        assert!(series.take(false).stats.is_empty());
+    }
+
+    #[test]
+    fn many_values_at_once_are_so_many_samples() {
+        let histogram = Series::default();
+        histogram.record_many(2.0, 1_000_000);
+        histogram.record(3.0);
+        let stats = histogram.take(false).stats;
+        assert_eq!((stats.count, stats.sum, stats.distinct()), (1_000_001.0, 2_000_003.0, 2));
+    }
+}
