@@ -5,10 +5,11 @@
 //! - [`large_trades`]: consumer and producer in the shape of an AWS Lambda function.
 //!
 //! Shared: [`trade`] (one trade and its JSON), [`generator`] and [`replay`] (sources of trades), [`stats`] (the tutorial's
-//! statistics), [`setup`] (AWS configuration, logs, signals).
+//! statistics), [`metrics`] (where metrics go), [`setup`] (AWS configuration, logs, signals).
 
 pub mod generator;
 pub mod large_trades;
+pub mod metrics;
 pub mod replay;
 pub mod setup;
 pub mod stats;
@@ -26,6 +27,8 @@ mod readmes {
     struct Kpl;
     #[doc = include_str!("../../kcl/README.md")]
     struct Kcl;
+    #[doc = include_str!("../../cloudwatch/README.md")]
+    struct Cloudwatch;
     #[doc = include_str!("../../local/README.md")]
     struct Local;
 }

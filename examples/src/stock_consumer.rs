@@ -4,7 +4,8 @@ use std::{future::Future, mem, time::Duration};
 
 use aws_types::SdkConfig;
 use kcl::{
-    CheckpointError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, ShardId, Worker,
+    CheckpointError, Checkpointer, InitialPosition, Metrics, RecordBatch, RecordProcessor, ShardContext, ShardId,
+    Worker,
 };
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -27,6 +28,8 @@ pub struct Options {
     pub worker_id: Option<String>,
     /// Position at which shards start that the application has not processed yet.
     pub initial_position: InitialPosition,
+    /// Metrics have names that are safe for Prometheus.
+    pub prefixed_metrics: bool,
 }
 
 /// Reads until `stop` resolves, then checkpoints and releases its leases.
@@ -37,6 +40,9 @@ pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = (
     let mut worker = Worker::builder(aws, options.application, options.stream);
     if let Some(id) = options.worker_id {
         worker = worker.worker_id(id);
+    }
+    if options.prefixed_metrics {
+        worker = worker.metrics(Metrics::new().prefixed());
     }
     worker.initial_position(options.initial_position).build(StockStats::new)?.run_until(stop).await?;
     Ok(())

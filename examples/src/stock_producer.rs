@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use aws_types::SdkConfig;
-use kpl::{Delivery, Producer, UserRecord};
+use kpl::{Delivery, Metrics, Producer, UserRecord};
 use tokio::{task::JoinSet, time::interval};
 use tracing::{debug, info, warn};
 
@@ -18,6 +18,8 @@ pub struct Options {
     pub every: Duration,
     /// Number of trades. None: until the signal.
     pub trades: Option<usize>,
+    /// Metrics have names that are safe for Prometheus.
+    pub prefixed_metrics: bool,
 }
 
 /// Puts trades until `stop` resolves, then waits until each is stored or failed. Returns whether all were stored.
@@ -25,7 +27,8 @@ pub struct Options {
 /// # Errors
 /// The producer cannot be built, or refuses a trade.
 pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = ()>) -> anyhow::Result<bool> {
-    let producer = Producer::builder(aws, options.stream.as_str()).build()?;
+    let metrics = if options.prefixed_metrics { Metrics::new().prefixed() } else { Metrics::new() };
+    let producer = Producer::builder(aws, options.stream.as_str()).metrics(metrics).build()?;
     let mut stop = std::pin::pin!(stop);
     let mut tick = interval(options.every);
     let (mut put, mut failed, mut deliveries) = (0_u64, 0_u64, JoinSet::new());

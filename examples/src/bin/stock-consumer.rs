@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use examples::{setup, stock_consumer};
+use examples::{metrics::Exporter, setup, stock_consumer};
 use kcl::InitialPosition;
 
 /// Reads stock trades from a Kinesis stream and reports what is traded most, until Ctrl-C or SIGTERM. Start it several
@@ -28,6 +28,9 @@ struct Arguments {
     /// Position at which shards start that the application has not processed yet
     #[arg(long, value_enum, default_value_t = Start::Latest)]
     start: Start,
+    /// Where metrics go
+    #[arg(long, value_enum, default_value_t = Exporter::None)]
+    metrics: Exporter,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,11 +53,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         application: arguments.application,
         stream: arguments.stream,
         worker_id: arguments.worker_id,
+        prefixed_metrics: arguments.metrics.needs_prefix(),
         initial_position: match arguments.start {
             Start::Latest => InitialPosition::Latest,
             Start::TrimHorizon => InitialPosition::TrimHorizon,
         },
     };
-    stock_consumer::run(&aws, options, stop).await?;
-    Ok(true)
+    let exporting = arguments.metrics.install(&aws)?;
+    let ended = stock_consumer::run(&aws, options, stop).await;
+    exporting.shutdown().await;
+    ended.map(|()| true)
 }

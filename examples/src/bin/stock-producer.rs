@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use examples::{setup, stock_producer};
+use examples::{metrics::Exporter, setup, stock_producer};
 
 /// Puts random stock trades into a Kinesis stream until Ctrl-C or SIGTERM, then sends what is left.
 ///
@@ -22,6 +22,9 @@ struct Arguments {
     /// Stop after this many trades
     #[arg(long, value_name = "N")]
     trades: Option<usize>,
+    /// Where metrics go
+    #[arg(long, value_enum, default_value_t = Exporter::None)]
+    metrics: Exporter,
 }
 
 #[tokio::main]
@@ -36,6 +39,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let aws = setup::ambient_aws(arguments.region).await?;
     stock_producer::check_stream(&aws, &arguments.stream).await?;
     let every = Duration::from_millis(arguments.every);
-    let options = stock_producer::Options { stream: arguments.stream, every, trades: arguments.trades };
-    stock_producer::run(&aws, options, stop).await
+    let exporting = arguments.metrics.install(&aws)?;
+    let prefixed_metrics = arguments.metrics.needs_prefix();
+    let options =
+        stock_producer::Options { stream: arguments.stream, every, trades: arguments.trades, prefixed_metrics };
+    let ended = stock_producer::run(&aws, options, stop).await;
+    exporting.shutdown().await;
+    ended
 }
