@@ -33,7 +33,7 @@ def until(what, holds):
 
 with urllib.request.urlopen(f"http://{sample}/readyz", timeout=5) as answer:
     print("ok the sample is ready:", answer.status)
-until("user records are stored", lambda: sum(values('kpl_user_records_put{StreamName!="",ShardId=""}')) > 3)
+until("user records are stored", lambda: sum(values('kpl_user_records_put')) > 3)
 until("records are processed", lambda: sum(values('kcl_records_processed{Operation="ProcessTask"}')) > 3)
 until("each shard has a lag", lambda: len(values('kcl_millis_behind_latest{Operation="ProcessTask"}')) == 2)
 until("somebody leads", lambda: values("max(kcl_leader_decider_is_leader)") == [1.0])
