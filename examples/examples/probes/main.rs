@@ -26,9 +26,10 @@ async fn main() -> anyhow::Result<()> {
     local.create_stream(STREAM, 2)?;
     let aws = local.sdk_config();
 
-    let producer = Producer::builder(&aws, STREAM).build()?;
+    let producer = Producer::builder(&aws, STREAM).metrics(kpl::Metrics::new().prefixed()).build()?;
     let worker = Worker::builder(&aws, "StockTradesProcessor", STREAM)
         .initial_position(InitialPosition::TrimHorizon)
+        .metrics(kcl::Metrics::new().prefixed())
         .build_for_each(CheckpointEvery::default(), 1, |_| async { Ok::<(), BoxError>(()) })?
         .start();
     let trades = tokio::spawn(put_trades(producer.clone()));
