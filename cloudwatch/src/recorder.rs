@@ -165,7 +165,11 @@ fn dimensions(key: &Key) -> Dimensions {
 
 /// The declared metric of a key, under its name or its prefixed name; without the operation, the first of that name.
 fn find(table: &'static [Metric], key: &Key, operation: Option<&str>) -> Option<&'static Metric> {
-    let is_named = |metric: &&Metric| metric.name == key.name() || metric.prefixed_name() == key.name();
+    // The prefixed name is made anew at each comparison, so only for keys that can have one.
+    let is_prefixed =
+        |metric: &Metric| key.name().strip_prefix(metric.library).is_some_and(|rest| rest.starts_with('_'));
+    let is_named =
+        |metric: &&Metric| metric.name == key.name() || is_prefixed(metric) && metric.prefixed_name() == key.name();
     let named = || table.iter().filter(is_named);
     named().find(|metric| operation.is_none() || metric.operation == operation).or_else(|| named().next())
 }
