@@ -18,7 +18,7 @@ const PRODUCER_INTERVAL: Duration = Duration::from_secs(60);
 /// Source: KCL `metricsBufferTimeMillis`.
 const CONSUMER_INTERVAL: Duration = Duration::from_secs(10);
 /// Source: KCL `metricsMaxQueueSize`.
-const MAX_QUEUE: usize = 10_000;
+const MAX_QUEUE: usize = 100_000;
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of publishing. Get them from [`builder`](crate::builder).
@@ -112,8 +112,8 @@ impl Builder {
         self
     }
 
-    /// Maximum metrics that wait to be sent, at least 1; of more the oldest are lost. Default 10,000. Source: KCL
-    /// `metricsMaxQueueSize`.
+    /// Maximum metrics that wait to be sent, at least 1; of more the oldest are lost. Default 100,000: a window of all
+    /// series that are kept. KCL `metricsMaxQueueSize`: 10,000.
     #[doc(alias = "metricsMaxQueueSize")]
     pub fn max_queue(mut self, metrics: usize) -> Self {
         self.max_queue = metrics;

@@ -16,7 +16,7 @@
 //! - Needs `cloudwatch:PutMetricData`. A metric with its dimensions is billed by the month; `docs/metrics.md` of the
 //!   repository lists them. Levels and dimensions are settings of the producer and the worker.
 //! - Recording never waits for CloudWatch. Requests keep its limits (1,000 metrics, 150 values, 1 MB) and are compressed.
-//!   Those that fail are sent again after pauses of 1 s to a minute; up to 10,000 metrics wait meanwhile. The first failure
+//!   Those that fail are sent again after pauses of 1 s to a minute; up to 100,000 metrics wait meanwhile. The first failure
 //!   and the success after it are logged, and [`Publisher::status`] counts what is lost.
 //!
 //! # Features

@@ -12,7 +12,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, U
 use crate::{
     compose::{self, Windows},
     datum::{self, Datum, Dimensions},
-    series::{CounterHandle, Series},
+    series::{CounterHandle, Kind, Series},
 };
 
 /// Label with an application's name, which is its namespace.
@@ -27,13 +27,6 @@ pub(crate) enum Source {
     Producer,
     Consumer,
     Application,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
 }
 
 /// Namespaces of what is published. None: it is not.
@@ -83,7 +76,7 @@ impl Recorder {
         if all.len() >= MAX_SERIES && !all.contains_key(&(source, kind, key.clone())) {
             return None;
         }
-        Some(Arc::clone(all.entry((source, kind, key.clone())).or_default()))
+        Some(Arc::clone(all.entry((source, kind, key.clone())).or_insert_with(|| Arc::new(Series::new(kind)))))
     }
 
     /// Takes what was recorded since the last call by one kind of source.

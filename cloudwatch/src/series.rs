@@ -9,14 +9,23 @@ use metrics::{CounterFn, GaugeFn, HistogramFn};
 
 use crate::stats::Stats;
 
+/// Kind of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
 /// Recorder's part of a handle of any kind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Series {
+    kind: Kind,
     // Protects the samples for the length of an addition, or of taking them away.
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     window: Window,
     /// Value of a gauge; total of a counter since the start.
@@ -32,12 +41,25 @@ pub(crate) struct Window {
     pub(crate) total: f64,
 }
 
+impl Window {
+    /// Only of a histogram the values are kept: each costs more than all else.
+    fn of(kind: Kind) -> Self {
+        let stats = if kind == Kind::Histogram { Stats::default() } else { Stats::without_values() };
+        Self { stats, total: 0.0 }
+    }
+}
+
 impl Series {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, state: Mutex::new(State { window: Window::of(kind), last: None }) }
+    }
+
     /// The samples since the last call. Of a gauge that was not set meanwhile, its value, if `holds` it still.
     pub(crate) fn take(&self, holds: bool) -> Window {
         let mut state = self.lock();
-        let mut window = mem::take(&mut state.window);
-        if let (true, Some(last)) = (holds && window.stats.is_empty(), state.last) {
+        let mut window = mem::replace(&mut state.window, Window::of(self.kind));
+        let is_held = holds && self.kind == Kind::Gauge && window.stats.is_empty();
+        if let (true, Some(last)) = (is_held, state.last) {
             window.stats.add(last, 1.0);
         }
         window
@@ -112,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_gauge_that_is_not_set_keeps_its_value_while_it_is_held() {
-        let gauge = Series::default();
+        let gauge = Series::new(Kind::Gauge);
         assert!(gauge.take(true).stats.is_empty(), "it was never set");
         gauge.set(3.0);
         gauge.set(5.0);
@@ -123,20 +145,20 @@ mod tests {
 
     #[test]
     fn increments_are_samples_of_their_own_and_have_a_total() {
-        let series = Arc::new(Series::default());
+        let series = Arc::new(Series::new(Kind::Counter));
         let counter = CounterHandle(Arc::clone(&series));
         counter.increment(0);
         counter.increment(4);
         counter.absolute(3);
         counter.absolute(2);
-        let window = series.take(false);
+        let window = series.take(true);
         assert_eq!((window.total, window.stats.count, window.stats.min, window.stats.max), (7.0, 3.0, 0.0, 4.0));
-        assert!(series.take(false).stats.is_empty());
+        assert!(series.take(true).stats.is_empty(), "nothing was added since");
     }
 
     #[test]
     fn many_values_at_once_are_so_many_samples() {
-        let histogram = Series::default();
+        let histogram = Series::new(Kind::Histogram);
         histogram.record_many(2.0, 1_000_000);
         histogram.record(3.0);
         let stats = histogram.take(false).stats;

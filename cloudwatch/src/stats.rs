@@ -28,6 +28,11 @@ impl Default for Stats {
 }
 
 impl Stats {
+    /// Statistics that keep no values.
+    pub(crate) fn without_values() -> Self {
+        Self { values: None, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0.0
     }

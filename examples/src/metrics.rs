@@ -9,8 +9,6 @@ use kinesis_cloudwatch::Publisher;
 
 /// Where Prometheus reads.
 const PROMETHEUS: ([u8; 4], u16) = ([0, 0, 0, 0], 9464);
-/// Time without a change after which Prometheus no longer sees a gauge: that of a shard which another worker reads, say.
-const PROMETHEUS_IDLE: Duration = Duration::from_secs(120);
 /// Time from one line to the next. The exporter keeps at most 100 values of a metric between two.
 const EMF_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,10 +47,8 @@ impl Exporter {
             Self::None => {}
             Self::Cloudwatch => publisher = Some(kinesis_cloudwatch::install(aws)?),
             Self::Prometheus => {
-                use metrics_util::MetricKindMask;
                 metrics_exporter_prometheus::PrometheusBuilder::new()
                     .with_http_listener(SocketAddr::from(PROMETHEUS))
-                    .idle_timeout(MetricKindMask::GAUGE, Some(PROMETHEUS_IDLE))
                     .install()
                     .context("metrics cannot be exported to Prometheus")?;
             }

@@ -41,18 +41,27 @@ struct Named {
     namespace: String,
     name: String,
     dimensions: BTreeMap<String, String>,
+    /// By a SELECT.
+    by_query: bool,
 }
 
 impl Named {
     #[track_caller]
     fn assert_is_recorded(&self) {
-        let Self { namespace, name, dimensions } = self;
+        let Self { namespace, name, dimensions, .. } = self;
+        // A query finds a metric by any of its dimensions; else CloudWatch wants all of them. A producer's are published by
+        // stream, too, and an application of one stream has no StreamId.
+        let is_whole = |metric: &Metric| {
+            let needed =
+                |dimension: &&&str| !matches!(**dimension, "StreamId") && !dimensions.contains_key(**dimension);
+            self.by_query || *namespace == PRODUCER || metric.dimensions.iter().find(needed).is_none()
+        };
         let has = |metric: &&Metric| {
             let own = |(dimension, value): (&String, &String)| match &**dimension {
                 "Operation" => metric.operation == Some(value),
                 other => metric.dimensions.contains(&other),
             };
-            metric.name == name && dimensions.iter().all(own)
+            metric.name == name && dimensions.iter().all(own) && is_whole(metric)
         };
         let is_recorded = match &**namespace {
             PRODUCER => kpl::METRICS.iter().any(|metric| has(&metric)),
@@ -86,7 +95,8 @@ fn named_by_expression(expression: &str) -> Named {
         let name = between(expression, "(", ")").expect("it has a name").trim_matches('"');
         (between(expression, "FROM \"", "\"").expect("it has a namespace"), name)
     };
-    Named { namespace: namespace.to_owned(), name: name.to_owned(), dimensions }
+    let by_query = expression.starts_with("SELECT");
+    Named { namespace: namespace.to_owned(), name: name.to_owned(), dimensions, by_query }
 }
 
 /// The metric of an entry of a widget.
@@ -97,7 +107,8 @@ fn named_by_entry(entry: &Value) -> Named {
     }
     let texts: Vec<&str> = parts.iter().filter_map(Value::as_str).collect();
     let dimensions = texts[2..].chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
-    Named { namespace: texts[0].to_owned(), name: texts[1].to_owned(), dimensions: dimensions.collect() }
+    let dimensions = dimensions.collect();
+    Named { namespace: texts[0].to_owned(), name: texts[1].to_owned(), dimensions, by_query: false }
 }
 
 #[test]
@@ -125,7 +136,8 @@ fn alarms_of_cloudformation() -> BTreeMap<String, (Named, Vec<String>)> {
                 let names = alarm.lines().filter_map(|line| line.trim().strip_prefix("- Name: "));
                 let values = alarm.lines().filter_map(|line| line.trim().strip_prefix("Value: "));
                 let dimensions = names.zip(values).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                Named { namespace: value("Namespace").expect("it has a namespace"), name, dimensions }
+                let namespace = value("Namespace").expect("it has a namespace");
+                Named { namespace, name, dimensions, by_query: false }
             }
             None => {
                 let line = alarm.lines().find_map(|line| line.trim().strip_prefix("- \"")).expect("it has a query");
@@ -133,11 +145,12 @@ fn alarms_of_cloudformation() -> BTreeMap<String, (Named, Vec<String>)> {
             }
         };
         let name = between(alarm, "${ApplicationName}-", "\"").expect("it has a name");
-        let rises = ["Period", "EvaluationPeriods", "ComparisonOperator", "TreatMissingData"].map(|key| {
-            let value = value(key).unwrap_or_else(|| panic!("{name} has no {key}"));
+        let keys = ["MetricName", "Statistic", "Period", "EvaluationPeriods", "ComparisonOperator", "Threshold"];
+        let rises = keys.into_iter().chain(["TreatMissingData"]).map(|key| {
+            let value = value(key).unwrap_or_default().replace("!Ref MaxLagMillis", "var.max_lag_millis");
             format!("{key} {value}")
         });
-        alarms.insert(name.to_owned(), (named, rises.to_vec()));
+        alarms.insert(name.to_owned(), (named, rises.collect()));
     }
     alarms
 }
@@ -166,9 +179,12 @@ fn cloudformation_has_the_dashboard_of_the_file_and_terraform_the_same_alarms() 
             alarm.lines().find_map(of_key).unwrap_or_default().trim_matches('"').to_owned()
         };
         let rises = [
+            ("MetricName", "metric_name"),
+            ("Statistic", "statistic"),
             ("Period", "period"),
             ("EvaluationPeriods", "evaluation_periods"),
             ("ComparisonOperator", "comparison_operator"),
+            ("Threshold", "threshold"),
             ("TreatMissingData", "treat_missing_data"),
         ];
         let rises = rises.map(|(key, argument)| format!("{key} {}", value(argument)));

@@ -44,6 +44,8 @@ pub(crate) struct Recorder {
     registry: Registry,
     worker: Label,
     handles: OnceLock<Handles>,
+    /// What only a leader knows, while this worker leads. Locked to set a few gauges.
+    lead: Mutex<Option<LeadHandles>>,
     /// Renewals since the last round. Locked to add one, or to end the round.
     round: Mutex<Round>,
 }
@@ -64,8 +66,6 @@ struct Handles {
     initialized: Histogram,
     reports: Calls,
     is_leader: Gauge,
-    partial_streams: Gauge,
-    streams_to_sync: Gauge,
     audits: Calls,
     syncs: Calls,
     sync_shards: Histogram,
@@ -75,28 +75,52 @@ struct Handles {
     plan: Histogram,
     writes: Calls,
     assignments: Calls,
-    cycle: CycleHandles,
-    streams: StreamHandles,
+    malformed: Counter,
+    moves: Counter,
+    failed_moves: Counter,
+    streams_not_existing: Counter,
+    deleted_streams: Counter,
 }
 
 #[derive(Debug)]
-struct CycleHandles {
+struct LeadHandles {
     leases: Gauge,
     workers: Gauge,
     failing_workers: Gauge,
     expired: Gauge,
     spillover: Gauge,
-    malformed: Counter,
-    moves: Counter,
-    failed_moves: Counter,
+    partial_streams: Gauge,
+    streams_to_sync: Gauge,
+    active_streams: Gauge,
+    pending_deletion: Gauge,
 }
 
-#[derive(Debug)]
-struct StreamHandles {
-    active: Gauge,
-    pending_deletion: Gauge,
-    not_existing: Counter,
-    deleted: Counter,
+impl LeadHandles {
+    fn new(registry: &Registry) -> Self {
+        let gauge = |metric: &Metric| registry.gauge(metric, &[]);
+        Self {
+            leases: gauge(&table::TOTAL_LEASES),
+            workers: gauge(&table::NUM_WORKERS),
+            failing_workers: gauge(&table::FAILING_WORKERS),
+            expired: gauge(&table::EXPIRED_LEASES),
+            spillover: gauge(&table::LEASE_SPILLOVER),
+            partial_streams: gauge(&table::PARTIAL_STREAMS),
+            streams_to_sync: gauge(&table::STREAMS_TO_SYNC),
+            active_streams: gauge(&table::ACTIVE_STREAMS),
+            pending_deletion: gauge(&table::STREAMS_PENDING_DELETION),
+        }
+    }
+
+    fn all(&self) -> [&Gauge; 9] {
+        let Self { leases, workers, failing_workers, expired, spillover, .. } = self;
+        let Self { partial_streams, streams_to_sync, active_streams, pending_deletion, .. } = self;
+        let of_leases = [leases, workers, failing_workers, expired, spillover];
+        let of_streams = [partial_streams, streams_to_sync, active_streams, pending_deletion];
+        let mut all = [leases; 9];
+        all[..5].copy_from_slice(&of_leases);
+        all[5..].copy_from_slice(&of_streams);
+        all
+    }
 }
 
 impl Handles {
@@ -121,8 +145,6 @@ impl Handles {
             initialized: histogram(&table::INITIALIZED),
             reports: calls([&table::REPORT_SUCCESS, &table::REPORT_TIME]),
             is_leader: gauge(&table::IS_LEADER),
-            partial_streams: gauge(&table::PARTIAL_STREAMS),
-            streams_to_sync: gauge(&table::STREAMS_TO_SYNC),
             audits: calls([&table::AUDIT_SUCCESS, &table::AUDIT_TIME]),
             syncs: calls([&table::SYNC_SUCCESS, &table::SYNC_TIME]),
             sync_shards: histogram(&table::SYNC_SHARDS_SUCCESS),
@@ -132,22 +154,11 @@ impl Handles {
             plan: histogram(&table::PLAN_TIME),
             writes: calls([&table::WRITE_SUCCESS, &table::WRITE_TIME]),
             assignments: calls([&table::ASSIGN_SUCCESS, &table::ASSIGN_TIME]),
-            cycle: CycleHandles {
-                leases: gauge(&table::TOTAL_LEASES),
-                workers: gauge(&table::NUM_WORKERS),
-                failing_workers: gauge(&table::FAILING_WORKERS),
-                expired: gauge(&table::EXPIRED_LEASES),
-                spillover: gauge(&table::LEASE_SPILLOVER),
-                malformed: counter(&table::LEASE_FAULTS),
-                moves: counter(&table::REASSIGNMENTS),
-                failed_moves: counter(&table::FAILED_ASSIGNMENTS),
-            },
-            streams: StreamHandles {
-                active: gauge(&table::ACTIVE_STREAMS),
-                pending_deletion: gauge(&table::STREAMS_PENDING_DELETION),
-                not_existing: counter(&table::STREAMS_NOT_EXISTING),
-                deleted: counter(&table::DELETED_STREAMS),
-            },
+            malformed: counter(&table::LEASE_FAULTS),
+            moves: counter(&table::REASSIGNMENTS),
+            failed_moves: counter(&table::FAILED_ASSIGNMENTS),
+            streams_not_existing: counter(&table::STREAMS_NOT_EXISTING),
+            deleted_streams: counter(&table::DELETED_STREAMS),
         }
     }
 }
@@ -156,7 +167,21 @@ impl Handles {
 impl Recorder {
     pub(crate) fn new(recording: Recording, worker_id: &WorkerId) -> Self {
         let worker = Label::new("WorkerIdentifier", worker_id.as_str().to_owned());
-        Self { registry: Registry::new(recording), worker, handles: OnceLock::new(), round: Mutex::default() }
+        let (registry, handles) = (Registry::new(recording), OnceLock::new());
+        Self { registry, worker, handles, lead: Mutex::default(), round: Mutex::default() }
+    }
+
+    /// Gauges of what only a leader knows.
+    fn lead(&self, set: impl FnOnce(&LeadHandles)) {
+        self.handles(); // describes them
+        set(locked(&self.lead).get_or_insert_with(|| LeadHandles::new(&self.registry)));
+    }
+
+    /// This worker leads no more: what it knew of the fleet is another's to say. Recorders that cannot forget a gauge see 0.
+    pub(crate) fn term_ended(&self) {
+        if let Some(lead) = locked(&self.lead).take() {
+            lead.all().into_iter().for_each(|gauge| gauge.set(0.0));
+        }
     }
 
     fn handles(&self) -> &Handles {
@@ -233,9 +258,10 @@ impl Recorder {
 
     /// Streams whose leases have a hole, and streams that are to be synced.
     pub(crate) fn audit_begun(&self, holes: usize, syncs: usize) {
-        let handles = self.handles();
-        handles.partial_streams.set(holes as f64);
-        handles.streams_to_sync.set(syncs as f64);
+        self.lead(|lead| {
+            lead.partial_streams.set(holes as f64);
+            lead.streams_to_sync.set(syncs as f64);
+        });
     }
 
     pub(crate) fn audited(&self, success: bool, took: Duration) {
@@ -262,16 +288,17 @@ impl Recorder {
 
     /// Streams that are read, and streams with leases that are no longer listed.
     pub(crate) fn streams(&self, active: usize, missing: usize) {
-        let handles = &self.handles().streams;
-        handles.active.set(active as f64);
-        handles.pending_deletion.set(missing as f64);
+        self.lead(|lead| {
+            lead.active_streams.set(active as f64);
+            lead.pending_deletion.set(missing as f64);
+        });
     }
 
     /// The leases of a stream were deleted that is no longer listed; `gone`: it does not exist, either.
     pub(crate) fn former_stream_deleted(&self, gone: bool) {
-        let handles = &self.handles().streams;
-        handles.deleted.increment(1);
-        handles.not_existing.increment(u64::from(gone));
+        let handles = self.handles();
+        handles.deleted_streams.increment(1);
+        handles.streams_not_existing.increment(u64::from(gone));
     }
 
     /// Bytes that the shards hold of what is read and not finished.
@@ -295,12 +322,13 @@ impl Recorder {
         let handles = self.handles();
         handles.assignments.record(cycle.is_some(), took);
         let Some(cycle) = cycle else { return };
-        let handles = &handles.cycle;
-        handles.leases.set(cycle.leases as f64);
-        handles.workers.set(cycle.workers as f64);
-        handles.failing_workers.set(cycle.failing_workers as f64);
-        handles.expired.set(cycle.expired as f64);
-        handles.spillover.set(cycle.spillover as f64);
+        self.lead(|lead| {
+            lead.leases.set(cycle.leases as f64);
+            lead.workers.set(cycle.workers as f64);
+            lead.failing_workers.set(cycle.failing_workers as f64);
+            lead.expired.set(cycle.expired as f64);
+            lead.spillover.set(cycle.spillover as f64);
+        });
         handles.malformed.increment(cycle.malformed as u64);
         handles.moves.increment(cycle.moves as u64);
         handles.failed_moves.increment(cycle.failed_moves as u64);

@@ -50,6 +50,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// What the recording of metrics follows.
     pub(crate) fn recording(&self) -> Recording {
-        self.metrics.recording(&self.application, self.is_worker_id_set)
+        let application = format!("{}{}", self.application, self.purpose.name_suffix());
+        self.metrics.recording(&application, self.is_worker_id_set)
     }
 }

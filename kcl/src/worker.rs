@@ -125,7 +125,7 @@ impl<F: ProcessorFactory> Worker<F> {
         let Some(membership) = Membership::join(Arc::clone(&self.context), &mut stop).await? else { return Ok(()) };
         self.context.events.emit(Event::Started { worker_id: self.context.settings.worker_id.clone() });
         let context = Arc::clone(&self.context);
-        context.vitals.turned(None, true); // the leader's task begins now, and joining was a call
+        context.vitals.begin(); // the leader's task begins now, and joining was a call
         context.ready.store(true, Ordering::Relaxed);
         let mut running = Running::start(self.context, self.factory, membership);
         let outcome = running.until(stop).await;

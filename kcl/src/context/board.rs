@@ -55,6 +55,7 @@ impl Board {
         let health = |entry: &Entry| {
             let ShardStatus { shard, phase, checkpoint, behind_latest, failures, stall } =
                 entry.status(now, entry.stall(now, patience));
+            let behind_latest = entry.activity.lag(phase, now).or(behind_latest);
             ShardHealth {
                 stream: shard.stream_id.to_string(),
                 shard_id: shard.shard_id.to_string(),

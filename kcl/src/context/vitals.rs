@@ -13,11 +13,16 @@ pub(crate) struct Vitals {
 impl Default for Vitals {
     fn default() -> Self {
         let now = now();
-        Self { notes: Mutex::new(Notes { turned: now, answered: now, failure: None, leader: None }) }
+        Self { notes: Mutex::new(Notes { turned: now, answered: now, failure: None, leader: None, led: now }) }
     }
 }
 
 impl Vitals {
+    /// The worker has joined.
+    pub(crate) fn begin(&self) {
+        *locked(&self.notes) = Self::default().notes();
+    }
+
     pub(crate) fn notes(&self) -> Notes {
         locked(&self.notes).clone()
     }
@@ -28,6 +33,9 @@ impl Vitals {
         notes.turned = now();
         if is_answered {
             (notes.answered, notes.failure) = (notes.turned, None);
+        }
+        if leader.is_some() {
+            notes.led = notes.turned;
         }
         if notes.leader.as_ref() != leader {
             notes.leader = leader.cloned();

@@ -124,6 +124,7 @@ impl Assigner {
 
     fn end_term(&mut self) {
         self.sightings.send_replace(None);
+        self.context.metrics.term_ended();
         self.term = Term::default();
         self.announce(false);
     }

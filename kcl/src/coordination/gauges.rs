@@ -21,7 +21,8 @@ pub(crate) async fn set_gauges(context: Arc<Context>, stop: CancellationToken) {
     while stop.run_until_cancelled(sleep(pause)).await.is_some() {
         context.metrics.held(context.memory.held());
         context.metrics.current_leases(context.board.len());
-        if let Some(lag) = context.board.record_lags(now()) {
+        let lag = context.board.record_lags(now());
+        if let Some(lag) = lag.or_else(|| (context.board.len() == 0).then_some(Duration::ZERO)) {
             context.metrics.behind(lag);
         }
         if now() >= round_ends {
@@ -29,4 +30,9 @@ pub(crate) async fn set_gauges(context: Arc<Context>, stop: CancellationToken) {
             context.metrics.renewed_all();
         }
     }
+    // A worker that has stopped holds nothing, though its handle may live.
+    context.metrics.held(0);
+    context.metrics.current_leases(0);
+    context.metrics.behind(Duration::ZERO);
+    context.metrics.term_ended();
 }

@@ -20,6 +20,8 @@ pub(crate) struct Vitals {
     /// Error of the last call, if it failed.
     pub(crate) failure: Option<String>,
     pub(crate) leader: Option<WorkerId>,
+    /// Last turn at which the leader was known.
+    pub(crate) led: Instant,
 }
 
 /// Stage of a worker's run.
@@ -45,9 +47,10 @@ pub(crate) fn problems(
         Stage::Stopping => problems.push(HealthProblem::Stopping),
         Stage::Joined => {}
     }
-    let Some(vitals) = vitals else { return problems };
+    // Before the join and while it stops, its tasks do not come round.
+    let Some(vitals) = vitals.filter(|_| is_joined) else { return problems };
     let turned = now.saturating_duration_since(vitals.turned);
-    if is_joined && turned > lease_duration + CALLS {
+    if turned > lease_duration + CALLS {
         problems.push(HealthProblem::TasksStandStill { for_millis: millis(turned) });
     }
     let answered = now.saturating_duration_since(vitals.answered);
@@ -55,7 +58,8 @@ pub(crate) fn problems(
         let error = vitals.failure.clone();
         problems.push(HealthProblem::LeaseTableFailing { for_millis: millis(answered), error });
     }
-    if is_joined && vitals.leader.is_none() {
+    // A failover takes a part of a lease duration.
+    if now.saturating_duration_since(vitals.led) > lease_duration {
         problems.push(HealthProblem::LeaderUnknown);
     }
     problems
@@ -75,7 +79,8 @@ mod tests {
     fn after(seconds: u64, change: impl FnOnce(&mut Vitals, Instant)) -> Vec<HealthProblem> {
         let start = crate::tests::some_time();
         let now = start + Duration::from_secs(seconds);
-        let mut vitals = Vitals { turned: start, answered: start, failure: None, leader: Some("w".into()) };
+        let leader = Some("w".into());
+        let mut vitals = Vitals { turned: start, answered: start, failure: None, leader, led: now };
         change(&mut vitals, now);
         problems(Stage::Joined, Some(&vitals), LEASE_DURATION, now)
     }
@@ -98,8 +103,15 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_is_not_known_is_a_problem_once_the_worker_has_joined() {
-        assert_eq!(after(0, |vitals, _| vitals.leader = None), [HealthProblem::LeaderUnknown]);
+    fn a_leader_that_is_not_known_is_a_problem_after_a_lease_duration() {
+        let unknown_for = |seconds| {
+            after(0, |vitals, now| {
+                vitals.leader = None;
+                vitals.led = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now);
+            })
+        };
+        assert_eq!(unknown_for(10), []);
+        assert_eq!(unknown_for(11), [HealthProblem::LeaderUnknown]);
     }
 
     #[test]
@@ -111,11 +123,20 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_starts_or_stops_is_not_judged_by_what_its_tasks_do() {
+        let start = crate::tests::some_time();
+        let vitals = Vitals { turned: start, answered: start, failure: None, leader: None, led: start };
+        let of = |stage| problems(stage, Some(&vitals), LEASE_DURATION, start + CALLS * 2);
+        assert_eq!(of(Stage::Starting), [HealthProblem::Starting]);
+        assert_eq!(of(Stage::Stopping), [HealthProblem::Stopping]);
+    }
+
+    #[test]
     fn an_end_explains_all_else() {
         let error = Some("no table".to_owned());
         let ended = Stage::Ended { error: error.clone() };
         let now = crate::tests::some_time();
-        let vitals = Vitals { turned: now, answered: now, failure: None, leader: None };
+        let vitals = Vitals { turned: now, answered: now, failure: None, leader: None, led: now };
         assert_eq!(problems(ended, Some(&vitals), LEASE_DURATION, now), [HealthProblem::Ended { error }]);
     }
 }

@@ -64,7 +64,7 @@ pub enum HealthProblem {
         /// The last error; None if calls are not answered at all.
         error: Option<String>,
     },
-    /// Nobody leads the fleet, or it is not known who does: no lease is given away.
+    /// For a lease duration nobody has led the fleet, or it was not known who did: no lease is given away.
     LeaderUnknown,
 }
 
@@ -108,8 +108,8 @@ pub struct ShardHealth {
     pub phase: ShardPhase,
     /// The last checkpoint that the worker knows to be stored.
     pub checkpoint: String,
-    /// Lag behind the newest record, as [`ShardStatus::behind_latest`](crate::ShardStatus::behind_latest); it grows while
-    /// a batch is in hand.
+    /// Lag behind the end of the shard, as in the metric MillisBehindLatest: it grows while a batch is in hand or reads
+    /// fail. None before the first answer.
     pub behind_latest_millis: Option<u64>,
     /// Failures of processors in a row.
     pub failures: u32,

@@ -80,7 +80,7 @@ impl Metering {
         let registry = Registry::new(recording);
         registry.describe(METRICS);
         let labels = labels(stream, None);
-        Some(Self {
+        let mut metering = Self {
             by_shard: settings.granularity == MetricsGranularity::Shard,
             received: registry.counter(&USER_RECORDS_RECEIVED, &labels),
             pending: registry.gauge(&USER_RECORDS_PENDING, &labels),
@@ -93,7 +93,10 @@ impl Metering {
             outcomes: Outcomes::default(),
             is_first: true,
             registry,
-        })
+        };
+        // A counter that begins at its first failure does not show that one as an increase.
+        metering.meters(None);
+        Some(metering)
     }
 
     pub(super) fn sent(&mut self, id: BatchId, shapes: Vec<Shape>) {
