@@ -28,7 +28,7 @@ async fn a_worker_is_ready_from_its_join_to_its_stop_and_live_to_its_end() {
     assert_eq!((health.live, health.ready, &*health.problems), (true, false, &[HealthProblem::Starting][..]));
     world.until("it is ready", || worker.health().ready).await;
     assert!(worker.is_ready());
-    assert_eq!(worker.health().leader.as_deref(), Some("w1"));
+    world.until("it knows who leads", || worker.health().leader.as_deref() == Some("w1")).await;
 
     worker.request_stop();
     let health = worker.health();
@@ -60,7 +60,7 @@ async fn a_follower_knows_who_leads_and_when_nobody_does() {
     let leader = world.run("leader");
     world.settled().await;
     let worker = start(&world, Duration::ZERO);
-    world.until("it is ready", || worker.health().ready).await;
+    world.until("it is ready", || worker.health().ready && worker.health().leader.is_some()).await;
     assert_eq!(worker.health().leader.as_deref(), Some("leader"));
 
     // Nobody can take the lock of the dead one.
