@@ -343,3 +343,86 @@ impl Recorder {
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashMap,
+        sync::{Arc, PoisonError},
+    };
+
+    use metrics::{GaugeFn, Key, KeyName, Metadata, SharedString, Unit};
+
+    use super::*;
+
+    /// The gauges that somebody holds, by name, with their values.
+    #[derive(Default)]
+    struct Gauges(Mutex<HashMap<String, Arc<Value>>>);
+
+    #[derive(Default)]
+    struct Value(Mutex<f64>);
+
+    impl GaugeFn for Value {
+        fn increment(&self, _: f64) {}
+
+        fn decrement(&self, _: f64) {}
+
+        fn set(&self, value: f64) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+        }
+    }
+
+    impl metrics::Recorder for Gauges {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            let value = Arc::clone(locked(&self.0).entry(key.name().to_owned()).or_default());
+            Gauge::from_arc(value)
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn what_only_a_leader_knows_ends_with_its_term() {
+        let gauges = Gauges::default();
+        let of = |name: &str| {
+            let value = Arc::clone(&locked(&gauges.0)[name]);
+            // One is the recorder's, one ours.
+            let is_held = Arc::strong_count(&value) > 2;
+            let value = *locked(&value.0);
+            (value, is_held)
+        };
+        metrics::with_local_recorder(&gauges, || {
+            let recorder = Recorder::new(Recording::default(), &"w".into());
+            let cycle = Cycle {
+                leases: 4,
+                workers: 2,
+                failing_workers: 0,
+                malformed: 0,
+                expired: 3,
+                spillover: 1,
+                moves: 0,
+                failed_moves: 0,
+            };
+            recorder.cycle(Some(cycle), Duration::ZERO);
+            recorder.streams(5, 0);
+            assert_eq!((of("ExpiredLeases"), of("ActiveStreams.Count")), ((3.0, true), (5.0, true)));
+
+            recorder.term_ended();
+            assert_eq!((of("ExpiredLeases"), of("ActiveStreams.Count")), ((0.0, false), (0.0, false)));
+            recorder.cycle(Some(cycle), Duration::ZERO);
+            assert_eq!(of("ExpiredLeases"), (3.0, true), "it leads again");
+        });
+    }
+}
