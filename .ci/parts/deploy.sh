@@ -35,7 +35,7 @@ deploy() {
     port=$(free_port) web=$(free_port)
     "$bin/examples/probes" "127.0.0.1:$port" >"$work/probes.peer" 2>&1 &
     listening $! "$work/probes.peer" "$port"
-    sed -e "s/127.0.0.1:9000/127.0.0.1:$port/" -e 's/15s/1s/' deploy/prometheus/prometheus.yml >"$work/prometheus.yml"
+    sed -e "s/127.0.0.1:9464/127.0.0.1:$port/" -e 's/15s/1s/' deploy/prometheus/prometheus.yml >"$work/prometheus.yml"
     cp deploy/prometheus/rules.yml "$work"
     "$tools/prometheus" --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/prometheus" \
         --web.listen-address="127.0.0.1:$web" >"$work/prometheus.peer" 2>&1 &
