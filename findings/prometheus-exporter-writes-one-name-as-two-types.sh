@@ -21,7 +21,7 @@ version = "0.0.0"
 edition = "2021"
 
 [dependencies]
-metrics = "=0.24.6"
+metrics = { version = "=0.24.6" }
 metrics-exporter-prometheus = { version = "=0.18.3", default-features = false }
 
 [workspace]
@@ -37,13 +37,6 @@ RUST
 CARGO_TARGET_DIR="$work/target" cargo run --quiet >"$work/page"
 
 cd "$work/parser"
-cat >go.mod <<'MOD'
-module parser
-
-go 1.23
-
-require github.com/prometheus/common v0.67.4
-MOD
 cat >main.go <<'GO'
 package main
 
@@ -61,8 +54,9 @@ func main() {
 	fmt.Printf("%d families, error: %v\n", len(families), err)
 }
 GO
-export GOFLAGS=-mod=mod GOMODCACHE="$work/modules" GOTOOLCHAIN=local
-go mod tidy >/dev/null 2>&1
+export GOMODCACHE="$work/modules" GOTOOLCHAIN=local
+go mod init parser 2>/dev/null
+go get github.com/prometheus/common/expfmt@v0.67.4 github.com/prometheus/common/model@v0.67.4 2>/dev/null
 go run . <"$work/page" >"$work/parsed"
 
 {

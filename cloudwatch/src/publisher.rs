@@ -24,7 +24,7 @@ const COMMANDS: usize = 8;
 /// Maximum time for the last requests of a shutdown.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
-/// What became of the metrics so far.
+/// Counts of the metrics so far, by what became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Status {
@@ -52,7 +52,7 @@ enum Command {
 }
 
 impl Publisher {
-    /// What became of the metrics so far.
+    /// Counts of the metrics so far, by what became of them.
     pub fn status(&self) -> Status {
         *self.status.borrow()
     }

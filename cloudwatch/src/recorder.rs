@@ -21,7 +21,7 @@ const APPLICATION: &str = "Application";
 /// Maximum series that are kept at a time: those of 5,000 shards. What comes beyond is not recorded.
 const MAX_SERIES: usize = 100_000;
 
-/// Who recorded a metric: by the target of its registration.
+/// Recorder of a metric, by the target of its registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     Producer,

@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const KPL: &str = "KinesisProducerLibrary";
 const APPLICATION: &str = "trades-processor";
 
-/// What is published by five minutes of work.
+/// Metrics published by five minutes of work.
 async fn five_minutes(prefixed: bool) -> Vec<Metric> {
     let local = LocalAws::start().await;
     let aws = local.sdk_config();

@@ -7,12 +7,12 @@ use aws_types::SdkConfig;
 use clap::ValueEnum;
 use kinesis_cloudwatch::Publisher;
 
-/// Where Prometheus reads.
+/// Address at which Prometheus reads.
 const PROMETHEUS: ([u8; 4], u16) = ([0, 0, 0, 0], 9464);
 /// Time from one line to the next. The exporter keeps at most 100 values of a metric between two.
 const EMF_EVERY: Duration = Duration::from_secs(1);
 
-/// Where metrics go.
+/// Exporter of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Exporter {
     /// Nowhere.

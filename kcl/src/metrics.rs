@@ -44,7 +44,7 @@ pub(crate) struct Recorder {
     registry: Registry,
     worker: Label,
     handles: OnceLock<Handles>,
-    /// What only a leader knows, while this worker leads. Locked to set a few gauges.
+    /// Gauges of a leader, while this worker leads. Locked to set a few gauges.
     lead: Mutex<Option<LeadHandles>>,
     /// Renewals since the last round. Locked to add one, or to end the round.
     round: Mutex<Round>,

@@ -48,7 +48,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What the recording of metrics follows.
+    /// Settings that the recording of metrics follows.
     pub(crate) fn recording(&self) -> Recording {
         let application = format!("{}{}", self.application, self.purpose.name_suffix());
         self.metrics.recording(&application, self.is_worker_id_set)

@@ -97,7 +97,7 @@ pub enum Samples {
         /// A counter with the same dimensions.
         zeros: Option<&'static str>,
     },
-    /// As many as these counters together count, with the sum of the counter `sum`. Minimum and maximum are those of the
+    /// Number that these counters together count, with the sum of the counter `sum`. Minimum and maximum are those of the
     /// recorded values if this is a histogram, else the mean.
     Counted {
         /// A counter with the same dimensions.
@@ -142,7 +142,7 @@ impl MetricUnit {
     }
 }
 
-/// What the settings of both libraries have in common.
+/// Settings of recording that both libraries have.
 #[derive(Debug, Clone, Default)]
 #[doc(hidden)]
 pub struct Recording {

@@ -16,7 +16,7 @@ mod metric;
 
 pub use self::metric::Metric;
 
-/// All that is answered.
+/// Operations that are answered.
 pub(crate) const OPERATIONS: [&str; 1] = ["PutMetricData"];
 
 /// Maximum number of metrics that are kept; the oldest are dropped first.

@@ -28,7 +28,7 @@ struct Arguments {
     /// Position at which shards start that the application has not processed yet
     #[arg(long, value_enum, default_value_t = Start::Latest)]
     start: Start,
-    /// Where metrics go
+    /// Exporter of the metrics
     #[arg(long, value_enum, default_value_t = Exporter::None)]
     metrics: Exporter,
 }

@@ -22,7 +22,7 @@ struct Arguments {
     /// Stop after this many trades
     #[arg(long, value_name = "N")]
     trades: Option<usize>,
-    /// Where metrics go
+    /// Exporter of the metrics
     #[arg(long, value_enum, default_value_t = Exporter::None)]
     metrics: Exporter,
 }

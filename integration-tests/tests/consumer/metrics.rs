@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was recorded under one name with these labels.
+/// Values recorded under one name with these labels.
 #[derive(Debug, Clone)]
 struct Series {
     name: String,

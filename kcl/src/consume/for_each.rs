@@ -33,11 +33,11 @@ impl WorkerBuilder {
     /// Up to `concurrency` records of one shard, at least 1, are handled at the same time. Records of one partition key
     /// keep their order, and a checkpoint covers only records that are handled without a gap.
     ///
-    /// When a call fails or panics, calls under way and the records before it are waited for and checkpointed. Then the
+    /// After a call that fails or panics, calls under way and the records before it are waited for and checkpointed. Then the
     /// record is retried by itself, as [`on_processor_error`](Self::on_processor_error) says: attempts count for it
     /// alone, and only it is given up. Records behind it that were handled meanwhile are handled once more.
     ///
-    /// When the worker stops or hands the shard over, no more calls are begun, those under way are waited for and
+    /// Once the worker stops or hands the shard over, no more calls are begun, those under way are waited for and
     /// checkpointed: nothing is handled twice. With a concurrency above 1, overtaken records are begun for 1 s more,
     /// and what overtook the rest is repeated.
     ///

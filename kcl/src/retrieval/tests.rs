@@ -34,7 +34,7 @@ struct Endless {
     given: Arc<AtomicUsize>,
     /// Bytes of a smaller record.
     small: Option<usize>,
-    /// Largest answer, in records.
+    /// Maximum records of an answer.
     largest: Arc<AtomicUsize>,
     /// Subscriptions that fall silent after their first event, instead.
     silent: Option<Arc<AtomicUsize>>,

@@ -24,7 +24,7 @@ pub struct Metrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MetricsDimension {
-    /// What is measured: without it, the metrics named `Success` and `Time` of all operations are one.
+    /// The operation that is measured: without it, the metrics named `Success` and `Time` of all operations are one.
     Operation,
     /// The shard, of what is measured for each.
     ShardId,
@@ -86,7 +86,7 @@ impl Metrics {
         self.recording.labels.iter().find(|(name, value)| name.is_empty() || value.is_empty())
     }
 
-    /// What recording follows, in a worker of this application whose id is stable or not.
+    /// Settings that recording follows, in a worker of this application whose id is stable or not.
     pub(crate) fn recording(&self, application: &str, is_stable: bool) -> Recording {
         let mut recording = self.recording.clone();
         recording.labels.insert(0, ("Application".to_owned(), application.to_owned()));

@@ -11,7 +11,7 @@ use crate::{
     model::{StreamId, WorkerId, WorkerItem},
 };
 
-/// What the assigner knows while it leads.
+/// Knowledge of the assigner while it leads.
 #[derive(Default)]
 pub(super) struct Term {
     pub(super) balanced: Option<Instant>,

@@ -20,7 +20,7 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// How an orphan is given away. Decided once, with the plan: who is fenced, and on which condition is written, follow.
+    /// The way in which an orphan is given away. Decided once, with the plan: who is fenced, and on which condition is written, follow.
     pub(super) fn way(&self) -> How {
         if self.expired { How::Seize } else { How::Assign }
     }

@@ -154,7 +154,7 @@ async fn a_snapshot_tells_what_is_outstanding_and_since_when() {
     assert_eq!(producer.snapshot().oldest_record_age, None);
 }
 
-/// What is recorded of a record that expires, some that are stored, and one that waits.
+/// Metrics of a record that expires, some that are stored, and one that waits.
 fn counted_with(metrics: Metrics) -> BTreeMap<String, DebugValue> {
     counted(async || {
         let kinesis = FakeKinesis::new(1);
