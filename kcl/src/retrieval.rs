@@ -190,13 +190,15 @@ impl Reader {
     async fn deliver_records(&mut self, answer: Answer) -> Result<bool, Done> {
         let Answer { mut records, behind_latest, asked_at, mut held } = answer;
         held.read(&records);
+        let mut is_at_rest = true;
         self.context.board.change(&self.lease_key, |entry| {
             (entry.activity.moved, entry.activity.read_failure) = (now(), None);
             entry.activity.waits_for_memory = false;
             entry.activity.read = behind_latest.map(|behind| (behind, now())).or(entry.activity.read);
+            is_at_rest = entry.activity.is_at_rest();
         });
         self.context.board.record_lag(&self.lease_key);
-        if records.is_empty() {
+        if records.is_empty() && is_at_rest {
             self.metrics.idle();
         }
         let is_beyond = match self.context.settings.purpose.limit(&mut records, behind_latest, asked_at) {

@@ -239,7 +239,14 @@ async fn the_lag_grows_while_a_processor_hangs_and_is_gone_once_it_returns() {
             let expected = f64::from(minute * 60);
             assert!((expected - 10.0..=expected + 10.0).contains(&lag), "{lag} s after {minute} min");
         }
-        sleep(SECOND * 180).await;
+        drop(recorded(&snapshotter));
+        sleep(SECOND * 30).await;
+        let successes = values(&recorded(&snapshotter), "ProcessTask", "Success");
+        assert!(
+            successes.is_empty(),
+            "{successes:?}: reads without records are no successes while the processor hangs"
+        );
+        sleep(SECOND * 150).await;
         assert_eq!(lag(&snapshotter), Some(0.0));
         worker.stop().await.expect("worker stops");
     })

@@ -81,7 +81,7 @@ impl ShardRecorder {
         self.bytes.increment(bytes);
     }
 
-    /// A read returned no records.
+    /// A read returned no records, and the processor has done all before it.
     pub(crate) fn idle(&self) {
         self.batch(0, 0);
         self.task.record(true, Duration::ZERO);

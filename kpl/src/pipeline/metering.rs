@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use metrics::{Counter, Gauge, Histogram, Label};
 use tokio::time::Instant;
@@ -55,6 +55,8 @@ pub(super) struct ShardMeters {
     retries_per_record: Histogram,
     buffering_time: Histogram,
     user_records_per_kinesis_record: Histogram,
+    /// A counter for each code met: throttling refuses many entries with one.
+    errors_by_code: Vec<(Arc<str>, Counter)>,
 }
 
 /// Outcomes of user records not recorded yet: of one shard and one number of retries.
@@ -134,10 +136,18 @@ impl Metering {
     }
 
     fn failed(&mut self, error: &KinesisError, shard_id: Option<&ShardId>) {
-        self.meters(shard_id).all_errors.increment(1);
+        let meters = self.meters(shard_id);
+        meters.all_errors.increment(1);
+        let is_known = |(code, _): &&(Arc<str>, Counter)| **code == *error.code();
+        if let Some((_, counter)) = meters.errors_by_code.iter().find(is_known) {
+            return counter.increment(1);
+        }
         let mut labels = vec![Label::new("ErrorCode", error.code().to_string())];
         labels.extend(self::labels(&self.stream, shard_id));
-        self.registry.counter(&ERRORS_BY_CODE, &labels).increment(1);
+        let counter = self.registry.counter(&ERRORS_BY_CODE, &labels);
+        counter.increment(1);
+        let (code, _) = error.words();
+        self.meters(shard_id).errors_by_code.push((code, counter));
     }
 
     /// The user records that are stored next are those of one Kinesis record.
@@ -191,7 +201,7 @@ impl Metering {
         meters.retries_per_record.record_many(f64::from(retries), kinesis_records.max(1));
     }
 
-    fn meters(&mut self, shard_id: Option<&ShardId>) -> &ShardMeters {
+    fn meters(&mut self, shard_id: Option<&ShardId>) -> &mut ShardMeters {
         let shard_id = shard_id.filter(|_| self.by_shard);
         let (registry, stream) = (&self.registry, &self.stream);
         let new = || ShardMeters::new(registry, &labels(stream, shard_id));
@@ -229,6 +239,7 @@ impl ShardMeters {
             retries_per_record: registry.histogram(&RETRIES_PER_RECORD, labels),
             buffering_time: registry.histogram(&BUFFERING_TIME, labels),
             user_records_per_kinesis_record: registry.histogram(&USER_RECORDS_PER_KINESIS_RECORD, labels),
+            errors_by_code: Vec::new(),
         }
     }
 }

@@ -45,6 +45,11 @@ impl Activity {
         }
     }
 
+    /// True if the processor has nothing to do: no call is under way, and the last did not fail.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.busy_since.is_none() && self.in_hand.is_none() && self.failing_since.is_none()
+    }
+
     /// Last progress: before the first of the failures in a row, or the processor's present call, if there are any.
     pub(crate) fn stands_since(&self) -> Instant {
         self.failing_since.or(self.busy_since).unwrap_or(self.moved)
