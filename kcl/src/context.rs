@@ -1,7 +1,7 @@
 //! The context that all tasks of a worker share.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -11,6 +11,7 @@ use crate::{
     clock::ServiceClock,
     error::TableError,
     event::{Event, Events, chain},
+    logic::shard::Rounds,
     metrics::Recorder,
     model::{Bulletin, WorkerItem},
     settings::Settings,
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) bulletin: watch::Sender<Bulletin>,
     /// Renewals that may be under way at the same time, of all leases of this worker.
     pub(crate) renewals: Semaphore,
+    // Protects the rounds for the length of one look into them.
+    pub(crate) rounds: Mutex<Rounds>,
     pub(crate) metrics: Recorder,
     /// Of what is read and not finished, of all shards of this worker.
     pub(crate) memory: Arc<Memory>,
@@ -97,6 +100,7 @@ impl Context {
             // Another run under this id must not be taken for this one.
             bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),
+            rounds: Mutex::default(),
             metrics: Recorder::new(settings.recording(), &settings.worker_id),
             memory: Arc::new(Memory::new(settings.memory_budget)),
             tip: Arc::new(Tip::new(&settings.retrieval.polling(), settings.retrieval.idle_between_reads())),

@@ -21,6 +21,7 @@ use crate::{
     context::{Context, doubts::Holding},
     error::CheckpointError,
     event::Event,
+    locked::locked,
     logic::{
         backoff::Backoff,
         shard::{RENEWALS, RETRY, Refusal, average_throughput, is_news, judge},
@@ -52,6 +53,8 @@ pub(crate) struct Keeper {
     /// Start of the last successful write of the lease itself.
     written: Instant,
     renew_at: Instant,
+    /// The round of this worker's renewals that the lease goes with; None before its first.
+    round: Option<Instant>,
     /// End of the patience for a known handoff.
     handoff_deadline: Option<Instant>,
     state: watch::Sender<LeaseState>,
@@ -82,6 +85,7 @@ impl Keeper {
             confirmed: now,
             written: now,
             renew_at: now,
+            round: None,
             handoff_deadline: None,
             state,
             commands,
@@ -94,7 +98,7 @@ impl Keeper {
         };
         match keeper.write(None).await {
             Ok(()) => {
-                keeper.renew_at = now + keeper.renewal_interval();
+                keeper.join_round(now);
                 Some((keeper, handle))
             }
             Err(CheckpointError::Table(error)) => {
@@ -160,8 +164,15 @@ impl Keeper {
     }
 
     fn renewal_interval(&self) -> Duration {
-        // Spread over time, so that leases taken together are not renewed together; never more often than Java does.
-        (self.context.settings.lease_duration / RENEWALS).mul_f64(1.0 + 0.1 * fastrand::f64())
+        self.context.settings.lease_duration / RENEWALS
+    }
+
+    /// Plans the renewal after the one that began then.
+    fn join_round(&mut self, begun: Instant) {
+        let interval = self.renewal_interval();
+        let round = locked(&self.context.rounds).next(self.round, begun, interval, fastrand::f64());
+        self.round = Some(round);
+        self.renew_at = round;
     }
 
     /// Renews the lease unless the worker's heartbeat does. One in handoff is renewed by writes alone.
@@ -174,7 +185,7 @@ impl Keeper {
         match beat.filter(|_| !is_news(self.stored_throughput, self.lease.throughput_kbps)) {
             Some(beat) => {
                 self.confirmed = self.confirmed.max(beat);
-                self.renew_at = now + self.renewal_interval();
+                self.join_round(now);
             }
             None => self.renew().await,
         }
@@ -182,7 +193,7 @@ impl Keeper {
 
     /// Takes in what was delivered, unless so little time has passed since the last measurement that it says nothing.
     fn measure(&mut self, now: Instant) {
-        if now - self.measured < (self.context.settings.lease_duration / RENEWALS).mul_f64(MEASURED_PART) {
+        if now - self.measured < self.renewal_interval().mul_f64(MEASURED_PART) {
             return;
         }
         let bytes = self.delivered.swap(0, Ordering::Relaxed);
@@ -199,7 +210,7 @@ impl Keeper {
             Ok(()) => {
                 self.confirmed = begun;
                 self.written = begun;
-                self.renew_at = begun + self.renewal_interval();
+                self.join_round(begun);
             }
             Err(CheckpointError::Table(error)) => {
                 self.context.table_failed(&error);

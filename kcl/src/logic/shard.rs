@@ -3,6 +3,7 @@
 pub(crate) use failures::{BatchSpan, Failures, Piece, Verdict, range};
 pub(crate) use progress::Progress;
 pub(crate) use renewal::{RENEWALS, RETRY, Refusal, average_throughput, is_news, judge};
+pub(crate) use rounds::{ROUND, Rounds};
 
 pub(crate) mod due;
 mod failures;
@@ -10,4 +11,5 @@ pub(crate) mod key_order;
 mod lag;
 mod progress;
 mod renewal;
+mod rounds;
 pub(crate) mod stall;

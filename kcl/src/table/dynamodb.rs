@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicI32, Ordering},
     },
     time::Duration,
@@ -22,6 +22,7 @@ use error::Call;
 use layout::{EntityTable, EntityTables};
 use leases::Index;
 use meter::Meter;
+use renewals::Renewals;
 
 mod conditional;
 mod error;
@@ -29,6 +30,7 @@ mod fleet;
 mod layout;
 mod leases;
 mod meter;
+mod renewals;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,7 @@ pub(crate) struct DynamoDbLeaseTable {
     /// Parts in which the table is scanned at the same time.
     segments: AtomicI32,
     meter: Meter,
+    renewals: Arc<Renewals>,
     /// False once BatchGetItem was found to be denied.
     may_batch: AtomicBool,
 }
@@ -73,6 +76,7 @@ impl DynamoDbLeaseTable {
         let config = aws.to_builder().timeout_config(timeouts.build()).interceptor(clock).interceptor(meter.clone());
         let client = Client::from_conf(config.build());
         Self {
+            renewals: Arc::new(Renewals::new(client.clone(), table.clone())),
             client,
             entity_tables: Mutex::new(EntityTables::new(Layout::OneTable, &table, &legacy)),
             table,

@@ -1,6 +1,9 @@
 //! Turns SDK errors into [`TableError`]s that name the table and the IAM action.
 
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::{
+    error::{BuildError, ProvideErrorMetadata, SdkError},
+    types::BatchStatementErrorCodeEnum,
+};
 
 use crate::{
     error::{BoxError, TableError, is_about_credentials},
@@ -43,6 +46,27 @@ impl Call<'_> {
         TableError::Call { action: self.action, table: self.table.to_owned(), source: Box::new(error) }
     }
 
+    /// A part of a request that failed by itself.
+    pub(super) fn part_failed(self, code: Option<BatchStatementErrorCodeEnum>, message: Option<String>) -> TableError {
+        use BatchStatementErrorCodeEnum as Code;
+        let (action, table) = (self.action, self.table.to_owned());
+        let text = code.as_ref().map_or("", Code::as_str);
+        let source = format!("{text}: {}", message.unwrap_or_default()).into();
+        match code {
+            Some(Code::ProvisionedThroughputExceeded | Code::RequestLimitExceeded | Code::ThrottlingError) => {
+                TableError::Throttled { action, table, source }
+            }
+            Some(Code::ResourceNotFound) => TableError::TableMissing { table },
+            _ => TableError::Call { action, table, source },
+        }
+    }
+
+    /// A request of several parts whose answer says nothing of one.
+    pub(super) fn incomplete(self) -> TableError {
+        let source = "the answer has fewer parts than the request".into();
+        TableError::Call { action: self.action, table: self.table.to_owned(), source }
+    }
+
     /// True if a call took effect; false if it was refused by the error code `refusal`.
     pub(super) fn applied<T, E, R>(self, outcome: Result<T, SdkError<E, R>>, refusal: &str) -> Result<bool, TableError>
     where
@@ -81,5 +105,29 @@ pub(super) fn while_looking_for(error: TableError, lease_table: &str) -> TableEr
         }
         TableError::Call { action, table: of, source } => TableError::Call { action, table, source: why(of, source) },
         other => other,
+    }
+}
+
+/// The error once more, for each part of a request that failed as a whole.
+pub(super) fn again(error: &TableError) -> TableError {
+    let text = |source: &BoxError| chain(&**source).into();
+    match error {
+        TableError::AccessDenied { action, table, source } => {
+            TableError::AccessDenied { action, table: table.clone(), source: text(source) }
+        }
+        TableError::Credentials { action, table, source } => {
+            TableError::Credentials { action, table: table.clone(), source: text(source) }
+        }
+        TableError::Throttled { action, table, source } => {
+            TableError::Throttled { action, table: table.clone(), source: text(source) }
+        }
+        TableError::Call { action, table, source } => {
+            TableError::Call { action, table: table.clone(), source: text(source) }
+        }
+        TableError::TableMissing { table } => TableError::TableMissing { table: table.clone() },
+        TableError::WrongTable { table, reason } => {
+            TableError::WrongTable { table: table.clone(), reason: reason.clone() }
+        }
+        TableError::Unreadable { table, key } => TableError::Unreadable { table: table.clone(), key: key.clone() },
     }
 }

@@ -97,18 +97,6 @@ impl DynamoDbLeaseTable {
         Ok(Conditional::without_item(created))
     }
 
-    pub(crate) async fn renew(&self, lease: &Lease) -> Result<Conditional, TableError> {
-        let mut condition = "leaseCounter = :c".to_owned();
-        if !lease.in_handoff() {
-            condition.push_str(" AND attribute_not_exists(checkpointOwner)");
-        }
-        let mut set = vec![next_counter(lease)];
-        set.extend(lease.throughput_kbps.map(|throughput| (item::THROUGHPUT, ":t", n(throughput))));
-        set.extend(lease.instance.as_deref().map(|instance| (item::OWNER_INSTANCE, ":i", s(instance))));
-        let update = self.counted_update(lease).condition_expression(condition);
-        self.conditional_update(set_and_remove(update, set, &[])).await
-    }
-
     pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
         let update = self.counted_update(lease).condition_expression("leaseCounter = :c");
         let throughput = lease.throughput_kbps.map(|throughput| (item::THROUGHPUT, ":t", n(throughput)));
@@ -265,7 +253,7 @@ impl DynamoDbLeaseTable {
         self.client.delete_item().table_name(&self.table).key(item::LEASE_KEY, s(key.as_str()))
     }
 
-    fn update(&self, key: &LeaseKey) -> UpdateItemFluentBuilder {
+    pub(super) fn update(&self, key: &LeaseKey) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
@@ -278,7 +266,7 @@ impl DynamoDbLeaseTable {
         self.update(&lease.key).expression_attribute_values(":c", n(lease.counter))
     }
 
-    async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, TableError> {
+    pub(super) async fn conditional_update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, TableError> {
         let Err(error) = update.send().await else { return Ok(Conditional::Applied) };
         match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {

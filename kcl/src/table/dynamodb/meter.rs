@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
         interceptors::{AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut},
     },
     operation::{
+        batch_execute_statement::{BatchExecuteStatementInput, BatchExecuteStatementOutput},
         batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
         delete_item::{DeleteItemError, DeleteItemInput, DeleteItemOutput},
         get_item::{GetItemInput, GetItemOutput},
@@ -81,7 +82,16 @@ impl Intercept for Meter {
                 }
             )*};
         }
-        ask!(UpdateItemInput, BatchGetItemInput, ScanInput, QueryInput, GetItemInput, PutItemInput, DeleteItemInput);
+        ask!(
+            UpdateItemInput,
+            BatchExecuteStatementInput,
+            BatchGetItemInput,
+            ScanInput,
+            QueryInput,
+            GetItemInput,
+            PutItemInput,
+            DeleteItemInput
+        );
         Ok(())
     }
 
@@ -115,7 +125,8 @@ impl Intercept for Meter {
             };
         }
         count!(
-            "UpdateItem" Write UpdateItemOutput, "BatchGetItem" Read BatchGetItemOutput, "Scan" Read ScanOutput,
+            "UpdateItem" Write UpdateItemOutput, "BatchExecuteStatement" Write BatchExecuteStatementOutput,
+            "BatchGetItem" Read BatchGetItemOutput, "Scan" Read ScanOutput,
             "Query" Read QueryOutput, "GetItem" Read GetItemOutput, "PutItem" Write PutItemOutput,
             "DeleteItem" Write DeleteItemOutput
         );

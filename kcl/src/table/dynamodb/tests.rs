@@ -9,7 +9,10 @@ use crate::table::{
     LeaseTable,
     tests::{TABLE, at, owned_by, read, shard},
 };
-use crate::{logic::assign::leadership::Leadership, model::Regime};
+use crate::{
+    logic::assign::leadership::Leadership,
+    model::{Conditional, Lease, Regime},
+};
 
 fn lease_table(aws: &SdkConfig, may_create: bool) -> LeaseTable {
     DynamoDbLeaseTable::new(aws, ServiceClock::new(aws), TABLE.to_owned(), LegacyTables::of(TABLE), may_create).into()
@@ -196,4 +199,104 @@ async fn meters_what_dynamodb_bills() {
     table.look(&"w1".into(), None).await.unwrap();
     assert_eq!(since(before).requests, 2);
     assert!(since(before).read_units > 1.0 && since(before).write_units == 0.0, "{:?}", since(before));
+}
+
+/// `count` leases of w1.
+async fn leases_of_w1(table: &LeaseTable, count: u32) -> Vec<Lease> {
+    for index in 0..count {
+        let lease = shard(index);
+        assert!(table.create(&lease).await.unwrap().is_applied());
+        assert!(table.assign(&lease, &"w1".into()).await.unwrap().is_applied());
+    }
+    let mut leases = table.scan().await.unwrap().leases;
+    leases.sort_by(|a, b| a.key.cmp(&b.key));
+    leases
+}
+
+async fn renew_together(table: &LeaseTable, leases: &[Lease]) -> Vec<Result<Conditional, TableError>> {
+    futures::future::join_all(leases.iter().map(|lease| table.renew(lease))).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn renews_the_leases_of_one_moment_by_a_request_for_25_each_under_its_own_condition() {
+    let local = LocalAws::start().await;
+    let table = lease_table(&local.sdk_config(), true);
+    table.prepare().await.unwrap();
+    let mut leases = leases_of_w1(&table, 30).await;
+    let updates = local.faults().on("dynamodb:UpdateItem").delay(Duration::ZERO);
+    let batches = local.faults().on("dynamodb:BatchExecuteStatement").delay(Duration::ZERO);
+    for index in [6, 7] {
+        assert!(table.begin_handoff(&leases[index], &"w2".into()).await.unwrap().is_applied());
+    }
+    leases[7] = table.get(&leases[7].key).await.unwrap().unwrap();
+    leases.iter_mut().for_each(|lease| lease.instance = Some("run".into()));
+    leases[3].throughput_kbps = Some(1.5);
+    leases[4].counter += 7;
+    leases[5].key = shard(99).key;
+    let before = table.usage();
+
+    let renewed = renew_together(&table, &leases).await;
+
+    assert_eq!((batches.count(), updates.count()), (2, 2), "two for the handoffs");
+    assert_eq!(table.usage() - before, TableUsage::new(2, 0.0, 27.0), "as the answers say");
+    for (index, (lease, renewed)) in leases.iter().zip(renewed).enumerate() {
+        match (index, renewed.unwrap()) {
+            (4, Conditional::Conflict(Some(found))) => assert_eq!(found.counter + 7, lease.counter),
+            (5, Conditional::Conflict(None)) => {}
+            (6, Conditional::Conflict(Some(found))) => assert!(found.in_handoff(), "a handoff that is not known"),
+            (_, renewed) => {
+                assert!(renewed.is_applied(), "lease {index}");
+                let found = table.get(&lease.key).await.unwrap().unwrap();
+                assert_eq!(found, Lease { counter: lease.counter + 1, ..lease.clone() });
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renews_each_lease_by_itself_where_statements_are_denied() {
+    let local = LocalAws::start().await;
+    let table = lease_table(&local.sdk_config(), true);
+    table.prepare().await.unwrap();
+    let leases = leases_of_w1(&table, 3).await;
+    let batches = local.faults().on("dynamodb:BatchExecuteStatement").delay(Duration::ZERO);
+    local.deny("dynamodb:PartiQLUpdate");
+
+    for renewed in renew_together(&table, &leases).await {
+        assert!(renewed.unwrap().is_applied());
+    }
+    for renewed in renew_together(&table, &table.scan().await.unwrap().leases).await {
+        assert!(renewed.unwrap().is_applied());
+    }
+
+    assert_eq!(batches.count(), 1, "asked once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_for_many_renewals_that_fails_fails_them_all_and_a_statement_itself_alone() {
+    let local = LocalAws::start().await;
+    let table = lease_table(&local.sdk_config(), true);
+    table.prepare().await.unwrap();
+    let leases = leases_of_w1(&table, 4).await;
+    let action = "dynamodb:BatchExecuteStatement";
+
+    let unavailable = local.faults().on(action).unavailable();
+    for renewed in renew_together(&table, &leases).await {
+        let error = renewed.unwrap_err();
+        assert!(error.may_pass(), "{error}");
+        assert_eq!(error.to_string(), "dynamodb:PartiQLUpdate on table application failed");
+    }
+    unavailable.remove();
+
+    let throttled = local.faults().on(action).fail_records(2);
+    let renewed = renew_together(&table, &leases).await;
+    let refused = |outcome: &Result<_, _>| matches!(outcome, Err(TableError::Throttled { .. }));
+    assert_eq!(renewed.iter().map(refused).collect::<Vec<_>>(), [false, true, false, true]);
+    throttled.remove();
+
+    // What was throttled had no effect; what was not had one.
+    for (lease, renewed) in leases.iter().zip(renewed) {
+        let again = table.renew(lease).await.unwrap();
+        assert_eq!(again.is_applied(), renewed.is_err());
+    }
 }
