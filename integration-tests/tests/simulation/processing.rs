@@ -96,7 +96,9 @@ impl Life {
         let plan = Plan::random();
         let world = World::start(fastrand::i32(1..4)).await;
         if !plan.table.is_zero() {
-            world.local.faults().on("dynamodb:UpdateItem").with_probability(0.5).delay(plan.table);
+            for action in ["dynamodb:UpdateItem", "dynamodb:BatchExecuteStatement"] {
+                world.local.faults().on(action).with_probability(0.5).delay(plan.table);
+            }
         }
         let shared = Shared(Arc::new((Mutex::default(), plan.clone())));
         Self { world, shared, plan, next_id: 0, born: 0 }
