@@ -78,7 +78,7 @@ async fn lost_answers_of_the_lease_table_cost_neither_records_nor_duplicates() {
     let journal = survives(|local| {
         local.faults().on("dynamodb:UpdateItem").every(3).lose_response();
         local.faults().on("dynamodb:BatchExecuteStatement").every(3).lose_response();
-        local.faults().on("dynamodb:BatchExecuteStatement").fail_records(5).after_effect();
+        local.faults().on("dynamodb:BatchExecuteStatement").after_effect().fail_records(5);
         local.faults().on("dynamodb:PutItem").every(3).lose_response();
     })
     .await;
