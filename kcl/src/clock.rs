@@ -16,7 +16,7 @@ use aws_types::{SdkConfig, sdk_config::SharedTimeSource};
 use crate::{error::BoxError, locked::locked, time::now};
 
 /// Dates are whole seconds, and answers take time: one that is earlier by no more is not news.
-const PRECISION: Duration = Duration::from_secs(2);
+pub(crate) const PRECISION: Duration = Duration::from_secs(2);
 /// Error from which on the machine's clock is reported as wrong.
 const TOLERANCE: Duration = Duration::from_secs(10);
 

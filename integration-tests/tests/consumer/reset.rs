@@ -162,6 +162,21 @@ async fn resets_to_the_first_user_record_after_a_time_within_aggregates() {
     assert_eq!(sorted(processed_next(&world).await), (50..100).collect::<Vec<_>>());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_reset_to_this_moment_is_not_refused_as_one_to_the_future() {
+    let (world, _) = processed().await;
+
+    for _ in 0..5 {
+        sleep(Duration::from_millis(1_230)).await;
+        let moment = now(&world, 1_000_000).await;
+        builder(&world).reset(at(moment)).await.expect("dates are known to the second");
+    }
+
+    let tomorrow = now(&world, 1_000_000).await + Duration::from_secs(24 * 60 * 60);
+    let refused = builder(&world).reset(at(tomorrow)).await;
+    assert!(matches!(refused, Err(ResetError::InFuture)), "{refused:?}");
+}
+
 /// A time between two records, which are a second and more apart.
 async fn kcl_now(world: &World) -> SystemTime {
     now(world, 1_000_000).await - Duration::from_millis(500)

@@ -7,6 +7,7 @@ use kpl::ShardId;
 use tokio::time::sleep;
 
 use crate::{
+    clock::PRECISION,
     context::Context,
     coordination::entry,
     error::{TableError, WorkerError},
@@ -93,7 +94,9 @@ impl Resetting {
         let streams = self.streams().await?;
         let now = self.context.clock.now();
         match self.reset.position {
-            InitialPosition::AtTimestamp(time) if time > now => return Err(ResetError::InFuture),
+            InitialPosition::AtTimestamp(time) if time > now + PRECISION => return Err(ResetError::InFuture),
+            // This clock may be behind by as much.
+            InitialPosition::AtTimestamp(time) => sleep(time.duration_since(now).unwrap_or_default()).await,
             // Records written after this moment must be processed.
             InitialPosition::Latest => self.reset.position = InitialPosition::AtTimestamp(now),
             _ => {}
