@@ -100,7 +100,7 @@ mod tests {
     /// Renews `taken.len()` leases, taken at these times in milliseconds, for as long as `intervals`. Times of the renewals
     /// of each lease.
     fn renewed(taken: &[u64], intervals: u32, chance: impl Fn(usize) -> f64) -> Vec<Vec<Instant>> {
-        let (mut rounds, start) = (Rounds::default(), Instant::now());
+        let (mut rounds, start) = (Rounds::default(), crate::tests::some_time());
         let mut leases: Vec<Vec<Instant>> =
             taken.iter().map(|millis| vec![start + Duration::from_millis(*millis)]).collect();
         let mut due: BTreeMap<(Instant, usize), Option<Instant>> =
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_lease_renewed_before_its_round_stays_in_it() {
-        let (mut rounds, start) = (Rounds::default(), Instant::now());
+        let (mut rounds, start) = (Rounds::default(), crate::tests::some_time());
         let at = rounds.next(None, start, INTERVAL, 0.5);
 
         assert_eq!(rounds.next(Some(at), start + Duration::from_millis(100), INTERVAL, 0.9), at);
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn forgets_rounds_that_are_over() {
-        let (mut rounds, mut at) = (Rounds::default(), Instant::now());
+        let (mut rounds, mut at) = (Rounds::default(), crate::tests::some_time());
         let mut last = None;
         for _ in 0..100 {
             at = rounds.next(last, at, INTERVAL, 0.0);
