@@ -53,6 +53,11 @@
 //!
 //! The latter two are record processors. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on a task.
 //!
+//! # Traces
+//! A span `kcl.batch` surrounds each call of `process_records`, with the fields `stream`, `shard_id`, `records` and `bytes`, at
+//! level DEBUG within `kcl.shard` and `kcl.worker`. [`Record::trace_context`] is the context in which a record was put, if its
+//! producer sent one: a processor's spans link to it, as in the sample `traced` of the repository.
+//!
 //! # Glossary of the private code
 //! - **assigner**, **auditor**: tasks of the leader: one gives leases to workers, one creates and deletes leases.
 //! - **bulletin**: what a leader announces in its lock; **look**: a read of lock and own item; **pace**: pauses that stretch.
@@ -113,7 +118,7 @@ pub use consume::{
 pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, WorkerError};
 pub use event::Event;
 pub use kpl::metric::{Metric, MetricKind, MetricUnit, MetricsLevel, Origin, Samples};
-pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText};
+pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText, TraceContext};
 pub use metrics::METRICS;
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, Health, HealthProblem,

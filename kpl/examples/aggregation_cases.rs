@@ -1,7 +1,8 @@
 //! Random aggregated records for comparison with other implementations of the format: `.ci/peers aggregation`.
 //!
 //! A case is a line: the aggregated record in hexadecimal digits, a tab, and its user records separated by commas, each
-//! partition key (hexadecimal), explicit hash key (decimal, or nothing) and data (hexadecimal) separated by colons.
+//! partition key (hexadecimal), explicit hash key (decimal, or nothing) and data (hexadecimal) separated by colons. Some of
+//! the records written have a trace context in their tags, of which the case says nothing: no reader returns it.
 //!
 //! `write COUNT SEED` prints cases. `check` reads cases that others wrote, and wants the same bytes and the same records.
 
@@ -12,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use kpl::{
-    HashKey, UserRecord,
+    HashKey, TraceContext, UserRecord,
     aggregated::{Aggregate, Deaggregator},
 };
 
@@ -66,13 +67,17 @@ fn random_records(rng: &mut fastrand::Rng) -> Vec<UserRecord> {
     let (numbers, small) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
     let keys: Vec<String> = (0..rng.usize(1..=count)).map(|_| random_key(rng, numbers)).collect();
     let hash_keys: Vec<HashKey> = (0..rng.usize(1..=count)).map(|_| random_hash_key(rng, small)).collect();
-    let (some, all) = (rng.bool(), rng.bool());
+    let (some, all, traced) = (rng.bool(), rng.bool(), rng.bool());
     let record = |rng: &mut fastrand::Rng| {
         let max_bytes = if rng.u8(..) < 4 { 20_000 } else { 200 };
         let data: Vec<u8> = (0..rng.usize(0..max_bytes)).map(|_| rng.u8(..)).collect();
         let record = UserRecord::new(keys[rng.usize(..keys.len())].as_str(), data);
-        match some && (all || rng.bool()) {
+        let record = match some && (all || rng.bool()) {
             true => record.with_explicit_hash_key(hash_keys[rng.usize(..hash_keys.len())]),
+            false => record,
+        };
+        match traced && rng.bool() {
+            true => record.with_trace_context(random_context(rng)),
             false => record,
         }
     };
@@ -93,6 +98,13 @@ fn random_hash_key(rng: &mut fastrand::Rng, small: bool) -> HashKey {
         1 => HashKey(u128::MAX - rng.u128(..10)),
         _ => HashKey(rng.u128(..)),
     }
+}
+
+fn random_context(rng: &mut fastrand::Rng) -> TraceContext {
+    let (trace_id, parent_id, flags) = (rng.u128(1..), rng.u64(1..), rng.u8(..4));
+    let parent = TraceContext::parse(&format!("00-{trace_id:032x}-{parent_id:016x}-0{flags}")).expect("a traceparent");
+    let tracestate = format!("vendor={}", "s".repeat(rng.usize(1..300)));
+    if rng.bool() { parent.with_tracestate(&tracestate).expect("a tracestate") } else { parent }
 }
 
 fn encoded(records: &[UserRecord]) -> Bytes {

@@ -50,6 +50,12 @@
 //! [`METRICS`] has all of them, `docs/metrics.md` of the repository what each means, and [`Metrics`] the settings. The crate
 //! `kinesis-cloudwatch` publishes them to CloudWatch as the KPL does. See also [`Event`].
 //!
+//! # Traces
+//! Each PutRecords is a span `kpl.send`, with the fields `stream`, `kinesis_records`, `user_records` and `bytes`, at level
+//! DEBUG. [`UserRecord::with_trace_context`] sends the trace context of a span with a record, in W3C's format, to be linked to
+//! by the spans that process it. Consumers that know nothing of it get the same records. A span of `tracing` has links within
+//! the process alone: those across come from `tracing-opentelemetry`, as in the sample `traced` of the repository.
+//!
 //! # Features
 //! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a
 //!   consumer needs, with neither tokio nor the AWS SDK.
@@ -80,6 +86,7 @@ pub mod id;
 pub mod metric;
 mod record;
 mod shared_text;
+mod trace_context;
 
 #[cfg(feature = "producer")]
 mod config;
@@ -118,6 +125,7 @@ pub use hash_key::{HashKey, HashKeyRange};
 pub use id::{SequenceNumber, ShardId};
 pub use record::{PARTITION_KEY_MAX_CHARS, UserRecord};
 pub use shared_text::{SharedText, TextPack};
+pub use trace_context::{ParseTraceContextError, TraceContext};
 #[cfg(feature = "producer")]
 pub use {
     config::{

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::hash_key::HashKey;
+use crate::{hash_key::HashKey, trace_context::TraceContext};
 
 /// Maximum characters of a partition key; the minimum is one.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html>
@@ -16,12 +16,14 @@ pub struct UserRecord {
     /// In halves, which need no room to be aligned by 16 bytes.
     explicit_hash_key: Option<[u64; 2]>,
     data: Bytes,
+    /// Boxed, because most have none.
+    trace_context: Option<Box<TraceContext>>,
 }
 
 impl UserRecord {
     /// A record whose shard follows from the MD5 of `partition_key`: 1 to 256 Unicode characters, checked when it is put.
     pub fn new(partition_key: impl Into<String>, data: impl Into<Bytes>) -> Self {
-        Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into() }
+        Self { partition_key: partition_key.into(), explicit_hash_key: None, data: data.into(), trace_context: None }
     }
 
     /// Sends the record to the shard that owns `hash_key` rather than to the partition key's. Consumers see the explicit hash
@@ -29,6 +31,15 @@ impl UserRecord {
     #[must_use = "the record is returned with the hash key set"]
     pub fn with_explicit_hash_key(mut self, hash_key: HashKey) -> Self {
         self.explicit_hash_key = Some([(hash_key.0 >> 64) as u64, hash_key.0 as u64]);
+        self
+    }
+
+    /// Sends the context of the trace in which the record is put with it, as tags in its aggregate: 72 bytes, and some more with a
+    /// `tracestate`. A lone record becomes an aggregate of one, for a plain Kinesis record has no room for it. Sent without are
+    /// records of a producer that does not aggregate, and those that would exceed the maximum of a Kinesis record with it.
+    #[must_use = "the record is returned with the trace context set"]
+    pub fn with_trace_context(mut self, context: TraceContext) -> Self {
+        self.trace_context = Some(Box::new(context));
         self
     }
 
@@ -40,6 +51,11 @@ impl UserRecord {
     /// Replacement of the partition key's hash, if set.
     pub fn explicit_hash_key(&self) -> Option<HashKey> {
         self.explicit_hash_key.map(|[high, low]| HashKey(u128::from(high) << 64 | u128::from(low)))
+    }
+
+    /// The trace context that is sent with the record.
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.trace_context.as_deref()
     }
 
     /// The payload.
@@ -82,6 +98,7 @@ impl std::fmt::Debug for UserRecord {
             .field("partition_key", &self.partition_key)
             .field("explicit_hash_key", &self.explicit_hash_key())
             .field("data_bytes", &self.data.len())
+            .field("trace_context", &self.trace_context)
             .finish()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use kpl::{HashKey, SequenceNumber, SharedText};
+use kpl::{HashKey, SequenceNumber, SharedText, TraceContext};
 
 use super::checkpoint::Position;
 
@@ -25,6 +25,8 @@ pub struct Record {
     pub aggregated: bool,
     /// Arrival in Kinesis, in milliseconds.
     pub approximate_arrival: Option<SystemTime>,
+    /// Boxed, because most have none.
+    pub(crate) trace_context: Option<Box<TraceContext>>,
 }
 
 impl Record {
@@ -38,7 +40,20 @@ impl Record {
             sub_sequence_number: 0,
             aggregated: false,
             approximate_arrival: None,
+            trace_context: None,
         }
+    }
+
+    /// The record with a trace context, for tests of processors.
+    #[must_use = "the record is returned with the trace context set"]
+    pub fn with_trace_context(mut self, context: TraceContext) -> Self {
+        self.trace_context = Some(Box::new(context));
+        self
+    }
+
+    /// Trace context of the span in which the record was put, if its producer sent one.
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.trace_context.as_deref()
     }
 
     /// The record's position in its shard.

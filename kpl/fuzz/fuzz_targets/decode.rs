@@ -41,7 +41,9 @@ fn encoded(records: &[AggregatedRecord]) -> Bytes {
     let mut aggregate = Aggregate::new();
     for record in records {
         let plain = UserRecord::new(&*record.partition_key, record.data.clone());
-        aggregate.push(record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key));
+        let with_hash_key = record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key);
+        let context = record.trace_context.as_deref().cloned();
+        aggregate.push(context.into_iter().fold(with_hash_key, UserRecord::with_trace_context));
     }
     aggregate.encode()
 }

@@ -6,6 +6,7 @@ use super::{AggregatedRecord, Enveloped, MAGIC, MalformedRecord, ParsedAggregate
 use crate::{
     hash_key::{HashKey, HashKeyRange},
     shared_text::SharedText,
+    trace_context::TraceContext,
 };
 
 /// Makes user records out of Kinesis records, whether they are aggregates or not.
@@ -49,6 +50,8 @@ pub struct DeaggregatedRecord {
     pub data: Bytes,
     /// Place in the aggregate, from 0; `None` for a Kinesis record that is none.
     pub sub_sequence_number: Option<u64>,
+    /// The trace context in which it was put, which is known of a record from an aggregate only.
+    pub trace_context: Option<Box<TraceContext>>,
 }
 
 /// Reason why a Kinesis record cannot be deaggregated, for callers that do not accept damage.
@@ -111,8 +114,9 @@ impl Deaggregator {
             return Deaggregated { records: Vec::new(), discarded: aggregate.len() };
         }
         let records = records.zip(0..).map(|(record, number)| {
-            let AggregatedRecord { partition_key, explicit_hash_key, data } = record;
-            DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number: Some(number) }
+            let AggregatedRecord { partition_key, explicit_hash_key, data, trace_context } = record;
+            let sub_sequence_number = Some(number);
+            DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, trace_context }
         });
         Deaggregated { records: records.collect(), discarded: 0 }
     }
@@ -120,7 +124,8 @@ impl Deaggregator {
 
 fn plain(partition_key: &str, data: &Bytes) -> Deaggregated {
     let (partition_key, data) = (partition_key.into(), data.clone());
-    let record = DeaggregatedRecord { partition_key, explicit_hash_key: None, data, sub_sequence_number: None };
+    let (explicit_hash_key, sub_sequence_number, trace_context) = (None, None, None);
+    let record = DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, trace_context };
     Deaggregated { records: vec![record], discarded: 0 }
 }
 

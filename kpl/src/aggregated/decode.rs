@@ -5,15 +5,20 @@
 //! delivers the records up to there and drops the rest; here each is returned.
 
 mod envelope;
+mod tags;
 mod wire;
 
 pub use self::envelope::Enveloped;
-use self::wire::{Field, Reader};
+use self::{
+    tags::Tags,
+    wire::{Field, Reader},
+};
 use super::tag;
 use crate::{
     digest::LANES,
     hash_key::{HashKey, HashKeyRange},
     shared_text::{SharedText, TextPack},
+    trace_context::TraceContext,
 };
 use bytes::Bytes;
 
@@ -39,6 +44,8 @@ pub struct AggregatedRecord {
     pub explicit_hash_key: Option<HashKey>,
     /// The user's data, a slice of the Kinesis record.
     pub data: Bytes,
+    /// The trace context in which it was put. One that cannot be read is left out.
+    pub trace_context: Option<Box<TraceContext>>,
 }
 
 impl AggregatedRecord {
@@ -67,9 +74,9 @@ pub struct MalformedRecord {
 }
 
 impl MalformedRecord {
-    /// The record under another partition key, in place of the keys that cannot be read.
+    /// The record under another partition key, in place of the keys that cannot be read. Without its trace context.
     pub fn with_partition_key(self, partition_key: SharedText) -> AggregatedRecord {
-        AggregatedRecord { partition_key, explicit_hash_key: None, data: self.data }
+        AggregatedRecord { partition_key, explicit_hash_key: None, data: self.data, trace_context: None }
     }
 }
 
@@ -107,13 +114,15 @@ pub fn decode(data: &Bytes) -> Decoded {
 }
 
 /// An aggregate that is checked, before its user records are looked up in its tables. For consumers of many records:
-/// nothing is allocated for a user record, and each partition key is hashed once at most.
+/// nothing is allocated for a user record without trace context, and each partition key is hashed once at most.
 #[derive(Debug, Clone)]
 pub struct ParsedAggregate<'a> {
     data: &'a Bytes,
     partition_keys: Vec<SharedText>,
     hash_keys: Vec<Result<HashKey, MalformedReason>>,
     records: Vec<RawRecord<'a>>,
+    /// By position of the record. Apart, because most have none.
+    trace_contexts: Vec<(usize, Box<TraceContext>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -125,18 +134,33 @@ struct RawRecord<'a> {
 
 impl<'a> ParsedAggregate<'a> {
     pub(super) fn of_body(data: &'a Bytes, body: &'a [u8]) -> Option<Self> {
-        let mut parsed = Self { data, partition_keys: Vec::new(), hash_keys: Vec::new(), records: Vec::new() };
+        let mut parsed = Self::empty(data);
         let (mut reader, mut partition_keys) = (Reader { rest: body }, TextPack::new());
         while !reader.rest.is_empty() {
             match reader.field()? {
                 (tag::PARTITION_KEY, Field::Bytes(key)) => partition_keys.push(&String::from_utf8_lossy(key)),
                 (tag::EXPLICIT_HASH_KEY, Field::Bytes(key)) => parsed.hash_keys.push(explicit_hash_key(key)),
-                (tag::RECORD, Field::Bytes(record)) => parsed.records.push(RawRecord::parse(record)?),
+                (tag::RECORD, Field::Bytes(record)) => parsed.push(record)?,
                 _ => {} // unknown fields are skipped
             }
         }
         parsed.partition_keys.extend(partition_keys.texts());
         Some(parsed)
+    }
+
+    fn empty(data: &'a Bytes) -> Self {
+        let (partition_keys, hash_keys) = (Vec::new(), Vec::new());
+        Self { data, partition_keys, hash_keys, records: Vec::new(), trace_contexts: Vec::new() }
+    }
+
+    fn push(&mut self, record: &'a [u8]) -> Option<()> {
+        let mut tags = Tags::default();
+        let record = RawRecord::parse(record, &mut tags)?;
+        if let Some(context) = tags.trace_context() {
+            self.trace_contexts.push((self.records.len(), Box::new(context)));
+        }
+        self.records.push(record);
+        Some(())
     }
 
     /// Number of user records.
@@ -170,12 +194,14 @@ impl<'a> ParsedAggregate<'a> {
 
     /// The user records in the order they were put; a record's position is its sub-sequence number.
     pub fn records(&self) -> impl Iterator<Item = Result<AggregatedRecord, MalformedRecord>> {
-        self.records.iter().enumerate().map(|(position, record)| {
+        let mut trace_contexts = self.trace_contexts.iter().peekable();
+        self.records.iter().enumerate().map(move |(position, record)| {
             let data = self.data.slice_ref(record.data);
+            let trace_context = trace_contexts.next_if(|(of, _)| *of == position).map(|(_, context)| context.clone());
             match self.keys_of(record) {
                 Ok((index, explicit_hash_key)) => {
                     let partition_key = self.partition_keys[index].clone();
-                    Ok(AggregatedRecord { partition_key, explicit_hash_key, data })
+                    Ok(AggregatedRecord { partition_key, explicit_hash_key, data, trace_context })
                 }
                 Err(reason) => Err(MalformedRecord { position, reason, data }),
             }
@@ -196,7 +222,7 @@ impl<'a> ParsedAggregate<'a> {
 }
 
 impl<'a> RawRecord<'a> {
-    fn parse(record: &'a [u8]) -> Option<Self> {
+    fn parse(record: &'a [u8], tags: &mut Tags<'a>) -> Option<Self> {
         let (mut partition_key_index, mut hash_key_index, mut data) = (None, None, None);
         let mut reader = Reader { rest: record };
         while !reader.rest.is_empty() {
@@ -204,7 +230,7 @@ impl<'a> RawRecord<'a> {
                 (tag::PARTITION_KEY_INDEX, Field::Integer(index)) => partition_key_index = Some(index),
                 (tag::EXPLICIT_HASH_KEY_INDEX, Field::Integer(index)) => hash_key_index = Some(index),
                 (tag::DATA, Field::Bytes(bytes)) => data = Some(bytes),
-                (tag::TAG, Field::Bytes(bytes)) => check_tag(bytes)?,
+                (tag::TAG, Field::Bytes(bytes)) => tags.read(bytes)?,
                 _ => {}
             }
         }
@@ -238,16 +264,6 @@ fn all_within<'a>(mut partition_keys: impl Iterator<Item = &'a str>, range: &Has
 
 fn place<T>(table: &[T], index: u64) -> Result<usize, usize> {
     usize::try_from(index).ok().filter(|index| *index < table.len()).ok_or(table.len())
-}
-
-/// Tags carry nothing, but one without its required key makes the aggregate a plain record, as for the KCL.
-fn check_tag(tag: &[u8]) -> Option<()> {
-    let mut has_key = false;
-    let mut reader = Reader { rest: tag };
-    while !reader.rest.is_empty() {
-        has_key |= matches!(reader.field()?, (tag::TAG_KEY, Field::Bytes(_)));
-    }
-    has_key.then_some(())
 }
 
 #[cfg(test)]

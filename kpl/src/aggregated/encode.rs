@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub(crate) use self::sealed::Sealed;
 use self::tables::{HashKeys, PartitionKeys, Place};
 use super::{AggregatedRecord, DIGEST_LEN, MAGIC, ParsedAggregate, tag};
-use crate::{digest::digest_each, record::UserRecord};
+use crate::{digest::digest_each, record::UserRecord, trace_context::TraceContext};
 
 /// User records that will share a Kinesis record.
 ///
@@ -119,7 +119,8 @@ impl Aggregate {
         let hash_key = record.explicit_hash_key().map(|key| self.hash_keys.find(key));
         let hash_key_len = hash_key.as_ref().map_or(0, |place| 1 + varint_len(place.index.into()));
         let partition_key_len = 1 + varint_len(partition_key.index.into());
-        let record_len = partition_key_len + hash_key_len + bytes_field_len(record.data().len());
+        let tags_len = record.trace_context().map_or(0, tags_len);
+        let record_len = partition_key_len + hash_key_len + bytes_field_len(record.data().len()) + tags_len;
         let tables = partition_key.adds_bytes + hash_key.as_ref().map_or(0, |place| place.adds_bytes);
         let len = self.size_bytes() + tables + bytes_field_len(record_len);
         Addition { partition_key, hash_key, record_len, len }
@@ -145,6 +146,9 @@ impl Aggregate {
             put_varint(out, place.index.into());
         }
         put_bytes(out, tag::DATA, record.data());
+        if let Some(context) = record.trace_context() {
+            tags(context).for_each(|(key, value)| put_tag(out, key, value));
+        }
         self.len += 1;
         debug_assert_eq!(self.size_bytes(), len, "the predicted size is exact");
     }
@@ -155,10 +159,32 @@ fn user_records(encoded: &Bytes) -> Vec<UserRecord> {
     let user_record = |record: AggregatedRecord| {
         // A copy, or each record would hold on to all of them.
         let plain = UserRecord::new(&*record.partition_key, Bytes::copy_from_slice(&record.data));
-        record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key)
+        let with_hash_key = record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key);
+        record.trace_context.into_iter().map(|context| *context).fold(with_hash_key, UserRecord::with_trace_context)
     };
     let aggregate = ParsedAggregate::of_body(encoded, &encoded[MAGIC.len()..]);
     aggregate.iter().flat_map(ParsedAggregate::records).flatten().map(user_record).collect()
+}
+
+/// Keys and values of the tags that a trace context is written as.
+fn tags(context: &TraceContext) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let tracestate = context.tracestate().map(|text| (tag::TRACESTATE, text.as_bytes()));
+    [(tag::TRACEPARENT, context.traceparent().as_bytes())].into_iter().chain(tracestate)
+}
+
+fn tags_len(context: &TraceContext) -> usize {
+    tags(context).map(|(key, value)| bytes_field_len(tag_len(key, value))).sum()
+}
+
+fn tag_len(key: &[u8], value: &[u8]) -> usize {
+    bytes_field_len(key.len()) + bytes_field_len(value.len())
+}
+
+fn put_tag(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    out.push(tag::TAG);
+    put_varint(out, tag_len(key, value) as u64);
+    put_bytes(out, tag::TAG_KEY, key);
+    put_bytes(out, tag::TAG_VALUE, value);
 }
 
 fn bytes_field_len(len: usize) -> usize {

@@ -7,6 +7,7 @@ use super::{Aggregate, Decoded, MalformedReason, decode};
 use crate::{
     hash_key::{HashKey, HashKeyRange},
     record::UserRecord,
+    trace_context::TraceContext,
 };
 
 const V1: &str =
@@ -18,6 +19,13 @@ const V3: &str = "f3899ac20a05c3a9e4b8961a0408001a001a0708001a0300ff80224888cb06
 const V5: &str = "f3899ac20a036475700a01781a0508001a01311a0508011a01321a0508001a013339ca0eb9b5d7e3d31300955279e7d77b";
 const T1: &str =
     "f3899ac20a01701a0e08001a02743022060a016b1201761a0e08001a02743122060a016b120176981bb88d6bbf9d23e931a24ea5d9c2b8";
+const T2: &str = "f3899ac20a05616c7068611a5108001a0568656c6c6f22460a0b7472616365706172656e74123730302d34626639326633353737623334\
+    646136613363653932396430653065343733362d303066303637616130626139303262372d3031d59241abe2b742fba59783d877af351f";
+const T3: &str = "f3899ac20a05616c7068610a04626574611201371a880108001a0568656c6c6f22460a0b7472616365706172656e74123730302d346266\
+    39326633353737623334646136613363653932396430653065343733362d303066303637616130626139303262372d303122350a0a7472\
+    61636573746174651227726f6a6f3d303066303637616130626139303262372c636f6e676f3d7436317263576b674d7a451a4e08011000\
+    1a0022460a0b7472616365706172656e74123730302d30616637363531393136636434336464383434386562323131633830333139632d\
+    623761643662373136393230333333312d30301a0908011a05776f726c64ff4479be51c61a48b8ae4bb740fde6d2";
 const N2: &str =
     "f3899ac20a05616c7068610a04626574611a0908001a0568656c6c6f1a0908011a05776f726c307010f9961e943d2ab20e475cc29546";
 const N3: &str = "f3899ac2d41d8cd98f00b204e9800998ecf8427e";
@@ -53,8 +61,10 @@ fn assert_golden(records: &[UserRecord], expected: &Bytes, outer: u128) {
 #[track_caller]
 fn decoded(data: &Bytes) -> Vec<UserRecord> {
     let Decoded::Aggregate(records) = decode(data) else { panic!("not an aggregate: {data:x?}") };
-    let user_record =
-        |r: super::AggregatedRecord| record(&r.partition_key, r.explicit_hash_key.map(|key| key.0), r.data);
+    let user_record = |r: super::AggregatedRecord| {
+        let record = record(&r.partition_key, r.explicit_hash_key.map(|key| key.0), r.data);
+        r.trace_context.into_iter().map(|context| *context).fold(record, UserRecord::with_trace_context)
+    };
     records.into_iter().map(user_record).collect()
 }
 
@@ -123,8 +133,32 @@ fn v7_the_data_of_a_single_record_is_plain() {
 }
 
 #[test]
-fn t1_tags_are_ignored() {
+fn t1_other_tags_are_ignored() {
     assert_eq!(decoded(&bytes(T1)), [record("p", None, "t0"), record("p", None, "t1")]);
+}
+
+fn context(traceparent: &str) -> TraceContext {
+    TraceContext::parse(traceparent).expect("valid")
+}
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[test]
+fn t2_a_lone_record_with_a_trace_context() {
+    let traced = record("alpha", None, "hello").with_trace_context(context(PARENT));
+    assert_golden(&[traced], &bytes(T2), 58606826522850340945736240254012750329);
+}
+
+#[test]
+fn t3_trace_contexts_beside_a_record_without() {
+    let with_state = context(PARENT).with_tracestate("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE").expect("valid");
+    let other = context("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
+    let records = [
+        record("alpha", None, "hello").with_trace_context(with_state),
+        record("beta", Some(7), "").with_trace_context(other),
+        record("beta", None, "world"),
+    ];
+    assert_golden(&records, &bytes(T3), 58606826522850340945736240254012750329);
 }
 
 #[test]

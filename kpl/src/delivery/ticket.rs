@@ -11,6 +11,7 @@ use crate::{
     error::{DeliveryError, DeliveryErrorKind, Failure},
     logic::pending::Detach,
     record::UserRecord,
+    trace_context::TraceContext,
 };
 
 /// A checked record, about to be accepted.
@@ -34,7 +35,9 @@ impl Prepared {
 
     /// Space that the record takes up: at most 4 GiB, above any record that is sent.
     pub(crate) fn space_bytes(&self) -> usize {
-        counted(self.record.size_bytes(), self.original.as_ref().map_or(0, |original| original.len())) as usize
+        let context = self.record.trace_context().map_or(0, TraceContext::len);
+        let original = self.original.as_ref().map_or(0, |original| original.len());
+        counted(self.record.size_bytes() + context, original) as usize
     }
 
     pub(crate) fn into_record(mut self) -> UserRecord {

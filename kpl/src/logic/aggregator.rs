@@ -1,10 +1,10 @@
 //! Grouping of the user records of one shard into Kinesis records.
 //!
 //! - (A) Records leave in the order of their numbers, whatever the order in which they were added.
-//! - (B) An aggregate holds at least two records and is not longer than the limit.
+//! - (B) An aggregate holds at least two records, but for (D), and is not longer than the limit.
 //! - (C) A record sent alone, or too long for an aggregate, is sent as it is, after earlier records.
-//! - (D) With aggregation, data that are an aggregate arrive as they were put: alone, they are in an aggregate of one, which
-//!   may be as long as a record.
+//! - (D) With aggregation, data that are an aggregate arrive as they were put, and a trace context arrives with its record:
+//!   alone, they are in an aggregate of one, which may be as long as a record.
 //!
 //! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
 

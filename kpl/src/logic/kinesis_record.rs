@@ -13,7 +13,7 @@ use crate::{
     kinesis::{Entry, KinesisError},
 };
 
-/// A user record as it is, or an aggregate of at least two, or of one whose data are an aggregate.
+/// A user record as it is, or an aggregate of at least two, or of one whose data are an aggregate or that has a trace context.
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T: Detach> {
     Plain(Pending<T>),
@@ -21,10 +21,11 @@ pub(crate) enum KinesisRecord<T: Detach> {
 }
 
 impl<T: Detach> KinesisRecord<T> {
-    /// A record alone: as it is, unless consumers would deaggregate its data. Then it is an aggregate of one, if
-    /// that has no more than `max_bytes`.
+    /// A record alone: as it is, unless consumers would deaggregate its data, or it has a trace context. Then it is an aggregate
+    /// of one, if that has no more than `max_bytes`.
     pub(crate) fn alone(record: Pending<T>, key: AggregateKey, max_bytes: usize) -> Self {
-        if !is_aggregate(record.as_ref().data()) {
+        let user_record = record.as_ref();
+        if user_record.trace_context().is_none() && !is_aggregate(user_record.data()) {
             return Self::Plain(record);
         }
         let mut packed = Packed::new();

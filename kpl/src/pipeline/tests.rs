@@ -588,3 +588,4 @@ mod metering;
 mod nested;
 mod outage;
 mod streams;
+mod traced;

@@ -9,6 +9,7 @@ use crate::{
     hash_key::{HashKey, HashKeyRange},
     id::{SequenceNumber, ShardId},
     kinesis::{Entry, EntryResult, KinesisError, Shard},
+    trace_context::TraceContext,
 };
 
 /// A stream in memory, without time and without calls.
@@ -41,6 +42,8 @@ pub struct DeliveredRecord {
     pub partition_key: String,
     /// The user's data.
     pub data: Bytes,
+    /// Its trace context.
+    pub trace_context: Option<Box<TraceContext>>,
 }
 
 impl FakeStream {
@@ -148,21 +151,24 @@ impl FakeStream {
 
 impl StoredRecord {
     fn delivered(&self) -> Vec<DeliveredRecord> {
-        let one = |sub_sequence_number, partition_key: &str, data| DeliveredRecord {
+        let one = |sub_sequence_number, partition_key: &str, data, trace_context| DeliveredRecord {
             shard_id: self.stored.shard_id.clone(),
             sequence_number: self.stored.sequence_number.clone(),
             sub_sequence_number,
             partition_key: partition_key.to_owned(),
             data,
+            trace_context,
         };
         match decode(&self.entry.data) {
             Decoded::Aggregate(records) if records.iter().all(|record| record.belongs_in(&self.range)) => {
-                let records = records.into_iter().enumerate();
-                records.map(|(n, record)| one(Some(n as u64), &record.partition_key, record.data)).collect()
+                let records = records.into_iter().zip(0..);
+                records
+                    .map(|(record, n)| one(Some(n), &record.partition_key, record.data, record.trace_context))
+                    .collect()
             }
             Decoded::Aggregate(_) => Vec::new(),
             Decoded::Malformed(_) => panic!("the producer made a malformed aggregate"),
-            Decoded::Plain => vec![one(None, &self.entry.partition_key, self.entry.data.clone())],
+            Decoded::Plain => vec![one(None, &self.entry.partition_key, self.entry.data.clone(), None)],
         }
     }
 }

@@ -89,16 +89,16 @@ fn plain(source: KinesisRecord) -> Record {
 }
 
 fn user_record(source: &KinesisRecord, record: AggregatedRecord, sub_sequence_number: u64) -> Record {
-    let AggregatedRecord { partition_key, explicit_hash_key, data, .. } = record;
+    let AggregatedRecord { partition_key, explicit_hash_key, data, trace_context, .. } = record;
     let record = Record::new(partition_key, data, source.sequence_number.clone());
     let approximate_arrival = source.approximate_arrival;
-    Record { explicit_hash_key, sub_sequence_number, aggregated: true, approximate_arrival, ..record }
+    Record { explicit_hash_key, sub_sequence_number, aggregated: true, approximate_arrival, trace_context, ..record }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use kpl::HashKey;
+    use kpl::{HashKey, TraceContext, UserRecord, aggregated::Aggregate};
 
     use super::*;
 
@@ -133,6 +133,20 @@ mod tests {
 
         let expected = [("alpha".to_owned(), "hello".into(), 0), ("beta".to_owned(), "world".into(), 1)];
         assert_eq!((records.as_slice(), finding), (&expected[..], None));
+    }
+
+    #[test]
+    fn a_trace_context_comes_with_its_record() {
+        let context = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").expect("valid");
+        let mut aggregate = Aggregate::new();
+        aggregate.push(UserRecord::new("alpha", "hello").with_trace_context(context.clone()));
+        aggregate.push(UserRecord::new("beta", "world"));
+        let source = KinesisRecord { data: aggregate.encode(), ..kinesis_record("") };
+
+        let records = user_records(vec![source], None, |finding| panic!("{finding:?}"));
+
+        let contexts: Vec<_> = records.iter().map(Record::trace_context).collect();
+        assert_eq!(contexts, [Some(&context), None]);
     }
 
     #[test]

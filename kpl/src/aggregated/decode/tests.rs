@@ -57,6 +57,30 @@ fn a_tag_without_its_key_makes_a_plain_record() {
 }
 
 #[test]
+fn a_traceparent_that_is_none_spares_the_record() {
+    let tag = b"\x22\x10\x0a\x0btraceparent\x12\x01v";
+    let body = [&b"\x0a\x01p\x1a\x17\x08\x00\x1a\x01x"[..], tag].concat();
+
+    let Decoded::Aggregate(records) = decode(&enveloped(&body)) else { panic!("an aggregate") };
+
+    assert_eq!((&records[0].data[..], &records[0].trace_context), (&b"x"[..], &None));
+}
+
+#[test]
+fn a_trace_context_stays_with_its_record_behind_a_malformed_one() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let tag = [&b"\x22\x46\x0a\x0btraceparent\x12\x37"[..], parent.as_bytes()].concat();
+    let traced = |index: u8| [&b"\x1a\x4d\x08"[..], &[index], b"\x1a\x01x", &tag].concat();
+    let body = [&b"\x0a\x01p"[..], &traced(9), b"\x1a\x05\x08\x00\x1a\x01y", &traced(0)].concat();
+
+    let Decoded::Malformed(records) = decode(&enveloped(&body)) else { panic!("malformed") };
+
+    let found =
+        records.iter().flatten().map(|record| record.trace_context.as_ref().map(|context| context.traceparent()));
+    assert_eq!(found.collect::<Vec<_>>(), [None, Some(parent)]);
+}
+
+#[test]
 fn a_hash_key_that_is_no_number_spares_the_other_records() {
     let body = b"\x0a\x01p\x12\x02 5\x1a\x07\x08\x00\x10\x00\x1a\x01x\x1a\x05\x08\x00\x1a\x01y";
 

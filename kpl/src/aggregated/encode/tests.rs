@@ -5,7 +5,7 @@ use prost::Message as _;
 use super::*;
 
 mod message;
-use crate::hash_key::HashKey;
+use crate::{hash_key::HashKey, trace_context::TraceContext};
 
 fn aggregate_of(records: &[UserRecord]) -> Aggregate {
     let mut aggregate = Aggregate::new();
@@ -29,21 +29,35 @@ fn encode_by_prost(records: &[UserRecord]) -> Vec<u8> {
         let explicit_hash_key_index =
             record.explicit_hash_key().map(|key| position_or_push(&mut all.explicit_hash_key_table, key.to_string()));
         let data = record.data().to_vec();
-        all.records.push(message::Record { partition_key_index, explicit_hash_key_index, data, tags: vec![] });
+        let tags = record.trace_context().map(tags_for_prost).unwrap_or_default();
+        all.records.push(message::Record { partition_key_index, explicit_hash_key_index, data, tags });
     }
     let body = all.encode_to_vec();
     [&MAGIC[..], &body, &Md5::digest(&body)].concat()
 }
 
+fn tags_for_prost(context: &TraceContext) -> Vec<message::Tag> {
+    let tag = |(key, value): (&str, &str)| message::Tag { key: key.to_owned(), value: Some(value.to_owned()) };
+    let tracestate = context.tracestate().map(|text| ("tracestate", text));
+    [("traceparent", context.traceparent())].into_iter().chain(tracestate).map(tag).collect()
+}
+
+fn any_context() -> impl Strategy<Value = TraceContext> {
+    let tracestate = prop::option::of("[a-z]{1,9}=[!-+]{1,200}");
+    (1_u128.., 1_u64.., 0..4, tracestate).prop_map(|(trace_id, parent_id, flags, tracestate)| {
+        let context = TraceContext::parse(&format!("00-{trace_id:032x}-{parent_id:016x}-0{flags}")).expect("valid");
+        tracestate.into_iter().fold(context, |context, text| context.with_tracestate(&text).expect("valid"))
+    })
+}
+
 fn any_record() -> impl Strategy<Value = UserRecord> {
     let key = prop_oneof!["[a-c]{1,2}", "\\PC{1,40}"];
     let hash_key = prop::option::of(prop_oneof![0..3_u128, any::<u128>(), Just(u128::MAX)]);
-    (key, hash_key, prop::collection::vec(any::<u8>(), 0..300)).prop_map(|(key, hash_key, data)| {
-        let record = UserRecord::new(key, data);
-        match hash_key {
-            Some(hash_key) => record.with_explicit_hash_key(HashKey(hash_key)),
-            None => record,
-        }
+    let context = prop::option::weighted(0.3, any_context());
+    (key, hash_key, prop::collection::vec(any::<u8>(), 0..300), context).prop_map(|(key, hash_key, data, context)| {
+        let record =
+            hash_key.map(HashKey).into_iter().fold(UserRecord::new(key, data), UserRecord::with_explicit_hash_key);
+        context.into_iter().fold(record, UserRecord::with_trace_context)
     })
 }
 
