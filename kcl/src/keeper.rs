@@ -204,8 +204,12 @@ impl Keeper {
     async fn renew(&mut self) {
         let begun = now();
         self.measure(begun);
+        let context = Arc::clone(&self.context);
+        let renewing = context.metrics.renewing();
         let written = self.write(None).await;
-        self.context.metrics.renewed(written.is_ok(), now() - begun);
+        let (success, took) = (written.is_ok(), now() - begun);
+        renewing.ended(success, took);
+        context.metrics.renewed(success, took);
         match written {
             Ok(()) => {
                 self.confirmed = begun;

@@ -209,20 +209,22 @@ impl Recorder {
         self.handles().lost_leases.increment(1);
     }
 
-    /// A write that renews a lease.
+    /// A write that renews a lease, or a heartbeat that renews all, begins.
+    pub(crate) fn renewing(&self) -> Renewing<'_> {
+        locked(&self.round).begin();
+        Renewing { round: &self.round, outcome: None }
+    }
+
+    /// A write that renews a lease ended.
     pub(crate) fn renewed(&self, success: bool, took: Duration) {
         self.handles().renew_lease.record(success, took);
-        locked(&self.round).add(success, took);
     }
 
-    /// A heartbeat that renews all leases.
-    pub(crate) fn renewed_by_beat(&self, success: bool, took: Duration) {
-        locked(&self.round).add(success, took);
-    }
-
-    pub(crate) fn renewed_all(&self) {
-        let (success, slowest) = locked(&self.round).end();
-        self.handles().renew_all.record(success, slowest);
+    /// A round of renewals ended, which lasted so long.
+    pub(crate) fn renewed_all(&self, lasted: Duration) {
+        if let Some((success, slowest)) = locked(&self.round).end(lasted) {
+            self.handles().renew_all.record(success, slowest);
+        }
     }
 
     /// A look for new leases, which found some, or failed.
@@ -337,6 +339,26 @@ impl Recorder {
     pub(crate) fn of_table(recording: Recording) -> TableRecorder {
         let registry = Registry::new(recording);
         TableRecorder(registry)
+    }
+}
+
+/// A renewal under way.
+#[derive(Debug)]
+#[must_use = "the renewal has ended when it is dropped"]
+pub(crate) struct Renewing<'a> {
+    round: &'a Mutex<Round>,
+    outcome: Option<(bool, Duration)>,
+}
+
+impl Renewing<'_> {
+    pub(crate) fn ended(mut self, success: bool, took: Duration) {
+        self.outcome = Some((success, took));
+    }
+}
+
+impl Drop for Renewing<'_> {
+    fn drop(&mut self) {
+        locked(self.round).add(self.outcome);
     }
 }
 

@@ -74,6 +74,11 @@ impl RecordSource {
         Self { fetched, _task: AbortOnDropHandle::new(tokio::spawn(reader.run())) }
     }
 
+    /// Returns whether a piece waits to be taken.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.fetched.is_empty()
+    }
+
     /// The next piece. Nothing follows [`Fetched::End`]. Cancellation: safe, nothing is lost.
     pub(crate) async fn next(&mut self) -> Option<Fetched> {
         Some(self.fetched.recv().await?.fetched)

@@ -1,12 +1,17 @@
 //! The consumer's metrics: each with its kind, unit, dimensions and value; lags of hanging processors and failing reads.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use integration_tests::{APPLICATION, SHARD, World};
 use kcl::{
-    BoxError, CheckpointEvery, FormerStreams, METRICS, MetricKind, Metrics, MetricsDimension, MetricsLevel, Record,
-    StreamConfig, Streams, Worker,
+    BoxError, CheckpointEvery, Checkpointer, FormerStreams, METRICS, MetricKind, Metrics, MetricsDimension,
+    MetricsLevel, Record, RecordBatch, RecordProcessor, ShardContext, StreamConfig, Streams, Worker,
 };
+use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tokio::time::sleep;
 
@@ -248,6 +253,138 @@ async fn the_lag_grows_while_a_processor_hangs_and_is_gone_once_it_returns() {
         );
         sleep(SECOND * 150).await;
         assert_eq!(lag(&snapshotter), Some(0.0));
+        worker.stop().await.expect("worker stops");
+    })
+    .await;
+}
+
+/// Keeps every value to which the lag of a shard is set.
+#[derive(Debug, Clone, Default)]
+struct Lags(Arc<Mutex<Vec<f64>>>);
+
+impl GaugeFn for Lags {
+    fn increment(&self, _: f64) {}
+
+    fn decrement(&self, _: f64) {}
+
+    fn set(&self, millis: f64) {
+        self.0.lock().expect("no panic").push(millis / 1000.0);
+    }
+}
+
+impl metrics::Recorder for Lags {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let is_of_shard = key.labels().any(|label| label.key() == "ShardId");
+        let is_lag = is_of_shard && key.name() == "MillisBehindLatest";
+        if is_lag { Gauge::from_arc(Arc::new(self.clone())) } else { Gauge::noop() }
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_of_a_slow_processor_does_not_fall_between_its_batches() {
+    let lags = Lags::default();
+    let _guard = metrics::set_default_local_recorder(&lags);
+    let world = World::start(1).await;
+    let (done, mut processed) = tokio::sync::mpsc::channel(1);
+    let handler = move |_: Record| {
+        let done = done.clone();
+        async move {
+            sleep(SECOND * 30).await;
+            Ok::<(), BoxError>(done.send(()).await?)
+        }
+    };
+    let builder = world.worker("w1").build_for_each(CheckpointEvery::default(), 1, handler).expect("settings");
+    let worker = builder.start();
+    sleep(SECOND * 10).await;
+    for id in 0..5 {
+        world.put(id..id + 1).await;
+        sleep(SECOND * 2).await;
+    }
+
+    processed.recv().await.expect("the first");
+    lags.0.lock().expect("no panic").clear();
+    for _ in 1..4 {
+        processed.recv().await.expect("the others");
+    }
+    sleep(SECOND * 20).await; // the last is in work
+
+    let lags = std::mem::take(&mut *lags.0.lock().expect("no panic"));
+    assert!(lags.len() > 20 && lags.iter().all(|lag| *lag >= 20.0), "{lags:?}");
+    worker.stop().await.expect("worker stops");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_grows_while_a_processor_is_initialized() {
+    struct Hanging;
+
+    impl RecordProcessor for Hanging {
+        type Error = BoxError;
+
+        async fn initialize(&mut self, _: &ShardContext) -> Result<(), BoxError> {
+            sleep(SECOND * 300).await;
+            Ok(())
+        }
+
+        async fn process_records(&mut self, _: RecordBatch, _: &Checkpointer) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    with_recorder(async |snapshotter| {
+        let world = World::start(1).await;
+        let worker = world.worker("w1").build(|_: &ShardContext| Hanging).expect("settings").start();
+        world.put(0..1).await;
+        sleep(SECOND * 240).await;
+
+        let millis = lag(&snapshotter).expect("recorded");
+        assert!((220_000.0..=240_000.0).contains(&millis), "{millis}");
+        sleep(SECOND * 120).await;
+        assert_eq!(lag(&snapshotter), Some(0.0));
+        worker.stop().await.expect("worker stops");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_has_a_success_of_0_and_a_duration() {
+    struct Panicking;
+
+    impl RecordProcessor for Panicking {
+        type Error = BoxError;
+
+        async fn process_records(&mut self, _: RecordBatch, _: &Checkpointer) -> Result<(), BoxError> {
+            sleep(SECOND).await;
+            panic!("on purpose")
+        }
+    }
+
+    with_recorder(async |snapshotter| {
+        let world = World::start(1).await;
+        let worker = world.worker("w1").build(|_: &ShardContext| Panicking).expect("settings").start();
+        world.settled().await;
+        drop(recorded(&snapshotter));
+        world.put(0..1).await;
+        sleep(SECOND * 60).await;
+
+        let all = recorded(&snapshotter);
+        let failures = values(&all, "ProcessTask", "Success").into_iter().filter(|success| *success == 0.0).count();
+        let durations = values(&all, "ProcessTask", "RecordProcessor.processRecords.Time");
+        assert!(failures > 1 && durations.len() == failures, "{failures} failures, {durations:?}");
+        assert!(durations.iter().all(|millis| *millis >= 1000.0), "{durations:?}");
         worker.stop().await.expect("worker stops");
     })
     .await;

@@ -27,7 +27,7 @@ pub(crate) async fn set_gauges(context: Arc<Context>, stop: CancellationToken) {
         }
         if now() >= round_ends {
             round_ends = now() + round;
-            context.metrics.renewed_all();
+            context.metrics.renewed_all(round);
         }
     }
     // A worker that has stopped holds nothing, though its handle may live.

@@ -68,7 +68,8 @@ impl Metrics {
         self
     }
 
-    /// Adds a label to every metric. Name and value must not be empty.
+    /// Adds a label to every metric. Name and value must not be empty. Two workers of one application in one process set the same
+    /// gauges unless a label or [`WorkerIdentifier`](MetricsDimension::WorkerIdentifier) tells them apart.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.recording.labels.push((name.into(), value.into()));
         self

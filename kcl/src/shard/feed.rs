@@ -4,6 +4,7 @@ use std::{future::Future, mem, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time::sleep_until;
+use tracing::{Instrument as _, Span, debug_span};
 
 use super::{Failure, Interrupt, NoEnd, ShardTask, own_checkpoints::OwnCheckpoints};
 use crate::{
@@ -96,15 +97,20 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                     let processed = self.process(records, behind_latest).await;
                     self.task.metrics.task.record(processed.is_ok(), now() - begun);
                     processed?;
+                    // The batch that follows is about as late; without one between, its lag would show as none.
+                    let waits = self.reading.has_next();
                     let checkpoint = self.checkpointer.last();
                     self.failures.checkpointed(&checkpoint);
                     self.task.context.board.change(&self.task.lease.key, |Entry { status, activity, .. }| {
-                        (activity.failing_since, activity.in_hand) = (None, None);
+                        (activity.failing_since, activity.in_hand) = (None, activity.in_hand.filter(|_| waits));
                         (status.behind_latest, status.failures, status.checkpoint) = (behind_latest, 0, checkpoint);
                     });
                     self.task.context.board.record_lag(&self.task.lease.key);
                 }
-                Some(Fetched::End { children }) => return Ok(children),
+                Some(Fetched::End { children }) => {
+                    self.task.context.board.change(&self.task.lease.key, |entry| entry.activity.in_hand = None);
+                    return Ok(children);
+                }
                 None => return Err(BoxError::from("reading the shard ended unexpectedly").into()),
             }
         }
@@ -147,9 +153,11 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         metrics.batch(records.len(), bytes);
         self.note_in_hand(&records, behind_latest);
         self.checkpointer.take_failed();
+        let span = self.batch_span(records.len(), bytes);
         let (processor, checkpointer) = (&mut self.processor, &self.checkpointer);
         let call = async { processor.process_records(RecordBatch { records, behind_latest }, checkpointer).await };
-        match self.own.beside(self.task.contained(timed(&metrics.process_records, call))).await {
+        let call = timed(&metrics.process_records, call.instrument(span));
+        match self.own.beside(self.task.contained(call)).await {
             Ok(Ok(())) => {
                 self.failures.processed(batch.last());
                 self.checkpointer.processed(batch.last(), batch.records);
@@ -158,6 +166,12 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             Ok(Err(error)) => Err(self.failed(error, batch, kept.unwrap_or_default()).await),
             Err(interrupt) => Err(NoEnd::Abandoned(interrupt)),
         }
+    }
+
+    /// Span of a processor's call.
+    fn batch_span(&self, records: usize, bytes: u64) -> Span {
+        let ShardTask { stream, lease, .. } = self.task;
+        debug_span!("kcl.batch", stream = %stream.id, shard_id = %lease.shard_id, records, bytes)
     }
 
     /// Notes a batch that is delivered now, and its lag. A slow processor lags although the reading does not.

@@ -39,7 +39,8 @@ impl Metrics {
         self
     }
 
-    /// Adds a label to every metric. Name and value have 1 to 255 characters.
+    /// Adds a label to every metric. Name and value have 1 to 255 characters. Two producers of one stream in one process set the
+    /// same gauges unless a label tells them apart.
     #[doc(alias = "AdditionalMetricsDimension")]
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.recording.labels.push((name.into(), value.into()));

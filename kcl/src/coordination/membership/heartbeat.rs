@@ -1,5 +1,7 @@
 //! SHELL: heartbeats, and what follows from their refusal.
 
+use std::sync::Arc;
+
 use super::Membership;
 use crate::{
     context::pulse::Beginning,
@@ -25,10 +27,12 @@ impl Membership {
             usage: self.usage.note(begun.at(), self.context.table.usage()).or(self.item.usage),
             ..self.item.clone()
         };
-        let written = self.context.table.beat(&next, last).await;
+        let context = Arc::clone(&self.context);
+        let renewing = context.metrics.renewing();
+        let written = context.table.beat(&next, last).await;
         let (success, took) = (matches!(written, Ok(Beat::Confirmed(_))), now() - begun.at());
         self.context.metrics.reported(success, took);
-        self.context.metrics.renewed_by_beat(success, took);
+        renewing.ended(success, took);
         match self.context.reported(written) {
             None => return Ok(false),
             Some(Beat::Confirmed(before)) => {

@@ -1,7 +1,8 @@
 //! Lag of a shard's processing behind the end of the shard. Pure.
 //!
-//! (A) While a processor holds a batch, the lag is at least the batch's, and grows. (B) While reads fail, it grows.
-//! (C) Of a shard that is read and processed it is what the last answer says.
+//! (A) While a processor holds a batch, or more waits behind it, the lag is at least the batch's, and grows. (B) While reads
+//! fail or wait for memory, and while a processor is initialized, it grows. (C) Of a shard that is read and processed it is what
+//! the last answer says.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,17 @@ impl Activity {
             return None;
         }
         let grown = |(lag, at): (Duration, Instant)| lag.saturating_add(now.saturating_duration_since(at));
-        let last = match (self.read, self.read_failure.is_some()) {
+        let is_not_read = self.read_failure.is_some() || self.waits_for_memory;
+        let last = match (self.read, is_not_read) {
             (Some(read), true) => Some(grown(read)),
             (Some((lag, _)), false) => Some(lag),
             // At least as long as nothing could be read.
             (None, true) => Some(grown((Duration::ZERO, self.began))),
             (None, false) => None,
         };
-        self.in_hand.map(grown).max(last)
+        let initializing = self.busy_since.filter(|_| phase == ShardPhase::Initializing);
+        let initializing = initializing.map(|since| grown((last.unwrap_or_default(), since)));
+        self.in_hand.map(grown).max(last).max(initializing)
     }
 }
 
@@ -60,6 +64,28 @@ mod tests {
         assert_eq!(lag_after(60, ShardPhase::Processing, failing), Some(SECOND * 61));
         let never = |activity: &mut Activity, _| activity.read_failure = Some((String::new(), false));
         assert_eq!(lag_after(60, ShardPhase::Processing, never), Some(SECOND * 60));
+    }
+
+    #[test]
+    fn it_grows_while_reads_wait_for_memory() {
+        let waits = |activity: &mut Activity, start| {
+            (activity.read, activity.waits_for_memory) = (Some((SECOND * 5, start)), true);
+        };
+        assert_eq!(lag_after(60, ShardPhase::Processing, waits), Some(SECOND * 65));
+        let never = |activity: &mut Activity, _| activity.waits_for_memory = true;
+        assert_eq!(lag_after(60, ShardPhase::Processing, never), Some(SECOND * 60));
+    }
+
+    #[test]
+    fn it_grows_while_a_processor_is_initialized_though_reads_go_on() {
+        let hangs = |activity: &mut Activity, start: Instant| {
+            activity.busy_since = Some(start);
+            activity.read = Some((SECOND * 5, start + SECOND * 59));
+        };
+        assert_eq!(lag_after(60, ShardPhase::Initializing, hangs), Some(SECOND * 65));
+        assert_eq!(lag_after(60, ShardPhase::Processing, hangs), Some(SECOND * 5));
+        let busy = |activity: &mut Activity, start| activity.busy_since = Some(start);
+        assert_eq!(lag_after(60, ShardPhase::Initializing, busy), Some(SECOND * 60));
     }
 
     #[test]

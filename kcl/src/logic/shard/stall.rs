@@ -22,7 +22,7 @@ pub(crate) struct Activity {
     /// The parents that are not processed yet.
     pub(crate) parents: Vec<ShardId>,
     pub(crate) failing_since: Option<Instant>,
-    /// Lag of the batch in hand at its delivery, and the time of that; None once all that was read is processed.
+    /// Lag of the last batch at its delivery, and the time of that; None once all that was read is processed.
     pub(crate) in_hand: Option<(Duration, Instant)>,
     /// Lag of the last answer to a read, and the time of that; None before the first.
     pub(crate) read: Option<(Duration, Instant)>,
