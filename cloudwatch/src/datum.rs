@@ -11,6 +11,9 @@ const MAX_NAME: usize = 255;
 /// Maximum characters of a dimension's value. docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html
 const MAX_VALUE: usize = 1024;
 
+/// Labels of the libraries, which are kept before those of an application.
+const OWN: [&str; 7] = ["Call", "Operation", "StreamName", "StreamId", "ShardId", "ErrorCode", "WorkerIdentifier"];
+
 /// Dimensions by name.
 pub(crate) type Dimensions = BTreeMap<String, String>;
 
@@ -39,9 +42,11 @@ pub(crate) fn name(text: &str) -> Option<String> {
     Some(name.strip_prefix(':').map(|rest| format!("_{rest}")).unwrap_or(name))
 }
 
-/// Dimensions as CloudWatch accepts them: the first 30, without those whose value is blank. Source: the KPL omits blanks.
-pub(crate) fn dimensions<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Dimensions {
-    let clean = labels.filter_map(|(label, value)| Some((name(label)?, clean(value, MAX_VALUE)?)));
+/// Dimensions as CloudWatch accepts them: the libraries' own, then others up to 30, without those whose value is blank. Source: the KPL omits blanks.
+pub(crate) fn dimensions<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Dimensions {
+    let is_own = |label: &(&str, &str)| OWN.contains(&label.0);
+    let ordered = labels.clone().filter(is_own).chain(labels.filter(|label| !is_own(label)));
+    let clean = ordered.filter_map(|(label, value)| Some((name(label)?, clean(value, MAX_VALUE)?)));
     clean.take(MAX_DIMENSIONS).collect()
 }
 
@@ -59,6 +64,10 @@ mod tests {
     fn dimensions_keep_to_what_cloudwatch_accepts() {
         let many: Vec<String> = (0..31).map(|n| format!("d{n:02}")).collect();
         assert_eq!(dimensions(many.iter().map(|name| (name.as_str(), "v"))).len(), 30);
+
+        let labels = many.iter().map(|name| (name.as_str(), "v"));
+        let kept = dimensions(labels.chain([("ShardId", "1"), ("Operation", "ProcessTask")]));
+        assert_eq!((kept.len(), kept.contains_key("ShardId"), kept.contains_key("Operation")), (30, true, true));
 
         let long = "x".repeat(2_000);
         let kept = dimensions([("blank", "  "), ("umlaut", "Zürich\n"), ("long", long.as_str())].into_iter());

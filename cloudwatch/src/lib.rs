@@ -16,8 +16,11 @@
 //! - Needs `cloudwatch:PutMetricData`. A metric with its dimensions is billed by the month; `docs/metrics.md` of the
 //!   repository lists them. Levels and dimensions are settings of the producer and the worker.
 //! - Recording never waits for CloudWatch. Requests keep its limits (1,000 metrics, 150 values, 1 MB) and are compressed.
-//!   Those that fail are sent again after pauses of 1 s to a minute; up to 100,000 metrics wait meanwhile. The first failure
-//!   and the success after it are logged, and [`Publisher::status`] counts what is lost.
+//!   Those that fail are sent again after pauses of 1 s to a minute; up to 100,000 metrics wait meanwhile. A metric that
+//!   CloudWatch refuses is lost alone. The first failure in a namespace and the success after it are logged, and
+//!   [`Publisher::status`] counts what is lost.
+//! - At most 100,000 series are kept, and the values of 500,000 samples besides their statistics, and as many of what waits: of
+//!   metrics beyond, CloudWatch has no percentiles. The log has a line when a bound is reached.
 //!
 //! # Features
 //! `producer` and `consumer` (default): the metrics of `kinesis-kpl` and of `kinesis-kcl`.
@@ -28,10 +31,12 @@ mod compose;
 mod datum;
 mod declared;
 mod health;
+mod outbox;
 mod publisher;
 mod queue;
 mod recorder;
 mod request;
+mod room;
 mod series;
 mod stats;
 

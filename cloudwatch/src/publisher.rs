@@ -1,19 +1,18 @@
 //! SHELL: the task that publishes, and its handle.
 
-use std::{future::pending, time::Duration};
+use std::{collections::HashMap, future::pending, time::Duration};
 
 use aws_sdk_cloudwatch::Client;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::{JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
 use crate::{
     datum::Datum,
-    health::Health,
-    queue::Queue,
+    outbox::{Failed, Outbox},
     recorder::{Recorder, Source},
     request::{Failure, send, with_timeouts},
 };
@@ -32,7 +31,7 @@ pub struct Status {
     pub published: u64,
     /// Metrics that were dropped: refused, or too many while CloudWatch did not answer.
     pub lost: u64,
-    /// The last request failed.
+    /// The last request of a namespace failed.
     pub is_failing: bool,
 }
 
@@ -94,14 +93,18 @@ pub(crate) struct Task {
     recorder: Recorder,
     client: Client,
     schedules: Vec<Schedule>,
-    queue: Queue,
-    health: Health,
+    outbox: Outbox,
+    /// Bounds of the recorder that were reported as reached.
+    reported: Vec<&'static str>,
     status: watch::Sender<Status>,
-    /// The request under way, if any.
-    sending: JoinSet<(Vec<Datum>, Result<(), Failure>)>,
-    /// No request is sent before.
-    paused_until: Instant,
+    /// Requests under way, at most one of each namespace.
+    sending: JoinSet<Sent>,
+    /// Namespaces of these requests.
+    under_way: HashMap<Id, String>,
 }
+
+/// A batch, and the answer to its request.
+type Sent = (Vec<Datum>, Result<(), Failure>);
 
 impl Task {
     /// Starts the task on the runtime that is running here.
@@ -120,11 +123,11 @@ impl Task {
             recorder,
             client: with_timeouts(client),
             schedules: sources.map(schedule).into(),
-            queue: Queue::new(max_queue),
-            health: Health::default(),
+            outbox: Outbox::new(max_queue),
+            reported: Vec::new(),
             status,
             sending: JoinSet::new(),
-            paused_until: now,
+            under_way: HashMap::new(),
         };
         tokio::spawn(task.run(received));
         Publisher { commands, status: observer }
@@ -135,18 +138,12 @@ impl Task {
         let mut has_handle = true;
         loop {
             self.send_next();
-            let next = self.schedules.iter().map(|schedule| schedule.next).min();
-            let window_ends = async {
-                match next {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
-            let waits = self.sending.is_empty() && !self.queue.is_empty();
+            let window_ends = self.schedules.iter().map(|schedule| schedule.next).min();
+            let pause_ends = self.outbox.pause_ends().map(Instant::from_std);
             tokio::select! {
-                () = window_ends => self.take(false),
-                Some(answered) = self.sending.join_next() => self.answered(answered),
-                () = sleep_until(self.paused_until), if waits => {}
+                () = until(window_ends) => self.take(false),
+                Some(answered) = self.sending.join_next_with_id() => self.answered(answered),
+                () = until(pause_ends) => {}
                 command = commands.recv(), if has_handle => match command {
                     Some(Command::Flush(done)) => {
                         self.flush().await;
@@ -154,8 +151,8 @@ impl Task {
                     }
                     Some(Command::Shutdown(done)) => {
                         self.flush().await;
-                        let left = self.queue.clear();
-                        self.lost(left);
+                        let left = self.outbox.clear();
+                        self.count_lost(left);
                         let _ = done.send(()); // it may have gone
                         return;
                     }
@@ -176,65 +173,99 @@ impl Task {
                 taken.extend(self.recorder.take(schedule.source, at));
             }
         }
-        let lost = self.queue.add(taken);
-        self.lost(lost);
+        self.report_bounds();
+        let lost = self.outbox.add(taken);
+        self.count_lost(lost);
     }
 
-    fn lost(&mut self, data: usize) {
+    fn report_bounds(&mut self) {
+        for (bound, is_reached) in self.recorder.bounds() {
+            if is_reached && !self.reported.contains(&bound) {
+                self.reported.push(bound);
+                warn!(
+                    bound,
+                    "metrics reached a bound of what is kept; what is beyond is not recorded, or without its values"
+                );
+            }
+        }
+    }
+
+    fn count_lost(&self, data: usize) {
         if data > 0 {
-            self.health.lost(data);
             self.status.send_modify(|status| status.lost += data as u64);
         }
     }
 
-    /// Sends the next batch, unless one is under way or it is too early.
+    /// Sends the next batch of each namespace, unless one is under way or it is too early.
     fn send_next(&mut self) {
-        if !self.sending.is_empty() || self.queue.is_empty() || Instant::now() < self.paused_until {
-            return;
+        for batch in self.outbox.take_batches(Instant::now().into_std()) {
+            let Some(namespace) = batch.first().map(|datum| datum.namespace.clone()) else { continue };
+            let client = self.client.clone();
+            let request = self.sending.spawn(async move {
+                let sent = send(client, &batch).await;
+                (batch, sent)
+            });
+            self.under_way.insert(request.id(), namespace);
         }
-        let (batch, client) = (self.queue.take_batch(), self.client.clone());
-        self.sending.spawn(async move {
-            let sent = send(client, &batch).await;
-            (batch, sent)
-        });
     }
 
-    fn answered(&mut self, answered: Result<(Vec<Datum>, Result<(), Failure>), JoinError>) {
-        // A panic within the SDK loses a batch; the runtime's end needs nothing.
-        let Ok((batch, sent)) = answered else { return };
-        match sent {
-            Ok(()) => {
-                let published = batch.len() as u64;
-                if let Some(lost) = self.health.succeeded() {
-                    info!(lost, "metrics are published to cloudwatch again");
-                }
-                self.status.send_modify(|status| status.published += published);
-            }
-            Err(Failure { error, is_of_data }) => {
-                let (is_news, pause) = self.health.failed(fastrand::f64());
-                if is_news {
-                    warn!(error, "metrics cannot be published to cloudwatch; the newest are kept and tried again");
-                }
-                self.paused_until = Instant::now() + if is_of_data { Duration::ZERO } else { pause };
-                let lost = if is_of_data { batch.len() } else { self.queue.put_back(batch) };
-                self.lost(lost);
-            }
+    fn answered(&mut self, answered: Result<(Id, Sent), JoinError>) {
+        let id = answered.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(namespace) = self.under_way.remove(&id) else { return };
+        match answered {
+            Ok((_, (batch, Ok(())))) => self.accepted(&namespace, batch.len()),
+            Ok((_, (batch, Err(failure)))) => self.failed(&namespace, batch, failure),
+            // A panic within the SDK loses a batch; the runtime's end needs nothing.
+            Err(_) => self.outbox.unanswered(&namespace),
         }
-        let is_failing = self.health.is_failing();
+        let is_failing = self.outbox.is_failing();
         self.status.send_modify(|status| status.is_failing = is_failing);
     }
 
-    /// Sends all that there is, until it is sent, a request fails, or time is up.
+    fn accepted(&mut self, namespace: &str, count: usize) {
+        if let Some(lost) = self.outbox.accepted(namespace, count) {
+            info!(namespace, lost, "metrics are published to cloudwatch again");
+        }
+        self.status.send_modify(|status| status.published += count as u64);
+    }
+
+    fn failed(&mut self, namespace: &str, batch: Vec<Datum>, Failure { error, is_of_data }: Failure) {
+        let Failed { lost, is_news } = if is_of_data {
+            self.outbox.refused(namespace, batch)
+        } else {
+            self.outbox.failed(namespace, batch, Instant::now().into_std(), fastrand::f64())
+        };
+        self.count_lost(lost);
+        match (is_news, is_of_data) {
+            (true, true) => warn!(namespace, error, lost, "cloudwatch refuses a metric; others are counted as lost"),
+            (true, false) => {
+                warn!(
+                    namespace,
+                    error, "metrics cannot be published to cloudwatch; the newest are kept and tried again"
+                );
+            }
+            (false, _) => {}
+        }
+    }
+
+    /// Sends all that there is, until it is sent, its namespace fails, or time is up.
     async fn flush(&mut self) {
         self.take(true);
-        self.paused_until = Instant::now();
+        self.outbox.hurry();
         let sent = async {
             loop {
                 self.send_next();
-                let Some(answered) = self.sending.join_next().await else { return };
+                let Some(answered) = self.sending.join_next_with_id().await else { return };
                 self.answered(answered);
             }
         };
-        let _ = timeout(LAST_FLUSH, sent).await; // what is left stays in the queue
+        let _ = timeout(LAST_FLUSH, sent).await; // what is left stays in the outbox
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
@@ -12,6 +15,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, U
 use crate::{
     compose::{self, Windows},
     datum::{self, Datum, Dimensions},
+    room::Room,
     series::{CounterHandle, Kind, Series},
 };
 
@@ -52,12 +56,15 @@ struct Shared {
     series: Mutex<HashMap<(Source, Kind, Key), Arc<Series>>>,
     // Locked to note or to look up a unit.
     units: Mutex<HashMap<String, &'static str>>,
+    room: Arc<Room>,
+    had_too_many_series: AtomicBool,
 }
 
 impl Recorder {
     pub(crate) fn new(namespaces: Namespaces) -> Self {
-        let (series, units) = (Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { namespaces, series, units }) }
+        let (series, units, room) = (Mutex::default(), Mutex::default(), Arc::default());
+        let had_too_many_series = AtomicBool::default();
+        Self { shared: Arc::new(Shared { namespaces, series, units, room, had_too_many_series }) }
     }
 
     fn series(&self, kind: Kind, key: &Key, metadata: &Metadata<'_>) -> Option<Arc<Series>> {
@@ -74,9 +81,17 @@ impl Recorder {
         }
         let mut all = lock(&self.shared.series);
         if all.len() >= MAX_SERIES && !all.contains_key(&(source, kind, key.clone())) {
+            self.shared.had_too_many_series.store(true, Relaxed);
             return None;
         }
-        Some(Arc::clone(all.entry((source, kind, key.clone())).or_insert_with(|| Arc::new(Series::new(kind)))))
+        let new = || Arc::new(Series::new(kind, Arc::clone(&self.shared.room)));
+        Some(Arc::clone(all.entry((source, kind, key.clone())).or_insert_with(new)))
+    }
+
+    /// Bounds, and whether each was reached since the start.
+    pub(crate) fn bounds(&self) -> [(&'static str, bool); 2] {
+        let Shared { room, had_too_many_series, .. } = &*self.shared;
+        [("series", had_too_many_series.load(Relaxed)), ("values", room.was_full())]
     }
 
     /// Takes what was recorded since the last call by one kind of source.
@@ -115,8 +130,9 @@ impl Recorder {
 
     fn of_consumer(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
         let datum = |(key, window): (Key, crate::series::Window)| {
-            let mut dimensions = dimensions(&key);
-            let application = dimensions.remove(APPLICATION);
+            let (applications, labels): (Vec<_>, Vec<_>) = labels(&key).partition(|(label, _)| *label == APPLICATION);
+            let application = applications.first().and_then(|(_, application)| datum::name(application));
+            let dimensions = datum::dimensions(labels.into_iter());
             let metric = find(crate::declared::CONSUMER, &key, dimensions.get("Operation").map(String::as_str))?;
             let namespace = self.shared.namespaces.consumer.clone().or(application)?;
             let (name, unit) = (metric.name.to_owned(), Some(metric.unit.as_str()));
@@ -152,8 +168,12 @@ fn sorted(mut data: Vec<Datum>) -> Vec<Datum> {
     data
 }
 
+fn labels(key: &Key) -> impl Iterator<Item = (&str, &str)> + Clone {
+    key.labels().map(|label| (label.key(), label.value()))
+}
+
 fn dimensions(key: &Key) -> Dimensions {
-    datum::dimensions(key.labels().map(|label| (label.key(), label.value())))
+    datum::dimensions(labels(key))
 }
 
 /// The declared metric of a key, under its name or its prefixed name; without the operation, the first of that name.

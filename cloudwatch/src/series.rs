@@ -2,12 +2,12 @@
 
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use metrics::{CounterFn, GaugeFn, HistogramFn};
 
-use crate::stats::Stats;
+use crate::{room::Room, stats::Stats};
 
 /// Kind of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +21,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Series {
     kind: Kind,
+    room: Arc<Room>,
     // Protects the samples for the length of an addition, or of taking them away.
     state: Mutex<State>,
 }
@@ -50,14 +51,15 @@ impl Window {
 }
 
 impl Series {
-    pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, state: Mutex::new(State { window: Window::of(kind), last: None }) }
+    pub(crate) fn new(kind: Kind, room: Arc<Room>) -> Self {
+        Self { kind, room, state: Mutex::new(State { window: Window::of(kind), last: None }) }
     }
 
     /// The samples since the last call. Of a gauge that was not set meanwhile, its value, if `holds` it still.
     pub(crate) fn take(&self, holds: bool) -> Window {
         let mut state = self.lock();
         let mut window = mem::replace(&mut state.window, Window::of(self.kind));
+        self.room.give_back(window.stats.distinct());
         let is_held = holds && self.kind == Kind::Gauge && window.stats.is_empty();
         if let (true, Some(last)) = (is_held, state.last) {
             window.stats.add(last, 1.0);
@@ -68,6 +70,20 @@ impl Series {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Whole after each of its changes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds samples of a histogram. Without room for their value, statistics are kept alone.
+    fn add(&self, value: f64, count: f64) {
+        let stats = &mut self.lock().window.stats;
+        let before = stats.distinct();
+        stats.add(value, count);
+        let kept = stats.distinct();
+        if kept > before && !self.room.take() {
+            stats.forget_values();
+        }
+        if stats.distinct() < before {
+            self.room.give_back(before);
+        }
     }
 
     fn change_gauge(&self, change: impl FnOnce(f64) -> f64) {
@@ -117,24 +133,26 @@ impl GaugeFn for Series {
 
 impl HistogramFn for Series {
     fn record(&self, value: f64) {
-        self.lock().window.stats.add(value, 1.0);
+        self.add(value, 1.0);
     }
 
     fn record_many(&self, value: f64, count: usize) {
         #[expect(clippy::cast_precision_loss, reason = "CloudWatch has doubles")]
-        self.lock().window.stats.add(value, count as f64);
+        self.add(value, count as f64);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+
+    fn series(kind: Kind) -> Series {
+        Series::new(kind, Arc::default())
+    }
 
     #[test]
     fn a_gauge_that_is_not_set_keeps_its_value_while_it_is_held() {
-        let gauge = Series::new(Kind::Gauge);
+        let gauge = series(Kind::Gauge);
         assert!(gauge.take(true).stats.is_empty(), "it was never set");
         gauge.set(3.0);
         gauge.set(5.0);
@@ -145,7 +163,7 @@ mod tests {
 
     #[test]
     fn increments_are_samples_of_their_own_and_have_a_total() {
-        let series = Arc::new(Series::new(Kind::Counter));
+        let series = Arc::new(series(Kind::Counter));
         let counter = CounterHandle(Arc::clone(&series));
         counter.increment(0);
         counter.increment(4);
@@ -158,10 +176,27 @@ mod tests {
 
     #[test]
     fn many_values_at_once_are_so_many_samples() {
-        let histogram = Series::new(Kind::Histogram);
+        let histogram = series(Kind::Histogram);
         histogram.record_many(2.0, 1_000_000);
         histogram.record(3.0);
         let stats = histogram.take(false).stats;
         assert_eq!((stats.count, stats.sum, stats.distinct()), (1_000_001.0, 2_000_003.0, 2));
+    }
+
+    #[test]
+    fn room_for_values_is_taken_and_given_back() {
+        let room = Arc::new(Room::default());
+        while room.take() {}
+        room.give_back(3);
+        let (full, other) =
+            (Series::new(Kind::Histogram, Arc::clone(&room)), Series::new(Kind::Histogram, Arc::clone(&room)));
+        (0..4).for_each(|n| full.record(f64::from(n)));
+        assert_eq!(full.lock().window.stats.distinct(), 0, "there was room for three");
+        (0..3).for_each(|n| other.record(f64::from(n)));
+
+        assert_eq!((other.take(true).stats.distinct(), full.take(true).stats.count), (3, 4.0));
+        (0..200).for_each(|n| full.record(f64::from(n)));
+        assert_eq!(full.lock().window.stats.distinct(), 0, "more than a datum may have");
+        assert_eq!([room.take(), room.take(), room.take(), room.take()], [true, true, true, false]);
     }
 }

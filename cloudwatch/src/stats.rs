@@ -82,6 +82,11 @@ impl Stats {
         Some(values.iter().map(|(value, count)| (f64::from_bits(*value), *count)))
     }
 
+    /// Drops the values; their statistics stay.
+    pub(crate) fn forget_values(&mut self) {
+        self.values = None;
+    }
+
     /// Number of different values kept.
     pub(crate) fn distinct(&self) -> usize {
         self.values.as_ref().map_or(0, BTreeMap::len)

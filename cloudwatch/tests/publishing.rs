@@ -216,6 +216,82 @@ async fn metrics_that_are_refused_as_wrong_are_not_sent_again() {
     publisher.shutdown().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_refused_holds_up_no_other() {
+    let (local, builder) = local().await;
+    let (log, _logged) = logged();
+    let (recorder, publisher) = build(builder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let of_application = |application: &'static str| {
+        let metadata = metrics::Metadata::new("kcl", metrics::Level::INFO, None);
+        let labels = [("Application", application), ("Operation", "ProcessTask")];
+        let labels: Vec<metrics::Label> = labels.iter().map(metrics::Label::from).collect();
+        metrics::Recorder::register_counter(&recorder, &metrics::Key::from_parts("RecordsProcessed", labels), &metadata)
+    };
+    let (refused, accepted) = (of_application("AWS/Refused"), of_application("Accepted"));
+
+    for _ in 0..60 {
+        refused.increment(1);
+        accepted.increment(1);
+        sleep(SECOND * 10).await;
+    }
+    publisher.flush().await;
+
+    let all = local.metrics();
+    assert_eq!(all.iter().map(|metric| metric.sum).sum::<f64>(), 60.0, "{all:?}");
+    assert!(all.iter().all(|metric| metric.namespace == "Accepted"));
+    assert!(publisher.status().is_failing);
+    assert_eq!(log.lines().len(), 1, "{:?}", log.lines());
+    publisher.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metric_that_is_refused_is_lost_alone() {
+    let (local, builder) = local().await;
+    let (log, _logged) = logged();
+    let (recorder, publisher) = build(builder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    // Only a request with the bad one is as large: its labels are of 22 KB, whatever the compression.
+    let rule = local.faults().on("cloudwatch:PutMetricData").larger_than(15_000);
+    let refusing = rule.refuse(400, "InvalidParameterValueException", "wrong");
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut value = || (0..1_000).map(|_| random.alphanumeric()).collect::<String>();
+    let labels: Vec<metrics::Label> = (0..29).map(|n| metrics::Label::new(format!("l{n}"), value())).collect();
+
+    for window in 1..3 {
+        for n in 0..700 {
+            counter!(format!("Good{n}")).increment(1);
+        }
+        counter!("Bad", labels.clone()).increment(1);
+        publisher.flush().await;
+        assert_eq!((publisher.status().published, publisher.status().lost), (window * 700, window));
+    }
+
+    assert_eq!((local.metrics().len(), refusing.count() > 10), (1400, true));
+    let lines = log.lines();
+    assert!(lines.len() == 1 && lines[0].contains("refuses a metric"), "{lines:?}");
+    publisher.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_of_what_is_kept_is_reported_once() {
+    let (local, builder) = local().await;
+    let (log, _logged) = logged();
+    let (recorder, publisher) = build(builder);
+    let _guard = metrics::set_default_local_recorder(&recorder);
+
+    let many: Vec<_> = (0..3_500).map(|n| histogram!(format!("h{n}"))).collect();
+    for _ in 0..2 {
+        many.iter().for_each(|histogram| (0..150).for_each(|value| histogram.record(f64::from(value))));
+        publisher.flush().await;
+    }
+
+    assert!(local.metrics().iter().all(|metric| metric.sample_count == 150.0), "no sample is lost");
+    let lines = log.lines();
+    assert!(lines.len() == 1 && lines[0].contains("reached a bound"), "{lines:?}");
+    publisher.shutdown().await;
+}
+
 #[tokio::test]
 async fn settings_out_of_bounds_are_refused() {
     let (_, builder) = local().await;

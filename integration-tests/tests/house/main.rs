@@ -9,7 +9,7 @@ use source::{Library, Path};
 
 /// Folders of `kpl`, a floor a line, lowest first. A file `foo.rs` at the top belongs to folder `foo`.
 const KPL: &[&[&str]] = &[
-    &["locked", "digest", "metric", "shared_text"],
+    &["locked", "digest", "metric", "shared_text", "trace_context"],
     &["hash_key", "id"],
     &["record"],
     &["aggregated", "error"],
@@ -44,16 +44,17 @@ const KCL: &[&[&str]] = &[
 
 /// Folders of `cloudwatch`, a floor a line, lowest first.
 const CLOUDWATCH: &[&[&str]] = &[
-    &["declared", "health", "stats"],
+    &["declared", "health", "room", "stats"],
     &["datum", "series"],
     &["batch", "compose", "request"],
     &["queue", "recorder"],
+    &["outbox"],
     &["publisher"],
     &["builder"],
 ];
 
 /// Files of `cloudwatch` that only decide.
-const CLOUDWATCH_PURE: [&str; 6] = ["batch", "compose", "datum", "health", "queue", "stats"];
+const CLOUDWATCH_PURE: [&str; 7] = ["batch", "compose", "datum", "health", "outbox", "queue", "stats"];
 
 /// Names that stand for I/O, runtimes, clocks, locks, threads or global randomness.
 const IMPURE: [&str; 21] = [
