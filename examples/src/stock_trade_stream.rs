@@ -13,7 +13,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::setup;
+use crate::{metrics::Exporter, setup};
 use console::Console;
 use consume::TradeProcessor;
 use run_id::RunId;
@@ -57,6 +57,8 @@ pub struct Options {
     pub application: String,
     /// A file of daily bars to put instead of random trades.
     pub replay: Option<PathBuf>,
+    /// Exporter of the metrics.
+    pub metrics: Exporter,
 }
 
 impl Options {
@@ -89,12 +91,15 @@ pub async fn run(options: &Options, console: &Console, stop: CancellationToken) 
         true => setup::ambient_aws(None).await?,
         false => LocalAws::start().await.sdk_config(),
     };
+    let exporting = options.metrics.install(&aws)?;
     let kinesis = aws_sdk_kinesis::Client::new(&aws);
     ensure_stream(&kinesis, options).await?;
     let tally = Arc::new(Tally::default());
     let mut workers = Workers::start(options, &aws, (&tally, run_id), console)?;
     let progress = tokio::spawn(console.clone().show_progress(Arc::clone(&tally)));
-    let producer = Producer::builder(&aws, options.stream.as_str()).build()?;
+    let metrics = kpl::Metrics::new();
+    let metrics = if options.metrics.needs_prefix() { metrics.prefixed() } else { metrics };
+    let producer = Producer::builder(&aws, options.stream.as_str()).metrics(metrics).build()?;
 
     let begun = Instant::now();
     let reshard = async || if options.reshard { split(&kinesis, &options.stream).await } else { Ok(()) };
@@ -110,6 +115,7 @@ pub async fn run(options: &Options, console: &Console, stop: CancellationToken) 
     let elapsed = begun.elapsed();
     workers.stop().await?;
     progress.abort();
+    exporting.shutdown().await;
     console.finish();
     Ok(Summary::new(&tally, &input, elapsed))
 }
@@ -140,11 +146,14 @@ impl Workers {
         console: &Console,
     ) -> anyhow::Result<Self> {
         let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
+        let metrics = kcl::Metrics::new();
+        let metrics = if options.metrics.needs_prefix() { metrics.prefixed() } else { metrics };
         for number in 1..=options.workers {
             let (tally, console) = (Arc::clone(tally), console.clone());
             let worker = Worker::builder(aws, options.application.as_str(), options.stream.as_str())
                 .worker_id(format!("worker-{number}-{run_id}"))
                 .initial_position(InitialPosition::TrimHorizon)
+                .metrics(metrics.clone())
                 .retrieval(Polling::new().idle_between_reads(Duration::from_millis(200)))
                 .build(move |shard: &ShardContext| {
                     TradeProcessor::new(shard, run_id, Arc::clone(&tally), console.clone())

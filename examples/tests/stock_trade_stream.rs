@@ -2,7 +2,10 @@
 
 use std::{io::Write as _, path::PathBuf};
 
-use examples::stock_trade_stream::{self, Options, console::Console, summary::Summary};
+use examples::{
+    metrics::Exporter,
+    stock_trade_stream::{self, Options, console::Console, summary::Summary},
+};
 use tokio_util::sync::CancellationToken;
 
 fn options() -> Options {
@@ -16,6 +19,7 @@ fn options() -> Options {
         stream: "StockTradeStream".to_owned(),
         application: "StockTradesProcessor".to_owned(),
         replay: None,
+        metrics: Exporter::None,
     }
 }
 

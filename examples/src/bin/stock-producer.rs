@@ -16,9 +16,9 @@ struct Arguments {
     stream: String,
     /// AWS region [default: the ambient configuration's]
     region: Option<String>,
-    /// Milliseconds from one trade to the next
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    every: u64,
+    /// Milliseconds from one trade to the next, such as 0.1
+    #[arg(long, value_name = "MS", default_value = "100", value_parser = milliseconds)]
+    every: Duration,
     /// Stop after this many trades
     #[arg(long, value_name = "N")]
     trades: Option<usize>,
@@ -38,12 +38,21 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let stop = setup::stop_signal()?;
     let aws = setup::ambient_aws(arguments.region).await?;
     stock_producer::check_stream(&aws, &arguments.stream).await?;
-    let every = Duration::from_millis(arguments.every);
     let exporting = arguments.metrics.install(&aws)?;
     let prefixed_metrics = arguments.metrics.needs_prefix();
-    let options =
-        stock_producer::Options { stream: arguments.stream, every, trades: arguments.trades, prefixed_metrics };
+    let options = stock_producer::Options {
+        stream: arguments.stream,
+        every: arguments.every,
+        trades: arguments.trades,
+        prefixed_metrics,
+    };
     let ended = stock_producer::run(&aws, options, stop).await;
     exporting.shutdown().await;
     ended
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let millis = text.parse().ok().filter(|millis| *millis > 0.0);
+    let duration = millis.and_then(|millis: f64| Duration::try_from_secs_f64(millis / 1000.0).ok());
+    duration.filter(|duration| !duration.is_zero()).ok_or_else(|| "a number above 0 is expected".to_owned())
 }

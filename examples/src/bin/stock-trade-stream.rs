@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use examples::{
+    metrics::Exporter,
     setup,
     stock_trade_stream::{self, Options, console::Console},
 };
@@ -47,6 +48,9 @@ struct Arguments {
     /// Print statistics and a summary for people (text), or only the summary as one line of JSON (json)
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     summary: Format,
+    /// Exporter of the metrics
+    #[arg(long, value_enum, default_value_t = Exporter::None)]
+    metrics: Exporter,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,6 +76,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         stream: arguments.stream,
         application: arguments.application,
         replay: arguments.replay,
+        metrics: arguments.metrics,
     };
     let console = match arguments.summary {
         Format::Text => Console::new(),
