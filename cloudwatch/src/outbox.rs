@@ -151,6 +151,10 @@ mod tests {
     use super::*;
     use crate::{datum::Dimensions, stats::Stats};
 
+    fn some_time() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
     fn data(namespace: &str, names: std::ops::Range<u32>) -> Vec<Datum> {
         let datum = |n: u32| Datum {
             namespace: namespace.to_owned(),
@@ -173,12 +177,12 @@ mod tests {
         assert_eq!(outbox.add(data("a", 0..4)), 0);
         assert_eq!(outbox.add(data("b", 0..3)), 2);
 
-        assert_eq!(names(&outbox.take_batches(Instant::now())), ["a1", "a2", "a3", "b1", "b2"]);
+        assert_eq!(names(&outbox.take_batches(some_time())), ["a1", "a2", "a3", "b1", "b2"]);
     }
 
     #[test]
     fn a_namespace_that_fails_or_does_not_answer_holds_up_no_other() {
-        let (mut outbox, now) = (Outbox::new(100), Instant::now());
+        let (mut outbox, now) = (Outbox::new(100), some_time());
         outbox.add([data("a", 0..1), data("b", 0..1), data("c", 0..1)].concat());
         let [failed, _, sent] = &outbox.take_batches(now)[..] else { panic!("three") };
         assert_eq!(outbox.failed("a", failed.clone(), now, 1.0), Failed { lost: 0, is_news: true });
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_datum_at_fault_is_reported_once_in_a_namespace() {
-        let (mut outbox, now) = (Outbox::new(100), Instant::now());
+        let (mut outbox, now) = (Outbox::new(100), some_time());
         let mut refused = || {
             outbox.add(data("a", 0..1));
             let batch = outbox.take_batches(now).remove(0);
