@@ -34,7 +34,7 @@ manifest() {
     printf '[package]\nname = "outside"\nversion = "0.0.0"\nedition = "2024"\n\n'
     cat "$outside/dependencies1.toml"
     printf '\n[workspace]\nmembers = ["packages/*"]\n\n[profile.dev]\ndebug = false\n\n[patch.crates-io]\n'
-    for package in kinesis-kpl kinesis-kcl kinesis-local kinesis-cloudwatch; do
+    for package in kinesis-kpl kinesis-kcl kinesis-local kinesis-cloudwatch kcl-multilang; do
         printf '%s = { path = "%s" }\n' "$package" "packages/$(basename "$unpacked/$package"-[0-9]*)"
     done
 }

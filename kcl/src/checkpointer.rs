@@ -210,7 +210,14 @@ impl Checkpointer {
         self.checkpoint_position(record.position()).await
     }
 
-    pub(crate) async fn checkpoint_position(&self, position: Position) -> Result<(), CheckpointError> {
+    /// As [`checkpoint_at`](Self::checkpoint_at), where the record itself is not at hand.
+    ///
+    /// # Errors
+    /// As for [`checkpoint_at`](Self::checkpoint_at). A position between two records is stored as it is.
+    ///
+    /// # Cancellation
+    /// As for [`checkpoint`](Self::checkpoint).
+    pub async fn checkpoint_position(&self, position: Position) -> Result<(), CheckpointError> {
         self.commit(self.in_range(&position)?).await
     }
 

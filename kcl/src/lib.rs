@@ -125,7 +125,7 @@ pub use model::{
     InitialPosition, PendingCheckpoint, Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardHealth,
     ShardPhase, ShardStatus, Stall, StreamId, StreamShard, TableUsage, UsageRate, WorkerId,
 };
-pub use processor::{ProcessorFactory, RecordProcessor, ShardContext};
+pub use processor::{ProcessorFactory, RecordProcessor, Redeliver, ShardContext};
 pub use settings::{
     error_policy::{ErrorPolicy, FailedRecords},
     metrics::{Metrics, MetricsDimension},

@@ -27,6 +27,15 @@ pub(crate) enum Unfinished {
     Unconfirmed,
 }
 
+/// Error by which a processor says that it can do nothing more with the records it was given: what is not checkpointed is
+/// delivered again, to a new processor. For one whose work is done elsewhere, in a process or on a host that was lost.
+///
+/// Returned by `process_records`, it is held against no record: the [`ErrorPolicy`](crate::ErrorPolicy) does not count it.
+/// Returned by `shard_ended`, which is called again after any other error, it has the shard's last records delivered again.
+#[derive(Debug, thiserror::Error)]
+#[error("records are delivered again: {0}")]
+pub struct Redeliver(pub BoxError);
+
 /// The shard that a processor is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -85,7 +94,7 @@ pub trait RecordProcessor: Send + 'static {
     /// `Ok` the lease table marks the shard as ended, which lets its child shards start.
     ///
     /// # Errors
-    /// The worker waits and calls it again; the child shards wait too.
+    /// The worker waits and calls it again, except after [`Redeliver`]; the child shards wait too.
     fn shard_ended(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         async { Ok(()) }
     }

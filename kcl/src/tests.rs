@@ -12,6 +12,7 @@ mod heartbeats;
 mod idle_reads;
 mod merged;
 mod model;
+mod redelivered;
 mod replaced;
 mod simulation;
 mod stopping;

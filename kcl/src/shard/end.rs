@@ -12,7 +12,7 @@ use crate::{
     event::Event,
     metrics::calls::timed,
     model::{Checkpoint, CheckpointWrite, ChildShard, Lease},
-    processor::{ProcessorFactory, RecordProcessor, Unfinished},
+    processor::{ProcessorFactory, RecordProcessor, Redeliver, Unfinished},
 };
 
 /// The other parent of a merged child has no lease yet although it holds records: the child must wait for it too.
@@ -119,7 +119,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
                 Outcome::Returned(()) => return Ok(()),
                 Outcome::Abandoned => return Err(self.interrupted().await.into()),
                 // Records were given to the application and will not be confirmed: they must be delivered again.
-                Outcome::Failed(error) if error.is::<Unfinished>() => return Err(error.into()),
+                Outcome::Failed(error) if error.is::<Unfinished>() || error.is::<Redeliver>() => {
+                    return Err(error.into());
+                }
                 Outcome::Failed(error) => {
                     failures += 1;
                     let pause = backoff(failures);

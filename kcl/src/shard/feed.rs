@@ -19,7 +19,7 @@ use crate::{
     },
     metrics::calls::timed,
     model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Record, RecordBatch, ShardPhase},
-    processor::{ProcessorFactory, RecordProcessor, ShardContext, Unfinished},
+    processor::{ProcessorFactory, RecordProcessor, Redeliver, ShardContext, Unfinished},
     retrieval::{Fetched, RecordSource},
     time::now,
 };
@@ -194,7 +194,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             Ok(Unfinished::Interrupted) => return NoEnd::Interrupted(self.task.interrupted().await),
             Ok(Unfinished::Record { position, error }) => (error, BatchSpan::single(position)),
             Ok(dropped) => return BoxError::from(dropped).into(),
-            Err(error) if checkpoint_failed || is_stored => return error.into(),
+            Err(error) if checkpoint_failed || is_stored || error.is::<Redeliver>() => return error.into(),
             Err(error) => (error, batch),
         };
         kept.retain(|record| batch.contains(&record.position()));

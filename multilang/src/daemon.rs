@@ -1,0 +1,169 @@
+//! The daemon: a worker of `kcl` whose processors are children.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kcl::{ConfigError, ErrorPolicy, ShardContext, ShardPhase, Worker, WorkerBuilder, WorkerError, WorkerHandle};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use crate::{
+    aws::Configurations,
+    child::{Launcher, Program},
+    dead_letters,
+    executable::{self, ExecutableError},
+    processor::Processor,
+    roster::{ChildStatus, Roster},
+    settings::{Consume, GiveUp, Settings},
+};
+
+/// Error of the start of the daemon.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The program of the children cannot be started.
+    #[error(transparent)]
+    Executable(#[from] ExecutableError),
+    /// A setting is out of its bounds.
+    #[error(transparent)]
+    Setting(#[from] ConfigError),
+}
+
+/// A running daemon. Dropped, it stops in good order, and nobody waits for that.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    worker: WorkerHandle,
+    launcher: Launcher,
+}
+
+/// Health of the daemon, for probes.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// False if a new process would mend it.
+    pub live: bool,
+    /// True while the worker is ready, and not all children fail.
+    pub ready: bool,
+    /// Reasons why it is not live or not ready.
+    pub problems: Vec<String>,
+    /// Health of the worker.
+    pub worker: kcl::Health,
+    children: BTreeMap<String, ChildStatus>,
+}
+
+impl Daemon {
+    /// Starts the worker; children follow with its shards.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(settings: &Settings, aws: &Configurations) -> Result<Self, StartError> {
+        let launcher = launcher(settings)?;
+        for note in settings.notes() {
+            warn!("{note}");
+        }
+        for (key, value) in &settings.taken {
+            info!("{key} = {value}");
+        }
+        let builder = builder(&settings.consume, aws, settings.probes.is_some());
+        let starting = launcher.clone();
+        let worker = builder.build(move |shard: &ShardContext| Processor::new(starting.clone(), shard))?.start();
+        Ok(Self { worker, launcher })
+    }
+
+    /// Asks the daemon to stop: children may checkpoint, leases are released. Returns at once.
+    pub fn request_stop(&self) {
+        self.worker.request_stop();
+    }
+
+    /// Waits until the worker and all children have ended, by themselves or on request.
+    ///
+    /// # Errors
+    /// See [`WorkerError`].
+    ///
+    /// # Cancellation
+    /// Safe: the daemon runs on.
+    pub async fn wait(&self) -> Result<(), Arc<WorkerError>> {
+        let outcome = self.worker.wait().await;
+        self.launcher.all_ended().await;
+        outcome
+    }
+
+    /// Health at this moment; asks no service and no child.
+    pub fn health(&self) -> Health {
+        let worker = self.worker.health();
+        let mut children = self.launcher.roster().all();
+        children.retain(|shard_id, _| worker.shards.iter().any(|shard| shard.shard_id == *shard_id));
+        let mut problems: Vec<String> = worker.problems.iter().map(ToString::to_string).collect();
+        let is_working =
+            |phase| !matches!(phase, ShardPhase::WaitingForParents | ShardPhase::Ended | ShardPhase::Leaving);
+        let working = worker.shards.iter().filter(|shard| is_working(shard.phase));
+        let failing = |id: &str| children.get(id).filter(|child| child.is_failing);
+        let failures: Option<Vec<_>> = working.map(|shard| failing(&shard.shard_id)).collect();
+        if let Some(last) = failures.as_ref().and_then(|failures| failures.last()) {
+            let failure = last.last_failure.as_deref().unwrap_or_default();
+            problems.push(format!("the children of all shards fail: {failure}"));
+        }
+        Health { live: worker.live, ready: worker.ready && problems.is_empty(), problems, worker, children }
+    }
+}
+
+/// Starter of the children that the settings name.
+pub(crate) fn launcher(settings: &Settings) -> Result<Launcher, ExecutableError> {
+    let (program, arguments) = settings.executable.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+    let path = executable::find(program, std::env::var_os("PATH").as_deref())?;
+    let arguments = arguments.to_vec();
+    let program = Program { path, arguments, call_limit: settings.call_limit, exit_limit: settings.exit_limit };
+    Ok(Launcher::new(program, Arc::new(Roster::default())))
+}
+
+fn builder(consume: &Consume, aws: &Configurations, are_names_prefixed: bool) -> WorkerBuilder {
+    let mut metrics = kcl::Metrics::new().level(consume.metrics_level);
+    if let Some(dimensions) = &consume.dimensions {
+        metrics = metrics.dimensions(dimensions.clone());
+    }
+    if are_names_prefixed {
+        metrics = metrics.prefixed();
+    }
+    let (coordinator_state, worker_metrics) = consume.legacy_tables.clone();
+    let mut builder = Worker::builder(&aws.kinesis, &consume.application, consume.stream.as_str())
+        .lease_table_config(&aws.dynamodb)
+        .legacy_tables(coordinator_state, worker_metrics)
+        .migrate_to_one_table(consume.migrate)
+        .initial_position(consume.initial_position)
+        .retrieval(consume.retrieval())
+        .max_batch_records(consume.max_records)
+        .lease_duration(consume.lease_duration)
+        .shutdown_grace(consume.shutdown_grace)
+        .on_processor_error(policy(consume))
+        .metrics(metrics);
+    if let Some(table) = &consume.table {
+        builder = builder.lease_table(table);
+    }
+    if let Some(id) = &consume.worker_id {
+        builder = builder.worker_id(id);
+    }
+    if let Some(leases) = consume.max_leases {
+        builder = builder.max_leases(usize::try_from(leases).unwrap_or(usize::MAX));
+    }
+    if let Some(timeout) = consume.handoff_timeout {
+        builder = builder.handoff_timeout(timeout);
+    }
+    if let Some(patience) = consume.warn_after {
+        builder = builder.warn_after(patience.max(Duration::from_secs(1)));
+    }
+    builder
+}
+
+fn policy(consume: &Consume) -> ErrorPolicy {
+    let attempts = consume.attempts;
+    match consume.give_up.clone() {
+        GiveUp::Never => ErrorPolicy::restart(),
+        GiveUp::Skip => ErrorPolicy::skip_after(attempts).isolate(),
+        GiveUp::StopShard => ErrorPolicy::stop_shard_after(attempts).isolate(),
+        GiveUp::DeadLetter(file) => {
+            ErrorPolicy::dead_letter_after(attempts, move |failed| dead_letters::keep(file.clone(), failed)).isolate()
+        }
+    }
+}
