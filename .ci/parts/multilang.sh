@@ -1,4 +1,5 @@
-# Processors on Amazon's clients for Python and Node.js, under kcl-multilang: as rehearsals, and in one fleet.
+# Processors on Amazon's clients for Python and Node.js, under kcl-multilang: as rehearsals, in one fleet, and beside the daemon
+# for Java.
 # shellcheck shell=bash
 
 kclpy=3.1.3
@@ -17,23 +18,37 @@ install_kcl_node() {
         --ignore-scripts "aws-kcl@$kcl_node"
 }
 
-multilang() {
-    local language
+install_clients() {
     start python install_python
     start kclpy install_kclpy
     start kcl-node install_kcl_node
     finish
     export PYTHONPATH=$peers/kclpy NODE_PATH=$peers/kcl-node/node_modules PATH=$venv:$PATH
+}
 
-    for language in python node; do
-        echo "--- a rehearsal of the sample for $language"
-        (cd "multilang/samples/$language" && PATH=$PWD:$PATH timeout 60 "$bin/kcl-multilang" --check "$language.properties")
-    done
-
-    echo "--- both in one fleet"
+# A script of integration-tests/peers on a kinesis-local of its own: on_kinesis_local SCRIPT ARGUMENTS...
+on_kinesis_local() {
     serve multilang
     # shellcheck disable=SC1091
     source "$work/multilang.env"
     mkdir -p "$work/multilang"
-    timeout 180 "$venv/python" integration-tests/peers/multilang_check.py "$bin/kcl-multilang" 100000 "$work/multilang"
+    timeout 500 "$venv/python" "integration-tests/peers/$1" "$bin/kcl-multilang" "${@:2}"
+}
+
+multilang() {
+    local language
+    install_clients
+    for language in python node; do
+        echo "--- a rehearsal of the sample for $language"
+        (cd "multilang/samples/$language" && PATH=$PWD:$PATH timeout 60 "$bin/kcl-multilang" --check "$language.properties")
+    done
+    echo "--- both in one fleet"
+    on_kinesis_local multilang_check.py 100000 "$work/multilang"
+}
+
+# The daemon for Java beside ours. Not among those of `.ci/peers` without arguments: its start alone takes a minute and a half.
+multilang_java() {
+    install_clients
+    install_maven multilang-java "$java/multilang"
+    on_kinesis_local multilang_java_check.py "$work/multilang" "$peers/multilang-java"
 }

@@ -14,7 +14,7 @@ use self::arguments::Arguments;
 async fn main() -> ExitCode {
     let arguments = Arguments::read();
     log();
-    match run(&arguments).await {
+    match Box::pin(run(&arguments)).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
