@@ -163,6 +163,16 @@ impl<'a> ParsedAggregate<'a> {
         Some(())
     }
 
+    /// The table of partition keys, entries that no user record uses included.
+    pub fn partition_keys(&self) -> &[SharedText] {
+        &self.partition_keys
+    }
+
+    /// The table of explicit hash keys, entries that no user record uses included; an error for one that is no hash key.
+    pub fn explicit_hash_keys(&self) -> &[Result<HashKey, MalformedReason>] {
+        &self.hash_keys
+    }
+
     /// Number of user records.
     pub fn len(&self) -> usize {
         self.records.len()

@@ -98,6 +98,16 @@ fn with_hash_key(hash_key: &str) -> Bytes {
 }
 
 #[test]
+fn the_tables_of_an_aggregate_have_unused_entries_too() {
+    let data = enveloped(b"\x0a\x01p\x0a\x06unused\x12\x017\x12\x01x\x1a\x05\x08\x00\x1a\x01y");
+    let enveloped = Enveloped::of(&data).unwrap();
+    let aggregate = enveloped.parse().unwrap();
+
+    assert_eq!(aggregate.partition_keys(), ["p", "unused"]);
+    assert_eq!(aggregate.explicit_hash_keys(), [Ok(HashKey(7)), Err(MalformedReason::ExplicitHashKey)]);
+}
+
+#[test]
 fn explicit_hash_keys_are_read_as_the_kcl_reads_them() {
     let max = u128::MAX.to_string();
     for (text, key) in [("+5", 5), ("-0", 0), ("007", 7), (max.as_str(), u128::MAX)] {
