@@ -1,4 +1,5 @@
 //! A look at an application from outside, and changes to it from there.
 
+pub(crate) mod change;
 pub(crate) mod fleet;
 pub(crate) mod reset;

@@ -107,6 +107,7 @@ mod time;
 mod worker;
 
 pub use admin::{
+    change::{Fleet, FleetChange},
     fleet::{FleetStatus, LeaseStatus, WorkerStatus},
     reset::{Reset, ResetError, ResetReport, ShardReset},
 };

@@ -4,13 +4,13 @@ use std::{fmt, ops::Add};
 
 use aws_sdk_dynamodb::primitives::DateTime;
 use aws_types::SdkConfig;
-use kpl::ShardId;
+use kpl::{HashKeyRange, ShardId};
 
 use crate::{
     clock::ServiceClock,
     error::TableError,
     metrics::Recorder,
-    model::{Checkpoint, LegacyTables, Regime, StreamId, UsageRate, WorkerId, WorkerItem},
+    model::{Checkpoint, LegacyTables, PendingCheckpoint, Regime, StreamId, UsageRate, WorkerId, WorkerItem},
     settings::metrics::Metrics,
     table::dynamodb::DynamoDbLeaseTable,
     time::rfc_3339,
@@ -25,6 +25,8 @@ pub struct FleetStatus {
     pub leader: Option<WorkerId>,
     /// State of the migration from KCL 2.x as the table has it: `CLIENT_VERSION_3X` for a fleet of KCL 3.x.
     pub version: Option<String>,
+    /// ARN of the application's only stream, as workers of this library note it; Java workers do not.
+    pub stream_arn: Option<String>,
     /// True if one heartbeat renews all leases of a worker: see [`Renewals`](crate::Renewals). A worker of such a fleet is
     /// alive if it has reported within its lease duration.
     pub by_heartbeat: bool,
@@ -32,6 +34,10 @@ pub struct FleetStatus {
     pub workers: Vec<WorkerStatus>,
     /// Leases by stream and shard.
     pub leases: Vec<LeaseStatus>,
+    /// False if leader, migration state or workers are in the two further tables of KCL 3.0 to 3.4.
+    pub in_one_table: bool,
+    /// Keys of items that claim to be leases and cannot be read.
+    pub unreadable: Vec<String>,
 }
 
 /// A worker of the fleet.
@@ -46,12 +52,22 @@ pub struct WorkerStatus {
     pub leases: usize,
     /// Its usage of the lease table in the minute before the report; None for Java workers, which do not say.
     pub usage: Option<UsageRate>,
+    /// Random id of its run; None for Java workers, and others that the KCL's daemon runs.
+    pub instance: Option<String>,
+    /// True if it gets no leases: it stops, or is not sure of its id yet.
+    pub leaving: bool,
+    /// True if it gets no leases because [`Fleet::set_drained`](crate::Fleet::set_drained) says so.
+    pub drained: bool,
+    /// Its use of the CPU in percent, when it last measured one.
+    pub cpu_percent: Option<f64>,
 }
 
 /// A lease.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseStatus {
+    /// Its key in the table.
+    pub key: String,
     /// The shard's stream, in applications of several streams.
     pub stream_id: Option<StreamId>,
     /// The shard.
@@ -67,6 +83,16 @@ pub struct LeaseStatus {
     pub counter: u64,
     /// Delivered to its processor, in KiB/s, when measured.
     pub throughput_kbps: Option<f64>,
+    /// A checkpoint that was prepared and not committed.
+    pub pending: Option<PendingCheckpoint>,
+    /// Changes of owner since the last checkpoint. Informational.
+    pub owner_switches: u64,
+    /// The shards that must be processed before this one, as far as they had leases when this one was created.
+    pub parents: Vec<ShardId>,
+    /// The shards that follow this one, known once it has ended.
+    pub children: Vec<ShardId>,
+    /// The shard's part of the hash key space, when known.
+    pub hash_key_range: Option<HashKeyRange>,
 }
 
 impl FleetStatus {
@@ -115,6 +141,7 @@ impl FleetStatus {
         let by_heartbeat = lock.as_ref().is_some_and(|lock| lock.regime == Regime::Heartbeats);
         let leader = lock.map(|lock| lock.owner);
         let version = table.fleet_version().await?;
+        let stream_arn = table.noted_stream().await?.map(|stream| stream.arn);
         scan.leases.sort_by(|a, b| a.key.cmp(&b.key));
         scan.workers.sort_by(|a, b| a.id.cmp(&b.id));
         let live = || scan.leases.iter().filter(|lease| !lease.is_ended());
@@ -123,9 +150,14 @@ impl FleetStatus {
             last_report_seconds: worker.last_update_seconds,
             leases: live().filter(|lease| lease.actual_owner() == Some(&worker.id)).count(),
             usage: worker.usage,
+            instance: worker.instance.clone(),
+            leaving: worker.leaving,
+            drained: worker.drained,
+            cpu_percent: worker.cpu_percent(),
         };
         let workers = scan.workers.iter().map(worker).collect();
         let leases = scan.leases.iter().map(|lease| LeaseStatus {
+            key: lease.key.to_string(),
             stream_id: lease.stream.clone(),
             shard_id: lease.shard_id.clone(),
             owner: lease.actual_owner().cloned(),
@@ -133,8 +165,15 @@ impl FleetStatus {
             checkpoint: lease.checkpoint.clone(),
             counter: lease.counter,
             throughput_kbps: lease.throughput_kbps,
+            pending: lease.pending.clone(),
+            owner_switches: lease.owner_switches,
+            parents: lease.parents.clone(),
+            children: lease.children.clone(),
+            hash_key_range: lease.hash_key_range,
         });
-        Ok(Self { leader, version, by_heartbeat, workers, leases: leases.collect() })
+        let leases = leases.collect();
+        let (in_one_table, unreadable) = (table.is_only_table(), scan.malformed);
+        Ok(Self { leader, version, stream_arn, by_heartbeat, workers, leases, in_one_table, unreadable })
     }
 }
 
@@ -147,7 +186,7 @@ impl fmt::Display for FleetStatus {
             writeln!(f, "leases are renewed by one heartbeat a worker")?;
         }
         for worker in &self.workers {
-            let WorkerStatus { id, last_report_seconds, leases, usage: _ } = worker;
+            let WorkerStatus { id, last_report_seconds, leases, .. } = worker;
             let reported = rfc_3339(DateTime::from_secs(i64::try_from(*last_report_seconds).unwrap_or(i64::MAX)));
             writeln!(f, "worker   {id}  {leases} leases, reported at {reported}")?;
         }
@@ -189,10 +228,23 @@ mod tests {
             last_report_seconds: seconds,
             leases: 3,
             usage: (id == "w1").then(|| UsageRate::new(60.4, 12.5, 144.0)),
+            instance: None,
+            leaving: false,
+            drained: false,
+            cpu_percent: None,
         };
         let workers = vec![worker("w1", 1_700_000_000), worker("w2", u64::MAX)];
         let (leader, by_heartbeat) = (Some("w1".into()), true);
-        let status = FleetStatus { leader, version: None, by_heartbeat, workers, leases: Vec::new() };
+        let status = FleetStatus {
+            leader,
+            version: None,
+            stream_arn: None,
+            by_heartbeat,
+            workers,
+            leases: Vec::new(),
+            in_one_table: true,
+            unreadable: Vec::new(),
+        };
 
         let expected = "leader   w1\nversion  -\nleases are renewed by one heartbeat a worker\n\
             worker   w1  3 leases, reported at 2023-11-14T22:13:20Z\n\

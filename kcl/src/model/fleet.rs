@@ -36,6 +36,8 @@ pub(crate) struct WorkerItem {
     pub(crate) started_at_millis: u64,
     /// It gets no leases: it is leaving, or not sure of its id yet.
     pub(crate) leaving: bool,
+    /// It gets no leases, since an operator says so.
+    pub(crate) drained: bool,
     /// Number of its last heartbeat, which may renew all its leases; None if it renews each lease in any case.
     pub(crate) beat: Option<u64>,
     /// Mark of a leader, gone with the worker's next write.
@@ -100,6 +102,7 @@ impl WorkerItem {
             instance: None,
             started_at_millis: 0,
             leaving: false,
+            drained: false,
             beat: None,
             mark: None,
             metrics: BTreeMap::new(),
@@ -107,10 +110,20 @@ impl WorkerItem {
         }
     }
 
-    /// True if the worker has not written since it wrote `other`, whatever leaders noted there.
+    /// True if the worker has not written since it wrote `other`, whatever others noted there.
     pub(crate) fn is_same_report(&self, other: &Self) -> bool {
-        let Self { id, last_update_seconds, instance, started_at_millis, leaving, beat, mark: _, metrics, usage } =
-            self;
+        let Self {
+            id,
+            last_update_seconds,
+            instance,
+            started_at_millis,
+            leaving,
+            drained: _,
+            beat,
+            mark: _,
+            metrics,
+            usage,
+        } = self;
         (id, last_update_seconds, instance) == (&other.id, &other.last_update_seconds, &other.instance)
             && (started_at_millis, leaving, beat) == (&other.started_at_millis, &other.leaving, &other.beat)
             && (metrics, usage) == (&other.metrics, &other.usage)
@@ -119,6 +132,11 @@ impl WorkerItem {
     /// True if it says that it cannot measure its use, by which it also says that it is leaving.
     pub(crate) fn is_failing(&self) -> bool {
         self.leaving || self.metrics.values().any(|metric| metric.recent.last() == Some(&FAILED))
+    }
+
+    /// Its use of the CPU in percent, when it last measured one.
+    pub(crate) fn cpu_percent(&self) -> Option<f64> {
+        self.metrics.get(CPU)?.recent.last().copied().filter(|cpu| *cpu != FAILED)
     }
 
     pub(crate) fn is_fenced(&self) -> bool {

@@ -66,6 +66,8 @@ pub(crate) const WORKER_LAST_UPDATE: &str = "lut";
 pub(crate) const WORKER_PROPERTIES: &str = "properties";
 pub(crate) const WORKER_METRICS: &str = "sts";
 pub(crate) const WORKER_LIMITS: &str = "opr";
+/// Ours, and not one of the worker's own: reports leave it alone.
+pub(crate) const WORKER_DRAINED: &str = "drained";
 pub(crate) const WORKER_INSTANCE: &str = "instance";
 const WORKER_STARTED: &str = "startedAtMillis";
 const WORKER_LEAVING: &str = "leaving";
@@ -208,6 +210,7 @@ pub(crate) fn read_worker(item: &Item) -> Option<WorkerItem> {
             .and_then(|millis| millis.parse().ok())
             .unwrap_or(0),
         leaving: properties.is_some_and(|map| map.contains_key(WORKER_LEAVING)),
+        drained: item.contains_key(WORKER_DRAINED),
         beat: properties.and_then(|map| text(map, WORKER_BEAT)).and_then(|beat| beat.parse().ok()),
         mark: properties.and_then(|map| text(map, WORKER_MARK)).and_then(read_mark),
         metrics: read_metrics(item),

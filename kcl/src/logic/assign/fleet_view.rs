@@ -114,7 +114,9 @@ impl FleetView {
 
     fn observe_worker(&mut self, worker: &WorkerItem, now: Instant, wall_seconds: u64) {
         match self.workers.get_mut(&worker.id) {
-            Some(seen) if seen.item.is_same_report(worker) => seen.item.mark = worker.mark,
+            Some(seen) if seen.item.is_same_report(worker) => {
+                (seen.item.mark, seen.item.drained) = (worker.mark, worker.drained);
+            }
             Some(seen) => {
                 *seen = SeenWorker { item: worker.clone(), seen: now, changed: now, beaten: now, lapsed: false };
             }
@@ -188,11 +190,14 @@ impl FleetView {
         }
     }
 
-    /// Workers that report, and have let no lease expire since they did.
+    /// Workers that report and are not drained, and have let no lease expire since they did.
     pub(crate) fn active_workers(&self, now: Instant) -> Vec<WorkerItem> {
         let reports = |seen: &&SeenWorker| {
             let window = if seen.item.instance.is_some() { REPORT_INTERVAL * MISSED_REPORTS } else { ACTIVE_WINDOW };
-            !seen.item.leaving && !seen.item.is_fenced() && now.duration_since(seen.changed) < window
+            !seen.item.leaving
+                && !seen.item.drained
+                && !seen.item.is_fenced()
+                && now.duration_since(seen.changed) < window
         };
         let (lapsed, active): (Vec<_>, Vec<_>) = self.workers.values().filter(reports).partition(|seen| seen.lapsed);
         // Somebody has to do the work.
@@ -326,6 +331,20 @@ mod tests {
         view.remember(Some((scan.workers[0].clone(), start)), 5 * second);
         view.observe(&TableScan { leases: vec![other.clone()], ..scan }, now, 1_000);
         assert_eq!(view.age_by_beats(&other, now), Duration::ZERO, "of a worker never seen");
+    }
+
+    #[test]
+    fn gives_nothing_to_a_drained_worker_until_it_is_let() {
+        let (mut view, start) = (FleetView::default(), crate::tests::some_time());
+        let mut scan = reported_at(1_000, Some("a"));
+        scan.workers[0].drained = true;
+
+        view.observe(&scan, start, 1_000);
+        assert!(view.active_workers(start).is_empty());
+
+        scan.workers[0].drained = false;
+        view.observe(&scan, start, 1_000);
+        assert_eq!(view.active_workers(start).len(), 1);
     }
 
     #[test]

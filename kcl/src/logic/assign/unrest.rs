@@ -24,7 +24,8 @@ impl Unrest {
         // Sums do not depend on the order in which a scan returns the items.
         let leases =
             scan.leases.iter().map(|lease| hash((&lease.key, &lease.owner, &lease.checkpoint_owner, lease.is_ended())));
-        let workers = scan.workers.iter().map(|worker| hash((&worker.id, &worker.instance, worker.leaving)));
+        let workers =
+            scan.workers.iter().map(|worker| hash((&worker.id, &worker.instance, worker.leaving, worker.drained)));
         let now = leases.chain(workers).fold(0, u64::wrapping_add);
         self.seen.replace(now) != Some(now)
     }

@@ -36,12 +36,21 @@ impl EntityTable {
 
 impl DynamoDbLeaseTable {
     pub(crate) async fn fleet_version(&self) -> Result<Option<String>, TableError> {
-        let entity_tables = self.entity_tables();
-        let mut found = self.get_from(&entity_tables.lock, item::MIGRATION_KEY).await?;
-        if let (None, Some(other)) = (&found, &entity_tables.other_state) {
-            found = self.get_from(other, item::MIGRATION_KEY).await?;
-        }
+        let found = self.migration_item().await?;
         Ok(found.as_ref().map(|item| item::client_version(item).unwrap_or("(unreadable)").to_owned()))
+    }
+
+    /// The stream that workers of this library noted for the application.
+    pub(crate) async fn noted_stream(&self) -> Result<Option<StreamIdentity>, TableError> {
+        Ok(self.migration_item().await?.as_ref().and_then(item::read_stream))
+    }
+
+    async fn migration_item(&self) -> Result<Option<Item>, TableError> {
+        let entity_tables = self.entity_tables();
+        match (self.get_from(&entity_tables.lock, item::MIGRATION_KEY).await?, &entity_tables.other_state) {
+            (None, Some(other)) => self.get_from(other, item::MIGRATION_KEY).await,
+            (found, _) => Ok(found),
+        }
     }
 
     pub(crate) async fn declare_v3(&self, me: &WorkerId, now_millis: u64) -> Result<bool, TableError> {
@@ -119,7 +128,23 @@ impl DynamoDbLeaseTable {
         place.call("dynamodb:UpdateItem").applied(update.send().await, CONDITION_FAILED)
     }
 
-    /// An update that writes a worker's whole item.
+    /// Notes that a worker gets no leases, or that it gets some again. False: there is no such worker.
+    pub(crate) async fn drain_worker(&self, id: &WorkerId, drained: bool) -> Result<bool, TableError> {
+        let place = self.entity_tables().workers;
+        let update = self.client.update_item().table_name(&place.table).key(place.key, s(id.as_str()));
+        let update = update
+            .condition_expression("attribute_exists(#lut)")
+            .expression_attribute_names("#lut", item::WORKER_LAST_UPDATE)
+            .expression_attribute_names("#d", item::WORKER_DRAINED);
+        let update = if drained {
+            update.update_expression("SET #d = :d").expression_attribute_values(":d", s("true"))
+        } else {
+            update.update_expression("REMOVE #d")
+        };
+        place.call("dynamodb:UpdateItem").applied(update.send().await, CONDITION_FAILED)
+    }
+
+    /// An update that writes a worker's whole item, but for what others note there.
     fn report(&self, place: &EntityTable, worker: &WorkerItem) -> UpdateItemFluentBuilder {
         let (metrics, limits) = item::worker_metrics(worker);
         let set = vec![
