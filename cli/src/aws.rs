@@ -1,0 +1,94 @@
+//! AWS as the command line and the environment configure it.
+
+pub(crate) mod refusal;
+pub(crate) mod service_clock;
+pub(crate) mod stream_name;
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_types::SdkConfig;
+use clap::Args;
+
+use crate::failure::Failure;
+use service_clock::ServiceClock;
+
+/// Time to connect; the SDK's own is as long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for one attempt of a call.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+const ATTEMPTS: u32 = 4;
+
+/// AWS as the user names it. Each is accepted before and after the command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "AWS")]
+pub(crate) struct AwsArguments {
+    /// Profile of the AWS configuration [default: AWS_PROFILE, else "default"]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Region [default: AWS_REGION, else the profile's]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// Endpoint of all services, as of an emulator [default: AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_KINESIS, ...]
+    #[arg(long, visible_alias = "aws-endpoint", global = true, value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+}
+
+/// The configuration for all clients of a command.
+#[derive(Debug, Clone)]
+pub(crate) struct Aws {
+    pub(crate) config: SdkConfig,
+    pub(crate) clock: ServiceClock,
+    region: String,
+}
+
+impl AwsArguments {
+    /// Loads the configuration. Nothing is called, except where credentials or a region come from.
+    pub(crate) async fn load(&self) -> Result<Aws, Failure> {
+        if let Some(url) = &self.endpoint_url
+            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+        {
+            let what = format!("{url} is no endpoint");
+            return Err(Failure::usage(what, "give --endpoint-url as http://HOST:PORT or https://HOST"));
+        }
+        let https =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(https)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(timeouts.build());
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(url) = &self.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let config = loader.load().await;
+        let Some(region) = config.region().map(ToString::to_string) else {
+            return Err(Failure::new("no AWS region is configured", "pass --region, or set AWS_REGION"));
+        };
+        Ok(Aws { config, clock: ServiceClock::default(), region })
+    }
+}
+
+impl Aws {
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub(crate) fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        let config = aws_sdk_kinesis::config::Builder::from(&self.config).interceptor(self.clock.clone());
+        aws_sdk_kinesis::Client::from_conf(config.build())
+    }
+
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).interceptor(self.clock.clone());
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+}

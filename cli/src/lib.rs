@@ -1,0 +1,55 @@
+//! `kds`: one tool for Kinesis streams and for KCL fleets of any language. The binary calls [`run`].
+//!
+//! # Where is the code
+//! | File | Contents |
+//! | --- | --- |
+//! | `failure.rs`, `clock.rs`, `text.rs`, `moment.rs` | errors in one line, the wall clock, numbers and times as people write them |
+//! | `aws.rs`, `aws/` | configuration of the SDK, its errors in words, names of streams |
+//! | `output.rs`, `stop.rs`, `record_line.rs`, `inflate.rs` | stdout, signals, records as lines of JSON, compressed data |
+//! | `reading.rs`, `reading/` | positions, and the shards of a stream |
+//! | `put.rs`, `put/` | `kds put`: source => key => producer => failures |
+//! | `tail.rs`, `tail/` | `kds tail`: shards => reader => filter => print |
+//! | `decode.rs` | `kds decode` |
+//! | `stream.rs`, `stream/` | `kds stream`: facts, load, changes |
+//! | `fleet.rs`, `fleet/` | `kds fleet`: tables => view => lag |
+//! | `watch.rs`, `watch/` | `kds watch`: looks and keys => model => draw |
+//! | `serve.rs`, `serve/` | `kds serve`, `kds report`: looks => page, events |
+//! | `explain.rs`, `doctor.rs` and below | `kds explain`, `kds doctor`: evidence => sentences |
+//! | `reset.rs`, `lease_changes.rs`, `cleanup.rs` | changes of a fleet |
+//! | `replay.rs`, `copy.rs` | `kds replay`, `kds copy` |
+//! | `agent.rs`, `agent/` | `kds agent`: folder => file => records => producer => state |
+//! | `confirm.rs` | the question before a command writes |
+//! | `manual.rs` | `kds completions`, `kds man` |
+//! | `arguments.rs` | the command line |
+
+#[cfg(unix)]
+mod agent;
+mod arguments;
+mod aws;
+mod cleanup;
+mod clock;
+mod confirm;
+mod copy;
+mod decode;
+mod doctor;
+mod explain;
+mod failure;
+mod fleet;
+mod inflate;
+mod lease_changes;
+mod manual;
+mod moment;
+mod output;
+mod put;
+mod reading;
+mod record_line;
+mod replay;
+mod reset;
+mod serve;
+mod stop;
+mod stream;
+mod tail;
+mod text;
+mod watch;
+
+pub use arguments::{command, run};

@@ -1,0 +1,4 @@
+//! What all readers of a stream share.
+
+pub(crate) mod position;
+pub(crate) mod shards;

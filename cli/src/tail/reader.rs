@@ -1,0 +1,191 @@
+//! SHELL: reads one shard by GetRecords, from a position to its end or to where nothing more is wanted.
+//!
+//! Reads at the tip follow each other after [`IDLE`], others as fast as a shard allows; so a fleet that shares the shard keeps
+//! most of its five reads a second. An answer is held until it is printed.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_kinesis::error::SdkError;
+use aws_sdk_kinesis::{
+    operation::get_records::{GetRecordsError, GetRecordsOutput},
+    types::ChildShard,
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
+use kpl::{HashKey, HashKeyRange, ShardId};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::room::Room;
+use crate::{
+    aws::{Aws, refusal::is_throttle, stream_name::StreamName},
+    failure::Failure,
+    moment::Moment,
+    reading::{
+        position::Position,
+        shards::{self, Shard},
+    },
+};
+
+/// Pause between two reads at the tip. Source: KCL `idleTimeBetweenReadsInMillis`.
+const IDLE: Duration = Duration::from_secs(1);
+/// Pause between two reads of a shard that is behind: five reads a second.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
+const BUSY: Duration = Duration::from_millis(200);
+/// Pause after a throttled read.
+const THROTTLED: Duration = Duration::from_millis(1_000);
+
+/// End of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// None: new records are waited for.
+    Stopped,
+    /// The tip at the time of reading.
+    Tip,
+    /// The first record that arrived at this time or later, or the tip after this time.
+    Time(SystemTime),
+}
+
+impl Until {
+    /// The end that a moment means. Now is the tip: the services' time is known to a second only.
+    pub(crate) fn moment(moment: Moment, aws: &Aws) -> Self {
+        match moment {
+            Moment::Ago(Duration::ZERO) => Self::Tip,
+            moment => Self::Time(moment.at(aws.clock.now())),
+        }
+    }
+}
+
+/// Something that a reader found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Records {
+        shard: ShardId,
+        range: HashKeyRange,
+        answer: GetRecordsOutput,
+        room: Option<OwnedSemaphorePermit>,
+    },
+    /// The shard is closed and read to its end.
+    Ended {
+        shard: ShardId,
+        children: Vec<Shard>,
+    },
+    /// Nothing more is wanted of the shard.
+    Reached {
+        shard: ShardId,
+    },
+    Failed(Failure),
+}
+
+/// Reader of one shard.
+#[derive(Debug)]
+pub(crate) struct ShardReader {
+    pub(crate) aws: Aws,
+    pub(crate) client: aws_sdk_kinesis::Client,
+    pub(crate) stream: StreamName,
+    pub(crate) shard: Shard,
+    pub(crate) position: Position,
+    pub(crate) until: Until,
+    pub(crate) room: Room,
+    pub(crate) found: mpsc::Sender<Found>,
+}
+
+impl ShardReader {
+    /// Reads until the shard's end, `until`, an error, or until nobody listens.
+    pub(crate) async fn run(mut self) {
+        let last = match self.read().await {
+            Ok(last) => last,
+            Err(failure) => Found::Failed(failure),
+        };
+        let _ = self.found.send(last).await; // an error: the command has ended
+    }
+
+    async fn read(&mut self) -> Result<Found, Failure> {
+        let shard = self.shard.id.clone();
+        let mut iterator = self.iterator().await?;
+        let (mut at_tip, mut last_bytes) = (false, usize::MAX);
+        loop {
+            let next_read = Instant::now() + if at_tip { IDLE } else { BUSY };
+            let room = self.room.take(at_tip, last_bytes).await;
+            let mut answer = match self.client.get_records().shard_iterator(&iterator).send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    drop(room);
+                    iterator = self.after(error, iterator).await?;
+                    continue;
+                }
+            };
+            if let Some(last) = answer.records.last() {
+                self.position = Position::After(super::sequence_number(&last.sequence_number)?);
+            }
+            last_bytes = answer.records.iter().map(|record| record.data.as_ref().len()).sum();
+            at_tip = answer.millis_behind_latest == Some(0);
+            let is_reached = self.cut(&mut answer);
+            let (next, children) = (answer.next_shard_iterator.take(), answer.child_shards.take());
+            if !answer.records.is_empty() {
+                let found = Found::Records { shard: shard.clone(), range: self.shard.range, answer, room };
+                if self.found.send(found).await.is_err() {
+                    return Ok(Found::Reached { shard });
+                }
+            }
+            match next {
+                _ if is_reached => return Ok(Found::Reached { shard }),
+                None => {
+                    return Ok(Found::Ended {
+                        shard,
+                        children: children.unwrap_or_default().iter().filter_map(child).collect(),
+                    });
+                }
+                Some(_) if at_tip && self.is_over() => return Ok(Found::Reached { shard }),
+                Some(next) => iterator = next,
+            }
+            sleep_until(next_read).await;
+        }
+    }
+
+    /// Leaves out what arrived too late; returns whether there was any.
+    fn cut(&self, answer: &mut GetRecordsOutput) -> bool {
+        let Until::Time(to) = self.until else { return false };
+        let late =
+            |time: &aws_sdk_kinesis::primitives::DateTime| SystemTime::try_from(*time).is_ok_and(|time| time >= to);
+        let first = answer.records.iter().position(|it| it.approximate_arrival_timestamp.as_ref().is_some_and(late));
+        answer.records.truncate(first.unwrap_or(usize::MAX));
+        first.is_some()
+    }
+
+    /// Returns whether nothing more is wanted of a shard that is read up to its tip.
+    fn is_over(&self) -> bool {
+        match self.until {
+            Until::Stopped => false,
+            Until::Tip => true,
+            Until::Time(to) => self.aws.clock.now() > to,
+        }
+    }
+
+    async fn iterator(&self) -> Result<String, Failure> {
+        shards::iterator(&self.aws, &self.stream, &self.shard.id, &self.position).await
+    }
+
+    /// The iterator after an error that may pass.
+    async fn after(&self, error: SdkError<GetRecordsError>, iterator: String) -> Result<String, Failure> {
+        let refusal = error.as_service_error();
+        if refusal.is_some_and(GetRecordsError::is_expired_iterator_exception) {
+            return self.iterator().await;
+        }
+        if refusal.and_then(|it| it.code()).is_some_and(is_throttle) {
+            sleep(THROTTLED.mul_f64(0.5 + fastrand::f64())).await;
+            return Ok(iterator);
+        }
+        let target = format!("{} of stream {}", self.shard.id, self.stream);
+        Err(self.aws.explain("kinesis:GetRecords", &target, error))
+    }
+}
+
+fn child(child: &ChildShard) -> Option<Shard> {
+    let range = child.hash_key_range.as_ref()?;
+    let key = |text: &str| text.parse::<HashKey>().ok();
+    let range = HashKeyRange { start: key(&range.starting_hash_key)?, end: key(&range.ending_hash_key)? };
+    let parents = child.parent_shards.iter().map(|id| ShardId::from(id.as_str())).collect();
+    Some(Shard { id: child.shard_id.as_str().into(), range, parents })
+}

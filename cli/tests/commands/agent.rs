@@ -1,0 +1,258 @@
+//! `kds agent`.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{process::Child, time::Instant};
+
+use crate::support::{PATIENCE, World, ended, interrupt};
+
+impl World {
+    fn configure(&self, settings: &str) {
+        let log = self.path().join("log");
+        fs::create_dir_all(&log).unwrap();
+        let flow = format!(r#""filePattern": "{}/app.log*", "kinesisStream": "orders""#, log.display());
+        self.write("agent.json", format!("{{\"flows\": [{{{flow}, {settings}}}]}}"));
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().join("log/app.log")
+    }
+
+    fn append(&self, text: &str) {
+        append(&self.log(), text);
+    }
+
+    fn agent(&self) -> Child {
+        self.command("agent agent.json").spawn().unwrap()
+    }
+
+    async fn until_stored(&self, texts: &[&str]) {
+        let begun = Instant::now();
+        loop {
+            let stored = self.stored().await;
+            if stored == texts {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{stored:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn until_file(&self, name: &str, text: &str) {
+        let begun = Instant::now();
+        while !fs::read_to_string(self.path().join(name)).is_ok_and(|found| found.contains(text)) {
+            assert!(begun.elapsed() < PATIENCE, "no {text} in {name}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn puts_lines_as_they_are_written_and_goes_on_where_it_ended() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE", "maxBufferAgeMillis": 5"#);
+    world.append("one\ntwo\nunfini");
+    let agent = world.agent();
+    world.until_stored(&["one", "two"]).await;
+    world.append("shed\n");
+    world.until_stored(&["one", "two", "unfinished"]).await;
+    interrupt(&agent);
+    let first = ended(agent).await;
+    assert_eq!(first.code, 0, "{first:?}");
+    assert!(
+        first.stderr.starts_with("kds: flows[0].maxBufferAgeMillis of agent.json is not supported and ignored\n"),
+        "{first:?}"
+    );
+    assert!(first.stderr.ends_with("kds: stored 3 records\n"), "{first:?}");
+
+    world.append("three\n");
+    let agent = world.agent();
+
+    world.until_stored(&["one", "three", "two", "unfinished"]).await;
+    interrupt(&agent);
+    assert!(ended(agent).await.stderr.ends_with("kds: stored 1 record\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn begins_at_the_end_of_files_only_at_the_first_start() {
+    let world = World::start().await;
+    world.configure(r#""partitionKeyOption": "DETERMINISTIC""#);
+    world.append("old\n");
+    let agent = world.agent();
+    world.until_file("agent.json.state", "app.log").await;
+    world.append("new\n");
+    world.until_stored(&["new"]).await;
+    interrupt(&agent);
+    ended(agent).await;
+    append(&world.path().join("log/app.log.2"), "while it was down\n");
+
+    let _agent = world.agent();
+
+    world.until_stored(&["new", "while it was down"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn follows_renamed_truncated_and_copied_files_without_putting_them_twice() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE""#);
+    let (log, copy) = (world.log(), world.path().join("log/app.log.1"));
+    world.append("1 before\n");
+    let _agent = world.agent();
+    world.until_stored(&["1 before"]).await;
+
+    fs::rename(&log, &copy).unwrap();
+    append(&copy, "2 to the renamed\n");
+    world.append("3 to the new\n");
+    world.until_stored(&["1 before", "2 to the renamed", "3 to the new"]).await;
+
+    world.until_file("agent.json.state", "\"position\": 13").await;
+    let third = world.path().join("log/app.log.2");
+    fs::copy(&log, &third).unwrap();
+    File::create(&log).unwrap();
+    append(&log, "4\n");
+    let all = ["1 before", "2 to the renamed", "3 to the new", "4"];
+    world.until_stored(&all).await;
+    // Longer than a copy is waited for: had it not been recognized, it would be put by now.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    world.until_stored(&all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_lines_and_skips_headers() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE", "multiLineStartPattern": "\\[", "skipHeaderLines": 1"#);
+    world.append("a header\n[1] one\n  at a\n[2] two\n");
+    let _agent = world.agent();
+
+    let begun = Instant::now();
+    loop {
+        let tail = world.run("tail orders --from horizon --no-follow --json").await.succeeds();
+        let mut texts: Vec<String> = tail
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+            .collect();
+        texts.sort();
+        if texts == ["[1] one\n  at a", "[2] two"] {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{texts:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_loses_nothing_and_is_named() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE""#);
+    world.aws.deny("kinesis:PutRecords");
+    world.append("one\ntwo\n");
+    let agent = world.agent();
+    world.until_file("agent.json.state", "app.log").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.aws.allow("kinesis:PutRecords");
+
+    world.until_stored(&["one", "two"]).await;
+
+    interrupt(&agent);
+    let ended = ended(agent).await;
+    assert!(ended.stderr.contains("AccessDeniedException") && ended.stderr.contains("it is put again in"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_a_wrong_configuration_and_a_missing_stream_are_refused() {
+    let world = World::start().await;
+    world.run("agent missing.json").await.fails_with(&["configuration missing.json cannot be read"]);
+    world.write("wrong.json", "{\"flows\": [{\"filePattern\": \"/x\", \"deliveryStream\": \"y\"}]}");
+    world.run("agent wrong.json").await.fails_with(&["wrong.json", "flows[0].deliveryStream is not supported"]);
+    world.write("other.json", "{\"flows\": [{\"filePattern\": \"/x\", \"kinesisStream\": \"missing\"}]}");
+    world.run("agent other.json").await.fails_with(&["stream missing does not exist"]);
+
+    world.configure(r#""initialPosition": "START_OF_FILE""#);
+    world
+        .run("agent agent.json --state missing/state")
+        .await
+        .fails_with(&["state file missing/state cannot be used", "--state"]);
+    let _agent = world.agent();
+    world.until_file("agent.json.state", "flows").await;
+    world.run("agent agent.json").await.fails_with(&["another agent uses state file agent.json.state"]);
+}
+
+/// Lines, rotations and the time between two kills; `KDS_AGENT_LINES=1000000` is the long version.
+fn scale() -> (usize, usize, Duration) {
+    let lines = std::env::var("KDS_AGENT_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(50_000);
+    if lines > 50_000 { (lines, 50, Duration::from_secs(1)) } else { (lines, 10, Duration::from_millis(500)) }
+}
+
+/// Writes numbered lines, and rotates the file by renaming it and its predecessors.
+fn write_and_rotate(log: &Path, lines: usize, rotations: usize) {
+    let mut out = BufWriter::new(File::create(log).unwrap());
+    for number in 0..lines {
+        if number > 0 && number % (lines / (rotations + 1)).max(1) == 0 {
+            out.flush().unwrap();
+            let name = |place: usize| log.with_file_name(format!("app.log.{place}"));
+            (1..=rotations).rev().filter(|place| name(*place).exists()).for_each(|place| {
+                fs::rename(name(place), name(place + 1)).unwrap();
+            });
+            fs::rename(log, name(1)).unwrap();
+            out = BufWriter::new(File::create(log).unwrap());
+        }
+        writeln!(out, "{number:08} some text to make a line of a log file").unwrap();
+        if number % 500 == 0 {
+            out.flush().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    out.flush().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_any_moment_lose_no_line_and_keep_the_order() {
+    let (lines, rotations, kill_every) = scale();
+    let world = World::start().await;
+    world.configure(
+        r#""initialPosition": "START_OF_FILE", "partitionKeyOption": "FOLDER", "aggregatedRecordSizeBytes": 51200"#,
+    );
+    let log = world.log();
+    let writing = tokio::task::spawn_blocking(move || write_and_rotate(&log, lines, rotations));
+
+    let mut kills = 0;
+    while !writing.is_finished() {
+        let mut agent = world.agent();
+        tokio::time::sleep(kill_every).await;
+        agent.kill().await.unwrap();
+        kills += 1;
+    }
+    writing.await.unwrap();
+    let agent = world.agent();
+    world.until_file("agent.json.state", "app.log").await;
+    let last = format!("{:08}", lines - 1);
+    let begun = Instant::now();
+    let stored = loop {
+        let tail = world.run("tail orders --from horizon --no-follow --output raw").await.succeeds();
+        if tail.lines().any(|line| line.starts_with(&last)) {
+            break tail;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the last line is not stored");
+    };
+    interrupt(&agent);
+    assert_eq!(ended(agent).await.code, 0);
+
+    let mut seen = HashSet::new();
+    let firsts: Vec<usize> =
+        stored.lines().map(|line| line[..8].parse().unwrap()).filter(|number| seen.insert(*number)).collect();
+    assert_eq!(firsts.len(), lines, "lines are lost");
+    assert!(firsts.is_sorted(), "lines are out of order");
+    let total = stored.lines().count();
+    println!("{lines} lines, {rotations} rotations, {kills} kills: {} put twice", total - lines);
+    assert!(kills >= 2, "it was never killed");
+}

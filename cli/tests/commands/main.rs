@@ -1,0 +1,19 @@
+//! The built binary against an AWS served on loopback ports.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![cfg(unix)]
+
+mod agent;
+mod changes;
+mod copying;
+mod decode;
+mod fleet;
+mod fleets;
+mod manual;
+mod misuse;
+mod put;
+mod serve;
+mod stream;
+mod support;
+mod tail;
+mod watch;
