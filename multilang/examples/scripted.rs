@@ -3,7 +3,7 @@
 //! Arguments: `journal=FILE` takes every line that it reads and writes, `end=PLAN` is what it does at the end of its shard
 //! (`no-checkpoint-once`, `die-once`), `linger` has it live on after the end of its input.
 //!
-//! Data of records: `die`, `die-once`, `hang-once`, `garbage`, `late`, `double`, `wrong-once`, `say LINE`, `flood`, `trail`, `wait FILE`; anything
+//! Data of records: `die`, `die-once`, `hang-once`, `garbage`, `late`, `double`, `wrong-once`, `say LINE`, `flood`, `trail`; anything
 //! else is a value. A batch is checkpointed before its answer, unless it is `late` or a record is `no-checkpoint`.
 
 use std::{
@@ -63,11 +63,6 @@ impl Child {
             self.write(line);
             if line.contains("checkpoint") {
                 self.read();
-            }
-        }
-        for path in data.iter().filter_map(|data| data.strip_prefix("wait ")) {
-            while !std::path::Path::new(path).exists() {
-                sleep(Duration::from_millis(20));
             }
         }
         if has("die") || has("die-once") && self.is_first("die") {

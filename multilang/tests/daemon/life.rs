@@ -203,38 +203,6 @@ async fn a_checkpoint_that_dynamodb_refuses_has_its_name_and_fails_no_batch() {
 }
 
 #[tokio::test]
-async fn a_child_whose_lease_is_stolen_learns_it_by_its_checkpoint_and_is_told() {
-    let scene = Scene::new(1).await;
-    let flag = scene.folder.path().join("flag");
-    scene.put(&format!("wait {}", flag.display())).await;
-    let daemon = scene.start();
-    scene.until("the batch", |scene| !scene.read("processRecords").is_empty()).await;
-    let thief = aws_sdk_dynamodb::types::AttributeValue::S("thief".to_owned());
-    let key = aws_sdk_dynamodb::types::AttributeValue::S(FIRST.to_owned());
-    let counter = aws_sdk_dynamodb::types::AttributeValue::N("1000".to_owned());
-    let table = aws_sdk_dynamodb::Client::new(&scene.local.sdk_config());
-    let steal = table.update_item().table_name("application").key("leaseKey", key);
-    let steal = steal.update_expression("SET leaseOwner = :thief, leaseCounter = :counter");
-    steal
-        .expression_attribute_values(":thief", thief)
-        .expression_attribute_values(":counter", counter)
-        .send()
-        .await
-        .expect("it is written");
-    std::fs::write(&flag, "").unwrap();
-
-    scene.until("leaseLost", |scene| !scene.read("leaseLost").is_empty()).await;
-
-    let pid = scene.journal()[0].pid;
-    scene.until("its end", |scene| scene.actions(pid).last().is_some_and(|last| last == "EOF")).await;
-    let refused = scene.read("ShutdownException");
-    assert_eq!(refused.len(), 1, "{:#?}", scene.journal());
-    assert_eq!(scene.actions(pid), ["initialize", "processRecords", "checkpoint", "leaseLost", "EOF"]);
-    assert_eq!(scene.lease(FIRST).await.checkpoint.to_string(), "TRIM_HORIZON");
-    scene.stop(&daemon).await;
-}
-
-#[tokio::test]
 async fn an_end_without_a_checkpoint_is_asked_for_again() {
     let mut scene = Scene::new(1).await;
     scene.children("end=no-checkpoint-once");
@@ -279,7 +247,7 @@ async fn a_record_at_which_children_keep_dying_becomes_a_dead_letter() {
 
     scene
         .until("the record after it", |scene| {
-            scene.deliveries("b") > 0 && file.exists() && scene.read("\"b\"").len() > 0
+            scene.deliveries("b") > 0 && file.exists() && !scene.read("\"b\"").is_empty()
         })
         .await;
     let number = scene.sequence_number("b");
