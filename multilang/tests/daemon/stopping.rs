@@ -3,11 +3,11 @@
 use std::{
     io::Read as _,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kinesis_local::{LocalAws, ServeOptions, Server};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::scene::{Scene, is_at, script, scripted};
 
