@@ -89,7 +89,7 @@ pub(crate) async fn run(aws: &Aws, arguments: CleanupArguments) -> Result<(), Fa
     })
 }
 
-/// What may be deleted. `listed`: the shards of the application's only stream, if that is known.
+/// Items that may be deleted. `listed`: the shards of the application's only stream, if that is known.
 ///
 /// As a leader, it keeps the lease of an ended shard until all its children have made progress, since they wait for it, and until
 /// the leases of its own parents are gone.

@@ -61,7 +61,7 @@ pub(crate) async fn run(aws: &Aws, arguments: ExplainArguments) -> Result<(), Fa
     output::print(json, &explanation, || explanation.text())
 }
 
-/// What the stream says; nothing if it cannot be asked.
+/// Answers of the stream; none if it cannot be asked.
 async fn stream_evidence(aws: &Aws, stream: Option<&StreamName>, shard: &str) -> StreamEvidence {
     let Some(stream) = stream else { return StreamEvidence::default() };
     let Ok(listed) = shards::all_shards(aws, stream).await else { return StreamEvidence::default() };

@@ -1,4 +1,4 @@
-//! What a command prints for people or as JSON, to stdout or files. A reader that goes away ends the command without an error.
+//! Output of a command for people or as JSON, to stdout or files. A reader that goes away ends the command without an error.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! What all readers of a stream share.
+//! Parts that all readers of a stream share.
 
 pub(crate) mod position;
 pub(crate) mod shards;

@@ -95,7 +95,7 @@ pub(crate) async fn run(aws: &Aws, arguments: TailArguments) -> Result<(), Failu
     read(aws, reading, until).await.map(drop)
 }
 
-/// What is read, and where it is printed.
+/// Parts of a stream to read, and the place to print them.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) stream: StreamName,

@@ -1,6 +1,13 @@
 //! A producer and a worker in one process: what is published is what the Java libraries publish.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use kcl::{BoxError, CheckpointEvery, InitialPosition, Record, Worker};
 use kinesis_local::{LocalAws, Metric};
@@ -26,7 +33,12 @@ async fn five_minutes(prefixed: bool) -> Vec<Metric> {
     let producer = Producer::builder(&aws, "trades").metrics(of_producer).build().expect("settings are right");
     let worker = Worker::builder(&aws, APPLICATION, "trades").worker_id("w1").metrics(of_worker);
     let worker = worker.initial_position(InitialPosition::TrimHorizon);
-    let handler = |_: Record| async { Ok::<(), BoxError>(()) };
+    let processed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&processed);
+    let handler = move |_: Record| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<(), BoxError>(()) }
+    };
     let running = worker.build_for_each(CheckpointEvery::default(), 1, handler).expect("settings are right").start();
 
     for second in 0..300 {
@@ -37,6 +49,9 @@ async fn five_minutes(prefixed: bool) -> Vec<Metric> {
         sleep(SECOND).await;
     }
     producer.shutdown().await;
+    while processed.load(Ordering::Relaxed) < 3_000 {
+        sleep(SECOND / 10).await;
+    }
     running.stop().await.expect("worker stops");
     publisher.shutdown().await;
     local.metrics()

@@ -1,4 +1,4 @@
-//! What others see of the daemon: metrics in CloudWatch, and probes with metrics for Prometheus over HTTP.
+//! The daemon as others see it: metrics in CloudWatch, and probes with metrics for Prometheus over HTTP.
 
 use std::{io, time::Duration};
 

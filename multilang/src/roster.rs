@@ -34,7 +34,7 @@ struct Shards {
     next_respawn: Option<Instant>,
 }
 
-/// What is known of all children. Locked for a few lines.
+/// State of all children. Locked for a few lines.
 #[derive(Debug, Default)]
 pub(crate) struct Roster(Mutex<Shards>);
 

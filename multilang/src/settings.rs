@@ -34,7 +34,7 @@ pub enum SettingsError {
     #[non_exhaustive]
     Missing {
         key: &'static str,
-        /// What it is for, with an example.
+        /// Purpose, with an example.
         example: &'static str,
     },
     /// A value that is not accepted.
@@ -68,7 +68,7 @@ pub(crate) struct Aws {
     pub(crate) cloudwatch: Service,
 }
 
-/// What is particular to the client of one service.
+/// Settings of the client of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Service {
     pub(crate) credentials: Vec<Credentials>,

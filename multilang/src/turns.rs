@@ -12,7 +12,7 @@ use crate::wire::{
     request::{Echo, Line, Request, Wanted},
 };
 
-/// What a line of a child asks for.
+/// Meaning of a line of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reaction {
     Nothing,
@@ -27,7 +27,7 @@ pub(crate) enum Reaction {
     Checkpoint(Echo, Decision),
 }
 
-/// What becomes of a wish to checkpoint.
+/// Fate of a wish to checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     Refuse(Refusal),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{aws::stream_name::StreamName, failure::Failure};
 
-/// What is to be done.
+/// Tasks of the agent.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) endpoint: Option<String>,

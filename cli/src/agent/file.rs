@@ -48,7 +48,7 @@ pub(super) struct Followed {
     pub(super) grown: Instant,
     len: u64,
     head: Digested,
-    /// What was last published of it.
+    /// Its state as it was last published.
     published: Option<FileState>,
 }
 
@@ -148,7 +148,7 @@ impl Followed {
         Ok(is_there && self.begins_with(&state.head)? && self.begins_with(&state.tail)?)
     }
 
-    /// What is kept of it.
+    /// Its state, to be kept.
     pub(super) fn state(&mut self, flow: &str) -> io::Result<FileState> {
         if let Some(published) = self.published.as_ref().filter(|it| it.position == self.stored && it.path == self.path)
         {
@@ -168,7 +168,7 @@ impl Followed {
         Ok(state)
     }
 
-    /// What was last published: its content may have changed since.
+    /// The state last published: its content may have changed since.
     pub(super) fn published(&self) -> Option<&FileState> {
         self.published.as_ref()
     }

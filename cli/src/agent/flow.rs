@@ -34,7 +34,7 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a flow says of itself, for the state file.
+/// A flow's account of itself, for the state file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) files: Vec<FileState>,

@@ -67,7 +67,7 @@ impl Following {
         }
     }
 
-    /// What the state file is to have of the flow.
+    /// The flow as the state file is to have it.
     pub(super) fn states(&mut self) -> io::Result<Vec<FileState>> {
         let states: io::Result<Vec<FileState>> =
             self.files.iter_mut().map(|file| file.state(&self.flow.name)).collect();

@@ -17,7 +17,7 @@ pub(super) struct Cut {
     pub(super) start: usize,
     /// End of its data.
     pub(super) end: usize,
-    /// Where the next one begins.
+    /// Begin of the next one.
     pub(super) next: usize,
 }
 

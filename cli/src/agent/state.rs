@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// What is kept of all flows.
+/// State of all flows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct State {
@@ -19,7 +19,7 @@ pub(super) struct State {
     pub(super) files: Vec<FileState>,
 }
 
-/// What is kept of a file. Its identity is device, inode and the digest of its beginning: inodes are used again.
+/// State of a file. Its identity is device, inode and the digest of its beginning: inodes are used again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FileState {

@@ -1,4 +1,4 @@
-//! What a Kinesis record's data are, in facts. Pure.
+//! Facts about a Kinesis record's data. Pure.
 
 use bytes::Bytes;
 use kpl::{
@@ -24,7 +24,7 @@ pub(super) struct Report {
     partition_keys: Vec<String>,
     explicit_hash_keys: Vec<String>,
     records: Vec<UserRecordFacts>,
-    /// What a KCL does with it on each shard; on one that owns all hash keys if no stream is named.
+    /// Treatment by a KCL on each shard; on one that owns all hash keys if no stream is named.
     verdicts: Vec<Verdict>,
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a fleet, from what is known of it. Pure.
+//! Findings about a fleet, from what is known of it. Pure.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -20,7 +20,7 @@ pub(super) struct Reason {
     pub(super) evidence: String,
 }
 
-/// What the stream says of the shard.
+/// Answers of the stream about the shard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct StreamEvidence {
     /// False: the stream does not list it. None: the stream is not known, or may not be listed.
@@ -128,7 +128,7 @@ fn without_lease(evidence: &Evidence<'_>) -> Vec<Reason> {
     reasons
 }
 
-/// What is wrong with the leader, if anything.
+/// Fault of the leader, if it has one.
 fn leaderless(view: &FleetView) -> Option<Reason> {
     let Some(leader) = &view.leader else {
         let nobody = view.alive() == 0;

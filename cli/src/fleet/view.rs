@@ -13,7 +13,7 @@ use super::lag::Lag;
 /// Time since its report after which a worker counts as dead. Source: twice KCL `workerMetricsReporterFreqInMillis`.
 const STALE: Duration = Duration::from_secs(60);
 
-/// Where a fleet keeps leader and workers.
+/// Place in which a fleet keeps leader and workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Layout {
@@ -155,7 +155,7 @@ impl FleetView {
         self.workers.iter().filter(|worker| worker.is_alive()).count()
     }
 
-    /// What the workers report, or Java's defaults: a renewal of each lease in 3.308 s, a report of each worker in 30 s, a scan
+    /// Rates that the workers report, or Java's defaults: a renewal of each lease in 3.308 s, a report of each worker in 30 s, a scan
     /// by the leader in 20 s, of a quarter of a unit for each lease.
     fn usage(&self, reported: Option<(f64, f64)>) -> Usage {
         let (leases, workers) = (self.leases.len() as f64, self.workers.len() as f64);

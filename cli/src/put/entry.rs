@@ -1,4 +1,4 @@
-//! What is to be put: one line or row of the input, as a record or as a refusal. Pure.
+//! An entry to put: one line or row of the input, as a record or as a refusal. Pure.
 
 use std::{fmt, sync::Arc};
 

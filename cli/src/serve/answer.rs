@@ -20,7 +20,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send
 /// Scripts and styles of the page alone, and connections to where it comes from.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'";
 
-/// What requests are answered with.
+/// Answers to requests.
 #[derive(Debug)]
 pub(super) struct Answering {
     page: String,

@@ -12,7 +12,7 @@ const REPORTED_KEYS: usize = 5;
 /// Part of a shard's load that a split must leave on its larger side at most, to be worth it.
 const WORTHWHILE: f64 = 0.8;
 
-/// What a sample found in a shard.
+/// Load of a shard by a sample.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
     range: HashKeyRange,

@@ -9,7 +9,7 @@ use crate::reading::shards::Shard;
 /// Shards that are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {
-    /// This one alone.
+    /// One shard alone.
     pub(crate) shard: Option<ShardId>,
     /// Those that may hold records of this hash key.
     pub(crate) hash_key: Option<HashKey>,

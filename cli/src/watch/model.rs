@@ -1,4 +1,4 @@
-//! What the page shows: the fleet, its history, its events, and what the user chose. Pure.
+//! Contents of the page: the fleet, its history, its events, and what the user chose. Pure.
 
 use std::{
     cmp::Reverse,
@@ -146,7 +146,7 @@ pub(super) fn millis(lease: &LeaseView) -> Option<u64> {
     }
 }
 
-/// What became different between two looks.
+/// Differences between two looks.
 fn changes(before: &FleetView, now: &FleetView) -> Vec<String> {
     let mut changes = Vec::new();
     let name = |worker: &Option<String>| worker.clone().unwrap_or_else(|| "nobody".to_owned());

@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
 }
 
-/// What a command printed, and how it ended.
+/// Output and end of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: i32,

@@ -31,7 +31,7 @@ pub(crate) struct Input {
     /// None: closed, by either side.
     stdin: Option<ChildStdin>,
     lines: VecDeque<Vec<u8>>,
-    /// What follows the end of the action.
+    /// Bytes that follow the end of the action.
     held: VecDeque<Vec<u8>>,
     stage: Stage,
     /// Bytes of the first line that are written.

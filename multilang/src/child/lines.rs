@@ -21,7 +21,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { reader: BufReader::with_capacity(16 << 10, reader), max, line: Vec::new(), is_begun: false, taken: 0 }
     }
 
-    /// Where it reads from.
+    /// Output that it reads.
     pub(crate) fn source(&self) -> &R {
         self.reader.get_ref()
     }

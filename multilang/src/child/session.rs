@@ -52,7 +52,7 @@ pub(crate) struct Session {
     calls: mpsc::Receiver<Call>,
     turns: Turns,
     asked: Option<Asked>,
-    /// Where checkpoints go, since the first batch.
+    /// Place of checkpoints, since the first batch.
     store: Option<Store>,
     has_warned: bool,
 }
@@ -208,7 +208,7 @@ impl Session {
         }
     }
 
-    /// What it said last may be the answer.
+    /// Its last words may be the answer.
     async fn ended(&mut self, status: Option<ExitStatus>) -> Over {
         let rest = async {
             while let Ok(Some(line)) = self.output.next().await {

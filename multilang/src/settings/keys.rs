@@ -115,7 +115,7 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str)] = &[
 /// Maximum difference of a key from one that is suggested in its place, in letters.
 const MAX_DIFFERENCE: usize = 3;
 
-/// What is said of a key without effect.
+/// Remark on a key without effect.
 pub(crate) fn note<'a>(key: &str, honoured: impl Iterator<Item = &'a str>) -> String {
     if let Some((_, reason)) = WITHOUT_EFFECT.iter().find(|(known, _)| *known == key) {
         return format!("{key} has no effect: {reason}");

@@ -33,7 +33,7 @@ pub(crate) struct Echo {
     pub(crate) sub_sequence_number: Option<i64>,
 }
 
-/// What a checkpoint is to cover.
+/// Extent of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// No number: what was delivered; at the shard's end the shard.

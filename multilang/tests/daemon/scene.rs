@@ -108,7 +108,7 @@ impl Scene {
         split.new_starting_hash_key((1_u128 << 126).to_string()).send().await.expect("it is split");
     }
 
-    /// What all children read and wrote so far.
+    /// Lines that all children read and wrote so far.
     pub(crate) fn journal(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(self.journal_path()).unwrap_or_default();
         let line = |line: &str| {
