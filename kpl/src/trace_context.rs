@@ -201,7 +201,9 @@ mod tests {
     #[test]
     fn a_tag_with_a_wrong_tracestate_keeps_its_traceparent() {
         let kept = TraceContext::of_tags(PARENT.as_bytes(), Some(b"\xff")).expect("valid");
-        assert_eq!((kept.traceparent(), kept.tracestate(), kept.len()), (PARENT, None, 55));
+        assert_eq!((kept.traceparent(), kept.tracestate()), (PARENT, None));
+        #[cfg(feature = "producer")]
+        assert_eq!(kept.len(), PARENT.len());
         assert_eq!(TraceContext::of_tags(b"none", Some(b"k=v")), None);
     }
 

@@ -38,7 +38,7 @@ const ACTION: &str = "dynamodb:PartiQLUpdate";
 /// Time for which a renewal waits for others of the same moment.
 const GATHERING: Duration = Duration::from_millis(2);
 
-/// What a renewal writes, and under which condition.
+/// Values that a renewal writes, and its condition.
 #[derive(Debug, Clone)]
 struct Renewal {
     key: LeaseKey,
