@@ -30,9 +30,50 @@ served() {
     grep -q 'Most popular stock being bought' "$work/reports" && grep -q 'checkpointed' "$work/consumer.log" ||
         { cat "$work/consumer.log"; exit 1; }
 
+    echo "--- exporters of metrics under 10,000 records a second"
+    exporters
+
     echo "--- kinesis-local stops cleanly"
     kill -INT "$local_pid"
     wait "$local_pid"
+}
+
+# stock-producer with each exporter: none logs a warning or an error, and each exports what was put.
+exporters() {
+    local exporter receiver port
+    port=$(free_port)
+    python3 integration-tests/peers/otlp_receiver.py "$port" "$work/otlp" &
+    receiver=$!
+    listening "$receiver" /dev/null "$port"
+    for exporter in cloudwatch prometheus emf otel; do
+        OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$port "$bin/stock-producer" --every 0.1 --trades 50000 \
+            --metrics "$exporter" >"$work/$exporter.out" 2>"$work/$exporter.log" &
+        if [ "$exporter" = prometheus ]; then scrape $!; fi
+        wait $! || { cat "$work/$exporter.log"; exit 1; }
+        if grep -E 'WARN|ERROR' "$work/$exporter.log" || ! grep 'put=50000 failed=0' "$work/$exporter.log"; then
+            fail "$exporter"
+        fi
+    done
+    python3 - "$work/emf.out" <<'PYTHON'
+import json, sys
+put = sum(json.loads(line).get("UserRecordsPut", 0) for line in open(sys.argv[1]))
+assert put == 50_000, f"{put} user records in the embedded metric format"
+PYTHON
+    kill "$receiver"
+    grep -aq kpl_user_records_put "$work/otlp" || fail "nothing came to the collector"
+    echo "all export, and log nothing"
+}
+
+# Reads the metrics of a process for Prometheus, until it has put records.
+scrape() {
+    local text
+    for _ in $(seq 100); do
+        text=$(curl -s http://127.0.0.1:9464/metrics || true)
+        if grep -E '^kpl_user_records_put[{].* [1-9]' <<<"$text"; then return; fi
+        kill -0 "$1" || break
+        sleep 0.1
+    done
+    fail "nothing can be read for Prometheus"
 }
 
 # stock-consumer from its first lease until SIGTERM, and what fleet-status prints meanwhile.

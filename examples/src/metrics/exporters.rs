@@ -23,6 +23,7 @@ const EMF_EVERY: Duration = Duration::from_millis(250);
 pub(super) enum Installed {
     Nothing,
     Publisher(Publisher),
+    Emf(&'static metrics_cloudwatch_embedded::Collector),
     OpenTelemetry(SdkMeterProvider),
 }
 
@@ -36,11 +37,12 @@ pub(super) fn install(exporter: Exporter, aws: &SdkConfig) -> anyhow::Result<Ins
                 .context("metrics cannot be exported to Prometheus")?;
         }
         Exporter::Emf => {
-            metrics_cloudwatch_embedded::Builder::new()
+            let collector = metrics_cloudwatch_embedded::Builder::new()
                 .cloudwatch_namespace("StockTrades")
                 .with_auto_flush_writer(EMF_EVERY, std::io::stdout)
                 .init()
                 .map_err(|error| anyhow!("metrics cannot be exported: {error}"))?;
+            return Ok(Installed::Emf(collector));
         }
         Exporter::Otel => {
             let exporter = opentelemetry_otlp::MetricExporter::builder().with_http().build()?;
@@ -60,6 +62,11 @@ impl Installed {
         match self {
             Self::Nothing => {}
             Self::Publisher(publisher) => publisher.shutdown().await,
+            Self::Emf(collector) => {
+                if let Err(error) = collector.flush(std::io::stdout()) {
+                    tracing::warn!(%error, "the last metrics cannot be exported");
+                }
+            }
             Self::OpenTelemetry(provider) => {
                 // It blocks until the last export is done.
                 let ended = spawn_blocking(move || provider.shutdown()).await;
