@@ -1,4 +1,4 @@
-//! Which user records are printed. Pure.
+//! Choice of the user records to print. Pure.
 
 use bytes::Bytes;
 use regex::bytes::Regex;
