@@ -20,10 +20,6 @@ name = "exporter"
 version = "0.0.0"
 edition = "2021"
 
-[dependencies]
-metrics = { version = "=0.24.6" }
-metrics-exporter-prometheus = { version = "=0.18.3", default-features = false }
-
 [workspace]
 TOML
 cat >src/main.rs <<'RUST'
@@ -34,6 +30,8 @@ fn main() {
     print!("{}", page.render());
 }
 RUST
+cargo add --quiet metrics@=0.24.6
+cargo add --quiet --no-default-features metrics-exporter-prometheus@=0.18.3
 CARGO_TARGET_DIR="$work/target" cargo run --quiet >"$work/page"
 
 cd "$work/parser"

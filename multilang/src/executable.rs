@@ -61,12 +61,13 @@ fn is_executable(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn programs_are_found_by_path_or_on_the_path() {
+        use std::os::unix::fs::PermissionsExt as _;
+
         let folder = tempfile::tempdir().unwrap();
         let (fit, unfit) = (folder.path().join("fit"), folder.path().join("unfit"));
         std::fs::write(&fit, "").unwrap();
