@@ -135,20 +135,11 @@ mod tests {
     fn lease(shard: &str, position: Checkpoint, parents: &[&str], children: &[&str]) -> LeaseView {
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         LeaseView {
-            key: shard.into(),
-            stream: None,
-            shard_id: shard.into(),
-            owner: None,
-            next_owner: None,
             checkpoint: position.to_string(),
             position,
-            pending_checkpoint: None,
-            counter: 1,
-            throughput_kib_per_second: None,
             parents: ids(parents),
             children: ids(children),
-            range: None,
-            lag: None,
+            ..LeaseView::unprocessed(shard, None)
         }
     }
 

@@ -169,8 +169,6 @@ fn plan(view: &FleetView, worker: &str, moves: &[Move]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kcl::Checkpoint;
-
     use super::*;
     use crate::fleet::view::{Layout, WorkerView};
 
@@ -189,22 +187,7 @@ mod tests {
     }
 
     fn lease(shard: &str, owner: &str) -> LeaseView {
-        LeaseView {
-            key: shard.into(),
-            stream: None,
-            shard_id: shard.into(),
-            owner: Some(owner.to_owned()),
-            next_owner: None,
-            checkpoint: "TRIM_HORIZON".into(),
-            position: Checkpoint::TrimHorizon,
-            pending_checkpoint: None,
-            counter: 1,
-            throughput_kib_per_second: None,
-            parents: Vec::new(),
-            children: Vec::new(),
-            range: None,
-            lag: None,
-        }
+        LeaseView::unprocessed(shard, Some(owner))
     }
 
     fn fleet(workers: Vec<WorkerView>, leases: Vec<LeaseView>) -> FleetView {

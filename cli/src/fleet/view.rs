@@ -83,6 +83,29 @@ pub(crate) struct LeaseView {
     pub(crate) lag: Option<Lag>,
 }
 
+#[cfg(test)]
+impl LeaseView {
+    /// For tests: a lease of the application's only stream that has no checkpoint yet.
+    pub(crate) fn unprocessed(shard: &str, owner: Option<&str>) -> Self {
+        Self {
+            key: shard.into(),
+            stream: None,
+            shard_id: shard.into(),
+            owner: owner.map(str::to_owned),
+            next_owner: None,
+            checkpoint: "TRIM_HORIZON".into(),
+            position: Checkpoint::TrimHorizon,
+            pending_checkpoint: None,
+            counter: 1,
+            throughput_kib_per_second: None,
+            parents: Vec::new(),
+            children: Vec::new(),
+            range: None,
+            lag: None,
+        }
+    }
+}
+
 /// Use of the tables in an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

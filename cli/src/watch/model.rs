@@ -183,28 +183,11 @@ fn changes(before: &FleetView, now: &FleetView) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use kcl::Checkpoint;
-
     use super::*;
     use crate::fleet::view::{Layout, WorkerView};
 
     pub(in super::super) fn lease(shard: &str, owner: &str, lag: u64) -> LeaseView {
-        LeaseView {
-            key: shard.into(),
-            stream: None,
-            shard_id: shard.into(),
-            owner: Some(owner.to_owned()),
-            next_owner: None,
-            checkpoint: "TRIM_HORIZON".into(),
-            position: Checkpoint::TrimHorizon,
-            pending_checkpoint: None,
-            counter: 1,
-            throughput_kib_per_second: None,
-            parents: Vec::new(),
-            children: Vec::new(),
-            range: None,
-            lag: Some(Lag::Millis(lag)),
-        }
+        LeaseView { lag: Some(Lag::Millis(lag)), ..LeaseView::unprocessed(shard, Some(owner)) }
     }
 
     pub(in super::super) fn fleet(workers: &[&str], leases: Vec<LeaseView>) -> FleetView {

@@ -1,25 +1,10 @@
-use kcl::{Checkpoint, HashKey, HashKeyRange};
+use kcl::{HashKey, HashKeyRange};
 
 use super::*;
 use crate::fleet::view::WorkerView;
 
 fn lease(shard: &str, owner: Option<&str>) -> LeaseView {
-    LeaseView {
-        key: shard.into(),
-        stream: None,
-        shard_id: shard.into(),
-        owner: owner.map(str::to_owned),
-        next_owner: None,
-        checkpoint: "TRIM_HORIZON".into(),
-        position: Checkpoint::TrimHorizon,
-        pending_checkpoint: None,
-        counter: 1,
-        throughput_kib_per_second: None,
-        parents: Vec::new(),
-        children: Vec::new(),
-        range: None,
-        lag: Some(Lag::Millis(0)),
-    }
+    LeaseView { lag: Some(Lag::Millis(0)), ..LeaseView::unprocessed(shard, owner) }
 }
 
 fn fleet(leases: Vec<LeaseView>, age_seconds: u64) -> FleetView {

@@ -2,22 +2,7 @@ use super::*;
 use crate::fleet::view::{Layout, WorkerView};
 
 fn lease(shard: &str, owner: Option<&str>, counter: u64) -> LeaseView {
-    LeaseView {
-        key: shard.into(),
-        stream: None,
-        shard_id: shard.into(),
-        owner: owner.map(str::to_owned),
-        next_owner: None,
-        checkpoint: "TRIM_HORIZON".into(),
-        position: Checkpoint::TrimHorizon,
-        pending_checkpoint: None,
-        counter,
-        throughput_kib_per_second: None,
-        parents: Vec::new(),
-        children: Vec::new(),
-        range: None,
-        lag: None,
-    }
+    LeaseView { counter, ..LeaseView::unprocessed(shard, owner) }
 }
 
 fn fleet(leases: Vec<LeaseView>, age_seconds: u64) -> FleetView {
