@@ -15,18 +15,26 @@ RECORDS = int(sys.argv[2])
 NAMES = ("python-1", "node-1", "python-2")
 
 
+def held(log):
+    """Shards of a daemon, by its log."""
+    return log.count("lease taken") - log.count("lease released")
+
+
 def story(scene):
     begun = time.monotonic()
+    has_begun = lambda name: "first records" in scene.log(name).read_text()
+    holds_one = lambda name: held(scene.log(name).read_text()) == 1
     create_stream(2)
     scene.start("python-1", "python")
     scene.start("node-1", "node")
+    # Records come only then: the first daemon would have read those before it hands a shard over.
+    until("a shard for each daemon", lambda: holds_one("python-1") and holds_one("node-1"))
     batches = RECORDS // 500
     changes = {batches * fifth // 5: change for fifth, change in enumerate([split, merge, split, merge], 1)}
     for number in put_batches(range(RECORDS)):
         if number in changes:
             changes[number]()
         if number == 1:
-            has_begun = lambda name: "first records" in scene.log(name).read_text()
             until("records on both daemons", lambda: has_begun("python-1") and has_begun("node-1"))
             print(f"both daemons have records after {time.monotonic() - begun:.1f} s")
         if number == batches // 2:
