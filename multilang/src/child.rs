@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use kcl::{Checkpoint, Position};
+use kcl::{Checkpoint, Position, Record, RecordBatch};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, info, info_span};
@@ -22,7 +22,10 @@ use tracing::{Instrument as _, info, info_span};
 use self::{process::Process, session::Session, store::Store};
 use crate::{
     roster::Roster,
-    wire::{Action, message},
+    wire::{
+        Action,
+        message::{self, Message, ProcessRecords},
+    },
 };
 
 /// Program of the children, and their time limits.
@@ -72,7 +75,7 @@ impl fmt::Display for During {
 #[derive(Debug)]
 pub(crate) struct Call {
     action: Action,
-    line: Vec<u8>,
+    message: Message,
     /// Last record of a batch.
     last: Option<Position>,
     store: Option<Store>,
@@ -102,34 +105,31 @@ impl Child {
 
     /// Starts the processing of a shard after this checkpoint.
     pub(crate) async fn initialize(&self, shard_id: &str, checkpoint: &Checkpoint) -> Result<Answer, ChildError> {
-        self.ask(Action::Initialize, message::initialize(shard_id, checkpoint), None, None).await
+        self.ask(Action::Initialize, Message::Line(message::initialize(shard_id, checkpoint)), None, None).await
     }
 
-    /// Has records processed; `line` is the action with them, `last` their last.
-    pub(crate) async fn process(
-        &self,
-        line: Vec<u8>,
-        last: Option<Position>,
-        store: Store,
-    ) -> Result<Answer, ChildError> {
-        self.ask(Action::ProcessRecords, line, last, Some(store)).await
+    /// Has records processed. They are dropped as the child reads them.
+    pub(crate) async fn process(&self, batch: RecordBatch, store: Store) -> Result<Answer, ChildError> {
+        let last = batch.records.last().map(Record::position);
+        let message = Message::Records(ProcessRecords::new(batch));
+        self.ask(Action::ProcessRecords, message, last, Some(store)).await
     }
 
     /// One of the last actions, which have no contents.
     pub(crate) async fn finish(&self, action: Action, store: Option<Store>) -> Result<Answer, ChildError> {
-        self.ask(action, message::bare(action), None, store).await
+        self.ask(action, Message::Line(message::bare(action)), None, store).await
     }
 
     /// Cancellation: the child is killed, as it may have done anything.
     async fn ask(
         &self,
         action: Action,
-        line: Vec<u8>,
+        message: Message,
         last: Option<Position>,
         store: Option<Store>,
     ) -> Result<Answer, ChildError> {
         let (reply, answer) = oneshot::channel();
-        if self.calls.send(Call { action, line, last, store, reply }).await.is_ok()
+        if self.calls.send(Call { action, message, last, store, reply }).await.is_ok()
             && let Ok(answer) = answer.await
         {
             return answer;

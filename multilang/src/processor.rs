@@ -1,17 +1,12 @@
 //! The record processor of a shard: its child.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use kcl::{BoxError, Checkpointer, RecordBatch, RecordProcessor, Redeliver, ShardContext};
 use tracing::{debug, info};
 
 use crate::{
     child::{Answer, Child, ChildError, Launcher, store::Store},
-    wire::{Action, message},
+    wire::Action,
 };
-
-/// Said once for a process.
-static HAS_HAD_RECORDS: AtomicBool = AtomicBool::new(false);
 
 /// Drives the child of one shard. A failure of the child is one of the processor: what is not checkpointed is delivered
 /// again, to another child.
@@ -20,13 +15,14 @@ pub(crate) struct Processor {
     launcher: Launcher,
     shard_id: String,
     child: Option<Child>,
+    has_had_records: bool,
     /// Kept for the end of the shard, where there is none.
     store: Option<Store>,
 }
 
 impl Processor {
     pub(crate) fn new(launcher: Launcher, shard: &ShardContext) -> Self {
-        Self { launcher, shard_id: shard.shard_id.to_string(), child: None, store: None }
+        Self { launcher, shard_id: shard.shard_id.to_string(), child: None, has_had_records: false, store: None }
     }
 
     /// The child; an error if it ended while nothing was asked of it, which is no record's fault.
@@ -52,15 +48,11 @@ impl RecordProcessor for Processor {
     }
 
     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        if !HAS_HAD_RECORDS.swap(true, Ordering::Relaxed) {
-            info!(shard_id = self.shard_id, records = batch.records.len(), "first records");
+        if !std::mem::replace(&mut self.has_had_records, true) {
+            info!(shard_id = self.shard_id, records = batch.records.len(), "first records of a child");
         }
         let store = self.store.insert(Store::Lease(checkpointer.clone())).clone();
-        let last = batch.records.last().map(kcl::Record::position);
-        let line = message::process_records(&batch);
-        // Its line is as long: memory is bounded by what one batch takes.
-        drop(batch);
-        self.child()?.process(line, last, store).await?;
+        self.child()?.process(batch, store).await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::{
     daemon,
     executable::ExecutableError,
     settings::Settings,
-    wire::{Action, message},
+    wire::Action,
 };
 
 const SHARD: &str = "shardId-000000000000";
@@ -106,9 +106,8 @@ async fn play(
 ) -> Option<()> {
     report.step(&format!("initialize at {start}"), child.initialize(SHARD, start).await)?;
     for batch in [batch(&[(3, 0)], data), batch(&[(4, 0), (4, 1), (5, 0)], data)] {
-        let (step, end) =
-            (format!("processRecords of {}", batch.records.len()), batch.records.last().map(Record::position));
-        report.step(&step, child.process(message::process_records(&batch), end, store.clone()).await)?;
+        let step = format!("processRecords of {}", batch.records.len());
+        report.step(&step, child.process(batch, store.clone()).await)?;
     }
     for action in last {
         let answer = report.step(action.as_str(), child.finish(*action, Some(store.clone())).await)?;

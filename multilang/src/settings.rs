@@ -25,6 +25,12 @@ const EXIT_LIMIT: Duration = Duration::from_secs(10);
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields are documented where their names do not suffice")]
 pub enum SettingsError {
+    /// Neither file nor variables.
+    #[error(
+        "there are no settings: name a file, as in kcl-multilang app.properties, or set variables, as in KCL_MULTILANG_APPLICATION_NAME"
+    )]
+    #[non_exhaustive]
+    None {},
     /// A file cannot be opened, or is not in the syntax of its kind.
     #[error("{file} cannot be read: {reason}")]
     #[non_exhaustive]
@@ -86,6 +92,9 @@ impl Settings {
         let mut entries = file.map(source::read_file).transpose()?.unwrap_or_default();
         let known = HONOURED.iter().copied().chain(keys::WITHOUT_EFFECT.iter().map(|(key, _)| *key));
         source::add_environment(&mut entries, known, variables);
+        if file.is_none() && entries.is_empty() {
+            return Err(SettingsError::None {});
+        }
         Self::of(entries)
     }
 

@@ -9,6 +9,7 @@ use std::{collections::VecDeque, future::pending, io, mem, time::Duration};
 use tokio::{io::AsyncWriteExt as _, process::ChildStdin, time::sleep};
 
 use super::process::unread;
+use crate::wire::message::{Message, ProcessRecords};
 
 /// Maximum number of lines that wait. A child waits for each acknowledgement, so that one is the rule.
 const MAX_LINES: usize = 64;
@@ -31,6 +32,10 @@ pub(crate) struct Input {
     /// None: closed, by either side.
     stdin: Option<ChildStdin>,
     lines: VecDeque<Vec<u8>>,
+    /// What is not yet made of the action in hand; it follows the lines.
+    rest: Option<ProcessRecords>,
+    /// A piece that is written, for the next.
+    spare: Vec<u8>,
     /// Bytes that follow the end of the action.
     held: VecDeque<Vec<u8>>,
     stage: Stage,
@@ -38,7 +43,7 @@ pub(crate) struct Input {
     done: usize,
     queued: u64,
     written: u64,
-    /// End of the action in hand, in bytes since the start.
+    /// End of the last action whose end may be written, in bytes since the start.
     action_ends: u64,
 }
 
@@ -47,6 +52,8 @@ impl Input {
         Self {
             stdin: Some(stdin),
             lines: VecDeque::new(),
+            rest: None,
+            spare: Vec::new(),
             held: VecDeque::new(),
             stage: Stage::Open,
             done: 0,
@@ -72,11 +79,33 @@ impl Input {
     }
 
     /// Queues an action, which ends in a newline.
-    pub(crate) fn push_action(&mut self, mut line: Vec<u8>) {
-        self.action_ends = self.queued + line.len() as u64;
+    pub(crate) fn push_action(&mut self, message: Message) {
+        match message {
+            Message::Line(line) => self.queue_but_for_its_end(line),
+            Message::Records(records) => self.rest = Some(records),
+        }
+        self.stage = Stage::Unread;
+    }
+
+    fn queue_but_for_its_end(&mut self, mut line: Vec<u8>) {
         line.pop();
         self.queue(line);
-        self.stage = Stage::Unread;
+    }
+
+    /// Makes the next piece of the action in hand once the one before is written.
+    fn refill(&mut self) {
+        if !self.lines.is_empty() {
+            return;
+        }
+        let Some(rest) = &mut self.rest else { return };
+        let mut piece = mem::take(&mut self.spare);
+        piece.clear();
+        if rest.put_next(&mut piece) {
+            self.queue(piece);
+        } else {
+            self.rest = None;
+            self.queue_but_for_its_end(piece);
+        }
     }
 
     /// True if the child has read the action in hand to its end.
@@ -88,6 +117,7 @@ impl Input {
     /// Writes what the pipe takes, or else waits until the child has read the action in hand but for its end: true then.
     /// Waits for ever if there is neither. Cancellation: safe, and after it returned the caller looks again.
     pub(crate) async fn go_on(&mut self) -> bool {
+        self.refill();
         match (&mut self.stdin, self.lines.front(), self.stage) {
             (Some(stdin), Some(line), _) => {
                 let written = stdin.write(&line[self.done..]).await;
@@ -114,8 +144,10 @@ impl Input {
         let Ok(written) = written else { return self.close() };
         (self.done, self.written) = (self.done + written, self.written + written as u64);
         if self.lines.front().is_some_and(|line| line.len() == self.done) {
-            self.lines.pop_front();
+            let line = self.lines.pop_front();
             self.done = 0;
+            // With the last piece its memory goes, too.
+            self.spare = line.filter(|_| self.rest.is_some()).unwrap_or_default();
         }
     }
 
@@ -131,6 +163,7 @@ impl Input {
         {
             self.stage = Stage::Open;
             self.queue(b"\n".to_vec());
+            self.action_ends = self.queued;
             for line in mem::take(&mut self.held) {
                 self.queue(line);
             }
@@ -140,6 +173,7 @@ impl Input {
     /// The end of the input: a child ends at that.
     pub(crate) fn close(&mut self) {
         self.stdin = None;
+        (self.rest, self.spare) = (None, Vec::new());
         self.lines.clear();
         self.held.clear();
     }

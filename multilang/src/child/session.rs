@@ -159,7 +159,7 @@ impl Session {
         self.turns.begin(call.action, call.last);
         self.store = call.store.or(self.store.take());
         self.asked = Some(Asked { reply: call.reply, action: call.action, deadline });
-        self.input.push_action(call.line);
+        self.input.push_action(call.message);
     }
 
     async fn hear(&mut self, line: &[u8]) -> Result<(), ChildError> {

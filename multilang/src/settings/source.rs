@@ -1,6 +1,6 @@
 //! Sources of settings: a file of properties or TOML, and the environment, which wins.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::ErrorKind, path::Path};
 
 use super::{SettingsError, properties};
 
@@ -17,7 +17,7 @@ pub(crate) type Entries = BTreeMap<String, String>;
 pub(crate) fn read_file(path: &Path) -> Result<Entries, SettingsError> {
     let name = path.display().to_string();
     let unreadable = |reason: String| SettingsError::File { file: name.clone(), reason };
-    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(format!("{error}; {}", advice(path, error.kind()))))?;
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
         let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
         return toml_entries(&text).map_err(unreadable);
@@ -27,6 +27,19 @@ pub(crate) fn read_file(path: &Path) -> Result<Entries, SettingsError> {
         String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().copied().map(char::from).collect());
     let pairs = properties::parse(&text).map_err(|error| unreadable(error.to_string()))?;
     Ok(pairs.into_iter().collect())
+}
+
+/// Next step of one whose file cannot be opened.
+fn advice(path: &Path, error: ErrorKind) -> String {
+    match error {
+        ErrorKind::NotFound if path.is_relative() => {
+            let folder =
+                std::env::current_dir().map_or_else(|_| "the current one".to_owned(), |it| it.display().to_string());
+            format!("it was looked for in the folder {folder}: start there, or give its whole path")
+        }
+        ErrorKind::NotFound => "give the path of the file of properties".to_owned(),
+        _ => "give a file that this user may read".to_owned(),
+    }
 }
 
 fn toml_entries(text: &str) -> Result<Entries, String> {

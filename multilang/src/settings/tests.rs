@@ -202,6 +202,18 @@ fn a_file_and_the_environment_are_read_together() {
 
     assert_eq!(settings.consume.stream, "Env");
     assert_eq!(settings.notes(), ["KCL_MULTILANG_STREAM_NAMES is unknown and has no effect"]);
-    let error = Settings::read(None, std::iter::empty()).unwrap_err();
-    assert!(error.to_string().starts_with("executableName is missing"));
+}
+
+#[test]
+fn settings_that_are_not_there_are_an_error_with_the_next_step() {
+    let error = |file: Option<&str>| Settings::read(file.map(Path::new), std::iter::empty()).unwrap_err().to_string();
+
+    assert!(error(None).starts_with("there are no settings: name a file, as in kcl-multilang app.properties, or set"));
+    let missing = error(Some("/no/such.properties"));
+    assert!(missing.starts_with("/no/such.properties cannot be read: No such file"), "{missing}");
+    assert!(missing.ends_with("; give the path of the file of properties"), "{missing}");
+    let here = std::env::current_dir().unwrap();
+    let relative = format!("; it was looked for in the folder {}: start there, or give its whole path", here.display());
+    assert!(error(Some("no-such.properties")).ends_with(&relative));
+    assert!(error(Some("/")).ends_with("; give a file that this user may read"));
 }

@@ -1,14 +1,63 @@
 //! Messages of the daemon: each a line of JSON, with all keys, in one order, without spaces.
 
-use std::time::UNIX_EPOCH;
+use std::{
+    time::{Duration, UNIX_EPOCH},
+    vec,
+};
 
 use kcl::{Checkpoint, Record, RecordBatch};
 
 use super::{Action, Refusal, request::Echo};
 
-/// Bytes of a record beside data and key: names, numbers, punctuation.
-const RECORD_OVERHEAD: usize = 256;
+/// Size from which a piece of a message is complete, in bytes: that of a pipe. Source: pipe(7).
+const PIECE: usize = 64 << 10;
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// An action for a child, a line.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// All of it.
+    Line(Vec<u8>),
+    /// Made piece by piece.
+    Records(ProcessRecords),
+}
+
+/// Records to process: a line of up to 16 MB, made while the child reads it. A record is dropped once it is written down.
+#[derive(Debug)]
+pub(crate) struct ProcessRecords {
+    records: vec::IntoIter<Record>,
+    is_begun: bool,
+    behind_latest: Option<Duration>,
+}
+
+impl ProcessRecords {
+    pub(crate) fn new(batch: RecordBatch) -> Self {
+        Self { records: batch.records.into_iter(), is_begun: false, behind_latest: batch.behind_latest }
+    }
+
+    /// Appends the next piece, of 64 KiB and at most a record more. False: it was the last.
+    pub(crate) fn put_next(&mut self, piece: &mut Vec<u8>) -> bool {
+        if !self.is_begun {
+            piece.extend(br#"{"action":"processRecords","records":["#);
+        }
+        for record in self.records.by_ref() {
+            if std::mem::replace(&mut self.is_begun, true) {
+                piece.push(b',');
+            }
+            put_record(piece, &record);
+            if piece.len() >= PIECE {
+                return true;
+            }
+        }
+        piece.extend(br#"],"millisBehindLatest":"#);
+        match self.behind_latest {
+            Some(behind) => put_number(piece, behind.as_millis()),
+            None => piece.extend(b"null"),
+        }
+        piece.extend(b"}\n");
+        false
+    }
+}
 
 /// The start of a shard, which is processed after this checkpoint.
 pub(crate) fn initialize(shard_id: &str, checkpoint: &Checkpoint) -> Vec<u8> {
@@ -22,26 +71,6 @@ pub(crate) fn initialize(shard_id: &str, checkpoint: &Checkpoint) -> Vec<u8> {
     put_text(&mut line, &sequence_number);
     line.extend(br#","subSequenceNumber":"#);
     put_number(&mut line, sub_sequence_number);
-    line.extend(b"}\n");
-    line
-}
-
-/// Records to process.
-pub(crate) fn process_records(batch: &RecordBatch) -> Vec<u8> {
-    let bytes = |record: &Record| record.data.len() / 3 * 4 + record.partition_key.len() + RECORD_OVERHEAD;
-    let mut line = Vec::with_capacity(batch.records.iter().map(bytes).sum::<usize>() + RECORD_OVERHEAD);
-    line.extend(br#"{"action":"processRecords","records":["#);
-    for (n, record) in batch.records.iter().enumerate() {
-        if n > 0 {
-            line.push(b',');
-        }
-        put_record(&mut line, record);
-    }
-    line.extend(br#"],"millisBehindLatest":"#);
-    match batch.behind_latest {
-        Some(behind) => put_number(&mut line, behind.as_millis()),
-        None => line.extend(b"null"),
-    }
     line.extend(b"}\n");
     line
 }
@@ -118,8 +147,6 @@ fn put_text(line: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use kcl::Position;
     use proptest::prelude::*;
 
@@ -135,6 +162,16 @@ mod tests {
         record.sub_sequence_number = sub_sequence_number;
         record.approximate_arrival = Some(UNIX_EPOCH + Duration::from_millis(1_795_900_391_876));
         record
+    }
+
+    fn process_records(batch: RecordBatch) -> Vec<u8> {
+        let (mut line, mut rest, mut piece) = (Vec::new(), ProcessRecords::new(batch), Vec::new());
+        while rest.put_next(&mut piece) {
+            assert!(piece.len() < 2 * PIECE, "{}", piece.len());
+            line.append(&mut piece);
+        }
+        line.append(&mut piece);
+        line
     }
 
     fn batch(records: Vec<Record>, behind_latest: Option<Duration>) -> RecordBatch {
@@ -165,7 +202,7 @@ mod tests {
     #[test]
     fn records_have_all_keys_in_order_and_the_action_last() {
         assert_eq!(
-            text(process_records(&batch(vec![record("plain0", "plain before", 0)], Some(Duration::ZERO)))),
+            text(process_records(batch(vec![record("plain0", "plain before", 0)], Some(Duration::ZERO)))),
             "{\"action\":\"processRecords\",\"records\":[{\"data\":\"cGxhaW4gYmVmb3Jl\",\"partitionKey\":\"plain0\",\
              \"sequenceNumber\":\"49179590039186700000000001795900391876000000000000000016\",\
              \"approximateArrivalTimestamp\":1795900391876,\"subSequenceNumber\":0,\"action\":\"record\"}],\
@@ -175,7 +212,7 @@ mod tests {
 
     #[test]
     fn user_records_of_an_aggregate_differ_in_the_sub_sequence_number() {
-        let line = text(process_records(&batch(vec![record("a", "", 1), record("b", "x", 2)], None)));
+        let line = text(process_records(batch(vec![record("a", "", 1), record("b", "x", 2)], None)));
 
         assert!(line.contains("{\"data\":\"\",\"partitionKey\":\"a\""));
         assert!(line.contains("\"subSequenceNumber\":1,\"action\":\"record\"},{\"data\":\"eA==\""));
@@ -185,12 +222,26 @@ mod tests {
     #[test]
     fn an_empty_batch_and_an_unknown_arrival_are_written_too() {
         assert_eq!(
-            text(process_records(&batch(Vec::new(), Some(Duration::from_millis(1500))))),
+            text(process_records(batch(Vec::new(), Some(Duration::from_millis(1500))))),
             "{\"action\":\"processRecords\",\"records\":[],\"millisBehindLatest\":1500}\n"
         );
         let mut unknown = record("a", "x", 0);
         unknown.approximate_arrival = None;
-        assert!(text(process_records(&batch(vec![unknown], None))).contains("\"approximateArrivalTimestamp\":0,"));
+        assert!(text(process_records(batch(vec![unknown], None))).contains("\"approximateArrivalTimestamp\":0,"));
+    }
+
+    #[test]
+    fn pieces_make_one_line() {
+        let data = "x".repeat(1000);
+        let number_of = |n: usize| text(process_records(batch((0..n).map(|_| record("a", &data, 0)).collect(), None)));
+        let (none, one) = (number_of(0), number_of(1));
+        let each = one.len() - none.len();
+
+        for n in [2, 41, 42, 43, 44, 1000] {
+            let line = number_of(n);
+            assert_eq!(line.len(), none.len() + n * (each + 1) - 1, "{n}");
+            assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{n}");
+        }
     }
 
     #[test]
@@ -243,7 +294,7 @@ mod tests {
                 it.data = data.clone().into();
                 it
             });
-            let line = text(process_records(&batch(records.collect(), None)));
+            let line = text(process_records(batch(records.collect(), None)));
 
             let (last, rest) = line.split_at(line.len() - 1);
             prop_assert!(!last.contains('\n') && rest == "\n");

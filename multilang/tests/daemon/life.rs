@@ -1,10 +1,16 @@
 //! Lives of children: normal ones, and such that end or go wrong in the middle.
 
-use std::time::Duration;
+use kcl_multilang::Daemon;
+use serde_json::Value;
 
-use crate::scene::{Scene, is_at};
+use crate::scene::{Scene, is_at, is_running};
 
 const FIRST: &str = "shardId-000000000000";
+
+/// State of the first shard's child, as probes answer it.
+fn child(daemon: &Daemon) -> Value {
+    serde_json::to_value(daemon.health()).unwrap()["children"][FIRST].clone()
+}
 
 #[tokio::test]
 async fn a_child_is_told_of_its_shard_from_the_first_record_to_the_end() {
@@ -56,6 +62,58 @@ async fn a_death_in_a_batch_concerns_its_shard_alone_and_the_batch_comes_again()
     let again = scene.read("\"initialize\"").pop().unwrap();
     assert!(again.text.contains(&format!("\"sequenceNumber\":\"{before}\",\"subSequenceNumber\":0")), "{again:?}");
     scene.stop(&daemon).await;
+}
+
+#[tokio::test]
+async fn an_exit_with_0_before_the_answer_is_a_failure_too() {
+    let scene = Scene::new(1).await;
+    scene.put("leave-once").await;
+    let daemon = scene.start();
+
+    scene.until_delivered("leave-once", 2).await;
+
+    let number = scene.sequence_number("leave-once");
+    scene.until_checkpoint(FIRST, |checkpoint| is_at(checkpoint, &number)).await;
+    scene.stop(&daemon).await;
+}
+
+#[tokio::test]
+async fn the_exit_code_after_the_last_answer_does_not_count() {
+    let mut scene = Scene::new(1).await;
+    scene.children("exit=7");
+    scene.put("a").await;
+    let daemon = scene.start();
+    scene.until_delivered("a", 1).await;
+    let pid = scene.journal()[0].pid;
+    scene.close_shard().await;
+    scene.until("children of the two new shards", |scene| scene.read("\"initialize\"").len() == 3).await;
+    scene.until("the end of the first child", |_| !is_running(pid)).await;
+
+    assert!(child(&daemon).is_null(), "{}", child(&daemon));
+    scene.stop(&daemon).await;
+    assert_eq!(scene.read("\"initialize\"").len(), 3);
+}
+
+#[tokio::test]
+async fn a_shard_that_is_handed_over_goes_on_elsewhere_from_its_checkpoint() {
+    let scene = Scene::new(2).await;
+    scene.put("no-checkpoint").await;
+    scene.put_to(1, "no-checkpoint").await;
+    let daemon = scene.start();
+    scene.until_delivered("no-checkpoint", 2).await;
+
+    let second = scene.start();
+
+    scene.until("a child elsewhere", |scene| scene.read("\"initialize\"").len() == 3).await;
+    let handed_over = scene.read("shutdownRequested")[0].pid;
+    let actions = scene.actions(handed_over);
+    assert_eq!(actions[actions.len() - 4..], ["shutdownRequested", "checkpoint", "leaseLost", "EOF"]);
+    let elsewhere = scene.read("\"initialize\"").pop().unwrap().text;
+    let at_a_number = "\"sequenceNumber\":\"4";
+    assert!(elsewhere.contains(at_a_number), "{elsewhere}");
+    scene.stop(&second).await;
+    scene.stop(&daemon).await;
+    assert_eq!(scene.deliveries("no-checkpoint"), 2, "it was checkpointed");
 }
 
 #[tokio::test]
@@ -128,77 +186,6 @@ async fn a_second_answer_is_none_to_the_next_batch() {
 
     let number = scene.sequence_number("die-once");
     scene.until_checkpoint(FIRST, |checkpoint| is_at(checkpoint, &number)).await;
-    scene.stop(&daemon).await;
-}
-
-#[tokio::test]
-async fn a_checkpoint_after_the_answer_covers_that_batch_and_not_the_next() {
-    let scene = Scene::new(1).await;
-    scene.put("late").await;
-    let daemon = scene.start();
-    scene.until_delivered("late", 1).await;
-    let number = scene.sequence_number("late");
-    // The child asks 300 ms after its answer; the next batch waits for it in the pipe by then, and it reads that at once.
-    scene.put("die").await;
-
-    scene.until_delivered("die", 2).await;
-
-    let checkpoint = scene.lease(FIRST).await.checkpoint;
-    assert!(is_at(&checkpoint, &number), "{checkpoint}");
-    scene.stop(&daemon).await;
-}
-
-#[tokio::test]
-async fn numbers_are_acknowledged_or_refused_as_by_the_daemon_for_java() {
-    let scene = Scene::new(1).await;
-    let checkpoint = |numbers: &str| format!("say {{\"action\": \"checkpoint\", {numbers}}}");
-    scene.put(&checkpoint("\"sequenceNumber\": \"LATEST\"")).await;
-    scene.put(&checkpoint("\"sequenceNumber\": 1, \"subSequenceNumber\": \"7\"")).await;
-    scene.put(&checkpoint(&format!("\"sequenceNumber\": \"{}\", \"error\": null", "9".repeat(56)))).await;
-    scene.put(&checkpoint("\"sequenceNumber\": \"1\", \"subSequenceNumber\": -1")).await;
-    scene.put("value").await;
-    let daemon = scene.start();
-    scene.until_delivered("value", 1).await;
-    scene.until("five acknowledgements", |scene| scene.read("\"checkpoint\"").len() >= 5).await;
-
-    let acknowledged: Vec<String> =
-        scene.read("{\"action\":\"checkpoint\"").into_iter().map(|line| line.text).collect();
-    let line = |sequence: &str, sub: &str, error: &str| {
-        format!(
-            "{{\"action\":\"checkpoint\",\"sequenceNumber\":{sequence},\"subSequenceNumber\":{sub},\"error\":{error}}}"
-        )
-    };
-    let illegal = "\"IllegalArgumentException\"";
-    for expected in [
-        line("\"LATEST\"", "null", illegal),
-        line("\"1\"", "7", "null"),
-        line(&format!("\"{}\"", "9".repeat(56)), "null", illegal),
-        line("\"1\"", "-1", illegal),
-        line("null", "null", "null"),
-    ] {
-        assert!(acknowledged.contains(&expected), "{expected}: {acknowledged:#?}");
-    }
-    scene.stop(&daemon).await;
-}
-
-#[tokio::test]
-async fn a_checkpoint_that_dynamodb_refuses_has_its_name_and_fails_no_batch() {
-    let scene = Scene::new(1).await;
-    scene.put("no-checkpoint").await;
-    let daemon = scene.start();
-    scene.until_delivered("no-checkpoint", 1).await;
-    let message = "its condition could not be looked at";
-    let fault = scene.local.faults().on("dynamodb:UpdateItem").refuse(400, "ValidationException", message);
-    scene.put("refused").await;
-    scene.until("a refusal", |scene| !scene.read("KinesisClientLibDependencyException").is_empty()).await;
-    fault.remove();
-    scene.put("accepted").await;
-    scene.until_delivered("accepted", 1).await;
-
-    let number = scene.sequence_number("accepted");
-    scene.until_checkpoint(FIRST, |checkpoint| is_at(checkpoint, &number)).await;
-
-    assert_eq!(scene.read("\"initialize\"").len(), 1, "the child lives");
     scene.stop(&daemon).await;
 }
 
@@ -277,7 +264,7 @@ async fn a_child_killed_while_it_had_nothing_to_do_is_held_against_no_record() {
         .await;
     let pid = scene.read("\"initialize\"")[0].pid;
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    scene.until("its end", |_| !child(&daemon)["last_failure"].is_null()).await;
     scene.put("next").await;
 
     scene.until_delivered("next", 1).await;
@@ -287,8 +274,9 @@ async fn a_child_killed_while_it_had_nothing_to_do_is_held_against_no_record() {
 }
 
 #[tokio::test]
-async fn one_batch_of_ten_thousand_records_is_one_line() {
-    let scene = Scene::new(1).await;
+async fn ten_thousand_records_are_one_line_for_a_child_that_writes_while_it_reads() {
+    let mut scene = Scene::new(1).await;
+    scene.children("chatty");
     let client = aws_sdk_kinesis::Client::new(&scene.local.sdk_config());
     for batch in 0..20 {
         let entry = |n: usize| {

@@ -4,6 +4,9 @@
 #![allow(clippy::large_futures, reason = "they are on the test's own thread")]
 #![cfg(unix)]
 
+mod checkpoints;
+mod clients;
+mod command;
 mod life;
 mod misuse;
 mod scene;

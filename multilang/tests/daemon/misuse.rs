@@ -7,8 +7,8 @@ use kinesis_local::{LocalAws, ServeOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    command::command,
     scene::{Scene, script, scripted},
-    stopping::command,
 };
 
 /// Error by which a daemon cannot start.
@@ -161,9 +161,13 @@ async fn the_command_ends_with_1_and_names_what_is_wrong() {
         complete.into_iter().filter(move |(known, _)| *known != key).chain([(key, value)]).collect::<Vec<_>>()
     };
 
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+
     for (outcome, error) in [
-        (run(&[], &["/no/such.properties"], ""), "/no/such.properties cannot be read"),
-        (run(&[], &[], ""), "executableName is missing"),
+        (run(&[], &["/no/such.properties"], ""), "/no/such.properties cannot be read: No such file"),
+        (run(&[], &[], ""), "there are no settings: name a file, as in kcl-multilang app.properties"),
+        (run(&complete[1..], &[], ""), "executableName is missing: the program of a shard's child, as in"),
         (run(&complete[..3], &[], ""), "AwsCredentialsProvider is missing"),
         (
             run(&with("failoverTimeMillis", "soon"), &[], ""),
@@ -172,11 +176,26 @@ async fn the_command_ends_with_1_and_names_what_is_wrong() {
         (run(&with("executableName", "/no/such"), &[], ""), "executableName: /no/such is not found"),
         (run(&complete, &[], "AWS_REGION"), "no region is configured"),
         (run(&with("applicationName", "a b"), &[], ""), "a b"),
+        (run(&with("probeAddress", &address), &[], ""), "cannot be listened on"),
         (run(&complete, &[], ""), "stream stream does not exist"),
     ] {
         assert_eq!(outcome.0, Some(1), "{}", outcome.1);
         assert!(outcome.1.contains(error), "{error}: {}", outcome.1);
     }
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_cannot_be_written_loses_no_record() {
+    let mut scene = Scene::new(1).await;
+    scene.set("deadLetterFile", &scene.folder.path().display().to_string());
+    scene.set("processorErrorAttempts", "1");
+    scene.put("die").await;
+    let daemon = scene.start();
+
+    scene.until_delivered("die", 3).await;
+
+    scene.stop(&daemon).await;
+    assert_eq!(scene.lease("shardId-000000000000").await.checkpoint.to_string(), "TRIM_HORIZON");
 }
 
 async fn rehearsal(program: &str) -> kcl_multilang::Report {

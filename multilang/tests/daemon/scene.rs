@@ -2,15 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::{Client, primitives::Blob};
 use kcl::{Checkpoint, FleetStatus, LeaseStatus};
 use kcl_multilang::{Configurations, Daemon, Settings};
 use kinesis_local::LocalAws;
+use kpl::{UserRecord, aggregated::Aggregate};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 pub(crate) const STREAM: &str = "stream";
 const APPLICATION: &str = "application";
+/// Owner of stolen leases.
+pub(crate) const THIEF: &str = "another-worker";
 /// Maximum time for what a test waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -94,9 +98,22 @@ impl Scene {
 
     /// Puts a record into a shard of two; of one with any key.
     pub(crate) async fn put_to(&self, shard: u128, data: &str) {
+        self.put_bytes(shard, data, data.as_bytes()).await;
+    }
+
+    /// Puts user records as one aggregate into the shard of one; their data are their partition keys.
+    pub(crate) async fn put_aggregate(&self, data: &[&str]) {
+        let mut aggregate = Aggregate::new();
+        for data in data {
+            aggregate.push(UserRecord::new(*data, data.as_bytes().to_vec()));
+        }
+        self.put_bytes(0, "a", &aggregate.encode()).await;
+    }
+
+    async fn put_bytes(&self, shard: u128, partition_key: &str, bytes: &[u8]) {
         let key = (shard << 127).to_string();
-        let put = self.client.put_record().stream_name(STREAM).partition_key(data).explicit_hash_key(key);
-        put.data(Blob::new(data)).send().await.expect("it is stored");
+        let put = self.client.put_record().stream_name(STREAM).partition_key(partition_key).explicit_hash_key(key);
+        put.data(Blob::new(bytes)).send().await.expect("it is stored");
     }
 
     pub(crate) async fn put(&self, data: &str) {
@@ -106,6 +123,26 @@ impl Scene {
     pub(crate) async fn close_shard(&self) {
         let split = self.client.split_shard().stream_name(STREAM).shard_to_split("shardId-000000000000");
         split.new_starting_hash_key((1_u128 << 126).to_string()).send().await.expect("it is split");
+    }
+
+    /// Makes another worker the owner of a shard's lease, as one that steals it does.
+    pub(crate) async fn steal(&self, shard: &str) {
+        let client = aws_sdk_dynamodb::Client::new(&self.local.sdk_config());
+        let update = client.update_item().table_name(APPLICATION).key("leaseKey", AttributeValue::S(shard.to_owned()));
+        let update = update.update_expression("SET leaseOwner = :thief ADD leaseCounter :one");
+        let update = update.expression_attribute_values(":thief", AttributeValue::S(THIEF.to_owned()));
+        let stolen = update.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await;
+        stolen.expect("the lease is there");
+    }
+
+    /// Ends the wait of children at a record `wait`.
+    pub(crate) fn go_on(&self) {
+        std::fs::write(self.journal_path().with_extension("go"), "").expect("it can be written");
+    }
+
+    /// Acknowledgements of checkpoints that children read.
+    pub(crate) fn acknowledged(&self) -> Vec<String> {
+        self.read("{\"action\":\"checkpoint\"").into_iter().map(|line| line.text).collect()
     }
 
     /// Lines that all children read and wrote so far.
@@ -177,6 +214,14 @@ impl Scene {
         rest.split('"').next().expect("it ends").to_owned()
     }
 
+    /// Shard of which the child read a record with this data.
+    pub(crate) fn shard_of(&self, data: &str) -> String {
+        let key = format!("\"partitionKey\":{},", serde_json::Value::from(data));
+        let pid = self.read(&key)[0].pid;
+        let first = self.read("\"initialize\"").into_iter().find(|line| line.pid == pid).expect("it was initialized");
+        first.text.split('"').nth(7).expect("it has a shard").to_owned()
+    }
+
     pub(crate) async fn stop(&self, daemon: &Daemon) {
         daemon.request_stop();
         timeout(PATIENCE, daemon.wait()).await.expect("it ends in time").expect("it ends in good order");
@@ -185,4 +230,9 @@ impl Scene {
 
 pub(crate) fn is_at(checkpoint: &Checkpoint, sequence_number: &str) -> bool {
     matches!(checkpoint, Checkpoint::At(position) if position.sequence_number.as_str() == sequence_number)
+}
+
+/// True while a process runs: an ended one that nobody has waited for has no command line.
+pub(crate) fn is_running(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
