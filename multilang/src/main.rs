@@ -2,25 +2,41 @@
 
 mod arguments;
 
-use std::{error::Error, io::IsTerminal as _, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, IsTerminal as _},
+    num::NonZero,
+    process::ExitCode,
+    thread,
+};
 
 use kcl_multilang::{Configurations, Daemon, Metrics, Probes, Settings, rehearse, with_causes};
+use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 use tracing_subscriber::{filter::Targets, prelude::*};
 
 use self::arguments::Arguments;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Cores for each thread of the daemon: the children take the rest, and a thread's allocations keep what it once had.
+const CORES_FOR_A_THREAD: usize = 4;
+
+fn main() -> ExitCode {
     let arguments = Arguments::read();
     log();
-    match Box::pin(run(&arguments)).await {
+    let outcome = runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(run(&arguments)));
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = (cores / CORES_FOR_A_THREAD).max(1);
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 /// Logs to stderr by the filter in `RUST_LOG`.

@@ -32,6 +32,8 @@ pub(crate) struct Consume {
     pub(crate) initial_position: InitialPosition,
     pub(crate) read: Read,
     pub(crate) max_records: u32,
+    /// Bytes of records that are read and not answered, of all shards together.
+    pub(crate) memory_budget: Option<u64>,
     pub(crate) lease_duration: Duration,
     pub(crate) max_leases: Option<u64>,
     pub(crate) handoff_timeout: Option<Duration>,
@@ -92,6 +94,7 @@ impl Consume {
             initial_position: initial_position(reader)?,
             read: read(reader)?,
             max_records: max_records(reader)?,
+            memory_budget: memory_budget(reader)?,
             lease_duration: reader.millis("failoverTimeMillis")?.unwrap_or(LEASE_DURATION),
             max_leases: reader.number("maxLeasesForWorker")?,
             handoff_timeout: reader.number_or_zero("gracefulLeaseHandoffTimeoutMillis")?.map(Duration::from_millis),
@@ -188,6 +191,11 @@ fn max_records(reader: &Reader) -> Result<u32, SettingsError> {
     let own = reader.parsed("pollingConfig.maxRecords", expected, parse)?;
     let plain = reader.parsed("maxRecords", expected, parse)?;
     Ok(own.or(plain).filter(|records| *records > 0).unwrap_or(MAX_RECORDS))
+}
+
+fn memory_budget(reader: &Reader) -> Result<Option<u64>, SettingsError> {
+    let parse = |text: &str| text.parse().ok().and_then(|mib: u64| mib.checked_mul(1 << 20));
+    Ok(reader.parsed("memoryBudgetMiB", "a whole number of MiB from 1", parse)?.filter(|bytes| *bytes > 0))
 }
 
 fn refuse_compatibility(reader: &Reader) -> Result<(), SettingsError> {

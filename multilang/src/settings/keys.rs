@@ -30,6 +30,7 @@ pub(crate) const HONOURED: &[&str] = &[
     "logWarningForTaskAfterMillis",
     "maxLeasesForWorker",
     "maxRecords",
+    "memoryBudgetMiB",
     "metricsBufferTimeMillis",
     "metricsEnabledDimensions",
     "metricsLevel",

@@ -100,6 +100,11 @@ fn numbers_are_bounded_and_refused_by_name() {
     assert_eq!(set("maxRecords", "500").consume.max_records, 500);
     assert_eq!(set("pollingConfig.maxRecords", "7").consume.max_records, 7);
     assert!(refusal("maxRecords", "10001").ends_with("accepted: a whole number from 1 to 10000"));
+    assert_eq!(set("memoryBudgetMiB", "0").consume.memory_budget, None);
+    assert_eq!(set("memoryBudgetMiB", "256").consume.memory_budget, Some(256 << 20));
+    for value in ["-1", "x", "99999999999999999"] {
+        assert!(refusal("memoryBudgetMiB", value).ends_with("accepted: a whole number of MiB from 1"));
+    }
     assert_eq!(set("failoverTimeMillis", "30000").consume.lease_duration, Duration::from_secs(30));
     assert_eq!(set("failoverTimeMillis", "0").consume.lease_duration, Duration::from_secs(10));
     assert_eq!(refusal("failoverTimeMillis", "abc"), "failoverTimeMillis is \"abc\", accepted: a whole number from 0");
