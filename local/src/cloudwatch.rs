@@ -14,7 +14,7 @@ use crate::wire::Format;
 
 mod metric;
 
-pub use self::metric::Metric;
+pub use self::metric::{Metric, MetricForm};
 
 /// Operations that are answered.
 pub(crate) const OPERATIONS: [&str; 1] = ["PutMetricData"];
@@ -74,7 +74,7 @@ impl CloudWatch {
 
 /// The body as it was before it was compressed.
 fn unpack(request: Request<'_>) -> Result<Vec<u8>, Refusal> {
-    if request.content_encoding != "gzip" {
+    if !request.is_gzip() {
         return Ok(request.body.to_owned());
     }
     let mut body = Vec::new();

@@ -20,8 +20,13 @@ pub static TARGETS: LazyLock<Vec<String>> = LazyLock::new(|| {
     targets
 });
 
-const CONTENT_TYPES: [&str; 4] =
-    ["application/x-amz-json-1.1", "application/x-amz-cbor-1.1", "application/cbor", "application/json; charset=utf-8"];
+const CONTENT_TYPES: [&str; 5] = [
+    "application/x-amz-json-1.1",
+    "application/x-amz-cbor-1.1",
+    "application/cbor",
+    "application/json; charset=utf-8",
+    "application/x-www-form-urlencoded",
+];
 
 /// Answers one request of new services with a stream `s`, a consumer `c` and a table `leases`, and returns the status. The
 /// first byte chooses the operation and the second the format and the compression; the others are the body.

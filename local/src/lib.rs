@@ -63,7 +63,7 @@
 //! | --- | --- |
 //! | `local.rs` | [`LocalAws`] and its builder |
 //! | `services.rs` | the services behind one entrance: request in, answer out, faults in between |
-//! | `wire.rs` | the formats of requests and answers: JSON and CBOR |
+//! | `wire.rs`, `query.rs` | the formats of requests and answers: JSON, CBOR, and the Query protocol |
 //! | `connector.rs`, `link.rs` | the entrance as an HTTP client of the SDK; links of limited bandwidth |
 //! | `subscription.rs`, `event_stream.rs` | subscriptions as event streams; frames |
 //! | `serve.rs` and below, `bin/kinesis-local/` | the entrance on loopback ports, TLS; the command |
@@ -94,6 +94,7 @@ mod kinesis;
 mod link;
 mod local;
 mod meter;
+mod query;
 mod refusal;
 #[cfg(feature = "serve")]
 mod serve;
@@ -103,7 +104,7 @@ mod subscription;
 mod timestamp;
 mod wire;
 
-pub use self::cloudwatch::Metric;
+pub use self::cloudwatch::{Metric, MetricForm};
 pub use self::dynamodb::ConsumedCapacity;
 pub use self::faults::{Fault, FaultRule, Faults};
 pub use self::link::Link;

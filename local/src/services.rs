@@ -19,6 +19,7 @@ use crate::dynamodb::{self, DynamoDb, Lags};
 use crate::event_stream::{self, EventStream};
 use crate::faults::{End, Faults, RecordFaults, RefusalKind};
 use crate::kinesis::{self, Call, Delays, Error, Kinesis, Limits, Reply, Step};
+use crate::query;
 use crate::refusal::Refusal;
 use crate::signature;
 use crate::subscription::{self, Framing};
@@ -64,9 +65,10 @@ impl Service {
     /// The content type of its answers.
     pub(crate) fn content_type(self, format: Format) -> &'static str {
         match (self, format) {
-            (Service::Kinesis, Format::Json) => "application/x-amz-json-1.1",
             (Service::Kinesis, Format::Cbor) => "application/x-amz-cbor-1.1",
+            (Service::Kinesis, _) => "application/x-amz-json-1.1",
             (Service::CloudWatch, Format::Cbor) => "application/cbor",
+            (Service::CloudWatch, Format::Query) => "text/xml",
             (Service::DynamoDb, _) | (Service::CloudWatch, Format::Json) => "application/x-amz-json-1.0",
         }
     }
@@ -92,6 +94,11 @@ impl<'a> Request<'a> {
         if let Some(operation) = self.path.strip_prefix("/service/GraniteServiceVersion20100801/operation/") {
             return Some((Service::CloudWatch, operation));
         }
+        if self.target.is_empty() && Format::of(self.content_type) == Format::Query {
+            // Only PutMetricData comes compressed.
+            let operation = if self.is_gzip() { Some("PutMetricData") } else { query::action(self.body) };
+            return Some((Service::CloudWatch, operation?));
+        }
         match self.target.split_once('.')? {
             ("Kinesis_20131202", operation) => Some((Service::Kinesis, operation)),
             ("DynamoDB_20120810", operation) => Some((Service::DynamoDb, operation)),
@@ -103,8 +110,16 @@ impl<'a> Request<'a> {
     fn format(self, service: Service) -> Format {
         match service {
             Service::DynamoDb => Format::Json,
-            Service::Kinesis | Service::CloudWatch => Format::of(self.content_type),
+            Service::CloudWatch => Format::of(self.content_type),
+            Service::Kinesis => match Format::of(self.content_type) {
+                Format::Cbor => Format::Cbor,
+                _ => Format::Json,
+            },
         }
+    }
+
+    pub(crate) fn is_gzip(self) -> bool {
+        self.content_encoding == "gzip"
     }
 }
 

@@ -1,10 +1,12 @@
-//! The two formats of requests and answers: JSON, and the CBOR of the Java SDK.
+//! The formats of requests and answers: JSON, the CBOR of newer SDKs, and the forms of the Query protocol.
 //!
 //! The same types serve for both. They differ where serde says whether the format is for people: bytes are base64 in
 //! JSON only, and times are seconds in JSON and milliseconds in CBOR.
 
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
+
+use crate::query;
 
 /// Deepest nesting of a CBOR body; JSON has a limit of its own.
 const MAX_DEPTH: usize = 64;
@@ -14,6 +16,8 @@ const MAX_DEPTH: usize = 64;
 pub(crate) enum Format {
     Json,
     Cbor,
+    /// A form, answered in XML. For CloudWatch alone.
+    Query,
 }
 
 /// A body that cannot be read. The text names the wrong types; it is empty if the format is wrong.
@@ -26,6 +30,7 @@ impl Format {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         match essence {
             "application/x-amz-cbor-1.1" | "application/cbor" => Format::Cbor,
+            query::CONTENT_TYPE => Format::Query,
             _ => Format::Json,
         }
     }
@@ -43,6 +48,7 @@ impl Format {
                     .map_err(|_| Unreadable(String::new()))?;
                 untagged(value).deserialized().map_err(|error| Unreadable(error.to_string()))
             }
+            Format::Query => query::read(body)?.deserialized().map_err(|error| Unreadable(error.to_string())),
         }
     }
 
@@ -54,6 +60,8 @@ impl Format {
                 ciborium::into_writer(answer, &mut bytes).expect("writing to memory does not fail");
                 bytes
             }
+            // The only operation that is answered says nothing.
+            Format::Query => query::ANSWER.into(),
         }
     }
 
@@ -61,6 +69,7 @@ impl Format {
     pub(crate) fn transcode(self, json: Vec<u8>) -> Vec<u8> {
         match self {
             Format::Json => json,
+            Format::Query => query::refusal(&json),
             Format::Cbor => self.encode(&serde_json::from_slice::<serde_json::Value>(&json).unwrap_or_default()),
         }
     }
@@ -87,6 +96,7 @@ mod tests {
         assert_eq!(Format::of("application/x-amz-cbor-1.1"), Format::Cbor);
         assert_eq!(Format::of("application/x-amz-cbor-1.1; charset=utf-8"), Format::Cbor);
         assert_eq!(Format::of("application/x-amz-json-1.1"), Format::Json);
+        assert_eq!(Format::of("application/x-www-form-urlencoded; charset=utf-8"), Format::Query);
         assert_eq!(Format::of(""), Format::Json);
     }
 

@@ -12,6 +12,18 @@ const MAX_VALUES: usize = 150;
 /// Maximum number of dimensions of a datum. Same source.
 const MAX_DIMENSIONS: usize = 30;
 
+/// Form in which a client gave a metric.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum MetricForm {
+    /// One value.
+    Value,
+    /// Values, with how often each occurred. CloudWatch computes percentiles of them.
+    Values,
+    /// Statistics of the values: their number, sum, minimum and maximum.
+    Statistics,
+}
+
 /// A metric as a client put it: one datum of PutMetricData, with values or with their statistics.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -28,6 +40,8 @@ pub struct Metric {
     pub unit: Option<String>,
     /// Storage resolution in seconds: 1 for high resolution, else 60.
     pub storage_resolution: u32,
+    /// Form in which the client gave the values.
+    pub form: MetricForm,
     /// Number of values.
     pub sample_count: f64,
     /// Sum of the values.
@@ -66,6 +80,7 @@ impl Metric {
             timestamp: number(datum, "Timestamp").and_then(time).unwrap_or(now),
             unit: text(datum, "Unit").map(str::to_owned),
             storage_resolution: number(datum, "StorageResolution").map_or(60, |seconds| seconds as u32),
+            form: MetricForm::Value,
             sample_count: 0.0,
             sum: 0.0,
             minimum: f64::INFINITY,
@@ -82,6 +97,7 @@ impl Metric {
         match (value, values, statistics) {
             (Some(value), [], None) => self.add(value, 1.0),
             (None, values, None) if !values.is_empty() && values.len() <= MAX_VALUES => {
+                self.form = MetricForm::Values;
                 let counts = list(datum, "Counts");
                 if !counts.is_empty() && counts.len() != values.len() {
                     return Err(invalid("The parameters Values and Counts must be of the same size."));
@@ -95,6 +111,7 @@ impl Metric {
                 }
             }
             (None, [], Some(set)) => {
+                self.form = MetricForm::Statistics;
                 let part = |key| number(set, key).ok_or_else(|| invalid(&format!("StatisticValues lacks {key}.")));
                 self.sample_count = part("SampleCount")?;
                 self.sum = part("Sum")?;

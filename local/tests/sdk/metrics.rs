@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_cloudwatch::Client;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit, StatisticSet};
-use kinesis_local::LocalAws;
+use kinesis_local::{LocalAws, MetricForm};
 
 use super::code;
 
@@ -34,6 +34,7 @@ async fn a_metric_is_kept_as_it_was_put() {
     assert_eq!(metric.dimension("ShardId"), None);
     assert_eq!((metric.unit.as_deref(), metric.storage_resolution), (Some("Count"), 1));
     assert_eq!((metric.sample_count, metric.sum, metric.minimum, metric.maximum), (1.0, 3.0, 3.0, 3.0));
+    assert_eq!(metric.form, MetricForm::Value);
     assert_eq!(metric.timestamp, SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_616_000_500));
 
     aws.clear_metrics();
@@ -51,7 +52,8 @@ async fn values_and_statistics_come_to_the_same() {
     put.send().await.unwrap();
 
     let metrics = aws.metrics();
-    assert_eq!(metrics.len(), 2);
+    let forms: Vec<_> = metrics.iter().map(|metric| metric.form).collect();
+    assert_eq!(forms, [MetricForm::Values, MetricForm::Statistics]);
     for metric in metrics {
         assert_eq!((metric.sample_count, metric.sum, metric.minimum, metric.maximum), (3.0, 6.0, 1.0, 4.0));
     }
