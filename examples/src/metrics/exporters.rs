@@ -1,6 +1,10 @@
 //! The exporters, a few lines each.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    env::{self, VarError},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use aws_types::SdkConfig;
@@ -13,8 +17,10 @@ use tokio::task::spawn_blocking;
 
 use super::Exporter;
 
-/// Address at which Prometheus reads.
-const PROMETHEUS: ([u8; 4], u16) = ([0, 0, 0, 0], 9464);
+/// Port at which Prometheus reads, unless [`PORT`] names another.
+const DEFAULT_PORT: u16 = 9464;
+/// Variable of OpenTelemetry's SDKs. opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
+const PORT: &str = "OTEL_EXPORTER_PROMETHEUS_PORT";
 /// Time from one line to the next. The exporter keeps at most 100 values of a histogram between two, and there are as many as
 /// Kinesis records: some ten a second for each shard, and more under load.
 const EMF_EVERY: Duration = Duration::from_millis(250);
@@ -32,7 +38,7 @@ pub(super) fn install(exporter: Exporter, aws: &SdkConfig) -> anyhow::Result<Ins
         Exporter::Cloudwatch => return Ok(Installed::Publisher(kinesis_cloudwatch::install(aws)?)),
         Exporter::Prometheus => {
             metrics_exporter_prometheus::PrometheusBuilder::new()
-                .with_http_listener(SocketAddr::from(PROMETHEUS))
+                .with_http_listener(SocketAddr::from(([0, 0, 0, 0], port()?)))
                 .install()
                 .context("metrics cannot be exported to Prometheus")?;
         }
@@ -55,6 +61,14 @@ pub(super) fn install(exporter: Exporter, aws: &SdkConfig) -> anyhow::Result<Ins
         Exporter::None => bail!("nothing is exported"),
     }
     Ok(Installed::Nothing)
+}
+
+fn port() -> anyhow::Result<u16> {
+    match env::var(PORT) {
+        Ok(port) => port.parse().with_context(|| format!("{PORT}={port} is no port")),
+        Err(VarError::NotPresent) => Ok(DEFAULT_PORT),
+        Err(error) => Err(error).context(PORT),
+    }
 }
 
 impl Installed {
