@@ -101,8 +101,14 @@ async fn both_are_published_in_their_namespaces_with_the_samples_of_the_java_lib
     assert_eq!(sum(&of(&all, APPLICATION, "DataBytesProcessed", &shard)), 300_000.0);
     let behind = of(&all, APPLICATION, "MillisBehindLatest", &shard);
     assert!(behind.len() >= 2 * 28, "each 10 s of each shard: {}", behind.len());
-    assert!(!of(&all, APPLICATION, "MillisBehindLatest", &["Operation"]).is_empty());
+    let maximum = |metrics: &[&Metric]| metrics.iter().fold(0.0, |most: f64, metric| most.max(metric.maximum));
+    let of_all = of(&all, APPLICATION, "MillisBehindLatest", &["Operation"]);
+    assert!(maximum(&behind) > 0.0 && of_all.len() >= 28);
+    assert_eq!(maximum(&of_all), maximum(&behind), "whenever it was");
     assert!(!of(&all, APPLICATION, "CurrentLeases", &["Operation", "WorkerIdentifier"]).is_empty());
+    let lost = of(&all, APPLICATION, "LostLeases", &["Operation", "WorkerIdentifier"]);
+    assert!(lost.len() >= 28 && sum(&lost) == 0.0, "that none was lost is published, too: {}", lost.len());
+    assert!(all.iter().all(|metric| metric.dimension("Operation") != Some("MultiStreamTracker")), "it has one stream");
     let success = of(&all, APPLICATION, "Success", &shard);
     assert_eq!(sum(&success), samples(&success), "none failed");
     assert!(success.len() >= 2 * 28);

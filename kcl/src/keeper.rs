@@ -208,8 +208,12 @@ impl Keeper {
         let renewing = context.metrics.renewing();
         let written = self.write(None).await;
         let (success, took) = (written.is_ok(), now() - begun);
-        renewing.ended(success, took);
-        context.metrics.renewed(success, took);
+        // The lease of an ended shard is deleted in the end: nothing failed then.
+        let is_deleted = self.lease.is_ended() && matches!(written, Err(CheckpointError::LeaseLost));
+        if !is_deleted {
+            renewing.ended(success, took);
+            context.metrics.renewed(success, took);
+        }
         match written {
             Ok(()) => {
                 self.confirmed = begun;

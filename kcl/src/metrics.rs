@@ -91,8 +91,8 @@ struct LeadHandles {
     spillover: Gauge,
     partial_streams: Gauge,
     streams_to_sync: Gauge,
-    active_streams: Gauge,
-    pending_deletion: Gauge,
+    /// Streams that are read, and those to be deleted, of an application of several streams.
+    tracked: Option<[Gauge; 2]>,
 }
 
 impl LeadHandles {
@@ -106,20 +106,15 @@ impl LeadHandles {
             spillover: gauge(&table::LEASE_SPILLOVER),
             partial_streams: gauge(&table::PARTIAL_STREAMS),
             streams_to_sync: gauge(&table::STREAMS_TO_SYNC),
-            active_streams: gauge(&table::ACTIVE_STREAMS),
-            pending_deletion: gauge(&table::STREAMS_PENDING_DELETION),
+            tracked: None,
         }
     }
 
-    fn all(&self) -> [&Gauge; 9] {
+    fn all(&self) -> impl Iterator<Item = &Gauge> {
         let Self { leases, workers, failing_workers, expired, spillover, .. } = self;
-        let Self { partial_streams, streams_to_sync, active_streams, pending_deletion, .. } = self;
-        let of_leases = [leases, workers, failing_workers, expired, spillover];
-        let of_streams = [partial_streams, streams_to_sync, active_streams, pending_deletion];
-        let mut all = [leases; 9];
-        all[..5].copy_from_slice(&of_leases);
-        all[5..].copy_from_slice(&of_streams);
-        all
+        let Self { partial_streams, streams_to_sync, tracked, .. } = self;
+        let of_all = [leases, workers, failing_workers, expired, spillover, partial_streams, streams_to_sync];
+        of_all.into_iter().chain(tracked.iter().flatten())
     }
 }
 
@@ -172,7 +167,7 @@ impl Recorder {
     }
 
     /// Gauges of what only a leader knows.
-    fn lead(&self, set: impl FnOnce(&LeadHandles)) {
+    fn lead(&self, set: impl FnOnce(&mut LeadHandles)) {
         self.handles(); // describes them
         set(locked(&self.lead).get_or_insert_with(|| LeadHandles::new(&self.registry)));
     }
@@ -180,7 +175,7 @@ impl Recorder {
     /// This worker leads no more: what it knew of the fleet is another's to say. Recorders that cannot forget a gauge see 0.
     pub(crate) fn term_ended(&self) {
         if let Some(lead) = locked(&self.lead).take() {
-            lead.all().into_iter().for_each(|gauge| gauge.set(0.0));
+            lead.all().for_each(|gauge| gauge.set(0.0));
         }
     }
 
@@ -200,7 +195,7 @@ impl Recorder {
         self.handles().current_leases.set(leases as f64);
     }
 
-    /// The maximum lag of all shards.
+    /// The maximum lag of all shards since the last call.
     pub(crate) fn behind(&self, lag: Duration) {
         self.handles().behind.set(millis(lag));
     }
@@ -223,7 +218,9 @@ impl Recorder {
     /// A round of renewals ended, which lasted so long.
     pub(crate) fn renewed_all(&self, lasted: Duration) {
         if let Some((success, slowest)) = locked(&self.round).end(lasted) {
-            self.handles().renew_all.record(success, slowest);
+            let handles = self.handles();
+            handles.renew_all.record(success, slowest);
+            handles.lost_leases.increment(0); // that none was lost is a sample, too
         }
     }
 
@@ -291,8 +288,10 @@ impl Recorder {
     /// Streams that are read, and streams with leases that are no longer listed.
     pub(crate) fn streams(&self, active: usize, missing: usize) {
         self.lead(|lead| {
-            lead.active_streams.set(active as f64);
-            lead.pending_deletion.set(missing as f64);
+            let tracked = [&table::ACTIVE_STREAMS, &table::STREAMS_PENDING_DELETION];
+            let gauges = lead.tracked.get_or_insert_with(|| tracked.map(|metric| self.registry.gauge(metric, &[])));
+            gauges[0].set(active as f64);
+            gauges[1].set(missing as f64);
         });
     }
 

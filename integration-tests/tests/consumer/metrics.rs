@@ -98,6 +98,8 @@ async fn consumption_is_recorded_under_the_kcls_names_and_dimensions() {
         world.put(100..200).await;
         world.journal.processed(200).await;
         sleep(SECOND * 30).await;
+        world.until_status("the lease of the ended shard is deleted", |status| status.leases.len() == 2).await;
+        sleep(SECOND * 30).await;
         worker.stop().await.expect("worker stops");
 
         let all = recorded(&snapshotter);
@@ -128,6 +130,11 @@ async fn consumption_is_recorded_under_the_kcls_names_and_dimensions() {
         assert_eq!(values(&all, "ShutdownTask", "CreateLease_TRIM_HORIZON.Success"), [1.0; 2]);
         assert_eq!(values(&all, "ShutdownTask", "UpdateLease.Success"), [1.0]);
         assert_eq!(values(&all, "Scheduler:Initialize", "Initialize.Success"), [1.0]);
+        for name in ["RenewLease.Success", "Success"] {
+            let renewals = values(&all, "RenewAllLeases", name);
+            assert!(renewals.iter().all(|success| *success == 1.0), "{name}: {renewals:?}");
+        }
+        assert!(!all.iter().any(|series| series.name == "ActiveStreams.Count"), "it has one stream");
     })
     .await;
 }
@@ -174,7 +181,8 @@ async fn every_metric_of_the_table_is_recorded_with_kind_unit_dimensions_and_mea
             assert_eq!(kind, metric.kind, "{series:?}");
             let unit = series.unit.as_deref().unwrap_or("None");
             assert_eq!(unit, metric.unit.as_str(), "{series:?}");
-            assert!(series.description.is_some(), "{series:?}");
+            let description = series.description.as_deref().unwrap_or_default();
+            assert!(description.contains(metric.description), "{operation}: {series:?}");
             assert_eq!(series.label("Application"), Some(APPLICATION));
             let mut dimensions: Vec<&str> = series.labels.keys().map(String::as_str).collect();
             dimensions.retain(|dimension| !["Application", "Operation"].contains(dimension));

@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(crate) status: ShardStatus,
     pub(crate) activity: Activity,
     lag: LagRecorder,
+    /// Maximum lag since the last look at all shards.
+    peak: Option<Duration>,
 }
 
 impl Entry {
@@ -26,10 +28,11 @@ impl Entry {
         self.activity.stall(self.status.phase, self.status.failures, now, patience)
     }
 
-    fn record_lag(&self, now: Instant) -> Option<Duration> {
-        let lag = self.activity.lag(self.status.phase, now)?;
-        self.lag.record(lag);
-        Some(lag)
+    fn record_lag(&mut self, now: Instant) {
+        if let Some(lag) = self.activity.lag(self.status.phase, now) {
+            self.lag.record(lag);
+            self.peak = self.peak.max(Some(lag));
+        }
     }
 
     fn status(&self, now: Instant, stall: Option<Stall>) -> ShardStatus {
@@ -85,22 +88,24 @@ impl Board {
         locked(&self.shards).len()
     }
 
-    /// Records how far each is behind by now. Returns the maximum; None if none is known.
+    /// Records how far each is behind by now. Returns the maximum since the last call; None if none is known.
     pub(crate) fn record_lags(&self, now: Instant) -> Option<Duration> {
-        locked(&self.shards).values().filter_map(|entry| entry.record_lag(now)).max()
+        let peak = |entry: &mut Entry| {
+            entry.record_lag(now);
+            entry.peak.take()
+        };
+        locked(&self.shards).values_mut().filter_map(peak).max()
     }
 
     /// Records the lag of a shard.
     pub(crate) fn record_lag(&self, key: &LeaseKey) {
-        self.change(key, |entry| {
-            entry.record_lag(now());
-        });
+        self.change(key, |entry| entry.record_lag(now()));
     }
 
     pub(crate) fn add(&self, key: LeaseKey, shard: StreamShard, checkpoint: Checkpoint, lag: LagRecorder) {
         let phase = ShardPhase::WaitingForParents;
         let status = ShardStatus { shard, phase, checkpoint, behind_latest: None, failures: 0, stall: None };
-        locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()), lag });
+        locked(&self.shards).insert(key, Entry { status, activity: Activity::beginning(now()), lag, peak: None });
     }
 
     pub(crate) fn change(&self, key: &LeaseKey, change: impl FnOnce(&mut Entry)) {

@@ -57,7 +57,7 @@ kpl::declare_metrics! { "kcl";
         "time that the write of a checkpoint took";
     APPLICATION_BEHIND = Some("ApplicationTracker"), "MillisBehindLatest",
         Gauge Milliseconds Summary Java, NONE, RECORDED,
-        "maximum, over the shards of a worker, of the time by which its processing is behind the end of the shard";
+        "maximum, over the shards of a worker and up to 5 seconds, of the time by which processing is behind the end of the shard";
     INITIALIZE_PROCESSOR_TIME = INITIALIZE, "RecordProcessor.initialize.Time",
         Histogram Milliseconds Summary Java, NONE, RECORDED,
         "time that a call of initialize took";
@@ -184,7 +184,7 @@ kpl::declare_metrics! { "kcl";
     DELETED_STREAMS = STREAMS, "DeletedStreams.Count", Counter Count Summary Java, NONE, RECORDED,
         "streams whose leases were deleted";
     HELD_BYTES = Some("MemoryBudget"), "HeldBytes", Gauge Bytes Summary Ours, WORKER, RECORDED,
-        "memory of what a worker has read and not finished";
+        "memory of what a worker has read and not finished, and of reads under way at their largest";
     READ_UNITS = Some("LeaseTable"), "ReadUnits", Histogram None Detailed Ours, CALL, RECORDED,
         "read capacity units that a request to the lease table consumed";
     WRITE_UNITS = Some("LeaseTable"), "WriteUnits", Histogram None Detailed Ours, CALL, RECORDED,

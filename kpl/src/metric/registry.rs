@@ -19,14 +19,16 @@ impl Registry {
         Self { recording, labels }
     }
 
-    /// Tells the recorder unit and meaning of all metrics of a table that are recorded.
+    /// Tells the recorder unit and meaning of all metrics of a table that are recorded. Where operations share a name, the
+    /// text has the meaning of each.
     pub fn describe(&self, table: &[Metric]) {
-        for (n, metric) in table.iter().enumerate() {
-            let is_first = table[..n].iter().all(|before| (before.name, before.kind) != (metric.name, metric.kind));
-            if !is_first || !self.records(metric) {
+        let recorded: Vec<&Metric> = table.iter().filter(|metric| self.records(metric)).collect();
+        for (n, metric) in recorded.iter().enumerate() {
+            let is_same = |other: &&&Metric| (other.name, other.kind) == (metric.name, metric.kind);
+            if recorded[..n].iter().any(|before| is_same(&before)) {
                 continue;
             }
-            let (name, text) = (KeyName::from(self.name(metric)), SharedString::const_str(metric.description));
+            let (name, text) = (KeyName::from(self.name(metric)), meaning(recorded[n..].iter().filter(is_same)));
             let unit = match metric.unit {
                 MetricUnit::None => None,
                 MetricUnit::Count => Some(Unit::Count),
@@ -83,6 +85,16 @@ impl Registry {
         let enabled = own.filter(|label| !self.recording.without.contains(&label.key()));
         Key::from_parts(self.name(metric), self.labels.iter().cloned().chain(enabled).collect::<Vec<_>>())
     }
+}
+
+/// Meaning of metrics of one name.
+fn meaning<'m>(metrics: impl Iterator<Item = &'m &'m Metric>) -> SharedString {
+    let metrics: Vec<_> = metrics.collect();
+    if let [metric] = metrics[..] {
+        return SharedString::const_str(metric.description);
+    }
+    let of_operation = |metric: &&&Metric| format!("{}: {}", metric.operation.unwrap_or_default(), metric.description);
+    SharedString::from(metrics.iter().map(of_operation).collect::<Vec<_>>().join("; "))
 }
 
 fn metadata(metric: &Metric) -> Metadata<'static> {
