@@ -27,6 +27,7 @@
 
 mod batch;
 mod builder;
+mod catalog;
 mod compose;
 mod datum;
 mod declared;

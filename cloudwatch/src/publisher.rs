@@ -13,8 +13,9 @@ use tracing::{info, warn};
 use crate::{
     datum::Datum,
     outbox::{Failed, Outbox},
-    recorder::{Recorder, Source},
+    recorder::Recorder,
     request::{Failure, send, with_timeouts},
+    series::Source,
 };
 
 /// Commands that wait. A handle waits while it is full.

@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -13,25 +10,18 @@ use kpl::metric::Metric;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 
 use crate::{
+    catalog::Catalog,
     compose::{self, Windows},
     datum::{self, Datum, Dimensions},
     room::Room,
-    series::{CounterHandle, Kind, Series},
+    series::{CounterHandle, Kind, Series, Source, Window},
 };
 
 /// Label with an application's name, which is its namespace.
 const APPLICATION: &str = "Application";
 
-/// Maximum series that are kept at a time: those of 5,000 shards. What comes beyond is not recorded.
-const MAX_SERIES: usize = 100_000;
-
-/// Recorder of a metric, by the target of its registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Source {
-    Producer,
-    Consumer,
-    Application,
-}
+/// Maximum names whose units are kept.
+const MAX_UNITS: usize = 100_000;
 
 /// Namespaces of what is published. None: it is not.
 #[derive(Debug, Clone)]
@@ -43,7 +33,7 @@ pub(crate) struct Namespaces {
 }
 
 /// Records metrics for [`Publisher`](crate::Publisher). Clones are one. Recording takes a lock of the series, for the length
-/// of an addition, and never waits for CloudWatch.
+/// of an addition, and of a registration one of its part of all series; neither waits for CloudWatch.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -52,19 +42,16 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Shared {
     namespaces: Namespaces,
-    // Locked to find a series, and for the length of a look at all of them.
-    series: Mutex<HashMap<(Source, Kind, Key), Arc<Series>>>,
+    catalog: Catalog,
     // Locked to note or to look up a unit.
     units: Mutex<HashMap<String, &'static str>>,
     room: Arc<Room>,
-    had_too_many_series: AtomicBool,
 }
 
 impl Recorder {
     pub(crate) fn new(namespaces: Namespaces) -> Self {
-        let (series, units, room) = (Mutex::default(), Mutex::default(), Arc::default());
-        let had_too_many_series = AtomicBool::default();
-        Self { shared: Arc::new(Shared { namespaces, series, units, room, had_too_many_series }) }
+        let (catalog, units, room) = (Catalog::default(), Mutex::default(), Arc::default());
+        Self { shared: Arc::new(Shared { namespaces, catalog, units, room }) }
     }
 
     fn series(&self, kind: Kind, key: &Key, metadata: &Metadata<'_>) -> Option<Arc<Series>> {
@@ -79,36 +66,19 @@ impl Recorder {
             Source::Application if namespaces.application.is_none() => return None,
             _ => {}
         }
-        let mut all = lock(&self.shared.series);
-        if all.len() >= MAX_SERIES && !all.contains_key(&(source, kind, key.clone())) {
-            self.shared.had_too_many_series.store(true, Relaxed);
-            return None;
-        }
-        let new = || Arc::new(Series::new(kind, Arc::clone(&self.shared.room)));
-        Some(Arc::clone(all.entry((source, kind, key.clone())).or_insert_with(new)))
+        let new = || Series::new(kind, Arc::clone(&self.shared.room));
+        self.shared.catalog.get_or_insert((source, kind, key.clone()), new)
     }
 
     /// Bounds, and whether each was reached since the start.
     pub(crate) fn bounds(&self) -> [(&'static str, bool); 2] {
-        let Shared { room, had_too_many_series, .. } = &*self.shared;
-        [("series", had_too_many_series.load(Relaxed)), ("values", room.was_full())]
+        let Shared { room, catalog, .. } = &*self.shared;
+        [("series", catalog.was_full()), ("values", room.was_full())]
     }
 
     /// Takes what was recorded since the last call by one kind of source.
     pub(crate) fn take(&self, source: Source, at: Option<SystemTime>) -> Vec<Datum> {
-        let mut taken = Vec::new();
-        lock(&self.shared.series).retain(|(of, _, key), series| {
-            if *of != source {
-                return true;
-            }
-            // Nobody else can get hold of it meanwhile.
-            let is_held = Arc::strong_count(series) > 1;
-            let window = series.take(is_held);
-            if !window.stats.is_empty() {
-                taken.push((key.clone(), window));
-            }
-            is_held
-        });
+        let taken = self.shared.catalog.take(source);
         match source {
             Source::Producer => self.of_producer(taken, at),
             Source::Consumer => self.of_consumer(taken, at),
@@ -116,7 +86,7 @@ impl Recorder {
         }
     }
 
-    fn of_producer(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
+    fn of_producer(&self, taken: Vec<(Key, Window)>, at: Option<SystemTime>) -> Vec<Datum> {
         let Some(namespace) = &self.shared.namespaces.producer else { return Vec::new() };
         let table = crate::declared::PRODUCER;
         let mut windows = Windows::new();
@@ -128,8 +98,8 @@ impl Recorder {
         compose::of_producer(table, &windows, namespace, at)
     }
 
-    fn of_consumer(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
-        let datum = |(key, window): (Key, crate::series::Window)| {
+    fn of_consumer(&self, taken: Vec<(Key, Window)>, at: Option<SystemTime>) -> Vec<Datum> {
+        let datum = |(key, window): (Key, Window)| {
             let (applications, labels): (Vec<_>, Vec<_>) = labels(&key).partition(|(label, _)| *label == APPLICATION);
             let application = applications.first().and_then(|(_, application)| datum::name(application));
             let dimensions = datum::dimensions(labels.into_iter());
@@ -141,10 +111,10 @@ impl Recorder {
         sorted(taken.into_iter().filter_map(datum).collect())
     }
 
-    fn of_application(&self, taken: Vec<(Key, crate::series::Window)>, at: Option<SystemTime>) -> Vec<Datum> {
+    fn of_application(&self, taken: Vec<(Key, Window)>, at: Option<SystemTime>) -> Vec<Datum> {
         let Some(namespace) = &self.shared.namespaces.application else { return Vec::new() };
         let units = lock(&self.shared.units);
-        let datum = |(key, window): (Key, crate::series::Window)| {
+        let datum = |(key, window): (Key, Window)| {
             let (name, unit) = (datum::name(key.name())?, units.get(key.name()).copied());
             let (namespace, dimensions) = (namespace.clone(), dimensions(&key));
             Some(Datum { namespace, name, dimensions, unit, stats: window.stats, at })
@@ -155,7 +125,7 @@ impl Recorder {
     fn describe(&self, name: &KeyName, unit: Option<Unit>) {
         if let Some(unit) = unit {
             let units = &mut lock(&self.shared.units);
-            if units.len() < MAX_SERIES {
+            if units.len() < MAX_UNITS {
                 units.insert(name.as_str().to_owned(), unit_name(unit));
             }
         }

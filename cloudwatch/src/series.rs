@@ -9,6 +9,14 @@ use metrics::{CounterFn, GaugeFn, HistogramFn};
 
 use crate::{room::Room, stats::Stats};
 
+/// Recorder of a metric, by the target of its registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    Producer,
+    Consumer,
+    Application,
+}
+
 /// Kind of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {

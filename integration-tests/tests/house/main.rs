@@ -46,7 +46,7 @@ const KCL: &[&[&str]] = &[
 const CLOUDWATCH: &[&[&str]] = &[
     &["declared", "health", "room", "stats"],
     &["datum", "series"],
-    &["batch", "compose", "request"],
+    &["batch", "catalog", "compose", "request"],
     &["queue", "recorder"],
     &["outbox"],
     &["publisher"],
