@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     config::{Config, Flow},
     flow::{FlowTask, Progress},
+    following::Following,
     state::{State, StateFile},
 };
 use crate::{
@@ -35,6 +36,9 @@ const STATE_EVERY: Duration = Duration::from_millis(200);
 /// Bytes of records that are read and not stored, for all flows together.
 const OUTSTANDING_BYTES: usize = 24 * 1024 * 1024;
 const MIN_OUTSTANDING_BYTES: usize = 2 * 1024 * 1024;
+/// Files that are open at a time, of all flows together. Usual limits of a process begin at 256.
+const OPEN_FILES: usize = 128;
+const MIN_OPEN_FILES: usize = 2;
 /// Record limit of a stream that does not say, in KiB.
 const RECORD_KIB: i32 = 1_024;
 /// Room for the partition key.
@@ -69,13 +73,15 @@ pub(crate) async fn run(aws: &AwsArguments, arguments: AgentArguments) -> Result
     let state_path = arguments.state.or(config.state_file).unwrap_or_else(|| PathBuf::from(default));
     let (file, state) = StateFile::open(&state_path)?;
     let outstanding = (OUTSTANDING_BYTES / config.flows.len()).max(MIN_OUTSTANDING_BYTES);
+    let max_open = (OPEN_FILES / config.flows.len()).max(MIN_OPEN_FILES);
     let (mut tasks, stop, mut flows) = (JoinSet::new(), stop::on_signal()?, Vec::new());
     for flow in config.flows {
         let (sender, receiver) = watch::channel(Progress::default());
         flows.push((flow.name.clone(), receiver));
         let (producer, max_bytes) = producer(&aws, &flow, outstanding).await?;
         let known = state.flows.contains(&flow.name).then(|| of_flow(&state, &flow));
-        tasks.spawn(FlowTask::new(flow, producer, max_bytes, known, sender).run(stop.clone()));
+        let following = Following::new(flow.clone(), known, max_open);
+        tasks.spawn(FlowTask::new(flow, producer, max_bytes, following, sender).run(stop.clone()));
     }
     let outcome = write_state(&file, &mut flows, &mut tasks, &stop).await;
     let stored = flows.iter().map(|(_, progress)| progress.borrow().stored).sum();

@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Flow, KeyOption},
-    file::Followed,
-    following::Following,
+    following::{Access, Following},
     records::Cutter,
     state::FileState,
 };
@@ -30,6 +29,8 @@ const PENDING: usize = 50_000;
 const QUIET: Duration = Duration::from_secs(5);
 /// Interval at which positions are published while there is work.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Pause while no further file can be opened.
+const NO_ROOM: Duration = Duration::from_millis(10);
 /// Pauses after a refusal.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -56,6 +57,18 @@ pub(super) struct FlowTask {
     stored: u64,
 }
 
+/// Outcome of a look at a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Some,
+    /// It has no more, or its rest is no record yet.
+    Nothing,
+    /// It was renamed since the last look, or deleted.
+    Away,
+    /// It cannot be opened before others are stored.
+    NoRoom,
+}
+
 struct Pending {
     file: u64,
     /// Begin of the next record.
@@ -68,7 +81,7 @@ impl FlowTask {
         flow: Flow,
         producer: Producer,
         max_bytes: usize,
-        known: Option<Vec<FileState>>,
+        following: Following,
         progress: watch::Sender<Progress>,
     ) -> Self {
         let key = match flow.key {
@@ -83,7 +96,7 @@ impl FlowTask {
             producer,
             cutter,
             key,
-            following: Following::new(flow.clone(), known),
+            following,
             pending: VecDeque::new(),
             refused: None,
             pause: FIRST_PAUSE,
@@ -97,7 +110,7 @@ impl FlowTask {
 
     /// Follows until `stop`, then until everything that was put is settled. Handles: deliveries, the time to look again.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), Failure> {
-        self.look().map_err(|error| self.unread(&error))?;
+        self.following.look().map_err(|error| self.unread(&error))?;
         let mut stopping = false;
         while !(stopping && self.pending.is_empty()) {
             let may_read = !stopping && self.refused.is_none() && self.pending.len() < PENDING;
@@ -123,28 +136,42 @@ impl FlowTask {
 
     /// Reads a chunk of the oldest file that has more; looks for files if none has.
     async fn poll(&mut self) -> Result<(), Failure> {
-        for place in 0..self.following.files.len() {
-            if self.read(place).await? {
-                return Ok(());
-            }
+        let mut read = self.read_oldest(false).await?;
+        if matches!(read, Read::Nothing | Read::Away) {
+            block_in_place(|| self.following.look()).map_err(|error| self.unread(&error))?;
+            read = self.read_oldest(true).await?;
+            self.publish()?;
         }
-        self.next_poll = Instant::now() + self.flow.poll;
-        block_in_place(|| self.look()).map_err(|error| self.unread(&error))?;
-        if self.following.files.iter().any(Followed::has_more) {
-            for place in 0..self.following.files.len() {
-                if self.read(place).await? {
-                    self.next_poll = Instant::now();
-                    break;
-                }
-            }
-        }
-        self.publish()
+        let pause = match read {
+            Read::Some => Duration::ZERO,
+            Read::NoRoom => NO_ROOM,
+            Read::Nothing | Read::Away => self.flow.poll,
+        };
+        self.next_poll = Instant::now() + pause;
+        Ok(())
     }
 
-    /// Puts the next records of a file. False: it has no more.
-    async fn read(&mut self, place: usize) -> Result<bool, Failure> {
+    /// `past_away`: files that are away are passed over, since they are so after a look, too.
+    async fn read_oldest(&mut self, past_away: bool) -> Result<Read, Failure> {
+        for place in 0..self.following.files.len() {
+            match self.read(place).await? {
+                Read::Nothing => {}
+                Read::Away if past_away => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(Read::Nothing)
+    }
+
+    /// Puts the next records of a file.
+    async fn read(&mut self, place: usize) -> Result<Read, Failure> {
         if !self.following.files[place].has_more() {
-            return Ok(false);
+            return Ok(Read::Nothing);
+        }
+        match self.following.open(place).map_err(|error| self.unread(&error))? {
+            Access::Open => {}
+            Access::Away => return Ok(Read::Away),
+            Access::NoRoom => return Ok(Read::NoRoom),
         }
         let has_successor = place + 1 < self.following.files.len() || self.following.files[place].is_deleted();
         let file = &mut self.following.files[place];
@@ -159,7 +186,7 @@ impl FlowTask {
             (first, file.skip) = (first + end + 1, file.skip - 1);
         }
         if file.skip > 0 {
-            return Ok(false);
+            return Ok(Read::Nothing);
         }
         if first > 0 {
             begin += first as u64;
@@ -184,7 +211,7 @@ impl FlowTask {
             self.pending.push_back(Pending { file: number, next, delivery });
             self.following.files[place].read = next;
         }
-        Ok(!cuts.is_empty())
+        Ok(if cuts.is_empty() { Read::Nothing } else { Read::Some })
     }
 
     /// Notes the outcome of the oldest record.
@@ -227,11 +254,6 @@ impl FlowTask {
             is_new
         });
         Ok(())
-    }
-
-    fn look(&mut self) -> io::Result<()> {
-        let pending = &self.pending;
-        self.following.look(|number| pending.iter().any(|it| it.file == number))
     }
 
     fn unread(&self, error: &io::Error) -> Failure {

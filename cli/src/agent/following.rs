@@ -1,4 +1,6 @@
 //! SHELL: the files of a flow: which are followed, and from where on. Renamed, truncated, copied and deleted ones are found again.
+//!
+//! At most so many are open at a time: others are closed while nothing of them is under way.
 
 use std::{collections::HashMap, io, time::Duration};
 
@@ -11,7 +13,7 @@ use super::{
     state::FileState,
 };
 
-/// Time without growth after which a file without a name that matches is left.
+/// Time without growth and without a name that matches, after which a file is left.
 const LEFT: Duration = Duration::from_secs(60);
 /// Time in which a file that is copied is truncated.
 const COPIED: Duration = Duration::from_secs(10);
@@ -29,6 +31,17 @@ pub(super) struct Following {
     known: Vec<FileState>,
     is_first_start: bool,
     next_number: u64,
+    max_open: usize,
+}
+
+/// Whether a file can be read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Open,
+    /// Its path leads elsewhere: it was renamed or deleted.
+    Away,
+    /// All files that may be open have records that are not stored.
+    NoRoom,
 }
 
 /// A file that was truncated.
@@ -42,11 +55,30 @@ struct Truncated {
 }
 
 impl Following {
-    /// `known`: what the state file has of the flow; None if it was never followed.
-    pub(super) fn new(flow: Flow, known: Option<Vec<FileState>>) -> Self {
+    /// `known`: what the state file has of the flow; None if it was never followed. `max_open`: files that are open at a time.
+    pub(super) fn new(flow: Flow, known: Option<Vec<FileState>>, max_open: usize) -> Self {
         let is_first_start = known.is_none();
         let (files, truncated, copies, known) = (Vec::new(), Vec::new(), HashMap::new(), known.unwrap_or_default());
-        Self { flow, files, truncated, copies, known, is_first_start, next_number: 0 }
+        Self { flow, files, truncated, copies, known, is_first_start, next_number: 0, max_open }
+    }
+
+    /// Opens a file that was closed; another one is closed for it.
+    pub(super) fn open(&mut self, place: usize) -> io::Result<Access> {
+        if self.files[place].is_open() {
+            return Ok(Access::Open);
+        }
+        if self.open_files() >= self.max_open {
+            let resting = |file: &&mut Followed| file.is_open() && file.stored == file.read;
+            // One that has more would be lost if it were deleted.
+            let rested = self.files.iter_mut().filter(resting).min_by_key(|file| (file.has_more(), file.grown));
+            let Some(rested) = rested else { return Ok(Access::NoRoom) };
+            rested.close(&self.flow.name)?;
+        }
+        Ok(if self.files[place].reopen()? { Access::Open } else { Access::Away })
+    }
+
+    fn open_files(&self) -> usize {
+        self.files.iter().filter(|file| file.is_open()).count()
     }
 
     /// Notes that a file, by its number, is stored up to `position`.
@@ -76,15 +108,16 @@ impl Following {
         Ok(states)
     }
 
-    /// Looks for new, renamed, truncated and deleted files. `is_pending`: records of the file with this number are not settled.
-    pub(super) fn look(&mut self, is_pending: impl Fn(u64) -> bool) -> io::Result<()> {
+    /// Looks for new, renamed, truncated and deleted files.
+    pub(super) fn look(&mut self) -> io::Result<()> {
         let (now, seen) = (Instant::now(), folder::look(&self.flow)?);
-        self.note_truncated(now)?;
         for file in &mut self.files {
             if let Some(seen) = seen.iter().find(|seen| seen.id == file.id) {
                 file.path.clone_from(&seen.path);
+                file.wanted = if seen.is_wanted { now } else { file.wanted };
             }
         }
+        self.note_truncated(now)?;
         for it in &seen {
             let is_followed = self.files.iter().any(|file| file.id == it.id);
             let is_known = self.known.iter().any(|state| (state.device, state.inode) == (it.id.device, it.id.inode));
@@ -92,11 +125,7 @@ impl Following {
                 self.follow(it, now)?;
             }
         }
-        let flow_has = |file: &Followed| seen.iter().any(|it| it.id == file.id && it.is_wanted);
-        self.files.retain(|file| {
-            let is_settled = file.stored == file.read && !is_pending(file.number);
-            flow_has(file) || file.has_more() || !is_settled || file.grown.elapsed() < LEFT
-        });
+        self.files.retain(|file| !is_left(file, now));
         self.truncated.retain(|it| now - it.since < LEFT);
         // What is not in the folders any more.
         self.is_first_start = false;
@@ -167,6 +196,9 @@ impl Following {
             file.store(position)?;
         }
         self.copies.remove(&file.id);
+        if self.open_files() >= self.max_open {
+            file.close(&self.flow.name)?;
+        }
         self.files.push(file);
         Ok(())
     }
@@ -182,4 +214,15 @@ impl Following {
         }
         Ok(false)
     }
+}
+
+/// True: nothing more is read of a file. Of one that was closed and deleted nothing can be.
+fn is_left(file: &Followed, now: Instant) -> bool {
+    let is_settled = file.stored == file.read;
+    let has_more = file.has_more() && file.is_open();
+    let is_left = is_settled && !has_more && now - file.wanted >= LEFT && now - file.grown >= LEFT;
+    if is_left && file.has_more() {
+        eprintln!("kds: {} was deleted before it was read to its end", file.path.display());
+    }
+    is_left
 }

@@ -127,6 +127,36 @@ async fn follows_renamed_truncated_and_copied_files_without_putting_them_twice()
     world.until_stored(&all).await;
 }
 
+/// Twice as many files as may be open.
+const FILES: usize = 256;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn follows_more_files_than_may_be_open_through_renames() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE""#);
+    let name = |number: usize| world.path().join(format!("log/app.log.{number:03}"));
+    let mut lines: Vec<String> = (0..FILES).map(|number| format!("{number:03} first")).collect();
+    lines.iter().enumerate().for_each(|(number, line)| append(&name(number), &format!("{line}\n")));
+    // As much as the files that are open, and what else a process needs.
+    let agent = world.limited("ulimit -n 160", "agent agent.json").spawn().unwrap();
+    world.until_stored(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
+
+    for number in 0..FILES {
+        append(&name(number), &format!("{number:03} second\n"));
+        fs::rename(name(number), name(number + 500)).unwrap();
+        append(&name(number + 500), &format!("{number:03} third\n"));
+        append(&name(number), &format!("{number:03} of its successor\n"));
+    }
+    for text in ["second", "third", "of its successor"] {
+        lines.extend((0..FILES).map(|number| format!("{number:03} {text}")));
+    }
+    lines.sort();
+
+    world.until_stored(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    interrupt(&agent);
+    assert_eq!(ended(agent).await.code, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn joins_lines_and_skips_headers() {
     let world = World::start().await;

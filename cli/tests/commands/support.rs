@@ -70,6 +70,18 @@ impl World {
         command
     }
 
+    /// The same within limits, which are commands of the shell.
+    pub(crate) fn limited(&self, limits: &str, arguments: &str) -> Command {
+        let unlimited = self.command(arguments);
+        let unlimited = unlimited.as_std();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{limits}; exec \"$0\" \"$@\"")).arg(unlimited.get_program());
+        command.args(unlimited.get_args()).current_dir(self.path()).env_clear();
+        command.envs(unlimited.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
     pub(crate) async fn run(&self, arguments: &str) -> Ended {
         ended(self.command(arguments).spawn().unwrap()).await
     }
