@@ -8,7 +8,7 @@ mod following;
 mod records;
 mod state;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use kpl::{Aggregation, Producer};
@@ -28,13 +28,14 @@ use self::{
 use crate::{
     aws::{Aws, AwsArguments},
     failure::Failure,
+    put::REQUEST_BYTES,
     stop, text,
 };
 
 /// Interval of the state file: what is stored since it was last written is put again after a crash.
 const STATE_EVERY: Duration = Duration::from_millis(200);
 /// Bytes of records that are read and not stored, for all flows together.
-const OUTSTANDING_BYTES: usize = 24 * 1024 * 1024;
+const OUTSTANDING_BYTES: usize = 8 * 1024 * 1024;
 const MIN_OUTSTANDING_BYTES: usize = 2 * 1024 * 1024;
 /// Files that are open at a time, of all flows together. Usual limits of a process begin at 256.
 const OPEN_FILES: usize = 128;
@@ -72,6 +73,7 @@ pub(crate) async fn run(aws: &AwsArguments, arguments: AgentArguments) -> Result
     default.push(".state");
     let state_path = arguments.state.or(config.state_file).unwrap_or_else(|| PathBuf::from(default));
     let (file, state) = StateFile::open(&state_path)?;
+    let file = Arc::new(file);
     let outstanding = (OUTSTANDING_BYTES / config.flows.len()).max(MIN_OUTSTANDING_BYTES);
     let max_open = (OPEN_FILES / config.flows.len()).max(MIN_OPEN_FILES);
     let (mut tasks, stop, mut flows) = (JoinSet::new(), stop::on_signal()?, Vec::new());
@@ -81,7 +83,7 @@ pub(crate) async fn run(aws: &AwsArguments, arguments: AgentArguments) -> Result
         let (producer, max_bytes) = producer(&aws, &flow, outstanding).await?;
         let known = state.flows.contains(&flow.name).then(|| of_flow(&state, &flow));
         let following = Following::new(flow.clone(), known, max_open);
-        tasks.spawn(FlowTask::new(flow, producer, max_bytes, following, sender).run(stop.clone()));
+        tasks.spawn(FlowTask::new(flow, producer, (max_bytes, outstanding), following, sender).run(stop.clone()));
     }
     let outcome = write_state(&file, &mut flows, &mut tasks, &stop).await;
     let stored = flows.iter().map(|(_, progress)| progress.borrow().stored).sum();
@@ -108,6 +110,7 @@ async fn producer(aws: &Aws, flow: &Flow, outstanding: usize) -> Result<(Produce
     let producer = Producer::builder(&aws.config, stream.as_str())
         .aggregation(aggregation)
         .max_outstanding_bytes(outstanding.max(bytes))
+        .collection_max_bytes(REQUEST_BYTES)
         .record_ttl(None)
         .build()
         .map_err(|error| Failure::new("the producer cannot be built", error))?;
@@ -116,7 +119,7 @@ async fn producer(aws: &Aws, flow: &Flow, outstanding: usize) -> Result<(Produce
 
 /// Writes the state file as the flows go on, until all of them have ended. The first failure ends all.
 async fn write_state(
-    file: &StateFile,
+    file: &Arc<StateFile>,
     flows: &mut [(String, watch::Receiver<Progress>)],
     tasks: &mut JoinSet<Result<(), Failure>>,
     stop: &CancellationToken,
@@ -145,8 +148,11 @@ async fn write_state(
         };
         let is_new = flows.iter().any(|(_, progress)| progress.has_changed().unwrap_or(true));
         if is_new || has_ended {
-            let written = tokio::task::block_in_place(|| file.write(&state(flows)));
-            written.unwrap_or_else(&mut note);
+            let (file, state) = (Arc::clone(file), state(flows));
+            match tokio::task::spawn_blocking(move || file.write(&state)).await {
+                Ok(written) => written.unwrap_or_else(&mut note),
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
         }
         if has_ended {
             return outcome;

@@ -26,6 +26,9 @@ use crate::{
     watch::{self, WatchArguments},
 };
 
+/// Threads of the runtime beside the main one. Commands wait for the network, and an allocator keeps memory for each thread.
+const THREADS: usize = 1;
+
 /// One tool for Amazon Kinesis Data Streams.
 ///
 /// Exit codes: 0 if all was done, 1 if not, 2 if the command line cannot be understood.
@@ -95,7 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(crate::failure::USAGE));
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit_code(Err(Failure::new("no runtime can be started", error))),
     };

@@ -87,6 +87,12 @@ impl Aws {
         aws_sdk_kinesis::Client::from_conf(config.build())
     }
 
+    /// For calls that are paced by their refusals.
+    pub(crate) fn kinesis_without_retries(&self) -> aws_sdk_kinesis::Client {
+        let config = aws_sdk_kinesis::config::Builder::from(&self.config).interceptor(self.clock.clone());
+        aws_sdk_kinesis::Client::from_conf(config.retry_config(RetryConfig::disabled()).build())
+    }
+
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.config).interceptor(self.clock.clone());
         aws_sdk_dynamodb::Client::from_conf(config.build())

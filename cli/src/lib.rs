@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | `failure.rs`, `clock.rs`, `text.rs`, `moment.rs` | errors in one line, the wall clock, numbers and times as people write them |
 //! | `aws.rs`, `aws/` | configuration of the SDK, its errors in words, names of streams |
-//! | `output.rs`, `stop.rs`, `record_line.rs`, `inflate.rs` | stdout, signals, records as lines of JSON, compressed data |
+//! | `output.rs`, `whole_file.rs`, `stop.rs` | stdout, files that are replaced as a whole, signals |
+//! | `record_line.rs`, `inflate.rs` | records as lines of JSON, compressed data |
 //! | `reading.rs`, `reading/` | positions, and the shards of a stream |
 //! | `put.rs`, `put/` | `kds put`: source => key => producer => failures |
 //! | `tail.rs`, `tail/` | `kds tail`: shards => reader => filter => print |
@@ -51,5 +52,6 @@ mod stream;
 mod tail;
 mod text;
 mod watch;
+mod whole_file;
 
 pub use arguments::{command, run};

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, text};
 
 /// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -41,17 +41,16 @@ impl Output {
         written.map_err(|error| self.unwritten(&error))
     }
 
-    /// Writes a line.
-    pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
-        self.raw(text.as_bytes())?;
+    /// Writes a value as one line of JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let written = serde_json::to_writer(&mut self.to, value);
+        written.map_err(|error| self.unwritten(&error.into()))?;
         self.raw(b"\n")
     }
 
-    /// Writes a value as one line of JSON.
-    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value);
-        let text = text.map_err(|error| Failure::new("the result cannot be written as JSON", error))?;
-        self.line(&text)
+    /// Writes data with their control characters escaped.
+    pub(crate) fn printable(&mut self, data: &[u8]) -> Result<(), Failure> {
+        text::print(data, |part| self.raw(part.as_bytes()))
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {

@@ -29,7 +29,9 @@ use crate::{
 };
 
 /// Bytes of records that are accepted and not stored.
-const OUTSTANDING_BYTES: usize = 16 * 1024 * 1024;
+const OUTSTANDING_BYTES: usize = 12 * 1024 * 1024;
+/// Bytes of a request: the SDK has them twice.
+pub(crate) const REQUEST_BYTES: usize = 1024 * 1024;
 /// Time in which a record must be stored: a busy shard takes long.
 const RECORD_TTL: Duration = Duration::from_secs(300);
 /// Arguments of `kds put`.
@@ -80,6 +82,7 @@ pub(crate) async fn run(aws: &Aws, arguments: PutArguments) -> Result<(), Failur
         .aggregation(aggregation)
         .max_outstanding_bytes(OUTSTANDING_BYTES)
         .max_outstanding_records(OUTSTANDING)
+        .collection_max_bytes(REQUEST_BYTES)
         .record_ttl(RECORD_TTL)
         .build()
         .map_err(|error| Failure::new("the producer cannot be built", error))?;

@@ -5,10 +5,8 @@ mod look;
 mod page;
 
 use std::{
-    fs,
-    io::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +26,7 @@ use crate::{
     aws::{Aws, stream_name::StreamName},
     failure::Failure,
     moment::up_to_an_hour,
-    output, stop,
+    output, stop, whole_file,
 };
 
 /// Connections at a time; further ones wait.
@@ -84,18 +82,8 @@ pub(crate) async fn report(aws: &Aws, arguments: ReportArguments) -> Result<(), 
     let Shown { application, stream, no_lag } = arguments.shown;
     let look = look::look(aws, &application, stream.as_ref(), no_lag).await?;
     let page = page::snapshot(&application, &look);
-    replace(&arguments.output, &page)
+    whole_file::replace(&arguments.output, page.as_bytes())
         .map_err(|error| Failure::new(format!("{} cannot be written", arguments.output.display()), error))
-}
-
-fn replace(path: &Path, page: &str) -> std::io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    let part = PathBuf::from(name);
-    let mut file = fs::File::create(&part)?;
-    file.write_all(page.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(part, path)
 }
 
 /// Serves the page until a signal. Only reads.

@@ -1,5 +1,6 @@
 //! `kds tail`: prints the records of a stream.
 
+mod answer_size;
 pub(crate) mod filter;
 pub(crate) mod lineage;
 pub(crate) mod print;
@@ -119,7 +120,7 @@ pub(crate) async fn read(aws: &Aws, reading: Reading, until: impl FnOnce(&Aws) -
     let (lineage, first, position) = start(aws, &stream, &from, wanted).await?;
     let until = until(aws);
     let (sender, receiver) = mpsc::channel(ANSWERS);
-    let (client, room, readers) = (aws.kinesis(), Room::default(), JoinSet::new());
+    let (client, room, readers) = (aws.kinesis_without_retries(), Room::default(), JoinSet::new());
     let mut tail = Tail { aws, client, stream, until, room, sender, readers, lineage, printer, sink };
     for shard in first {
         tail.read(shard, position.clone());
@@ -194,6 +195,7 @@ impl Tail<'_> {
             position,
             until: self.until,
             room: self.room.clone(),
+            is_limited: false,
             found: self.sender.clone(),
         };
         self.readers.spawn(reader.run());

@@ -1,6 +1,9 @@
 //! Numbers, sizes, durations and times as people read them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
 use aws_smithy_types::{DateTime, date_time::Format};
 
@@ -57,14 +60,29 @@ pub(crate) fn time(time: SystemTime) -> String {
 /// Text that a terminal shows as it is: control characters are escaped, and bytes that are no UTF-8 replaced.
 pub(crate) fn printable(data: &[u8]) -> String {
     let mut text = String::with_capacity(data.len());
-    for c in String::from_utf8_lossy(data).chars() {
-        match c {
-            '\t' => text.push(c),
-            c if c.is_control() => text.extend(c.escape_default()),
-            c => text.push(c),
+    let Ok(()) = print::<Infallible>(data, |part| {
+        text.push_str(part);
+        Ok(())
+    });
+    text
+}
+
+/// Passes on such text in parts, so that what is large need not be held twice.
+pub(crate) fn print<E>(data: &[u8], mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    let is_escaped = |c: char| c.is_control() && c != '\t';
+    for part in data.utf8_chunks() {
+        for piece in part.valid().split_inclusive(is_escaped) {
+            let last = piece.char_indices().next_back().filter(|(_, c)| is_escaped(*c));
+            write(&piece[..last.map_or(piece.len(), |(at, _)| at)])?;
+            if let Some((_, c)) = last {
+                write(&c.escape_default().to_string())?;
+            }
+        }
+        if !part.invalid().is_empty() {
+            write("\u{fffd}")?;
         }
     }
-    text
+    Ok(())
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ pub(super) struct Followed {
     pub(super) grown: Instant,
     /// Time at which it last had a name that matches.
     pub(super) wanted: Instant,
+    /// Bytes of the next read.
+    chunk_bytes: usize,
     len: u64,
     /// Time of its last change.
     modified: Option<SystemTime>,
@@ -84,6 +86,7 @@ impl Followed {
             skip,
             grown: now,
             wanted: now,
+            chunk_bytes: CHUNK_BYTES,
             len: metadata.len(),
             modified: metadata.modified().ok(),
             head: Digested::default(),
@@ -169,22 +172,22 @@ impl Followed {
         metadata.is_some_and(|metadata| metadata.is_ok_and(|metadata| metadata.nlink() == 0))
     }
 
-    /// Reads on from the next record; `records_of` is the maximum of a record, so that a whole one fits.
-    pub(super) fn chunk(&self, records_of: usize) -> io::Result<Chunk> {
-        let mut bytes = vec![0; CHUNK_BYTES];
-        let mut filled = self.fill(&mut bytes, 0)?;
-        // One long line: more of it, so that its end may be found.
-        if filled == bytes.len() && !bytes.contains(&b'\n') {
-            bytes.resize(records_of * 2 + 2, 0);
-            filled += self.fill(&mut bytes, filled)?;
-        }
+    /// Reads on from the next record.
+    pub(super) fn chunk(&self) -> io::Result<Chunk> {
+        let mut bytes = vec![0; self.chunk_bytes];
+        let filled = self.fill(&mut bytes)?;
         let is_last = filled < bytes.len();
         bytes.truncate(filled);
         Ok(Chunk { bytes, is_last })
     }
 
-    fn fill(&self, bytes: &mut [u8], from: usize) -> io::Result<usize> {
-        let (handle, mut filled) = (self.handle()?, from);
+    /// Reads as many bytes at a time from now on, if these are more; None: as many as usual.
+    pub(super) fn read_by(&mut self, bytes: Option<usize>) {
+        self.chunk_bytes = bytes.unwrap_or(0).max(CHUNK_BYTES);
+    }
+
+    fn fill(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let (handle, mut filled) = (self.handle()?, 0);
         while filled < bytes.len() {
             match handle.read_at(&mut bytes[filled..], self.read + filled as u64) {
                 Ok(0) => break,
@@ -193,7 +196,7 @@ impl Followed {
                 Err(error) => return Err(error),
             }
         }
-        Ok(filled - from)
+        Ok(filled)
     }
 
     /// Notes that everything before `position` is stored.
@@ -284,7 +287,7 @@ mod tests {
 
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"three\n").unwrap();
         assert!(!file.look(Instant::now()).unwrap() && file.has_more());
-        assert_eq!(file.chunk(10).unwrap().bytes, b"three\n");
+        assert_eq!(file.chunk().unwrap().bytes, b"three\n");
         file.read = 14;
         fs::write(&path, "x\n").unwrap();
         assert!(file.look(Instant::now()).unwrap(), "it is shorter");

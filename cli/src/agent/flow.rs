@@ -10,7 +10,6 @@ use bytes::Bytes;
 use kpl::{Delivery, DeliveryError, Producer, UserRecord};
 use tokio::{
     sync::watch,
-    task::block_in_place,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,6 +48,9 @@ pub(super) struct FlowTask {
     key: KeyRule,
     following: Following,
     pending: VecDeque<Pending>,
+    /// Bytes of the pending records, and the maximum up to which more is read.
+    pending_bytes: usize,
+    max_pending_bytes: usize,
     refused: Option<String>,
     pause: Duration,
     next_poll: Instant,
@@ -73,6 +75,7 @@ struct Pending {
     file: u64,
     /// Begin of the next record.
     next: u64,
+    bytes: usize,
     delivery: Delivery,
 }
 
@@ -80,7 +83,7 @@ impl FlowTask {
     pub(super) fn new(
         flow: Flow,
         producer: Producer,
-        max_bytes: usize,
+        (max_bytes, max_pending_bytes): (usize, usize),
         following: Following,
         progress: watch::Sender<Progress>,
     ) -> Self {
@@ -98,6 +101,8 @@ impl FlowTask {
             key,
             following,
             pending: VecDeque::new(),
+            pending_bytes: 0,
+            max_pending_bytes,
             refused: None,
             pause: FIRST_PAUSE,
             next_poll: Instant::now(),
@@ -113,7 +118,8 @@ impl FlowTask {
         self.following.look().map_err(|error| self.unread(&error))?;
         let mut stopping = false;
         while !(stopping && self.pending.is_empty()) {
-            let may_read = !stopping && self.refused.is_none() && self.pending.len() < PENDING;
+            let has_room = self.pending.len() < PENDING && self.pending_bytes < self.max_pending_bytes;
+            let may_read = !stopping && self.refused.is_none() && has_room;
             tokio::select! {
                 // biased: what is stored is noted before more is read.
                 biased;
@@ -138,7 +144,7 @@ impl FlowTask {
     async fn poll(&mut self) -> Result<(), Failure> {
         let mut read = self.read_oldest(false).await?;
         if matches!(read, Read::Nothing | Read::Away) {
-            block_in_place(|| self.following.look()).map_err(|error| self.unread(&error))?;
+            self.following.look().map_err(|error| self.unread(&error))?;
             read = self.read_oldest(true).await?;
             self.publish()?;
         }
@@ -175,8 +181,7 @@ impl FlowTask {
         }
         let has_successor = place + 1 < self.following.files.len() || self.following.files[place].is_deleted();
         let file = &mut self.following.files[place];
-        let chunk = block_in_place(|| file.chunk(self.cutter.max_bytes));
-        let chunk = chunk.map_err(|error| unread(&self.flow, &error))?;
+        let chunk = file.chunk().map_err(|error| unread(&self.flow, &error))?;
         let is_quiet = file.grown.elapsed() >= QUIET && (has_successor || self.cutter.record_start.is_some());
         let ends_line = self.cutter.record_start.is_none() || chunk.bytes.ends_with(b"\n") || has_successor;
         let data = Bytes::from(chunk.bytes);
@@ -198,17 +203,27 @@ impl FlowTask {
         let data = data.slice(first..);
         let cuts = self.cutter.cut(&data, chunk.is_last && is_quiet && ends_line);
         let number = file.number;
+        // The end of a large record is further on.
+        let is_larger = cuts.is_empty() && !chunk.is_last && data.len() < self.cutter.window();
+        file.read_by(is_larger.then(|| self.cutter.window()));
+        if is_larger {
+            return Ok(Read::Some);
+        }
         for cut in &cuts {
             let record = data.slice(cut.start..cut.end);
             // Rules without fields have a key for all data.
             let key = self.key.key(&record, None).unwrap_or_default();
             let next = begin + cut.next as u64;
             // A copy: a slice would keep the whole chunk until the last of its records is stored.
-            let put = self.producer.put(UserRecord::new(key, Bytes::copy_from_slice(&record))).await;
+            let is_most = record.len() > data.len() / 2;
+            let record = if is_most { record } else { Bytes::copy_from_slice(&record) };
+            let bytes = record.len();
+            let put = self.producer.put(UserRecord::new(key, record)).await;
             let delivery = put.map_err(|error| {
                 Failure::new(format!("a record of {} cannot be put", self.following.files[place].path.display()), error)
             })?;
-            self.pending.push_back(Pending { file: number, next, delivery });
+            self.pending_bytes += bytes;
+            self.pending.push_back(Pending { file: number, next, bytes, delivery });
             self.following.files[place].read = next;
         }
         Ok(if cuts.is_empty() { Read::Nothing } else { Read::Some })
@@ -216,6 +231,7 @@ impl FlowTask {
 
     /// Notes the outcome of the oldest record.
     fn settle(&mut self, (pending, outcome): (Pending, Result<(), DeliveryError>)) -> Result<(), Failure> {
+        self.pending_bytes -= pending.bytes;
         if let Err(error) = outcome {
             let text = error.to_string();
             if self.refused.is_none() {

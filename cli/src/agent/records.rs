@@ -22,6 +22,14 @@ pub(super) struct Cut {
 }
 
 impl Cutter {
+    /// Bytes in which a whole record is found, if it is not longer than one may be.
+    ///
+    /// Where a record ends is told by the line that follows it, if it may have several.
+    pub(super) fn window(&self) -> usize {
+        let line_break = "\r\n".len();
+        if self.record_start.is_some() { self.max_bytes * 2 } else { self.max_bytes + line_break }
+    }
+
     /// The complete records at the beginning of `bytes`. `at_end`: nothing follows, so that the rest is a record, too.
     pub(super) fn cut(&self, bytes: &[u8], at_end: bool) -> Vec<Cut> {
         let mut cuts = Vec::new();
@@ -32,7 +40,7 @@ impl Cutter {
             start = next;
         }
         // A record that is longer than any may be is cut although its end has not come.
-        if bytes.len() - start >= self.max_bytes * 2 {
+        if bytes.len() - start >= self.window() {
             let next = start + self.max_bytes;
             cuts.push(Cut { start, end: next, next });
         }
@@ -111,6 +119,8 @@ mod tests {
         let long = "0123456789abcdefghijKLM\nnext\n";
 
         assert_eq!(cut(&lines(), long, false), (vec!["0123456789", "abcdefghij", "KLM", "next"], 29));
-        assert_eq!(cut(&lines(), &long[..20], false), (vec!["0123456789"], 10));
+        assert_eq!(cut(&lines(), &long[..12], false), (vec!["0123456789"], 10));
+        assert_eq!(cut(&lines(), "0123456789\r\n", false), (vec!["0123456789"], 12));
+        assert_eq!(cut(&lines(), "0123456789\r", false), (vec![], 0));
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, whole_file};
 
 /// State of all flows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl StateFile {
             let what = format!("state file {} cannot be used ({error})", path.display());
             Failure::new(what, "name another by --state, or make room")
         };
-        let lock = File::create(with_suffix(path, "lock")).map_err(|error| unusable(&error))?;
+        let lock = File::create(whole_file::with_suffix(path, "lock")).map_err(|error| unusable(&error))?;
         if lock.try_lock().is_err() {
             let what = format!("another agent uses state file {}", path.display());
             return Err(Failure::new(what, "end it, or name another file by --state"));
@@ -73,30 +73,14 @@ impl StateFile {
         Ok((file, state))
     }
 
-    /// Replaces the file.
+    /// Replaces the file. If that fails, the old one is left as it is.
     pub(super) fn write(&self, state: &State) -> Result<(), Failure> {
-        self.replace(state).map_err(|error| {
+        let text = serde_json::to_vec_pretty(state).map_err(io::Error::from);
+        text.and_then(|text| whole_file::replace(&self.path, &text)).map_err(|error| {
             let what = format!("state file {} cannot be written ({error})", self.path.display());
             Failure::new(what, "make room and start again; what was stored since it was last written is put again")
         })
     }
-
-    fn replace(&self, state: &State) -> io::Result<()> {
-        let new = with_suffix(&self.path, "new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(state)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -73,15 +73,15 @@ pub(crate) struct EntryMaker {
 
 impl EntryMaker {
     /// The record of a line; None for a blank line of a format in which these mean nothing.
-    pub(crate) fn of_line(&self, place: Place, line: &[u8]) -> Option<Result<Entry, Refusal>> {
+    pub(crate) fn of_line(&self, place: Place, line: Vec<u8>) -> Option<Result<Entry, Refusal>> {
         if self.format != InputFormat::Lines && line.trim_ascii().is_empty() {
             return None;
         }
-        let data = Bytes::copy_from_slice(line);
+        let data = Bytes::from(line);
         let record = match self.format {
             InputFormat::Lines => self.keyed(data.clone(), None),
             InputFormat::Jsonl | InputFormat::Csv => self.of_json(data.clone()),
-            InputFormat::Records => self.of_record_line(line),
+            InputFormat::Records => self.of_record_line(&data),
         };
         Some(match record {
             Ok(record) => Ok(Entry { place, record }),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn read(format: InputFormat, key: &str, line: &str) -> Option<Result<(String, String), String>> {
-        let made = EntryMaker { format, key: key.parse().unwrap() }.of_line(place(), line.as_bytes())?;
+        let made = EntryMaker { format, key: key.parse().unwrap() }.of_line(place(), line.into())?;
         Some(made.map_err(|refusal| refusal.reason).map(|entry| {
             let data = String::from_utf8(entry.record.data().to_vec()).unwrap();
             (entry.record.partition_key().to_owned(), data)

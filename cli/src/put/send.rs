@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     entry::{Entry, Place, Refusal},
     failed::FailedFile,
-    source::Chunk,
+    source::{Chunk, Room},
 };
 use crate::{aws::refusal::is_lasting, failure::Failure, text};
 
@@ -74,7 +74,7 @@ pub(crate) async fn send(
         for entry in chunk.entries {
             let pending = put(producer, entry).await;
             last = Some(pending.place().clone());
-            if sender.send(pending).await.is_err() {
+            if sender.send((pending, chunk.room.clone())).await.is_err() {
                 break; // it ended with a failure, which it returns
             }
         }
@@ -121,8 +121,8 @@ struct Settling {
 }
 
 impl Settling {
-    async fn run(mut self, mut pending: mpsc::Receiver<Pending>) -> (Outcome, FailedFile) {
-        while let Some(next) = pending.recv().await {
+    async fn run(mut self, mut pending: mpsc::Receiver<(Pending, Room)>) -> (Outcome, FailedFile) {
+        while let Some((next, _room)) = pending.recv().await {
             if let Err(failure) = self.settle(next).await {
                 self.stop.cancel();
                 self.outcome.unwritten.get_or_insert(failure);

@@ -10,7 +10,10 @@ use std::{
 };
 
 use kpl::MAX_RECORD_BYTES;
-use tokio::sync::mpsc;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
 
 use super::{
     entry::{Entry, EntryMaker, InputFormat, Place, Refusal},
@@ -24,6 +27,8 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const CHUNK_ENTRIES: usize = 500;
 /// Chunks that wait for the producer.
 const CHUNKS: usize = 4;
+/// Bytes that are read and not stored, or one line.
+const ROOM_BYTES: usize = 8 * 1024 * 1024;
 /// Base64 and escapes of JSON, and the other fields.
 const RECORD_LINE_BYTES: usize = MAX_RECORD_BYTES * 2;
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -34,7 +39,12 @@ pub(crate) struct Chunk {
     pub(crate) entries: Vec<Result<Entry, Refusal>>,
     /// Bytes read for it, separators included.
     pub(crate) bytes: u64,
+    /// Held until all entries are settled.
+    pub(crate) room: Room,
 }
+
+/// Room of a chunk, a permit for each byte. Clones share it.
+pub(crate) type Room = Option<Arc<OwnedSemaphorePermit>>;
 
 /// Input of a `put`.
 #[derive(Debug)]
@@ -56,11 +66,12 @@ impl Source {
         self.files.iter().filter(|file| !is_stdin(file)).try_for_each(|file| open(file).map(drop))
     }
 
-    /// Starts to read. The last item is an error if a file cannot be read further.
+    /// Starts to read, within a runtime. The last item is an error if a file cannot be read further.
     pub(crate) fn start(self) -> Result<mpsc::Receiver<Result<Chunk, Failure>>, Failure> {
         let (sender, receiver) = mpsc::channel(CHUNKS);
+        let (runtime, room) = (Handle::current(), Arc::new(Semaphore::new(ROOM_BYTES)));
         let read = move || {
-            let failed = self.read(&mut Chunks { sender: &sender, chunk: Chunk::default() });
+            let failed = self.read(&mut Chunks { sender: &sender, chunk: Chunk::default(), runtime, room });
             if let Err(Ended::Failed(failure)) = failed {
                 let _ = sender.blocking_send(Err(failure)); // an error: the command has ended
             }
@@ -113,6 +124,8 @@ impl From<Failure> for Ended {
 struct Chunks<'a> {
     sender: &'a mpsc::Sender<Result<Chunk, Failure>>,
     chunk: Chunk,
+    runtime: Handle,
+    room: Arc<Semaphore>,
 }
 
 impl Chunks<'_> {
@@ -123,8 +136,22 @@ impl Chunks<'_> {
         if is_full { self.pass_on() } else { Ok(()) }
     }
 
+    /// Waits for room. A chunk that is larger than all room has all of it, and nothing is read until it is settled.
     fn pass_on(&mut self) -> Result<(), Ended> {
-        self.sender.blocking_send(Ok(std::mem::take(&mut self.chunk))).map_err(|_| Ended::Unwanted)
+        let bytes = u32::try_from(self.chunk.bytes.min(ROOM_BYTES as u64)).unwrap_or(u32::MAX);
+        let chunk = std::mem::take(&mut self.chunk);
+        self.runtime.block_on(async {
+            let room = self.take(bytes).await?.map(Arc::new);
+            self.sender.send(Ok(Chunk { room, ..chunk })).await.map_err(|_| Ended::Unwanted)?;
+            if bytes as usize == ROOM_BYTES { self.take(1).await.map(drop) } else { Ok(()) }
+        })
+    }
+
+    async fn take(&self, bytes: u32) -> Result<Option<OwnedSemaphorePermit>, Ended> {
+        tokio::select! {
+            room = Arc::clone(&self.room).acquire_many_owned(bytes) => Ok(room.ok()), // it is never closed
+            () = self.sender.closed() => Err(Ended::Unwanted),
+        }
     }
 }
 
@@ -142,7 +169,10 @@ fn read_lines(
         let read = read.map_err(|error| Failure::new(format!("{place} cannot be read"), error))?;
         match read {
             None => break,
-            Some(Line::Whole) => chunks.push(maker.of_line(place, &line), line.len() as u64 + 1)?,
+            Some(Line::Whole) => {
+                let bytes = line.len() as u64 + 1;
+                chunks.push(maker.of_line(place, std::mem::take(&mut line)), bytes)?;
+            }
             Some(Line::TooLong { bytes }) => {
                 let reason = format!("it is {bytes} bytes long, above the {MAX_RECORD_BYTES}-byte limit of a record");
                 chunks.push(Some(Err(Refusal { place, reason, data: None })), bytes + 1)?;

@@ -87,8 +87,9 @@ impl Printer {
             OutputFormat::Text => {
                 let (arrival, shard) =
                     (line.arrival.as_deref().unwrap_or("-"), line.shard_id.as_deref().unwrap_or("-"));
-                let (key, data) = (text::printable(partition_key.as_bytes()), text::printable(&data));
-                output.line(&format!("{arrival} {shard} {key} {data}"))?;
+                output.raw(format!("{arrival} {shard} {} ", text::printable(partition_key.as_bytes())).as_bytes())?;
+                output.printable(&data)?;
+                output.raw(b"\n")?;
             }
         }
         self.printed += 1;

@@ -1,7 +1,8 @@
 //! SHELL: reads one shard by GetRecords, from a position to its end or to where nothing more is wanted.
 //!
-//! Reads at the tip follow each other after [`IDLE`], others as fast as a shard allows; so a fleet that shares the shard keeps
-//! most of its five reads a second. An answer is held until it is printed.
+//! Reads at the tip follow each other after [`IDLE`], others as fast as a shard allows: once a read was throttled, the next
+//! ones wait for the time in which a shard returns as much as the one before. So a fleet that shares the shard keeps most of
+//! its five reads a second. An answer is held until it is printed.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::room::Room;
+use super::{
+    answer_size::{self, AnswerSize},
+    room::Room,
+};
 use crate::{
     aws::{Aws, refusal::is_throttle, stream_name::StreamName},
     failure::Failure,
@@ -33,8 +37,13 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Pause between two reads of a shard that is behind: five reads a second.
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html>
 const BUSY: Duration = Duration::from_millis(200);
+/// Bytes up to which an answer at the tip is followed by one that is as small.
+const SMALL_BYTES: usize = 64 * 1_024;
 /// Pause after a throttled read.
 const THROTTLED: Duration = Duration::from_millis(1_000);
+/// Pause after another failure of a read, and how many follow each other before the reading ends.
+const FAILED: Duration = Duration::from_millis(300);
+const MAX_FAILURES: u32 = 4;
 
 /// End of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +91,15 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) struct ShardReader {
     pub(crate) aws: Aws,
+    /// Without retries of its own, since a throttled read tells the pace.
     pub(crate) client: aws_sdk_kinesis::Client,
     pub(crate) stream: StreamName,
     pub(crate) shard: Shard,
     pub(crate) position: Position,
     pub(crate) until: Until,
     pub(crate) room: Room,
+    /// A read was throttled: the shard's limit is enforced.
+    pub(crate) is_limited: bool,
     pub(crate) found: mpsc::Sender<Found>,
 }
 
@@ -104,22 +116,34 @@ impl ShardReader {
     async fn read(&mut self) -> Result<Found, Failure> {
         let shard = self.shard.id.clone();
         let mut iterator = self.iterator().await?;
-        let (mut at_tip, mut last_bytes) = (false, usize::MAX);
+        let (mut at_tip, mut last_bytes, mut failures) = (false, 0, 0);
+        let (mut size, mut first) = match self.room.largest().await {
+            Ok(largest) => (AnswerSize::first(largest), None),
+            Err(first) => (AnswerSize::default(), Some(first)),
+        };
         loop {
-            let next_read = Instant::now() + if at_tip { IDLE } else { BUSY };
-            let room = self.room.take(at_tip, last_bytes).await;
-            let mut answer = match self.client.get_records().shard_iterator(&iterator).send().await {
+            let is_small = at_tip && last_bytes <= SMALL_BYTES;
+            let room = self.room.take(if is_small { last_bytes } else { size.bytes() }).await;
+            let begun = Instant::now();
+            let read = self.client.get_records().shard_iterator(&iterator).limit(size.limit());
+            let mut answer = match read.send().await {
                 Ok(answer) => answer,
                 Err(error) => {
                     drop(room);
-                    iterator = self.after(error, iterator).await?;
+                    failures += 1;
+                    iterator = self.after(error, iterator, (failures, last_bytes)).await?;
                     continue;
                 }
             };
+            failures = 0;
             if let Some(last) = answer.records.last() {
                 self.position = Position::After(super::sequence_number(&last.sequence_number)?);
             }
-            last_bytes = answer.records.iter().map(|record| record.data.as_ref().len()).sum();
+            let sizes = || answer.records.iter().map(|record| record.data.as_ref().len());
+            (last_bytes, size) = (sizes().sum(), size.after(sizes()));
+            if let Some(mut first) = first.take() {
+                *first = Some(sizes().max().unwrap_or(0));
+            }
             at_tip = answer.millis_behind_latest == Some(0);
             let is_reached = self.cut(&mut answer);
             let (next, children) = (answer.next_shard_iterator.take(), answer.child_shards.take());
@@ -140,7 +164,7 @@ impl ShardReader {
                 Some(_) if at_tip && self.is_over() => return Ok(Found::Reached { shard }),
                 Some(next) => iterator = next,
             }
-            sleep_until(next_read).await;
+            sleep_until(begun + self.pause(at_tip, last_bytes)).await;
         }
     }
 
@@ -163,18 +187,41 @@ impl ShardReader {
         }
     }
 
+    /// Time from the begin of a read, which returned so many bytes, to that of the next one.
+    fn pause(&self, at_tip: bool, bytes: usize) -> Duration {
+        match (at_tip, self.is_limited) {
+            (true, _) => IDLE,
+            (false, false) => BUSY,
+            (false, true) => answer_size::time_of(bytes).max(BUSY),
+        }
+    }
+
     async fn iterator(&self) -> Result<String, Failure> {
         shards::iterator(&self.aws, &self.stream, &self.shard.id, &self.position).await
     }
 
-    /// The iterator after an error that may pass.
-    async fn after(&self, error: SdkError<GetRecordsError>, iterator: String) -> Result<String, Failure> {
+    /// The iterator after an error that may pass, of so many in a row; the last read returned so many bytes.
+    async fn after(
+        &mut self,
+        error: SdkError<GetRecordsError>,
+        iterator: String,
+        (failures, bytes): (u32, usize),
+    ) -> Result<String, Failure> {
         let refusal = error.as_service_error();
         if refusal.is_some_and(GetRecordsError::is_expired_iterator_exception) {
             return self.iterator().await;
         }
         if refusal.and_then(|it| it.code()).is_some_and(is_throttle) {
-            sleep(THROTTLED.mul_f64(0.5 + fastrand::f64())).await;
+            self.is_limited = true;
+            sleep(answer_size::time_of(bytes).max(THROTTLED.mul_f64(0.5 + fastrand::f64()))).await;
+            return Ok(iterator);
+        }
+        let may_pass = match error.raw_response() {
+            Some(response) => response.status().is_server_error(),
+            None => !matches!(error, SdkError::ConstructionFailure(_)),
+        };
+        if may_pass && failures < MAX_FAILURES {
+            sleep(FAILED * 2_u32.pow(failures)).await;
             return Ok(iterator);
         }
         let target = format!("{} of stream {}", self.shard.id, self.stream);

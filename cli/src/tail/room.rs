@@ -1,31 +1,43 @@
 //! Memory of answers that are read and not printed, as permits of a semaphore.
+//!
+//! How large the records of the stream are, the first answer tells: until then one shard reads, and the others wait.
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-/// Permits of all shards together.
+/// Permits of all shards together: 8 MiB of answers.
 const PERMITS: usize = 16;
-/// Permits of a read that may return as much as a read can, 10 MiB: two such at a time.
-const LARGE_READ: u32 = 8;
-/// Bytes of an answer up to which the shard's next one counts as small.
-const SMALL_BYTES: usize = 64 * 1024;
+const PERMIT_BYTES: usize = 512 * 1_024;
 
 /// Room for answers. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct Room {
+    permits: Arc<Semaphore>,
+    /// Size of the largest record of the first answer; None until it has come.
+    first: Arc<Mutex<Option<usize>>>,
+}
+
+/// The right to read the first answer.
+pub(super) type First = OwnedMutexGuard<Option<usize>>;
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(PERMITS)))
+        Self { permits: Arc::new(Semaphore::new(PERMITS)), first: Arc::default() }
     }
 }
 
 impl Room {
-    /// Waits for room for the answer of a shard, which is at its tip and whose last answer had so many bytes.
-    pub(crate) async fn take(&self, at_tip: bool, last_bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let permits = if at_tip && last_bytes <= SMALL_BYTES { 1 } else { LARGE_READ };
+    /// Waits for the first answer of the stream, and returns the size of its largest record; an error is the right to read it.
+    pub(super) async fn largest(&self) -> Result<usize, First> {
+        let first = Arc::clone(&self.first).lock_owned().await;
+        first.ok_or(first)
+    }
+
+    /// Waits for room for an answer of so many bytes; larger ones than all room have all of it.
+    pub(super) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, PERMITS);
         // None: closed, which it never is.
-        Arc::clone(&self.0).acquire_many_owned(permits).await.ok()
+        Arc::clone(&self.permits).acquire_many_owned(u32::try_from(permits).unwrap_or(1)).await.ok()
     }
 }

@@ -43,14 +43,6 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-
-    async fn until_file(&self, name: &str, text: &str) {
-        let begun = Instant::now();
-        while !fs::read_to_string(self.path().join(name)).is_ok_and(|found| found.contains(text)) {
-            assert!(begun.elapsed() < PATIENCE, "no {text} in {name}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 fn append(path: &Path, text: &str) {
@@ -181,6 +173,29 @@ async fn joins_lines_and_skips_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_many_lines_is_put_as_one() {
+    let world = World::start().await;
+    world.configure(
+        r#""initialPosition": "START_OF_FILE", "multiLineStartPattern": "\\[", "partitionKeyOption": "FOLDER""#,
+    );
+    // More than is read at a time.
+    let long = format!("[1] one{}", "\n  at some line".repeat(30_000));
+    world.append(&format!("{long}\n[2] two\n[3] three\n"));
+    let agent = world.agent();
+    world.until_file("agent.json.state", &format!("\"position\": {}", long.len() + "\n[2] two\n".len())).await;
+    interrupt(&agent);
+    ended(agent).await;
+
+    let tail = world.run("tail orders --from horizon --no-follow --json").await.succeeds();
+    let texts: Vec<String> = tail
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(texts.iter().map(String::len).collect::<Vec<_>>(), [long.len(), "[2] two".len()]);
+    assert_eq!(texts[0], long);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_loses_nothing_and_is_named() {
     let world = World::start().await;
     world.configure(r#""initialPosition": "START_OF_FILE""#);
@@ -196,6 +211,39 @@ async fn a_refusal_loses_nothing_and_is_named() {
     interrupt(&agent);
     let ended = ended(agent).await;
     assert!(ended.stderr.contains("AccessDeniedException") && ended.stderr.contains("it is put again in"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_for_the_state_file_ends_the_agent_and_loses_nothing() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE""#);
+    world.append("1\n");
+    let agent = world.agent();
+    world.until_file("agent.json.state", "\"position\": 2").await;
+    interrupt(&agent);
+    ended(agent).await;
+    let before = world.read("agent.json.state");
+    // Three files take more than the 1,024 bytes that a file may have here.
+    for number in 2..5 {
+        append(&world.path().join(format!("log/app.log.{number}")), &format!("{number}\n"));
+    }
+
+    let full = world.limited("trap '' XFSZ; ulimit -f 2", "agent agent.json").spawn().unwrap();
+    let full = ended(full).await;
+
+    assert_eq!(full.code, 1, "{full:?}");
+    let last = full.stderr.lines().last().unwrap();
+    assert!(last.contains("state file agent.json.state cannot be written") && last.contains("make room"), "{last}");
+    assert_eq!(world.read("agent.json.state"), before);
+    assert!(!world.path().join("agent.json.state.part").exists());
+    world.append("5\n");
+    let agent = world.agent();
+    world.until_file("agent.json.state", "\"position\": 4").await;
+    interrupt(&agent);
+    assert_eq!(ended(agent).await.code, 0);
+    let mut stored = world.stored().await;
+    stored.dedup();
+    assert_eq!(stored, ["1", "2", "3", "4", "5"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

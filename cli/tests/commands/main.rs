@@ -10,6 +10,8 @@ mod decode;
 mod fleet;
 mod fleets;
 mod manual;
+#[cfg(target_os = "linux")]
+mod memory;
 mod misuse;
 mod put;
 mod serve;

@@ -141,3 +141,58 @@ async fn failures_that_cannot_be_written_end_the_put_with_the_place() {
 
     full.fails_with(&["cannot be written to missing/folder", "a.jsonl:2 and what follows may not be stored"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_region_is_named_where_the_stream_is_not_found() {
+    let world = World::start().await;
+
+    world.run("tail missing --region eu-west-1").await.fails_with(&["stream missing does not exist in eu-west-1"]);
+    world.run("fleet missing --region eu-west-1").await.fails_with(&["missing does not exist in eu-west-1"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_for_the_output_is_named() {
+    let world = World::start().await;
+    world.put("k", "one").await;
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+
+    for arguments in ["tail orders --from horizon --no-follow", "stream orders --json"] {
+        let child = world.command(arguments).stdout(full()).spawn().unwrap();
+        crate::support::ended(child).await.fails_with(&["stdout cannot be written", "No space left"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_leaves_no_file_that_looks_complete() {
+    let world = World::start().await;
+    world.put("k", "x".repeat(10_000)).await;
+    let small = |arguments: &'static str| {
+        crate::support::ended(world.limited("trap '' XFSZ; ulimit -f 2", arguments).spawn().unwrap())
+    };
+
+    small("replay orders --folder window --output raw").await.fails_with(&["window/shardId-", "cannot be written"]);
+    let complete = std::fs::read_dir(world.path().join("window")).unwrap().filter_map(Result::ok);
+    assert!(complete.map(|file| file.file_name().into_string().unwrap()).all(|name| name.ends_with(".part")));
+
+    let worker = world.worker("w1");
+    world.until_fleet("--no-lag", |fleet| fleet["leases"].as_array().unwrap().len() == 2).await;
+    world.write("report.html", "the one before");
+    small("report printer -o report.html").await.fails_with(&["report.html cannot be written"]);
+    assert_eq!(world.read("report.html"), "the one before");
+    assert_eq!(std::fs::read_dir(world.path()).unwrap().count(), 2, "nothing else is left");
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_worker_or_shard_of_a_fleet_is_named_and_nothing_changed() {
+    let world = World::start().await;
+    let worker = world.worker("w1");
+    world.until_fleet("--no-lag", |fleet| fleet["leases"].as_array().unwrap().len() == 2).await;
+
+    world.run("drain printer w9 --yes").await.fails_with(&["w9"]);
+    let unknown = world.run("explain printer shardId-000000000009").await.succeeds();
+    assert!(unknown.contains("there is no shardId-000000000009"), "{unknown}");
+    world.run("stream split orders shardId-000000000000 --at 0% --yes").await.fails_with(&["cannot be split at 0"]);
+    worker.stop().await.unwrap();
+}

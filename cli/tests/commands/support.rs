@@ -99,6 +99,15 @@ impl World {
         ended
     }
 
+    /// Waits until a file has this text.
+    pub(crate) async fn until_file(&self, name: &str, text: &str) {
+        let begun = tokio::time::Instant::now();
+        while !std::fs::read_to_string(self.path().join(name)).is_ok_and(|found| found.contains(text)) {
+            assert!(begun.elapsed() < PATIENCE, "no {text} in {name}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Puts a Kinesis record.
     pub(crate) async fn put(&self, partition_key: &str, data: impl Into<Vec<u8>>) -> String {
         let put = self.kinesis().put_record().stream_name("orders").partition_key(partition_key);
