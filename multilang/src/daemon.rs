@@ -16,11 +16,11 @@ use crate::{
     settings::{Consume, GiveUp, Settings},
 };
 
-/// Memory of records that are read and not answered, for each core. Shards that are all behind are then read at some 15 MB a
-/// second and core: five reads of a shard a second, 2.7 bytes held for each byte of records of 1 KiB.
-const BUDGET_OF_A_CORE: u64 = 16 << 20;
+/// Memory of records that are read and not answered, for each core. Shards that are all behind are then read at some 11 MB a
+/// second and core: half of it is for all alike, five reads of a shard a second, 2.7 bytes held for a byte of 1 KiB records.
+const BUDGET_OF_A_CORE: u64 = 12 << 20;
 /// Bounds of the same over all cores; the maximum is the default of `kcl`.
-const BUDGETS: (u64, u64) = (32 << 20, 512 << 20);
+const BUDGETS: (u64, u64) = (24 << 20, 512 << 20);
 
 /// Error of the start of the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -188,6 +188,6 @@ mod tests {
     #[test]
     fn the_memory_budget_grows_with_the_cores() {
         let mib = |cores| memory_budget(NonZero::new(cores)) >> 20;
-        assert_eq!([0, 1, 2, 3, 32, 33, usize::MAX].map(mib), [32, 32, 32, 48, 512, 512, 512]);
+        assert_eq!([0, 1, 2, 3, 42, 43, usize::MAX].map(mib), [24, 24, 24, 36, 504, 512, 512]);
     }
 }

@@ -153,6 +153,11 @@ async fn a_checkpoint_after_a_renewal_noticed_the_loss_is_a_shutdown_exception()
 
     scene.until("the end of the child", |scene| !scene.read("EOF").is_empty()).await;
     assert_eq!(scene.acknowledged()[0], refused("ShutdownException"));
+    // The other worker is silent, so the lease comes back.
+    let number = scene.sequence_number("wait");
+    scene.until_checkpoint(FIRST, |checkpoint| is_at(checkpoint, &number)).await;
+    let children: Vec<u32> = scene.read("\"initialize\"").iter().map(|line| line.pid).collect();
+    assert!(children.len() == 2 && children[0] != children[1], "{children:?}");
     scene.stop(&daemon).await;
 }
 

@@ -7,6 +7,7 @@
 mod checkpoints;
 mod clients;
 mod command;
+mod failures;
 mod life;
 mod misuse;
 mod scene;

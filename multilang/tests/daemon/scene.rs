@@ -236,3 +236,8 @@ pub(crate) fn is_at(checkpoint: &Checkpoint, sequence_number: &str) -> bool {
 pub(crate) fn is_running(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
+
+/// State of the first shard's child, as probes answer it.
+pub(crate) fn child(daemon: &Daemon) -> serde_json::Value {
+    serde_json::to_value(daemon.health()).expect("it is JSON")["children"]["shardId-000000000000"].clone()
+}
