@@ -1,5 +1,6 @@
 //! The seam to the service: [`SdkKinesis`] calls it through the AWS SDK, another [`Kinesis`] stands in for tests.
 
+mod body;
 mod sdk;
 
 use std::{

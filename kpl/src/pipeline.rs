@@ -30,7 +30,7 @@ use crate::{
     hash_key::HashKey,
     intake::{
         Status,
-        queue::{COMMANDS, Command, Receiver},
+        queue::{Command, Receiver},
         space::Load,
     },
     kinesis::{Entry, EntryResult, KinesisError, KinesisErrorKind, PutRecordsRequest},
@@ -53,6 +53,9 @@ pub(crate) enum Ended {
 
 /// Time without a record after which a pipeline ends; the next record starts a new one.
 const IDLE: Duration = Duration::from_secs(300);
+
+/// Number of commands after which other tasks of the thread have their turn.
+const TURN: usize = 4096;
 
 /// Delay from which a timer counts as late, and the extra time for an answer then.
 const LATE: Duration = Duration::from_millis(100);
@@ -108,7 +111,7 @@ impl Pipeline {
                 return Ended::Closed;
             }
             // Other tasks of the thread have their turn: the requests, for instance.
-            if self.taken >= COMMANDS {
+            if self.taken >= TURN {
                 self.taken = 0;
                 yield_now().await;
             }

@@ -1,6 +1,7 @@
 //! The producer on the embedded AWS, alone and with consumers behind it.
 
 mod aggregate_oddities;
+mod bodies;
 mod chaos;
 mod failures;
 mod limits;

@@ -14,8 +14,8 @@ use crate::{
     locked::locked,
 };
 
-/// Maximum number of commands that a pipeline takes at a time.
-pub(crate) const COMMANDS: usize = 4096;
+/// Maximum number of commands that a pipeline takes at a time: some 30 KB, which stay in the processor's nearest cache.
+pub(crate) const COMMANDS: usize = 256;
 
 /// A request to a pipeline.
 #[derive(Debug)]

@@ -1,14 +1,22 @@
 //! [`Kinesis`] through the AWS SDK. The SDK's own retries are off: the producer retries, and counts what it does.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use aws_sdk_kinesis::{
     Client,
     config::retry::RetryConfig,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
-        describe_stream_summary::DescribeStreamSummaryOutput, list_shards::ListShardsOutput,
-        put_records::PutRecordsOutput,
+        describe_stream_summary::DescribeStreamSummaryOutput,
+        list_shards::ListShardsOutput,
+        put_records::{PutRecordsOutput, builders::PutRecordsFluentBuilder},
     },
     primitives::Blob,
     types::{PutRecordsRequestEntry, PutRecordsResultEntry, RecordDistributionStrategy, ShardFilter, ShardFilterType},
@@ -17,6 +25,7 @@ use aws_sdk_kinesis::{
 use super::{
     BoxFuture, Entry, EntryResult, Kinesis, KinesisError, KinesisErrorKind, PutRecordsRequest, Shard, Stored, Stream,
     StreamSummary,
+    body::{self, GivesBody, OtherProtocol},
 };
 use crate::hash_key::HashKeyRange;
 
@@ -27,14 +36,36 @@ const LIST_SHARDS_MAX_RESULTS: i32 = 1000;
 #[derive(Debug, Clone)]
 pub struct SdkKinesis {
     client: Client,
+    /// The client has written a request in a protocol that is not ours: the SDK writes the bodies.
+    is_foreign: Arc<AtomicBool>,
 }
 
 impl SdkKinesis {
     /// Calls through `client`, with its credentials, region and endpoint, but without its retries.
+    ///
+    /// Interceptors of the client see an input of PutRecords without records, and the request with them.
     pub fn new(client: Client) -> Self {
         // Once, rather than for each call: that costs more than the rest of a small call.
-        let config = client.config().to_builder().retry_config(RetryConfig::disabled());
-        Self { client: Client::from_conf(config.build()) }
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).interceptor(GivesBody);
+        Self { client: Client::from_conf(config.build()), is_foreign: Arc::default() }
+    }
+
+    async fn put(&self, request: PutRecordsRequest) -> Result<Vec<EntryResult>, KinesisError> {
+        if !self.is_foreign.load(Relaxed) {
+            let call = self.put_call(&request.stream, Vec::new());
+            let called = body::with_body(body::encode(&request), call.send()).await;
+            if !called.as_ref().is_err_and(is_other_protocol) {
+                return called.map(entry_results).map_err(error);
+            }
+            self.is_foreign.store(true, Relaxed);
+        }
+        let call = self.put_call(&request.stream, request.entries.into_iter().map(to_sdk).collect());
+        call.send().await.map(entry_results).map_err(error)
+    }
+
+    fn put_call(&self, stream: &Stream, records: Vec<PutRecordsRequestEntry>) -> PutRecordsFluentBuilder {
+        let (name, arn) = name_and_arn(stream);
+        self.client.put_records().set_stream_name(name).set_stream_arn(arn).set_records(Some(records))
     }
 
     /// The page of `token`, which stands for the stream and the filter: naming them again is an error.
@@ -52,10 +83,7 @@ impl SdkKinesis {
 
 impl Kinesis for SdkKinesis {
     fn put_records(&self, request: PutRecordsRequest) -> BoxFuture<'_, Result<Vec<EntryResult>, KinesisError>> {
-        let records = request.entries.into_iter().map(to_sdk).collect();
-        let (name, arn) = name_and_arn(&request.stream);
-        let call = self.client.put_records().set_stream_name(name).set_stream_arn(arn).set_records(Some(records));
-        Box::pin(async move { call.send().await.map(entry_results).map_err(error) })
+        Box::pin(self.put(request))
     }
 
     fn list_shards(&self, stream: Stream) -> BoxFuture<'_, Result<Vec<Shard>, KinesisError>> {
@@ -95,6 +123,18 @@ fn name_and_arn(stream: &Stream) -> (Option<String>, Option<String>) {
         Stream::Name(name) => (Some(name.to_string()), None),
         Stream::Arn(arn) => (None, Some(arn.to_string())),
     }
+}
+
+/// Returns whether the call ended before it was sent, by [`OtherProtocol`].
+fn is_other_protocol<E: Error + 'static>(error: &SdkError<E>) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.is::<OtherProtocol>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 fn to_sdk(entry: Entry) -> PutRecordsRequestEntry {

@@ -136,6 +136,7 @@ impl<T: Detach> Aggregator<T> {
     }
 
     /// Adds a record later than all others.
+    #[inline]
     pub(crate) fn push(&mut self, record: Pending<T>) {
         let Some(limits) = self.packing.limits.filter(|_| !record.course.is_alone()) else {
             return self.push_plain(record);

@@ -67,6 +67,7 @@ impl<T: Detach> Lanes<T> {
     }
 
     /// Adds a record later than all others; its lane may have more stripes from then on if it `may_widen`.
+    #[inline]
     pub(crate) fn push(&mut self, record: Pending<T>, may_widen: bool) -> Pushed {
         let index = self.owners.index_of(record.hash_key);
         self.list(index);

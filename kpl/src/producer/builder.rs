@@ -179,7 +179,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Client of Kinesis, in place of one made from the `SdkConfig`. Its retries are not used.
+    /// Client of Kinesis, in place of one made from the `SdkConfig`. Its retries are not used. Its interceptors see an input of
+    /// PutRecords without records, and the request with them.
     pub fn kinesis_client(self, client: aws_sdk_kinesis::Client) -> Self {
         self.kinesis(SdkKinesis::new(client))
     }

@@ -1,6 +1,6 @@
 //! Sealed aggregates: those that no more records join.
 
-use std::ops::Range;
+use std::{mem::take, ops::Range};
 
 use bytes::Bytes;
 
@@ -14,9 +14,38 @@ use crate::{
 /// An aggregate as it will be sent. The digest is added when it is needed, for several aggregates together.
 #[derive(Debug, Default)]
 pub(crate) struct Sealed {
-    encoded: Vec<u8>,
+    encoded: Encoded,
     pub(crate) size_bytes: usize,
     first_partition_key: Range<usize>,
+}
+
+#[derive(Debug)]
+enum Encoded {
+    WithoutDigest(Vec<u8>),
+    /// Shared with requests.
+    Complete(Bytes),
+}
+
+impl Default for Encoded {
+    fn default() -> Self {
+        Self::WithoutDigest(Vec::new())
+    }
+}
+
+impl Encoded {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::WithoutDigest(bytes) => bytes,
+            Self::Complete(bytes) => bytes,
+        }
+    }
+
+    fn complete(&mut self, digest: &[u8; DIGEST_LEN]) {
+        if let Self::WithoutDigest(bytes) = self {
+            bytes.extend_from_slice(digest);
+            *self = Self::Complete(take(bytes).into());
+        }
+    }
 }
 
 impl Aggregate {
@@ -37,35 +66,42 @@ impl Sealed {
     pub(crate) fn new(aggregate: &Aggregate) -> Self {
         let Range { start, end } = aggregate.partition_keys.first_range();
         let first_partition_key = MAGIC.len() + start..MAGIC.len() + end;
-        Self { encoded: aggregate.without_digest(), size_bytes: aggregate.size_bytes(), first_partition_key }
+        let encoded = Encoded::WithoutDigest(aggregate.without_digest());
+        Self { encoded, size_bytes: aggregate.size_bytes(), first_partition_key }
     }
 
     pub(crate) fn first_partition_key(&self) -> &str {
-        str::from_utf8(&self.encoded[self.first_partition_key.clone()]).unwrap_or_default()
+        str::from_utf8(&self.encoded.bytes()[self.first_partition_key.clone()]).unwrap_or_default()
     }
 
-    pub(crate) fn user_records(mut self) -> Vec<UserRecord> {
-        self.encoded.truncate(self.size_bytes.saturating_sub(DIGEST_LEN));
-        user_records(&self.encoded.into())
+    pub(crate) fn user_records(self) -> Vec<UserRecord> {
+        let mut encoded = match self.encoded {
+            Encoded::WithoutDigest(bytes) => bytes.into(),
+            Encoded::Complete(bytes) => bytes,
+        };
+        encoded.truncate(self.size_bytes.saturating_sub(DIGEST_LEN));
+        user_records(&encoded)
     }
 
     /// Bytes that are sent, once they have their digest.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        debug_assert!(self.has_digest());
-        self.encoded.clone().into()
+        match &self.encoded {
+            Encoded::Complete(bytes) => bytes.clone(),
+            Encoded::WithoutDigest(_) => unreachable!("what is sent has its digest"),
+        }
     }
 
     pub(crate) fn has_digest(&self) -> bool {
-        self.encoded.len() == self.size_bytes
+        matches!(self.encoded, Encoded::Complete(_))
     }
 
     pub(crate) fn digest_all<'a>(aggregates: impl Iterator<Item = &'a mut Self>) {
         let mut without: Vec<_> = aggregates.filter(|sealed| !sealed.has_digest()).collect();
         for some in without.chunks_mut(LANES) {
-            let bodies = some.iter().map(|sealed| &sealed.encoded[MAGIC.len()..sealed.size_bytes - DIGEST_LEN]);
+            let bodies = some.iter().map(|sealed| &sealed.encoded.bytes()[MAGIC.len()..]);
             let digests = digest_each(bodies);
             for (sealed, digest) in some.iter_mut().zip(digests) {
-                sealed.encoded.extend_from_slice(&digest);
+                sealed.encoded.complete(&digest);
             }
         }
     }

@@ -166,6 +166,7 @@ impl<T: Detach> Lane<T> {
         }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, record: Pending<T>, may_widen: bool) -> (bool, Pushed) {
         self.settle();
         let now = record.course.arrived;

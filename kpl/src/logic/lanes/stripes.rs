@@ -169,6 +169,7 @@ impl<T: Detach> Stripes<T> {
     }
 
     /// Adds a record later than all others. Returns its stripe, and whether that may send.
+    #[inline]
     pub(super) fn push(&mut self, record: Pending<T>) -> (&Stripe<T>, bool) {
         let now = record.course.arrived;
         let index = self.newest.index_of(record.hash_key);
