@@ -165,7 +165,7 @@ def draw(kind, panels, picture):
                 empty.append(title)
     pixels = io.BytesIO()
     figure.savefig(pixels, dpi=100)
-    Image.open(pixels).convert("RGB").quantize(32).save(picture, optimize=True)
+    Image.open(pixels).convert("RGB").quantize(64).save(picture, optimize=True)
     print(f"{picture}: {len(panels)} panels, no data for {empty or 'none'}")
 
 

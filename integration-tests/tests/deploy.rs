@@ -195,6 +195,59 @@ fn cloudformation_has_the_dashboard_of_the_file_and_terraform_the_same_alarms() 
     assert_eq!(alarms, expected);
 }
 
+/// Arguments of the resources, and which of them must be there. Source: types of the provider hashicorp/aws 6.25.0, in the npm
+/// package @cdktf/provider-aws 21.22.1.
+const ARGUMENTS: [(&str, &str, &str); 3] = [
+    (
+        "aws_cloudwatch_metric_alarm",
+        "alarm_name comparison_operator evaluation_periods",
+        "actions_enabled alarm_actions alarm_description datapoints_to_alarm dimensions evaluate_low_sample_count_percentiles \
+         extended_statistic insufficient_data_actions metric_name metric_query namespace ok_actions period region statistic \
+         tags threshold threshold_metric_id treat_missing_data unit",
+    ),
+    ("metric_query", "id", "account_id expression label metric period return_data"),
+    ("aws_cloudwatch_dashboard", "dashboard_body dashboard_name", "region"),
+];
+
+/// Arguments and blocks at an indentation.
+fn arguments(block: &str, indentation: usize) -> BTreeSet<&str> {
+    let is_here = |line: &&str| line.len() - line.trim_start().len() == indentation;
+    let parts = block.lines().filter(is_here).filter_map(|line| line.trim_start().split_once(' '));
+    parts.filter(|(_, rest)| rest.trim_start().starts_with(['=', '{'])).map(|(name, _)| name).collect()
+}
+
+#[track_caller]
+fn assert_provider_has(kind: &str, found: &BTreeSet<&str>) {
+    let (_, needed, further) = ARGUMENTS.iter().find(|(of, ..)| *of == kind).expect("it is in the table");
+    let needed: BTreeSet<&str> = needed.split(' ').collect();
+    let all: BTreeSet<&str> = needed.iter().copied().chain(further.split(' ')).collect();
+    assert!(needed.is_subset(found), "{kind} lacks one of {needed:?}: {found:?}");
+    assert!(found.is_subset(&all), "{kind} has no {:?}", found.difference(&all));
+}
+
+#[test]
+fn terraform_gives_resources_the_arguments_that_the_provider_knows() {
+    let terraform = file("cloudwatch/terraform/main.tf");
+    let mut resources = 0;
+    for resource in terraform.split("\n\nresource ").skip(1) {
+        let kind = between(resource, "\"", "\"").expect("it has a type");
+        assert_provider_has(kind, &arguments(resource, 2));
+        for query in resource.split("\n  metric_query {\n").skip(1) {
+            let query = query.split("\n  }").next().expect("it ends");
+            assert_provider_has("metric_query", &arguments(query, 4));
+        }
+        resources += 1;
+    }
+    assert!(resources >= 13, "{resources}");
+}
+
+#[test]
+#[should_panic(expected = "has no")]
+fn an_argument_that_the_provider_does_not_know_is_noticed() {
+    let resource = "  dashboard_body = x\n  dashboard_name = y\n  dashboard = z\n";
+    assert_provider_has("aws_cloudwatch_dashboard", &arguments(resource, 2));
+}
+
 /// Names of metrics in queries, and the operation that each query selects.
 fn named_by_queries(text: &str) -> BTreeSet<(String, Option<String>)> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || char == '_';
