@@ -1,4 +1,6 @@
-//! `kds cleanup`: deletes what a fleet has left behind: items of dead workers, leases of ended shards.
+//! `kds cleanup`: deletes what a fleet has left behind: items of dead workers, leases of ended shards and of former streams.
+
+mod former;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -6,13 +8,14 @@ use clap::Args;
 use kcl::{Checkpoint, Fleet, FleetChange, WorkerId};
 use serde::Serialize;
 
+use self::former::Former;
 use crate::{
     aws::{Aws, stream_name::StreamName},
     confirm::{Consent, confirm},
     failure::Failure,
     fleet::{
         read,
-        view::{FleetView, LeaseView},
+        view::{FleetView, LeaseView, WorkerView},
     },
     output,
     reading::shards,
@@ -31,6 +34,9 @@ pub(crate) struct CleanupArguments {
     /// Stream of the application [default: as workers of kcl note it]
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamName>,
+    /// A stream that is no longer read; those that do not exist any more are known
+    #[arg(long, value_name = "NAME")]
+    former: Vec<String>,
     #[command(flatten)]
     consent: Consent,
     /// Print what was deleted as JSON
@@ -44,11 +50,22 @@ struct Waste {
     workers: Vec<(String, u64)>,
     /// Keys of leases at SHARD_END.
     leases: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    former: Vec<FormerLease>,
+}
+
+/// A lease of a stream that is no longer read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct FormerLease {
+    key: String,
+    #[serde(skip)]
+    counter: u64,
+    reason: String,
 }
 
 /// Shows a plan, asks, and deletes; each item only if it is as it was.
 pub(crate) async fn run(aws: &Aws, arguments: CleanupArguments) -> Result<(), Failure> {
-    let CleanupArguments { application, stream, consent, json } = arguments;
+    let CleanupArguments { application, stream, former, consent, json } = arguments;
     let view = read::read(aws, &application).await?;
     let listed = match read::stream_of(&view, stream) {
         Some(stream) if view.leases.iter().all(|lease| lease.stream.is_none()) => {
@@ -57,7 +74,8 @@ pub(crate) async fn run(aws: &Aws, arguments: CleanupArguments) -> Result<(), Fa
         }
         _ => None,
     };
-    let waste = waste(&view, listed.as_ref());
+    let former = former::former(aws, &view, &former).await?;
+    let waste = waste(&view, listed.as_ref(), &former);
     if waste == Waste::default() {
         return output::print(json, &waste, || format!("nothing of {application} is to be deleted\n"));
     }
@@ -83,17 +101,24 @@ pub(crate) async fn run(aws: &Aws, arguments: CleanupArguments) -> Result<(), Fa
             deleted.leases.push(key);
         }
     }
-    let (workers, leases) = (deleted.workers.len() as u64, deleted.leases.len() as u64);
+    for lease in waste.former {
+        if fleet.delete_unwritten(&lease.key, lease.counter).await.map_err(explain)? == FleetChange::Applied {
+            deleted.former.push(lease);
+        }
+    }
+    let leases = deleted.leases.len() + deleted.former.len();
+    let (workers, leases) = (deleted.workers.len() as u64, leases as u64);
     output::print(json, &deleted, || {
         format!("deleted {} and {}\n", text::counted(workers, "worker"), text::counted(leases, "lease"))
     })
 }
 
-/// Items that may be deleted. `listed`: the shards of the application's only stream, if that is known.
+/// Items that may be deleted. `listed`: the shards of the application's only stream, if that is known. Leases of former streams are
+/// kept while a living worker owns them.
 ///
 /// As a leader, it keeps the lease of an ended shard until all its children have made progress, since they wait for it, and until
 /// the leases of its own parents are gone.
-fn waste(view: &FleetView, listed: Option<&HashSet<String>>) -> Waste {
+fn waste(view: &FleetView, listed: Option<&HashSet<String>>, former: &Former) -> Waste {
     let workers = view.workers.iter().filter(|worker| worker.leases == 0 && worker.is_stale);
     let workers = workers.filter_map(|worker| Some((worker.id.clone(), worker.age_seconds?)));
     let mut leases: Vec<String> = Vec::new();
@@ -112,7 +137,17 @@ fn waste(view: &FleetView, listed: Option<&HashSet<String>>) -> Waste {
             leases.push(lease.key.clone());
         }
     }
-    Waste { workers: workers.filter(|(_, age)| *age >= GONE_SECONDS).collect(), leases }
+    let is_owned = |lease: &LeaseView| {
+        lease.owner.as_deref().and_then(|owner| view.worker(owner)).is_some_and(WorkerView::is_alive)
+    };
+    let of_former = view.leases.iter().filter(|lease| !is_owned(lease) && !leases.contains(&lease.key));
+    let of_former = of_former.filter_map(|lease| {
+        let stream = lease.stream_id.as_ref()?;
+        let reason = format!("stream {} {}", stream.name(), former.get(stream)?);
+        Some(FormerLease { key: lease.key.clone(), counter: lease.counter, reason })
+    });
+    let former = of_former.collect();
+    Waste { workers: workers.filter(|(_, age)| *age >= GONE_SECONDS).collect(), leases, former }
 }
 
 fn plan(waste: &Waste) -> String {
@@ -124,13 +159,16 @@ fn plan(waste: &Waste) -> String {
     });
     workers
         .chain(waste.leases.iter().map(|key| format!("delete lease {key}, which is processed to its end\n")))
+        .chain(waste.former.iter().map(|lease| format!("delete lease {}, whose {}\n", lease.key, lease.reason)))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use kcl::StreamId;
+
     use super::*;
-    use crate::fleet::view::{Layout, WorkerView};
+    use crate::fleet::view::Layout;
 
     fn lease(shard: &str, position: Checkpoint, parents: &[&str], children: &[&str]) -> LeaseView {
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
@@ -179,16 +217,36 @@ mod tests {
             fleet(vec![], vec![lease("s0", ShardEnd, &[], &["s1"]), lease("s1", child, &["s0"], &[])])
         };
 
-        assert!(waste(&with(TrimHorizon), None).leases.is_empty());
-        assert_eq!(waste(&with(ShardEnd), None).leases, ["s0"]);
+        assert!(waste(&with(TrimHorizon), None, &Former::new()).leases.is_empty());
+        assert_eq!(waste(&with(ShardEnd), None, &Former::new()).leases, ["s0"]);
         let forgotten = HashSet::from(["s1".to_owned()]);
-        assert_eq!(waste(&with(TrimHorizon), Some(&forgotten)).leases, ["s0"]);
+        assert_eq!(waste(&with(TrimHorizon), Some(&forgotten), &Former::new()).leases, ["s0"]);
     }
 
     #[test]
     fn forgets_only_workers_that_are_long_gone_and_own_nothing() {
         let view = fleet(vec![worker("gone", 700, 0), worker("owner", 700, 1), worker("late", 100, 0)], vec![]);
 
-        assert_eq!(waste(&view, None).workers, [("gone".to_owned(), 700)]);
+        assert_eq!(waste(&view, None, &Former::new()).workers, [("gone".to_owned(), 700)]);
+    }
+
+    #[test]
+    fn keeps_leases_of_former_streams_that_a_living_worker_owns() {
+        let id = StreamId::from("123456789012:gone:1700000000");
+        let of = |key: &str, owner: Option<&str>| LeaseView {
+            key: key.to_owned(),
+            stream_id: Some(id.clone()),
+            owner: owner.map(str::to_owned),
+            ..lease("shardId-0", Checkpoint::TrimHorizon, &[], &[])
+        };
+        let leases = vec![of("a", None), of("b", Some("alive")), of("c", Some("dead"))];
+        let view = fleet(vec![worker("alive", 5, 1), worker("dead", 700, 1)], leases);
+        let former = Former::from([(id.clone(), "does not exist any more".to_owned())]);
+
+        let waste = waste(&view, None, &former);
+
+        let keys: Vec<&str> = waste.former.iter().map(|lease| lease.key.as_str()).collect();
+        assert_eq!(keys, ["a", "c"]);
+        assert!(plan(&waste).contains("delete lease a, whose stream gone does not exist any more\n"));
     }
 }

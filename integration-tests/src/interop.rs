@@ -8,6 +8,7 @@ mod expected;
 mod fleet;
 mod java_to_kcl;
 mod journal;
+mod kds;
 mod kpl_to_java;
 mod log_check;
 mod mixed_fleet;

@@ -43,6 +43,10 @@ pub(super) async fn table(aws: &Aws, table: &str, denied: &mut Denied) -> Option
     let update = update.update_expression("REMOVE probe").send().await;
     let delete =
         client.delete_item().table_name(table).key(KEY, probe.clone()).condition_expression(NEVER).send().await;
+    // A statement changes no item that is not there.
+    let statement = format!("UPDATE \"{table}\" SET probe = ? WHERE {KEY} = ? AND probe = ?");
+    let parameters = Some(vec![probe.clone(); 3]);
+    let renewal = client.execute_statement().statement(statement).set_parameters(parameters).send().await;
     let query = client.query().table_name(table).index_name(INDEX).key_condition_expression("leaseOwner = :o");
     let query = query.expression_attribute_values(":o", probe).limit(1).send().await;
     let tried = [
@@ -52,6 +56,7 @@ pub(super) async fn table(aws: &Aws, table: &str, denied: &mut Denied) -> Option
         ("dynamodb:UpdateItem", is_denied(&update)),
         ("dynamodb:DeleteItem", is_denied(&delete)),
         ("dynamodb:Query", is_denied(&query)),
+        ("dynamodb:PartiQLUpdate", is_denied(&renewal)),
     ];
     denied.extend(tried.into_iter().filter(|(_, is_denied)| *is_denied).map(|(action, _)| (action, resource())));
     let table = described.ok()?.table?;

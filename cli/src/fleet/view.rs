@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use kcl::{Checkpoint, FleetStatus, LeaseStatus, WorkerStatus};
+use kcl::{Checkpoint, FleetStatus, LeaseStatus, StreamId, WorkerStatus};
 use serde::Serialize;
 
 use super::lag::Lag;
@@ -66,6 +66,8 @@ pub(crate) struct LeaseView {
     pub(crate) key: String,
     /// In applications of several streams.
     pub(crate) stream: Option<String>,
+    #[serde(skip)]
+    pub(crate) stream_id: Option<StreamId>,
     pub(crate) shard_id: String,
     pub(crate) owner: Option<String>,
     pub(crate) next_owner: Option<String>,
@@ -90,6 +92,7 @@ impl LeaseView {
         Self {
             key: shard.into(),
             stream: None,
+            stream_id: None,
             shard_id: shard.into(),
             owner: owner.map(str::to_owned),
             next_owner: None,
@@ -193,6 +196,7 @@ fn lease(lease: &LeaseStatus) -> LeaseView {
     LeaseView {
         key: lease.key.clone(),
         stream: lease.stream_id.as_ref().map(|stream| stream.name().to_owned()),
+        stream_id: lease.stream_id.clone(),
         shard_id: lease.shard_id.to_string(),
         owner: lease.owner.as_ref().map(ToString::to_string),
         next_owner: lease.next_owner.as_ref().map(ToString::to_string),

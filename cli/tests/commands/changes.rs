@@ -131,3 +131,40 @@ async fn deletes_dead_workers_and_ended_leases_only() {
     let fleet = world.until_fleet("--no-lag", |_| true).await;
     assert_eq!((fleet["leases"].as_array().unwrap().len(), &fleet["workers"][0]["id"]), (2, &json!("alive")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_leases_of_former_streams_that_nobody_owns() {
+    let world = World::start().await;
+    world.table(APPLICATION, "leaseKey").await;
+    let summary = world.kinesis().describe_stream_summary().stream_name("orders").send().await.unwrap();
+    let summary = summary.stream_description_summary.unwrap();
+    let account = summary.stream_arn().split(':').nth(4).unwrap().to_owned();
+    let created = summary.stream_creation_timestamp().secs();
+    let names = [
+        format!("{account}:orders:{created}"),
+        format!("{account}:orders:{}", created - 60),
+        format!("{account}:gone:{created}"),
+    ];
+    for name in &names {
+        world.lease_of(name, SHARD, None).await;
+    }
+    world.lease_of(&names[2], "shardId-000000000001", Some("alive")).await;
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let worker = [("leaseKey", s("alive")), ("entityType", s("WORKER_METRIC_STATS")), ("lut", n(now))];
+    world.item(APPLICATION, &worker).await;
+
+    let unasked = world.run("cleanup printer").await;
+    assert_eq!(unasked.code, 1);
+    assert!(unasked.stderr.contains(&format!("delete lease {}:{SHARD}, whose stream gone does not exist", names[2])));
+    let first = world.run("cleanup printer --yes").await;
+    assert_eq!(first.stdout, "deleted 0 workers and 2 leases\n", "{first:?}");
+    assert!(first.stderr.contains("whose stream orders was deleted and created anew\n"), "{first:?}");
+    assert_eq!(world.run("cleanup printer --yes").await.stdout, "nothing of printer is to be deleted\n");
+
+    let named = world.run("cleanup printer --former orders --yes --json").await;
+    assert!(named.stdout.contains(&format!("\"key\":\"{}:{SHARD}\"", names[0])), "{named:?}");
+    world.run("cleanup printer --former orders --yes").await.fails_with(&["printer has no leases of stream orders"]);
+    let fleet = world.until_fleet("--no-lag", |_| true).await;
+    assert_eq!(fleet["leases"].as_array().unwrap().len(), 1, "{fleet}");
+    assert_eq!(fleet["leases"][0]["owner"], "alive");
+}

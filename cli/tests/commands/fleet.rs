@@ -134,7 +134,7 @@ async fn a_doctor_finds_nothing_wrong_with_a_living_fleet_and_names_what_is_deni
     assert_eq!(healthy.code, 0, "{healthy:?}");
     assert_eq!(healthy.stdout.lines().next(), Some("note      the table is not protected against deletion"));
 
-    for action in ["dynamodb:UpdateItem", "kinesis:GetRecords"] {
+    for action in ["dynamodb:UpdateItem", "dynamodb:PartiQLUpdate", "kinesis:GetRecords"] {
         world.aws.deny(action);
     }
     let denied = world.run("doctor printer --json").await;
@@ -145,6 +145,9 @@ async fn a_doctor_finds_nothing_wrong_with_a_living_fleet_and_names_what_is_deni
         found.contains("dynamodb:UpdateItem is denied") && found.contains("kinesis:GetRecords is denied"),
         "{found}"
     );
+    assert!(found.contains("dynamodb:PartiQLUpdate is denied"), "{found}");
+    let scan = world.dynamodb().scan().table_name(APPLICATION).send().await.unwrap();
+    assert!(scan.items().iter().all(|item| item["leaseKey"] != s("kds-doctor-probe")), "nothing is written");
     world.aws.allow("dynamodb:UpdateItem");
     worker.stop().await.unwrap();
 }

@@ -63,17 +63,29 @@ impl World {
 
     /// A lease as KCL 2.x writes it.
     pub(crate) async fn lease(&self, shard: &str, owner: Option<&str>, checkpoint: &str, parent: Option<&str>) {
-        let mut item = vec![
-            ("leaseKey", s(shard)),
-            ("leaseCounter", n(5)),
-            ("ownerSwitchesSinceCheckpoint", n(0)),
-            ("checkpoint", s(checkpoint)),
-            ("checkpointSubSequenceNumber", n(0)),
-        ];
-        item.extend(owner.map(|owner| ("leaseOwner", s(owner))));
+        let mut item = lease(shard, owner, checkpoint);
         item.extend(parent.map(|parent| ("parentShardId", AttributeValue::Ss(vec![parent.to_owned()]))));
         self.item(APPLICATION, &item).await;
     }
+
+    /// A lease of an application of several streams.
+    pub(crate) async fn lease_of(&self, stream: &str, shard: &str, owner: Option<&str>) {
+        let mut item = lease(&format!("{stream}:{shard}"), owner, "TRIM_HORIZON");
+        item.extend([("streamName", s(stream)), ("shardId", s(shard))]);
+        self.item(APPLICATION, &item).await;
+    }
+}
+
+fn lease(key: &str, owner: Option<&str>, checkpoint: &str) -> Vec<(&'static str, AttributeValue)> {
+    let mut item = vec![
+        ("leaseKey", s(key)),
+        ("leaseCounter", n(5)),
+        ("ownerSwitchesSinceCheckpoint", n(0)),
+        ("checkpoint", s(checkpoint)),
+        ("checkpointSubSequenceNumber", n(0)),
+    ];
+    item.extend(owner.map(|owner| ("leaseOwner", s(owner))));
+    item
 }
 
 pub(crate) fn s(text: &str) -> AttributeValue {

@@ -8,6 +8,7 @@ use aws_types::SdkConfig;
 use kcl::{Checkpoint, FleetStatus};
 use tokio::time::{Instant, sleep};
 
+use super::kds::Known;
 use super::log_check::check_java_log;
 use super::peer::Peer;
 use super::peers::{ConsumerKind, ConsumerOptions, Peers};
@@ -83,6 +84,13 @@ impl<'a> Fleet<'a> {
 
     pub(super) async fn status(&self) -> anyhow::Result<FleetStatus> {
         FleetStatus::read(&self.dynamodb, APPLICATION).await.context("the lease table cannot be read")
+    }
+
+    /// The fleet as `kds` is to see it, once somebody leads.
+    pub(super) async fn known(&mut self, layout: &'static str) -> anyhow::Result<Known> {
+        let (leader, workers) = (Some(self.leader().await?), self.alive());
+        let leases = self.owners().await?.len();
+        Ok(Known { application: APPLICATION, layout, leader, workers, leases, is_processed: false })
     }
 
     /// Open leases, and the worker that processes each.

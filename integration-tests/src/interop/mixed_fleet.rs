@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::STREAM;
 use super::expected::Expected;
 use super::fleet::{FAILOVER, Fleet, Takeover};
+use super::kds;
 use super::peers::{ConsumerKind, Peers};
 use super::producing::stream;
 use super::resharding::{Change, change};
@@ -41,7 +42,8 @@ pub async fn mixed_fleet(peers: &Peers, layout: Layout) -> anyhow::Result<Vec<St
     let served = peers.serve(false).await?;
     stream(&served, 16).await?;
     let source = Source::start(served.kinesis()?);
-    let mut story = Story { fleet: Fleet::new(peers, &served)?, served: &served, begun: Instant::now(), joined: 0 };
+    let mut story =
+        Story { fleet: Fleet::new(peers, &served)?, peers, served: &served, begun: Instant::now(), joined: 0 };
     story.begin(layout).await?;
     story.act(source).await?;
     Ok(Vec::new())
@@ -57,7 +59,7 @@ pub async fn heartbeats(peers: &Peers) -> anyhow::Result<Vec<String>> {
     stream(&served, 16).await?;
     let source = Source::start(served.kinesis()?);
     let fleet = Fleet::new(peers, &served)?.by_heartbeat();
-    let mut story = Story { fleet, served: &served, begun: Instant::now(), joined: 0 };
+    let mut story = Story { fleet, peers, served: &served, begun: Instant::now(), joined: 0 };
     story.live_by_heartbeats().await?;
     story.is_joined_by_java().await?;
     story.move_lead().await?;
@@ -70,6 +72,7 @@ pub async fn heartbeats(peers: &Peers) -> anyhow::Result<Vec<String>> {
 
 struct Story<'a> {
     fleet: Fleet<'a>,
+    peers: &'a Peers,
     served: &'a Served,
     begun: Instant,
     /// Number of workers that have joined.
@@ -99,6 +102,15 @@ impl Story<'_> {
         }
         let took = self.fleet.balanced().await?;
         self.tell(format!("the first worker has all shards after {took:.1?}"));
+        let layout = if layout == Layout::Legacy { "three-tables" } else { "one-table" };
+        self.look(layout).await
+    }
+
+    /// What `kds` says of the fleet, while nobody comes or goes.
+    async fn look(&mut self, layout: &'static str) -> anyhow::Result<()> {
+        let known = self.fleet.known(layout).await?;
+        let looked = kds::look(self.peers, self.served, &known).await?;
+        self.tell(looked);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use super::expected::Expected;
+use super::kds::{self, Known};
 use super::log_check::check_java_log;
 use super::peer::STOPPING;
 use super::peers::{ConsumerKind, ConsumerOptions, Peers};
@@ -43,13 +44,27 @@ pub async fn refused(peers: &Peers) -> anyhow::Result<Vec<String>> {
     put_all(&served.kinesis()?, RECORDS..2 * RECORDS, |_| {}).await?;
     let records = Expected::of(0..2 * RECORDS);
     java.tells("all records are read", PATIENCE, |journal| journal.ids().len() >= records.len()).await?;
+    let looked = kds::look(peers, &served, &known()).await?;
     let (after, comparison) = (keys(&served).await?, records.compare(java.journal().reads().iter()));
     java.finish(STOPPING).await?;
     let complaints = check_java_log(java.log())?;
     ensure!(before == after, "the table had {before:?}, and has {after:?}");
     ensure!(comparison.is_complete() && comparison.duplicates == 0, "KCL 2.7 was disturbed: {comparison}");
     ensure!(complaints.is_empty(), "KCL 2.7 complains: {}", complaints.join("\n"));
-    Ok(vec![reason.to_owned(), format!("KCL 2.7.2 goes on: {comparison}")])
+    Ok(vec![looked, reason.to_owned(), format!("KCL 2.7.2 goes on: {comparison}")])
+}
+
+/// The fleet of KCL 2.7, which has neither a leader nor reports of its workers.
+fn known() -> Known {
+    let workers = ["java".to_owned()].into();
+    Known {
+        application: APPLICATION,
+        layout: "leases-alone",
+        leader: None,
+        workers,
+        leases: SHARDS,
+        is_processed: true,
+    }
 }
 
 /// Keys of the lease table's items.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::expected::Expected;
+use super::kds::{self, Known};
 use super::log_check::check_java_log;
 use super::peer::{Peer, STOPPING};
 use super::peers::{ConsumerKind, ConsumerOptions, Peers};
@@ -83,6 +84,8 @@ async fn go(
         }
     }
     started_there(&worker, &way.checkpoints)?;
+    let looked =
+        if limit.is_some() && kind != ConsumerKind::Rust { look(peers, served, name).await? } else { String::new() };
     if limit.is_some() {
         worker.stop().await.map(drop)?
     } else {
@@ -95,7 +98,22 @@ async fn go(
     let within = way.checkpoints.values().filter(|(_, sub)| *sub > 0).count();
     ensure!(limit.is_none() || within > 0, "no checkpoint lies within an aggregate: {:?}", way.checkpoints);
     let processed = way.reads.len() - before;
-    Ok(format!("{name} processed {processed} records; {within} of {SHARDS} checkpoints have a sub-sequence number"))
+    Ok(format!(
+        "{name} processed {processed} records; {within} of {SHARDS} checkpoints have a sub-sequence number{looked}"
+    ))
+}
+
+/// What `kds` says of a fleet of one worker of Java.
+async fn look(peers: &Peers, served: &Served, name: &str) -> anyhow::Result<String> {
+    let known = Known {
+        application: APPLICATION,
+        layout: "one-table",
+        leader: Some(name.to_owned()),
+        workers: [name.to_owned()].into(),
+        leases: usize::try_from(SHARDS)?,
+        is_processed: true,
+    };
+    Ok(format!("\n{}", kds::look(peers, served, &known).await?))
 }
 
 /// Each shard's processor started exactly at the checkpoint that was left.

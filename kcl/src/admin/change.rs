@@ -99,6 +99,22 @@ impl Fleet {
         Ok(applied(&self.table.delete_ended(&key).await?))
     }
 
+    /// Deletes the lease of a stream that is no longer read, whoever owned it. Refused if its counter is not `counter` any more, of
+    /// [`LeaseStatus`](crate::LeaseStatus): then a worker wrote it in the meantime.
+    ///
+    /// # Errors
+    /// The table cannot be read or written.
+    ///
+    /// # Cancellation
+    /// The lease may be deleted or not.
+    pub async fn delete_unwritten(&self, lease_key: &str, counter: u64) -> Result<FleetChange, TableError> {
+        let key = lease_key.into();
+        if self.table.get(&key).await?.is_none() {
+            return Ok(FleetChange::Missing);
+        }
+        Ok(applied(&self.table.delete_unwritten(&key, counter).await?))
+    }
+
     /// Deletes the item of a worker that has not reported since `last_report_seconds`, of [`WorkerStatus`](crate::WorkerStatus).
     ///
     /// # Errors

@@ -199,6 +199,15 @@ impl DynamoDbLeaseTable {
         Ok(Conditional::without_item(deleted))
     }
 
+    pub(crate) async fn delete_unwritten(&self, key: &LeaseKey, counter: u64) -> Result<Conditional, TableError> {
+        let delete = self
+            .delete_item(key)
+            .condition_expression("leaseCounter = :c")
+            .expression_attribute_values(":c", n(counter));
+        let deleted = self.call("dynamodb:DeleteItem").applied(delete.send().await, CONDITION_FAILED)?;
+        Ok(Conditional::without_item(deleted))
+    }
+
     pub(crate) async fn delete(&self, key: &LeaseKey) -> Result<(), TableError> {
         let deleted = self.delete_item(key).send().await;
         deleted.map_err(|error| self.call("dynamodb:DeleteItem").failed(error))?;
