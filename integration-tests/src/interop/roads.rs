@@ -84,8 +84,8 @@ async fn go(
         }
     }
     started_there(&worker, &way.checkpoints)?;
-    let looked =
-        if limit.is_some() && kind != ConsumerKind::Rust { look(peers, served, name).await? } else { String::new() };
+    // The worker of before may have reported a moment ago.
+    let looked = if before == 0 { look(peers, served, name).await? } else { String::new() };
     if limit.is_some() {
         worker.stop().await.map(drop)?
     } else {
