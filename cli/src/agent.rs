@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     config::{Config, Flow},
-    flow::{FlowTask, Progress},
+    flow::{Bounds, FlowTask, Progress},
     following::Following,
     state::{State, StateFile},
 };
@@ -80,10 +80,11 @@ pub(crate) async fn run(aws: &AwsArguments, arguments: AgentArguments) -> Result
     for flow in config.flows {
         let (sender, receiver) = watch::channel(Progress::default());
         flows.push((flow.name.clone(), receiver));
-        let (producer, max_bytes) = producer(&aws, &flow, outstanding).await?;
+        let (producer, record_bytes) = producer(&aws, &flow, outstanding).await?;
         let known = state.flows.contains(&flow.name).then(|| of_flow(&state, &flow));
         let following = Following::new(flow.clone(), known, max_open);
-        tasks.spawn(FlowTask::new(flow, producer, (max_bytes, outstanding), following, sender).run(stop.clone()));
+        let bounds = Bounds { record_bytes, pending_bytes: outstanding };
+        tasks.spawn(FlowTask::new(flow, producer, bounds, following, sender).run(stop.clone()));
     }
     let outcome = write_state(&file, &mut flows, &mut tasks, &stop).await;
     let stored = flows.iter().map(|(_, progress)| progress.borrow().stored).sum();

@@ -30,7 +30,7 @@ use crate::{
 
 /// Bytes of records that are accepted and not stored.
 const OUTSTANDING_BYTES: usize = 12 * 1024 * 1024;
-/// Bytes of a request: the SDK has them twice.
+/// Bytes of a request, which are in memory twice: as records and as its body.
 pub(crate) const REQUEST_BYTES: usize = 1024 * 1024;
 /// Time in which a record must be stored: a busy shard takes long.
 const RECORD_TTL: Duration = Duration::from_secs(300);

@@ -196,6 +196,7 @@ impl Tail<'_> {
             until: self.until,
             room: self.room.clone(),
             is_limited: false,
+            failures: 0,
             found: self.sender.clone(),
         };
         self.readers.spawn(reader.run());

@@ -67,7 +67,7 @@ pub(crate) fn printable(data: &[u8]) -> String {
     text
 }
 
-/// Passes on such text in parts, so that what is large need not be held twice.
+/// Passes on text with its control characters escaped, in parts, so that large data are not held twice.
 pub(crate) fn print<E>(data: &[u8], mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
     let is_escaped = |c: char| c.is_control() && c != '\t';
     for part in data.utf8_chunks() {

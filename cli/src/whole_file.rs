@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Replaces a file. What is written before the new one is complete has `.part` behind its name, and goes if that fails.
+/// Replaces a file. The new content is written to a file with `.part` behind its name, which is removed after a failure.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = with_suffix(path, "part");
     let replaced = write(&part, content).and_then(|()| fs::rename(&part, path));
     if replaced.is_err() {
-        let _ = fs::remove_file(&part); // it may not even have been made
+        let _ = fs::remove_file(&part); // an error: it was never created
     }
     replaced?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -132,7 +132,7 @@ impl Followed {
             Some(handle) => handle.metadata()?,
             None => match fs::metadata(&self.path) {
                 Ok(metadata) if FileId::of(&metadata) == self.id => metadata,
-                // It has another name by now, which the next look at its folder tells.
+                // It has another name by now, which the next look at its folder finds.
                 Ok(_) => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(error),
@@ -181,7 +181,7 @@ impl Followed {
         Ok(Chunk { bytes, is_last })
     }
 
-    /// Reads as many bytes at a time from now on, if these are more; None: as many as usual.
+    /// Sets the bytes of the next reads, at least the usual number; None: the usual number.
     pub(super) fn read_by(&mut self, bytes: Option<usize>) {
         self.chunk_bytes = bytes.unwrap_or(0).max(CHUNK_BYTES);
     }

@@ -48,7 +48,6 @@ pub(super) struct FlowTask {
     key: KeyRule,
     following: Following,
     pending: VecDeque<Pending>,
-    /// Bytes of the pending records, and the maximum up to which more is read.
     pending_bytes: usize,
     max_pending_bytes: usize,
     refused: Option<String>,
@@ -57,6 +56,12 @@ pub(super) struct FlowTask {
     published: Instant,
     progress: watch::Sender<Progress>,
     stored: u64,
+}
+
+/// Maximum bytes of a record, and of pending records up to which more is read.
+pub(super) struct Bounds {
+    pub(super) record_bytes: usize,
+    pub(super) pending_bytes: usize,
 }
 
 /// Outcome of a look at a file.
@@ -83,7 +88,7 @@ impl FlowTask {
     pub(super) fn new(
         flow: Flow,
         producer: Producer,
-        (max_bytes, max_pending_bytes): (usize, usize),
+        bounds: Bounds,
         following: Following,
         progress: watch::Sender<Progress>,
     ) -> Self {
@@ -94,7 +99,7 @@ impl FlowTask {
                 KeyRule::Text(flow.patterns.first().map_or_else(String::new, |it| it.folder.display().to_string()))
             }
         };
-        let cutter = Cutter { record_start: flow.record_start.clone(), max_bytes };
+        let cutter = Cutter { record_start: flow.record_start.clone(), max_bytes: bounds.record_bytes };
         Self {
             producer,
             cutter,
@@ -102,7 +107,7 @@ impl FlowTask {
             following,
             pending: VecDeque::new(),
             pending_bytes: 0,
-            max_pending_bytes,
+            max_pending_bytes: bounds.pending_bytes,
             refused: None,
             pause: FIRST_PAUSE,
             next_poll: Instant::now(),

@@ -1,6 +1,6 @@
 //! SHELL: the files of a flow: which are followed, and from where on. Renamed, truncated, copied and deleted ones are found again.
 //!
-//! At most so many are open at a time: others are closed while nothing of them is under way.
+//! The number of open files is bounded: others are closed while nothing of them is under way.
 
 use std::{collections::HashMap, io, time::Duration};
 
@@ -34,7 +34,7 @@ pub(super) struct Following {
     max_open: usize,
 }
 
-/// Whether a file can be read now.
+/// Outcome of opening a file to read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Open,
@@ -69,7 +69,7 @@ impl Following {
         }
         if self.open_files() >= self.max_open {
             let resting = |file: &&mut Followed| file.is_open() && file.stored == file.read;
-            // One that has more would be lost if it were deleted.
+            // Those with more to read last: if they are deleted while closed, the rest of them is lost.
             let rested = self.files.iter_mut().filter(resting).min_by_key(|file| (file.has_more(), file.grown));
             let Some(rested) = rested else { return Ok(Access::NoRoom) };
             rested.close(&self.flow.name)?;

@@ -24,7 +24,7 @@ pub(super) struct Cut {
 impl Cutter {
     /// Bytes in which a whole record is found, if it is not longer than one may be.
     ///
-    /// Where a record ends is told by the line that follows it, if it may have several.
+    /// The end of a record of several lines is known from the line that follows it.
     pub(super) fn window(&self) -> usize {
         let line_break = "\r\n".len();
         if self.record_start.is_some() { self.max_bytes * 2 } else { self.max_bytes + line_break }

@@ -50,7 +50,7 @@ impl AnswerSize {
     /// The size after an answer with records of these sizes.
     #[must_use]
     pub(super) fn after(self, sizes: impl Iterator<Item = usize>) -> Self {
-        // Of an empty answer nothing is learned.
+        // An empty answer says nothing about sizes.
         let Some(largest) = sizes.max() else { return self };
         let largest = largest.max(self.largest / GROWTH).max(1);
         let records = (AIM_BYTES / largest).clamp(1, MAX_RECORDS).min(self.records * GROWTH);
@@ -58,7 +58,7 @@ impl AnswerSize {
     }
 }
 
-/// Time in which a shard returns so many bytes.
+/// Time in which a shard returns this many bytes at its limit.
 pub(super) fn time_of(bytes: usize) -> Duration {
     #[expect(clippy::cast_precision_loss, reason = "an answer has at most 10 MiB")]
     Duration::from_secs_f64(bytes as f64 / READ_BYTES_PER_SECOND)

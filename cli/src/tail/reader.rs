@@ -41,8 +41,9 @@ const BUSY: Duration = Duration::from_millis(200);
 const SMALL_BYTES: usize = 64 * 1_024;
 /// Pause after a throttled read.
 const THROTTLED: Duration = Duration::from_millis(1_000);
-/// Pause after another failure of a read, and how many follow each other before the reading ends.
-const FAILED: Duration = Duration::from_millis(300);
+/// Pause after the first of other failures of a read in a row; it doubles with each.
+const FAILED: Duration = Duration::from_millis(600);
+/// Number of such failures at which the reading ends.
 const MAX_FAILURES: u32 = 4;
 
 /// End of a reading.
@@ -91,7 +92,7 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) struct ShardReader {
     pub(crate) aws: Aws,
-    /// Without retries of its own, since a throttled read tells the pace.
+    /// Client without retries of its own, since throttled reads set the pace.
     pub(crate) client: aws_sdk_kinesis::Client,
     pub(crate) stream: StreamName,
     pub(crate) shard: Shard,
@@ -100,6 +101,8 @@ pub(crate) struct ShardReader {
     pub(crate) room: Room,
     /// A read was throttled: the shard's limit is enforced.
     pub(crate) is_limited: bool,
+    /// Failures in a row other than throttled reads.
+    pub(crate) failures: u32,
     pub(crate) found: mpsc::Sender<Found>,
 }
 
@@ -116,7 +119,7 @@ impl ShardReader {
     async fn read(&mut self) -> Result<Found, Failure> {
         let shard = self.shard.id.clone();
         let mut iterator = self.iterator().await?;
-        let (mut at_tip, mut last_bytes, mut failures) = (false, 0, 0);
+        let (mut at_tip, mut last_bytes) = (false, 0);
         let (mut size, mut first) = match self.room.largest().await {
             Ok(largest) => (AnswerSize::first(largest), None),
             Err(first) => (AnswerSize::default(), Some(first)),
@@ -130,12 +133,11 @@ impl ShardReader {
                 Ok(answer) => answer,
                 Err(error) => {
                     drop(room);
-                    failures += 1;
-                    iterator = self.after(error, iterator, (failures, last_bytes)).await?;
+                    iterator = self.after(error, iterator, last_bytes).await?;
                     continue;
                 }
             };
-            failures = 0;
+            self.failures = 0;
             if let Some(last) = answer.records.last() {
                 self.position = Position::After(super::sequence_number(&last.sequence_number)?);
             }
@@ -187,7 +189,7 @@ impl ShardReader {
         }
     }
 
-    /// Time from the begin of a read, which returned so many bytes, to that of the next one.
+    /// Time from the begin of a read, which returned `bytes`, to that of the next one.
     fn pause(&self, at_tip: bool, bytes: usize) -> Duration {
         match (at_tip, self.is_limited) {
             (true, _) => IDLE,
@@ -200,12 +202,12 @@ impl ShardReader {
         shards::iterator(&self.aws, &self.stream, &self.shard.id, &self.position).await
     }
 
-    /// The iterator after an error that may pass, of so many in a row; the last read returned so many bytes.
+    /// The iterator after an error that may pass; the last read returned `bytes`.
     async fn after(
         &mut self,
         error: SdkError<GetRecordsError>,
         iterator: String,
-        (failures, bytes): (u32, usize),
+        bytes: usize,
     ) -> Result<String, Failure> {
         let refusal = error.as_service_error();
         if refusal.is_some_and(GetRecordsError::is_expired_iterator_exception) {
@@ -220,8 +222,9 @@ impl ShardReader {
             Some(response) => response.status().is_server_error(),
             None => !matches!(error, SdkError::ConstructionFailure(_)),
         };
-        if may_pass && failures < MAX_FAILURES {
-            sleep(FAILED * 2_u32.pow(failures)).await;
+        self.failures += 1;
+        if may_pass && self.failures < MAX_FAILURES {
+            sleep(FAILED * 2_u32.pow(self.failures - 1)).await;
             return Ok(iterator);
         }
         let target = format!("{} of stream {}", self.shard.id, self.stream);

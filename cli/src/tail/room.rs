@@ -1,6 +1,6 @@
 //! Memory of answers that are read and not printed, as permits of a semaphore.
 //!
-//! How large the records of the stream are, the first answer tells: until then one shard reads, and the others wait.
+//! The first answer shows the size of the stream's records: until then one shard reads, and the others wait.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Room {
         first.ok_or(first)
     }
 
-    /// Waits for room for an answer of so many bytes; larger ones than all room have all of it.
+    /// Waits for room for an answer of `bytes`; one that is larger than all room takes all of it.
     pub(super) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, PERMITS);
         // None: closed, which it never is.

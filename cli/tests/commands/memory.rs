@@ -7,7 +7,7 @@ use tokio::{process::Child, task::JoinHandle};
 use crate::support::{Ended, World, ended, interrupt};
 
 const MIB: usize = 1 << 20;
-/// Bound for records of up to 1 MiB; for larger ones, four of the largest answers come to it.
+/// Bounds for records of up to 1 MiB, with their keys as large as a stream takes; of 10 MiB four answers come on top.
 const BOUND_MIB: u64 = 64;
 const LARGE_BOUND_MIB: u64 = BOUND_MIB + 4 * 10;
 
@@ -51,7 +51,7 @@ impl World {
         self.kinesis().update_max_record_size().stream_arn(arn).max_record_size_in_kib(10_240).send().await.unwrap();
     }
 
-    /// Follows a file until so many records are stored; returns the agent's memory in MiB.
+    /// Follows a file of `records` until all are stored; returns the agent's memory in MiB.
     async fn followed(&self, records: usize, bytes: usize) -> u64 {
         std::fs::create_dir_all(self.path().join("log")).unwrap();
         self.write_lines("log/app.log", records, bytes);
@@ -65,10 +65,8 @@ impl World {
         assert_eq!(ended(agent).await.code, 0);
         peak.await.unwrap()
     }
-}
 
-impl World {
-    /// Puts so many records of this size and prints them again.
+    /// Puts `records` of this size and prints them again.
     async fn put_and_tail(&self, records: usize, bytes: usize, bound: u64) {
         self.write_lines("a.log", records, bytes);
         let (put, peak) = self.measured("put orders a.log --no-aggregation").await;
@@ -84,8 +82,6 @@ impl World {
         assert!(peaks.iter().all(|(_, mib)| *mib < bound), "{peaks:?}");
     }
 }
-
-// With their keys the records are as large as a stream takes.
 
 #[tokio::test(flavor = "multi_thread")]
 async fn put_and_tail_keep_to_64_mib() {

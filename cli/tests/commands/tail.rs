@@ -128,6 +128,19 @@ async fn ends_without_an_error_when_its_reader_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn throttled_reads_do_not_count_as_failures() {
+    let world = World::start().await;
+    world.put("alpha", "one").await;
+    let reads = || world.aws.faults().on("kinesis:GetRecords");
+    let (throttled, failed) = (reads().times(3).throttle(), reads().call(4).fail());
+
+    let tail = world.run("tail orders --from horizon --no-follow --output raw --shard shardId-000000000000").await;
+
+    assert_eq!(tail.succeeds(), "one\n");
+    assert_eq!((throttled.count(), failed.count()), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn escapes_control_characters_in_text() {
     let world = World::start().await;
     world.put("k", "bell \u{7} and \u{1b}[31mred").await;
