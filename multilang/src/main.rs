@@ -4,7 +4,7 @@ mod arguments;
 
 use std::{
     error::Error,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     num::NonZero,
     process::ExitCode,
     thread,
@@ -58,13 +58,15 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error + Send + S
     }
     let aws = Configurations::load(&settings).await?;
     let metrics = Metrics::install(&settings, &aws)?;
+    // Before the daemon starts: from then on a signal has to stop it in good order.
+    let signals = signals::Signals::listen()?;
     let daemon = Daemon::start(&settings, &aws)?;
     let probes = Probes::serve(&settings, &daemon, &metrics).await;
     if let Ok(Some(probes)) = &probes {
         info!(address = %probes.address(), "probes are answered at /livez, /readyz and /metrics");
     }
     let outcome = match &probes {
-        Ok(_) => until_stopped(&daemon).await,
+        Ok(_) => until_stopped(&daemon, signals).await,
         Err(_) => stopped(&daemon).await,
     };
     metrics.shutdown().await;
@@ -76,13 +78,16 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error + Send + S
 
 async fn check(settings: &Settings, data: &str) -> Result<ExitCode, kcl_multilang::ExecutableError> {
     for note in settings.notes() {
-        println!("remark  {note}");
+        print(&format!("remark  {note}"));
     }
     let report = rehearse(settings, data.as_bytes()).await?;
-    for line in report.lines() {
-        println!("{line}");
-    }
+    report.lines().iter().for_each(|line| print(line));
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints a line; the exit code says the same to a reader that went away.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}"); // an error: nobody reads on
 }
 
 async fn stopped(daemon: &Daemon) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
@@ -92,8 +97,10 @@ async fn stopped(daemon: &Daemon) -> Result<ExitCode, Box<dyn Error + Send + Syn
 }
 
 /// Runs until the daemon ends, or a signal stops it in good order; a second one ends it at once.
-async fn until_stopped(daemon: &Daemon) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
-    let mut signals = signals::Signals::listen()?;
+async fn until_stopped(
+    daemon: &Daemon,
+    mut signals: signals::Signals,
+) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     let mut has_asked = false;
     loop {
         tokio::select! {

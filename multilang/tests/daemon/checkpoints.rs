@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use kinesis_local::{Fault, FaultRule};
 
-use crate::scene::{Scene, THIEF, is_at};
+use crate::scene::{FIRST, Scene, THIEF, is_at};
 
-const FIRST: &str = "shardId-000000000000";
 const STORED: &str = "{\"action\":\"checkpoint\",\"sequenceNumber\":null,\"subSequenceNumber\":null,\"error\":null}";
 
 fn refused(name: &str) -> String {

@@ -3,9 +3,8 @@
 //! Recorded from `amazon_kclpy` 3.1.3, `aws-kcl` 2.3.2, `aws-kclrb` 3.1.1 and the client for .NET (3.1.3 of the daemon; on
 //! Mono 6.8) by a pipe in between.
 
-use crate::scene::{Scene, is_at};
+use crate::scene::{FIRST, Scene, is_at};
 
-const FIRST: &str = "shardId-000000000000";
 const PYTHON: [&str; 2] = [
     r#"{"action": "status", "responseFor": "ACTION"}"#,
     r#"{"action": "checkpoint", "sequenceNumber": NUMBER, "subSequenceNumber": null}"#,

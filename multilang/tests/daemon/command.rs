@@ -12,9 +12,7 @@ use kinesis_local::{LocalAws, ServeOptions, Server};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::scene::{Scene, is_at, is_running, script, scripted};
-
-const FIRST: &str = "shardId-000000000000";
+use crate::scene::{FIRST, Scene, is_at, is_running, script, scripted};
 
 /// The command, in an environment that leads to a served AWS.
 pub(crate) fn command(server: &Server, settings: &[(&str, &str)]) -> Command {
@@ -86,8 +84,7 @@ impl Drop for Running {
 async fn running(data: &str) -> (Scene, Server, Running) {
     let scene = Scene::new(1).await;
     scene.put(data).await;
-    let server =
-        scene.local.serve(ServeOptions::default().kinesis_port(0).dynamodb_port(0).cloudwatch_port(0)).await.unwrap();
+    let server = scene.local.serve(ServeOptions::default()).await.unwrap();
     let journal = scene.folder.path().join("journal");
     let program = format!("{} journal={}", scripted().display(), journal.display());
     let file = scene.folder.path().join("app.properties");
@@ -186,8 +183,7 @@ async fn text_on_standard_error_is_logged_once_with_shard_and_process() {
 async fn probes_say_that_children_fail_and_when_all_is_well() {
     let local = LocalAws::start().await;
     local.create_stream("stream", 1).unwrap();
-    let server =
-        local.serve(ServeOptions::default().kinesis_port(0).dynamodb_port(0).cloudwatch_port(0)).await.unwrap();
+    let server = local.serve(ServeOptions::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let flag = folder.path().join("well");
     let program = script(&folder, &format!("[ -e {} ] || exit 7\nexec {}", flag.display(), scripted().display()));

@@ -1,8 +1,6 @@
 //! Children that end or go wrong in the middle of their life: their shard goes on, and nothing is lost.
 
-use crate::scene::{Scene, child, is_at};
-
-const FIRST: &str = "shardId-000000000000";
+use crate::scene::{FIRST, Scene, child, is_at};
 
 #[tokio::test]
 async fn a_death_in_a_batch_concerns_its_shard_alone_and_the_batch_comes_again() {

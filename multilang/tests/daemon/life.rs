@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::scene::{Scene, child, is_at, is_running};
-
-const FIRST: &str = "shardId-000000000000";
+use crate::scene::{FIRST, Scene, child, is_at, is_running};
 
 #[tokio::test]
 async fn a_child_is_told_of_its_shard_from_the_first_record_to_the_end() {

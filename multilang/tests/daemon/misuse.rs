@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     command::command,
-    scene::{Scene, script, scripted},
+    scene::{FIRST, Scene, script, scripted},
 };
 
 /// Error by which a daemon cannot start.
@@ -48,7 +48,7 @@ async fn problem_of_script(text: &str, problem: &str) {
 
     assert!(health.live && !health.ready, "{health:?}");
     scene.stop(&daemon).await;
-    assert_eq!(scene.lease("shardId-000000000000").await.checkpoint.to_string(), "TRIM_HORIZON");
+    assert_eq!(scene.lease(FIRST).await.checkpoint.to_string(), "TRIM_HORIZON");
 }
 
 #[tokio::test]
@@ -145,8 +145,7 @@ async fn credentials_that_are_not_accepted_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_ends_with_1_and_names_what_is_wrong() {
     let local = LocalAws::start().await;
-    let server =
-        local.serve(ServeOptions::default().kinesis_port(0).dynamodb_port(0).cloudwatch_port(0)).await.unwrap();
+    let server = local.serve(ServeOptions::default()).await.unwrap();
     let complete = [
         ("executableName", "cat"),
         ("applicationName", "application"),
@@ -195,7 +194,7 @@ async fn a_dead_letter_that_cannot_be_written_loses_no_record() {
     scene.until_delivered("die", 3).await;
 
     scene.stop(&daemon).await;
-    assert_eq!(scene.lease("shardId-000000000000").await.checkpoint.to_string(), "TRIM_HORIZON");
+    assert_eq!(scene.lease(FIRST).await.checkpoint.to_string(), "TRIM_HORIZON");
 }
 
 async fn rehearsal(program: &str) -> kcl_multilang::Report {
@@ -233,4 +232,23 @@ async fn a_rehearsal_names_what_is_wrong_with_a_child() {
     let report = rehearsal(&forgets).await;
     let text = report.lines().join("\n");
     assert!(!report.is_good() && text.contains("it did not checkpoint, so the shard would not end"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_whose_reader_goes_away_ends_with_its_own_code() {
+    let local = LocalAws::start().await;
+    let server = local.serve(ServeOptions::default()).await.unwrap();
+    let program = scripted().display().to_string();
+    let settings = [
+        ("executableName", program.as_str()),
+        ("applicationName", "application"),
+        ("streamName", "stream"),
+        ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
+    ];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+
+    let output = command(&server, &settings).arg("--check").stdout(writer).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }

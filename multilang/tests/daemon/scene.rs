@@ -13,6 +13,8 @@ use tokio::time::{sleep, timeout};
 
 pub(crate) const STREAM: &str = "stream";
 const APPLICATION: &str = "application";
+/// First shard of the stream.
+pub(crate) const FIRST: &str = "shardId-000000000000";
 /// Owner of stolen leases.
 pub(crate) const THIEF: &str = "another-worker";
 /// Maximum time for what a test waits for.
@@ -121,7 +123,7 @@ impl Scene {
     }
 
     pub(crate) async fn close_shard(&self) {
-        let split = self.client.split_shard().stream_name(STREAM).shard_to_split("shardId-000000000000");
+        let split = self.client.split_shard().stream_name(STREAM).shard_to_split(FIRST);
         split.new_starting_hash_key((1_u128 << 126).to_string()).send().await.expect("it is split");
     }
 
@@ -239,5 +241,5 @@ pub(crate) fn is_running(pid: u32) -> bool {
 
 /// State of the first shard's child, as probes answer it.
 pub(crate) fn child(daemon: &Daemon) -> serde_json::Value {
-    serde_json::to_value(daemon.health()).expect("it is JSON")["children"]["shardId-000000000000"].clone()
+    serde_json::to_value(daemon.health()).expect("it is JSON")["children"][FIRST].clone()
 }

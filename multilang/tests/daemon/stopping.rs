@@ -1,8 +1,6 @@
 //! Stops by the handle.
 
-use crate::scene::{Scene, is_at, is_running, script, scripted};
-
-const FIRST: &str = "shardId-000000000000";
+use crate::scene::{FIRST, Scene, is_at, is_running, script, scripted};
 
 #[tokio::test]
 async fn a_stop_asks_children_to_checkpoint_and_releases_the_leases() {
