@@ -19,7 +19,7 @@ pub enum Exporter {
     None,
     /// To Amazon CloudWatch, as the Java libraries publish them.
     Cloudwatch,
-    /// To whoever reads http://HOST:9464/metrics; OTEL_EXPORTER_PROMETHEUS_PORT names another port.
+    /// To Prometheus, which reads http://HOST:9464/metrics; OTEL_EXPORTER_PROMETHEUS_PORT names another port.
     Prometheus,
     /// To stdout, a line of JSON in CloudWatch's embedded metric format at a time, for its agent or AWS Lambda.
     Emf,

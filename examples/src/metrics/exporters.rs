@@ -37,10 +37,11 @@ pub(super) fn install(exporter: Exporter, aws: &SdkConfig) -> anyhow::Result<Ins
     match exporter {
         Exporter::Cloudwatch => return Ok(Installed::Publisher(kinesis_cloudwatch::install(aws)?)),
         Exporter::Prometheus => {
+            let port = port()?;
             metrics_exporter_prometheus::PrometheusBuilder::new()
-                .with_http_listener(SocketAddr::from(([0, 0, 0, 0], port()?)))
+                .with_http_listener(SocketAddr::from(([0, 0, 0, 0], port)))
                 .install()
-                .context("metrics cannot be exported to Prometheus")?;
+                .with_context(|| format!("Prometheus cannot be served at port {port}, {PORT} names another"))?;
         }
         Exporter::Emf => {
             let collector = metrics_cloudwatch_embedded::Builder::new()
