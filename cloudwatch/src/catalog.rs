@@ -13,7 +13,7 @@ use metrics::Key;
 
 use crate::series::{Kind, Series, Source, Window};
 
-/// Maximum series that are kept at a time: those of 5,000 shards. What comes beyond is not recorded.
+/// Maximum series that are kept at a time: those of 5,000 shards. Further ones are not recorded.
 const MAX_SERIES: usize = 100_000;
 
 /// Number of parts. Of the maximum each has some 100 series, which are looked at in less than a millisecond.
@@ -56,7 +56,7 @@ impl Catalog {
         Some(series)
     }
 
-    /// What was recorded since the last call by one kind of source. Series that nobody holds any more are forgotten.
+    /// Takes the samples since the last call of one kind of source. Series that nobody holds any more are forgotten.
     pub(crate) fn take(&self, source: Source) -> Vec<(Key, Window)> {
         let mut taken = Vec::new();
         for part in &*self.parts {

@@ -220,7 +220,7 @@ impl Recorder {
         if let Some((success, slowest)) = locked(&self.round).end(lasted) {
             let handles = self.handles();
             handles.renew_all.record(success, slowest);
-            handles.lost_leases.increment(0); // that none was lost is a sample, too
+            handles.lost_leases.increment(0); // a sample of none lost
         }
     }
 

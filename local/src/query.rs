@@ -1,4 +1,4 @@
-//! The Query protocol, which older SDKs speak to CloudWatch: a form comes, XML goes. Pure.
+//! The Query protocol, which older SDKs speak to CloudWatch: requests are forms, answers XML. Pure.
 //!
 //! (A) A form is read as the same fields in JSON would be: a list is `Name.member.1`, a structure `Name.Field`. (B) Memory is
 //! bounded by the size of the form. docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/making-api-requests.html
@@ -13,7 +13,7 @@ use crate::wire::Unreadable;
 /// Content type of its requests.
 pub(crate) const CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// Answer to PutMetricData, the only operation that is answered.
+/// Answer to PutMetricData, the only supported operation.
 pub(crate) const ANSWER: &str = "<PutMetricDataResponse xmlns=\"http://monitoring.amazonaws.com/doc/2010-08-01/\">\
                                  <ResponseMetadata/></PutMetricDataResponse>";
 
@@ -75,7 +75,7 @@ pub(crate) fn refusal(json: &[u8]) -> Vec<u8> {
 /// Part of a name, by number where it is one, so that the tenth follows the ninth.
 type Key = (Option<u32>, String);
 
-/// What the fields say whose names begin alike.
+/// Fields whose names begin alike, as a tree.
 #[derive(Default)]
 struct Node {
     leaf: Option<Value>,
@@ -99,7 +99,7 @@ fn key(part: &str) -> Key {
     (part.parse().ok(), part.to_owned())
 }
 
-/// The value of a field, of the type that its name tells; `None` if it is not of that type.
+/// The value of a field, of the type that belongs to its name; `None` if it is not of that type.
 fn typed(name: &[&str], text: String) -> Option<Value> {
     let mut names = name.iter().rev().filter(|part| **part != "member" && part.parse::<u32>().is_err());
     match (names.next().copied(), names.next().copied()) {

@@ -60,7 +60,7 @@ impl Format {
                 ciborium::into_writer(answer, &mut bytes).expect("writing to memory does not fail");
                 bytes
             }
-            // The only operation that is answered says nothing.
+            // The only supported operation returns nothing.
             Format::Query => query::ANSWER.into(),
         }
     }

@@ -17,7 +17,7 @@ const CBOR: &str = "accept: application/cbor\r\ncontent-type: application/cbor\r
 const FORM: &str = "content-type: application/x-www-form-urlencoded; charset=utf-8";
 const PUT: &str = "/service/GraniteServiceVersion20100801/operation/PutMetricData";
 
-/// What CloudWatch was put, and the answer.
+/// Metrics that CloudWatch has after a request, and the answer.
 async fn put(path: &str, head: &str, body: &[u8]) -> (Vec<Metric>, String) {
     let aws = LocalAws::start().await;
     let server = aws.serve(ServeOptions::default()).await.unwrap();

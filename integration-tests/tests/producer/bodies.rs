@@ -47,7 +47,7 @@ impl HttpConnector for Kept {
     }
 }
 
-/// What the SDK sends for the same entries.
+/// Body of the SDK for the same entries.
 async fn by_the_sdk(client: &Client, kept: &Kept, body: &[u8]) -> Vec<u8> {
     let body: Value = serde_json::from_slice(body).expect("JSON");
     let text = |value: &Value, member: &str| value[member].as_str().map(str::to_owned);
@@ -104,7 +104,7 @@ async fn the_body_of_a_request_is_the_sdks_own() {
     }
 }
 
-/// Stands for an SDK that speaks another protocol by default.
+/// Stand-in for an SDK that speaks another protocol by default.
 #[derive(Debug)]
 struct OtherProtocol;
 

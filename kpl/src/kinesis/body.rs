@@ -1,8 +1,8 @@
 //! Bodies of PutRecords requests. The SDK would copy the data of every entry three times: into an entry of its own, into
-//! base64, and from there into the body. Here they go from the aggregate into the body by one step.
+//! base64, and from there into the body. Here they are encoded into the body in one step.
 //!
-//! The SDK signs, sends and answers as ever; only the body that it has written, of a request without records, gives way to
-//! this one. It is the same to the byte (`the_body_of_a_request_is_the_sdks_own`, with the SDK's own body beside).
+//! The SDK signs and sends; an interceptor replaces the body that it wrote, of a request without records. Both are equal to
+//! the byte: `the_body_of_a_request_is_the_sdks_own` compares them.
 
 use aws_sdk_kinesis::{
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
@@ -58,7 +58,7 @@ impl Intercept for GivesBody {
     }
 }
 
-/// Bytes of an entry besides its data and its key, at most: names of members, and a hash key of 39 digits.
+/// Maximum bytes of an entry besides its data and its key: names of members, and a hash key of 39 digits.
 const ENTRY_BYTES: usize = 128;
 
 /// The body of a request.

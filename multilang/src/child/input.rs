@@ -32,9 +32,9 @@ pub(crate) struct Input {
     /// None: closed, by either side.
     stdin: Option<ChildStdin>,
     lines: VecDeque<Vec<u8>>,
-    /// What is not yet made of the action in hand; it follows the lines.
+    /// Rest of the action in hand, which is not written down yet; it follows the lines.
     rest: Option<ProcessRecords>,
-    /// A piece that is written, for the next.
+    /// Buffer of the last written piece, for the next one.
     spare: Vec<u8>,
     /// Bytes that follow the end of the action.
     held: VecDeque<Vec<u8>>,
@@ -146,7 +146,7 @@ impl Input {
         if self.lines.front().is_some_and(|line| line.len() == self.done) {
             let line = self.lines.pop_front();
             self.done = 0;
-            // With the last piece its memory goes, too.
+            // The buffer is freed with the last piece.
             self.spare = line.filter(|_| self.rest.is_some()).unwrap_or_default();
         }
     }
