@@ -3,23 +3,15 @@
 // have been processed, with the sum of all their bytes, and `shards N` when the number of its processors changes; ends when
 // its input does. AWS_ENDPOINT_URL_KINESIS and AWS_ENDPOINT_URL_DYNAMODB say where the services are.
 
-import java.net.URI;
 import java.nio.ByteBuffer;
-import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
-import software.amazon.awssdk.awscore.client.builder.AwsAsyncClientBuilder;
-import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
 import software.amazon.awssdk.http.Protocol;
-import software.amazon.awssdk.http.SdkHttpConfigurationOption;
-import software.amazon.awssdk.http.nio.netty.Http2Configuration;
-import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchAsyncClient;
 import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
-import software.amazon.awssdk.utils.AttributeMap;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
@@ -54,10 +46,10 @@ public final class MeasuredConsumer {
     }
 
     private static Scheduler scheduler(String application, String stream, String worker) {
-        var kinesis = client(KinesisAsyncClient.builder(), "AWS_ENDPOINT_URL_KINESIS", Protocol.HTTP2);
-        var dynamodb = client(DynamoDbAsyncClient.builder(), "AWS_ENDPOINT_URL_DYNAMODB", Protocol.HTTP1_1);
+        var kinesis = Clients.client(KinesisAsyncClient.builder(), "AWS_ENDPOINT_URL_KINESIS", Protocol.HTTP2);
+        var dynamodb = Clients.client(DynamoDbAsyncClient.builder(), "AWS_ENDPOINT_URL_DYNAMODB", Protocol.HTTP1_1);
         // Never called: there are no metrics.
-        var cloudwatch = client(CloudWatchAsyncClient.builder(), "AWS_ENDPOINT_URL_KINESIS", Protocol.HTTP1_1);
+        var cloudwatch = Clients.client(CloudWatchAsyncClient.builder(), "AWS_ENDPOINT_URL_KINESIS", Protocol.HTTP1_1);
         var start = InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON);
         var configs = new ConfigsBuilder(new SingleStreamTracker(stream, start), application, kinesis, dynamodb,
                 cloudwatch, worker, Processor::new);
@@ -65,22 +57,6 @@ public final class MeasuredConsumer {
         var metrics = configs.metricsConfig().metricsFactory(new NullMetricsFactory());
         return new Scheduler(configs.checkpointConfig(), configs.coordinatorConfig(), configs.leaseManagementConfig(),
                 configs.lifecycleConfig(), metrics, configs.processorConfig(), retrieval);
-    }
-
-    /** With what the KCL's own factory of clients sets, and a server's certificate that nobody has signed. */
-    private static <B extends AwsAsyncClientBuilder<B, C> & AwsClientBuilder<B, C>, C> C client(
-            B builder, String endpoint, Protocol protocol) {
-        var anyCertificate = AttributeMap.builder().put(SdkHttpConfigurationOption.TRUST_ALL_CERTIFICATES, true).build();
-        var http = NettyNioAsyncHttpClient.builder().protocol(protocol);
-        if (protocol == Protocol.HTTP2) {
-            http.maxConcurrency(Integer.MAX_VALUE).http2Configuration(Http2Configuration.builder()
-                    .initialWindowSize(512 * 1024)
-                    .healthCheckPingPeriod(Duration.ofMinutes(1))
-                    .build());
-        }
-        return builder.httpClient(http.buildWithDefaults(anyCertificate))
-                .endpointOverride(URI.create(System.getenv(endpoint)))
-                .build();
     }
 
     private static final class Processor implements ShardRecordProcessor {

@@ -2,20 +2,12 @@
 // application, stream, worker. Prints `first` with the first record; shuts down and prints `stopped` when its input ends.
 // AWS_ENDPOINT_URL_KINESIS, AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL_CLOUDWATCH say where the services are.
 
-import java.net.URI;
-import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import software.amazon.awssdk.awscore.client.builder.AwsAsyncClientBuilder;
-import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
 import software.amazon.awssdk.http.Protocol;
-import software.amazon.awssdk.http.SdkHttpConfigurationOption;
-import software.amazon.awssdk.http.nio.netty.Http2Configuration;
-import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
 import software.amazon.awssdk.services.cloudwatch.CloudWatchAsyncClient;
 import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
 import software.amazon.awssdk.services.kinesis.KinesisAsyncClient;
-import software.amazon.awssdk.utils.AttributeMap;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
@@ -47,31 +39,15 @@ public final class PublishingConsumer {
     }
 
     private static Scheduler scheduler(String application, String stream, String worker) {
-        var kinesis = client(KinesisAsyncClient.builder(), "AWS_ENDPOINT_URL_KINESIS", Protocol.HTTP2);
-        var dynamodb = client(DynamoDbAsyncClient.builder(), "AWS_ENDPOINT_URL_DYNAMODB", Protocol.HTTP1_1);
-        var cloudwatch = client(CloudWatchAsyncClient.builder(), "AWS_ENDPOINT_URL_CLOUDWATCH", Protocol.HTTP1_1);
+        var kinesis = Clients.client(KinesisAsyncClient.builder(), "AWS_ENDPOINT_URL_KINESIS", Protocol.HTTP2);
+        var dynamodb = Clients.client(DynamoDbAsyncClient.builder(), "AWS_ENDPOINT_URL_DYNAMODB", Protocol.HTTP1_1);
+        var cloudwatch = Clients.client(CloudWatchAsyncClient.builder(), "AWS_ENDPOINT_URL_CLOUDWATCH", Protocol.HTTP1_1);
         var start = InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON);
         var configs = new ConfigsBuilder(new SingleStreamTracker(stream, start), application, kinesis, dynamodb,
                 cloudwatch, worker, Processor::new);
         var retrieval = configs.retrievalConfig().retrievalSpecificConfig(new PollingConfig(stream, kinesis));
         return new Scheduler(configs.checkpointConfig(), configs.coordinatorConfig(), configs.leaseManagementConfig(),
                 configs.lifecycleConfig(), configs.metricsConfig(), configs.processorConfig(), retrieval);
-    }
-
-    /** With what the KCL's own factory of clients sets, and a server's certificate that nobody has signed. */
-    private static <B extends AwsAsyncClientBuilder<B, C> & AwsClientBuilder<B, C>, C> C client(
-            B builder, String endpoint, Protocol protocol) {
-        var anyCertificate = AttributeMap.builder().put(SdkHttpConfigurationOption.TRUST_ALL_CERTIFICATES, true).build();
-        var http = NettyNioAsyncHttpClient.builder().protocol(protocol);
-        if (protocol == Protocol.HTTP2) {
-            http.maxConcurrency(Integer.MAX_VALUE).http2Configuration(Http2Configuration.builder()
-                    .initialWindowSize(512 * 1024)
-                    .healthCheckPingPeriod(Duration.ofMinutes(1))
-                    .build());
-        }
-        return builder.httpClient(http.buildWithDefaults(anyCertificate))
-                .endpointOverride(URI.create(System.getenv(endpoint)))
-                .build();
     }
 
     private static final class Processor implements ShardRecordProcessor {
