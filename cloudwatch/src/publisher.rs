@@ -61,7 +61,7 @@ impl Publisher {
     /// to 10 s; what could not be sent by then is tried again later.
     ///
     /// # Cancellation
-    /// Safe: the data are published all the same.
+    /// Safe: the data are published nevertheless.
     pub async fn flush(&self) {
         self.ask(Command::Flush).await;
     }

@@ -172,7 +172,7 @@ impl Recorder {
         set(locked(&self.lead).get_or_insert_with(|| LeadHandles::new(&self.registry)));
     }
 
-    /// This worker leads no more: what it knew of the fleet is another's to say. Recorders that cannot forget a gauge see 0.
+    /// End of this worker's term: another one records the fleet from now on. Recorders that cannot forget a gauge see 0.
     pub(crate) fn term_ended(&self) {
         if let Some(lead) = locked(&self.lead).take() {
             lead.all().for_each(|gauge| gauge.set(0.0));

@@ -24,7 +24,7 @@ pub(crate) enum InputFormat {
 }
 
 impl InputFormat {
-    /// The format that a file's name tells.
+    /// The format by a file's name.
     pub(crate) fn of_file(name: &str) -> Self {
         match name.rsplit_once('.').map(|(stem, extension)| (stem, extension.to_ascii_lowercase())) {
             Some((stem, extension)) if extension == "jsonl" && stem.ends_with(".records") => Self::Records,

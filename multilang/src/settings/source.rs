@@ -10,7 +10,7 @@ pub(crate) const PREFIX: &str = "KCL_MULTILANG_";
 /// Keys and values, as they are written.
 pub(crate) type Entries = BTreeMap<String, String>;
 
-/// Reads a file; the end of its name, `.toml`, tells its kind.
+/// Reads a file: TOML if its name ends in `.toml`, else properties.
 ///
 /// # Errors
 /// It cannot be opened, or is not in the syntax of its kind.
