@@ -113,6 +113,8 @@ async fn more_metrics_and_values_than_a_request_takes_are_published_whole() {
     let (local, builder) = local().await;
     let (recorder, publisher) = build(builder);
     let _guard = metrics::set_default_local_recorder(&recorder);
+    let sizes = |bytes| local.faults().on("cloudwatch:PutMetricData").larger_than(bytes).delay(Duration::ZERO);
+    let (uncompressed, sent) = (sizes(250_000), sizes(0));
 
     for n in 0..2_500 {
         // Together far more than 1 MB.
@@ -129,6 +131,7 @@ async fn more_metrics_and_values_than_a_request_takes_are_published_whole() {
 
     let all = local.metrics();
     assert_eq!(all.len(), 2_541, "CloudWatch refuses requests beyond its limits, and this does, too");
+    assert_eq!((sent.count() >= 4, uncompressed.count()), (true, 0), "requests of up to 1 MB are compressed");
     let [many] = named(&all, "Many")[..] else { panic!("it is one datum") };
     assert_eq!((many.sample_count, many.sum, many.minimum, many.maximum), (1_000.0, 499_500.0, 0.0, 999.0));
     assert!(named(&all, "Labels").iter().all(|metric| metric.dimensions.len() == 30));
