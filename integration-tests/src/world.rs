@@ -280,10 +280,10 @@ impl World {
     }
 }
 
-/// Renewal of leases by the workers of all tests: with `KCL_RENEWALS=automatic` by heartbeats.
+/// Renewal of leases by the workers of all tests: the default, or with `KCL_RENEWALS=each` lease by lease.
 fn renewals() -> Renewals {
     match std::env::var("KCL_RENEWALS").as_deref() {
-        Ok("automatic") => Renewals::Automatic,
-        _ => Renewals::EachLease,
+        Ok("each") => Renewals::EachLease,
+        _ => Renewals::default(),
     }
 }

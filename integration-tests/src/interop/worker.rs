@@ -46,8 +46,8 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> 
     if settings.contains_key("keep-foreign") {
         builder = builder.deaggregation(Deaggregation::KeepForeign);
     }
-    if settings.contains_key("by-heartbeat") {
-        builder = builder.renewals(Renewals::Automatic);
+    if !settings.contains_key("by-heartbeat") {
+        builder = builder.renewals(Renewals::EachLease);
     }
     let worker =
         builder.build(move |shard: &ShardContext| Processor { shard: shard.shard_id.to_string(), left: limit })?;

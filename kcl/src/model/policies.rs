@@ -55,13 +55,13 @@ pub enum Renewals {
     /// items are in one table. Otherwise, with a worker of Java or of [`EachLease`](Self::EachLease), as with that.
     ///
     /// The counter of a lease then stands still while nothing is checkpointed, which is no sign of death.
+    #[default]
     Automatic,
     /// A write for each lease, three times in a lease duration, as in Java.
     ///
     /// Leases of a worker are renewed at common moments, up to 25 by one request (`BatchExecuteStatement`), each under its
     /// own condition. That needs the permission `dynamodb:PartiQLUpdate`; without it each lease takes a request. What is
     /// written, and what DynamoDB bills, is the same.
-    #[default]
     EachLease,
 }
 

@@ -147,7 +147,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Renewal of the leases held. Default [`Renewals::EachLease`]. Must be the same on all workers to have an effect.
+    /// Renewal of the leases held. Default [`Renewals::Automatic`], which has an effect once all workers have it.
     pub fn renewals(mut self, renewals: Renewals) -> Self {
         self.settings.renewals = renewals;
         self

@@ -187,16 +187,8 @@ impl DynamoDbLeaseTable {
     }
 
     pub(crate) async fn look(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Look, TableError> {
-        if self.may_batch.load(Ordering::Relaxed) {
-            match self.look_at_once(me, leader).await {
-                Ok(Some(look)) => return Ok(look),
-                Ok(None) => {}
-                Err(TableError::AccessDenied { .. }) => {
-                    self.may_batch.store(false, Ordering::Relaxed);
-                    warn!(table = self.table, "without dynamodb:BatchGetItem, lock and workers take a read each");
-                }
-                Err(error) => return Err(error),
-            }
+        if let Some(Some(look)) = self.if_batches_are_allowed(self.look_at_once(me, leader)).await? {
+            return Ok(look);
         }
         let (lock, worker) = (self.get_lock().await?, self.get_worker(me).await?);
         let leader = match leader {
@@ -205,6 +197,24 @@ impl DynamoDbLeaseTable {
             None => None,
         };
         Ok(Look { lock, worker, leader })
+    }
+
+    /// What `read` finds; `None` from the first time on that BatchGetItem is denied.
+    pub(super) async fn if_batches_are_allowed<R>(
+        &self,
+        read: impl Future<Output = Result<R, TableError>>,
+    ) -> Result<Option<R>, TableError> {
+        if !self.may_batch.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match read.await {
+            Err(TableError::AccessDenied { .. }) => {
+                self.may_batch.store(false, Ordering::Relaxed);
+                warn!(table = self.table, "without dynamodb:BatchGetItem, lock, workers and leases take a read each");
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
     }
 
     /// None: the table has left out a part.

@@ -108,7 +108,19 @@ impl DynamoDbLeaseTable {
     pub(crate) async fn get_all(&self, keys: &[LeaseKey]) -> Result<Vec<Lease>, TableError> {
         let mut found = Vec::with_capacity(keys.len());
         for keys in keys.chunks(MAX_BATCH) {
-            found.extend(self.get_batch(keys).await?.iter().filter_map(item::read_lease));
+            let items = match self.if_batches_are_allowed(self.get_batch(keys)).await? {
+                Some(items) => items,
+                None => self.get_each(keys).await?,
+            };
+            found.extend(items.iter().filter_map(item::read_lease));
+        }
+        Ok(found)
+    }
+
+    async fn get_each(&self, keys: &[LeaseKey]) -> Result<Vec<Item>, TableError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.extend(self.get_from(&self.place(), key.as_str()).await?);
         }
         Ok(found)
     }

@@ -146,6 +146,22 @@ async fn looks_by_single_reads_when_batches_are_denied_or_left_unfinished() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reads_leases_one_by_one_when_batches_are_denied() {
+    let local = LocalAws::start().await;
+    let aws = local.sdk_config();
+    let table = lease_table(&aws, true);
+    table.prepare().await.unwrap();
+    let lease = owned_by(&table, "w1").await;
+    let keys = [lease.key.clone(), "not there".into()];
+    local.deny("dynamodb:BatchGetItem");
+    let gets = local.faults().on("dynamodb:GetItem").delay(Duration::ZERO);
+
+    let found = table.get_all(&keys).await.unwrap();
+
+    assert_eq!((found, gets.count()), (vec![lease], 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_stays_unfinished_is_asked_for_again_with_growing_pauses_and_then_fails() {
     let local = LocalAws::start().await;
     let aws = local.sdk_config();
