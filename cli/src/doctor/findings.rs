@@ -64,7 +64,7 @@ pub(super) struct Evidence<'a> {
 
 /// Difference of clocks from which on it is reported.
 const CLOCK: i64 = 5_000;
-/// Renewals of a lease in a second. Source: KCL `failoverTimeMillis`, of which a third is the interval.
+/// Renewals of a lease, or heartbeats of a worker, in a second. Source: KCL `failoverTimeMillis`, of which a third is the interval.
 const RENEWALS: f64 = 1.0 / 3.308;
 
 fn finding(severity: Severity, what: impl Into<String>, advice: impl Into<String>) -> Finding {
@@ -144,7 +144,8 @@ fn of_table(view: &FleetView, table: &TableFacts) -> Vec<Finding> {
         let advice = "allow dynamodb:UpdateTable, by which a starting worker creates it, or create it";
         found.push(finding(Severity::Warning, "the index LeaseOwnerToLeaseKeyIndex is missing", advice));
     }
-    let needed = view.leases.len() as f64 * RENEWALS;
+    let renewed = if view.by_heartbeat { view.workers.len() } else { view.leases.len() };
+    let needed = renewed as f64 * RENEWALS;
     if let Some(units) = table.write_units.filter(|units| (*units as f64) < needed) {
         let what = format!("the table is provisioned for {units} writes a second, and renewals alone take {needed:.0}");
         found.push(finding(Severity::Critical, what, "raise it, or make the table on demand"));

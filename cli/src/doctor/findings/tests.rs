@@ -108,3 +108,18 @@ fn names_overlaps_orphans_clocks_and_narrow_tables() {
     }
     assert_eq!(all[0].severity, Severity::Critical);
 }
+
+#[test]
+fn a_fleet_by_heartbeats_writes_for_workers_and_not_for_leases() {
+    let leases = (0..10).map(|n| lease(&format!("s{n}"), Some("w"))).collect();
+    let mut view = fleet(leases, 5);
+    let narrow = |view: &FleetView| {
+        let table = Some(TableFacts { has_index: true, write_units: Some(2), is_protected: true });
+        let evidence = Evidence { view, table, stream: None, denied: Vec::new(), clock_ahead_millis: None };
+        findings(&evidence).iter().any(|it| it.what.contains("provisioned for 2 writes"))
+    };
+
+    assert!(narrow(&view));
+    view.by_heartbeat = true;
+    assert!(!narrow(&view));
+}
