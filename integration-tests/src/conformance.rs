@@ -10,6 +10,7 @@
 //! (C) Every wait has an end.
 
 mod check;
+mod checksums;
 mod divergences;
 mod expect;
 mod peer;

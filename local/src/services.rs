@@ -292,6 +292,9 @@ impl Services {
         if service == Service::CloudWatch && format == Format::Cbor {
             headers.push(("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor")));
         }
+        if let (Service::DynamoDb, Body::Full(bytes)) = (service, &body) {
+            headers.push(("x-amz-crc32", crc32fast::hash(bytes).into()));
+        }
         Answer { status: 200, headers, body }
     }
 

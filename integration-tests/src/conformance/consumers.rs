@@ -18,11 +18,14 @@ checks! {
     Kinesis a_consumer_of_a_missing_stream_is_refused: api!("RegisterStreamConsumer");
     Kinesis a_consumer_is_described_by_its_arn: api!("DescribeStreamConsumer");
     Kinesis a_consumer_is_described_by_its_name: api!("DescribeStreamConsumer");
+    Kinesis a_consumer_is_described_by_all_its_names: api!("DescribeStreamConsumer");
+    Kinesis names_of_two_consumers_are_refused: api!("DescribeStreamConsumer");
     Kinesis a_missing_consumer_is_not_found: api!("DescribeStreamConsumer");
     Kinesis consumers_are_listed: api!("ListStreamConsumers");
     Kinesis consumers_are_listed_in_pages: api!("ListStreamConsumers");
     Kinesis a_stream_counts_its_consumers: api!("StreamDescriptionSummary");
     Kinesis a_deregistered_consumer_goes: api!("DeregisterStreamConsumer");
+    Kinesis a_consumer_is_deregistered_by_all_its_names: api!("DeregisterStreamConsumer");
     Kinesis a_missing_consumer_cannot_be_deregistered: api!("DeregisterStreamConsumer");
     Kinesis a_name_is_free_again_when_its_consumer_is_gone: api!("DeregisterStreamConsumer");
     Kinesis a_stream_has_20_consumers_at_most: api!("RegisterStreamConsumer");
@@ -95,6 +98,24 @@ async fn a_consumer_is_described_by_its_name(peer: Peer) -> Outcome {
     equal("ARN", consumer.consumer_arn(), arn)
 }
 
+async fn a_consumer_is_described_by_all_its_names(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    active(&stream, "other").await?;
+    let arn = active(&stream, "app").await?;
+    let describe = stream.kinesis.describe_stream_consumer().stream_arn(&stream.arn).consumer_name("app");
+    let answer = describe.consumer_arn(&arn).send().await?;
+    let consumer = present(answer.consumer_description, "ConsumerDescription")?;
+    equal("name and ARN", (consumer.consumer_name(), consumer.consumer_arn()), ("app", arn.as_str()))
+}
+
+async fn names_of_two_consumers_are_refused(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    active(&stream, "app").await?;
+    let arn = active(&stream, "other").await?;
+    let describe = stream.kinesis.describe_stream_consumer().stream_arn(&stream.arn).consumer_name("app");
+    refused_as(describe.consumer_arn(&arn).send().await, DescribeStreamConsumerError::is_invalid_argument_exception)
+}
+
 async fn a_missing_consumer_is_not_found(peer: Peer) -> Outcome {
     let stream = Stream::create(&peer, 1).await?;
     let describe = stream.kinesis.describe_stream_consumer().stream_arn(&stream.arn).consumer_name("missing");
@@ -151,6 +172,16 @@ async fn a_deregistered_consumer_goes(peer: Peer) -> Outcome {
     let arn = active(&stream, "app").await?;
     stream.kinesis.deregister_stream_consumer().consumer_arn(&arn).send().await?;
     gone(&stream, &arn).await
+}
+
+async fn a_consumer_is_deregistered_by_all_its_names(peer: Peer) -> Outcome {
+    let stream = Stream::create(&peer, 1).await?;
+    let other = active(&stream, "other").await?;
+    let arn = active(&stream, "app").await?;
+    let deregister = stream.kinesis.deregister_stream_consumer().stream_arn(&stream.arn).consumer_name("app");
+    deregister.consumer_arn(&arn).send().await?;
+    gone(&stream, &arn).await?;
+    equal("name of the one that stays", describe(&stream, &other).await?.consumer_name(), "other")
 }
 
 async fn a_missing_consumer_cannot_be_deregistered(peer: Peer) -> Outcome {

@@ -8,10 +8,12 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::check::{checks, dynamodb_api, guide};
+use super::checksums::Checksums;
 use super::expect::{Outcome, equal, holds, present, refused, refused_as};
 use super::peer::{Peer, unique, until};
 use super::table::{INDEX, KEY, Leases, OWNER, attribute, index, keys, lease, new_index, text};
 
+const LOW_LEVEL: &str = guide!("amazondynamodb/latest/developerguide/Programming.LowLevelAPI");
 const INDEXES: &str = guide!("amazondynamodb/latest/developerguide/GSI");
 
 checks! {
@@ -37,6 +39,10 @@ checks! {
     DynamoDb an_index_leaves_out_items_without_its_key: INDEXES;
     DynamoDb an_index_is_never_read_consistently: dynamodb_api!("Query");
     DynamoDb a_query_takes_legacy_key_conditions: dynamodb_api!("Query");
+    DynamoDb legacy_key_conditions_stand_beside_a_filter_expression: "observed at the service by the authors of dynalite";
+    DynamoDb legacy_key_conditions_do_not_mix_with_their_expression: dynamodb_api!("Query");
+    DynamoDb an_answer_has_the_checksum_of_its_body: LOW_LEVEL;
+    DynamoDb a_refusal_has_the_checksum_of_its_body: LOW_LEVEL;
 }
 
 async fn a_new_table_becomes_active(peer: Peer) -> Outcome {
@@ -264,4 +270,33 @@ async fn a_query_takes_legacy_key_conditions(peer: Peer) -> Outcome {
     finds(&leases, &["a", "c"]).await?;
     let query = leases.dynamodb.query().table_name(&leases.name).index_name(INDEX).key_conditions(OWNER, equals("w1"));
     equal("items", keys(query.send().await?.items())?, ["a", "c"])
+}
+
+async fn legacy_key_conditions_stand_beside_a_filter_expression(peer: Peer) -> Outcome {
+    let leases = Leases::filled(&peer, 2).await?;
+    let query = || leases.dynamodb.query().table_name(&leases.name).key_conditions(KEY, equals("lease-01"));
+    let query = |owner| query().filter_expression("leaseOwner = :w").expression_attribute_values(":w", text(owner));
+    equal("items of the owner", keys(query("w1").send().await?.items())?, ["lease-01"])?;
+    equal("items of another", keys(query("w0").send().await?.items())?, [""; 0])
+}
+
+async fn legacy_key_conditions_do_not_mix_with_their_expression(peer: Peer) -> Outcome {
+    let leases = Leases::filled(&peer, 1).await?;
+    let query = leases.dynamodb.query().table_name(&leases.name).key_conditions(KEY, equals("lease-00"));
+    let query = query.key_condition_expression("leaseKey = :k").expression_attribute_values(":k", text("lease-00"));
+    refused(query.send().await, "ValidationException")
+}
+
+async fn an_answer_has_the_checksum_of_its_body(peer: Peer) -> Outcome {
+    let (leases, seen) = (Leases::filled(&peer, 6).await?, Checksums::default());
+    leases.dynamodb.scan().table_name(&leases.name).customize().interceptor(seen.clone()).send().await?;
+    seen.require_right()
+}
+
+async fn a_refusal_has_the_checksum_of_its_body(peer: Peer) -> Outcome {
+    let seen = Checksums::default();
+    let describe = peer.dynamodb()?.describe_table().table_name(unique("missing")).customize();
+    let answer = describe.interceptor(seen.clone()).send().await;
+    refused_as(answer, DescribeTableError::is_resource_not_found_exception)?;
+    seen.require_right()
 }

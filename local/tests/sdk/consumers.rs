@@ -137,3 +137,32 @@ async fn keeps_a_new_consumer_creating_for_as_long_as_configured() {
     let gone = kinesis.describe_stream_consumer().consumer_arn(&arns[0]).send().await;
     assert_eq!(code(gone), "ResourceNotFoundException");
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_names_of_a_consumer_must_agree() {
+    let kinesis = kinesis(1).await;
+    let arn = register(&kinesis, "app").await;
+    register(&kinesis, "other").await;
+    let describe = |stream: &str, name| {
+        kinesis.describe_stream_consumer().stream_arn(stream).consumer_name(name).consumer_arn(&arn)
+    };
+
+    let answer = describe(STREAM, "app").send().await.unwrap();
+    assert_eq!(answer.consumer_description().unwrap().consumer_arn(), arn);
+
+    let refusal = describe(STREAM, "other").send().await;
+    assert_eq!(message(refusal), format!("ConsumerARN {arn} is not of the consumer other of StreamARN {STREAM}."));
+    for (stream, name) in [(STREAM, "other"), ("arn:aws:kinesis:us-east-1:000000000000:stream/t", "app")] {
+        assert_eq!(code(describe(stream, name).send().await), "InvalidArgumentException");
+        let deregister = kinesis.deregister_stream_consumer().stream_arn(stream).consumer_name(name).consumer_arn(&arn);
+        assert_eq!(code(deregister.send().await), "InvalidArgumentException");
+    }
+    assert_eq!(
+        code(kinesis.describe_stream_consumer().consumer_arn(&arn).consumer_name("app").send().await),
+        "InvalidArgumentException"
+    );
+    let deregister = kinesis.deregister_stream_consumer().stream_arn(STREAM).consumer_name("app").consumer_arn(&arn);
+    deregister.send().await.unwrap();
+    let gone = kinesis.describe_stream_consumer().consumer_arn(&arn).send().await;
+    assert_eq!(code(gone), "ResourceNotFoundException");
+}

@@ -121,33 +121,50 @@ impl Kinesis {
         Ok(response::Empty {})
     }
 
-    /// The stream and the name of one of its consumers, by the consumer's ARN or by its name and the stream's ARN.
+    /// The stream and the name of one of its consumers, by the consumer's ARN, by its name and the stream's ARN, or by
+    /// all three if they agree.
     fn consumer(&mut self, request: &request::StreamConsumer<'_>, now: Millis) -> Result<(&mut Stream, String), Error> {
         let mut check = Check::default();
         check.name(request.consumer_name.as_deref(), "consumerName");
         check.finish()?;
         match (request.consumer_arn.as_deref(), request.stream_arn.as_ref(), request.consumer_name.as_deref()) {
-            (Some(arn), None, None) => {
-                let parts = check::consumer_arn(arn)?;
-                let missing = || Error::no_consumer(arn);
-                let stream = self.stream(parts.stream, now).map_err(|_| missing())?;
-                match stream.consumers.get(parts.consumer) {
-                    Some(consumer) if consumer.arn(&stream.name) == arn => Ok((stream, parts.consumer.to_owned())),
-                    _ => Err(missing()),
-                }
-            }
+            (Some(arn), None, None) => self.consumer_of_arn(arn, now),
             (None, Some(stream_arn), Some(name)) => {
-                let stream = self.stream(check::stream(None, Some(stream_arn))?, now)?;
-                if !stream.consumers.contains_key(name) {
-                    let words = format!("{name} under stream {} under account {ACCOUNT_ID}", stream.name);
-                    return Err(Error::no_consumer(words));
+                self.consumer_of_name(check::stream(None, Some(stream_arn))?, name, now)
+            }
+            (Some(arn), Some(stream_arn), Some(name)) => {
+                let parts = check::consumer_arn(arn)?;
+                if (parts.stream, parts.consumer) != (check::stream(None, Some(stream_arn))?, name) {
+                    return Err(Error::invalid_argument(format!(
+                        "ConsumerARN {arn} is not of the consumer {name} of StreamARN {}.",
+                        &**stream_arn
+                    )));
                 }
-                Ok((stream, name.to_owned()))
+                self.consumer_of_arn(arn, now)
             }
             _ => Err(Error::invalid_argument(
-                "Must specify either ConsumerARN or both StreamARN and ConsumerName, and not all of them.",
+                "Must specify ConsumerARN, both StreamARN and ConsumerName, or all of them.",
             )),
         }
+    }
+
+    fn consumer_of_arn(&mut self, arn: &str, now: Millis) -> Result<(&mut Stream, String), Error> {
+        let parts = check::consumer_arn(arn)?;
+        let missing = || Error::no_consumer(arn);
+        let stream = self.stream(parts.stream, now).map_err(|_| missing())?;
+        match stream.consumers.get(parts.consumer) {
+            Some(consumer) if consumer.arn(&stream.name) == arn => Ok((stream, parts.consumer.to_owned())),
+            _ => Err(missing()),
+        }
+    }
+
+    fn consumer_of_name(&mut self, stream: &str, name: &str, now: Millis) -> Result<(&mut Stream, String), Error> {
+        let stream = self.stream(stream, now)?;
+        if !stream.consumers.contains_key(name) {
+            let words = format!("{name} under stream {} under account {ACCOUNT_ID}", stream.name);
+            return Err(Error::no_consumer(words));
+        }
+        Ok((stream, name.to_owned()))
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct RegisterStreamConsumer<'a> {
     pub(in crate::kinesis) tags: Option<BTreeMap<String, String>>,
 }
 
-/// DescribeStreamConsumer and DeregisterStreamConsumer: a consumer by its ARN, or by its name and its stream.
+/// DescribeStreamConsumer and DeregisterStreamConsumer: a consumer by its ARN, by its name and its stream, or by all three.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct StreamConsumer<'a> {

@@ -167,9 +167,13 @@ fn bad_start() -> Error {
 
 const QUERY_EXPRESSIONS: [&str; 3] = ["KeyConditionExpression", "FilterExpression", "ProjectionExpression"];
 
+/// Parameters that no expression of a query may stand beside.
+const QUERY_LEGACY: [&str; 3] = ["AttributesToGet", "QueryFilter", "ConditionalOperator"];
+
 pub(in super::super) fn query(tables: &Tables, fields: Fields<'_>) -> Result<Answer, Error> {
-    let legacy = ["KeyConditions", "QueryFilter", "AttributesToGet", "ConditionalOperator"];
-    fields.require_one_style(&QUERY_EXPRESSIONS, &legacy)?;
+    fields.require_one_style(&QUERY_EXPRESSIONS, &QUERY_LEGACY)?;
+    // Other expressions may stand beside KeyConditions, as the authors of dynalite observed at the service.
+    fields.require_one_style(&["KeyConditionExpression"], &["KeyConditions"])?;
     let mut placeholders = fields.placeholders()?;
     let condition = match fields.condition("KeyConditionExpression", &mut placeholders)? {
         Some(condition) => Some(condition),
