@@ -113,6 +113,10 @@ pub enum Event {
     /// A closed shard left the stream's retention before its end was read: records are lost; its children are read.
     #[non_exhaustive]
     ShardTrimmed { shard: StreamShard },
+    /// A shard ended without naming the shards that follow it, as some emulators do and the service does not. They are
+    /// listed. Emitted once for each stream.
+    #[non_exhaustive]
+    ChildShardsOmitted { stream_id: StreamId },
     /// An aggregate was discarded because it belongs to another shard, as after a split; its producer sends the records again.
     #[non_exhaustive]
     AggregateOfOtherShard { shard: StreamShard, sequence_number: SequenceNumber, records: usize },
@@ -224,6 +228,9 @@ impl Event {
             }
             Self::FanOutRefused { shard, error } => warn!(%shard, error, "enhanced fan-out refused, polling"),
             Self::ShardTrimmed { shard } => error!(%shard, "shard left the stream's retention before its end was read"),
+            Self::ChildShardsOmitted { stream_id } => {
+                warn!(%stream_id, "this emulator ends shards without ChildShards: the shards that follow are listed");
+            }
             Self::AggregateOfOtherShard { shard, sequence_number, records } => {
                 info!(%shard, %sequence_number, records, "aggregate of another shard discarded, its producer sends it again");
             }

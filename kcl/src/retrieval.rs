@@ -267,6 +267,9 @@ impl Reader {
         if !known.is_empty() {
             return Ok(known);
         }
+        if self.stream.omitted_children() {
+            self.context.events.emit(Event::ChildShardsOmitted { stream_id: self.stream.id.clone() });
+        }
         let listed = self.followers(self.stream.kinesis.list_shards(None).await?);
         if listed.is_empty() {
             let source = "the shard has ended, and no shards that follow it are listed";

@@ -1,6 +1,12 @@
 //! A stream that a worker reads.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use kpl::ShardId;
 use tokio::time::sleep;
@@ -43,6 +49,8 @@ pub(crate) struct Stream {
     pub(crate) consumer_arn: Option<Arc<str>>,
     pub(crate) registration: Registration,
     pub(crate) identity: Identity,
+    /// True once a shard ended without naming the shards that follow it.
+    omits_children: AtomicBool,
 }
 
 impl Stream {
@@ -56,6 +64,7 @@ impl Stream {
             consumer_arn: config.consumer_arn.clone(),
             registration: Registration::default(),
             identity: Identity::default(),
+            omits_children: AtomicBool::new(false),
         }
     }
 
@@ -84,6 +93,11 @@ impl Stream {
 
     pub(crate) async fn describe(&self) -> Result<StreamDescription, KinesisError> {
         self.identity.describe(&*self.kinesis).await
+    }
+
+    /// Notes that a shard ended without naming the shards that follow it. True for the first.
+    pub(crate) fn omitted_children(&self) -> bool {
+        !self.omits_children.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn is_present(&self) -> bool {

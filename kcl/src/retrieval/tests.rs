@@ -151,8 +151,18 @@ fn context(kinesis: Endless, retrieval: Retrieval) -> Arc<Context> {
 }
 
 fn context_with(kinesis: Endless, retrieval: Retrieval, memory_budget: u64) -> Arc<Context> {
+    context_that_tells(kinesis, retrieval, memory_budget, |_| ())
+}
+
+/// Whose events the hook is told.
+fn context_that_tells(
+    kinesis: Endless,
+    retrieval: Retrieval,
+    memory_budget: u64,
+    hook: impl Fn(&Event) + Send + Sync + 'static,
+) -> Arc<Context> {
     let aws = crate::tests::without_services();
-    let builder = Worker::builder(&aws, "application", "stream");
+    let builder = Worker::builder(&aws, "application", "stream").on_event(hook);
     let (mut settings, events, catalog) = builder.retrieval(retrieval).into_parts_on(Arc::new(kinesis));
     settings.prefetch = Prefetch { records: 100_000, bytes: 4 * 1_100_000 };
     settings.memory_budget = memory_budget;
@@ -204,13 +214,25 @@ async fn neither_way_of_reading_runs_further_ahead_than_its_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn children_that_the_end_of_a_shard_does_not_tell_are_listed() {
+async fn children_that_the_ends_of_shards_do_not_tell_are_listed_and_reported_once() {
     for retrieval in [Retrieval::default(), Retrieval::FanOut(FanOut::new().consumer_arn("arn"))] {
-        let mut reading = start(context(Endless { ended: true, ..Endless::default() }, retrieval));
+        let (sender, told) = std::sync::mpsc::channel();
+        let kinesis = Endless { ended: true, ..Endless::default() };
+        let context = context_that_tells(kinesis, retrieval, 512 << 20, move |event| {
+            if matches!(event, Event::ChildShardsOmitted { .. }) {
+                sender.send(event.clone()).unwrap();
+            }
+        });
 
-        assert!(matches!(reading.next().await, Some(Fetched::Records { .. })));
-        let Some(Fetched::End { children }) = reading.next().await else { panic!("the shard has ended") };
-        assert_eq!(children[0].id, "shardId-000000000001".into());
+        for _ in 0..2 {
+            let mut reading = start(Arc::clone(&context));
+            assert!(matches!(reading.next().await, Some(Fetched::Records { .. })));
+            let Some(Fetched::End { children }) = reading.next().await else { panic!("the shard has ended") };
+            assert_eq!(children[0].id, "shardId-000000000001".into());
+        }
+
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, [Event::ChildShardsOmitted { stream_id: crate::StreamId::of_single("stream") }]);
     }
 }
 
