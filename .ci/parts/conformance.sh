@@ -3,7 +3,8 @@
 # shellcheck shell=bash
 
 conformance() {
-    local checks=integration-tests/peers lists=integration-tests/conformance/divergences mock_port ministack_port limited
+    local checks=integration-tests/peers lists=integration-tests/conformance/divergences limited
+    local mock_port ministack_port kinesalite_port dynalite_port moto_port
     start npm install_npm
     start python install_python
     start maven install_java_sdk
@@ -16,6 +17,12 @@ conformance() {
         REGISTER_STREAM_CONSUMER_DURATION=0ms DEREGISTER_STREAM_CONSUMER_DURATION=0ms
     ministack_port=$(free_port)
     start_ministack "$ministack_port"
+    kinesalite_port=$(free_port)
+    start_kinesalite "$kinesalite_port"
+    dynalite_port=$(free_port)
+    start_dynalite "$dynalite_port"
+    moto_port=$(free_port)
+    start_moto "$moto_port"
     serve served-with-limits --enforce-limits
     limited=$(sed -n 's/^export AWS_ENDPOINT_URL_KINESIS=//p' "$work/served-with-limits.env")
     serve served
@@ -32,6 +39,12 @@ conformance() {
         --divergences "$lists/kinesis-local-0.6.2.txt"
     start ministack timeout 240 "$bin/conformance" --kinesis "http://127.0.0.1:$ministack_port" \
         --dynamodb "http://127.0.0.1:$ministack_port" --divergences "$lists/ministack-1.5.33.txt"
+    start kinesalite timeout 240 "$bin/conformance" --kinesis "http://127.0.0.1:$kinesalite_port" \
+        --dynamodb "http://127.0.0.1:$dynalite_port" --divergences "$lists/kinesalite-3.3.3.txt" \
+        --divergences "$lists/dynalite-4.0.0.txt"
+    # One check at a time: some of its lists are in the order of creation.
+    start moto timeout 240 "$bin/conformance" --side-by-side 1 --kinesis "http://127.0.0.1:$moto_port" \
+        --dynamodb "http://127.0.0.1:$moto_port" --divergences "$lists/moto-5.2.5.txt"
     start served timeout 240 "$bin/conformance" --kinesis "$AWS_ENDPOINT_URL_KINESIS" --kinesis-with-limits "$limited" \
         --dynamodb "$AWS_ENDPOINT_URL_DYNAMODB"
     finish

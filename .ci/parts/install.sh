@@ -1,8 +1,8 @@
 # Software of others, installed once below $peers. Versions are pinned here and in integration-tests/interop/java.
 # shellcheck shell=bash
 
-npm_packages=(kinesis-local@0.6.2 dynalite@4.0.0 aws-kinesis-agg@4.2.8 @aws-sdk/client-kinesis@3.1143.0)
-python_packages=(ministack==1.5.33 cbor2==6.2.1 boto3==1.43.106 aws_kinesis_agg==1.2.3 six==1.17.0)
+npm_packages=(kinesis-local@0.6.2 kinesalite@3.3.3 dynalite@4.0.0 aws-kinesis-agg@4.2.8 @aws-sdk/client-kinesis@3.1143.0)
+python_packages=(ministack==1.5.33 cbor2==6.2.1 'moto[dynamodb]==5.2.5' flask==3.1.3 flask-cors==6.0.5 boto3==1.43.106 aws_kinesis_agg==1.2.3 six==1.17.0)
 npm=$peers/npm/node_modules
 venv=$peers/python/bin
 java=integration-tests/interop/java
@@ -64,4 +64,17 @@ start_dynalite() {
     node --require ./integration-tests/peers/loopback.js "$npm/dynalite/cli.js" --port "$1" --createTableMs 50 \
         --updateTableMs 50 --deleteTableMs 50 >"$work/dynalite.peer" 2>&1 &
     listening $! "$work/dynalite.peer" "$1"
+}
+
+# kinesalite, a Kinesis in JavaScript: start_kinesalite PORT
+start_kinesalite() {
+    node --require ./integration-tests/peers/loopback.js "$npm/kinesalite/cli.js" --port "$1" --shardLimit 10000 \
+        --createStreamMs 20 --updateStreamMs 20 --deleteStreamMs 20 >"$work/kinesalite.peer" 2>&1 &
+    listening $! "$work/kinesalite.peer" "$1"
+}
+
+# moto, an AWS in Python: start_moto PORT
+start_moto() {
+    "$venv/moto_server" --host 127.0.0.1 --port "$1" >"$work/moto.peer" 2>&1 &
+    listening $! "$work/moto.peer" "$1"
 }

@@ -22,9 +22,10 @@ struct Arguments {
     #[arg(long)]
     dynamodb: Option<String>,
 
-    /// Its known divergences: lines of `name of the check: reason`. Without it, none is.
+    /// Its known divergences: lines of `name of the check: reason`, with a `!` before those that would stop it. May be
+    /// repeated, with a list for each of two emulators. Without it, none is.
     #[arg(long)]
-    divergences: Option<PathBuf>,
+    divergences: Vec<PathBuf>,
 
     /// Checks at a time.
     #[arg(long, default_value_t = 16)]
@@ -34,10 +35,11 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let divergences = match &arguments.divergences {
-        Some(path) => read(path).with_context(|| format!("cannot read {}", path.display()))?,
-        None => Divergences::default(),
-    };
+    let mut divergences = Divergences::default();
+    for path in &arguments.divergences {
+        let list = read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        divergences = divergences.and(&list)?;
+    }
     let config = |url: &str| conformance::config(url, aws_smithy_http_client::Builder::new().build_http());
     let mut peer = Peer::new(&config(&arguments.kinesis));
     if let Some(url) = &arguments.kinesis_with_limits {

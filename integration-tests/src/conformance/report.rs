@@ -44,8 +44,10 @@ struct Line {
 #[derive(Clone, Debug)]
 pub struct Report {
     lines: Vec<Line>,
-    /// Checks that need what the peer does not have.
+    /// Number of checks that need what the peer does not have.
     left_out: usize,
+    /// Checks that would stop the peer, with the reason.
+    fatal: Vec<(&'static str, String)>,
     /// Names of the list that stand for no check that was run.
     unknown: Vec<String>,
 }
@@ -62,7 +64,11 @@ pub async fn run(
     divergences: &Divergences,
 ) -> Report {
     let offered = peer().await;
-    let (runnable, left_out): (Vec<&Check>, Vec<_>) = checks.iter().partition(|check| offered.offers(check.needs));
+    let (offers, left_out): (Vec<&Check>, Vec<_>) = checks.iter().partition(|check| offered.offers(check.needs));
+    let (fatal, runnable): (Vec<&Check>, Vec<_>) =
+        offers.iter().copied().partition(|check| divergences.is_fatal(check.name));
+    let fatal =
+        fatal.iter().filter_map(|check| Some((check.name, divergences.reason(check.name)?.to_owned()))).collect();
     let (alone, together): (Vec<_>, Vec<_>) =
         runnable.iter().enumerate().partition(|(_, check)| check.needs.is_alone());
     let mut outcomes = Vec::with_capacity(runnable.len());
@@ -73,9 +79,9 @@ pub async fn run(
     outcomes.sort_unstable_by_key(|(n, _)| *n);
     let lines = runnable.iter().zip(outcomes);
     let lines = lines.map(|(check, (_, outcome))| judge(check, outcome, divergences.reason(check.name))).collect();
-    let names: BTreeSet<_> = runnable.iter().map(|check| check.name).collect();
+    let names: BTreeSet<_> = offers.iter().map(|check| check.name).collect();
     let unknown = divergences.names().filter(|name| !names.contains(name)).map(str::to_owned).collect();
-    Report { lines, left_out: left_out.len(), unknown }
+    Report { lines, left_out: left_out.len(), fatal, unknown }
 }
 
 async fn perform(check: &Check, peer: Peer) -> Outcome {
@@ -126,6 +132,9 @@ impl Display for Report {
             let colon = if line.text.is_empty() { "" } else { ": " };
             writeln!(f, "{verdict} {}{colon}{}", line.check.name, line.text)?;
         }
+        for (name, reason) in &self.fatal {
+            writeln!(f, "not run  {name}: {reason}")?;
+        }
         for name in &self.unknown {
             writeln!(f, "UNKNOWN  {name}: listed, but not among the checks that were run")?;
         }
@@ -134,8 +143,9 @@ impl Display for Report {
         write!(
             f,
             "{passed} as the service, {diverge} known divergences, {failed} failed, {vanished} vanished, {} unknown \
-             names, {} left out",
+             names, {} not run, {} left out",
             self.unknown.len(),
+            self.fatal.len(),
             self.left_out
         )
     }
