@@ -32,7 +32,7 @@ on_kinesis_local() {
     # shellcheck disable=SC1091
     source "$work/multilang.env"
     mkdir -p "$work/multilang"
-    timeout 500 "$venv/python" "integration-tests/peers/$1" "$bin/kcl-multilang" "${@:2}"
+    timeout 700 "$venv/python" "integration-tests/peers/$1" "$bin/kcl-multilang" "${@:2}"
 }
 
 multilang() {
@@ -46,7 +46,7 @@ multilang() {
     on_kinesis_local multilang_check.py 100000 "$work/multilang"
 }
 
-# The daemon for Java beside ours. Not among those of `.ci/peers` without arguments: its start alone takes a minute and a half.
+# The daemon for Java beside ours. Its start alone takes a minute and a half.
 multilang_java() {
     install_clients
     install_maven multilang-java "$java/multilang"

@@ -17,7 +17,7 @@ from multilang_scene import Scene, create_stream, merge, open_shards, put_batche
 RECORDS = 3_000
 MORE = 3_000
 # The daemon for Java waits for a minute after it has made its leases, and up to 22 s before.
-JAVA_PATIENCE = 200
+JAVA_PATIENCE = 300
 
 dynamodb = boto3.client("dynamodb")
 
