@@ -30,8 +30,10 @@ fn main() {
     print!("{}", page.render());
 }
 RUST
-cargo add --quiet metrics@=0.24.6
-cargo add --quiet --no-default-features metrics-exporter-prometheus@=0.18.3
+cargo add --quiet metrics@0.24.6
+cargo add --quiet --no-default-features metrics-exporter-prometheus@0.18.3
+cargo update --quiet metrics --precise 0.24.6
+cargo update --quiet metrics-exporter-prometheus --precise 0.18.3
 CARGO_TARGET_DIR="$work/target" cargo run --quiet >"$work/page"
 
 cd "$work/parser"

@@ -106,7 +106,7 @@ impl Story<'_> {
         self.look(layout).await
     }
 
-    /// What `kds` says of the fleet, while nobody comes or goes.
+    /// Answers of `kds` about the fleet, while nobody comes or goes.
     async fn look(&mut self, layout: &'static str) -> anyhow::Result<()> {
         let known = self.fleet.known(layout).await?;
         let looked = kds::look(self.peers, self.served, &known).await?;

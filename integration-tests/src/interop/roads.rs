@@ -103,7 +103,7 @@ async fn go(
     ))
 }
 
-/// What `kds` says of a fleet of one worker of Java.
+/// Answers of `kds` about a fleet of one worker of Java.
 async fn look(peers: &Peers, served: &Served, name: &str) -> anyhow::Result<String> {
     let known = Known {
         application: APPLICATION,

@@ -154,7 +154,7 @@ fn context_with(kinesis: Endless, retrieval: Retrieval, memory_budget: u64) -> A
     context_that_tells(kinesis, retrieval, memory_budget, |_| ())
 }
 
-/// Whose events the hook is told.
+/// A context that tells the hook its events.
 fn context_that_tells(
     kinesis: Endless,
     retrieval: Retrieval,

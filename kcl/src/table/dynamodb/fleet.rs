@@ -199,7 +199,7 @@ impl DynamoDbLeaseTable {
         Ok(Look { lock, worker, leader })
     }
 
-    /// What `read` finds; `None` from the first time on that BatchGetItem is denied.
+    /// Result of `read`; `None` from the first time on that BatchGetItem is denied.
     pub(super) async fn if_batches_are_allowed<R>(
         &self,
         read: impl Future<Output = Result<R, TableError>>,
