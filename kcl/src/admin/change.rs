@@ -100,7 +100,8 @@ impl Fleet {
     }
 
     /// Deletes the lease of a stream that is no longer read, whoever owned it. Refused if its counter is not `counter` any more, of
-    /// [`LeaseStatus`](crate::LeaseStatus): then a worker wrote it in the meantime.
+    /// [`LeaseStatus`](crate::LeaseStatus): then a worker wrote it in the meantime. An owner that lives by its heartbeat does not
+    /// write it: the caller sees by its report that it is gone.
     ///
     /// # Errors
     /// The table cannot be read or written.
