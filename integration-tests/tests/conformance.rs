@@ -41,7 +41,6 @@ async fn the_embedded_services_pass_every_check() {
 }
 
 /// The embedded services with the other DynamoDB that can stand behind them.
-#[cfg(feature = "dynoxide")]
 #[tokio::test(start_paused = true)]
 async fn dynoxide_diverges_from_dynamodb_as_listed() {
     let by_dynoxide = async || {
