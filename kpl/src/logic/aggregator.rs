@@ -146,14 +146,14 @@ impl<T: Detach> Aggregator<T> {
             self.open.try_push(record, limits)
         });
         match pushed {
-            Ok(complete) => complete.into_iter().for_each(|record| self.put_back(record)),
+            Ok(complete) => complete.into_iter().for_each(|record| self.add(record)),
             Err(record) => self.push_plain(record),
         }
     }
 
     fn push_plain(&mut self, record: Pending<T>) {
         self.complete_for(&record);
-        self.put_back(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
+        self.add(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
     }
 
     /// Completes aggregates that have waited long enough, or begin with a lower number.
@@ -169,28 +169,43 @@ impl<T: Detach> Aggregator<T> {
 
     fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
         while let Some(record) = self.open.take_if(&wanted) {
-            self.put_back(record);
+            self.add(record);
         }
     }
 
     fn complete_for(&mut self, record: &Pending<T>) {
         if let Some(record) = self.open.take_for(record) {
-            self.put_back(record);
+            self.add(record);
         }
     }
 
-    /// Adds a complete or failed Kinesis record.
+    /// Adds a failed Kinesis record: whole, unless an aggregate that begins earlier may have later records. Such a one was made
+    /// meanwhile, of records that had been those of several stripes.
     pub(crate) fn put_back(&mut self, record: KinesisRecord<T>) {
         let number = record.first().number;
-        let place = match self.ready.back() {
+        let mut earlier = self.ready.iter().take(self.place_of(number));
+        let is_open = !self.packing.by_key && self.open.first().is_some_and(|first| first.number < number);
+        if is_open || earlier.any(|other| other.last().number > number && other.hash_keys().are_mixed()) {
+            return self.merge(record.into_records());
+        }
+        self.add(record);
+    }
+
+    fn add(&mut self, record: KinesisRecord<T>) {
+        let place = self.place_of(record.first().number);
+        self.ready_bytes += record.size_bytes();
+        self.ready_aggregates += usize::from(record.is_aggregate());
+        self.ready.insert(place, record);
+    }
+
+    /// Place of a complete Kinesis record that begins with this number.
+    fn place_of(&self, number: u64) -> usize {
+        match self.ready.back() {
             Some(last) if last.first().number > number => {
                 self.ready.partition_point(|other| other.first().number < number)
             }
             _ => self.ready.len(),
-        };
-        self.ready_bytes += record.size_bytes();
-        self.ready_aggregates += usize::from(record.is_aggregate());
-        self.ready.insert(place, record);
+        }
     }
 
     /// Adds records of any order and groups all records anew.
@@ -234,7 +249,7 @@ impl<T: Detach> Aggregator<T> {
             taken.extend(late);
             rest.extend(KinesisRecord::packed(in_time, self.packing.key));
         }
-        rest.into_iter().for_each(|record| self.put_back(record));
+        rest.into_iter().for_each(|record| self.add(record));
         taken
     }
 }

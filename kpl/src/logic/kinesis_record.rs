@@ -76,6 +76,11 @@ impl<T: Detach> KinesisRecord<T> {
         self.courses().first().expect("a Kinesis record holds at least one user record")
     }
 
+    /// The record that arrived last.
+    pub(crate) fn last(&self) -> &Course {
+        self.courses().last().expect("a Kinesis record holds at least one user record")
+    }
+
     /// Source of the aggregate's partition key; without effect on a plain record.
     pub(crate) fn key(&self) -> AggregateKey {
         match self {

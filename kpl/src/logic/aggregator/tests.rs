@@ -76,6 +76,19 @@ fn places_returned_records_before_later_ones() {
 }
 
 #[test]
+fn a_record_put_back_goes_before_later_ones_of_an_aggregate_that_begins_earlier() {
+    let now = start();
+    let mut aggregator = Aggregator::new(packing(51_200, 100));
+    [9, 13, 14].into_iter().for_each(|number| aggregator.push(pending(number, 10, now)));
+    aggregator.complete();
+
+    let alone = |number| KinesisRecord::alone(pending(number, 10, now), AggregateKey::Constant, 1 << 20);
+    [10, 11].into_iter().for_each(|number| aggregator.put_back(alone(number)));
+
+    assert_eq!(numbers_of(&aggregator.take_all()), [9, 10, 11, 13, 14]);
+}
+
+#[test]
 fn late_records_are_taken_out_of_their_aggregate() {
     let now = start();
     let later = now + Duration::from_secs(1);
