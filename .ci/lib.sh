@@ -4,8 +4,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Incremental data is written for the next build, which a fresh checkout does not have.
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
-# The one profile of all scripts is dev with some optimization: simulations would take several times as long without.
-export CARGO_PROFILE_DEV_OPT_LEVEL=1
+# Line tables take a tenth of the time that compiling takes. A panic says where it was without them.
+export CARGO_PROFILE_DEV_DEBUG=0
+# The one profile of all scripts.
+cargo() { command cargo --config .ci/profile.toml "$@"; }
 target=$PWD/${CARGO_TARGET_DIR:-target}
 if [[ ${CARGO_TARGET_DIR:-} = /* ]]; then target=$CARGO_TARGET_DIR; fi
 bin=$target/debug
@@ -106,4 +108,4 @@ cached() {
 }
 
 # A tool of crates.io, built once: tool NAME VERSION OPTIONS...
-tool() { cached "$tools/$1" "$*" cargo install --quiet --locked --debug --root "$tools/$1" --version "=$2" "$1" "${@:3}"; }
+tool() { cached "$tools/$1" "$*" command cargo install --quiet --locked --debug --root "$tools/$1" --version "=$2" "$1" "${@:3}"; }

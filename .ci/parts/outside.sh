@@ -66,7 +66,7 @@ outside() {
     manifest >"$outside/Cargo.toml"
     cp Cargo.lock "$outside"
     # In the workspace's folder, where build scripts and macros have been compiled. Runs too briefly to be optimized.
-    CARGO_PROFILE_DEV_OPT_LEVEL=0 cargo build --workspace --manifest-path "$outside/Cargo.toml" --target-dir "$target"
+    command cargo build --workspace --manifest-path "$outside/Cargo.toml" --target-dir "$target"
     producer=$(basename "$(grep -l 'use kpl::.*Producer' "$outside"/src/bin/*.rs)" .rs)
     consumer=$(basename "$(grep -l 'use kcl::.*Worker' "$outside"/src/bin/*.rs)" .rs)
     export -f together
