@@ -29,7 +29,7 @@ pub(crate) struct ExplainArguments {
     /// Stream of the application [default: as workers of kcl note it]
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamName>,
-    /// Time for which the lease is watched; longer than the time between two renewals, 4 s by default
+    /// Time for which the lease is watched; below 5 s nothing is said of its renewals, which are up to 4 s apart by default
     #[arg(long = "for", value_name = "TIME", default_value = "6s", value_parser = up_to_an_hour)]
     watch: Duration,
     /// Print as JSON

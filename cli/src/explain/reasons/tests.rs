@@ -31,7 +31,17 @@ fn fleet(leases: Vec<LeaseView>, age_seconds: u64) -> FleetView {
 }
 
 fn explain(before: &FleetView, now: &FleetView, shard: &str, stream: StreamEvidence) -> String {
-    let evidence = Evidence { before, now, watched: Duration::from_secs(12), shard, stream };
+    explain_within(Duration::from_secs(12), before, now, shard, stream)
+}
+
+fn explain_within(
+    watched: Duration,
+    before: &FleetView,
+    now: &FleetView,
+    shard: &str,
+    stream: StreamEvidence,
+) -> String {
+    let evidence = Evidence { before, now, watched, shard, stream };
     reasons(&evidence).iter().map(|it| format!("{} ({})\n", it.sentence, it.evidence)).collect()
 }
 
@@ -53,6 +63,24 @@ fn names_a_dead_owner_with_the_time_since_it_reported() {
         "{text}"
     );
     assert!(text.contains("the leader w is dead"), "{text}");
+}
+
+#[test]
+fn an_owner_watched_for_less_than_a_renewal_takes_is_not_judged_by_it() {
+    let second = Duration::from_secs(1);
+    let lively = fleet(vec![lease("s", Some("w"), 7)], 5);
+    let text = explain_within(second, &lively, &lively, "s", listed(&[]));
+    assert_eq!(text, "nothing hinders w that can be seen from outside (watched for 1.0 s)\n");
+
+    let silent = fleet(vec![lease("s", Some("w"), 7)], 600);
+    let text = explain_within(second, &silent, &silent, "s", listed(&[]));
+    assert!(
+        text.starts_with(
+            "its owner w is dead, or lives and cannot report (its last report was 10 min ago; the lease was watched for 1.0 s, \
+            and a living owner may take 5.0 s to renew it)\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
