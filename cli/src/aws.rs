@@ -1,7 +1,6 @@
 //! AWS as the command line and the environment configure it.
 
 pub(crate) mod refusal;
-pub(crate) mod service_clock;
 pub(crate) mod stream_name;
 
 use std::time::Duration;
@@ -10,9 +9,9 @@ use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutCo
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
 use clap::Args;
+use kcl::ServiceClock;
 
-use crate::failure::Failure;
-use service_clock::ServiceClock;
+use crate::{clock, failure::Failure};
 
 /// Time to connect; the SDK's own is as long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -73,13 +72,23 @@ impl AwsArguments {
         let Some(region) = config.region().map(ToString::to_string) else {
             return Err(Failure::new("no AWS region is configured", "pass --region, or set AWS_REGION"));
         };
-        Ok(Aws { config, clock: ServiceClock::default(), region })
+        Ok(Aws { clock: ServiceClock::new(&config), config, region })
     }
 }
 
 impl Aws {
     pub(crate) fn region(&self) -> &str {
         &self.region
+    }
+
+    /// Milliseconds that the services' clock is ahead of the machine's, to two seconds; None before the first answer.
+    pub(crate) fn clock_ahead_millis(&self) -> Option<i64> {
+        let (services, machine) = (self.clock.services_now()?, clock::now());
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Some(match services.duration_since(machine) {
+            Ok(ahead) => millis(ahead),
+            Err(behind) => -millis(behind.duration()),
+        })
     }
 
     pub(crate) fn kinesis(&self) -> aws_sdk_kinesis::Client {

@@ -52,7 +52,7 @@ pub(crate) async fn run(aws: &Aws, arguments: DoctorArguments) -> Result<(), Fai
         Some(stream) => probe::stream(aws, stream, &mut denied).await,
         None => None,
     };
-    let clock_ahead_millis = aws.clock.ahead_millis();
+    let clock_ahead_millis = aws.clock_ahead_millis();
     let findings = findings::findings(&Evidence { view: &view, table, stream: of_stream, denied, clock_ahead_millis });
     let worst = findings.first().map(|finding| finding.severity);
     let report = Report { application, stream: stream.map(|stream| stream.to_string()), findings };

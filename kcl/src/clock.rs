@@ -20,19 +20,26 @@ pub(crate) const PRECISION: Duration = Duration::from_secs(2);
 /// Error from which on the machine's clock is reported as wrong.
 const TOLERANCE: Duration = Duration::from_secs(10);
 
+/// The services' time, learned from the `Date` of their answers, refusals included, as each worker does for itself: add it as
+/// an interceptor to the configuration of clients. Clones share what they learn.
+///
+/// At most 2 s ahead of the services, and behind by at most the time of their answers and a second. Until the first answer it
+/// has the machine's time.
 #[derive(Debug, Clone)]
-pub(crate) struct ServiceClock {
+pub struct ServiceClock {
     machine: SharedTimeSource,
     /// The last date of the services, and when it came.
     answered: Arc<Mutex<Option<(SystemTime, Instant)>>>,
 }
 
 impl ServiceClock {
-    pub(crate) fn new(aws: &SdkConfig) -> Self {
+    /// A clock that has learned nothing. Its machine's time is that of the configuration's time source.
+    pub fn new(aws: &SdkConfig) -> Self {
         Self { machine: aws.time_source().unwrap_or_default(), answered: Arc::default() }
     }
 
-    pub(crate) fn now(&self) -> SystemTime {
+    /// The services' time; the machine's before the first answer.
+    pub fn now(&self) -> SystemTime {
         self.services_now().unwrap_or_else(|| self.machine.now())
     }
 
@@ -41,7 +48,8 @@ impl ServiceClock {
         self.machine.now()
     }
 
-    fn services_now(&self) -> Option<SystemTime> {
+    /// The services' time; None before the first answer.
+    pub fn services_now(&self) -> Option<SystemTime> {
         let answered = *locked(&self.answered);
         answered.map(|(date, at)| date + (now() - at))
     }

@@ -112,6 +112,7 @@ pub use admin::{
     reset::{Reset, ResetError, ResetReport, ShardReset},
 };
 pub use checkpointer::{Checkpointer, PreparedCheckpoint};
+pub use clock::ServiceClock;
 pub use consume::{
     for_each::{ForEach, ForEachProcessor},
     shard_streams::{ShardStream, ShardStreams, Stopper},
