@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Child, time::Instant};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Child,
+    time::{Instant, timeout},
+};
 
 use crate::support::{PATIENCE, World, ended, interrupt};
 
@@ -32,6 +36,19 @@ impl World {
         self.command("agent agent.json").spawn().unwrap()
     }
 
+    /// Waits until the state file has a file, and asserts its position.
+    async fn until_position(&self, name: &str, expected: u64) {
+        let begun = Instant::now();
+        loop {
+            if let Some(position) = position(&self.read("agent.json.state"), name) {
+                assert_eq!(position, expected, "of {name}");
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no {name} in the state file");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn until_stored(&self, texts: &[&str]) {
         let begun = Instant::now();
         loop {
@@ -43,6 +60,13 @@ impl World {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Position of a file in the state file, by its name.
+fn position(state: &str, name: &str) -> Option<u64> {
+    let state: serde_json::Value = serde_json::from_str(state).ok()?;
+    let is_named = |file: &&serde_json::Value| file["path"].as_str().is_some_and(|path| path.ends_with(name));
+    state["files"].as_array()?.iter().find(is_named)?["position"].as_u64()
 }
 
 fn append(path: &Path, text: &str) {
@@ -114,9 +138,9 @@ async fn follows_renamed_truncated_and_copied_files_without_putting_them_twice()
     append(&log, "4\n");
     let all = ["1 before", "2 to the renamed", "3 to the new", "4"];
     world.until_stored(&all).await;
-    // Longer than a copy is waited for: had it not been recognized, it would be put by now.
-    tokio::time::sleep(Duration::from_secs(11)).await;
-    world.until_stored(&all).await;
+    // Had it not been recognized, it would be followed from its start, after the time that a copy is waited for, and put.
+    world.until_position("app.log.2", 13).await;
+    assert_eq!(world.stored().await, all);
 }
 
 /// Twice as many files as may be open.
@@ -201,16 +225,18 @@ async fn a_refusal_loses_nothing_and_is_named() {
     world.configure(r#""initialPosition": "START_OF_FILE""#);
     world.aws.deny("kinesis:PutRecords");
     world.append("one\ntwo\n");
-    let agent = world.agent();
-    world.until_file("agent.json.state", "app.log").await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut agent = world.agent();
+    let mut stderr = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let refusal = timeout(PATIENCE, stderr.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(refusal.contains("AccessDeniedException") && refusal.contains("it is put again in"), "{refusal}");
+    let position = position(&world.read("agent.json.state"), "app.log");
+    assert!(position.is_none_or(|position| position == 0), "{position:?}");
     world.aws.allow("kinesis:PutRecords");
 
     world.until_stored(&["one", "two"]).await;
 
     interrupt(&agent);
-    let ended = ended(agent).await;
-    assert!(ended.stderr.contains("AccessDeniedException") && ended.stderr.contains("it is put again in"), "{ended:?}");
+    assert_eq!(ended(agent).await.code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
