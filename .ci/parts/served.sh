@@ -30,7 +30,7 @@ served() {
     grep -q 'Most popular stock being bought' "$work/reports" && grep -q 'checkpointed' "$work/consumer.log" ||
         { cat "$work/consumer.log"; exit 1; }
 
-    echo "--- exporters of metrics under 10,000 records a second"
+    echo "--- exporters of metrics under 10,000 records a second, put and processed"
     exporters
 
     echo "--- kinesis-local stops cleanly"
@@ -38,42 +38,62 @@ served() {
     wait "$local_pid"
 }
 
-# stock-producer with each exporter: none logs a warning or an error, and each exports what was put.
+# stock-producer and a stock-consumer beside it with each exporter: none logs a warning or an error, and each exports what was put,
+# and that something was processed.
 exporters() {
-    local exporter receiver port
+    local exporter receiver port consumer producer metric
     port=$(free_port)
     python3 integration-tests/peers/otlp_receiver.py "$port" "$work/otlp" &
     receiver=$!
     listening "$receiver" /dev/null "$port"
+    export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$port
     for exporter in cloudwatch prometheus emf otel; do
-        OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$port "$bin/stock-producer" --every 0.1 --trades 50000 \
-            --metrics "$exporter" >"$work/$exporter.out" 2>"$work/$exporter.log" &
-        if [ "$exporter" = prometheus ]; then scrape $!; fi
-        wait $! || { cat "$work/$exporter.log"; exit 1; }
-        if grep -E 'WARN|ERROR' "$work/$exporter.log" || ! grep 'put=50000 failed=0' "$work/$exporter.log"; then
+        OTEL_EXPORTER_PROMETHEUS_PORT=9465 "$bin/stock-consumer" "Exported-$exporter" --metrics "$exporter" \
+            >"$work/$exporter-consumer.out" 2>"$work/$exporter-consumer.log" &
+        consumer=$!
+        "$bin/stock-producer" --every 0.1 --trades 50000 --metrics "$exporter" \
+            >"$work/$exporter.out" 2>"$work/$exporter.log" &
+        producer=$!
+        if [ "$exporter" = prometheus ]; then
+            scrape "$producer" 9464 kpl_user_records_put
+            scrape "$consumer" 9465 kcl_records_processed
+        fi
+        wait "$producer" || { cat "$work/$exporter.log"; exit 1; }
+        kill -TERM "$consumer"
+        wait "$consumer" || { cat "$work/$exporter-consumer.log"; exit 1; }
+        if grep -E 'WARN|ERROR' "$work/$exporter.log" "$work/$exporter-consumer.log" ||
+            ! grep 'put=50000 failed=0' "$work/$exporter.log"; then
             fail "$exporter"
         fi
     done
-    python3 - "$work/emf.out" <<'PYTHON'
+    python3 - "$work/emf.out" "$work/emf-consumer.out" <<'PYTHON'
 import json, sys
-put = sum(json.loads(line).get("UserRecordsPut", 0) for line in open(sys.argv[1]))
-assert put == 50_000, f"{put} user records in the embedded metric format"
+
+def total(file, metric):
+    lines = (line for line in open(file) if line.startswith("{"))  # between reports of trades
+    return sum(json.loads(line).get(metric, 0) for line in lines)
+
+put, processed = total(sys.argv[1], "UserRecordsPut"), total(sys.argv[2], "RecordsProcessed")
+assert put == 50_000, f"{put} user records put in the embedded metric format"
+assert 0 < processed <= 50_000, f"{processed} user records processed in the embedded metric format"
 PYTHON
     kill "$receiver"
-    grep -aq kpl_user_records_put "$work/otlp" || fail "nothing came to the collector"
+    for metric in kpl_user_records_put kcl_records_processed; do
+        grep -aq "$metric" "$work/otlp" || fail "no $metric came to the collector"
+    done
     echo "all export, and log nothing"
 }
 
-# Reads the metrics of a process for Prometheus, until it has put records.
+# Reads the metrics of a process for Prometheus at a port, until this counter has counted: scrape PID PORT METRIC
 scrape() {
     local text
     for _ in $(seq 100); do
-        text=$(curl -s http://127.0.0.1:9464/metrics || true)
-        if grep -E '^kpl_user_records_put[{].* [1-9]' <<<"$text"; then return; fi
+        text=$(curl -s "http://127.0.0.1:$2/metrics" || true)
+        if grep -E "^$3[{].* [1-9]" <<<"$text" >/dev/null; then return; fi
         kill -0 "$1" || break
         sleep 0.1
     done
-    fail "nothing can be read for Prometheus"
+    fail "no $3 can be read for Prometheus"
 }
 
 # stock-consumer from its first lease until SIGTERM, and what fleet-status prints meanwhile.
