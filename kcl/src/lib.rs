@@ -85,6 +85,7 @@ mod contained;
 mod context;
 mod coordination;
 mod cpu;
+mod dead_letters;
 mod error;
 mod event;
 mod keeper;
@@ -117,6 +118,7 @@ pub use consume::{
     for_each::{ForEach, ForEachProcessor},
     shard_streams::{ShardStream, ShardStreams, Stopper},
 };
+pub use dead_letters::{file::DeadLetterFile, letter::DeadLetter, stream::DeadLetterStream};
 pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, WorkerError};
 pub use event::Event;
 pub use kpl::metric::{Metric, MetricKind, MetricUnit, MetricsLevel, Origin, Samples};

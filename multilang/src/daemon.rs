@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, num::NonZero, sync::Arc, thread, time::Duration};
 
-use kcl::{ConfigError, ErrorPolicy, ShardContext, ShardPhase, Worker, WorkerBuilder, WorkerError, WorkerHandle};
+use kcl::{
+    ConfigError, DeadLetterFile, ErrorPolicy, ShardContext, ShardPhase, Worker, WorkerBuilder, WorkerError,
+    WorkerHandle,
+};
 use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::{
     aws::Configurations,
     child::{Launcher, Program},
-    dead_letters,
     executable::{self, ExecutableError},
     processor::Processor,
     roster::{ChildStatus, Roster},
@@ -176,7 +178,8 @@ fn policy(consume: &Consume) -> ErrorPolicy {
         GiveUp::Skip => ErrorPolicy::skip_after(attempts).isolate(),
         GiveUp::StopShard => ErrorPolicy::stop_shard_after(attempts).isolate(),
         GiveUp::DeadLetter(file) => {
-            ErrorPolicy::dead_letter_after(attempts, move |failed| dead_letters::keep(file.clone(), failed)).isolate()
+            let letters = DeadLetterFile::new(file);
+            ErrorPolicy::dead_letter_after(attempts, move |failed| letters.keep(failed)).isolate()
         }
     }
 }

@@ -30,7 +30,7 @@
 //! | `wire.rs`, `turns.rs` | messages and requests; what a line means at the moment it comes. Pure |
 //! | `settings.rs` and below | properties, TOML, environment |
 //! | `child.rs` and below, `roster.rs` | processes, their lines, their end; who has which, and when another may start |
-//! | `processor.rs`, `dead_letters.rs` | the record processor of a shard; records that are given up |
+//! | `processor.rs` | the record processor of a shard |
 //! | `daemon.rs`, `observed.rs`, `rehearsal.rs` | the worker with its children; metrics and probes; `--check` |
 //! | `aws.rs`, `executable.rs`, `causes.rs` | credentials, regions, addresses; the program of the children; texts of errors |
 //! | `main.rs`, `arguments.rs` | the command |
@@ -39,7 +39,6 @@ mod aws;
 mod causes;
 mod child;
 mod daemon;
-mod dead_letters;
 mod executable;
 mod observed;
 mod processor;

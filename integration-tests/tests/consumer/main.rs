@@ -5,6 +5,7 @@ mod batches;
 mod checkpointing;
 mod clocks;
 mod closures;
+mod dead_letters;
 mod delivery;
 mod failing;
 mod fan_out;

@@ -39,7 +39,7 @@ const KCL: &[&[&str]] = &[
     &["processor"],
     &["shard"],
     &["worker"],
-    &["consume", "admin"],
+    &["consume", "admin", "dead_letters"],
     &["testing", "bench"],
 ];
 
@@ -59,7 +59,7 @@ const CLOUDWATCH_PURE: [&str; 7] = ["batch", "compose", "datum", "health", "outb
 
 /// Folders of `multilang`, a floor a line, lowest first.
 const MULTILANG: &[&[&str]] = &[
-    &["causes", "dead_letters", "executable", "roster", "settings", "wire"],
+    &["causes", "executable", "roster", "settings", "wire"],
     &["aws", "turns"],
     &["child"],
     &["processor"],

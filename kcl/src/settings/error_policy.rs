@@ -1,6 +1,6 @@
 //! The error policy: the reaction to a processor that fails.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::SystemTime};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedRecords {
+    /// The application.
+    pub application: String,
     /// Shard of the records.
     pub shard: StreamShard,
     /// The batch that failed, or with [`ErrorPolicy::isolate`] the one record.
@@ -22,6 +24,8 @@ pub struct FailedRecords {
     pub error: BoxError,
     /// Failures in a row.
     pub attempts: u32,
+    /// Time of the last failure, by the services' clock.
+    pub failed_at: SystemTime,
 }
 
 pub(crate) type DeadLetters = Arc<dyn Fn(FailedRecords) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;

@@ -60,8 +60,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if let (Some((mut records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
             // What was checkpointed before the failure did not fail.
             records.retain(|record| Checkpoint::At(record.position()) > self.lease.checkpoint);
-            let shard = self.shard();
-            let failed = FailedRecords { shard, records, error: failure.error, attempts };
+            let (application, shard) = (self.context.settings.application.clone(), self.shard());
+            let failed_at = self.context.clock.now();
+            let failed = FailedRecords { application, shard, records, error: failure.error, attempts, failed_at };
             if let Some(last) = self.give_records_up(failed, give_up, failures, pause).await? {
                 if reached <= self.lease.checkpoint {
                     self.cover(last).await;

@@ -119,7 +119,7 @@ async fn a_record_at_which_children_keep_dying_becomes_a_dead_letter() {
     let text = std::fs::read_to_string(&file).unwrap();
     let letters: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(letters.len(), 1, "{text}");
-    assert_eq!((letters[0]["partitionKey"].as_str(), letters[0]["data"].as_str()), (Some("die"), Some("ZGll")));
+    assert_eq!((letters[0]["partitionKey"].as_str(), letters[0]["text"].as_str()), (Some("die"), Some("die")));
     assert_eq!(letters[0]["error"], "child ended, exit status: 3, before its answer to processRecords");
     assert_eq!(letters[0]["shardId"], FIRST);
     scene.stop(&daemon).await;
