@@ -18,6 +18,7 @@ use crate::{
     lease_changes::{self, DrainArguments, ReleaseArguments},
     manual::{self, CompletionArguments, ManualArguments},
     put::{self, PutArguments},
+    redrive::{self, RedriveArguments},
     replay::{self, ReplayArguments},
     reset::{self, ResetArguments},
     serve::{self, ReportArguments, ServeArguments},
@@ -73,6 +74,8 @@ enum Command {
     Cleanup(CleanupArguments),
     /// Write a window of a stream's past to files or stdout
     Replay(ReplayArguments),
+    /// Put dead letters into their stream again
+    Redrive(RedriveArguments),
     /// Copy a stream into another, with checkpoints
     Copy(CopyArguments),
     /// Follow files and put what is written to them, as the Kinesis Agent does
@@ -126,6 +129,7 @@ async fn dispatch(aws: AwsArguments, command: Command) -> Result<(), Failure> {
         Command::Drain(arguments) => lease_changes::drain(&aws.load().await?, arguments).await,
         Command::Cleanup(arguments) => cleanup::run(&aws.load().await?, arguments).await,
         Command::Replay(arguments) => replay::run(&aws.load().await?, arguments).await,
+        Command::Redrive(arguments) => redrive::run(&aws.load().await?, arguments).await,
         Command::Copy(arguments) => copy::run(&aws, arguments).await,
         #[cfg(unix)]
         Command::Agent(arguments) => agent::run(&aws, arguments).await,

@@ -17,6 +17,7 @@
 //! | `serve.rs`, `serve/` | `kds serve`, `kds report`: looks => page, events |
 //! | `explain.rs`, `doctor.rs` and below | `kds explain`, `kds doctor`: evidence => sentences |
 //! | `reset.rs`, `lease_changes.rs`, `cleanup.rs` | changes of a fleet |
+//! | `redrive.rs`, `redrive/` | `kds redrive`: letters => payload => producer => letters that were not put |
 //! | `replay.rs`, `copy.rs` | `kds replay`, `kds copy` |
 //! | `agent.rs`, `agent/` | `kds agent`: folder => file => records => producer => state |
 //! | `confirm.rs` | the question before a command writes |
@@ -44,6 +45,7 @@ mod output;
 mod put;
 mod reading;
 mod record_line;
+mod redrive;
 mod replay;
 mod reset;
 mod serve;

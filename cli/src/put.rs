@@ -1,12 +1,12 @@
 //! `kds put`: puts lines, JSON lines, CSV rows or records into a stream.
 
-mod entry;
-mod failed;
+pub(crate) mod entry;
+pub(crate) mod failed;
 pub(crate) mod key;
-mod lines;
+pub(crate) mod lines;
 mod progress;
 mod send;
-mod source;
+pub(crate) mod source;
 
 use std::{path::PathBuf, time::Duration};
 

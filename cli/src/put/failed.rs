@@ -70,7 +70,7 @@ impl FailedFile {
         let (path, file) = match &mut self.open {
             Some(open) => open,
             None => {
-                let opened = create(self.named.as_deref());
+                let opened = create(self.named.as_deref(), "records");
                 self.open.insert(opened.map_err(|(path, error)| unwritten(&path, &error))?)
             }
         };
@@ -93,7 +93,8 @@ impl FailedFile {
     }
 }
 
-fn create(named: Option<&Path>) -> Result<(PathBuf, BufWriter<File>), (PathBuf, io::Error)> {
+/// Makes a new file: the named one, or the first free one of `kds-failed.KIND.jsonl`, `kds-failed-2.KIND.jsonl` and so on.
+pub(crate) fn create(named: Option<&Path>, kind: &str) -> Result<(PathBuf, BufWriter<File>), (PathBuf, io::Error)> {
     let open = |path: PathBuf| match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(file) => Ok((path, BufWriter::new(file))),
         Err(error) => Err((path, error)),
@@ -102,8 +103,8 @@ fn create(named: Option<&Path>) -> Result<(PathBuf, BufWriter<File>), (PathBuf, 
         return open(path.to_owned());
     }
     let name = |number: u32| match number {
-        1 => PathBuf::from("kds-failed.records.jsonl"),
-        number => PathBuf::from(format!("kds-failed-{number}.records.jsonl")),
+        1 => PathBuf::from(format!("kds-failed.{kind}.jsonl")),
+        number => PathBuf::from(format!("kds-failed-{number}.{kind}.jsonl")),
     };
     let taken = |opened: &Result<_, (PathBuf, io::Error)>| {
         opened.as_ref().is_err_and(|(_, error)| error.kind() == ErrorKind::AlreadyExists)

@@ -30,7 +30,7 @@ const CHUNKS: usize = 4;
 /// Bytes that are read and not stored, or one line.
 const ROOM_BYTES: usize = 8 * 1024 * 1024;
 /// Base64 and escapes of JSON, and the other fields.
-const RECORD_LINE_BYTES: usize = MAX_RECORD_BYTES * 2;
+pub(crate) const RECORD_LINE_BYTES: usize = MAX_RECORD_BYTES * 2;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Part of the input.
@@ -96,11 +96,11 @@ impl Source {
     }
 }
 
-fn is_stdin(file: &Path) -> bool {
+pub(crate) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-fn open(file: &Path) -> Result<File, Failure> {
+pub(crate) fn open(file: &Path) -> Result<File, Failure> {
     let refused = |error: io::Error| Failure::new(format!("{} cannot be read", file.display()), error);
     let opened = File::open(file).map_err(refused)?;
     match opened.metadata().map_err(refused)?.is_dir() {

@@ -13,7 +13,9 @@ mod manual;
 #[cfg(target_os = "linux")]
 mod memory;
 mod misuse;
+mod page;
 mod put;
+mod redrive;
 mod serve;
 mod stream;
 mod support;
