@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn read(files: Vec<PathBuf>) -> Result<mpsc::Receiver<Chunk>, Failure
     started.map(|_| receiver).map_err(|error| Failure::new("the input cannot be read", error))
 }
 
-fn read_file(file: &PathBuf, chunks: &mpsc::Sender<Chunk>) -> Result<(), Failure> {
+fn read_file(file: &Path, chunks: &mpsc::Sender<Chunk>) -> Result<(), Failure> {
     let name: Arc<str> = if is_stdin(file) { "stdin".into() } else { file.display().to_string().into() };
     let input: Box<dyn Read> = if is_stdin(file) { Box::new(io::stdin()) } else { Box::new(open(file)?) };
     let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
