@@ -1,5 +1,7 @@
 //! The consumer's metrics: each with its kind, unit, dimensions and value; lags of hanging processors and failing reads.
 
+mod values;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
