@@ -18,6 +18,8 @@ use crate::{
     model::{Checkpoint, CheckpointWrite, PendingCheckpoint, Position, Record},
 };
 
+mod transactions;
+
 /// Stores the progress of one shard in its lease. Cheap to clone, usable from other tasks. Fails with
 /// [`CheckpointError::LeaseLost`] once the lease is gone, with [`CheckpointError::ProcessorFailed`] once the processor
 /// has failed.

@@ -3,6 +3,10 @@
 use std::error::Error;
 
 use crate::model::{Checkpoint, Position, StreamIdentity, StreamShard, WorkerId};
+pub use transaction::TransactionError;
+pub(crate) use transaction::may_pass;
+
+mod transaction;
 
 /// Any error of user code, of the SDK or of a service.
 pub type BoxError = Box<dyn Error + Send + Sync>;

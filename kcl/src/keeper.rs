@@ -35,6 +35,7 @@ pub(crate) use handle::{LeaseHandle, LeaseState};
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) mod detached;
 mod handle;
+mod transaction;
 
 /// Time after which a changed throughput is written, if no checkpoint writes it.
 const THROUGHPUT_INTERVAL: Duration = Duration::from_secs(60);
@@ -135,6 +136,9 @@ impl Keeper {
                     Some(Command::Checkpoint { write, retired, reply }) => {
                         let _ = reply.send(self.checkpoint(write, &retired).await); // caller stopped waiting
                     }
+                    Some(Command::Transact { write, items, retired, reply }) => {
+                        let _ = reply.send(self.transact(write, items, &retired).await); // caller stopped waiting
+                    }
                     Some(Command::Look(reply)) => {
                         self.settle().await;
                         if self.is_held() {
@@ -178,7 +182,7 @@ impl Keeper {
     /// Renews the lease unless the worker's heartbeat does. One in handoff is renewed by writes alone.
     async fn renew_if_needed(&mut self) {
         let now = now();
-        let beat = self.context.pulse.covers(self.written).filter(|_| !self.lease.in_handoff() && !self.uncertain);
+        let beat = self.beat();
         if now - self.measured >= THROUGHPUT_INTERVAL {
             self.measure(now);
         }
@@ -189,6 +193,11 @@ impl Keeper {
             }
             None => self.renew().await,
         }
+    }
+
+    /// Begin of the worker's heartbeat, if that renews the lease.
+    fn beat(&self) -> Option<Instant> {
+        self.context.pulse.covers(self.written).filter(|_| !self.lease.in_handoff() && !self.uncertain)
     }
 
     /// Takes in what was delivered, unless so little time has passed since the last measurement that it says nothing.
@@ -246,18 +255,21 @@ impl Keeper {
         self.measure(now());
         let (begun, result) = self.persist(&write, retired).await;
         match &result {
-            Ok(()) => {
-                // Not if the table turned out to be further: a checkpoint never moves back.
-                if !write.is_done_in(&self.lease) {
-                    write.apply(&mut self.lease);
-                }
-                // A heartbeat too, but no substitute for a renewal: only that notices a handoff.
-                self.confirmed = begun;
-            }
+            Ok(()) => self.stored(&write, begun),
             Err(CheckpointError::LeaseLost) => self.lose(),
             Err(_) => {}
         }
         result
+    }
+
+    /// Takes in a checkpoint that is stored, by a write that began then.
+    fn stored(&mut self, write: &CheckpointWrite, begun: Instant) {
+        // Not if the table turned out to be further: a checkpoint never moves back.
+        if !write.is_done_in(&self.lease) {
+            write.apply(&mut self.lease);
+        }
+        // A heartbeat too, but no substitute for a renewal: only that notices a handoff.
+        self.confirmed = begun;
     }
 
     /// Writes a checkpoint, and again after a failure that may pass. Also returns when the last try began.
@@ -287,12 +299,16 @@ impl Keeper {
     /// Writes a renewal (None) or a checkpoint. If the answer is lost, the next write shows what became of it.
     async fn write(&mut self, write: Option<&CheckpointWrite>) -> Result<(), CheckpointError> {
         let written = self.try_write(write).await;
-        self.uncertain = matches!(written, Err(CheckpointError::Table(_)));
-        if written.is_ok() {
+        self.note_write(written.is_ok(), matches!(written, Err(CheckpointError::Table(_))));
+        written
+    }
+
+    fn note_write(&mut self, is_written: bool, is_uncertain: bool) {
+        self.uncertain = is_uncertain;
+        if is_written {
             self.stored_throughput = self.lease.throughput_kbps;
         }
         self.holding.note(self.lease.counter);
-        written
     }
 
     /// Writes, and again with what a refusal taught us.

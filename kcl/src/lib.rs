@@ -119,7 +119,9 @@ pub use consume::{
     shard_streams::{ShardStream, ShardStreams, Stopper},
 };
 pub use dead_letters::{file::DeadLetterFile, letter::DeadLetter, stream::DeadLetterStream};
-pub use error::{BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, WorkerError};
+pub use error::{
+    BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, TransactionError, WorkerError,
+};
 pub use event::Event;
 pub use kpl::metric::{Metric, MetricKind, MetricUnit, MetricsLevel, Origin, Samples};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText, TraceContext};

@@ -8,18 +8,25 @@
 //!     raise the counter, which fences the old owner;
 //! (D) a condition that does not hold is [`Conditional::Conflict`], never an error.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Instant};
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures::future::Either;
 
 use crate::{
-    error::TableError,
+    error::{
+        TableError,
+        TransactionError::{self, NotInDynamoDb},
+    },
     model::{
         Addition, Beat, CheckpointWrite, Conditional, Lease, LeaseKey, LockItem, Look, Mark, StreamIdentity, TableScan,
         TableUsage, WorkerId, WorkerItem,
     },
 };
-use dynamodb::DynamoDbLeaseTable;
+use dynamodb::{
+    DynamoDbLeaseTable,
+    transactions::{Transacted, Transaction},
+};
 use memory::MemoryLeaseTable;
 
 pub(crate) mod dynamodb;
@@ -132,6 +139,28 @@ impl LeaseTable {
     /// Stores progress, or a reset, and raises the counter by one if it is still `lease.counter`. Legal during a handoff.
     pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
         self.either(|dynamodb| dynamodb.checkpoint(lease, write), |memory| memory.checkpoint(lease, write)).await
+    }
+
+    /// A transaction that is the [`checkpoint`](Self::checkpoint) of `lease` and writes items of the application's.
+    pub(crate) fn transaction(
+        &self,
+        lease: &Lease,
+        write: &CheckpointWrite,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Transaction, TransactionError> {
+        match self {
+            Self::DynamoDb(table) => table.transaction(lease, write, items),
+            Self::Memory(_) => Err(NotInDynamoDb),
+        }
+    }
+
+    /// Tries a transaction, until a time. May be repeated: it takes place once. An error leaves open what becomes of it.
+    pub(crate) async fn transact(&self, transaction: &Transaction, until: Instant) -> Result<Transacted, TableError> {
+        match self {
+            Self::DynamoDb(table) => Box::pin(table.transact(transaction, until)).await,
+            // None is made for this table.
+            Self::Memory(_) => Ok(Transacted::Refused { code: String::new(), source: NotInDynamoDb.into() }),
+        }
     }
 
     /// Gives the lease to `to` and ends a handoff, if both owners are still those of `lease`. Raises the counter.

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use bytes::Bytes;
 use kpl::{
     ShardId, SharedText,
@@ -188,6 +189,11 @@ impl<P: RecordProcessor> TestShard<P> {
     /// The pending checkpoint as the lease table would have it.
     pub fn pending(&self) -> Option<PendingCheckpoint> {
         self.lease.lease().pending
+    }
+
+    /// Items that were written together with checkpoints, in order.
+    pub fn items(&self) -> Vec<TransactWriteItem> {
+        self.lease.items()
     }
 
     /// Number of delivered records that the checkpoint does not cover and that would be delivered again.

@@ -17,6 +17,7 @@ mod replaced;
 mod simulation;
 mod stopping;
 mod throughput;
+mod transactions;
 
 /// For tests of `logic`, which takes times and asks no clock; an Instant has no other beginning.
 pub(crate) fn some_time() -> std::time::Instant {

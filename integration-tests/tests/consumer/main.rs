@@ -7,6 +7,7 @@ mod clocks;
 mod closures;
 mod dead_letters;
 mod delivery;
+mod exactly_once;
 mod failing;
 mod fan_out;
 mod health;

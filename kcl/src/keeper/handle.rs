@@ -8,11 +8,12 @@ use std::{
     },
 };
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    error::CheckpointError,
+    error::{CheckpointError, TransactionError},
     model::{Checkpoint, CheckpointWrite, Lease, Position},
 };
 
@@ -35,6 +36,13 @@ pub(super) enum Command {
         write: CheckpointWrite,
         retired: CancellationToken,
         reply: oneshot::Sender<Result<(), CheckpointError>>,
+    },
+    /// A checkpoint, and items of the application's in one transaction with it.
+    Transact {
+        write: CheckpointWrite,
+        items: Vec<TransactWriteItem>,
+        retired: CancellationToken,
+        reply: oneshot::Sender<Result<(), TransactionError>>,
     },
     Look(oneshot::Sender<Lease>),
     GiveUp(oneshot::Sender<bool>),
@@ -151,6 +159,16 @@ impl LeaseHandle {
         let retired = self.retired.clone();
         let stored = self.ask(|reply| Command::Checkpoint { write, retired, reply }).await;
         stored.unwrap_or(Err(CheckpointError::LeaseLost))
+    }
+
+    pub(crate) async fn transact(
+        &self,
+        write: CheckpointWrite,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<(), TransactionError> {
+        let retired = self.retired.clone();
+        let stored = self.ask(|reply| Command::Transact { write, items, retired, reply }).await;
+        stored.unwrap_or(Err(CheckpointError::LeaseLost.into()))
     }
 
     /// Passes the lease on to its new owner, or to nobody. False: it was lost before, or the table did not answer in time.

@@ -18,6 +18,7 @@ use crate::{
     metrics::lease_table::TableRecorder,
     model::{LegacyTables, TableUsage},
 };
+use conflicts::Conflicts;
 use error::Call;
 use layout::{EntityTable, EntityTables};
 use leases::Index;
@@ -25,6 +26,7 @@ use meter::Meter;
 use renewals::Renewals;
 
 mod conditional;
+mod conflicts;
 mod error;
 mod fleet;
 mod layout;
@@ -34,6 +36,7 @@ mod renewals;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transactions;
 
 /// Name of the index from owner to lease key, shared with Java KCL 3.x.
 const INDEX: &str = "LeaseOwnerToLeaseKeyIndex";
@@ -72,9 +75,9 @@ impl DynamoDbLeaseTable {
         let aws = aws.into();
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
-        let meter = Meter::default();
-        let config = aws.to_builder().timeout_config(timeouts.build()).interceptor(clock).interceptor(meter.clone());
-        let client = Client::from_conf(config.build());
+        let meter = Meter::of(table.clone());
+        let config = aws.to_builder().timeout_config(timeouts.build()).retry_classifier(Conflicts);
+        let client = Client::from_conf(config.interceptor(clock).interceptor(meter.clone()).build());
         Self {
             renewals: Arc::new(Renewals::new(client.clone(), table.clone())),
             client,

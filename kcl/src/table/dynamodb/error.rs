@@ -61,6 +61,11 @@ impl Call<'_> {
         }
     }
 
+    /// A call without an answer in the time that it had.
+    pub(super) fn unanswered(self) -> TableError {
+        TableError::Call { action: self.action, table: self.table.to_owned(), source: "no answer in time".into() }
+    }
+
     /// A request of several parts whose answer says nothing of one.
     pub(super) fn incomplete(self) -> TableError {
         let source = "the answer has fewer parts than the request".into();

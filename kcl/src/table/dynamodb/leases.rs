@@ -98,10 +98,14 @@ impl DynamoDbLeaseTable {
     }
 
     pub(crate) async fn checkpoint(&self, lease: &Lease, write: &CheckpointWrite) -> Result<Conditional, TableError> {
+        self.conditional_update(self.checkpoint_update(lease, write)).await
+    }
+
+    pub(super) fn checkpoint_update(&self, lease: &Lease, write: &CheckpointWrite) -> UpdateItemFluentBuilder {
         let update = self.counted_update(lease).condition_expression("leaseCounter = :c");
         let throughput = lease.throughput_kbps.map(|throughput| (item::THROUGHPUT, ":t", n(throughput)));
         let set = [next_counter(lease)].into_iter().chain(throughput).collect();
-        self.conditional_update(written(update, set, write)).await
+        written(update, set, write)
     }
 
     /// Every call asks for the rest of the one before, which a limit of DynamoDB cut off.

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::{
         put_item::{PutItemError, PutItemInput, PutItemOutput},
         query::{QueryInput, QueryOutput},
         scan::{ScanInput, ScanOutput},
+        transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput},
         update_item::{UpdateItemError, UpdateItemInput, UpdateItemOutput},
     },
     types::{ConsumedCapacity, ReturnConsumedCapacity},
@@ -24,8 +25,10 @@ use aws_sdk_dynamodb::{
 use crate::{error::BoxError, locked::locked, metrics::lease_table::TableRecorder, model::TableUsage};
 
 /// Clones share the sums.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Meter {
+    /// The lease table: transactions write to others as well.
+    table: Arc<str>,
     // Protects the sums for the length of one addition.
     total: Arc<Mutex<TableUsage>>,
     recorder: Arc<OnceLock<TableRecorder>>,
@@ -38,6 +41,10 @@ enum Kind {
 }
 
 impl Meter {
+    pub(super) fn of(table: impl Into<Arc<str>>) -> Self {
+        Self { table: table.into(), total: Arc::default(), recorder: Arc::default() }
+    }
+
     pub(super) fn total(&self) -> TableUsage {
         *locked(&self.total)
     }
@@ -90,7 +97,8 @@ impl Intercept for Meter {
             QueryInput,
             GetItemInput,
             PutItemInput,
-            DeleteItemInput
+            DeleteItemInput,
+            TransactWriteItemsInput
         );
         Ok(())
     }
@@ -130,6 +138,13 @@ impl Intercept for Meter {
             "Query" Read QueryOutput, "GetItem" Read GetItemOutput, "PutItem" Write PutItemOutput,
             "DeleteItem" Write DeleteItemOutput
         );
+        if let Ok(output) = context.output_or_error()
+            && let Some(output) = output.downcast_ref::<TransactWriteItemsOutput>()
+        {
+            let is_ours = |consumed: &&ConsumedCapacity| consumed.table_name() == Some(&self.table);
+            self.count("TransactWriteItems", Write, units(output.consumed_capacity().iter().filter(is_ours)));
+            return Ok(());
+        }
         count_refused!("UpdateItem" UpdateItemError, "PutItem" PutItemError, "DeleteItem" DeleteItemError);
         Ok(())
     }

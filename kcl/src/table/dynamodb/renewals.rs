@@ -187,6 +187,8 @@ impl Renewals {
                 self.give_up_batches(Some(code.as_str()));
                 None
             }
+            // By itself it is tried again, until the other transaction is over.
+            Some(Code::TransactionConflict) => None,
             code => Some(Err(Call { action: ACTION, table: &self.table }.part_failed(code, error.message))),
         }
     }

@@ -224,9 +224,7 @@ async fn leases_of_w1(table: &LeaseTable, count: u32) -> Vec<Lease> {
         assert!(table.create(&lease).await.unwrap().is_applied());
         assert!(table.assign(&lease, &"w1".into()).await.unwrap().is_applied());
     }
-    let mut leases = table.scan().await.unwrap().leases;
-    leases.sort_by(|a, b| a.key.cmp(&b.key));
-    leases
+    leases_now(table).await
 }
 
 async fn renew_together(table: &LeaseTable, leases: &[Lease]) -> Vec<Result<Conditional, TableError>> {
@@ -315,4 +313,41 @@ async fn a_request_for_many_renewals_that_fails_fails_them_all_and_a_statement_i
         let again = table.renew(lease).await.unwrap();
         assert_eq!(again.is_applied(), renewed.is_err());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_write_of_a_lease_waits_for_a_transaction_that_has_it() {
+    let local = LocalAws::start().await;
+    let table = lease_table(&local.sdk_config(), true);
+    table.prepare().await.unwrap();
+    let faults = local.faults();
+    let conflicts = ["PutItem", "UpdateItem", "DeleteItem", "BatchExecuteStatement"]
+        .map(|operation| faults.on(&format!("dynamodb:{operation}")).every(2).conflict());
+    let leases = leases_of_w1(&table, 2).await;
+    for renewed in [renew_together(&table, &leases).await, renew_together(&table, &leases_now(&table).await).await] {
+        assert!(renewed.into_iter().all(|renewed| renewed.unwrap().is_applied()));
+    }
+    for write in 0..8 {
+        let lease = &leases_now(&table).await[0];
+        let written = match write % 4 {
+            0 => table.checkpoint(lease, &at(&(100 + write).to_string())).await,
+            1 => table.seize(lease, &"w2".into()).await,
+            2 => table.begin_handoff(lease, &"w3".into()).await,
+            _ => table.release(lease).await,
+        };
+        assert!(written.unwrap().is_applied(), "write {write}");
+    }
+    for lease in &leases {
+        table.delete(&lease.key).await.unwrap();
+    }
+
+    let counts = conflicts.map(|conflicts| conflicts.count());
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    assert_eq!(table.scan().await.unwrap().leases, []);
+}
+
+async fn leases_now(table: &LeaseTable) -> Vec<Lease> {
+    let mut leases = table.scan().await.unwrap().leases;
+    leases.sort_by(|a, b| a.key.cmp(&b.key));
+    leases
 }
