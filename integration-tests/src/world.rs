@@ -228,9 +228,14 @@ impl World {
 
     /// Gives the shard's lease to a worker that does not exist, as a leader does that takes its owner for dead.
     pub async fn take_lease_away(&self, shard_id: &str) {
+        self.give_lease(shard_id, "other").await;
+    }
+
+    /// Gives the shard's lease to that worker, as a leader does that takes its owner for dead.
+    pub async fn give_lease(&self, shard_id: &str, worker_id: &str) {
         let take = self.table().dynamodb.update_item().table_name(APPLICATION).key("leaseKey", text(shard_id));
         let take = take.update_expression("SET leaseOwner = :other ADD leaseCounter :one");
-        let take = take.expression_attribute_values(":other", text("other"));
+        let take = take.expression_attribute_values(":other", text(worker_id));
         take.expression_attribute_values(":one", number(1)).send().await.expect("table exists");
     }
 

@@ -2,3 +2,4 @@
 
 pub(crate) mod for_each;
 pub(crate) mod shard_streams;
+pub(crate) mod sink;

@@ -33,6 +33,8 @@
 //! - **At least once.** Every record of the stream is delivered, again after a crash, a lost lease or an error. A failed
 //!   batch is retried from the last checkpoint; it is skipped only if the [`ErrorPolicy`] says so, with an [`Event`]. At
 //!   LATEST too: its time is fixed at the first start.
+//! - **Exactly once, where effect and progress are one transaction**: of DynamoDB, by [`Checkpointer::checkpoint_with`], or of
+//!   another store, by a [`TransactionalSink`].
 //! - **Order.** Records of a shard are delivered in order, and before those of the shards it was split or merged into: so
 //!   records of one partition key are delivered in the order of the stream.
 //! - **One owner.** Only the worker that holds a shard's lease can checkpoint it. Two workers may process the same records
@@ -43,15 +45,16 @@
 //!
 //! It runs on any tokio runtime with timers and I/O, of one thread too.
 //!
-//! # Three ways to consume
+//! # Four ways to consume
 //!
 //! | | what the application writes | who checkpoints |
 //! |---|---|---|
 //! | [`WorkerBuilder::build`] | a [`RecordProcessor`] per shard, with batches and the shard's life | it, or [the worker](WorkerBuilder::build_checkpointing) |
 //! | [`WorkerBuilder::build_for_each`] | a closure per record, one or many at a time | the worker |
 //! | [`WorkerBuilder::build_shard_streams`] | `while let Some(record) = shard.next().await` | it |
+//! | [`WorkerBuilder::build_sink`] | a [`TransactionalSink`], in which each record has its effect exactly once | the sink |
 //!
-//! The latter two are record processors. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on a task.
+//! The latter three are record processors. [`Worker::run_until`] runs a worker in place, [`Worker::start`] on a task.
 //!
 //! # Traces
 //! A span `kcl.batch` surrounds each call of `process_records`, with the fields `stream`, `shard_id`, `records` and `bytes`, at
@@ -117,6 +120,7 @@ pub use clock::ServiceClock;
 pub use consume::{
     for_each::{ForEach, ForEachProcessor},
     shard_streams::{ShardStream, ShardStreams, Stopper},
+    sink::{SinkProcessor, SinkTransaction, Sinks, TransactionalSink},
 };
 pub use dead_letters::{file::DeadLetterFile, letter::DeadLetter, stream::DeadLetterStream};
 pub use error::{
@@ -128,8 +132,9 @@ pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText, TraceC
 pub use metrics::METRICS;
 pub use model::{
     Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, Health, HealthProblem,
-    InitialPosition, PendingCheckpoint, Polling, Position, Record, RecordBatch, Renewals, Retrieval, ShardHealth,
-    ShardPhase, ShardStatus, Stall, StreamId, StreamShard, TableUsage, UsageRate, WorkerId,
+    InitialPosition, ParseSinkMarkError, PendingCheckpoint, Polling, Position, Record, RecordBatch, Renewals,
+    Retrieval, ShardHealth, ShardPhase, ShardStatus, SinkKey, SinkMark, Stall, StreamId, StreamShard, TableUsage,
+    UsageRate, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, Redeliver, ShardContext};
 pub use settings::{

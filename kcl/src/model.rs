@@ -17,6 +17,7 @@ pub(crate) use retrieval::Prefetch;
 pub use retrieval::{FanOut, Polling, Retrieval};
 pub(crate) use shard::{ChildShard, Shard, StartAt};
 pub use shard::{ShardPhase, ShardStatus, Stall};
+pub use sink::{ParseSinkMarkError, SinkKey, SinkMark};
 pub use usage::{TableUsage, UsageRate};
 
 mod checkpoint;
@@ -28,4 +29,5 @@ mod policies;
 mod record;
 mod retrieval;
 mod shard;
+mod sink;
 mod usage;

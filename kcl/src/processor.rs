@@ -7,7 +7,7 @@ use kpl::ShardId;
 use crate::{
     checkpointer::Checkpointer,
     error::BoxError,
-    model::{Checkpoint, PendingCheckpoint, Position, RecordBatch, StreamId, WorkerId},
+    model::{Checkpoint, PendingCheckpoint, Position, RecordBatch, SinkKey, SinkMark, StreamId, WorkerId},
 };
 
 /// Reason why a processor of the library's own returns before its batch is processed.
@@ -53,6 +53,18 @@ pub struct ShardContext {
     pub pending: Option<PendingCheckpoint>,
     /// See [`Checkpointer::fencing_token`].
     pub fencing_token: u64,
+    /// Number of the last [reset](crate::WorkerBuilder::reset) that set this shard's checkpoint, which grows with each: its
+    /// time in milliseconds since 1970. 0 if there was none; of a replay the time of its start.
+    pub epoch: u64,
+    /// Key under which a sink keeps the shard's mark.
+    pub sink_key: SinkKey,
+}
+
+impl ShardContext {
+    /// The mark that a sink stores together with the effects of all records up to and including `position`.
+    pub fn mark(&self, position: Position) -> SinkMark {
+        SinkMark::new(self.epoch, self.fencing_token, position)
+    }
 }
 
 /// Processes the records of one shard. The worker makes one processor for each shard it holds.
@@ -77,6 +89,14 @@ pub trait RecordProcessor: Send + 'static {
     fn initialize(&mut self, shard: &ShardContext) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = shard;
         async { Ok(()) }
+    }
+
+    /// Mark that the processor's sink stored with its last transaction, asked for once after `initialize`. Processing starts
+    /// after its position if that is further than the [checkpoint](ShardContext::checkpoint), and not of an epoch before.
+    /// One with a greater token, or of a later epoch, fails the processor: another worker has the shard, or the lease was
+    /// made anew. By default None. See [`TransactionalSink`](crate::TransactionalSink), which does the rest.
+    fn sink_mark(&self) -> Option<SinkMark> {
+        None
     }
 
     /// Processes records. `batch` is never empty.

@@ -15,7 +15,7 @@ use crate::{
     keeper::{LeaseHandle, detached::Detached},
     logic::shard::Progress,
     metrics::shard::ShardRecorder,
-    model::{Checkpoint, Lease, PendingCheckpoint, Record, RecordBatch, StreamId, WorkerId},
+    model::{Checkpoint, Lease, PendingCheckpoint, Record, RecordBatch, SinkKey, StreamId, WorkerId},
     processor::{RecordProcessor, ShardContext},
 };
 
@@ -103,6 +103,13 @@ impl<P: RecordProcessor> TestShard<P> {
             checkpoint: checkpoint.clone(),
             pending,
             fencing_token: lease.counter,
+            epoch: lease.epoch,
+            sink_key: SinkKey {
+                application: "test-application".to_owned(),
+                stream_id: StreamId::from(STREAM),
+                stream_created_seconds: 0,
+                shard_id: lease.shard_id.clone(),
+            },
         };
         let metrics = Arc::new(ShardRecorder::new(&Registry::new(Recording::default()), &lease));
         let (handle, lease) = LeaseHandle::detached(lease);

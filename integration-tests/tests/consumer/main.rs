@@ -19,6 +19,7 @@ mod refusals;
 mod replay;
 mod reset;
 mod shard_streams;
+mod sinks;
 mod timing;
 mod user_code;
 mod visibility;

@@ -16,7 +16,7 @@ use crate::{
         backoff::Backoff,
         lineage::{Goal, Step, find_hole, new_lease, plan_reset},
     },
-    model::{Checkpoint, CheckpointWrite, Conditional, InitialPosition, Lease, StreamShard},
+    model::{Checkpoint, CheckpointWrite, Conditional, InitialPosition, Lease, Shard, StreamShard},
     stream::{Catalog, LISTING_PAUSE, MAX_LISTINGS, Stream},
     worker::builder::WorkerBuilder,
 };
@@ -41,7 +41,8 @@ impl WorkerBuilder {
     ///
     /// Workers of Java KCL read the result as well: a time becomes the sequence number of the last record before it in
     /// each shard, or TRIM_HORIZON if there is none; LATEST is the time of the reset. Shards that were closed before the
-    /// position are marked as ended, pending checkpoints are discarded.
+    /// position are marked as ended, pending checkpoints are discarded. A new [epoch](crate::ShardContext::epoch) begins, so that
+    /// what a [`TransactionalSink`](crate::TransactionalSink) holds of the time before does not count.
     ///
     /// Stop the fleet first. While a worker shows signs of life, watched for up to 35 s (or the [lease
     /// duration](Self::lease_duration) if longer), the reset is refused, unless [forced](Reset::force): then owners
@@ -74,13 +75,15 @@ impl WorkerBuilder {
         builder.everywhere(reset.position);
         let (catalog, table) = (builder.catalog(), builder.table_in_dynamodb(false));
         let context = Context::new(builder.settings, Events::default(), catalog, table);
-        Resetting { context, reset }.run().await
+        Resetting { context, reset, epoch: 0 }.run().await
     }
 }
 
 struct Resetting {
     context: Context,
     reset: Reset,
+    /// Epoch that it begins.
+    epoch: u64,
 }
 
 struct Task {
@@ -105,6 +108,9 @@ impl Resetting {
             watch::fleet_is_still(&self.context).await?;
         }
         let tasks = self.tasks(&streams).await?;
+        // By the time, because of leases that were deleted nobody knows the epoch.
+        let last = tasks.iter().filter_map(|task| task.step.lease.as_ref()).map(|lease| lease.epoch).max();
+        self.epoch = self.context.clock.millis().max(last.unwrap_or_default() + 1);
         for (done, task) in tasks.iter().enumerate() {
             self.write(task).await.map_err(|failed| failed.after(done))?;
         }
@@ -218,7 +224,8 @@ impl Resetting {
     /// False: the lease is not the one with the counter `expected`, which is its present counter now.
     async fn try_write(&self, task: &Task, expected: &mut Option<u64>) -> Result<bool, Failed> {
         let Task { stream, step, target } = task;
-        let write = CheckpointWrite::Reset { checkpoint: target.clone(), children: children(step, target) };
+        let write =
+            CheckpointWrite::Reset { checkpoint: target.clone(), children: children(step, target), epoch: self.epoch };
         let table = &self.context.table;
         let found = table.get(&stream.lease_key(&step.shard_id)).await?;
         // Perhaps written by a try whose answer was lost.
@@ -235,7 +242,7 @@ impl Resetting {
         }
         let written = match (&found, &step.shard) {
             (Some(found), _) => table.checkpoint(found, &write).await?,
-            (None, Some(shard)) => table.create(&stream.lease(new_lease(shard, target.clone()))).await?,
+            (None, Some(shard)) => table.create(&self.lease(stream, shard, target)).await?,
             // The lease is gone, and so is its shard.
             (None, None) => return Ok(true),
         };
@@ -243,11 +250,16 @@ impl Resetting {
         Ok(matches!(written, Conditional::Applied))
     }
 
+    /// A lease in the new epoch.
+    fn lease(&self, stream: &Stream, shard: &Shard, target: &Checkpoint) -> Lease {
+        Lease { epoch: self.epoch, ..stream.lease(new_lease(shard, target.clone())) }
+    }
+
     /// Creates a lease again that a leader deleted because it had seen it ended.
     async fn restore(&self, task: &Task) -> Result<(), Failed> {
         let Task { stream, step, target } = task;
         let Some(shard) = step.shard.as_ref().filter(|_| step.goal != Goal::End) else { return Ok(()) };
-        let lease = stream.lease(new_lease(shard, target.clone()));
+        let lease = self.lease(stream, shard, target);
         if self.context.table.get(&lease.key).await?.is_none() {
             let _ = self.context.table.create(&lease).await?; // a conflict: it is there
         }

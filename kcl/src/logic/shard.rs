@@ -4,6 +4,7 @@ pub(crate) use failures::{BatchSpan, Failures, Piece, Verdict, range};
 pub(crate) use progress::Progress;
 pub(crate) use renewal::{RENEWALS, RETRY, Refusal, average_throughput, is_news, judge};
 pub(crate) use rounds::{ROUND, Rounds};
+pub(crate) use sink::{Turn, resume, turn};
 
 pub(crate) mod due;
 mod failures;
@@ -12,4 +13,5 @@ mod lag;
 mod progress;
 mod renewal;
 mod rounds;
+mod sink;
 pub(crate) mod stall;

@@ -27,6 +27,8 @@ pub(crate) struct Lease {
     pub(crate) owner_switches: u64,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) pending: Option<PendingCheckpoint>,
+    /// Time of the last reset in milliseconds since 1970, of a reset that was later than any before; 0: none. Not Java's.
+    pub(crate) epoch: u64,
     /// Time that LATEST stands for, in milliseconds since 1970. Java resolves LATEST at each start instead.
     pub(crate) latest_as_of_millis: Option<u64>,
     /// The shards that must be processed to their end before this one, as far as they have leases.
@@ -53,6 +55,7 @@ impl Lease {
             owner_switches: 0,
             checkpoint,
             pending: None,
+            epoch: 0,
             latest_as_of_millis: None,
             parents: Vec::new(),
             children: Vec::new(),
@@ -106,8 +109,8 @@ pub(crate) enum CheckpointWrite {
     Commit { checkpoint: Checkpoint, children: Vec<ShardId> },
     /// A pending checkpoint; the stored one stays.
     Prepare(PendingCheckpoint),
-    /// Any other checkpoint, with child shards at the end of a shard. A pending one and every ownership end.
-    Reset { checkpoint: Checkpoint, children: Vec<ShardId> },
+    /// Any other checkpoint, with child shards at the end of a shard, in a new epoch. A pending one and every ownership end.
+    Reset { checkpoint: Checkpoint, children: Vec<ShardId>, epoch: u64 },
     /// Time that the checkpoint LATEST stands for, in milliseconds since 1970.
     ResolveLatest { as_of_millis: u64 },
 }
@@ -119,11 +122,11 @@ impl CheckpointWrite {
 
     /// Changes a lease as the table does, but for the counter.
     pub(crate) fn apply(&self, lease: &mut Lease) {
-        if let Self::Reset { .. } = self {
-            (lease.owner, lease.checkpoint_owner) = (None, None);
+        if let Self::Reset { epoch, .. } = self {
+            (lease.owner, lease.checkpoint_owner, lease.epoch) = (None, None, *epoch);
         }
         match self {
-            Self::Commit { checkpoint, children } | Self::Reset { checkpoint, children } => {
+            Self::Commit { checkpoint, children } | Self::Reset { checkpoint, children, .. } => {
                 lease.checkpoint = checkpoint.clone();
                 lease.owner_switches = 0;
                 lease.pending = None;
@@ -141,8 +144,9 @@ impl CheckpointWrite {
     pub(crate) fn is_done_in(&self, lease: &Lease) -> bool {
         match self {
             Self::Commit { checkpoint, .. } => *checkpoint <= lease.checkpoint,
-            Self::Reset { checkpoint, .. } => {
-                *checkpoint == lease.checkpoint && lease.pending.is_none() && lease.actual_owner().is_none()
+            Self::Reset { checkpoint, epoch, .. } => {
+                let is_free = lease.pending.is_none() && lease.actual_owner().is_none();
+                *checkpoint == lease.checkpoint && *epoch == lease.epoch && is_free
             }
             Self::Prepare(pending) => lease.pending.as_ref() == Some(pending),
             Self::ResolveLatest { .. } => lease.latest_as_of_millis.is_some() || lease.checkpoint != Checkpoint::Latest,

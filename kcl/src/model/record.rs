@@ -72,6 +72,13 @@ pub struct RecordBatch {
     pub behind_latest: Option<Duration>,
 }
 
+impl RecordBatch {
+    /// Position of the last record; None if there is none.
+    pub fn end_position(&self) -> Option<Position> {
+        self.records.last().map(Record::position)
+    }
+}
+
 /// A Kinesis record as it is stored, aggregated or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KinesisRecord {

@@ -81,6 +81,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             let lease = self.stream.lease(Lease {
                 parents: child.parents.clone(),
                 hash_key_range: Some(child.hash_key_range),
+                epoch: self.lease.epoch,
                 ..Lease::unowned(child.id.clone(), Checkpoint::TrimHorizon)
             });
             // A conflict: the other parent of a merge was faster.

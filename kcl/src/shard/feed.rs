@@ -9,13 +9,13 @@ use tracing::{Instrument as _, Span, debug_span};
 use super::{Failure, Interrupt, NoEnd, ShardTask, own_checkpoints::OwnCheckpoints};
 use crate::{
     checkpointer::Checkpointer,
-    contained::{Contained, Outcome, contained},
+    contained::{Contained, Outcome, contained, contained_now},
     context::board::Entry,
     error::BoxError,
     event::Event,
     logic::{
         read::deaggregate::{Finding, undivided, user_records},
-        shard::{BatchSpan, Failures, Piece},
+        shard::{BatchSpan, Failures, Piece, resume},
     },
     metrics::calls::timed,
     model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Record, RecordBatch, ShardPhase},
@@ -68,12 +68,22 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let call = async { self.processor.initialize(shard).await };
         match task.contained(task.metrics.initialize.counted(call)).await {
             Ok(Ok(())) => {
+                self.resume(shard)?;
                 self.task.phase(ShardPhase::Processing);
                 Ok(())
             }
             Ok(Err(error)) => Err(error.into()),
             Err(interrupt) => Err(NoEnd::Abandoned(interrupt)),
         }
+    }
+
+    /// Goes on after what the processor's sink has, if that is further than the checkpoint.
+    fn resume(&self, shard: &ShardContext) -> Result<(), BoxError> {
+        let Some(mark) = contained_now(|| self.processor.sink_mark())? else { return Ok(()) };
+        if let Some(position) = resume(mark, &shard.checkpoint, (shard.epoch, shard.fencing_token))? {
+            self.checkpointer.with_progress(|progress| progress.resume_after(position));
+        }
+        Ok(())
     }
 
     /// Handles: interrupts, what was read. Ends with the shard's children.

@@ -17,7 +17,7 @@ use crate::{
         read::Cursor,
         shard::{Failures, Progress, Verdict, range},
     },
-    model::{Checkpoint, CheckpointWrite, InitialPosition, Position, ShardPhase, StartAt},
+    model::{Checkpoint, CheckpointWrite, InitialPosition, Position, ShardPhase, SinkKey, StartAt},
     processor::{ProcessorFactory, ShardContext, Unfinished},
     retrieval::RecordSource,
     settings::error_policy::{FailedRecords, GiveUp},
@@ -179,6 +179,13 @@ impl<F: ProcessorFactory> ShardTask<F> {
             checkpoint: self.lease.checkpoint.clone(),
             pending: self.lease.pending.clone(),
             fencing_token: self.fencing_token,
+            epoch: self.lease.epoch,
+            sink_key: SinkKey {
+                application: self.context.settings.application.clone(),
+                stream_id: self.stream.id.clone(),
+                stream_created_seconds: self.stream.identity.first().map_or(0, |first| first.created_seconds),
+                shard_id: self.lease.shard_id.clone(),
+            },
         };
         self.phase(ShardPhase::Initializing);
         let run = match contained_now(|| Contained::new(self.factory.create(&shard))) {

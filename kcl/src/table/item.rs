@@ -25,8 +25,9 @@ pub(crate) const CHECKPOINT_SUB: &str = "checkpointSubSequenceNumber";
 pub(crate) const PENDING: &str = "pendingCheckpoint";
 pub(crate) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
 pub(crate) const PENDING_STATE: &str = "pendingCheckpointState";
-/// Not one of Java's, which leaves alone what it does not know.
+/// Not those of Java, which leaves alone what it does not know.
 pub(crate) const LATEST_AS_OF: &str = "latestAsOfMillis";
+pub(crate) const RESET_EPOCH: &str = "resetEpoch";
 pub(crate) const CHECKPOINT_OWNER: &str = "checkpointOwner";
 /// Not one of Java's either.
 pub(crate) const OWNER_INSTANCE: &str = "ownerInstance";
@@ -155,6 +156,7 @@ pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
         owner_switches: number(item, OWNER_SWITCHES)?,
         checkpoint,
         pending: read_pending(item),
+        epoch: number(item, RESET_EPOCH).unwrap_or(0),
         latest_as_of_millis: number(item, LATEST_AS_OF),
         parents: shard_ids(item, PARENTS),
         children: shard_ids(item, CHILDREN),
@@ -192,6 +194,7 @@ pub(crate) fn new_lease_item(lease: &Lease) -> Item {
         lease.owner.as_ref().map(|owner| (LEASE_OWNER, s(owner.as_str()))),
         (!lease.parents.is_empty()).then(|| (PARENTS, string_set(&lease.parents))),
         (!lease.children.is_empty()).then(|| (CHILDREN, string_set(&lease.children))),
+        (lease.epoch > 0).then(|| (RESET_EPOCH, n(lease.epoch))),
         lease.hash_key_range.map(|range| (STARTING_HASH_KEY, s(range.start.to_string()))),
         lease.hash_key_range.map(|range| (ENDING_HASH_KEY, s(range.end.to_string()))),
     ];

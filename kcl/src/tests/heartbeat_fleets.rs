@@ -195,7 +195,8 @@ async fn an_owner_notices_whatever_others_do_to_its_lease() {
             "handed over" => assert!(table.begin_handoff(&lease, &other).await.unwrap().is_applied()),
             "lost" => assert!(table.assign(&lease, &other).await.unwrap().is_applied()),
             "reset" => {
-                let write = CheckpointWrite::Reset { checkpoint: Checkpoint::TrimHorizon, children: Vec::new() };
+                let write =
+                    CheckpointWrite::Reset { checkpoint: Checkpoint::TrimHorizon, children: Vec::new(), epoch: 1 };
                 assert!(table.checkpoint(&lease, &write).await.unwrap().is_applied());
             }
             "released" => assert!(table.release(&lease).await.unwrap().is_applied()),

@@ -105,7 +105,8 @@ async fn first_leases(context: &Context) -> Result<HashSet<LeaseKey>, WorkerErro
     let mut keys = HashSet::new();
     for stream in context.catalog.wait_until_active(&context.events).await? {
         for lease in first_leases_of(context, &stream).await? {
-            let owned = Lease { owner: Some(context.settings.worker_id.clone()), ..stream.lease(lease) };
+            let (owner, epoch) = (Some(context.settings.worker_id.clone()), context.clock.millis());
+            let owned = Lease { owner, epoch, ..stream.lease(lease) };
             // The table is new.
             let _ = context.table.create(&owned).await?;
             keys.insert(owned.key);

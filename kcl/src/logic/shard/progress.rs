@@ -51,6 +51,12 @@ impl Progress {
         self.delivered = Some(position);
     }
 
+    /// Everything up to `position` was processed before, whatever the lease's checkpoint says.
+    pub(crate) fn resume_after(&mut self, position: Position) {
+        self.deliver(position.clone());
+        self.processed(&position, 0);
+    }
+
     /// Everything handed out up to `position` is processed: `records` more than before.
     pub(crate) fn processed(&mut self, position: &Position, records: usize) {
         debug_assert!(self.delivered.as_ref() >= Some(position), "what is processed was handed out");

@@ -66,7 +66,7 @@ pub(super) fn written(
 ) -> UpdateItemFluentBuilder {
     let mut remove = Vec::new();
     match write {
-        CheckpointWrite::Commit { checkpoint, children } | CheckpointWrite::Reset { checkpoint, children } => {
+        CheckpointWrite::Commit { checkpoint, children } | CheckpointWrite::Reset { checkpoint, children, .. } => {
             update = update.expression_attribute_names("#cp", item::CHECKPOINT);
             set.extend([
                 ("#cp", ":cp", s(checkpoint.as_wire())),
@@ -74,7 +74,8 @@ pub(super) fn written(
                 (item::OWNER_SWITCHES, ":zero", n(0)),
             ]);
             remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
-            if let CheckpointWrite::Reset { .. } = write {
+            if let CheckpointWrite::Reset { epoch, .. } = write {
+                set.push((item::RESET_EPOCH, ":epoch", n(epoch)));
                 remove.extend([item::LEASE_OWNER, item::CHECKPOINT_OWNER]);
             }
             if !children.is_empty() {

@@ -41,6 +41,7 @@ fn a_lease_is_read_as_it_was_written() {
     let lease = Lease {
         owner: Some(WorkerId::from("w1")),
         counter: 7,
+        epoch: 1_700_000_000_000,
         checkpoint: Checkpoint::from_wire("49590338271490256608559692538361571095921575989136588898", 3).unwrap(),
         children: vec!["shardId-000000000002".into()],
         ..fresh_lease()
