@@ -6,7 +6,13 @@ use examples::{
     metrics::Exporter,
     stock_trade_stream::{self, Options, console::Console, summary::Summary},
 };
+use kinesis_local::LocalAws;
 use tokio_util::sync::CancellationToken;
+
+#[path = "../examples/positions/crashes.rs"]
+mod crashes;
+#[path = "../examples/positions/ledger.rs"]
+mod ledger;
 
 fn options() -> Options {
     Options {
@@ -104,4 +110,11 @@ async fn a_run_stopped_early_still_processes_what_was_put() {
     let summary = stock_trade_stream::run(&options(), &Console::quiet(), stop).await.unwrap();
 
     assert_eq!((summary.trades_put, summary.lost), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_are_as_counted_independently_although_workers_crash() {
+    let (positions, expected) = crashes::run(&LocalAws::start().await).await.unwrap();
+
+    assert_eq!(positions, expected);
 }
