@@ -19,6 +19,9 @@ exchange() {
     "$cases" check <"$work/answers"
 }
 
+# Writes compressed records of all codecs, whole and damaged: write_frames COUNT
+write_frames() { "$cases" compress "$1" "$seed" >"$work/frames"; }
+
 # PyPI aws_kinesis_agg and npm aws-kinesis-agg.
 aggregation() {
     install_python
@@ -26,6 +29,11 @@ aggregation() {
     write_cases 18000
     exchange "$venv/python" kpl/peers/peer.py
     NODE_PATH=$npm exchange node kpl/peers/peer.js
+    write_frames 2000
+    reader python >"$work/compressed_record.py"
+    PYTHONPATH=$work "$venv/python" kpl/peers/compressed.py <"$work/frames"
+    reader js >"$work/compressed_record.js"
+    NODE_PATH=$npm:$work node kpl/peers/compressed.js <"$work/frames"
 }
 
 # The aggregation modules for Java, which use KCL 1.x, and KCL 3.5.1: the latter reads only, odd records as well.
@@ -34,6 +42,8 @@ aggregation_java() {
     install_aggregation
     write_cases 10000
     exchange java -cp "$peers/aggregation/classes:$peers/aggregation/*" Aggregation
+    write_frames 2000
+    java -cp "$peers/aggregation/classes:$peers/aggregation/*" Compressed <"$work/frames"
     for file in "$work/cases" "$vectors/oddities.txt"; do
         java -Dorg.slf4j.simpleLogger.defaultLogLevel=off \
             -cp "$peers/kcl-3.5.1/classes:$peers/kcl-3.5.1/*" Deaggregate <"$file"

@@ -24,6 +24,7 @@ use crate::{
     serve::{self, ReportArguments, ServeArguments},
     stream::{self, StreamArguments},
     tail::{self, TailArguments},
+    train::{self, TrainArguments},
     watch::{self, WatchArguments},
 };
 
@@ -50,6 +51,8 @@ enum Command {
     Tail(TailArguments),
     /// Take an aggregate apart, and say what a KCL delivers of it
     Decode(DecodeArguments),
+    /// Train a dictionary for compressed records
+    TrainDictionary(TrainArguments),
     /// Show a stream, its shards and its load, or create, delete, split, merge, scale
     Stream(StreamArguments),
     /// Show a fleet: leader, workers, leases and their lag
@@ -116,6 +119,7 @@ async fn dispatch(aws: AwsArguments, command: Command) -> Result<(), Failure> {
         Command::Decode(arguments) => decode::run(&aws, arguments).await,
         Command::Completions(arguments) => manual::completions(self::command(), &arguments),
         Command::Man(arguments) => manual::pages(self::command(), &arguments),
+        Command::TrainDictionary(arguments) => train::run(&arguments),
         Command::Put(arguments) => put::run(&aws.load().await?, arguments).await,
         Command::Stream(arguments) => stream::run(&aws.load().await?, arguments).await,
         Command::Fleet(arguments) => fleet::run(&aws.load().await?, arguments).await,

@@ -16,6 +16,7 @@ use kpl::MAX_RECORD_BYTES;
 use self::report::Report;
 use crate::{
     aws::{AwsArguments, stream_name::StreamName},
+    compressed::DictionaryArguments,
     failure::Failure,
     output,
     reading::shards::{self, Shard},
@@ -27,7 +28,7 @@ const MAX_INPUT_BYTES: u64 = MAX_RECORD_BYTES as u64 * 3;
 /// Encoding of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Encoding {
-    /// Whatever makes an aggregate of it, else the first of hex, base64 and binary that fits
+    /// Whatever makes an aggregate or a compressed record of it, else the first of hex, base64 and binary that fits
     Auto,
     Base64,
     Hex,
@@ -49,6 +50,8 @@ pub(crate) struct DecodeArguments {
     /// Stream of the record: says on which of its shards a KCL delivers the user records; by default on one that owns all
     #[arg(long, value_name = "STREAM")]
     stream: Option<StreamName>,
+    #[command(flatten)]
+    dictionaries: DictionaryArguments,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -65,7 +68,7 @@ pub(crate) async fn run(aws: &AwsArguments, arguments: DecodeArguments) -> Resul
         Some(stream) => shards_of(aws, stream).await?,
         None => Vec::new(),
     };
-    let report = Report::new(&data, &shards);
+    let report = Report::new(&data, &shards, &arguments.dictionaries.reader()?);
     output::print(arguments.json, &report, || report.text())
 }
 

@@ -6,11 +6,12 @@
 //! | `failure.rs`, `clock.rs`, `text.rs`, `moment.rs` | errors in one line, the wall clock, numbers and times as people write them |
 //! | `aws.rs`, `aws/` | configuration of the SDK, its errors in words, names of streams |
 //! | `output.rs`, `whole_file.rs`, `stop.rs` | stdout, files that are replaced as a whole, signals |
-//! | `record_line.rs`, `inflate.rs` | records as lines of JSON, compressed data |
+//! | `record_line.rs`, `inflate.rs`, `compressed.rs` | records as lines of JSON, compressed data, compressed Kinesis records |
 //! | `reading.rs`, `reading/` | positions, and the shards of a stream |
 //! | `put.rs`, `put/` | `kds put`: source => key => producer => failures |
 //! | `tail.rs`, `tail/` | `kds tail`: shards => reader => filter => print |
 //! | `decode.rs` | `kds decode` |
+//! | `train.rs` | `kds train-dictionary` |
 //! | `stream.rs`, `stream/` | `kds stream`: facts, load, changes |
 //! | `fleet.rs`, `fleet/` | `kds fleet`: tables => view => lag |
 //! | `watch.rs`, `watch/` | `kds watch`: looks and keys => model => draw |
@@ -30,6 +31,7 @@ mod arguments;
 mod aws;
 mod cleanup;
 mod clock;
+mod compressed;
 mod confirm;
 mod copy;
 mod decode;
@@ -53,6 +55,7 @@ mod stop;
 mod stream;
 mod tail;
 mod text;
+mod train;
 mod watch;
 mod whole_file;
 

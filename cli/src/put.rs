@@ -24,6 +24,7 @@ use self::{
 };
 use crate::{
     aws::{Aws, refusal, stream_name::StreamName},
+    compressed::CompressionArguments,
     failure::Failure,
     output, stop, text,
 };
@@ -51,6 +52,8 @@ pub(crate) struct PutArguments {
     /// One Kinesis record for each record, for consumers that do not take KPL aggregates apart
     #[arg(long)]
     no_aggregation: bool,
+    #[command(flatten)]
+    compression: CompressionArguments,
     /// File for records that are not stored, to be put again [default: kds-failed.records.jsonl, made if it is needed]
     #[arg(long, value_name = "FILE")]
     failures: Option<PathBuf>,
@@ -72,7 +75,7 @@ struct Report {
 
 /// Puts the input. Fails unless every record is stored.
 pub(crate) async fn run(aws: &Aws, arguments: PutArguments) -> Result<(), Failure> {
-    let PutArguments { stream, files, format, key, no_aggregation, failures, json } = arguments;
+    let PutArguments { stream, files, format, key, no_aggregation, compression, failures, json } = arguments;
     let source = Source { files, format, key };
     source.check()?;
     let failures = FailedFile::new(failures)?;
@@ -83,9 +86,9 @@ pub(crate) async fn run(aws: &Aws, arguments: PutArguments) -> Result<(), Failur
         .max_outstanding_bytes(OUTSTANDING_BYTES)
         .max_outstanding_records(OUTSTANDING)
         .collection_max_bytes(REQUEST_BYTES)
-        .record_ttl(RECORD_TTL)
-        .build()
-        .map_err(|error| Failure::new("the producer cannot be built", error))?;
+        .record_ttl(RECORD_TTL);
+    let producer = compression.set(producer)?.build();
+    let producer = producer.map_err(|error| Failure::new("the producer cannot be built", error))?;
     let bar = progress::bar(source.size());
     let (begun, stop) = (Instant::now(), stop::on_signal()?);
     let (outcome, mut failures) = send::send(&producer, source.start()?, failures, stop, &bar).await;

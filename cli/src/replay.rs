@@ -7,13 +7,14 @@ use regex::bytes::Regex;
 
 use crate::{
     aws::{Aws, stream_name::StreamName},
+    compressed::DictionaryArguments,
     failure::Failure,
     moment::{Moment, Start},
     output::Output,
     tail::{
         self, Reading,
         filter::Filter,
-        print::{OutputFormat, Printer},
+        print::{OutputFormat, Printer, Unopened},
         reader::Until,
         sink::Sink,
     },
@@ -40,6 +41,8 @@ pub(crate) struct ReplayArguments {
     /// Shape of the output; json is what kds put --format records puts again
     #[arg(long, short, value_enum, default_value = "json")]
     output: OutputFormat,
+    #[command(flatten)]
+    dictionaries: DictionaryArguments,
     /// New folder for a file for each shard [default: stdout]
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
@@ -47,7 +50,7 @@ pub(crate) struct ReplayArguments {
 
 /// Writes the records of the window, parents before children.
 pub(crate) async fn run(aws: &Aws, arguments: ReplayArguments) -> Result<(), Failure> {
-    let ReplayArguments { stream, from, to, key, grep, output, folder } = arguments;
+    let ReplayArguments { stream, from, to, key, grep, output, dictionaries, folder } = arguments;
     if matches!(from, Start::Latest | Start::Sequence(_)) {
         return Err(Failure::usage(
             "a window begins at a time or the horizon",
@@ -62,6 +65,8 @@ pub(crate) async fn run(aws: &Aws, arguments: ReplayArguments) -> Result<(), Fai
         format: output,
         filter: Filter { key: key.clone(), grep, keep_compressed: true },
         keep_aggregates: false,
+        frames: dictionaries.reader()?,
+        unopened: Unopened::default(),
         left: u64::MAX,
         discarded: 0,
         printed: 0,

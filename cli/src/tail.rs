@@ -16,13 +16,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use self::{
     filter::Filter,
     lineage::{Lineage, Wanted},
-    print::{OutputFormat, Printer},
+    print::{OutputFormat, Printer, Unopened},
     reader::{Found, ShardReader, Until},
     room::Room,
     sink::Sink,
 };
 use crate::{
     aws::{Aws, stream_name::StreamName},
+    compressed::DictionaryArguments,
     failure::Failure,
     moment::{Moment, Start},
     output::Output,
@@ -68,7 +69,9 @@ pub(crate) struct TailArguments {
     /// The same as --output json
     #[arg(long, conflicts_with = "output")]
     json: bool,
-    /// Print aggregates as they are
+    #[command(flatten)]
+    dictionaries: DictionaryArguments,
+    /// Print aggregates and compressed records as they are
     #[arg(long)]
     no_deaggregation: bool,
     /// Print compressed data as they are; by default gzip and zlib are taken off
@@ -83,6 +86,8 @@ pub(crate) async fn run(aws: &Aws, arguments: TailArguments) -> Result<(), Failu
         format: if json { OutputFormat::Json } else { output },
         filter: Filter { key: key.clone(), grep, keep_compressed: arguments.no_decompression },
         keep_aggregates: arguments.no_deaggregation,
+        frames: arguments.dictionaries.reader()?,
+        unopened: Unopened::default(),
         left: max.unwrap_or(u64::MAX),
         discarded: 0,
         printed: 0,
@@ -129,6 +134,10 @@ pub(crate) async fn read(aws: &Aws, reading: Reading, until: impl FnOnce(&Aws) -
     if tail.printer.discarded > 0 {
         let records = text::counted(tail.printer.discarded, "record");
         eprintln!("kds: {records} of aggregates in wrong shards not printed, as a KCL discards them");
+    }
+    if let Some(first) = &tail.printer.unopened.first {
+        let records = text::counted(tail.printer.unopened.records, "compressed record");
+        eprintln!("kds: {records} printed as they are stored, the first because {first}");
     }
     let is_complete = outcome?;
     if is_complete {

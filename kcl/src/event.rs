@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use kpl::{HashKeyRange, SequenceNumber, ShardId};
+use kpl::{HashKeyRange, SequenceNumber, ShardId, compressed::FrameError};
 use tracing::{debug, error, info, warn};
 
 use crate::{
@@ -130,6 +130,10 @@ pub enum Event {
         /// Damage of the first of them.
         reason: String,
     },
+    /// A compressed record cannot be opened: it is delivered as it is stored, under its own partition key. A dictionary
+    /// or a higher limit is given to the worker by [`frames`](crate::WorkerBuilder::frames).
+    #[non_exhaustive]
+    FrameUnopened { shard: StreamShard, sequence_number: SequenceNumber, error: FrameError },
     /// A call to the lease table failed; it is retried.
     #[non_exhaustive]
     LeaseTableFailed { error: String },
@@ -191,7 +195,8 @@ impl Event {
             | Self::FanOutRefused { shard, .. }
             | Self::ShardTrimmed { shard, .. }
             | Self::AggregateOfOtherShard { shard, .. }
-            | Self::AggregateMalformed { shard, .. } => Some(shard),
+            | Self::AggregateMalformed { shard, .. }
+            | Self::FrameUnopened { shard, .. } => Some(shard),
             _ => None,
         }
     }
@@ -236,6 +241,9 @@ impl Event {
             }
             Self::AggregateMalformed { shard, sequence_number, records, reason } => {
                 error!(%shard, %sequence_number, records, reason, "damaged aggregate: records delivered under its own key");
+            }
+            Self::FrameUnopened { shard, sequence_number, error } => {
+                error!(%shard, %sequence_number, %error, "compressed record cannot be opened: delivered as it is stored");
             }
             Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
             Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, "shard sync failed"),

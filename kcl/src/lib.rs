@@ -61,6 +61,10 @@
 //! level DEBUG within `kcl.shard` and `kcl.worker`. [`Record::trace_context`] is the context in which a record was put, if its
 //! producer sent one: a processor's spans link to it, as in the sample `traced` of the repository.
 //!
+//! # Features
+//! - `zstd`: opens [compressed records](WorkerBuilder::frames) of zstd, too, and builds a C library for it.
+//! - `test-util`: processors under test, without a worker.
+//!
 //! # Glossary of the private code
 //! - **assigner**, **auditor**: tasks of the leader: one gives leases to workers, one creates and deletes leases.
 //! - **bulletin**: what a leader announces in its lock; **look**: a read of lock and own item; **pace**: pauses that stretch.
@@ -127,6 +131,7 @@ pub use error::{
     BoxError, CheckpointError, ConfigError, KinesisError, KinesisErrorKind, TableError, TransactionError, WorkerError,
 };
 pub use event::Event;
+pub use kpl::compressed::{Dictionary, DictionaryError, FrameError, FrameReader};
 pub use kpl::metric::{Metric, MetricKind, MetricUnit, MetricsLevel, Origin, Samples};
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText, TraceContext};
 pub use metrics::METRICS;

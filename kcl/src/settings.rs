@@ -8,7 +8,7 @@ use crate::{
     model::{Assignment, CheckpointEvery, Deaggregation, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
 };
 use error_policy::ErrorPolicy;
-use kpl::metric::Recording;
+use kpl::{compressed::FrameReader, metric::Recording};
 use metrics::Metrics;
 
 pub(crate) mod error_policy;
@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     /// None: only the processor checkpoints.
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
     pub(crate) deaggregation: Deaggregation,
+    pub(crate) frames: FrameReader,
     pub(crate) purpose: Purpose,
 }
 

@@ -5,6 +5,9 @@
 //! the records written have a trace context in their tags, of which the case says nothing: no reader returns it.
 //!
 //! `write COUNT SEED` prints cases. `check` reads cases that others wrote, and wants the same bytes and the same records.
+//!
+//! `compress COUNT SEED` prints compressed records of all codecs: a frame, a tab, its content or `damaged`, a tab, and the
+//! dictionary that it needs, or nothing; all in hexadecimal digits.
 
 use std::{
     fmt::Write as _,
@@ -15,6 +18,7 @@ use bytes::Bytes;
 use kpl::{
     HashKey, TraceContext, UserRecord,
     aggregated::{Aggregate, Deaggregator},
+    compressed::{Compression, Dictionary, FrameReader, FrameWriter},
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -24,7 +28,8 @@ fn main() -> Result<(), Failure> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["write", count, seed] => write(count.parse()?, seed.parse()?),
         ["check"] => check(),
-        _ => Err("usage: aggregation_cases write COUNT SEED | check".into()),
+        ["compress", count, seed] => compress(count.parse()?, seed.parse()?),
+        _ => Err("usage: aggregation_cases write COUNT SEED | check | compress COUNT SEED".into()),
     }
 }
 
@@ -59,6 +64,39 @@ fn check() -> Result<(), Failure> {
     }
     println!("{cases} cases agree");
     if cases == 0 { Err("no cases".into()) } else { Ok(()) }
+}
+
+fn compress(count: usize, seed: u64) -> Result<(), Failure> {
+    let (mut rng, mut out) = (fastrand::Rng::with_seed(seed), io::BufWriter::new(io::stdout().lock()));
+    let trade = |rng: &mut fastrand::Rng| format!("{{\"ticker\":\"AMZN\",\"price\":{},\"side\":\"buy\"}}", rng.u16(..));
+    let samples: Vec<String> = (0..1000).map(|_| trade(&mut rng)).collect();
+    let dictionary = Dictionary::train(&samples.iter().map(String::as_bytes).collect::<Vec<_>>(), 4096)?;
+    let writers = [
+        (Compression::Gzip, None),
+        (Compression::Lz4, None),
+        (Compression::Zstd(rng.i32(-7..=19)), None),
+        (Compression::Zstd(3), Some(dictionary)),
+    ];
+    let writers = writers.map(|(compression, dictionary)| FrameWriter::new(compression, dictionary));
+    for number in 0..count {
+        let writer = &writers[number % writers.len()];
+        let (records, trades) = (random_records(&mut rng), rng.usize(2..50));
+        let content = match rng.bool() {
+            true => encoded(&records.repeat(2)),
+            false => (0..trades).map(|_| trade(&mut rng)).collect::<String>().into(),
+        };
+        let Some(frame) = writer.frame(&content) else { continue };
+        let known = writer.dictionary().map(|dictionary| to_hex(dictionary.bytes())).unwrap_or_default();
+        writeln!(out, "{}\t{}\t{known}", to_hex(&frame), to_hex(&content))?;
+        let mut damaged = frame.to_vec();
+        let at = rng.usize(4..damaged.len());
+        damaged[at] ^= rng.u8(1..);
+        if FrameReader::new().open(&damaged.clone().into()).is_none_or(|opened| opened.is_ok()) {
+            return Err(format!("case {number}: damage at {at} is not noticed").into());
+        }
+        writeln!(out, "{}\tdamaged\t{known}", to_hex(&damaged))?;
+    }
+    Ok(out.flush()?)
 }
 
 fn random_records(rng: &mut fastrand::Rng) -> Vec<UserRecord> {

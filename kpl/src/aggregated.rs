@@ -43,10 +43,11 @@ pub const DIGEST_LEN: usize = 16;
 /// record's explicit hash key does.
 pub const AGGREGATE_PARTITION_KEY: &str = "a";
 
-/// Returns whether consumers that know the format would take `data` apart.
+/// Returns whether consumers that know the formats would take `data` for an aggregate or a compressed frame.
 #[cfg(feature = "producer")]
-pub(crate) fn is_aggregate(data: &bytes::Bytes) -> bool {
-    data.starts_with(&MAGIC) && Enveloped::of(data).as_ref().and_then(Enveloped::parse).is_some()
+pub(crate) fn is_opened(data: &bytes::Bytes) -> bool {
+    data.starts_with(&crate::compressed::MAGIC)
+        || data.starts_with(&MAGIC) && Enveloped::of(data).as_ref().and_then(Enveloped::parse).is_some()
 }
 
 /// Field numbers and wire types, as written before each field.

@@ -1,8 +1,13 @@
 //! Settings of a producer: defaults, bounds, and conflicts.
 
-use std::{fmt::Debug, num::NonZero, ops::RangeInclusive, time::Duration};
+use std::{fmt::Debug, num::NonZero, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use crate::{aggregated::AGGREGATE_PARTITION_KEY, error::ConfigError, record::PARTITION_KEY_MAX_CHARS};
+use crate::{
+    aggregated::AGGREGATE_PARTITION_KEY,
+    compressed::{Compression, FrameWriter},
+    error::ConfigError,
+    record::PARTITION_KEY_MAX_CHARS,
+};
 
 mod metrics;
 
@@ -28,7 +33,7 @@ const AGGREGATION_MAX_RECORDS: usize = u32::MAX as usize;
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Grouping of user records into Kinesis records. Unless it is off, data that are an aggregate themselves arrive as they were
-/// put, unless they would exceed [`max_record_bytes`](crate::Producer::max_record_bytes) or the stream places records by itself.
+/// put, as data that are a [compressed frame](crate::compressed) do, unless they would exceed [`max_record_bytes`](crate::Producer::max_record_bytes) or the stream places records by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Aggregation {
@@ -179,6 +184,8 @@ pub(crate) struct Config {
     pub(crate) request_timeout: Duration,
     pub(crate) fail_if_throttled: bool,
     pub(crate) metrics: Metrics,
+    /// `None` without compression.
+    pub(crate) frames: Option<Arc<FrameWriter>>,
 }
 
 impl Default for Config {
@@ -201,6 +208,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(6),
             fail_if_throttled: false,
             metrics: Metrics::default(),
+            frames: None,
         }
     }
 }
@@ -235,6 +243,11 @@ impl Config {
         within("request_timeout", self.request_timeout, MIN_TIMEOUT..=Duration::from_mins(10))?;
         if let Some(label) = self.metrics.invalid_label() {
             return Err(out_of_bounds("metrics", label, "labels of 1 to 255 characters".to_owned()));
+        }
+        if let Some(frames) = self.frames.as_ref().filter(|frames| !frames.compression().is_available()) {
+            let levels = Compression::MIN_ZSTD_LEVEL..=Compression::MAX_ZSTD_LEVEL;
+            let bounds = format!("levels of {levels:?}, and zstd with the crate feature `zstd`");
+            return Err(out_of_bounds("compression", &frames.compression(), bounds));
         }
         let Some(ttl) = self.record_ttl else { return Ok(()) };
         within("record_ttl", ttl, MIN_TIMEOUT..=Duration::MAX)?;

@@ -42,6 +42,9 @@
 //! - [`ProducerBuilder::build_blocking`] and [`Producer::blocking`]: threads without a runtime.
 //! - [`Producer::to_stream`]: another stream, with the same client, settings and buffer.
 //!
+//! [`ProducerBuilder::compression`] sends each Kinesis record as one frame, see [`compressed`]. **Other readers see an opaque
+//! record.**
+//!
 //! Consumers other than a KCL read aggregates with [`aggregated::Deaggregator`]; those that route by the Kinesis record's
 //! partition key need [`Aggregation::ByPartitionKey`], another [`AggregateKey`], or no aggregation.
 //!
@@ -59,6 +62,7 @@
 //! # Features
 //! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a
 //!   consumer needs, with neither tokio nor the AWS SDK.
+//! - `zstd`: [compressed records](compressed) of zstd, which builds a C library; those of gzip and LZ4 need no feature.
 //! - `metrics`: part of `producer`; what other crates of this workspace record metrics with.
 //! - `test-util`: a scriptable Kinesis in memory for tests of applications.
 //!
@@ -80,9 +84,11 @@
 #![cfg_attr(not(feature = "producer"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod aggregated;
+pub mod compressed;
 mod digest;
 pub mod hash_key;
 pub mod id;
+mod locked;
 pub mod metric;
 mod record;
 mod shared_text;
@@ -106,8 +112,6 @@ mod health;
 mod intake;
 #[cfg(feature = "producer")]
 pub mod kinesis;
-#[cfg(feature = "producer")]
-mod locked;
 #[cfg(feature = "producer")]
 mod logic;
 #[cfg(feature = "producer")]

@@ -3,8 +3,10 @@
 
 pub(crate) mod aggregator;
 pub(crate) mod collector;
+pub(crate) mod compress;
 pub(crate) mod description;
 pub(crate) mod engine;
+pub(crate) mod fill;
 pub(crate) mod flow;
 pub(crate) mod kinesis_record;
 pub(crate) mod lanes;

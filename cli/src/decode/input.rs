@@ -1,6 +1,6 @@
 //! Data of a record, out of base64, hexadecimal digits or nothing. Pure.
 
-use kpl::aggregated::MAGIC;
+use kpl::{aggregated, compressed};
 
 use super::Encoding;
 use crate::failure::Failure;
@@ -17,11 +17,12 @@ pub(super) fn decoded(input: Vec<u8>, encoding: Encoding) -> Result<Vec<u8>, Fai
 }
 
 fn guessed(input: Vec<u8>) -> Vec<u8> {
-    if input.starts_with(&MAGIC) {
+    let is_known = |data: &[u8]| data.starts_with(&aggregated::MAGIC) || data.starts_with(&compressed::MAGIC);
+    if is_known(&input) {
         return input;
     }
     let (hex, base64) = (hex(&input), base64(&input));
-    let is_aggregate = |data: &Option<Vec<u8>>| data.as_ref().is_some_and(|data| data.starts_with(&MAGIC));
+    let is_aggregate = |data: &Option<Vec<u8>>| data.as_ref().is_some_and(|data| is_known(data));
     let found = if is_aggregate(&base64) && !is_aggregate(&hex) { base64 } else { hex.or(base64) };
     found.filter(|data| !data.is_empty()).unwrap_or(input)
 }
@@ -59,7 +60,10 @@ mod tests {
         for input in
             [&b"\xf3\x89\x9a\xc2"[..], b"f3899ac2\n", b"0xF3 89 9A C2", b"84mawg==", b"84ma\nwg==\n", b"84mawg"]
         {
-            assert_eq!(auto(input), MAGIC, "{input:?}");
+            assert_eq!(auto(input), aggregated::MAGIC, "{input:?}");
+        }
+        for input in [&compressed::MAGIC[..], b"fa435246", b"+kNSRg=="] {
+            assert_eq!(auto(input), compressed::MAGIC, "{input:?}");
         }
         assert_eq!(auto(b"not encoded!"), b"not encoded!");
         assert_eq!(auto(b""), b"");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use kpl::{
     HashKeyRange,
     aggregated::{AggregatedRecord, DIGEST_LEN, Enveloped, MAGIC, MalformedRecord, ParsedAggregate},
+    compressed::{Frame, FrameReader},
 };
 use md5::{Digest as _, Md5};
 use serde::Serialize;
@@ -14,6 +15,9 @@ use crate::{reading::shards::Shard, record_line::RecordLine, text};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
+    /// The frame that the rest was in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compressed: Option<Compressed>,
     bytes: usize,
     kind: Kind,
     /// Why they are no aggregate, or what is wrong with it.
@@ -26,6 +30,15 @@ pub(super) struct Report {
     records: Vec<UserRecordFacts>,
     /// Treatment by a KCL on each shard; on one that owns all hash keys if no stream is named.
     verdicts: Vec<Verdict>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Compressed {
+    codec: &'static str,
+    bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dictionary: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,7 +69,15 @@ struct Verdict {
 }
 
 impl Report {
-    pub(super) fn new(data: &Bytes, shards: &[Shard]) -> Self {
+    pub(super) fn new(data: &Bytes, shards: &[Shard], frames: &FrameReader) -> Self {
+        match frames.open(data) {
+            None => Self::of_content(data, shards),
+            Some(Err(error)) => Self { reason: Some(format!("not opened: {error}")), ..Self::of_plain(data) },
+            Some(Ok(content)) => Self { compressed: Compressed::of(data), ..Self::of_content(&content, shards) },
+        }
+    }
+
+    fn of_content(data: &Bytes, shards: &[Shard]) -> Self {
         let enveloped = Enveloped::of(data);
         match enveloped.as_ref().and_then(Enveloped::parse) {
             Some(aggregate) => Self::of_aggregate(data, &aggregate, shards),
@@ -67,6 +88,7 @@ impl Report {
     fn of_plain(data: &Bytes) -> Self {
         let record = UserRecordFacts { hash_key: None, record: RecordLine::default().with_data(data) };
         Self {
+            compressed: None,
             bytes: data.len(),
             kind: Kind::Plain,
             reason: Some(why_plain(data)),
@@ -89,6 +111,7 @@ impl Report {
         let places = shards.iter().map(|shard| (Some(shard.id.to_string()), shard.range));
         let places = places.chain(everywhere.into_iter().filter(|_| shards.is_empty()));
         Self {
+            compressed: None,
             bytes: data.len(),
             kind: Kind::Aggregate,
             reason: (malformed > 0).then(|| format!("{malformed} user records point outside of its tables")),
@@ -101,13 +124,14 @@ impl Report {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut lines = match self.kind {
-            Kind::Plain => vec![format!("plain record, {} bytes", self.bytes)],
+        let mut lines: Vec<String> = self.compressed.iter().map(Compressed::text).collect();
+        lines.push(match self.kind {
+            Kind::Plain => format!("plain record, {} bytes", self.bytes),
             Kind::Aggregate => {
                 let records = text::counted(self.records.len() as u64, "user record");
-                vec![format!("aggregate, {} bytes, {records}", self.bytes)]
+                format!("aggregate, {} bytes, {records}", self.bytes)
             }
-        };
+        });
         lines.extend(self.reason.clone());
         lines.extend(self.digest.as_ref().map(|digest| format!("digest {digest}, as it should be")));
         let table = |name: &str, keys: &[String]| {
@@ -125,6 +149,18 @@ impl Report {
         lines.extend(self.records.iter().map(UserRecordFacts::text));
         lines.extend(self.verdicts.iter().map(Verdict::text));
         lines.join("\n") + "\n"
+    }
+}
+
+impl Compressed {
+    fn of(data: &Bytes) -> Option<Self> {
+        let frame = Frame::of(data)?.ok()?;
+        Some(Self { codec: frame.codec(), bytes: data.len(), dictionary: frame.dictionary_id() })
+    }
+
+    fn text(&self) -> String {
+        let dictionary = self.dictionary.map(|id| format!(" with dictionary {id}")).unwrap_or_default();
+        format!("compressed record, {} bytes of {}{dictionary}, opaque to other libraries", self.bytes, self.codec)
     }
 }
 
@@ -220,7 +256,11 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use kpl::{HashKey, UserRecord, aggregated::Aggregate};
+    use kpl::{
+        HashKey, UserRecord,
+        aggregated::Aggregate,
+        compressed::{Compression, FrameWriter},
+    };
 
     use super::*;
 
@@ -237,7 +277,7 @@ mod tests {
         let half = HashKeyRange { start: HashKey::MIN, end: HashKey(u128::MAX / 2) };
         let shard = Shard { id: "shardId-000000000000".into(), range: half, parents: Vec::new() };
 
-        let text = Report::new(&alpha_and_beta(), &[shard]).text();
+        let text = Report::new(&alpha_and_beta(), &[shard], &FrameReader::new()).text();
 
         for expected in [
             "2 user records\n",
@@ -248,7 +288,26 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} in\n{text}");
         }
-        assert!(Report::new(&alpha_and_beta(), &[]).text().ends_with("hash keys a KCL delivers 2 and drops 0\n"));
+        assert!(
+            Report::new(&alpha_and_beta(), &[], &FrameReader::new())
+                .text()
+                .ends_with("hash keys a KCL delivers 2 and drops 0\n")
+        );
+    }
+
+    #[test]
+    fn looks_into_compressed_records() {
+        let content = (0..20).fold(Aggregate::new(), |mut aggregate, _| {
+            aggregate.push(UserRecord::new("alpha", "hello"));
+            aggregate
+        });
+        let frame = FrameWriter::new(Compression::Zstd(1), None).frame(&content.encode()).unwrap();
+
+        let opened = Report::new(&frame, &[], &FrameReader::new()).text();
+        let head = format!("compressed record, {} bytes of zstd, opaque to other libraries\naggregate, ", frame.len());
+        assert!(opened.starts_with(&head) && opened.contains("  19 alpha hello\n"), "{opened}");
+        let unopened = Report::new(&frame.slice(..frame.len() - 1), &[], &FrameReader::new()).text();
+        assert!(unopened.contains("\nnot opened: frame of "), "{unopened}");
     }
 
     #[test]
@@ -263,7 +322,7 @@ mod tests {
             (damaged, "its digest is "),
             (body_of_junk, "its digest is right, and its body"),
         ] {
-            let text = Report::new(&data.into(), &[]).text();
+            let text = Report::new(&data.into(), &[], &FrameReader::new()).text();
             assert!(text.contains(reason) && text.contains("delivers 1 and drops 0"), "{text}");
         }
     }
@@ -273,7 +332,7 @@ mod tests {
         let body = b"\x0a\x05alpha\x1a\x06\x08\x00\x1a\x02ok\x1a\x07\x08\x05\x1a\x03bad";
         let data: Bytes = [&MAGIC[..], body, &Md5::digest(body)].concat().into();
 
-        let text = Report::new(&data, &[]).text();
+        let text = Report::new(&data, &[], &FrameReader::new()).text();
 
         assert!(text.contains("  1 (partition key index 5 is outside of a table of 1) bad\n"), "{text}");
         assert!(text.contains("delivers 1 and drops 1: user record 1 is malformed"), "{text}");

@@ -5,7 +5,11 @@ use std::time::SystemTime;
 use aws_sdk_kinesis::types::Record;
 use bytes::Bytes;
 use clap::ValueEnum;
-use kpl::{HashKeyRange, ShardId, aggregated::Deaggregator};
+use kpl::{
+    HashKeyRange, ShardId,
+    aggregated::Deaggregator,
+    compressed::{FrameError, FrameReader, MAGIC},
+};
 
 use super::filter::Filter;
 use crate::{failure::Failure, output::Output, record_line::RecordLine, text};
@@ -26,13 +30,30 @@ pub(crate) enum OutputFormat {
 pub(crate) struct Printer {
     pub(crate) format: OutputFormat,
     pub(crate) filter: Filter,
-    /// Aggregates are printed as they are.
+    /// Aggregates and compressed records are printed as they are.
     pub(crate) keep_aggregates: bool,
+    /// Opens compressed records.
+    pub(crate) frames: FrameReader,
+    pub(crate) unopened: Unopened,
     /// Records that may still be printed.
     pub(crate) left: u64,
     /// User records that a KCL discards, since their aggregate is in a wrong shard.
     pub(crate) discarded: u64,
     pub(crate) printed: u64,
+}
+
+/// Compressed records that cannot be opened, and are printed as they are stored.
+#[derive(Debug, Default)]
+pub(crate) struct Unopened {
+    pub(crate) records: u64,
+    pub(crate) first: Option<FrameError>,
+}
+
+impl Unopened {
+    fn count(&mut self, error: FrameError) {
+        self.records += 1;
+        self.first.get_or_insert(error);
+    }
 }
 
 impl Printer {
@@ -56,7 +77,12 @@ impl Printer {
             let line = RecordLine { partition_key: Some(partition_key), ..line };
             return self.print_one(output, line, &data);
         }
-        let deaggregated = Deaggregator::new().within(range).deaggregate(&partition_key, &data);
+        let deaggregator = Deaggregator::new().within(range).opening_with(self.frames.clone());
+        let deaggregated = deaggregator.deaggregate(&partition_key, &data);
+        let is_as_stored = data.starts_with(&MAGIC) && deaggregated.records.iter().all(|record| record.data == data);
+        if is_as_stored && let Some(Err(error)) = self.frames.open(&data) {
+            self.unopened.count(error);
+        }
         self.discarded += deaggregated.discarded as u64;
         for user_record in deaggregated.records {
             let line = RecordLine {

@@ -5,6 +5,7 @@
 
 mod agent;
 mod changes;
+mod compressed;
 mod copying;
 mod decode;
 mod fleet;

@@ -14,13 +14,13 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
-use kpl::{HashKey, HashKeyRange};
+use kpl::{HashKey, HashKeyRange, UserRecord};
 use tokio::sync::Notify;
 
 use super::{
     canned::answered_by,
     canned_events,
-    pages::{Load, Page},
+    pages::{Content, Load, Page},
 };
 
 /// Of a consumer that the stream takes for its own.
@@ -104,6 +104,16 @@ impl CannedShards {
         let pages = keys.into_iter().map(|keys| Arc::new(Page::of(load, keys)));
         let shards = ranges.into_iter().zip(pages).map(|(range, page)| CannedShard::new(range, page));
         Self { shards: Arc::new(shards.collect()) }
+    }
+
+    /// A stream of `shards` shards, each with those of the records that belong to it.
+    pub fn of(shards: usize, content: Content<'_>) -> Self {
+        let shard = |range: HashKeyRange| {
+            let is_own = |record: &&UserRecord| range.contains(HashKey::of_partition_key(record.partition_key()));
+            let records: Vec<&UserRecord> = content.records.iter().filter(is_own).collect();
+            CannedShard::new(range, Arc::new(Page::of_records(&records, content.writer)))
+        };
+        Self { shards: Arc::new(ranges(shards as u128).into_iter().map(shard).collect()) }
     }
 
     /// A stream of `shards` shards that return the same page, one copy of it: plain records belong everywhere.

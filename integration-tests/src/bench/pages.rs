@@ -2,7 +2,7 @@
 //! numbers that grow.
 
 use aws_smithy_types::base64;
-use kpl::{UserRecord, aggregated::Aggregate};
+use kpl::{UserRecord, aggregated::Aggregate, compressed::FrameWriter};
 
 /// As the KPL and `kpl` limit an aggregate.
 const AGGREGATE_BYTES: usize = 51_200;
@@ -26,6 +26,15 @@ impl Load {
     pub fn page_records(&self) -> usize {
         self.page_bytes / self.record_bytes
     }
+}
+
+/// User records that are aggregated, and perhaps compressed.
+#[derive(Debug, Clone, Copy)]
+pub struct Content<'a> {
+    /// All of them.
+    pub records: &'a [UserRecord],
+    /// Compresses each aggregate.
+    pub writer: Option<&'a FrameWriter>,
 }
 
 /// Answer to one read of a shard.
@@ -64,6 +73,27 @@ impl Page {
         }
         if !open.is_empty() {
             page.push("a", &open.encode());
+        }
+        page
+    }
+
+    /// These records in aggregates, each as long as the limit allows, compressed if there is a writer.
+    pub fn of_records(records: &[&UserRecord], writer: Option<&FrameWriter>) -> Self {
+        let (stored, numbers, ends) = (Vec::new(), Vec::new(), Vec::new());
+        let mut page = Self { records: stored, numbers, ends, user_records: records.len(), bytes: 0 };
+        let mut rest = records;
+        let mut content_bytes = AGGREGATE_BYTES;
+        while !rest.is_empty() {
+            let mut open = Aggregate::new();
+            let taken = rest.iter().take_while(|record| open.try_push(record, content_bytes)).count().max(1);
+            rest = &rest[taken..];
+            let aggregate = open.encode();
+            let frame = writer.and_then(|writer| writer.frame(&aggregate));
+            if let Some(frame) = &frame {
+                // A little less than what would fill the next one.
+                content_bytes = (aggregate.len() * AGGREGATE_BYTES / frame.len()).min(32 * AGGREGATE_BYTES) * 24 / 25;
+            }
+            page.push("a", &frame.unwrap_or(aggregate));
         }
         page
     }

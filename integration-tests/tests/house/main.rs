@@ -11,7 +11,7 @@ use source::{Library, Path};
 /// Folders of `kpl`, a floor a line, lowest first. A file `foo.rs` at the top belongs to folder `foo`.
 const KPL: &[&[&str]] = &[
     &["locked", "digest", "metric", "shared_text", "trace_context"],
-    &["hash_key", "id"],
+    &["compressed", "hash_key", "id"],
     &["record"],
     &["aggregated", "error"],
     &["config", "delivered", "health", "stream"],

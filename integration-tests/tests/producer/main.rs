@@ -3,6 +3,7 @@
 mod aggregate_oddities;
 mod bodies;
 mod chaos;
+mod compression;
 mod failures;
 mod limits;
 mod links;

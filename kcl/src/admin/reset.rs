@@ -188,12 +188,13 @@ impl Resetting {
     async fn targets(&self, stream: &Stream, steps: &[Step]) -> Result<Vec<Checkpoint>, ResetError> {
         let target = |step: &Step| {
             let (kinesis, shard_id) = (Arc::clone(&stream.kinesis), step.shard_id.clone());
+            let frames = &self.context.settings.frames;
             let (goal, position) = (step.goal, self.reset.position);
             let target = async move {
                 match (goal, position) {
                     (Goal::End, _) => Ok(Checkpoint::ShardEnd),
                     (Goal::Position, InitialPosition::AtTimestamp(time)) => {
-                        seek::last_before(&*kinesis, &shard_id, time).await
+                        seek::last_before(&*kinesis, &shard_id, time, frames).await
                     }
                     _ => Ok(Checkpoint::TrimHorizon),
                 }

@@ -186,9 +186,9 @@ impl Held {
         self.settle(bytes);
     }
 
-    /// The user records are taken out of the answer's records, which are gone.
-    pub(crate) fn taken_out(&mut self, user_records: &[Record]) {
-        let bytes = self.stored.with(user_records);
+    /// The user records are taken out of the answer's records, or of a part of them whose frames unfolded to `unfolded` bytes.
+    pub(crate) fn taken_out(&mut self, user_records: &[Record], unfolded: usize) {
+        let bytes = self.stored.with(user_records, unfolded);
         locked(&self.account.size).taken_out(self.stored, bytes);
         self.settle(bytes);
     }

@@ -7,5 +7,6 @@ pub(crate) mod budget;
 mod cursor;
 pub(crate) mod deaggregate;
 pub(crate) mod pacing;
+pub(crate) mod pieces;
 pub(crate) mod seek;
 pub(crate) mod ticks;

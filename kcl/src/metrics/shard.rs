@@ -12,6 +12,7 @@ use crate::model::Lease;
 pub(crate) struct ShardRecorder {
     records: Counter,
     bytes: Counter,
+    pub(crate) unopened: Counter,
     /// Batches, from deaggregation to the last record.
     pub(crate) task: Calls,
     pub(crate) process_records: Histogram,
@@ -57,6 +58,7 @@ impl ShardRecorder {
         Self {
             records: counter(&table::RECORDS_PROCESSED),
             bytes: counter(&table::DATA_BYTES_PROCESSED),
+            unopened: counter(&table::FRAMES_UNOPENED),
             task: calls([&table::PROCESS_SUCCESS, &table::PROCESS_TIME]),
             process_records: histogram(&table::PROCESS_RECORDS_TIME),
             initialize: calls([&table::INITIALIZE_SUCCESS, &table::INITIALIZE_PROCESSOR_TIME]),

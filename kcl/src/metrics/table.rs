@@ -28,6 +28,8 @@ kpl::declare_metrics! { "kcl";
         "user records given to a processor, of a read without records 0";
     DATA_BYTES_PROCESSED = PROCESS, "DataBytesProcessed", Counter Bytes Summary Java, SHARD, RECORDED,
         "data of the user records given to a processor, of a read without records 0";
+    FRAMES_UNOPENED = PROCESS, "CompressedRecordsUnopened", Counter Count Summary Ours, SHARD, RECORDED,
+        "compressed records that cannot be opened";
     MILLIS_BEHIND_LATEST = PROCESS, "MillisBehindLatest", Gauge Milliseconds Summary Java, SHARD, RECORDED,
         "time by which a shard's processing is behind the end of the shard";
     PROCESS_SUCCESS = PROCESS, "Success", Histogram Count Summary Java, SHARD, RECORDED,

@@ -324,7 +324,7 @@ async fn shards_go_on_at_their_pace_while_others_hang() {
             let next = timeout(Duration::from_secs(60), healthy.next()).await.expect("it does not starve");
             let Some(Fetched::Records { records: some, mut held, .. }) = next else { panic!("the shard has no end") };
             // As of plain records.
-            held.taken_out(&[]);
+            held.taken_out(&[], 0);
             records += some.len();
         }
         // A shard gives 2 MiB a second.

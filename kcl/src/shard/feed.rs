@@ -10,11 +10,14 @@ use super::{Failure, Interrupt, NoEnd, ShardTask, own_checkpoints::OwnCheckpoint
 use crate::{
     checkpointer::Checkpointer,
     contained::{Contained, Outcome, contained, contained_now},
-    context::board::Entry,
+    context::{board::Entry, memory::Held},
     error::BoxError,
     event::Event,
     logic::{
-        read::deaggregate::{Finding, undivided, user_records},
+        read::{
+            deaggregate::{Finding, undivided, user_records},
+            pieces::pieces,
+        },
         shard::{BatchSpan, Failures, Piece, resume},
     },
     metrics::calls::timed,
@@ -102,9 +105,7 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                 // Held until all are processed, or the processor has failed.
                 Some(Fetched::Records { records, behind_latest, mut held }) => {
                     let begun = now();
-                    let records = self.user_records(records);
-                    held.taken_out(&records);
-                    let processed = self.process(records, behind_latest).await;
+                    let processed = self.process_read(records, behind_latest, &mut held).await;
                     self.task.metrics.task.record(processed.is_ok(), now() - begun);
                     processed?;
                     // The batch that follows is about as late; without one between, its lag would show as none.
@@ -124,6 +125,21 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
                 None => return Err(BoxError::from("reading the shard ended unexpectedly").into()),
             }
         }
+    }
+
+    /// Processes what was read piece by piece, so that no more than one is unfolded at a time.
+    async fn process_read(
+        &mut self,
+        records: Vec<KinesisRecord>,
+        behind_latest: Option<Duration>,
+        held: &mut Held,
+    ) -> Result<(), NoEnd> {
+        for piece in pieces(records, &self.task.context.settings.frames) {
+            let records = self.user_records(piece.records);
+            held.taken_out(&records, piece.unfolded);
+            self.process(records, behind_latest).await?;
+        }
+        Ok(())
     }
 
     async fn process(&mut self, records: Vec<Record>, behind_latest: Option<Duration>) -> Result<(), NoEnd> {
@@ -217,12 +233,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
 
     /// Takes user records out of their aggregates, and leaves out those at or before the checkpoint.
     fn user_records(&self, source: Vec<KinesisRecord>) -> Vec<Record> {
-        let range = match self.task.context.settings.deaggregation {
+        let settings = &self.task.context.settings;
+        let range = match settings.deaggregation {
             Deaggregation::DropForeign => self.task.lease.hash_key_range.as_ref(),
             Deaggregation::KeepForeign => None,
-            Deaggregation::Off => return self.new_records(undivided(source)),
+            Deaggregation::Off => return self.new_records(undivided(source, &settings.frames)),
         };
-        self.new_records(user_records(source, range, |finding| self.report_finding(finding)))
+        self.new_records(user_records(source, range, &settings.frames, |finding| self.report_finding(finding)))
     }
 
     fn new_records(&self, mut records: Vec<Record>) -> Vec<Record> {
@@ -241,6 +258,10 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
             }
             Finding::Malformed { sequence_number, records, reason } => {
                 Event::AggregateMalformed { shard, sequence_number, records, reason }
+            }
+            Finding::Unopened { sequence_number, error } => {
+                self.task.metrics.unopened.increment(1);
+                Event::FrameUnopened { shard, sequence_number, error }
             }
         });
     }

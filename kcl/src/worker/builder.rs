@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_types::SdkConfig;
+use kpl::compressed::FrameReader;
 
 use crate::{
     clock::ServiceClock,
@@ -53,6 +54,7 @@ impl WorkerBuilder {
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
+            frames: FrameReader::new(),
             purpose: Purpose::Live,
         };
         let initial_position = InitialPosition::default();
@@ -224,6 +226,16 @@ impl WorkerBuilder {
     /// Treatment of aggregates. Default [`Deaggregation::DropForeign`].
     pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
         self.settings.deaggregation = deaggregation;
+        self
+    }
+
+    /// Reader of [compressed records](kpl::compressed), which are opened before they are deaggregated: its dictionaries, and the
+    /// maximum that one may unfold to. Default: no dictionaries, 10,485,760 bytes. Those of zstd need the crate feature `zstd`.
+    ///
+    /// What cannot be opened is delivered as it is stored, with [`Event::FrameUnopened`] and a metric. Records are unfolded 8 MiB
+    /// at a time, or one alone if it is longer; that counts in the [`memory_budget`](Self::memory_budget).
+    pub fn frames(mut self, frames: FrameReader) -> Self {
+        self.settings.frames = frames;
         self
     }
 

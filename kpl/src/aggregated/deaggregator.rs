@@ -4,12 +4,13 @@ use bytes::Bytes;
 
 use super::{AggregatedRecord, Enveloped, MAGIC, MalformedRecord, ParsedAggregate};
 use crate::{
+    compressed::{FrameError, FrameReader},
     hash_key::{HashKey, HashKeyRange},
     shared_text::SharedText,
     trace_context::TraceContext,
 };
 
-/// Makes user records out of Kinesis records, whether they are aggregates or not.
+/// Makes user records out of Kinesis records, whether they are aggregates or not, and [compressed](crate::compressed) or not.
 ///
 /// ```
 /// use kpl::{UserRecord, aggregated::{Aggregate, Deaggregator}};
@@ -23,9 +24,10 @@ use crate::{
 /// let plain = Deaggregator::new().deaggregate("AAPL", &"bought".into()).records;
 /// assert_eq!((plain.len(), plain[0].sub_sequence_number), (1, None));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deaggregator {
     range: Option<HashKeyRange>,
+    frames: FrameReader,
 }
 
 /// The user records of a Kinesis record.
@@ -46,7 +48,7 @@ pub struct DeaggregatedRecord {
     pub partition_key: SharedText,
     /// The user's explicit hash key, which is known of a record from an aggregate only.
     pub explicit_hash_key: Option<HashKey>,
-    /// The user's data, a slice of the Kinesis record's.
+    /// The user's data, a slice of the Kinesis record's, or of what it unfolds to.
     pub data: Bytes,
     /// Place in the aggregate, from 0; `None` for a Kinesis record that is none.
     pub sub_sequence_number: Option<u64>,
@@ -68,6 +70,9 @@ pub enum DeaggregateError {
     /// The shard that a user record belongs to is unknown.
     #[error(transparent)]
     Malformed(#[from] MalformedRecord),
+    /// It begins as a compressed frame does, and cannot be opened. Rarely, a user's data begin so.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
 }
 
 impl Deaggregator {
@@ -80,23 +85,34 @@ impl Deaggregator {
     /// stored while the stream was resharded, and their producer stores all of their records again.
     #[must_use = "the deaggregator is returned with the range set"]
     pub fn within(self, range: HashKeyRange) -> Self {
-        Self { range: Some(range) }
+        Self { range: Some(range), ..self }
     }
 
-    /// Leniently: what is no sound aggregate is a plain record, and a user record whose keys cannot be read has the Kinesis
+    /// Opens frames with this reader: with its dictionaries, and its limit on what they unfold to.
+    #[must_use = "the deaggregator is returned with the reader set"]
+    pub fn opening_with(self, frames: FrameReader) -> Self {
+        Self { frames, ..self }
+    }
+
+    /// Leniently: what is no sound frame or aggregate is a plain record, and a user record whose keys cannot be read has the Kinesis
     /// record's partition key. Nothing else is ever left out.
     pub fn deaggregate(&self, partition_key: &str, data: &Bytes) -> Deaggregated {
+        let opened = self.frames.open(data).and_then(Result::ok);
+        let data = opened.as_ref().unwrap_or(data);
         let enveloped = Enveloped::of(data);
         let Some(aggregate) = enveloped.as_ref().and_then(Enveloped::parse) else { return plain(partition_key, data) };
         let under_outer_key = |bad: MalformedRecord| bad.with_partition_key(partition_key.into());
         self.owned(&aggregate, aggregate.records().map(|record| record.unwrap_or_else(under_outer_key)))
     }
 
-    /// Strictly: what looks like an aggregate has to be one.
+    /// Strictly: what looks like a frame or an aggregate has to be one.
     ///
     /// # Errors
-    /// If the Kinesis record begins as an aggregate and is none, or if a user record of it cannot be read.
+    /// If the Kinesis record begins as a frame and cannot be opened, begins as an aggregate and is none, or if a user record of it
+    /// cannot be read.
     pub fn deaggregate_strictly(&self, partition_key: &str, data: &Bytes) -> Result<Deaggregated, DeaggregateError> {
+        let opened = self.frames.open(data).transpose()?;
+        let data = opened.as_ref().unwrap_or(data);
         let enveloped = Enveloped::of(data);
         match enveloped.as_ref().and_then(Enveloped::parse) {
             Some(aggregate) => {
@@ -134,7 +150,10 @@ mod tests {
     use md5::{Digest as _, Md5};
 
     use super::{super::Aggregate, *};
-    use crate::record::UserRecord;
+    use crate::{
+        compressed::{Compression, FrameWriter},
+        record::UserRecord,
+    };
 
     /// `alpha` is in the lower half of the hash keys, `beta` in the upper one.
     fn alpha_and_beta() -> Bytes {
@@ -182,6 +201,24 @@ mod tests {
         let error = Deaggregator::new().deaggregate_strictly("k", &damaged).expect_err("damaged");
         let text = "55 bytes begin as an aggregate does, but are none: their digest or body is wrong";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn opens_frames_and_takes_those_that_it_cannot_for_plain_or_an_error() {
+        let writer = FrameWriter::new(Compression::Lz4, None);
+        let mut aggregate = Aggregate::new();
+        (0..20).for_each(|_| aggregate.push(UserRecord::new("alpha", "hello")));
+        let frame = writer.frame(&aggregate.encode()).expect("shorter");
+        let lower = Deaggregator::new().within(half());
+
+        assert_eq!(lower.deaggregate("a", &frame), lower.deaggregate("a", &aggregate.encode()));
+        assert_eq!(lower.deaggregate_strictly("a", &frame).map(|found| found.records.len()), Ok(20));
+        let careful = lower.clone().opening_with(FrameReader::new().with_max_bytes(100));
+        assert_eq!(careful.deaggregate("k", &frame).records[0].data, frame);
+        let error = careful.deaggregate_strictly("k", &frame).expect_err("too long");
+        assert!(error.to_string().ends_with("bytes of content, above the limit of 100"), "{error}");
+        let plain = writer.frame(&[b'x'; 500]).expect("shorter");
+        assert_eq!(lower.deaggregate("k", &plain).records[0].data, vec![b'x'; 500]);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! - (A) Records leave in the order of their numbers, whatever the order in which they were added.
 //! - (B) An aggregate holds at least two records, but for (D), and is not longer than the limit.
 //! - (C) A record sent alone, or too long for an aggregate, is sent as it is, after earlier records.
-//! - (D) With aggregation, data that are an aggregate arrive as they were put, and a trace context arrives with its record:
-//!   alone, they are in an aggregate of one, which may be as long as a record.
+//! - (D) With aggregation, data that are an aggregate or a compressed frame arrive as they were put, and a trace context arrives
+//!   with its record: alone, they are in an aggregate of one, which may be as long as a record.
+//! - (E) With compression, (B) holds for what is compressed.
 //!
 //! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
 
@@ -17,6 +18,8 @@ use std::{
 
 use self::open::Open;
 use super::{
+    compress::{Compressing, packed},
+    fill::Fill,
     kinesis_record::KinesisRecord,
     pending::{Course, Detach, Pending},
 };
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// Rules for the grouping of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packing {
     /// `None` without aggregates.
     pub(crate) limits: Option<Limits>,
@@ -44,6 +47,7 @@ pub(crate) struct Packing {
     pub(crate) max_bytes_alone: usize,
     /// Maximum number of aggregates of a shard that are under way side by side, without a common hash key.
     pub(crate) max_stripes: usize,
+    pub(crate) compressing: Option<Compressing>,
 }
 
 /// Bytes that a small record takes in an aggregate besides its own, about.
@@ -61,14 +65,17 @@ impl Packing {
         let room = max_record_bytes.saturating_sub(key.max_bytes()).max(AGGREGATION_MIN_BYTES);
         let limits = config.aggregation.limits();
         let striped = limits.is_some() && !by_key && config.record_order == RecordOrder::PerPartitionKey;
+        let limits = limits.map(|limits| Limits { max_bytes: limits.max_bytes.min(room), ..limits });
+        let max_bytes_alone = limits.map_or(0, |_| room);
         Self {
-            limits: limits.map(|limits| Limits { max_bytes: limits.max_bytes.min(room), ..limits }),
+            compressing: Compressing::of(config, limits.map_or(0, |limits| limits.max_bytes), max_bytes_alone),
+            limits,
             by_key,
             key,
             buffered: config.record_max_buffered_time,
             linger: config.linger(),
             room_bytes: config.max_outstanding_bytes / ROOM_PART,
-            max_bytes_alone: limits.map_or(0, |_| room),
+            max_bytes_alone,
             max_stripes: if striped { MAX_STRIPES } else { 1 },
         }
     }
@@ -82,6 +89,10 @@ impl Packing {
 /// User records that wait for one shard.
 pub(crate) struct Aggregator<T: Detach> {
     packing: Packing,
+    /// Limits of an open aggregate: with compression, of what is expected to be as long as the packing allows.
+    limits: Option<Limits>,
+    /// What was learned of compression.
+    fill: Fill,
     open: Open<T>,
     /// In the order of their first records' numbers.
     pub(crate) ready: VecDeque<KinesisRecord<T>>,
@@ -93,7 +104,26 @@ pub(crate) struct Aggregator<T: Detach> {
 impl<T: Detach> Aggregator<T> {
     pub(crate) fn new(packing: Packing) -> Self {
         let open = Open::new(&packing);
-        Self { packing, open, ready: VecDeque::new(), ready_bytes: 0, ready_aggregates: 0 }
+        let limits = packing.limits;
+        Self {
+            packing,
+            limits,
+            fill: Fill::default(),
+            open,
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            ready_aggregates: 0,
+        }
+    }
+
+    pub(crate) fn fill(&self) -> Fill {
+        self.fill
+    }
+
+    pub(crate) fn set_fill(&mut self, fill: Fill) {
+        if let (Some(compressing), Some(limits)) = (&self.packing.compressing, self.packing.limits) {
+            (self.fill, self.limits) = (fill, Some(compressing.limits(limits, fill)));
+        }
     }
 
     pub(crate) fn set_max_room(&mut self, bytes: usize) {
@@ -111,7 +141,7 @@ impl<T: Detach> Aggregator<T> {
 
     /// Returns whether no open aggregate has room for another record of `bytes`, or hardly.
     pub(crate) fn is_full(&self, bytes: usize) -> bool {
-        let max_bytes = self.packing.limits.map_or(0, |limits| limits.max_bytes);
+        let max_bytes = self.limits.map_or(0, |limits| limits.max_bytes);
         self.open.is_empty() || self.open.size_bytes() + bytes + RECORD_OVERHEAD_BYTES > max_bytes
     }
 
@@ -138,7 +168,7 @@ impl<T: Detach> Aggregator<T> {
     /// Adds a record later than all others.
     #[inline]
     pub(crate) fn push(&mut self, record: Pending<T>) {
-        let Some(limits) = self.packing.limits.filter(|_| !record.course.is_alone()) else {
+        let Some(limits) = self.limits.filter(|_| !record.course.is_alone()) else {
             return self.push_plain(record);
         };
         let pushed = self.open.try_push(record, limits).or_else(|record| {
@@ -146,14 +176,14 @@ impl<T: Detach> Aggregator<T> {
             self.open.try_push(record, limits)
         });
         match pushed {
-            Ok(complete) => complete.into_iter().for_each(|record| self.add(record)),
+            Ok(complete) => complete.into_iter().for_each(|record| self.add_complete(record)),
             Err(record) => self.push_plain(record),
         }
     }
 
     fn push_plain(&mut self, record: Pending<T>) {
         self.complete_for(&record);
-        self.add(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
+        self.add_complete(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
     }
 
     /// Completes aggregates that have waited long enough, or begin with a lower number.
@@ -169,13 +199,35 @@ impl<T: Detach> Aggregator<T> {
 
     fn complete_if(&mut self, wanted: impl Fn(&Course) -> bool) {
         while let Some(record) = self.open.take_if(&wanted) {
-            self.add(record);
+            self.add_complete(record);
         }
     }
 
     fn complete_for(&mut self, record: &Pending<T>) {
         if let Some(record) = self.open.take_for(record) {
-            self.add(record);
+            self.add_complete(record);
+        }
+    }
+
+    fn add_complete(&mut self, record: KinesisRecord<T>) {
+        match &self.packing.compressing {
+            None => self.add(record),
+            Some(compressing) => {
+                let compressing = compressing.clone();
+                self.add_compressed(record, &compressing);
+            }
+        }
+    }
+
+    fn add_compressed(&mut self, record: KinesisRecord<T>, compressing: &Compressing) {
+        let max_bytes = |limits: Option<Limits>| limits.map_or(0, |limits| limits.max_bytes);
+        let (wanted, estimate) = (max_bytes(self.packing.limits), max_bytes(self.limits));
+        let (is_aggregate, mut fill) = (record.is_aggregate(), self.fill);
+        let learn = |content, compressed| fill.learn(content, compressed, estimate, wanted);
+        let complete = compressing.compress(record, wanted, learn);
+        complete.into_iter().for_each(|record| self.add(record));
+        if is_aggregate {
+            self.set_fill(fill);
         }
     }
 
@@ -247,7 +299,7 @@ impl<T: Detach> Aggregator<T> {
             let (late, in_time): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             taken.extend(late);
-            rest.extend(KinesisRecord::packed(in_time, self.packing.key));
+            rest.extend(packed(in_time, self.packing.key, &self.packing));
         }
         rest.into_iter().for_each(|record| self.add(record));
         taken

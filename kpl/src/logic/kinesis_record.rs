@@ -2,36 +2,39 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
+
 use super::{
     packed::{HashKeys, Packed},
     pending::{Course, Detach, Pending},
 };
 use crate::{
-    aggregated::{AGGREGATE_PARTITION_KEY, Sealed, is_aggregate},
+    aggregated::{AGGREGATE_PARTITION_KEY, Sealed, is_opened},
+    compressed::FrameWriter,
     config::AggregateKey,
     delivered::{Delivered, Stored},
     kinesis::{Entry, KinesisError},
 };
 
-/// A user record as it is, or an aggregate of at least two, or of one whose data are an aggregate or that has a trace context.
+/// A user record as it is or as a compressed frame, or an aggregate of at least two, or of one whose data are an aggregate or that has a trace context.
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T: Detach> {
-    Plain(Pending<T>),
+    Plain(Pending<T>, Option<Bytes>),
     Aggregate(Packed<T, Sealed>, AggregateKey),
 }
 
 impl<T: Detach> KinesisRecord<T> {
-    /// A record alone: as it is, unless consumers would deaggregate its data, or it has a trace context. Then it is an aggregate
+    /// A record alone: as it is, unless consumers would open its data, or it has a trace context. Then it is an aggregate
     /// of one, if that has no more than `max_bytes`.
     pub(crate) fn alone(record: Pending<T>, key: AggregateKey, max_bytes: usize) -> Self {
         let user_record = record.as_ref();
-        if user_record.trace_context().is_none() && !is_aggregate(user_record.data()) {
-            return Self::Plain(record);
+        if user_record.trace_context().is_none() && !is_opened(user_record.data()) {
+            return Self::Plain(record, None);
         }
         let mut packed = Packed::new();
         match packed.try_push(record, max_bytes) {
             Ok(()) => Self::Aggregate(packed.seal(), key),
-            Err(record) => Self::Plain(record),
+            Err(record) => Self::Plain(record, None),
         }
     }
 
@@ -49,9 +52,21 @@ impl<T: Detach> KinesisRecord<T> {
         Self::of(&mut Packed::of(records), key)
     }
 
+    /// Compresses the data, unless that makes them no shorter. Returns their length before and after.
+    pub(crate) fn compress(&mut self, writer: &Arc<FrameWriter>) -> (usize, usize) {
+        match self {
+            Self::Plain(record, frame) => {
+                let data = record.as_ref().data();
+                *frame = writer.frame(data);
+                (data.len(), frame.as_ref().unwrap_or(data).len())
+            }
+            Self::Aggregate(packed, _) => (packed.content.compress(writer), packed.content.size_bytes),
+        }
+    }
+
     pub(crate) fn attempt_failed(&mut self, error: &KinesisError, started: Instant, now: Instant) {
         let courses = match self {
-            Self::Plain(record) => std::slice::from_mut(&mut record.course),
+            Self::Plain(record, _) => std::slice::from_mut(&mut record.course),
             Self::Aggregate(packed, _) => &mut packed.courses,
         };
         courses.iter_mut().for_each(|course| course.attempt_failed(error, started, now));
@@ -59,14 +74,14 @@ impl<T: Detach> KinesisRecord<T> {
 
     pub(crate) fn courses(&self) -> &[Course] {
         match self {
-            Self::Plain(record) => std::slice::from_ref(&record.course),
+            Self::Plain(record, _) => std::slice::from_ref(&record.course),
             Self::Aggregate(packed, _) => &packed.courses,
         }
     }
 
     pub(crate) fn into_records(self) -> Vec<Pending<T>> {
         match self {
-            Self::Plain(record) => vec![record],
+            Self::Plain(record, _) => vec![record],
             Self::Aggregate(mut packed, _) => packed.unpack(),
         }
     }
@@ -84,14 +99,14 @@ impl<T: Detach> KinesisRecord<T> {
     /// Source of the aggregate's partition key; without effect on a plain record.
     pub(crate) fn key(&self) -> AggregateKey {
         match self {
-            Self::Plain(_) => AggregateKey::default(),
+            Self::Plain(..) => AggregateKey::default(),
             Self::Aggregate(_, key) => *key,
         }
     }
 
     pub(crate) fn hash_keys(&self) -> HashKeys {
         match self {
-            Self::Plain(record) => HashKeys::of(record.hash_key),
+            Self::Plain(record, _) => HashKeys::of(record.hash_key),
             Self::Aggregate(packed, _) => packed.hash_keys(),
         }
     }
@@ -103,7 +118,8 @@ impl<T: Detach> KinesisRecord<T> {
     /// Size that Kinesis counts: data and partition key.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
-            Self::Plain(record) => record.as_ref().size_bytes(),
+            Self::Plain(record, None) => record.as_ref().size_bytes(),
+            Self::Plain(record, Some(frame)) => frame.len() + record.as_ref().partition_key().len(),
             Self::Aggregate(Packed { content, .. }, key) => {
                 content.size_bytes + key.bytes(content.first_partition_key())
             }
@@ -114,9 +130,10 @@ impl<T: Detach> KinesisRecord<T> {
     pub(crate) fn entry(&self) -> Entry {
         let explicit_hash_key = self.hash_keys().first;
         match self {
-            Self::Plain(record) => {
+            Self::Plain(record, frame) => {
                 let record = record.as_ref();
-                let (partition_key, data) = (record.partition_key().to_owned(), record.data().clone());
+                let data = frame.as_ref().unwrap_or(record.data()).clone();
+                let partition_key = record.partition_key().to_owned();
                 Entry { partition_key, explicit_hash_key, is_implied: record.explicit_hash_key().is_none(), data }
             }
             Self::Aggregate(packed, key) => {
@@ -129,7 +146,7 @@ impl<T: Detach> KinesisRecord<T> {
     /// The aggregate, to give it its digest.
     pub(crate) fn content_mut(&mut self) -> Option<&mut Sealed> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(..) => None,
             Self::Aggregate(packed, _) => Some(&mut packed.content),
         }
     }
@@ -146,7 +163,7 @@ impl<T: Detach> KinesisRecord<T> {
     /// Stub and outcome of each user record, in order.
     pub(crate) fn deliver(self, stored: &Arc<Stored>) -> impl Iterator<Item = (T::Stub, Delivered)> {
         let (plain, packed) = match self {
-            Self::Plain(Pending { ticket, course, .. }) => {
+            Self::Plain(Pending { ticket, course, .. }, _) => {
                 (Some((ticket.detach(), course.deliver(stored.clone(), None))), None)
             }
             Self::Aggregate(packed, _) => (None, Some(packed.into_stubs())),

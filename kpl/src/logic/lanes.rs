@@ -60,7 +60,7 @@ impl<T: Detach> Lanes<T> {
     /// One lane for all records, until the shards are known.
     pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
         let limiter = Limiter::new(rate_percent, now);
-        let mut lane = Lane::new(None, HashKeyRange::FULL, packing.plain(), Some(limiter));
+        let mut lane = Lane::new(None, HashKeyRange::FULL, packing.clone().plain(), Some(limiter));
         (lane.patient, lane.number) = (true, 1);
         let owners = Owners::new(vec![lane.range.end]);
         Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent, numbered: 1 }
@@ -111,7 +111,7 @@ impl<T: Detach> Lanes<T> {
     /// flight.
     pub(crate) fn replace(&mut self, shards: &[Shard], packing: Packing, kind: LaneKind, now: Instant) {
         let repack = self.packing != packing;
-        self.packing = packing;
+        self.packing = packing.clone();
         let (stay, mut gone): (Vec<_>, Vec<_>) =
             self.lanes.drain(..).partition(|lane| lane.shard_id.is_some() && kind == LaneKind::OfShard && !repack);
         let mut stay: HashMap<(Option<ShardId>, HashKeyRange), Lane<T>> =
@@ -121,10 +121,12 @@ impl<T: Detach> Lanes<T> {
             let limiter = || Some(Limiter::new(self.rate_percent, now));
             let mut lane = match kind {
                 // Anywhere but where its key belongs an aggregate would be discarded.
-                LaneKind::Any => Lane::new(None, range, Packing { max_bytes_alone: 0, ..packing.plain() }, None),
-                LaneKind::OfShard => {
-                    stay.remove(&(id.clone(), range)).unwrap_or_else(|| Lane::new(id, range, packing, limiter()))
+                LaneKind::Any => {
+                    Lane::new(None, range, Packing { max_bytes_alone: 0, ..packing.clone().plain() }, None)
                 }
+                LaneKind::OfShard => stay
+                    .remove(&(id.clone(), range))
+                    .unwrap_or_else(|| Lane::new(id, range, packing.clone(), limiter())),
             };
             if lane.number == 0 {
                 self.numbered += 1;
@@ -139,9 +141,13 @@ impl<T: Detach> Lanes<T> {
         self.take_over(gone);
     }
 
+    pub(crate) fn packing(&self) -> &Packing {
+        &self.packing
+    }
+
     /// One lane for all records again, not busy.
     pub(crate) fn forget(&mut self, now: Instant) {
-        let mut unknown = Self::unknown(self.packing, self.rate_percent, now);
+        let mut unknown = Self::unknown(self.packing.clone(), self.rate_percent, now);
         unknown.numbered += self.numbered;
         unknown.lanes[0].number = unknown.numbered;
         let gone = std::mem::replace(self, unknown).lanes;

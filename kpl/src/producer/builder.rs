@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use crate::{
+    compressed::{Compression, Dictionary, FrameWriter},
     config::{AggregateKey, Aggregation, Config, Metrics, MetricsGranularity, RecordOrder},
     context::{Context, Encode},
     error::{BoxError, ConfigError},
@@ -26,13 +27,16 @@ pub struct ProducerBuilder {
     kinesis: Option<Arc<dyn Kinesis>>,
     events: Events,
     encode: Option<Encode>,
+    compression: Option<Compression>,
+    dictionary: Option<Dictionary>,
     config: Config,
 }
 
 impl ProducerBuilder {
     pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
         let (events, config) = (Events::default(), Config::default());
-        Self { aws: aws.clone(), stream, kinesis: None, events, encode: None, config }
+        let (compression, dictionary) = (None, None);
+        Self { aws: aws.clone(), stream, kinesis: None, events, encode: None, compression, dictionary, config }
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -179,6 +183,24 @@ impl ProducerBuilder {
         self
     }
 
+    /// Compression of each Kinesis record, most often an aggregate, as one [frame](crate::compressed). None by default.
+    ///
+    /// **Other readers see an opaque record**: of the libraries, those of this workspace alone open frames. Aggregates take as many
+    /// records as make the frame as long as [`aggregation`](Self::aggregation) allows, by the ratio of those before it, and at most
+    /// 32 times that or a 32nd of [`max_outstanding_bytes`](Self::max_outstanding_bytes); what is longer nevertheless is divided.
+    /// What becomes no shorter is sent as it is. A record is refused by its own length, not by that of its frame.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// Dictionary for [`Compression::Zstd`], without effect on other codecs: for records sent alone, or in small aggregates.
+    /// Consumers need it, too.
+    pub fn compression_dictionary(mut self, dictionary: Dictionary) -> Self {
+        self.dictionary = Some(dictionary);
+        self
+    }
+
     /// Client of Kinesis, in place of one made from the `SdkConfig`. Its retries are not used. Its interceptors see an input of
     /// PutRecords without records, and the request with them.
     pub fn kinesis_client(self, client: aws_sdk_kinesis::Client) -> Self {
@@ -194,7 +216,7 @@ impl ProducerBuilder {
     /// Builds the producer. Kinesis is not called before the first record.
     ///
     /// # Errors
-    /// If a setting is out of bounds, or no tokio runtime is running here.
+    /// If a setting is out of bounds, a codec is not built in, or no tokio runtime is running here.
     ///
     /// # Panics
     /// If the `SdkConfig` has no behavior version and no client is set; with the first record, if the runtime has no timers.
@@ -212,10 +234,13 @@ impl ProducerBuilder {
     }
 
     fn build_on(self, runtime: Result<Handle, ConfigError>) -> Result<Producer, ConfigError> {
-        let Self { aws, stream, kinesis, events, encode, config } = self;
+        let Self { aws, stream, kinesis, events, encode, compression, dictionary, mut config } = self;
         let stream = Stream::parse(stream)?;
+        let unused = dictionary.is_some() && !matches!(compression, Some(Compression::Zstd(_)));
+        config.frames = compression.map(|compression| Arc::new(FrameWriter::new(compression, dictionary)));
         config.validate()?;
-        let (defeated, runtime) = (config.defeated(), runtime?);
+        let (mut defeated, runtime) = (config.defeated(), runtime?);
+        defeated.extend(unused.then_some(("compression_dictionary", "compression is not zstd")));
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
         let context = Context::new(config, kinesis, events, encode);
         for (setting, reason) in defeated {

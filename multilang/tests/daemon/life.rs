@@ -34,6 +34,19 @@ async fn a_child_is_told_of_its_shard_from_the_first_record_to_the_end() {
 }
 
 #[tokio::test]
+async fn children_receive_compressed_records_as_they_were_put() {
+    let scene = Scene::new(1).await;
+    let names: Vec<String> = (0..50).map(|n| format!("record-{n}")).collect();
+    scene.put_compressed(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let daemon = scene.start();
+
+    scene.until_delivered("record-49", 1).await;
+
+    assert!(names.iter().all(|name| scene.deliveries(name) == 1));
+    scene.stop(&daemon).await;
+}
+
+#[tokio::test]
 async fn fan_out_and_polling_deliver_the_same_lines() {
     let mut lines = Vec::new();
     for mode in ["FANOUT", "POLLING"] {

@@ -4,10 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kinesis::{Client, primitives::Blob};
+use bytes::Bytes;
 use kcl::{Checkpoint, FleetStatus, LeaseStatus};
 use kcl_multilang::{Configurations, Daemon, Settings};
 use kinesis_local::LocalAws;
-use kpl::{UserRecord, aggregated::Aggregate};
+use kpl::{
+    UserRecord,
+    aggregated::Aggregate,
+    compressed::{Compression, FrameWriter},
+};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -44,6 +49,15 @@ pub(crate) struct Line {
     pub(crate) pid: u32,
     pub(crate) is_read: bool,
     pub(crate) text: String,
+}
+
+/// Of user records whose data are their partition keys.
+fn aggregate(data: &[&str]) -> Bytes {
+    let mut aggregate = Aggregate::new();
+    for data in data {
+        aggregate.push(UserRecord::new(*data, data.as_bytes().to_vec()));
+    }
+    aggregate.encode()
 }
 
 pub(crate) struct Scene {
@@ -105,11 +119,13 @@ impl Scene {
 
     /// Puts user records as one aggregate into the shard of one; their data are their partition keys.
     pub(crate) async fn put_aggregate(&self, data: &[&str]) {
-        let mut aggregate = Aggregate::new();
-        for data in data {
-            aggregate.push(UserRecord::new(*data, data.as_bytes().to_vec()));
-        }
-        self.put_bytes(0, "a", &aggregate.encode()).await;
+        self.put_bytes(0, "a", &aggregate(data)).await;
+    }
+
+    /// The same, compressed by zstd.
+    pub(crate) async fn put_compressed(&self, data: &[&str]) {
+        let frame = FrameWriter::new(Compression::Zstd(3), None).frame(&aggregate(data));
+        self.put_bytes(0, "a", &frame.expect("it becomes shorter")).await;
     }
 
     async fn put_bytes(&self, shard: u128, partition_key: &str, bytes: &[u8]) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use kpl::ShardId;
+use kpl::{ShardId, compressed::FrameReader};
 use tokio::time::sleep;
 
 use crate::{
@@ -31,6 +31,7 @@ pub(super) async fn last_before(
     kinesis: &dyn Kinesis,
     shard_id: &ShardId,
     time: SystemTime,
+    frames: &FrameReader,
 ) -> Result<Checkpoint, KinesisError> {
     let mut seek = Seek::before(time);
     loop {
@@ -44,17 +45,17 @@ pub(super) async fn last_before(
             Next::ReadFrom(from) => {
                 let mut reader = Reader::open(kinesis, shard_id, from, PAGE).await?;
                 let last = reader.last_before(time).await?;
-                return Ok(last.map_or(Checkpoint::TrimHorizon, |last| Checkpoint::At(end_of(last))));
+                return Ok(last.map_or(Checkpoint::TrimHorizon, |last| Checkpoint::At(end_of(last, frames))));
             }
         }
     }
 }
 
 /// The position of the last user record in it.
-fn end_of(record: KinesisRecord) -> Position {
+fn end_of(record: KinesisRecord, frames: &FrameReader) -> Position {
     let sequence_number = record.sequence_number.clone();
     // Whatever is wrong with it, what matters is what a worker would deliver.
-    let user_records = user_records(vec![record], None, |_| {});
+    let user_records = user_records(vec![record], None, frames, |_| {});
     let sub_sequence_number = user_records.last().map_or(0, |last| last.sub_sequence_number);
     Position { sequence_number, sub_sequence_number }
 }

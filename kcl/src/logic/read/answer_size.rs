@@ -5,7 +5,7 @@
 //! (A) An answer that takes as much for each record as those before is within what was granted. (B) Before the first one
 //! a shard's records are taken to be as large as a full aggregate. (C) A read asks for one record at least.
 
-use kpl::aggregated::MAGIC;
+use kpl::{aggregated, compressed};
 
 use super::budget::Ask;
 use crate::model::{KinesisRecord, Record};
@@ -42,19 +42,24 @@ impl Stored {
         let count = records.len() as u64;
         // The data are allocated, and often a count of who shares them; texts share allocations.
         let held = content + count * (texts + 3 * ALLOCATION);
-        let aggregated = records.first().is_some_and(|first| first.data.starts_with(&MAGIC));
+        let aggregated = records.first().is_some_and(|first| is_divided(&first.data));
         Self { records: count, content, held, aggregated }
     }
 
-    /// Bytes held once user records are taken out: their data is the aggregates', and their keys share an allocation.
-    pub(crate) fn with(&self, user_records: &[Record]) -> u64 {
+    /// Bytes held once user records are taken out: their data is the aggregates', of which frames unfold to `unfolded` bytes, and
+    /// their keys share an allocation.
+    pub(crate) fn with(&self, user_records: &[Record], unfolded: usize) -> u64 {
         let keys = match self.aggregated {
             true => user_records.iter().map(|record| record.partition_key.len() as u64).sum(),
             false => 0,
         };
         let stored = self.held - self.records * size_of::<KinesisRecord>() as u64;
-        stored + keys + std::mem::size_of_val(user_records) as u64
+        stored + keys + (unfolded + std::mem::size_of_val(user_records)) as u64
     }
+}
+
+fn is_divided(data: &[u8]) -> bool {
+    data.starts_with(&aggregated::MAGIC) || data.starts_with(&compressed::MAGIC)
 }
 
 /// Bytes that a Kinesis record of the shard takes: the larger of the last answer's mean and of what was expected before,

@@ -4,21 +4,25 @@
 //! (B) An aggregate with a user record outside the shard's hash key range is dropped whole, and reported: it was written
 //!     during a resharding, and its producer writes its records again where they belong. Plain records are never dropped.
 //! (C) Nothing else is dropped: a user record whose keys cannot be read is delivered under the aggregate's own key.
+//! (D) Compressed frames are opened before; one that cannot be is delivered as it is stored, and reported.
 
 use kpl::{
     HashKeyRange, SequenceNumber,
     aggregated::{AggregatedRecord, Enveloped},
+    compressed::{FrameError, FrameReader},
 };
 
 use crate::model::{KinesisRecord, Record};
 
-/// An aggregate that needs a word.
+/// A Kinesis record that needs a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
     /// Dropped by rule (B).
     OtherShard { sequence_number: SequenceNumber, records: usize },
     /// Delivered by rule (C).
     Malformed { sequence_number: SequenceNumber, records: usize, reason: String },
+    /// Delivered by rule (D).
+    Unopened { sequence_number: SequenceNumber, error: FrameError },
 }
 
 /// Maximum number of records that room is reserved for by a guess; beyond, room grows with the records.
@@ -26,10 +30,12 @@ const GUESS: usize = 1 << 16;
 
 /// The user records of `source`. `range` is the shard's, None if unknown.
 pub(crate) fn user_records(
-    source: Vec<KinesisRecord>,
+    mut source: Vec<KinesisRecord>,
     range: Option<&HashKeyRange>,
+    frames: &FrameReader,
     mut report: impl FnMut(Finding),
 ) -> Vec<Record> {
+    source.iter_mut().filter_map(|record| open(record, frames)).for_each(&mut report);
     let (mut records, mut left) = (Vec::with_capacity(source.len()), source.len());
     let enveloped = Enveloped::of_each(source.iter().map(|record| &record.data));
     for (record, enveloped) in source.into_iter().zip(enveloped) {
@@ -44,6 +50,17 @@ pub(crate) fn user_records(
         }
     }
     records
+}
+
+/// Puts the content in the place of a frame.
+fn open(record: &mut KinesisRecord, frames: &FrameReader) -> Option<Finding> {
+    match frames.open(&record.data)? {
+        Ok(content) => {
+            record.data = content;
+            None
+        }
+        Err(error) => Some(Finding::Unopened { sequence_number: record.sequence_number.clone(), error }),
+    }
 }
 
 fn deaggregate(
@@ -74,9 +91,12 @@ fn deaggregate(
 }
 
 /// The records as stored. An aggregate has its last user record's position: no checkpoint within it covers it.
-pub(crate) fn undivided(source: Vec<KinesisRecord>) -> Vec<Record> {
+pub(crate) fn undivided(source: Vec<KinesisRecord>, frames: &FrameReader) -> Vec<Record> {
     let enveloped = Enveloped::of_each(source.iter().map(|record| &record.data));
     let records = source.into_iter().zip(enveloped).map(|(record, enveloped)| {
+        // One frame at a time.
+        let content = frames.open(&record.data).and_then(Result::ok);
+        let enveloped = content.map_or(enveloped, |content| Enveloped::of(&content));
         let user_records = enveloped.as_ref().and_then(Enveloped::parse).map_or(0, |aggregate| aggregate.len());
         Record { sub_sequence_number: user_records.saturating_sub(1) as u64, ..plain(record) }
     });
@@ -98,7 +118,11 @@ fn user_record(source: &KinesisRecord, record: AggregatedRecord, sub_sequence_nu
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use kpl::{HashKey, TraceContext, UserRecord, aggregated::Aggregate};
+    use kpl::{
+        HashKey, TraceContext, UserRecord,
+        aggregated::Aggregate,
+        compressed::{Compression, FrameWriter},
+    };
 
     use super::*;
 
@@ -122,7 +146,7 @@ mod tests {
         range: Option<&HashKeyRange>,
     ) -> (Vec<(String, Bytes, u64)>, Option<Finding>) {
         let mut finding = None;
-        let records = user_records(vec![source], range, |found| finding = Some(found));
+        let records = user_records(vec![source], range, &FrameReader::new(), |found| finding = Some(found));
         let short = |record: Record| (record.partition_key.to_string(), record.data, record.sub_sequence_number);
         (records.into_iter().map(short).collect(), finding)
     }
@@ -143,7 +167,7 @@ mod tests {
         aggregate.push(UserRecord::new("beta", "world"));
         let source = KinesisRecord { data: aggregate.encode(), ..kinesis_record("") };
 
-        let records = user_records(vec![source], None, |finding| panic!("{finding:?}"));
+        let records = user_records(vec![source], None, &FrameReader::new(), |finding| panic!("{finding:?}"));
 
         let contexts: Vec<_> = records.iter().map(Record::trace_context).collect();
         assert_eq!(contexts, [Some(&context), None]);
@@ -163,10 +187,43 @@ mod tests {
     fn places_an_undivided_aggregate_at_its_last_user_record() {
         let plain = KinesisRecord { data: Bytes::from_static(b"{}"), ..kinesis_record("") };
 
-        let records = undivided(vec![kinesis_record(V1), plain, kinesis_record(N5)]);
+        let records = undivided(vec![kinesis_record(V1), plain, kinesis_record(N5), framed(9)], &FrameReader::new());
 
-        assert_eq!(records.iter().map(|record| record.sub_sequence_number).collect::<Vec<_>>(), [1, 0, 1]);
+        assert_eq!(records.iter().map(|record| record.sub_sequence_number).collect::<Vec<_>>(), [1, 0, 1, 8]);
+        assert_eq!(records[3].data, framed(9).data);
         assert_eq!(records[0].data, kinesis_record(V1).data);
+    }
+
+    /// An aggregate of as many records (alpha, "hello"), compressed.
+    fn framed(records: usize) -> KinesisRecord {
+        let mut aggregate = Aggregate::new();
+        (0..records).for_each(|_| aggregate.push(UserRecord::new("alpha", "hello")));
+        let frame = FrameWriter::new(Compression::Lz4, None).frame(&aggregate.encode());
+        KinesisRecord { data: frame.expect("shorter"), ..kinesis_record("") }
+    }
+
+    #[test]
+    fn a_compressed_aggregate_yields_its_user_records_if_they_belong_to_the_shard() {
+        let (records, finding) = taken_apart(framed(20), Some(&HashKeyRange::FULL));
+
+        let expected: Vec<_> = (0..20).map(|n| ("alpha".to_owned(), Bytes::from("hello"), n)).collect();
+        assert_eq!((records, finding), (expected, None));
+        let nowhere = HashKeyRange { start: HashKey(0), end: HashKey(0) };
+        let (records, finding) = taken_apart(framed(20), Some(&nowhere));
+        assert!(records.is_empty() && matches!(finding, Some(Finding::OtherShard { records: 20, .. })), "{finding:?}");
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_opened_is_delivered_as_it_is_and_reported() {
+        let mut damaged = framed(20);
+        damaged.data = damaged.data.slice(..damaged.data.len() - 1);
+
+        let (records, finding) = taken_apart(damaged.clone(), Some(&HashKeyRange::FULL));
+
+        assert_eq!(records, [("a".to_owned(), damaged.data.clone(), 0)]);
+        let Some(Finding::Unopened { sequence_number, error }) = finding else { panic!("{finding:?}") };
+        assert_eq!(sequence_number, damaged.sequence_number);
+        assert!(error.to_string().ends_with("another length than its header says"), "{error}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Sealed aggregates: those that no more records join.
 
-use std::{mem::take, ops::Range};
+use std::{mem::take, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{Aggregate, user_records};
 use crate::{
     aggregated::{DIGEST_LEN, MAGIC},
+    compressed::{FrameReader, FrameWriter},
     digest::{LANES, digest_each},
     record::UserRecord,
 };
@@ -24,6 +25,25 @@ enum Encoded {
     WithoutDigest(Vec<u8>),
     /// Shared with requests.
     Complete(Bytes),
+    /// The same, compressed.
+    Framed(Box<Framed>),
+}
+
+#[derive(Debug)]
+struct Framed {
+    frame: Bytes,
+    /// Of the first record, which is not readable in the frame.
+    partition_key: String,
+    writer: Arc<FrameWriter>,
+}
+
+impl Framed {
+    /// The aggregate as it was before.
+    fn content(&self) -> Bytes {
+        let dictionary = self.writer.dictionary().cloned();
+        let reader = dictionary.into_iter().fold(FrameReader::new(), FrameReader::with_dictionary);
+        reader.open(&self.frame).and_then(Result::ok).unwrap_or_default()
+    }
 }
 
 impl Default for Encoded {
@@ -37,6 +57,7 @@ impl Encoded {
         match self {
             Self::WithoutDigest(bytes) => bytes,
             Self::Complete(bytes) => bytes,
+            Self::Framed(framed) => &framed.frame,
         }
     }
 
@@ -71,15 +92,32 @@ impl Sealed {
     }
 
     pub(crate) fn first_partition_key(&self) -> &str {
-        str::from_utf8(&self.encoded.bytes()[self.first_partition_key.clone()]).unwrap_or_default()
+        match &self.encoded {
+            Encoded::Framed(framed) => &framed.partition_key,
+            other => str::from_utf8(&other.bytes()[self.first_partition_key.clone()]).unwrap_or_default(),
+        }
+    }
+
+    /// Compresses the aggregate, unless that makes it no shorter. Returns its length before.
+    pub(crate) fn compress(&mut self, writer: &Arc<FrameWriter>) -> usize {
+        Self::digest_all([&mut *self].into_iter());
+        let len = self.size_bytes;
+        if let Encoded::Complete(bytes) = &self.encoded
+            && let Some(frame) = writer.frame(bytes)
+        {
+            let partition_key = self.first_partition_key().to_owned();
+            self.size_bytes = frame.len();
+            self.encoded = Encoded::Framed(Box::new(Framed { frame, partition_key, writer: Arc::clone(writer) }));
+        }
+        len
     }
 
     pub(crate) fn user_records(self) -> Vec<UserRecord> {
-        let mut encoded = match self.encoded {
+        let encoded = match self.encoded {
             Encoded::WithoutDigest(bytes) => bytes.into(),
-            Encoded::Complete(bytes) => bytes,
+            Encoded::Complete(bytes) => without_digest(bytes),
+            Encoded::Framed(framed) => without_digest(framed.content()),
         };
-        encoded.truncate(self.size_bytes.saturating_sub(DIGEST_LEN));
         user_records(&encoded)
     }
 
@@ -87,12 +125,13 @@ impl Sealed {
     pub(crate) fn to_bytes(&self) -> Bytes {
         match &self.encoded {
             Encoded::Complete(bytes) => bytes.clone(),
+            Encoded::Framed(framed) => framed.frame.clone(),
             Encoded::WithoutDigest(_) => unreachable!("what is sent has its digest"),
         }
     }
 
     pub(crate) fn has_digest(&self) -> bool {
-        matches!(self.encoded, Encoded::Complete(_))
+        !matches!(self.encoded, Encoded::WithoutDigest(_))
     }
 
     pub(crate) fn digest_all<'a>(aggregates: impl Iterator<Item = &'a mut Self>) {
@@ -105,6 +144,11 @@ impl Sealed {
             }
         }
     }
+}
+
+fn without_digest(mut aggregate: Bytes) -> Bytes {
+    aggregate.truncate(aggregate.len().saturating_sub(DIGEST_LEN));
+    aggregate
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     kinesis::{KinesisError, KinesisErrorKind},
     logic::{
         collector::Sent,
-        kinesis_record::KinesisRecord,
+        compress::packed,
         pending::{Detach, Pending},
     },
 };
@@ -62,7 +62,8 @@ impl<T: Detach> Engine<T> {
             let (expired, rest): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             self.fail_expired(expired);
-            in_time.extend(KinesisRecord::packed(rest, key).map(|record| Sent { record, origin, predicted }));
+            let rest = packed(rest, key, self.lanes.packing()).into_iter();
+            in_time.extend(rest.map(|record| Sent { record, origin, predicted: predicted.clone() }));
         }
         in_time
     }

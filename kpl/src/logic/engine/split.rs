@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     config::{Config, RecordOrder},
-    logic::{collector::Sent, kinesis_record::KinesisRecord, pending::Detach},
+    logic::{aggregator::Packing, collector::Sent, compress::packed, kinesis_record::KinesisRecord, pending::Detach},
 };
 
 /// Returns whether a request is one user record.
@@ -13,7 +13,7 @@ pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
 }
 
 /// The first user record alone, and the rest: if both are refused, all requests are.
-pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
+pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>, packing: &Packing) -> Vec<Vec<Sent<T>>> {
     let mut rest = sent.into_iter();
     let Some(Sent { record, origin, predicted }) = rest.next() else { return Vec::new() };
     let (key, max_bytes) = (record.key(), if record.is_aggregate() { usize::MAX } else { 0 });
@@ -22,8 +22,9 @@ pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>) -> Vec<Vec<Sent<T>>> {
         record.course.set_alone();
         Sent { record: KinesisRecord::alone(record, key, max_bytes), origin, predicted: predicted.clone() }
     });
-    let others = KinesisRecord::packed(records.collect(), key).map(|record| Sent { record, origin, predicted });
-    vec![first.into_iter().collect(), others.into_iter().chain(rest).collect()]
+    let others = packed(records.collect(), key, packing).into_iter();
+    let others = others.map(|record| Sent { record, origin, predicted: predicted.clone() });
+    vec![first.into_iter().collect(), others.chain(rest).collect()]
 }
 
 /// Two halves of a request; of a single aggregate, its records each alone.

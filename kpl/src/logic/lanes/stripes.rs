@@ -15,6 +15,7 @@ use crate::{
     hash_key::HashKey,
     logic::{
         aggregator::{Aggregator, Packing},
+        fill::Fill,
         limiter::Limiter,
         pending::{Course, Detach, Pending},
     },
@@ -46,10 +47,11 @@ struct Generation<T: Detach> {
 }
 
 impl<T: Detach> Generation<T> {
-    fn new(number: u32, stripes: usize, packing: Packing, max_room: usize) -> Self {
+    fn new(number: u32, stripes: usize, packing: &Packing, max_room: usize, fill: Fill) -> Self {
         let stripe = || {
-            let mut waiting = Aggregator::new(packing);
+            let mut waiting = Aggregator::new(packing.clone());
             waiting.set_max_room(max_room / stripes);
+            waiting.set_fill(fill);
             Stripe { waiting, gate: Gate::default(), filled_in: None }
         };
         Self { number, stripes: (0..stripes).map(|_| stripe()).collect() }
@@ -95,8 +97,9 @@ pub(super) struct Stripes<T: Detach> {
 impl<T: Detach> Stripes<T> {
     /// A single one.
     pub(super) fn new(packing: Packing) -> Self {
-        let newest = Generation::new(0, 1, packing, packing.room_bytes);
-        Self { older: VecDeque::new(), newest, width: Width::default(), packing, max_room: packing.room_bytes }
+        let max_room = packing.room_bytes;
+        let newest = Generation::new(0, 1, &packing, max_room, Fill::default());
+        Self { older: VecDeque::new(), newest, width: Width::default(), packing, max_room }
     }
 
     pub(super) fn packing(&self) -> &Packing {
@@ -213,8 +216,9 @@ impl<T: Detach> Stripes<T> {
     /// Begins a generation of as many stripes. The present one is complete.
     fn begin(&mut self, stripes: usize) {
         let number = self.newest.number.wrapping_add(1);
-        let mut older =
-            std::mem::replace(&mut self.newest, Generation::new(number, stripes, self.packing, self.max_room));
+        let fill = self.newest.stripes.iter().map(|stripe| stripe.waiting.fill()).fold(Fill::default(), Fill::max);
+        let newest = Generation::new(number, stripes, &self.packing, self.max_room, fill);
+        let mut older = std::mem::replace(&mut self.newest, newest);
         older.stripes.iter_mut().for_each(|stripe| stripe.waiting.complete());
         self.older.push_back(older);
     }

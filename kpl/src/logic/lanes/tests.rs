@@ -52,12 +52,13 @@ fn lanes(now: Instant) -> Lanes<UserRecord> {
         room_bytes: 1 << 20,
         max_bytes_alone: 1 << 20,
         max_stripes: 8,
+        compressing: None,
     };
     Lanes::unknown(packing, 150, now)
 }
 
 fn replace(lanes: &mut Lanes<UserRecord>, shards: &[Shard], now: Instant) {
-    lanes.replace(shards, lanes.packing, LaneKind::OfShard, now);
+    lanes.replace(shards, lanes.packing.clone(), LaneKind::OfShard, now);
 }
 
 fn pending(number: u64, hash_key: u128, now: Instant) -> Pending<UserRecord> {
