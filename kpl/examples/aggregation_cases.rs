@@ -82,7 +82,7 @@ fn compress(count: usize, seed: u64) -> Result<(), Failure> {
         let writer = &writers[number % writers.len()];
         let (records, trades) = (random_records(&mut rng), rng.usize(2..50));
         let content = match rng.bool() {
-            true => encoded(&records.repeat(2)),
+            true => encoded(&[records.clone(), records].concat()),
             false => (0..trades).map(|_| trade(&mut rng)).collect::<String>().into(),
         };
         let Some(frame) = writer.frame(&content) else { continue };

@@ -33,7 +33,10 @@ async fn puts_frames_that_tail_opens_and_decode_explains() {
 async fn a_dictionary_is_trained_put_with_and_needed_to_read() {
     let world = World::start().await;
     world.write("samples.jsonl", lines(2000));
-    world.write("a.jsonl", "{\"customer\":\"c-1\",\"item\":\"tea\",\"price\":1,\"note\":\"customer item tea price customer\"}\n");
+    world.write(
+        "a.jsonl",
+        "{\"customer\":\"c-1\",\"item\":\"tea\",\"price\":1,\"note\":\"customer item tea price customer\"}\n",
+    );
 
     let trained = world.run("train-dictionary samples.jsonl --output d.dict --max-bytes 2048 --json").await.succeeds();
     let report: Value = serde_json::from_str(&trained).unwrap();
@@ -44,7 +47,10 @@ async fn a_dictionary_is_trained_put_with_and_needed_to_read() {
     assert_eq!(with, world.read("a.jsonl"));
     let without = world.run("tail orders --from horizon --no-follow --output raw").await;
     assert_eq!(without.code, 0);
-    let reason = format!("1 compressed record printed as they are stored, the first because frame needs the dictionary {}", report["id"]);
+    let reason = format!(
+        "1 compressed record printed as they are stored, the first because frame needs the dictionary {}",
+        report["id"]
+    );
     assert!(without.stderr.contains(&reason), "{}", without.stderr);
 }
 

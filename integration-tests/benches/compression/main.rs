@@ -17,7 +17,7 @@ use kpl::{
     compressed::{Compression, FrameWriter},
 };
 use loads::Load;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 const SHARDS: usize = 4;
 const ROUNDS: usize = 5;
