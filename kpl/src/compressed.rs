@@ -21,6 +21,7 @@ mod codec;
 mod dictionary;
 mod error;
 mod frame;
+mod prepared;
 mod reader;
 mod writer;
 

@@ -9,7 +9,6 @@ mod zstd;
 
 #[cfg(not(feature = "zstd"))]
 use self::without_zstd as zstd;
-pub(super) use self::zstd::Prepared;
 use super::{FrameError, dictionary::Dictionary};
 
 /// Codec by which records are compressed.

@@ -2,10 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use super::codec::Prepared;
+use super::prepared::{IS_BUILT, Prepared, prepared, trained};
 
 /// First bytes of a dictionary. Source: RFC 8878, 5.
 const MAGIC: [u8; 4] = [0x37, 0xA4, 0x30, 0xEC];
+
+/// Minimum length of a dictionary to be trained, in bytes.
+const MIN_BYTES: usize = 256;
 
 /// A dictionary of zstd, for contents of few KiB. Cheap to clone. Producers and consumers need the same one; a frame names it by
 /// its id.
@@ -53,7 +56,7 @@ impl Dictionary {
         if id == 0 {
             return Err(DictionaryError::Invalid { size_bytes: bytes.len() });
         }
-        let prepared = Prepared::new(&bytes);
+        let prepared = prepared(&bytes);
         Ok(Self(Arc::new(Inner { id, bytes, prepared })))
     }
 
@@ -62,7 +65,11 @@ impl Dictionary {
     /// # Errors
     /// If the samples do not suffice, or zstd is not built in.
     pub fn train(samples: &[&[u8]], max_bytes: usize) -> Result<Self, DictionaryError> {
-        Self::new(Prepared::train(samples, max_bytes)?)
+        if !IS_BUILT {
+            return Err(DictionaryError::NotBuilt);
+        }
+        let trained = trained(samples, max_bytes.max(MIN_BYTES));
+        Self::new(trained.ok_or(DictionaryError::Samples { samples: samples.len() })?)
     }
 
     /// The id, which is in the dictionary's bytes; never 0.

@@ -299,7 +299,7 @@ impl<T: Detach> Aggregator<T> {
             let (late, in_time): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             taken.extend(late);
-            rest.extend(packed(in_time, self.packing.key, &self.packing));
+            rest.extend(packed(in_time, self.packing.key, self.packing.compressing.as_ref()));
         }
         rest.into_iter().for_each(|record| self.add(record));
         taken

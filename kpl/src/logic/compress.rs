@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use super::{
-    aggregator::Packing,
     fill::Fill,
     kinesis_record::KinesisRecord,
     pending::{Detach, Pending},
@@ -95,10 +94,10 @@ impl Compressing {
 pub(crate) fn packed<T: Detach>(
     records: Vec<Pending<T>>,
     key: AggregateKey,
-    packing: &Packing,
+    compressing: Option<&Compressing>,
 ) -> Vec<KinesisRecord<T>> {
     let whole = KinesisRecord::packed(records, key).into_iter();
-    match &packing.compressing {
+    match compressing {
         None => whole.collect(),
         Some(compressing) => {
             whole.flat_map(|record| compressing.compress(record, compressing.max_alone, |_, _| {})).collect()

@@ -1,20 +1,8 @@
 //! The place of zstd where it is not built in.
 
-use crate::compressed::dictionary::{Dictionary, DictionaryError};
+use crate::compressed::dictionary::Dictionary;
 
 pub(super) const IS_BUILT: bool = false;
-
-pub(in crate::compressed) struct Prepared;
-
-impl Prepared {
-    pub(in crate::compressed) fn new(_: &[u8]) -> Self {
-        Self
-    }
-
-    pub(in crate::compressed) fn train(_: &[&[u8]], _: usize) -> Result<Vec<u8>, DictionaryError> {
-        Err(DictionaryError::NotBuilt)
-    }
-}
 
 /// No value of it exists.
 #[derive(Debug)]

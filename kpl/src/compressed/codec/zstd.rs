@@ -2,31 +2,11 @@
 
 use std::fmt;
 
-use zstd::{
-    bulk::{Compressor, Decompressor},
-    dict::DecoderDictionary,
-};
+use zstd::bulk::{Compressor, Decompressor};
 
-use crate::compressed::dictionary::{Dictionary, DictionaryError};
+use crate::compressed::dictionary::Dictionary;
 
 pub(super) const IS_BUILT: bool = true;
-
-/// Minimum length of a dictionary to be trained, in bytes.
-const MIN_DICTIONARY_BYTES: usize = 256;
-
-/// A dictionary, digested once for all frames that are opened with it.
-pub(in crate::compressed) struct Prepared(DecoderDictionary<'static>);
-
-impl Prepared {
-    pub(in crate::compressed) fn new(dictionary: &[u8]) -> Self {
-        Self(DecoderDictionary::copy(dictionary))
-    }
-
-    pub(in crate::compressed) fn train(samples: &[&[u8]], max_bytes: usize) -> Result<Vec<u8>, DictionaryError> {
-        let max_bytes = max_bytes.max(MIN_DICTIONARY_BYTES);
-        zstd::dict::from_samples(samples, max_bytes).map_err(|_| DictionaryError::Samples { samples: samples.len() })
-    }
-}
 
 /// Context and room for the payload.
 pub(in crate::compressed) struct Encoder {
@@ -60,7 +40,7 @@ impl Encoder {
 
 pub(super) fn content(payload: &[u8], len: usize, dictionary: Option<&Dictionary>) -> Option<Vec<u8>> {
     let mut context = match dictionary {
-        Some(dictionary) => Decompressor::with_prepared_dictionary(&dictionary.prepared().0),
+        Some(dictionary) => Decompressor::with_prepared_dictionary(dictionary.prepared()),
         None => Decompressor::new(),
     };
     let mut content = Vec::with_capacity(len);

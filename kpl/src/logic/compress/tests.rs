@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     aggregated::Deaggregator,
     compressed::{Compression, FrameReader},
-    logic::aggregator::Aggregator,
+    logic::aggregator::{Aggregator, Packing},
     record::UserRecord,
     testing::start,
 };

@@ -104,7 +104,8 @@ impl<T: Detach> Engine<T> {
         } else if !is_single(&sent) {
             sent.iter_mut().for_each(|sent| sent.record.attempt_failed(error, flight.started, self.now));
             let halve = flight.apart && self.retrier.refused.is_none();
-            let parts = if halve { split(sent, &self.config) } else { peel(sent, self.lanes.packing()) };
+            let parts =
+                if halve { split(sent, &self.config) } else { peel(sent, self.lanes.packing().compressing.as_ref()) };
             flight.apart = true;
             return flight.later.extend(parts.into_iter().rev());
         }

@@ -62,7 +62,7 @@ impl<T: Detach> Engine<T> {
             let (expired, rest): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             self.fail_expired(expired);
-            let rest = packed(rest, key, self.lanes.packing()).into_iter();
+            let rest = packed(rest, key, self.lanes.packing().compressing.as_ref()).into_iter();
             in_time.extend(rest.map(|record| Sent { record, origin, predicted: predicted.clone() }));
         }
         in_time

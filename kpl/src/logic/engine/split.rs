@@ -4,7 +4,12 @@ use std::collections::HashSet;
 
 use crate::{
     config::{Config, RecordOrder},
-    logic::{aggregator::Packing, collector::Sent, compress::packed, kinesis_record::KinesisRecord, pending::Detach},
+    logic::{
+        collector::Sent,
+        compress::{Compressing, packed},
+        kinesis_record::KinesisRecord,
+        pending::Detach,
+    },
 };
 
 /// Returns whether a request is one user record.
@@ -13,7 +18,7 @@ pub(super) fn is_single<T: Detach>(sent: &[Sent<T>]) -> bool {
 }
 
 /// The first user record alone, and the rest: if both are refused, all requests are.
-pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>, packing: &Packing) -> Vec<Vec<Sent<T>>> {
+pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>, compressing: Option<&Compressing>) -> Vec<Vec<Sent<T>>> {
     let mut rest = sent.into_iter();
     let Some(Sent { record, origin, predicted }) = rest.next() else { return Vec::new() };
     let (key, max_bytes) = (record.key(), if record.is_aggregate() { usize::MAX } else { 0 });
@@ -22,7 +27,7 @@ pub(super) fn peel<T: Detach>(sent: Vec<Sent<T>>, packing: &Packing) -> Vec<Vec<
         record.course.set_alone();
         Sent { record: KinesisRecord::alone(record, key, max_bytes), origin, predicted: predicted.clone() }
     });
-    let others = packed(records.collect(), key, packing).into_iter();
+    let others = packed(records.collect(), key, compressing).into_iter();
     let others = others.map(|record| Sent { record, origin, predicted: predicted.clone() });
     vec![first.into_iter().collect(), others.chain(rest).collect()]
 }
