@@ -129,7 +129,7 @@ async fn a_refused_request_is_divided_into_frames_again_and_all_is_stored() {
     let world = World::start(1).await;
     let producer = Producer::builder(&world.aws, STREAM).compression(Compression::Lz4).build().unwrap();
     put(&producer, 0..10).await;
-    let refused = world.local.faults().on("kinesis:PutRecords").times(2).refuse(400, "InvalidArgumentException", "no");
+    let refused = world.local.faults().on("kinesis:PutRecords").times(1).refuse(400, "InvalidArgumentException", "no");
 
     put(&producer, 10..2_000).await;
 
