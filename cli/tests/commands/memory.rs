@@ -81,7 +81,8 @@ impl World {
             let arguments = format!("tail orders --from horizon --no-follow --output {output}");
             let (tail, peak) = self.measured(&arguments).await;
             // A request whose answer is late is sent again, and may be stored twice.
-            let numbers: HashSet<&str> = tail.succeeds().lines().filter_map(number).collect();
+            let printed = tail.succeeds();
+            let numbers: HashSet<&str> = printed.lines().filter_map(number).collect();
             assert_eq!(numbers.len(), records);
             peaks.push((output, peak));
         }
