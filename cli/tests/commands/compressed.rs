@@ -33,10 +33,8 @@ async fn puts_frames_that_tail_opens_and_decode_explains() {
 async fn a_dictionary_is_trained_put_with_and_needed_to_read() {
     let world = World::start().await;
     world.write("samples.jsonl", lines(2000));
-    world.write(
-        "a.jsonl",
-        "{\"customer\":\"c-1\",\"item\":\"tea\",\"price\":1,\"note\":\"customer item tea price customer\"}\n",
-    );
+    // One record, of five orders.
+    world.write("a.jsonl", lines(5).replace('\n', " ") + "\n");
 
     let trained = world.run("train-dictionary samples.jsonl --output d.dict --max-bytes 2048 --json").await.succeeds();
     let report: Value = serde_json::from_str(&trained).unwrap();

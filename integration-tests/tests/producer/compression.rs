@@ -65,9 +65,9 @@ async fn delivered(world: &World, count: usize) -> Vec<(String, u64)> {
         noted.push((record.partition_key.to_string(), id_of(&record.data)));
         async { Ok::<(), BoxError>(()) }
     });
-    let worker = worker.unwrap().start();
+    let worker = worker.expect("the settings are valid").start();
     world.until("all lines are delivered", || found.len() >= count).await;
-    worker.stop().await.unwrap();
+    worker.stop().await.expect("the worker stops");
     found.all()
 }
 
@@ -198,7 +198,7 @@ async fn frames_that_cannot_be_opened_are_delivered_as_stored_and_reported_by_ca
         noted.push((record.partition_key.to_string(), record.data.to_vec()));
         async { Ok::<(), BoxError>(()) }
     });
-    let worker = worker.unwrap().start();
+    let worker = worker.expect("the settings are valid").start();
     world.until("all are delivered", || found.len() == 8).await;
 
     let expected = unopenable().into_iter().map(|(data, _)| ("outer".to_owned(), data));
@@ -279,7 +279,7 @@ async fn records_sent_alone_with_a_dictionary_are_opened_by_those_who_have_it() 
                 async { Ok::<(), BoxError>(()) }
             },
         );
-        let worker = worker.unwrap().start();
+        let worker = worker.expect("the settings are valid").start();
         world.until("all are delivered", || found.len() == 100).await;
         let lines = found.all().iter().zip(0..).filter(|(data, id)| **data == line(*id).data()).count();
         assert_eq!(lines, if opened { 100 } else { 0 });

@@ -1,4 +1,4 @@
-//! What zstd makes of a dictionary for all frames that are opened with it; nothing where zstd is not built in.
+//! A dictionary as zstd prepares it for all frames that are opened with it; nothing where zstd is not built in.
 
 pub(super) const IS_BUILT: bool = cfg!(feature = "zstd");
 

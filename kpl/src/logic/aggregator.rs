@@ -91,7 +91,7 @@ pub(crate) struct Aggregator<T: Detach> {
     packing: Packing,
     /// Limits of an open aggregate: with compression, of what is expected to be as long as the packing allows.
     limits: Option<Limits>,
-    /// What was learned of compression.
+    /// Knowledge of how records compress.
     fill: Fill,
     open: Open<T>,
     /// In the order of their first records' numbers.

@@ -53,7 +53,7 @@ fn start(builder: WorkerBuilder) -> Running {
     Running::start_factory(builder, |_: &ShardContext| Slow)
 }
 
-/// What is wrong with samples: there are none, or one is none of these, give or take 3 ms.
+/// Fault of samples: there are none, or one is none of these, give or take 3 ms.
 fn complaint(all: &[Series], operation: &str, name: &str, expected: &[u64]) -> Option<String> {
     let samples = values(all, operation, name);
     #[expect(clippy::cast_precision_loss, reason = "small times")]
