@@ -56,8 +56,7 @@ impl Dictionary {
         if id == 0 {
             return Err(DictionaryError::Invalid { size_bytes: bytes.len() });
         }
-        let prepared = prepared(&bytes);
-        Ok(Self(Arc::new(Inner { id, bytes, prepared })))
+        Ok(Self(Arc::new(Inner { id, prepared: prepared(&bytes), bytes })))
     }
 
     /// A dictionary of up to `max_bytes`, at least 256, from samples of what is to be compressed. 64 KiB are a good choice.
