@@ -34,15 +34,15 @@ async fn a_dictionary_is_trained_put_with_and_needed_to_read() {
     let world = World::start().await;
     world.write("samples.jsonl", lines(2000));
     // One record, of five orders.
-    world.write("a.jsonl", lines(5).replace('\n', " ") + "\n");
+    world.write("a.log", lines(5).replace('\n', " ") + "\n");
 
     let trained = world.run("train-dictionary samples.jsonl --output d.dict --max-bytes 2048 --json").await.succeeds();
     let report: Value = serde_json::from_str(&trained).unwrap();
     assert_eq!((&report["samples"], world.path().join("d.dict").exists()), (&2000.into(), true));
-    world.run("put orders a.jsonl --no-aggregation --compress zstd --dictionary d.dict").await.succeeds();
+    world.run("put orders a.log --no-aggregation --compress zstd --dictionary d.dict").await.succeeds();
 
     let with = world.run("tail orders --from horizon --no-follow --output raw --dictionary d.dict").await.succeeds();
-    assert_eq!(with, world.read("a.jsonl"));
+    assert_eq!(with, world.read("a.log"));
     let without = world.run("tail orders --from horizon --no-follow --output raw").await;
     assert_eq!(without.code, 0);
     let reason = format!(
