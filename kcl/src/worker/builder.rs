@@ -232,8 +232,8 @@ impl WorkerBuilder {
     /// Reader of [compressed records](kpl::compressed), which are opened before they are deaggregated: its dictionaries, and the
     /// maximum that one may unfold to. Default: no dictionaries, 10,485,760 bytes. Those of zstd need the crate feature `zstd`.
     ///
-    /// What cannot be opened is delivered as it is stored, with [`Event::FrameUnopened`] and a metric. Records are unfolded 8 MiB
-    /// at a time, or one alone if it is longer; that counts in the [`memory_budget`](Self::memory_budget).
+    /// Frames that cannot be opened are delivered as they are stored, with [`Event::FrameUnopened`] and a metric. Records are
+    /// unfolded 8 MiB at a time, or one alone if it is longer; that counts in the [`memory_budget`](Self::memory_budget).
     pub fn frames(mut self, frames: FrameReader) -> Self {
         self.settings.frames = frames;
         self

@@ -16,7 +16,8 @@ use crate::{
     kinesis::{Entry, KinesisError},
 };
 
-/// A user record as it is or as a compressed frame, or an aggregate of at least two, or of one whose data are an aggregate or that has a trace context.
+/// A user record, as it is or as a compressed frame; or an aggregate of at least two, or of one whose data consumers would open or
+/// that has a trace context.
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T: Detach> {
     Plain(Pending<T>, Option<Bytes>),

@@ -188,7 +188,7 @@ impl ProducerBuilder {
     /// **Other readers see an opaque record**: of the libraries, those of this workspace alone open frames. Aggregates take as many
     /// records as make the frame as long as [`aggregation`](Self::aggregation) allows, by the ratio of those before it, and at most
     /// 32 times that or a 32nd of [`max_outstanding_bytes`](Self::max_outstanding_bytes); what is longer nevertheless is divided.
-    /// What becomes no shorter is sent as it is. A record is refused by its own length, not by that of its frame.
+    /// Records that become no shorter are sent as they are. A record is refused by its own length, not by that of its frame.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
         self
