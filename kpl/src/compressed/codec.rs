@@ -9,7 +9,7 @@ mod zstd;
 
 #[cfg(not(feature = "zstd"))]
 use self::without_zstd as zstd;
-use super::{FrameError, dictionary::Dictionary};
+use super::{FrameError, dictionary::Dictionary, prepared::IS_BUILT};
 
 /// Codec by which records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,7 +32,7 @@ impl Compression {
     /// Returns whether frames can be written so: the level is in its bounds, and the codec is built in.
     pub fn is_available(self) -> bool {
         match self {
-            Self::Zstd(level) => zstd::IS_BUILT && (Self::MIN_ZSTD_LEVEL..=Self::MAX_ZSTD_LEVEL).contains(&level),
+            Self::Zstd(level) => IS_BUILT && (Self::MIN_ZSTD_LEVEL..=Self::MAX_ZSTD_LEVEL).contains(&level),
             Self::Gzip | Self::Lz4 => true,
         }
     }
@@ -112,7 +112,7 @@ impl Codec {
         let content = match self {
             Self::Gzip => gzip::content(payload, len),
             Self::Lz4 => lz4::content(payload, len),
-            Self::Zstd if !zstd::IS_BUILT => return Err(FrameError::NotBuilt),
+            Self::Zstd if !IS_BUILT => return Err(FrameError::NotBuilt),
             Self::Zstd => zstd::content(payload, len, dictionary),
         };
         content.filter(|content| content.len() == len).ok_or(FrameError::Payload { content_bytes: len })

@@ -2,8 +2,6 @@
 
 use crate::compressed::dictionary::Dictionary;
 
-pub(super) const IS_BUILT: bool = false;
-
 /// No value of it exists.
 #[derive(Debug)]
 pub(in crate::compressed) enum Encoder {}

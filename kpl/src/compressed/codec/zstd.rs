@@ -6,8 +6,6 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::compressed::dictionary::Dictionary;
 
-pub(super) const IS_BUILT: bool = true;
-
 /// Context and room for the payload.
 pub(in crate::compressed) struct Encoder {
     context: Compressor<'static>,
