@@ -27,7 +27,7 @@ pages() {
     "$bin/stock-consumer" printer orders --worker-id worker-1 --start trim-horizon >/dev/null 2>"$work/consumer.log" &
     consumer=$!
     # A process that is stopped ends by SIGKILL alone.
-    trap 'kill -KILL "$consumer"; stop_all' EXIT
+    trap 'kill -KILL "$consumer" || true; stop_all' EXIT
     for _ in $(seq 200); do
         if [ "$(grep -c 'lease taken' "$work/consumer.log")" -ge 4 ]; then break; fi
         sleep 0.1
@@ -43,7 +43,6 @@ pages() {
     chromium "$url" kds-serve.png || { cat "$work/serve.peer" "$work/consumer.log"; exit 1; }
     "$bin/kds" report printer --stream orders -o "$work/report.html"
     chromium "file://$work/report.html" kds-report.png
-    kill -KILL "$consumer"
 }
 
 # Opens a page, and takes a picture: chromium ADDRESS PICTURE
