@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# Incremental data is written for the next build, which a fresh checkout does not have.
-export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
+# Incremental data is written for the next build, which a fresh checkout does not have; it may be asked for.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0} CARGO_TERM_COLOR=never
 # Line tables take a tenth of the time that compiling takes. A panic says where it was without them.
 export CARGO_PROFILE_DEV_DEBUG=0
 # The one profile of all scripts.
