@@ -3,18 +3,17 @@
 //! against a loop over PutRecords, `-- floor` only against the floor, 100 B into
 //! 16 shards.
 
-use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering};
+use std::{num::NonZero, sync::atomic::Ordering};
 
 use aws_types::SdkConfig;
 use bytes::Bytes;
 use integration_tests::bench::{
     argument, by_hand::ByHand, canned::Canned, compare, compare_by, cpu_nanos, floor::Floor, report, size,
+    window::Window,
 };
 use kinesis_local::LocalAws;
 use kpl::{Aggregation, Producer, UserRecord};
 
-/// Deliveries that are awaited together: about what a service keeps open.
-const WINDOW: usize = 20_000;
 const ROUNDS: usize = 5;
 
 fn keys() -> Vec<String> {
@@ -31,23 +30,15 @@ fn producer(config: &SdkConfig, aggregation: Aggregation) -> Producer {
 
 /// Puts records and waits until all are stored, with or without awaiting each.
 async fn put(producer: &Producer, keys: &[String], data: &Bytes, records: usize, awaited: bool) {
-    let mut deliveries = VecDeque::with_capacity(WINDOW);
+    let mut window = Window::default();
     for n in 0..records {
         let record = UserRecord::new(keys[n % keys.len()].as_str(), data.clone());
         let delivery = producer.put(record).await.expect("accepted");
         if awaited {
-            deliveries.push_back(delivery);
-            if deliveries.len() == WINDOW {
-                for delivery in deliveries.drain(..WINDOW / 2) {
-                    delivery.await.expect("stored");
-                }
-            }
+            window.add(delivery).await.expect("stored");
         }
     }
-    producer.flush().await;
-    for delivery in deliveries {
-        delivery.await.expect("stored");
-    }
+    window.settle(producer).await.expect("stored");
 }
 
 /// Parameters of a run.

@@ -16,6 +16,7 @@ pub mod floor;
 pub mod pages;
 pub mod read_floor;
 pub mod told;
+pub mod window;
 
 /// CPU time that this process has used.
 pub fn cpu_nanos() -> u64 {

@@ -7,8 +7,15 @@ mod loads;
 use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering, time::Duration};
 
 use integration_tests::bench::{
-    argument, canned::Canned, canned_shards::CannedShards, compare_by, consuming::Consumer, cpu_nanos, pages::Content,
+    argument,
+    canned::Canned,
+    canned_shards::CannedShards,
+    compare_by,
+    consuming::Consumer,
+    cpu_nanos,
+    pages::Content,
     report, thread_cpu_nanos,
+    window::{WINDOW, Window},
 };
 use kcl::Retrieval;
 use kinesis_local::LocalAws;
@@ -21,8 +28,6 @@ use tokio::time::Instant;
 
 const SHARDS: usize = 4;
 const ROUNDS: usize = 5;
-/// Deliveries that are awaited together.
-const WINDOW: usize = 20_000;
 /// Virtual time for which the limit of the shards is used.
 const AT_THE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -75,19 +80,11 @@ async fn at_the_limit(load: Load, compression: Option<Compression>) -> f64 {
 }
 
 async fn put(producer: &Producer, records: &[UserRecord]) {
-    let mut deliveries = VecDeque::with_capacity(WINDOW);
+    let mut window = Window::default();
     for record in records {
-        deliveries.push_back(producer.put(record.clone()).await.expect("accepted"));
-        if deliveries.len() == WINDOW {
-            for delivery in deliveries.drain(..WINDOW / 2) {
-                delivery.await.expect("stored");
-            }
-        }
+        window.add(producer.put(record.clone()).await.expect("accepted")).await.expect("stored");
     }
-    producer.flush().await;
-    for delivery in deliveries {
-        delivery.await.expect("stored");
-    }
+    window.settle(producer).await.expect("stored");
 }
 
 async fn producing(load: Load, compression: Compression, records: &[UserRecord]) {

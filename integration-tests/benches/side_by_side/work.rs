@@ -8,8 +8,6 @@ pub(crate) const STREAM: &str = "StockTradeStream";
 pub(crate) const SHARDS: u32 = 16;
 /// Partition keys, which records have in turn.
 pub(crate) const KEYS: usize = 10_000;
-/// Records of a producer that are not stored yet, at a time.
-pub(crate) const WINDOW: usize = 20_000;
 
 /// Records of one size.
 #[derive(Debug, Clone, Copy)]

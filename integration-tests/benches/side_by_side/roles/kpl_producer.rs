@@ -1,11 +1,10 @@
 //! `kpl` under measurement, with default settings.
 
-use std::collections::VecDeque;
-
+use integration_tests::bench::window::Window;
 use kpl::{Aggregation, Delivery, Producer, UserRecord};
 
 use super::{Produce, dismissed};
-use crate::work::{KEYS, STREAM, WINDOW, keys, record};
+use crate::work::{KEYS, STREAM, keys, record};
 
 pub(super) async fn run(produce: &Produce) -> anyhow::Result<()> {
     let (config, _) = produce.services.configs()?;
@@ -13,7 +12,7 @@ pub(super) async fn run(produce: &Produce) -> anyhow::Result<()> {
     let aggregation = if work.aggregated { Aggregation::default() } else { Aggregation::Off };
     let producer = Producer::builder(&config, STREAM).aggregation(aggregation).build()?;
     let keys = keys();
-    let mut deliveries = VecDeque::with_capacity(WINDOW);
+    let mut window = Window::default();
     for number in 0..work.records {
         let user_record = UserRecord::new(keys[number % KEYS].as_str(), record(number, work.bytes));
         let delivery = producer.put(user_record).await?;
@@ -21,17 +20,9 @@ pub(super) async fn run(produce: &Produce) -> anyhow::Result<()> {
             tokio::spawn(first(delivery));
             continue;
         }
-        deliveries.push_back(delivery);
-        if deliveries.len() == WINDOW {
-            for delivery in deliveries.drain(..WINDOW / 2) {
-                delivery.await?;
-            }
-        }
+        window.add(delivery).await?;
     }
-    producer.flush().await;
-    for delivery in deliveries {
-        delivery.await?;
-    }
+    window.settle(&producer).await?;
     println!("done {}", work.records);
     dismissed().await
 }
