@@ -26,10 +26,12 @@ install_maven() {
 }
 
 # Classes beside the libraries: compile FOLDER SOURCES...
-compile() { javac -nowarn -d "$peers/$1/classes" -cp "$peers/$1/*" "${@:2}"; }
+compile() { javac -nowarn -proc:none -d "$peers/$1/classes" -cp "$peers/$1/*" "${@:2}"; }
+
+install_kcl_jars() { install_maven "kcl-$1" "$java/kcl" "-Dkcl.version=$1"; }
 
 install_kcl() {
-    install_maven "kcl-$1" "$java/kcl" "-Dkcl.version=$1"
+    install_kcl_jars "$1"
     compile "kcl-$1" "$java/kcl/Consume.java" "$java/kcl/Deaggregate.java" "$java/kcl/v${1%.*}/Tuning.java"
 }
 

@@ -1,6 +1,7 @@
 //! Floors of `kpl`, `kcl`, `cloudwatch` and `multilang`: a file imports from its own folder or from a lower floor, and `logic` does no I/O.
 
 mod metrics;
+mod migration;
 mod properties;
 mod source;
 

@@ -6,7 +6,7 @@ const PAGE: &str = include_str!("../../../docs/multilang.md");
 const KEYS: &str = include_str!("../../../multilang/src/settings/keys.rs");
 
 /// Texts in quotes within a table of `keys.rs`.
-fn table(name: &str) -> Vec<&'static str> {
+pub(crate) fn table(name: &str) -> Vec<&'static str> {
     let (_, table) = KEYS.split_once(&format!("const {name}:")).expect("the table is there");
     let (table, _) = table.split_once("];").expect("it ends");
     table.split('"').skip(1).step_by(2).collect()
