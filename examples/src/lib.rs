@@ -18,7 +18,7 @@ pub mod stock_producer;
 pub mod stock_trade_stream;
 pub mod trade;
 
-/// The code of the README files and of the pages on migration, compiled with the documentation's tests.
+/// The code of the README files and of the guide, compiled with the documentation's tests.
 #[cfg(doctest)]
 mod readmes {
     #[doc = include_str!("../../README.md")]
@@ -31,6 +31,8 @@ mod readmes {
     struct Cloudwatch;
     #[doc = include_str!("../../local/README.md")]
     struct Local;
+    #[doc = include_str!("../../docs/start.md")]
+    struct Start;
     #[doc = include_str!("../../docs/migrate/producer.md")]
     struct FromKpl;
     #[doc = include_str!("../../docs/migrate/consumer.md")]
