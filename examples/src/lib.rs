@@ -33,6 +33,16 @@ mod readmes {
     struct Local;
     #[doc = include_str!("../../docs/start.md")]
     struct Start;
+    #[doc = include_str!("../../docs/local.md")]
+    struct Tests;
+    #[doc = include_str!("../../docs/metrics.md")]
+    struct Metrics;
+    #[doc = include_str!("../../docs/traces.md")]
+    struct Traces;
+    #[doc = include_str!("../../docs/exactly-once.md")]
+    struct ExactlyOnce;
+    #[doc = include_str!("../../docs/compressed-records.md")]
+    struct CompressedRecords;
     #[doc = include_str!("../../docs/migrate/producer.md")]
     struct FromKpl;
     #[doc = include_str!("../../docs/migrate/consumer.md")]
