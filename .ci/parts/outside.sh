@@ -1,4 +1,5 @@
-# A crate outside of the workspace: depends on the packaged archives, and is the README's "Getting started", taken from there.
+# A crate outside of the workspace: depends on the packaged archives, and is the README's "Getting started" and the service of
+# the guide's first page, taken from there.
 # shellcheck shell=bash
 
 outside=$target/outside
@@ -55,21 +56,38 @@ together() {
     [ -s "$1/stored" ] && [ -s "$1/processed" ]
 }
 
-# Builds the README's programs and kinesis-local from the archives, and runs the programs on it.
+# Runs the guide's service until it has processed its record; then stops it by SIGTERM, as platforms do.
+# Within `kinesis-local run`: serves FOLDER SERVICE
+serves() {
+    local service
+    "$2" >"$1/served" &
+    service=$!
+    for _ in $(seq 150); do
+        if grep -qsx 'customer-7: tea' "$1/served"; then break; fi
+        sleep 0.2
+    done
+    kill -TERM "$service"
+    wait "$service"
+    grep -x 'customer-7: tea' "$1/served"
+}
+
+# Builds the programs of README and guide and kinesis-local from the archives, and runs the programs on it.
 outside() {
     local producer consumer
     packages
     mkdir -p "$outside/src/bin"
     blocks toml "$outside/dependencies" .toml
     blocks rust "$outside/src/bin/outside" .rs
+    awk '$0 == "```rust,no_run" { on = 1; next } /^```/ { on = 0 } on' docs/start.md >"$outside/src/bin/service.rs"
     [ -e "$outside/dependencies1.toml" ] || fail "the README has no dependencies under Getting started"
     manifest >"$outside/Cargo.toml"
     cp Cargo.lock "$outside"
     # In the workspace's folder, where build scripts and macros have been compiled. Runs too briefly to be optimized.
     command cargo build --workspace --manifest-path "$outside/Cargo.toml" --target-dir "$target"
-    producer=$(basename "$(grep -l 'use kpl::.*Producer' "$outside"/src/bin/*.rs)" .rs)
-    consumer=$(basename "$(grep -l 'use kcl::.*Worker' "$outside"/src/bin/*.rs)" .rs)
-    export -f together
+    producer=$(basename "$(grep -l 'use kpl::.*Producer' "$outside"/src/bin/outside*.rs)" .rs)
+    consumer=$(basename "$(grep -l 'use kcl::.*Worker' "$outside"/src/bin/outside*.rs)" .rs)
+    export -f together serves
     timeout 180 "$bin/kinesis-local" run --stream StockTradeStream:2 -- bash -c 'set -e; together "$@"' together \
         "$work" "$bin/$producer" "$bin/$consumer"
+    timeout 60 "$bin/kinesis-local" run --stream orders:2 -- bash -c 'set -e; serves "$@"' serves "$work" "$bin/service"
 }
