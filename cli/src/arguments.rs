@@ -22,6 +22,7 @@ use crate::{
     replay::{self, ReplayArguments},
     reset::{self, ResetArguments},
     serve::{self, ReportArguments, ServeArguments},
+    settings::{self, SettingsArguments},
     stream::{self, StreamArguments},
     tail::{self, TailArguments},
     train::{self, TrainArguments},
@@ -84,6 +85,8 @@ enum Command {
     /// Follow files and put what is written to them, as the Kinesis Agent does
     #[cfg(unix)]
     Agent(AgentArguments),
+    /// Show the settings that the libraries read from files and variables
+    Settings(SettingsArguments),
     /// Print the completions of a shell
     Completions(CompletionArguments),
     /// Print or write man pages
@@ -120,6 +123,7 @@ async fn dispatch(aws: AwsArguments, command: Command) -> Result<(), Failure> {
         Command::Completions(arguments) => manual::completions(self::command(), &arguments),
         Command::Man(arguments) => manual::pages(self::command(), &arguments),
         Command::TrainDictionary(arguments) => train::run(&arguments),
+        Command::Settings(arguments) => settings::run(&arguments),
         Command::Put(arguments) => put::run(&aws.load().await?, arguments).await,
         Command::Stream(arguments) => stream::run(&aws.load().await?, arguments).await,
         Command::Fleet(arguments) => fleet::run(&aws.load().await?, arguments).await,

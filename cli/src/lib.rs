@@ -22,6 +22,7 @@
 //! | `replay.rs`, `copy.rs` | `kds replay`, `kds copy` |
 //! | `agent.rs`, `agent/` | `kds agent`: folder => file => records => producer => state |
 //! | `confirm.rs` | the question before a command writes |
+//! | `settings.rs` | `kds settings` |
 //! | `manual.rs` | `kds completions`, `kds man` |
 //! | `arguments.rs` | the command line |
 
@@ -51,6 +52,7 @@ mod redrive;
 mod replay;
 mod reset;
 mod serve;
+mod settings;
 mod stop;
 mod stream;
 mod tail;

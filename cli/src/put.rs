@@ -11,7 +11,10 @@ pub(crate) mod source;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use kpl::{Aggregation, Producer};
+use kpl::{
+    Aggregation, Producer,
+    settings::{ProducerSettings, SettingError},
+};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -35,6 +38,7 @@ const OUTSTANDING_BYTES: usize = 12 * 1024 * 1024;
 pub(crate) const REQUEST_BYTES: usize = 1024 * 1024;
 /// Time in which a record must be stored: a busy shard takes long.
 const RECORD_TTL: Duration = Duration::from_secs(300);
+
 /// Arguments of `kds put`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PutArguments {
@@ -52,6 +56,9 @@ pub(crate) struct PutArguments {
     /// One Kinesis record for each record, for consumers that do not take KPL aggregates apart
     #[arg(long)]
     no_aggregation: bool,
+    /// Setting of the producer, such as record_ttl=1m, over the others; may be repeated. `kds settings producer` lists them
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
     compression: CompressionArguments,
     /// File for records that are not stored, to be put again [default: kds-failed.records.jsonl, made if it is needed]
@@ -75,7 +82,8 @@ struct Report {
 
 /// Puts the input. Fails unless every record is stored.
 pub(crate) async fn run(aws: &Aws, arguments: PutArguments) -> Result<(), Failure> {
-    let PutArguments { stream, files, format, key, no_aggregation, compression, failures, json } = arguments;
+    let PutArguments { stream, files, format, key, no_aggregation, set, compression, failures, json } = arguments;
+    let settings = settings_of(&set)?;
     let source = Source { files, format, key };
     source.check()?;
     let failures = FailedFile::new(failures)?;
@@ -87,7 +95,7 @@ pub(crate) async fn run(aws: &Aws, arguments: PutArguments) -> Result<(), Failur
         .max_outstanding_records(OUTSTANDING)
         .collection_max_bytes(REQUEST_BYTES)
         .record_ttl(RECORD_TTL);
-    let producer = compression.set(producer)?.build();
+    let producer = compression.set(producer)?.settings(&settings).build();
     let producer = producer.map_err(|error| Failure::new("the producer cannot be built", error))?;
     let bar = progress::bar(source.size());
     let (begun, stop) = (Instant::now(), stop::on_signal()?);
@@ -104,6 +112,16 @@ pub(crate) async fn run(aws: &Aws, arguments: PutArguments) -> Result<(), Failur
     };
     output::print(json, &report, || report.text())?;
     verdict(aws, &stream, outcome, &failures, &report)
+}
+
+fn settings_of(pairs: &[String]) -> Result<ProducerSettings, Failure> {
+    let mut settings = ProducerSettings::default();
+    for pair in pairs {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let unset = |error: SettingError| Failure::new("--set cannot be taken", error);
+        settings.set(key.trim(), value).map_err(unset)?;
+    }
+    Ok(settings)
 }
 
 /// Fails if the stream does not exist. That it cannot be described is no obstacle.

@@ -29,6 +29,8 @@ mod readmes {
     struct Kcl;
     #[doc = include_str!("../../cloudwatch/README.md")]
     struct Cloudwatch;
+    #[doc = include_str!("../../docs/settings.md")]
+    struct Settings;
     #[doc = include_str!("../../local/README.md")]
     struct Local;
     #[doc = include_str!("../../docs/start.md")]

@@ -1,11 +1,12 @@
 //! AWS configuration, logs, signals and exit codes, as every sample needs them.
 
-use std::{future::Future, io::IsTerminal as _};
+use std::{fs, future::Future, io::IsTerminal as _, path::Path};
 
 use anyhow::{Context as _, bail};
 use aws_config::{BehaviorVersion, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::SdkConfig;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -26,6 +27,16 @@ pub async fn ambient_aws(region: Option<String>) -> anyhow::Result<SdkConfig> {
         bail!("no AWS region is configured: set AWS_REGION");
     }
     Ok(aws)
+}
+
+/// Settings of a library from a file of JSON; those that are not set if there is no file.
+///
+/// # Errors
+/// The file cannot be read, has an unknown setting, or a value that cannot be taken.
+pub fn settings_of<S: DeserializeOwned + Default>(file: Option<&Path>) -> anyhow::Result<S> {
+    let Some(file) = file else { return Ok(S::default()) };
+    let read = || anyhow::Ok(serde_json::from_slice(&fs::read(file)?)?);
+    read().with_context(|| format!("settings in {}", file.display()))
 }
 
 /// Logs to `writer` by the filter in `RUST_LOG`, or else by `default`.

@@ -4,8 +4,7 @@ use std::{future::Future, mem, time::Duration};
 
 use aws_types::SdkConfig;
 use kcl::{
-    CheckpointError, Checkpointer, InitialPosition, Metrics, RecordBatch, RecordProcessor, ShardContext, ShardId,
-    Worker,
+    CheckpointError, Checkpointer, Metrics, RecordBatch, RecordProcessor, ShardContext, ShardId, Worker, WorkerSettings,
 };
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -24,10 +23,8 @@ pub struct Options {
     pub application: String,
     /// Name or ARN of the stream; it must exist.
     pub stream: String,
-    /// Id of this worker. None: a random one.
-    pub worker_id: Option<String>,
-    /// Position at which shards start that the application has not processed yet.
-    pub initial_position: InitialPosition,
+    /// Settings of the worker from outside.
+    pub settings: WorkerSettings,
     /// Metrics have names that are safe for Prometheus.
     pub prefixed_metrics: bool,
 }
@@ -38,13 +35,12 @@ pub struct Options {
 /// See [`kcl::WorkerError`].
 pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
     let mut worker = Worker::builder(aws, options.application, options.stream);
-    if let Some(id) = options.worker_id {
-        worker = worker.worker_id(id);
-    }
     if options.prefixed_metrics {
         worker = worker.metrics(Metrics::new().prefixed());
     }
-    worker.initial_position(options.initial_position).build(StockStats::new)?.run_until(stop).await?;
+    let worker = worker.settings(&options.settings);
+    info!(settings = %worker.current_settings(), "starting");
+    worker.build(StockStats::new)?.run_until(stop).await?;
     Ok(())
 }
 

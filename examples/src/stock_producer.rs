@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use aws_types::SdkConfig;
-use kpl::{Delivery, Metrics, Producer, UserRecord};
+use kpl::{Delivery, Metrics, Producer, UserRecord, settings::ProducerSettings};
 use tokio::{task::JoinSet, time::interval};
 use tracing::{debug, info, warn};
 
@@ -18,6 +18,8 @@ pub struct Options {
     pub every: Duration,
     /// Number of trades. None: until the signal.
     pub trades: Option<usize>,
+    /// Settings of the producer from outside.
+    pub settings: ProducerSettings,
     /// Metrics have names that are safe for Prometheus.
     pub prefixed_metrics: bool,
 }
@@ -28,7 +30,9 @@ pub struct Options {
 /// The producer cannot be built, or refuses a trade.
 pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = ()>) -> anyhow::Result<bool> {
     let metrics = if options.prefixed_metrics { Metrics::new().prefixed() } else { Metrics::new() };
-    let producer = Producer::builder(aws, options.stream.as_str()).metrics(metrics).build()?;
+    let producer = Producer::builder(aws, options.stream.as_str()).metrics(metrics).settings(&options.settings);
+    info!(settings = %producer.current_settings(), "starting");
+    let producer = producer.build()?;
     let mut stop = std::pin::pin!(stop);
     let mut tick = interval(options.every);
     let (mut put, mut failed, mut deliveries) = (0_u64, 0_u64, JoinSet::new());

@@ -63,6 +63,7 @@
 //!
 //! # Features
 //! - `zstd`: opens [compressed records](WorkerBuilder::frames) of zstd, too, and builds a C library for it.
+//! - `serde`: [settings](WorkerSettings) from a file or the environment.
 //! - `test-util`: processors under test, without a worker.
 //!
 //! # Glossary of the private code
@@ -142,6 +143,8 @@ pub use model::{
     UsageRate, WorkerId,
 };
 pub use processor::{ProcessorFactory, RecordProcessor, Redeliver, ShardContext};
+#[cfg(feature = "serde")]
+pub use settings::outside::{Dimensions, GiveUp, Reading, Start, WorkerSettings};
 pub use settings::{
     error_policy::{ErrorPolicy, FailedRecords},
     metrics::{Metrics, MetricsDimension},

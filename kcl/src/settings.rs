@@ -13,6 +13,8 @@ use metrics::Metrics;
 
 pub(crate) mod error_policy;
 pub(crate) mod metrics;
+#[cfg(feature = "serde")]
+pub(crate) mod outside;
 pub(crate) mod streams;
 
 #[derive(Debug, Clone)]

@@ -41,6 +41,8 @@ use builder::WorkerBuilder;
 mod build;
 pub(crate) mod builder;
 pub(crate) mod handle;
+#[cfg(feature = "serde")]
+mod outside;
 pub(crate) mod replay;
 pub(crate) mod validate;
 

@@ -63,6 +63,7 @@
 //! - `producer` (default): the producer. Without it: ids, hash keys and the format of aggregated records, which is what a
 //!   consumer needs, with neither tokio nor the AWS SDK.
 //! - `zstd`: [compressed records](compressed) of zstd, which builds a C library; those of gzip and LZ4 need no feature.
+//! - `serde`: settings from a file or the environment, see [`settings`].
 //! - `metrics`: part of `producer`; what other crates of this workspace record metrics with.
 //! - `test-util`: a scriptable Kinesis in memory for tests of applications.
 //!
@@ -91,6 +92,8 @@ pub mod id;
 mod locked;
 pub mod metric;
 mod record;
+#[cfg(feature = "serde")]
+pub mod settings;
 mod shared_text;
 mod trace_context;
 

@@ -18,6 +18,7 @@ mod page;
 mod put;
 mod redrive;
 mod serve;
+mod settings;
 mod stream;
 mod support;
 mod tail;

@@ -128,3 +128,17 @@ async fn lines_on_stdin_are_put_as_they_come() {
     drop(stdin);
     crate::support::ended(child).await.succeeds();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn takes_settings_of_the_producer() {
+    let world = World::start().await;
+
+    world.feed("put orders --key text:k --set aggregation=off --set record_ttl=1m", "one\ntwo\n").await.succeeds();
+
+    let tail = world.run("tail orders --from horizon --no-follow --json").await.succeeds();
+    assert!(tail.lines().count() == 2 && !tail.contains("\"subSequenceNumber\":1"), "{tail}");
+    let unknown = world.feed("put orders --set record_tll=1m", "").await;
+    unknown.fails_with(&["--set cannot be taken", "there is no setting record_tll; record_ttl is one"]);
+    let unreadable = world.feed("put orders --set record_ttl=60", "").await;
+    unreadable.fails_with(&["record_ttl is \"60\"", "a duration with its unit"]);
+}

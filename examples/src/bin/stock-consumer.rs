@@ -1,16 +1,17 @@
 //! Reads stock trades from a stream until Ctrl-C or SIGTERM.
 
-use std::process::ExitCode;
+use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use examples::{metrics::Exporter, setup, stock_consumer};
-use kcl::InitialPosition;
+use kcl::{InitialPosition, WorkerSettings};
 
 /// Reads stock trades from a Kinesis stream and reports what is traded most, until Ctrl-C or SIGTERM. Start it several
 /// times to share the work.
 ///
 /// Credentials and endpoints come from the ambient AWS configuration, AWS_ENDPOINT_URL_KINESIS and
-/// AWS_ENDPOINT_URL_DYNAMODB included.
+/// AWS_ENDPOINT_URL_DYNAMODB included. Settings of the worker come from the options, then from variables such as
+/// KCL_LEASE_DURATION=20s, then from the file, and else are the defaults.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -25,9 +26,12 @@ struct Arguments {
     /// Identifies this worker; a stable one lets it resume at once after a restart [default: random]
     #[arg(long, value_name = "ID")]
     worker_id: Option<String>,
-    /// Position at which shards start that the application has not processed yet
-    #[arg(long, value_enum, default_value_t = Start::Latest)]
-    start: Start,
+    /// Position at which shards start that the application has not processed yet [default: latest]
+    #[arg(long, value_enum)]
+    start: Option<Start>,
+    /// File of JSON with settings of the worker, such as {"lease_duration": "20s"}
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// Exporter of the metrics
     #[arg(long, value_enum, default_value_t = Exporter::None)]
     metrics: Exporter,
@@ -37,6 +41,15 @@ struct Arguments {
 enum Start {
     Latest,
     TrimHorizon,
+}
+
+impl From<Start> for InitialPosition {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::Latest => Self::Latest,
+            Start::TrimHorizon => Self::TrimHorizon,
+        }
+    }
 }
 
 #[tokio::main]
@@ -49,15 +62,15 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let stop = setup::stop_signal()?;
     let aws = setup::ambient_aws(arguments.region).await?;
+    let file = setup::settings_of(arguments.settings.as_deref())?;
+    let mut settings = WorkerSettings::from_variables("KCL_", env::vars())?.or(file);
+    settings.worker_id = arguments.worker_id.or(settings.worker_id);
+    settings.initial_position = arguments.start.map(InitialPosition::from).or(settings.initial_position);
     let options = stock_consumer::Options {
         application: arguments.application,
         stream: arguments.stream,
-        worker_id: arguments.worker_id,
+        settings,
         prefixed_metrics: arguments.metrics.needs_prefix(),
-        initial_position: match arguments.start {
-            Start::Latest => InitialPosition::Latest,
-            Start::TrimHorizon => InitialPosition::TrimHorizon,
-        },
     };
     let exporting = arguments.metrics.install(&aws)?;
     let ended = stock_consumer::run(&aws, options, stop).await;

@@ -1,13 +1,15 @@
 //! Puts random stock trades into a stream until Ctrl-C or SIGTERM.
 
-use std::{process::ExitCode, time::Duration};
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use examples::{metrics::Exporter, setup, stock_producer};
+use kpl::settings::ProducerSettings;
 
 /// Puts random stock trades into a Kinesis stream until Ctrl-C or SIGTERM, then sends what is left.
 ///
-/// Credentials and endpoints come from the ambient AWS configuration, AWS_ENDPOINT_URL_KINESIS included.
+/// Credentials and endpoints come from the ambient AWS configuration, AWS_ENDPOINT_URL_KINESIS included. Settings of the
+/// producer come from variables such as KPL_RECORD_TTL=1m, then from the file, and else are the defaults.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -22,6 +24,9 @@ struct Arguments {
     /// Stop after this many trades
     #[arg(long, value_name = "N")]
     trades: Option<usize>,
+    /// File of JSON with settings of the producer, such as {"record_ttl": "1m"}
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// Exporter of the metrics
     #[arg(long, value_enum, default_value_t = Exporter::None)]
     metrics: Exporter,
@@ -36,6 +41,8 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let stop = setup::stop_signal()?;
+    let file = setup::settings_of(arguments.settings.as_deref())?;
+    let settings = ProducerSettings::from_variables("KPL_", env::vars())?.or(file);
     let aws = setup::ambient_aws(arguments.region).await?;
     stock_producer::check_stream(&aws, &arguments.stream).await?;
     let exporting = arguments.metrics.install(&aws)?;
@@ -44,6 +51,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         stream: arguments.stream,
         every: arguments.every,
         trades: arguments.trades,
+        settings,
         prefixed_metrics,
     };
     let ended = stock_producer::run(&aws, options, stop).await;

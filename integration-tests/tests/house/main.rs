@@ -17,7 +17,7 @@ const KPL: &[&[&str]] = &[
     &["record"],
     &["aggregated", "error"],
     &["config", "delivered", "health", "stream"],
-    &["event", "kinesis"],
+    &["event", "kinesis", "settings"],
     &["logic"],
     &["delivery"],
     &["intake"],

@@ -35,9 +35,9 @@ pub enum MetricsDimension {
 }
 
 impl MetricsDimension {
-    const ALL: [Self; 4] = [Self::Operation, Self::ShardId, Self::StreamId, Self::WorkerIdentifier];
+    pub(crate) const ALL: [Self; 4] = [Self::Operation, Self::ShardId, Self::StreamId, Self::WorkerIdentifier];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Operation => "Operation",
             Self::ShardId => "ShardId",
@@ -80,6 +80,33 @@ impl Metrics {
     pub fn prefixed(mut self) -> Self {
         self.recording.prefixed = true;
         self
+    }
+
+    /// Names with that prefix, or the KCL's.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_prefix(mut self, prefixed: bool) -> Self {
+        self.recording.prefixed = prefixed;
+        self
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn is_prefixed(&self) -> bool {
+        self.recording.prefixed
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn current_level(&self) -> MetricsLevel {
+        self.recording.level
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn current_dimensions(&self) -> Option<Vec<MetricsDimension>> {
+        self.dimensions.clone()
+    }
+
+    #[cfg(feature = "serde")]
+    pub(crate) fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        self.recording.labels.iter().cloned().collect()
     }
 
     /// The label that is not complete, if any.

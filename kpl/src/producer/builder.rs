@@ -201,6 +201,20 @@ impl ProducerBuilder {
         self
     }
 
+    /// Settings from outside the code, over those set before; what is set afterwards wins.
+    #[cfg(feature = "serde")]
+    pub fn settings(mut self, settings: &crate::settings::ProducerSettings) -> Self {
+        settings.apply(&mut self.config);
+        self.compression = settings.compression.unwrap_or(self.compression);
+        self
+    }
+
+    /// All settings as they are now, for a line of the log at the start.
+    #[cfg(feature = "serde")]
+    pub fn current_settings(&self) -> crate::settings::ProducerSettings {
+        crate::settings::ProducerSettings::of(&self.config, self.compression)
+    }
+
     /// Client of Kinesis, in place of one made from the `SdkConfig`. Its retries are not used. Its interceptors see an input of
     /// PutRecords without records, and the request with them.
     pub fn kinesis_client(self, client: aws_sdk_kinesis::Client) -> Self {
