@@ -53,6 +53,15 @@ pub enum SettingError {
         /// Values that are accepted, with an example.
         accepted: String,
     },
+    /// A variable of the environment cannot be taken.
+    #[error("variable {name}: {error}")]
+    #[non_exhaustive]
+    Variable {
+        /// Name of the variable.
+        name: String,
+        /// What is wrong with it.
+        error: Box<SettingError>,
+    },
 }
 
 struct Nearest(Option<&'static str>);
@@ -69,6 +78,11 @@ impl SettingError {
         let likeness = |known: &&&'static str| (strsim::normalized_damerau_levenshtein(key, known) * 1000.0) as u32;
         let nearest = keys.iter().max_by_key(likeness).filter(|known| likeness(known) >= 600).copied();
         Self::Unknown { key: key.to_owned(), nearest }
+    }
+
+    /// The error for what a variable of this name says.
+    pub fn variable(self, name: String) -> Self {
+        Self::Variable { name, error: Box::new(self) }
     }
 
     /// The error for a value that is not of its form.

@@ -271,6 +271,11 @@ mod tests {
 
         let unknown = settings.set("max_inflight", "7").unwrap_err();
         assert_eq!(unknown, SettingError::Unknown { key: "max_inflight".to_owned(), nearest: Some("max_in_flight") });
+        let misspelt = [("KPL_RECORD_TLL".to_owned(), "1m".to_owned())];
+        assert_eq!(
+            ProducerSettings::from_variables("KPL_", misspelt).unwrap_err().to_string(),
+            "variable KPL_RECORD_TLL: there is no setting record_tll; record_ttl is one"
+        );
         let unlike = settings.set("colour", "red").unwrap_err();
         assert_eq!(unlike.to_string(), "there is no setting colour");
         let unreadable = settings.set("record_ttl", "30").unwrap_err();

@@ -30,7 +30,8 @@ macro_rules! settings_table {
                 let mut read = Self::default();
                 for (name, value) in variables {
                     if let Some(key) = name.strip_prefix(prefix) {
-                        read.set(&key.to_ascii_lowercase(), &value)?;
+                        let set = read.set(&key.to_ascii_lowercase(), &value);
+                        set.map_err(|error| error.variable(name))?;
                     }
                 }
                 Ok(read)
