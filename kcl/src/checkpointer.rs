@@ -27,6 +27,26 @@ mod transactions;
 /// Every checkpoint is one DynamoDB write, but those that several tasks ask for while one is being written take one
 /// together, of the furthest. Checkpoint every few seconds, not for each record, or let
 /// [`WorkerBuilder::build_checkpointing`](crate::WorkerBuilder::build_checkpointing) do it.
+///
+/// ```no_run
+/// use std::time::{Duration, Instant};
+///
+/// use kcl::{CheckpointError, Checkpointer, RecordBatch};
+///
+/// /// In `process_records`, after the batch is processed.
+/// async fn every_ten_seconds(last: &mut Instant, checkpointer: &Checkpointer) -> Result<(), CheckpointError> {
+///     if last.elapsed() >= Duration::from_secs(10) {
+///         checkpointer.checkpoint().await?; // all that was delivered, this batch included
+///         *last = Instant::now();
+///     }
+///     Ok(())
+/// }
+///
+/// /// The same in the middle of a batch: the records up to this one.
+/// async fn up_to(batch: &RecordBatch, n: usize, checkpointer: &Checkpointer) -> Result<(), CheckpointError> {
+///     checkpointer.checkpoint_at(&batch.records[n]).await
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[doc(alias = "RecordProcessorCheckpointer")]
 pub struct Checkpointer {

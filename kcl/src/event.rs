@@ -11,6 +11,18 @@ use crate::{
 };
 
 /// Something that happened in a worker.
+///
+/// ```no_run
+/// use kcl::{Event, WorkerBuilder};
+///
+/// fn with_alarm(builder: WorkerBuilder) -> WorkerBuilder {
+///     builder.on_event(|event| match event {
+///         Event::ShardStopped { shard, .. } => eprintln!("{shard} stands still until somebody looks at it"),
+///         Event::RecordsSkipped { shard, .. } => eprintln!("{shard} has lost records by its error policy"),
+///         _ => {} // logged, like these
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields are documented where their names do not suffice")]

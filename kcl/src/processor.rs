@@ -77,6 +77,33 @@ impl ShardContext {
 /// At least once: after a crash, a lost lease or an error, a new processor starts after the last stored checkpoint.
 ///
 /// Calls run in the shard's own task: a slow processor delays only its shard. Blocking work needs `spawn_blocking`.
+///
+/// ```
+/// use kcl::{BoxError, Checkpointer, RecordBatch, RecordProcessor, ShardContext};
+///
+/// struct Counter {
+///     records: usize,
+/// }
+///
+/// impl RecordProcessor for Counter {
+///     type Error = BoxError;
+///
+///     async fn initialize(&mut self, shard: &ShardContext) -> Result<(), BoxError> {
+///         println!("{} goes on after {}", shard.shard_id, shard.checkpoint);
+///         Ok(())
+///     }
+///
+///     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+///         self.records += batch.records.len();
+///         Ok(checkpointer.checkpoint().await?)
+///     }
+///
+///     async fn shutdown_requested(&mut self, checkpointer: &Checkpointer) -> Result<(), BoxError> {
+///         println!("{} records", self.records);
+///         Ok(checkpointer.checkpoint().await?)
+///     }
+/// }
+/// ```
 #[doc(alias = "ShardRecordProcessor")]
 pub trait RecordProcessor: Send + 'static {
     /// Error of its calls.

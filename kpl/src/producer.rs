@@ -55,6 +55,14 @@ impl Producer {
 
     /// Handle for another stream; cheap. Client, settings, buffer and shutdown are shared. Name and ARN count as two streams.
     ///
+    /// ```no_run
+    /// # async fn example(orders: kpl::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let audit = orders.to_stream("audit")?;
+    /// audit.put(kpl::UserRecord::new("customer-7", "order 12 placed")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If `stream` is neither a name nor an ARN.
     pub fn to_stream(&self, stream: impl Into<String>) -> Result<Self, ConfigError> {
@@ -117,6 +125,17 @@ impl Producer {
     }
 
     /// This producer as a [`futures::Sink`] of user records.
+    ///
+    /// ```no_run
+    /// use futures::{SinkExt as _, StreamExt as _, stream};
+    /// # async fn example(producer: kpl::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let lines = stream::iter(["tea", "coffee"]).map(|line| Ok(kpl::UserRecord::new(line, line)));
+    /// let mut sink = producer.sink();
+    /// sink.send_all(&mut lines.boxed()).await?; // waits while the buffer is full
+    /// sink.close().await?; // all are stored, or this is the first failure
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sink(&self) -> RecordSink {
         RecordSink::new(self.clone())
     }
@@ -174,6 +193,15 @@ impl Producer {
     }
 
     /// Sends all that was put before, to any stream, at once, and waits until it is resolved.
+    ///
+    /// ```no_run
+    /// # async fn example(producer: kpl::Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let delivery = producer.put(kpl::UserRecord::new("customer-7", "tea")).await?;
+    /// producer.flush().await; // at the end of an invocation of AWS Lambda, for example
+    /// println!("stored in {}", delivery.await?.shard_id()); // does not wait any more
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancellation
     /// Dropping the future ends the wait; once it was polled, the records are still sent.

@@ -18,6 +18,16 @@ use crate::{
 };
 
 /// Content of an application's lease table. Prints as a table.
+///
+/// ```no_run
+/// # async fn example(aws: &aws_types::SdkConfig) -> Result<(), Box<dyn std::error::Error>> {
+/// let fleet = kcl::FleetStatus::read(aws, "printer").await?;
+/// println!("{fleet}");
+/// let ownerless = fleet.leases.iter().filter(|lease| lease.owner.is_none()).count();
+/// println!("{} workers, {ownerless} leases that nobody has", fleet.workers.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FleetStatus {

@@ -16,6 +16,31 @@ use crate::{
 /// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
 ///
 /// Durations beyond 365 days count as 365 days: `Duration::MAX` stands for never, or for as long as it takes.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use kcl::{BoxError, CheckpointEvery, ErrorPolicy, InitialPosition, Polling, Worker};
+///
+/// # async fn example(aws: &aws_types::SdkConfig) -> Result<(), Box<dyn std::error::Error>> {
+/// let worker = Worker::builder(aws, "printer", "orders")
+///     .worker_id("host-1") // resumes its leases at once after a restart
+///     .initial_position(InitialPosition::TrimHorizon)
+///     .lease_duration(Duration::from_secs(20)) // on all workers
+///     .retrieval(Polling::new().idle_between_reads(Duration::from_millis(500)))
+///     .memory_budget(128 << 20)
+///     .on_processor_error(ErrorPolicy::stop_shard_after(10))
+///     .build_for_each(CheckpointEvery::default(), 1, |record| async move {
+///         println!("{}", record.partition_key);
+///         Ok::<(), BoxError>(())
+///     })?
+///     .start();
+/// # let told = async {};
+/// told.await; // by a signal, for example
+/// worker.stop().await?; // checkpoints, and releases the leases
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a worker must be built and run"]
 pub struct WorkerBuilder {

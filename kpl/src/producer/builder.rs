@@ -175,6 +175,16 @@ impl ProducerBuilder {
 
     /// Transforms the data of each record before it is sent, for compression or a schema registry, in the task or thread that
     /// puts it. A failed record is returned as it was put. Until it is resolved, both forms take up space in the buffer.
+    ///
+    /// ```no_run
+    /// # fn example(builder: kpl::ProducerBuilder) -> kpl::ProducerBuilder {
+    /// builder.encode(|record| {
+    ///     let mut data = vec![1]; // the version of the schema
+    ///     data.extend_from_slice(&record.data);
+    ///     Ok::<_, std::convert::Infallible>(data.into())
+    /// })
+    /// # }
+    /// ```
     pub fn encode<E: Into<BoxError>>(
         mut self,
         encode: impl Fn(&UserRecord) -> Result<Bytes, E> + Send + Sync + 'static,
