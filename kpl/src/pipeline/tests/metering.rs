@@ -1,5 +1,7 @@
 //! Counts, and the snapshot.
 
+mod values;
+
 use std::collections::BTreeMap;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
