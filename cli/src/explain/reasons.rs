@@ -44,6 +44,10 @@ pub(super) struct Evidence<'a> {
 const NEARLY_EXPIRED: f64 = 0.9;
 /// Time within which a living owner renews its lease: 4 s by default, 3.3 s in Java, and a slow write.
 const RENEWAL: Duration = Duration::from_secs(5);
+/// Lag of a shard that is read to its tip: a read each second, and the time to process it.
+const TIP: Duration = Duration::from_secs(2);
+/// Lag from which on a checkpoint that stands still is a sign of trouble.
+const MIN_JUDGED_LAG: Duration = Duration::from_secs(10);
 
 fn reason(sentence: impl Into<String>, evidence: impl Into<String>) -> Reason {
     Reason { sentence: sentence.into(), evidence: evidence.into() }
@@ -227,12 +231,19 @@ fn progress(evidence: &Evidence<'_>, lease: &LeaseView, owner: &str, before: Opt
                     ),
                 ));
             }
-            if lag < evidence.watched.max(Duration::from_secs(10)) {
+            if lag < TIP {
                 reasons.push(reason("it is at the tip: there is nothing more to process", format!("the lag is {age}")));
             } else if moved {
                 reasons.push(reason(
                     format!("{owner} makes progress and is {age} behind"),
                     format!("the checkpoint moved within {watched}, to {}", lease.checkpoint),
+                ));
+            } else if lag < evidence.watched.max(MIN_JUDGED_LAG) {
+                reasons.push(reason(
+                    format!(
+                        "{owner} is {age} behind, which is too young to be judged: look again, or watch it for longer"
+                    ),
+                    format!("the checkpoint stands at {} for {watched}", lease.checkpoint),
                 ));
             } else {
                 reasons.push(reason(

@@ -107,6 +107,10 @@ fn tells_a_hanging_processor_from_a_tip_and_from_progress() {
     assert!(hangs.contains("does not checkpoint: its processor hangs") && hangs.contains("10 min old"), "{hangs}");
     let tip = explain(&before, &with(2, 100, Checkpoint::TrimHorizon), "s", listed(&[]));
     assert!(tip.starts_with("it is at the tip"), "{tip}");
+    let young = explain(&before, &with(2, 5_300, Checkpoint::TrimHorizon), "s", listed(&[]));
+    assert!(young.starts_with("w is 5.3 s behind, which is too young to be judged"), "{young}");
+    let follows = explain(&before, &with(2, 5_300, Checkpoint::Latest), "s", listed(&[]));
+    assert!(follows.starts_with("w makes progress and is 5.3 s behind"), "{follows}");
     let moves = explain(&before, &with(2, 600_000, Checkpoint::Latest), "s", listed(&[]));
     assert!(moves.starts_with("w makes progress and is 10 min behind"), "{moves}");
     let expires = explain(&before, &with(2, 85_000_000, Checkpoint::TrimHorizon), "s", listed(&[]));
