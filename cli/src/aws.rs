@@ -5,8 +5,12 @@ pub(crate) mod stream_name;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, default_provider::region::DefaultRegionChain, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
 use clap::Args;
 use kcl::ServiceClock;
@@ -18,12 +22,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one attempt of a call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 4;
+/// Addresses in the environment, at which the SDK panics if they are empty.
+const ADDRESSES: [&str; 3] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_DYNAMODB"];
 
 /// AWS as the user names it. Each is accepted before and after the command.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "AWS")]
 pub(crate) struct AwsArguments {
-    /// Profile of the AWS configuration [default: AWS_PROFILE, else "default"]
+    /// Profile of the AWS configuration, which counts more than keys in the environment [default: AWS_PROFILE, else "default"]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// Region [default: AWS_REGION, else the profile's]
@@ -51,16 +57,20 @@ impl AwsArguments {
             let what = format!("{url} is no endpoint");
             return Err(Failure::usage(what, "give --endpoint-url as http://HOST:PORT or https://HOST"));
         }
+        let mut addresses = ADDRESSES.into_iter();
+        if let Some(name) = addresses.find(|name| std::env::var_os(name).is_some_and(|address| address.is_empty())) {
+            return Err(Failure::new(format!("{name} is empty"), "unset it, or set it to an address"));
+        }
         let https =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(https)
+            .http_client(https.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(timeouts.build());
         if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
+            loader = loader.profile_name(profile).credentials_provider(self.credentials(profile, https).await);
         }
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
@@ -73,6 +83,16 @@ impl AwsArguments {
             return Err(Failure::new("no AWS region is configured", "pass --region, or set AWS_REGION"));
         };
         Ok(Aws { clock: ServiceClock::new(&config), config, region })
+    }
+
+    /// Credentials of a profile that is named, without a look at the environment, as in the AWS CLI.
+    async fn credentials(&self, profile: &str, http: SharedHttpClient) -> ProfileFileCredentialsProvider {
+        let region = match &self.region {
+            Some(region) => Some(Region::new(region.clone())),
+            None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+        };
+        let settings = ProviderConfig::without_region().with_region(region).with_http_client(http);
+        ProfileFileCredentialsProvider::builder().configure(&settings).profile_name(profile).build()
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kpl::{
     ProducerBuilder,
-    compressed::{Compression, Dictionary, FrameReader},
+    compressed::{Compression, Dictionary, FrameError, FrameReader},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, text};
 
 /// Level of zstd unless another is given.
 const ZSTD_LEVEL: i32 = 3;
@@ -24,7 +24,48 @@ pub(crate) struct DictionaryArguments {
 impl DictionaryArguments {
     /// A reader of compressed records with these dictionaries.
     pub(crate) fn reader(&self) -> Result<FrameReader, Failure> {
-        self.files.iter().try_fold(FrameReader::new(), |reader, file| Ok(reader.with_dictionary(dictionary(file)?)))
+        reader(&self.files)
+    }
+}
+
+/// A reader of compressed records with the dictionaries in these files.
+pub(crate) fn reader(files: &[PathBuf]) -> Result<FrameReader, Failure> {
+    files.iter().try_fold(FrameReader::new(), |reader, file| Ok(reader.with_dictionary(dictionary(file)?)))
+}
+
+/// Compressed records that cannot be opened.
+#[derive(Debug, Default)]
+pub(crate) struct Unopened {
+    records: u64,
+    first: Option<FrameError>,
+}
+
+impl Unopened {
+    pub(crate) fn count(&mut self, error: FrameError) {
+        self.add(Self { records: 1, first: Some(error) });
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.first = self.first.take().or(other.first);
+    }
+
+    /// Says on stderr how many there were, why, and what was `done` with them.
+    pub(crate) fn report(&self, done: &str) {
+        let Some(first) = &self.first else { return };
+        eprintln!(
+            "kds: {} {done}, the first because {}",
+            text::counted(self.records, "compressed record"),
+            closed(first)
+        );
+    }
+}
+
+/// The reason why a compressed record cannot be opened, and what helps.
+pub(crate) fn closed(error: &FrameError) -> String {
+    match error {
+        FrameError::UnknownDictionary { .. } => format!("{error}: name its file by --dictionary"),
+        _ => error.to_string(),
     }
 }
 

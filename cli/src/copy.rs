@@ -1,24 +1,28 @@
 //! `kds copy`: copies the records of a stream into another, perhaps of another region or account.
 //!
 //! A worker of `kcl` reads, whose checkpoints are in a lease table of the copy's own; a producer of `kpl` puts. A batch is checkpointed
-//! once all its records are stored, so nothing is lost, and what was under way when a copy ended is copied again.
+//! once all its records are stored, so nothing is lost, and what was under way when a copy ended is copied again. Compressed records
+//! stay as they are where they can.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+mod copier;
+mod passage;
+mod ranges;
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use clap::Args;
-use kcl::{BoxError, Checkpointer, InitialPosition, RecordBatch, RecordProcessor, ShardContext, Worker};
-use kpl::{Aggregation, DeliveryErrorKind, Producer, RecordError, UserRecord};
+use kcl::{InitialPosition, ShardContext, Worker};
+use kpl::{Aggregation, Producer, compressed::FrameReader};
 use tokio::sync::mpsc;
 
+use self::{
+    copier::{Copied, Copier, Lasting},
+    ranges::Ranges,
+};
+
 use crate::{
-    aws::{
-        Aws, AwsArguments,
-        refusal::{is_lasting, refused},
-        stream_name::StreamName,
-    },
+    aws::{Aws, AwsArguments, refusal::refused, stream_name::StreamName},
+    compressed::{self, DictionaryArguments},
     failure::{Failure, chain},
     moment::Start,
     output, stop, text,
@@ -53,11 +57,14 @@ pub(crate) struct CopyArguments {
     /// One Kinesis record for each record, for consumers that do not take KPL aggregates apart
     #[arg(long)]
     no_aggregation: bool,
+    #[command(flatten)]
+    dictionaries: DictionaryArguments,
 }
 
 /// Copies until a signal, or until nothing more can be copied.
 pub(crate) async fn run(from: &AwsArguments, arguments: CopyArguments) -> Result<(), Failure> {
-    let CopyArguments { from_stream, to_stream, from: start, name, no_aggregation, .. } = arguments;
+    let CopyArguments { from_stream, to_stream, from: start, name, no_aggregation, dictionaries, .. } = arguments;
+    let frames = dictionaries.reader()?;
     let source = from.load().await?;
     let target = AwsArguments {
         profile: arguments.to_profile.or_else(|| from.profile.clone()),
@@ -81,31 +88,65 @@ pub(crate) async fn run(from: &AwsArguments, arguments: CopyArguments) -> Result
         }
     };
     let aggregation = if no_aggregation { Aggregation::Off } else { Aggregation::default() };
-    let producer = Producer::builder(&target.config, to_stream.as_str())
-        .aggregation(aggregation)
-        .max_outstanding_bytes(PUT_BYTES)
-        .build()
-        .map_err(|error| Failure::new("the producer cannot be built", error))?;
+    let (producer, frame_producer) =
+        (producer(&target, &to_stream, aggregation)?, producer(&target, &to_stream, Aggregation::Off)?);
     let last = |stream: &StreamName| stream.as_str().rsplit('/').next().unwrap_or_default().to_owned();
     let name = name.unwrap_or_else(|| format!("kds-copy-{}-{}", last(&from_stream), last(&to_stream)));
     let (lasting, failures) = mpsc::channel(1);
-    let copier = Copier { producer: producer.clone(), copied: Arc::default(), lasting };
+    let copier = Copier {
+        producer: producer.clone(),
+        frame_producer: frame_producer.clone(),
+        from: Ranges::list(&source, &from_stream).await?,
+        to: Ranges::list(&target, &to_stream).await?,
+        frames,
+        no_frames: no_aggregation,
+        copied: Arc::default(),
+        lasting,
+        shard: None,
+    };
     let copied = Arc::clone(&copier.copied);
     let worker = Worker::builder(&source.config, name, from_stream.as_str())
         .initial_position(position)
         .memory_budget(READ_BYTES)
+        // None is opened: the copier decides.
+        .frames(FrameReader::new().with_max_bytes(0))
         .build(move |_: &ShardContext| copier.clone())
         .map_err(|error| Failure::new("the copy cannot begin", error))?;
     let outcome = until_stopped(worker, failures).await;
     producer.shutdown().await;
-    let copied = text::counted(copied.load(Ordering::Relaxed), "record");
-    output::print(false, &(), || format!("copied {copied}\n"))?;
-    match outcome? {
-        None => Ok(()),
-        Some((code, message)) => {
-            let cause = refused(&target, "kinesis:PutRecords", &format!("stream {to_stream}"), &code, &message);
-            Err(Failure::new(cause, "what is not stored is not checkpointed: start the copy again"))
-        }
+    frame_producer.shutdown().await;
+    output::print(false, &(), || format!("copied {}\n", copied_text(&copied)))?;
+    outcome?.map_or(Ok(()), |lasting| Err(lasting.failure(&target, &to_stream)))
+}
+
+impl Lasting {
+    fn failure(self, target: &Aws, to: &StreamName) -> Failure {
+        let cause = match self {
+            Self::Refused(code, message) => {
+                refused(target, "kinesis:PutRecords", &format!("stream {to}"), &code, &message)
+            }
+            Self::Closed(shard, error) => {
+                let what =
+                    format!("a compressed record of {shard} belongs to several shards of {to}, or must be taken apart");
+                Failure::new(what, compressed::closed(&error))
+            }
+            Self::Failed(failure) => failure,
+        };
+        Failure::new(cause, "what is not stored is not checkpointed: start the copy again")
+    }
+}
+
+fn producer(target: &Aws, stream: &StreamName, aggregation: Aggregation) -> Result<Producer, Failure> {
+    let builder = Producer::builder(&target.config, stream.as_str()).aggregation(aggregation);
+    let built = builder.max_outstanding_bytes(PUT_BYTES).build();
+    built.map_err(|error| Failure::new("the producer cannot be built", error))
+}
+
+fn copied_text(copied: &Copied) -> String {
+    let records = text::counted(copied.records.load(Relaxed), "record");
+    match copied.frames.load(Relaxed) {
+        0 => records,
+        frames => format!("{records}, and {} as they were", text::counted(frames, "compressed record")),
     }
 }
 
@@ -115,10 +156,7 @@ async fn find(aws: &Aws, stream: &StreamName) -> Result<(), Failure> {
     described.send().await.map(drop).map_err(|error| aws.explain("kinesis:DescribeStreamSummary", &target, error))
 }
 
-/// Code and message of a refusal that no retry can mend.
-type Lasting = (String, String);
-
-/// Runs the worker until a signal or such a refusal, which it returns.
+/// Runs the worker until a signal or a lasting failure, which it returns.
 async fn until_stopped(
     worker: Worker<impl kcl::ProcessorFactory>,
     mut failures: mpsc::Receiver<Lasting>,
@@ -135,39 +173,4 @@ async fn until_stopped(
     let stopped = handle.stop().await;
     stopped.map_err(|error| Failure::new(chain(&*error), "start the copy again"))?;
     Ok(refusal)
-}
-
-#[derive(Clone)]
-struct Copier {
-    producer: Producer,
-    copied: Arc<AtomicU64>,
-    lasting: mpsc::Sender<Lasting>,
-}
-
-impl RecordProcessor for Copier {
-    type Error = BoxError;
-
-    async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
-        let records = batch.records.into_iter().map(|record| {
-            let copy = UserRecord::new(&*record.partition_key, record.data);
-            match record.explicit_hash_key {
-                Some(hash_key) => copy.with_explicit_hash_key(hash_key),
-                None => copy,
-            }
-        });
-        let outcomes = self.producer.put_all(records).await;
-        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        self.copied.fetch_add(stored as u64, Ordering::Relaxed);
-        for outcome in outcomes {
-            let Err(error) = outcome else { continue };
-            if let RecordError::Failed(failed) = &error
-                && let DeliveryErrorKind::Rejected { code, message, .. } = failed.kind()
-                && is_lasting(code)
-            {
-                let _ = self.lasting.try_send((code.to_string(), message.to_string())); // one is enough
-            }
-            return Err(error.into());
-        }
-        Ok(checkpointer.checkpoint().await?)
-    }
 }

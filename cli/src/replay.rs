@@ -7,14 +7,14 @@ use regex::bytes::Regex;
 
 use crate::{
     aws::{Aws, stream_name::StreamName},
-    compressed::DictionaryArguments,
+    compressed::{DictionaryArguments, Unopened},
     failure::Failure,
     moment::{Moment, Start},
     output::Output,
     tail::{
         self, Reading,
         filter::Filter,
-        print::{OutputFormat, Printer, Unopened},
+        print::{OutputFormat, Printer},
         reader::Until,
         sink::Sink,
     },

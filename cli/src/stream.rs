@@ -8,7 +8,7 @@ mod progress;
 mod sampling;
 mod tree;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
@@ -19,6 +19,7 @@ use self::{
 };
 use crate::{
     aws::{Aws, stream_name::StreamName},
+    compressed,
     failure::Failure,
     moment::up_to_an_hour,
     output, text,
@@ -37,6 +38,9 @@ pub(crate) struct StreamArguments {
     /// Time of the sample
     #[arg(long = "for", value_name = "TIME", default_value = "10s", requires = "hot", value_parser = up_to_an_hour)]
     sample_time: Duration,
+    /// Dictionary of compressed records in the sample, as train-dictionary writes it; may be given several times
+    #[arg(long = "dictionary", value_name = "FILE", requires = "hot")]
+    dictionaries: Vec<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -60,7 +64,7 @@ enum Change {
 
 /// Shows or changes a stream.
 pub(crate) async fn run(aws: &Aws, arguments: StreamArguments) -> Result<(), Failure> {
-    let StreamArguments { stream, hot, sample_time, json, change } = arguments;
+    let StreamArguments { stream, hot, sample_time, dictionaries, json, change } = arguments;
     match (change, stream) {
         (Some(Change::Create(arguments)), _) => change::create(aws, arguments).await,
         (Some(Change::Delete(arguments)), _) => change::delete(aws, arguments).await,
@@ -68,7 +72,7 @@ pub(crate) async fn run(aws: &Aws, arguments: StreamArguments) -> Result<(), Fai
         (Some(Change::Merge(arguments)), _) => change::merge(aws, arguments).await,
         (Some(Change::Scale(arguments)), _) => change::scale(aws, arguments).await,
         (None, Some(stream)) if hot => {
-            let loads = sampling::sample(aws, &stream, sample_time).await?;
+            let loads = sampling::sample(aws, &stream, sample_time, &compressed::reader(&dictionaries)?).await?;
             output::print(json, &loads, || loads_text(&stream, &loads))
         }
         (None, Some(stream)) => {

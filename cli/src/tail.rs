@@ -8,6 +8,8 @@ pub(crate) mod reader;
 pub(crate) mod room;
 pub(crate) mod sink;
 
+use std::time::Duration;
+
 use clap::Args;
 use kpl::{HashKey, SequenceNumber, ShardId};
 use regex::bytes::Regex;
@@ -16,14 +18,14 @@ use tokio::{sync::mpsc, task::JoinSet};
 use self::{
     filter::Filter,
     lineage::{Lineage, Wanted},
-    print::{OutputFormat, Printer, Unopened},
+    print::{OutputFormat, Printer},
     reader::{Found, ShardReader, Until},
     room::Room,
     sink::Sink,
 };
 use crate::{
     aws::{Aws, stream_name::StreamName},
-    compressed::DictionaryArguments,
+    compressed::{DictionaryArguments, Unopened},
     failure::Failure,
     moment::{Moment, Start},
     output::Output,
@@ -124,6 +126,11 @@ pub(crate) async fn read(aws: &Aws, reading: Reading, until: impl FnOnce(&Aws) -
         Wanted { shard: shard.as_deref().map(ShardId::from), hash_key: key.as_deref().map(HashKey::of_partition_key) };
     let (lineage, first, position) = start(aws, &stream, &from, wanted).await?;
     let until = until(aws);
+    if let (Position::Time(begin), Until::Time(end)) = (&position, until)
+        && end < *begin
+    {
+        return Err(Failure::usage("the window ends before it begins", "give --to as a later time than --from"));
+    }
     let (sender, receiver) = mpsc::channel(ANSWERS);
     let (client, room, readers) = (aws.kinesis_without_retries(), Room::default(), JoinSet::new());
     let mut tail = Tail { aws, client, stream, until, room, sender, readers, lineage, printer, sink };
@@ -135,10 +142,7 @@ pub(crate) async fn read(aws: &Aws, reading: Reading, until: impl FnOnce(&Aws) -
         let records = text::counted(tail.printer.discarded, "record");
         eprintln!("kds: {records} of aggregates in wrong shards not printed, as a KCL discards them");
     }
-    if let Some(first) = &tail.printer.unopened.first {
-        let records = text::counted(tail.printer.unopened.records, "compressed record");
-        eprintln!("kds: {records} printed as they are stored, the first because {first}");
-    }
+    tail.printer.unopened.report("printed as stored");
     let is_complete = outcome?;
     if is_complete {
         tail.sink.finish()?;
@@ -163,7 +167,13 @@ async fn start(
         Start::Moment(moment) => {
             // For the services' time.
             shards::open_at(aws, stream, &Position::Latest).await?;
-            Position::Time(moment.at(aws.clock.now()))
+            let (begin, now) = (moment.at(aws.clock.now()), aws.clock.now());
+            // The services' time is known to a second.
+            if begin > now + Duration::from_secs(1) {
+                let what = "the window begins in the future";
+                return Err(Failure::usage(what, "give --from as a time of the past, or leave it out"));
+            }
+            Position::Time(begin)
         }
     };
     let shards = match &wanted.shard {

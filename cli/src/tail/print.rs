@@ -8,11 +8,11 @@ use clap::ValueEnum;
 use kpl::{
     HashKeyRange, ShardId,
     aggregated::Deaggregator,
-    compressed::{FrameError, FrameReader, MAGIC},
+    compressed::{FrameReader, MAGIC},
 };
 
 use super::filter::Filter;
-use crate::{failure::Failure, output::Output, record_line::RecordLine, text};
+use crate::{compressed::Unopened, failure::Failure, output::Output, record_line::RecordLine, text};
 
 /// Shape of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,20 +40,6 @@ pub(crate) struct Printer {
     /// User records that a KCL discards, since their aggregate is in a wrong shard.
     pub(crate) discarded: u64,
     pub(crate) printed: u64,
-}
-
-/// Compressed records that cannot be opened, and are printed as they are stored.
-#[derive(Debug, Default)]
-pub(crate) struct Unopened {
-    pub(crate) records: u64,
-    pub(crate) first: Option<FrameError>,
-}
-
-impl Unopened {
-    fn count(&mut self, error: FrameError) {
-        self.records += 1;
-        self.first.get_or_insert(error);
-    }
 }
 
 impl Printer {

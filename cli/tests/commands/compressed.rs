@@ -45,10 +45,8 @@ async fn a_dictionary_is_trained_put_with_and_needed_to_read() {
     assert_eq!(with, world.read("a.log"));
     let without = world.run("tail orders --from horizon --no-follow --output raw").await;
     assert_eq!(without.code, 0);
-    let reason = format!(
-        "1 compressed record printed as they are stored, the first because frame needs the dictionary {}",
-        report["id"]
-    );
+    let reason =
+        format!("1 compressed record printed as stored, the first because frame needs the dictionary {}", report["id"]);
     assert!(without.stderr.contains(&reason), "{}", without.stderr);
 }
 
@@ -63,4 +61,31 @@ async fn what_cannot_be_trained_or_compressed_is_refused() {
     assert_eq!(level.code, 2, "{}", level.stderr);
     let other = world.run("put orders few.jsonl --compress zstd --dictionary few.jsonl").await;
     other.fails_with(&["few.jsonl is no dictionary", "no zstd dictionary"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_by_partition_key_is_that_of_what_is_compressed_if_it_can_be_opened() {
+    let world = World::start().await;
+    world.write("samples.jsonl", lines(2000));
+    world.run("train-dictionary samples.jsonl --output d.dict --max-bytes 2048").await.succeeds();
+    let sample = |arguments: &'static str| {
+        crate::support::ended(
+            world.command(&format!("stream orders --hot --for 4s --json {arguments}")).spawn().unwrap(),
+        )
+    };
+    let (with, without) = (sample("--dictionary d.dict"), sample(""));
+    let putting = async {
+        for _ in 0..15 {
+            world.run("put orders samples.jsonl --key text:hot --compress zstd --dictionary d.dict").await.succeeds();
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+
+    let (with, without, ()) = tokio::join!(with, without, putting);
+
+    assert!(with.stdout.contains("\"partitionKey\":\"hot\""), "{with:?}");
+    assert!(
+        without.stderr.contains("counted under their own partition keys") && !without.stdout.contains("hot"),
+        "{without:?}"
+    );
 }

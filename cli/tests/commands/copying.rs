@@ -64,6 +64,72 @@ async fn a_copy_that_may_not_put_ends_and_loses_nothing() {
     world.run("copy orders missing").await.fails_with(&["stream missing does not exist"]);
 }
 
+impl World {
+    /// Compressed records of 500 lines in the stream, with a dictionary of their own, which is in `d.dict`.
+    async fn put_compressed(&self) {
+        let line = |n: u32| format!("{{\"customer\":\"c-{}\",\"item\":\"tea\",\"price\":{}}}\n", n % 100, n * 7);
+        self.write("a.jsonl", (0..500).map(line).collect::<String>());
+        self.run("train-dictionary a.jsonl --output d.dict --max-bytes 2048").await.succeeds();
+        let put = "put orders a.jsonl --key field:customer --compress zstd --dictionary d.dict";
+        self.run(put).await.succeeds();
+    }
+
+    /// Lines of a stream with the dictionary, sorted, as a KCL would deliver them.
+    async fn lines(&self, stream: &str) -> Vec<String> {
+        let tail = format!("tail {stream} --from horizon --no-follow --output raw --dictionary d.dict");
+        let mut lines: Vec<String> = self.run(&tail).await.succeeds().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Data of a stream's Kinesis records, sorted.
+    async fn kinesis_records(&self, stream: &str) -> Vec<String> {
+        let tail = format!("tail {stream} --from horizon --no-follow --no-deaggregation --json");
+        let printed = self.run(&tail).await.succeeds();
+        let data = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"].to_string();
+        let mut records: Vec<String> = printed.lines().map(data).collect();
+        records.sort();
+        records
+    }
+
+    /// Copies until all that is in the stream is in the other one.
+    async fn copy_all(&self, arguments: &str) -> crate::support::Ended {
+        let copy: Child = self.command(&format!("copy orders copies {arguments}")).spawn().unwrap();
+        let (begun, expected) = (tokio::time::Instant::now(), self.lines("orders").await);
+        while self.lines("copies").await != expected {
+            assert!(begun.elapsed() < crate::support::PATIENCE, "{:?}", self.lines("copies").await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        interrupt(&copy);
+        ended(copy).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_keeps_compressed_records_as_they_are_without_their_dictionary() {
+    let world = World::start().await;
+    world.aws.create_stream("copies", 1).unwrap();
+    world.put_compressed().await;
+
+    let copied = world.copy_all("").await;
+
+    assert!(copied.code == 0 && copied.stdout.ends_with(" as they were\n"), "{copied:?}");
+    assert_eq!(world.kinesis_records("copies").await, world.kinesis_records("orders").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_to_more_shards_names_the_dictionary_that_it_needs_and_loses_nothing() {
+    let world = World::start().await;
+    world.aws.create_stream("copies", 5).unwrap();
+    world.put_compressed().await;
+
+    let closed = world.run("copy orders copies").await;
+
+    closed.fails_with(&["belongs to several shards of copies", "needs the dictionary", "--dictionary"]);
+    let copied = world.copy_all("--dictionary d.dict").await;
+    assert_eq!((copied.code, copied.stdout.as_str()), (0, "copied 500 records\n"), "{copied:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replays_a_window_into_a_file_for_each_shard() {
     let world = World::start().await;

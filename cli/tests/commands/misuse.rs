@@ -54,6 +54,44 @@ async fn an_endpoint_that_nobody_serves_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_the_environment_that_is_empty_is_named() {
+    let world = World::start().await;
+    for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_DYNAMODB"] {
+        let mut command = world.command("stream orders");
+        command.env(name, "");
+
+        let refused = crate::support::ended(command.spawn().unwrap()).await;
+
+        refused.fails_with(&[&format!("{name} is empty"), "unset it"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_is_named_counts_more_than_keys_in_the_environment() {
+    let world = World::start().await;
+    world.run("stream orders --profile nobody").await.fails_with(&["no AWS credentials were found", "nobody"]);
+
+    world.write("config", "[profile mine]\naws_access_key_id = mine\naws_secret_access_key = secret\n");
+    let mut command = world.command("stream orders --profile mine");
+    command.env("AWS_CONFIG_FILE", world.path().join("config"));
+    crate::support::ended(command.spawn().unwrap()).await.succeeds();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_ends_before_it_begins_or_lies_in_the_future_is_refused() {
+    let world = World::start().await;
+    for (arguments, texts) in [
+        ("tail orders --from 1h --to 2h", ["ends before it begins", "--to"]),
+        ("replay orders --from 1h --to 2h", ["ends before it begins", "--to"]),
+        ("tail orders --from 2099-01-01", ["begins in the future", "--from"]),
+    ] {
+        let refused = world.run(arguments).await;
+        assert_eq!(refused.code, 2, "{arguments}: {refused:?}");
+        assert!(texts.iter().all(|text| refused.stderr.contains(text)), "{arguments}: {}", refused.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn positions_and_names_that_are_none_are_refused_before_any_call() {
     let world = World::start().await;
     for (arguments, text) in [
