@@ -7,7 +7,7 @@ use std::sync::{
 
 use kcl::{BoxError, Checkpointer, Record, RecordBatch, RecordProcessor, ShardContext};
 use kpl::{
-    Delivered, DeliveryErrorKind, Producer, RecordError, ShardId,
+    Delivered, DeliveryErrorKind, Producer, RecordError, ShardId, UserRecord,
     compressed::{FrameError, FrameReader},
 };
 use tokio::sync::mpsc;
@@ -99,13 +99,14 @@ impl Copier {
 
     /// Puts records in their order: those of one form at a time, since two producers know nothing of each other.
     async fn put(&self, passages: &[Passage]) -> Result<(), BoxError> {
-        for run in passages.chunk_by(|a, b| a.is_frame() == b.is_frame()) {
+        for run in passages.chunk_by(Passage::is_alike) {
             let is_frame = run.first().is_some_and(Passage::is_frame);
             let (producer, stored) = match is_frame {
                 true => (&self.frame_producer, &self.copied.frames),
                 false => (&self.producer, &self.copied.records),
             };
-            let outcomes = producer.put_all(run.iter().map(|passage| passage.record().clone())).await;
+            let records: Vec<UserRecord> = run.iter().map(|passage| passage.record().clone()).collect();
+            let outcomes = producer.put_all(records).await;
             stored.fetch_add(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64, Relaxed);
             for (passage, outcome) in run.iter().zip(outcomes) {
                 let delivered = outcome.inspect_err(|error| self.refused(error))?;

@@ -22,6 +22,11 @@ impl Passage {
         matches!(self, Self::Frame(..))
     }
 
+    /// True if both are put in the same form.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.is_frame() == other.is_frame()
+    }
+
     pub(super) fn record(&self) -> &UserRecord {
         match self {
             Self::UserRecord(record) | Self::Frame(record, _) => record,
