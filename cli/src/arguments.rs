@@ -17,6 +17,7 @@ use crate::{
     fleet::{self, FleetArguments},
     lease_changes::{self, DrainArguments, ReleaseArguments},
     manual::{self, CompletionArguments, ManualArguments},
+    migrate::{self, MigrateArguments},
     put::{self, PutArguments},
     redrive::{self, RedriveArguments},
     replay::{self, ReplayArguments},
@@ -76,6 +77,8 @@ enum Command {
     Drain(DrainArguments),
     /// Delete items of dead workers and leases of ended shards
     Cleanup(CleanupArguments),
+    /// Take a stopped application of KCL 1.x or 2.x over to 3.x
+    Migrate(MigrateArguments),
     /// Write a window of a stream's past to files or stdout
     Replay(ReplayArguments),
     /// Put dead letters into their stream again
@@ -136,6 +139,7 @@ async fn dispatch(aws: AwsArguments, command: Command) -> Result<(), Failure> {
         Command::Release(arguments) => lease_changes::release(&aws.load().await?, arguments).await,
         Command::Drain(arguments) => lease_changes::drain(&aws.load().await?, arguments).await,
         Command::Cleanup(arguments) => cleanup::run(&aws.load().await?, arguments).await,
+        Command::Migrate(arguments) => migrate::run(&aws.load().await?, arguments).await,
         Command::Replay(arguments) => replay::run(&aws.load().await?, arguments).await,
         Command::Redrive(arguments) => redrive::run(&aws.load().await?, arguments).await,
         Command::Copy(arguments) => copy::run(&aws, arguments).await,

@@ -17,7 +17,7 @@
 //! | `watch.rs`, `watch/` | `kds watch`: looks and keys => model => draw |
 //! | `serve.rs`, `serve/` | `kds serve`, `kds report`: looks => page, events |
 //! | `explain.rs`, `doctor.rs` and below | `kds explain`, `kds doctor`: evidence => sentences |
-//! | `reset.rs`, `lease_changes.rs`, `cleanup.rs` | changes of a fleet |
+//! | `reset.rs`, `lease_changes.rs`, `cleanup.rs`, `migrate.rs` | changes of a fleet |
 //! | `redrive.rs`, `redrive/` | `kds redrive`: letters => payload => producer => letters that were not put |
 //! | `replay.rs`, `copy.rs` | `kds replay`, `kds copy` |
 //! | `agent.rs`, `agent/` | `kds agent`: folder => file => records => producer => state |
@@ -43,6 +43,7 @@ mod fleet;
 mod inflate;
 mod lease_changes;
 mod manual;
+mod migrate;
 mod moment;
 mod output;
 mod put;

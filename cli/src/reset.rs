@@ -89,7 +89,7 @@ pub(crate) async fn run(aws: &Aws, arguments: ResetArguments) -> Result<(), Fail
 }
 
 /// A worker of the application, which is never run.
-fn builder(aws: &Aws, view: &FleetView, stream: Option<&StreamName>) -> Result<WorkerBuilder, Failure> {
+pub(crate) fn builder(aws: &Aws, view: &FleetView, stream: Option<&StreamName>) -> Result<WorkerBuilder, Failure> {
     let mut names: Vec<&str> = view.leases.iter().filter_map(|lease| lease.stream.as_deref()).collect();
     names.sort_unstable();
     names.dedup();

@@ -184,6 +184,28 @@ pub enum Event {
     },
     /// The fleet has left the tables of KCL 3.0 to 3.4: leader and workers are in the lease table now.
     MigratedToOneTable,
+    /// The worker is to take over an application of KCL 1.x or 2.x, and waits for its end. Emitted at first, then for signs of
+    /// life, once a minute at most.
+    #[non_exhaustive]
+    AdoptionWaits {
+        /// Sign of life that began the wait anew.
+        sign: String,
+        /// Time to wait from now on if nothing moves any more.
+        remaining: Duration,
+    },
+    /// While the worker took over an application of KCL 1.x or 2.x, somebody else wrote a lease: an old worker, which keeps it, or
+    /// another that takes over. The wait begins anew.
+    #[non_exhaustive]
+    AdoptionStopped {
+        /// The write, as a sentence.
+        sign: String,
+    },
+    /// The worker took over an application of KCL 1.x or 2.x.
+    #[non_exhaustive]
+    Adopted {
+        /// Number of its leases, those of ended shards included.
+        leases: usize,
+    },
     /// Items of the lease table claim to be leases of this application and cannot be read; they are left alone.
     #[non_exhaustive]
     LeasesMalformed { keys: Vec<String> },
@@ -265,6 +287,9 @@ impl Event {
             Self::FormerStreamDeleted { stream_id, shards } => info!(%stream_id, ?shards, "former stream deleted"),
             Self::ClockWrong { ahead, behind } => warn!(?ahead, ?behind, "the machine's clock is wrong"),
             Self::MigratedToOneTable => info!("the fleet keeps everything in the lease table now"),
+            Self::AdoptionWaits { sign, remaining } => info!(sign, ?remaining, "waiting for the end of the old fleet"),
+            Self::AdoptionStopped { sign } => warn!(sign, "the old fleet is not at its end, it is not taken over"),
+            Self::Adopted { leases } => info!(leases, "application taken over from KCL 1.x or 2.x"),
             Self::LeasesMalformed { keys } => error!(?keys, "items of the lease table cannot be read"),
         }
     }

@@ -116,6 +116,7 @@ mod time;
 mod worker;
 
 pub use admin::{
+    adopt::{Adoption, AdoptionError, OldFleet},
     change::{Fleet, FleetChange},
     fleet::{FleetStatus, LeaseStatus, WorkerStatus},
     reset::{Reset, ResetError, ResetReport, ShardReset},

@@ -1,5 +1,6 @@
 //! The decisions, free of I/O: no `async`, no clock, no SDK, no randomness.
 
+pub(crate) mod adoption;
 pub(crate) mod assign;
 pub(crate) mod backoff;
 pub(crate) mod cpu;

@@ -1,5 +1,6 @@
 //! Plain data that every floor speaks of: leases, shards, records, workers, policies, status words.
 
+pub(crate) use adoption::{OldLease, OldTable};
 pub use checkpoint::{Checkpoint, PendingCheckpoint, Position};
 pub(crate) use fleet::{
     ACTIVE_WINDOW, Addition, Beat, Bulletin, CPU, FAILED, LegacyTables, LockItem, Look, Mark, Metric, REPORT_INTERVAL,
@@ -20,6 +21,7 @@ pub use shard::{ShardPhase, ShardStatus, Stall};
 pub use sink::{ParseSinkMarkError, SinkKey, SinkMark};
 pub use usage::{TableUsage, UsageRate};
 
+mod adoption;
 mod checkpoint;
 mod fleet;
 mod health;

@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) table: String,
     pub(crate) create_table: bool,
     pub(crate) legacy_tables: LegacyTables,
+    /// Time without a sign of life after which an application of KCL 1.x or 2.x is taken over. None: it is refused.
+    pub(crate) adopt_after: Option<Duration>,
     pub(crate) worker_id: WorkerId,
     /// The application set it, so that it may be the same after a restart.
     pub(crate) is_worker_id_set: bool,

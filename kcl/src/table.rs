@@ -55,6 +55,14 @@ impl LeaseTable {
         }
     }
 
+    /// The table if it is one of DynamoDB's, which alone can be of an older version.
+    pub(crate) fn in_dynamodb(&self) -> Option<&DynamoDbLeaseTable> {
+        match self {
+            Self::DynamoDb(table) => Some(table),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Requests and capacity units so far; none for a table in memory.
     pub(crate) fn usage(&self) -> TableUsage {
         match self {

@@ -22,8 +22,8 @@ use crate::{
     contained::{Contained, propagate},
     context::Context,
     coordination::{
-        assigner::Assigner, discovery::Discovery, entry, gauges, leader::Leader, membership::Membership, verifier,
-        watchdog,
+        admission, assigner::Assigner, discovery::Discovery, entry, gauges, leader::Leader, membership::Membership,
+        verifier, watchdog,
     },
     error::{TableError, WorkerError},
     event::{Event, Events},
@@ -155,7 +155,7 @@ async fn watch_version(context: Arc<Context>) -> Result<Option<Membership>, Work
         if context.reported(context.table.follow_migration().await) == Some(true) {
             context.events.emit(Event::MigratedToOneTable);
         }
-        match entry::check_version(&context).await {
+        match admission::check_version(&context).await {
             Err(WorkerError::LeaseTable(error)) => context.table_failed(&error),
             Err(error) => return Err(error),
             Ok(_) => {}

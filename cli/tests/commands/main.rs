@@ -13,6 +13,7 @@ mod fleets;
 mod manual;
 #[cfg(target_os = "linux")]
 mod memory;
+mod migrating;
 mod misuse;
 mod page;
 mod put;

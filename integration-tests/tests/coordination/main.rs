@@ -1,5 +1,6 @@
 //! Fleets of workers on the embedded AWS: leases, leaders, takeovers, streams that come and go.
 
+mod adoption;
 mod budget;
 mod failures;
 mod heartbeats;

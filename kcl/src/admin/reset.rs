@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::{
     clock::PRECISION,
     context::Context,
-    coordination::entry,
+    coordination::{admission, entry},
     error::{TableError, WorkerError},
     event::Events,
     logic::{
@@ -141,7 +141,7 @@ impl Resetting {
             return Err(ResetError::WhichStream);
         }
         context.table.find_layout().await?;
-        entry::check_kind(context).await?;
+        admission::check_kind(context).await?;
         if let Catalog::Single(stream) = &context.catalog
             && context.table.fleet_version().await?.is_some()
         {

@@ -25,6 +25,7 @@ use leases::Index;
 use meter::Meter;
 use renewals::Renewals;
 
+mod adoption;
 mod conditional;
 mod conflicts;
 mod error;

@@ -27,6 +27,7 @@ pub(crate) const PENDING_SUB: &str = "pendingCheckpointSubSequenceNumber";
 pub(crate) const PENDING_STATE: &str = "pendingCheckpointState";
 /// Not those of Java, which leaves alone what it does not know.
 pub(crate) const LATEST_AS_OF: &str = "latestAsOfMillis";
+pub(crate) const ADOPTED_BY: &str = "adoptedBy";
 pub(crate) const RESET_EPOCH: &str = "resetEpoch";
 pub(crate) const CHECKPOINT_OWNER: &str = "checkpointOwner";
 /// Not one of Java's either.
@@ -280,6 +281,16 @@ pub(crate) fn worker_properties(worker: &WorkerItem) -> AttributeValue {
         properties.insert(WORKER_BEAT.to_owned(), s(beat.to_string()));
     }
     AttributeValue::M(properties)
+}
+
+/// The item's key in the lease table.
+pub(crate) fn lease_key(item: &Item) -> Option<&str> {
+    text(item, LEASE_KEY)
+}
+
+/// The worker that is taking the lease over from KCL 1.x or 2.x.
+pub(crate) fn adopted_by(item: &Item) -> Option<WorkerId> {
+    text(item, ADOPTED_BY).map(WorkerId::from)
 }
 
 /// Reads the leader's lock; None if the item lacks an owner or a version.

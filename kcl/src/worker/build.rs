@@ -66,6 +66,7 @@ impl WorkerBuilder {
             // In memory nobody waits for a lease to expire, and a process that was suspended must go on.
             settings.lease_duration = MAX_DURATION;
         }
+        settings.adopt_after = settings.adopt_after.map(|wait| MAX_DURATION.min(wait));
         for duration in [
             &mut settings.lease_duration,
             &mut settings.handoff_timeout,

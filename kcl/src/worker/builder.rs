@@ -13,6 +13,9 @@ use crate::{
     settings::{Settings, error_policy::ErrorPolicy, metrics::Metrics, streams::Source},
 };
 
+/// Time without a sign of life of an application of KCL 1.x or 2.x whose failover time is not known: 18 times its default.
+const ADOPT_AFTER: Duration = Duration::from_secs(180);
+
 /// Builds a [`Worker`](crate::Worker). Get one from [`Worker::builder`](crate::Worker::builder).
 ///
 /// Durations beyond 365 days count as 365 days: `Duration::MAX` stands for never, or for as long as it takes.
@@ -49,7 +52,7 @@ pub struct WorkerBuilder {
     pub(super) source: Source,
     pub(super) initial_position: InitialPosition,
     pub(crate) settings: Settings,
-    pub(super) events: Events,
+    pub(crate) events: Events,
 }
 
 impl WorkerBuilder {
@@ -59,6 +62,7 @@ impl WorkerBuilder {
             table: application.clone(),
             create_table: true,
             legacy_tables: LegacyTables::of(&application),
+            adopt_after: None,
             application,
             worker_id: WorkerId::new(uuid::Uuid::new_v4().to_string()),
             is_worker_id_set: false,
@@ -163,6 +167,22 @@ impl WorkerBuilder {
     #[doc(alias = "migrateAllEntitiesToLeaseTable")]
     pub fn migrate_to_one_table(mut self, migrate: bool) -> Self {
         self.settings.legacy_tables.migrate = migrate;
+        self
+    }
+
+    /// Takes over an application of KCL 1.x or 2.x, of Java or of its multi-language daemon, from its checkpoints. Default: it is
+    /// refused. Without effect on other applications, so that the setting may stay.
+    ///
+    /// The worker waits until no lease has changed for twice `failover`, the old workers' `failoverTimeMillis`, at least 1 s; for
+    /// three minutes if that is `None`, which is enough for 90 s and less. Workers may be started while the old ones still stop. One
+    /// of them takes over, the others wait for it. Each claims leases by conditional writes and looks again afterwards: an old
+    /// worker that comes back stops it, with [`Event::AdoptionStopped`], and the wait begins anew. Nothing is written before the
+    /// claims. A fleet that still lives an hour later ends the worker.
+    ///
+    /// Until the application is declared to be of KCL 3.x, its last write, workers of KCL 2.x can go on at any time.
+    /// `docs/compatibility.md` has the way back from there.
+    pub fn adopt_2x(mut self, failover: Option<Duration>) -> Self {
+        self.settings.adopt_after = Some(failover.map_or(ADOPT_AFTER, |failover| failover.saturating_mul(2)));
         self
     }
 

@@ -87,6 +87,7 @@ impl WorkerBuilder {
         let minima = [
             ("lease_duration", settings.lease_duration, second, "at least 1 s"),
             ("warn_after", settings.warn_after, second, "at least 1 s"),
+            ("adopt_2x", settings.adopt_after.map_or(second, |wait| wait / 2), second, "at least 1 s"),
             ("idle_between_reads", idle, Duration::from_millis(200), "at least 200 ms"),
         ];
         if let Some((setting, value, _, bounds)) = minima.into_iter().find(|(_, value, minimum, _)| value < minimum) {

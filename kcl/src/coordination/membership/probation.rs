@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::Membership;
 use crate::{
     context::Context,
-    coordination::{entry::patiently, measurement::Measurement},
+    coordination::{admission::patiently, measurement::Measurement},
     error::WorkerError,
     logic::{
         assign::membership::{IdState, may_be_alive},
