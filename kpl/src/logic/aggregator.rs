@@ -10,24 +10,18 @@
 //! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
 
 mod open;
+mod ready;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use self::open::Open;
+use self::{open::Open, ready::Ready};
 use super::{
     compress::{Compressing, packed},
     fill::Fill,
     kinesis_record::KinesisRecord,
     pending::{Course, Detach, Pending},
 };
-use crate::{
-    aggregated::Sealed,
-    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits, RecordOrder},
-    digest::LANES,
-};
+use crate::config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits, RecordOrder};
 
 /// Rules for the grouping of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,26 +88,14 @@ pub(crate) struct Aggregator<T: Detach> {
     /// Knowledge of how records compress.
     fill: Fill,
     open: Open<T>,
-    /// In the order of their first records' numbers.
-    pub(crate) ready: VecDeque<KinesisRecord<T>>,
-    /// Bytes of complete Kinesis records, partition keys included.
-    pub(crate) ready_bytes: usize,
-    pub(crate) ready_aggregates: usize,
+    pub(crate) ready: Ready<T>,
 }
 
 impl<T: Detach> Aggregator<T> {
     pub(crate) fn new(packing: Packing) -> Self {
         let open = Open::new(&packing);
         let limits = packing.limits;
-        Self {
-            packing,
-            limits,
-            fill: Fill::default(),
-            open,
-            ready: VecDeque::new(),
-            ready_bytes: 0,
-            ready_aggregates: 0,
-        }
+        Self { packing, limits, fill: Fill::default(), open, ready: Ready::default() }
     }
 
     pub(crate) fn fill(&self) -> Fill {
@@ -160,9 +142,10 @@ impl<T: Detach> Aggregator<T> {
         self.front().map(|front| front.first().arrived + self.packing.buffered + self.packing.linger)
     }
 
-    /// Latest time to complete an open aggregate.
+    /// Latest time to complete an open aggregate, if it is not behind another one.
     pub(crate) fn open_due(&self) -> Option<Instant> {
-        self.open.first().map(|first| first.arrived + self.packing.buffered)
+        let first = self.open.first().filter(|_| self.is_open_next());
+        first.map(|first| first.arrived + self.packing.buffered)
     }
 
     /// Adds a record later than all others.
@@ -186,10 +169,17 @@ impl<T: Detach> Aggregator<T> {
         self.add_complete(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
     }
 
-    /// Completes aggregates that have waited long enough, or begin with a lower number.
+    /// Completes aggregates that have waited long enough, unless they have to wait behind another one, or begin with a lower
+    /// number.
     pub(crate) fn complete_due(&mut self, now: Instant, urgent_before: u64) {
-        let buffered = self.packing.buffered;
-        self.complete_if(|first| first.arrived + buffered <= now || first.number < urgent_before);
+        let (buffered, is_next) = (self.packing.buffered, self.is_open_next());
+        let is_due = |first: &Course| is_next && first.arrived + buffered <= now;
+        self.complete_if(|first| is_due(first) || first.number < urgent_before);
+    }
+
+    /// Returns whether what is open could be sent at once if it were complete: in stripes one aggregate is under way at a time.
+    fn is_open_next(&self) -> bool {
+        self.packing.max_stripes == 1 || self.ready.aggregates == 0
     }
 
     /// Completes all aggregates.
@@ -211,7 +201,7 @@ impl<T: Detach> Aggregator<T> {
 
     fn add_complete(&mut self, record: KinesisRecord<T>) {
         match &self.packing.compressing {
-            None => self.add(record),
+            None => self.ready.add(record),
             Some(compressing) => {
                 let compressing = compressing.clone();
                 self.add_compressed(record, &compressing);
@@ -225,7 +215,7 @@ impl<T: Detach> Aggregator<T> {
         let (is_aggregate, mut fill) = (record.is_aggregate(), self.fill);
         let learn = |content, compressed| fill.learn(content, compressed, estimate, wanted);
         let complete = compressing.compress(record, wanted, learn);
-        complete.into_iter().for_each(|record| self.add(record));
+        complete.into_iter().for_each(|record| self.ready.add(record));
         if is_aggregate {
             self.set_fill(fill);
         }
@@ -235,29 +225,12 @@ impl<T: Detach> Aggregator<T> {
     /// meanwhile, of records that had been those of several stripes.
     pub(crate) fn put_back(&mut self, record: KinesisRecord<T>) {
         let number = record.first().number;
-        let mut earlier = self.ready.iter().take(self.place_of(number));
         let is_open = !self.packing.by_key && self.open.first().is_some_and(|first| first.number < number);
-        if is_open || earlier.any(|other| other.last().number > number && other.hash_keys().are_mixed()) {
+        let may_have_later = |other: &KinesisRecord<T>| other.last().number > number && other.hash_keys().are_mixed();
+        if is_open || self.ready.before(number).any(may_have_later) {
             return self.merge(record.into_records());
         }
-        self.add(record);
-    }
-
-    fn add(&mut self, record: KinesisRecord<T>) {
-        let place = self.place_of(record.first().number);
-        self.ready_bytes += record.size_bytes();
-        self.ready_aggregates += usize::from(record.is_aggregate());
-        self.ready.insert(place, record);
-    }
-
-    /// Place of a complete Kinesis record that begins with this number.
-    fn place_of(&self, number: u64) -> usize {
-        match self.ready.back() {
-            Some(last) if last.first().number > number => {
-                self.ready.partition_point(|other| other.first().number < number)
-            }
-            _ => self.ready.len(),
-        }
+        self.ready.add(record);
     }
 
     /// Adds records of any order and groups all records anew.
@@ -268,40 +241,29 @@ impl<T: Detach> Aggregator<T> {
         all.into_iter().for_each(|record| self.push(record));
     }
 
-    /// Digests the first complete Kinesis records, if enough have no digest: together they cost little more than one.
-    pub(crate) fn digest_ahead(&mut self) {
-        let next = self.ready.iter_mut().take(LANES).filter_map(KinesisRecord::content_mut);
-        let without: Vec<_> = next.filter(|sealed| !sealed.has_digest()).collect();
-        if without.len() > LANES / 2 {
-            Sealed::digest_all(without.into_iter());
-        }
-    }
-
+    /// Takes out the first complete Kinesis record. Those behind it may be given their digests with it.
     pub(crate) fn pop(&mut self) -> Option<KinesisRecord<T>> {
-        let record = self.ready.pop_front()?;
-        self.ready_bytes -= record.size_bytes();
-        self.ready_aggregates -= usize::from(record.is_aggregate());
-        Some(record)
+        self.ready.digest_ahead();
+        self.ready.pop()
     }
 
     /// Takes out all records. Those of a partition key are in order.
     pub(crate) fn take_all(&mut self) -> Vec<Pending<T>> {
         self.complete();
-        (self.ready_bytes, self.ready_aggregates) = (0, 0);
-        self.ready.drain(..).flat_map(KinesisRecord::into_records).collect()
+        self.ready.take_all()
     }
 
     pub(crate) fn take_arrived_by(&mut self, limit: Instant) -> Vec<Pending<T>> {
         self.complete_if(|first| first.arrived <= limit);
         let (mut taken, mut rest) = (Vec::new(), Vec::new());
         while self.front().is_some_and(|front| front.first().arrived <= limit) {
-            let Some(record) = self.pop() else { break };
+            let Some(record) = self.ready.pop() else { break };
             let (late, in_time): (Vec<_>, Vec<_>) =
                 record.into_records().into_iter().partition(|record| record.course.arrived <= limit);
             taken.extend(late);
             rest.extend(packed(in_time, self.packing.key, self.packing.compressing.as_ref()));
         }
-        rest.into_iter().for_each(|record| self.add(record));
+        rest.into_iter().for_each(|record| self.ready.add(record));
         taken
     }
 }

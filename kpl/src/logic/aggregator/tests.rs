@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{hash_key::HashKey, record::UserRecord, testing::start};
+use crate::{aggregated::Sealed, hash_key::HashKey, record::UserRecord, testing::start};
 
 fn packing(max_bytes: usize, max_records: usize) -> Packing {
     let (buffered, linger) = (Duration::from_millis(100), Duration::from_millis(20));
@@ -48,7 +48,8 @@ fn a_record_beyond_the_limit_goes_plain_between_the_others() {
     }
     aggregator.complete_if(|_| true);
 
-    let sizes: Vec<_> = aggregator.ready.iter().map(|record| (record.is_aggregate(), record.courses().len())).collect();
+    let sizes: Vec<_> =
+        aggregator.ready.before(u64::MAX).map(|record| (record.is_aggregate(), record.courses().len())).collect();
     assert_eq!(sizes, [(true, 2), (false, 1), (false, 1)]);
 }
 
@@ -101,7 +102,7 @@ fn late_records_are_taken_out_of_their_aggregate() {
     assert_eq!(numbers_of(&aggregator.take_arrived_by(now)), [0, 1]);
     assert_eq!(numbers(aggregator.front().unwrap().courses()), [2]);
     assert_eq!(numbers_of(&aggregator.take_arrived_by(later)), [2, 3, 4]);
-    assert!(aggregator.is_empty() && aggregator.ready_bytes == 0 && aggregator.ready_aggregates == 0);
+    assert!(aggregator.is_empty() && aggregator.ready.bytes == 0 && aggregator.ready.aggregates == 0);
 }
 
 proptest! {
@@ -120,11 +121,10 @@ proptest! {
         aggregator.merge(records);
         aggregator.complete_if(|_| true);
 
-        let bytes: usize = aggregator.ready.iter().map(KinesisRecord::size_bytes).sum();
-        prop_assert_eq!(aggregator.ready_bytes, bytes);
+        let bytes: usize = aggregator.ready.before(u64::MAX).map(KinesisRecord::size_bytes).sum();
+        prop_assert_eq!(aggregator.ready.bytes, bytes);
         let mut left = Vec::new();
         while let Some(mut record) = aggregator.pop() {
-            aggregator.digest_ahead();
             if let KinesisRecord::Aggregate(packed, _) = &mut record {
                 prop_assert!((2..=10).contains(&packed.len()) && packed.content.size_bytes <= max_bytes);
                 Sealed::digest_all([&mut packed.content].into_iter());
@@ -133,7 +133,7 @@ proptest! {
             left.extend(numbers(record.courses()));
         }
         prop_assert_eq!(left, (0..sizes.len() as u64).collect::<Vec<_>>());
-        prop_assert_eq!((aggregator.ready_bytes, aggregator.ready_aggregates), (0, 0));
+        prop_assert_eq!((aggregator.ready.bytes, aggregator.ready.aggregates), (0, 0));
     }
 
     #[test]

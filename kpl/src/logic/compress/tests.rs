@@ -37,7 +37,6 @@ fn text(number: u64) -> Vec<u8> {
 /// Kinesis records with the numbers of their user records, and the lengths that are sent.
 fn sent(aggregator: &mut Aggregator<UserRecord>) -> Vec<KinesisRecord<UserRecord>> {
     std::iter::from_fn(|| {
-        aggregator.digest_ahead();
         let mut record = aggregator.pop()?;
         crate::aggregated::Sealed::digest_all(record.content_mut().into_iter());
         Some(record)

@@ -113,9 +113,9 @@ impl<T: Detach> Lane<T> {
         for (_, Stripe { waiting, .. }) in self.free(now) {
             free.stripes += 1;
             free.complete.records += waiting.ready.len();
-            free.complete.bytes += waiting.ready_bytes;
-            free.later_aggregates += waiting.ready_aggregates.saturating_sub(1);
-            free.most_aggregates = free.most_aggregates.max(waiting.ready_aggregates);
+            free.complete.bytes += waiting.ready.bytes;
+            free.later_aggregates += waiting.ready.aggregates.saturating_sub(1);
+            free.most_aggregates = free.most_aggregates.max(waiting.ready.aggregates);
             let (Some(front), Some(due)) = (waiting.front(), waiting.front_due()) else { continue };
             let number = front.first().number;
             free.first_number = Some(free.first_number.map_or(number, |first| first.min(number)));
@@ -156,7 +156,6 @@ impl<T: Detach> Lane<T> {
         let generation = self.stripes.sending_number();
         let origin = Origin { range: self.range, lane: self.number, generation, stripe: stripe as u32 };
         let waiting = &mut self.stripes.sending_mut().get_mut(stripe)?.waiting;
-        waiting.digest_ahead();
         Some((waiting.pop()?, origin))
     }
 

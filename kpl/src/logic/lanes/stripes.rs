@@ -36,7 +36,7 @@ impl<T: Detach> Stripe<T> {
 
     /// Returns whether a complete aggregate waits for another one.
     fn is_saturated(&self) -> bool {
-        self.waiting.front().is_some() && (self.gate.is_busy() || self.waiting.ready_aggregates > 1)
+        self.waiting.front().is_some() && (self.gate.is_busy() || self.waiting.ready.aggregates > 1)
     }
 }
 
@@ -92,6 +92,10 @@ pub(super) struct Stripes<T: Detach> {
     packing: Packing,
     /// Maximum room that full aggregates of the lane leave to the next ones.
     max_room: usize,
+    /// Number of the record put last.
+    latest: u64,
+    /// Number of the last record that was put while the newest generation waited for an older one.
+    waited: u64,
 }
 
 impl<T: Detach> Stripes<T> {
@@ -99,7 +103,8 @@ impl<T: Detach> Stripes<T> {
     pub(super) fn new(packing: Packing) -> Self {
         let max_room = packing.room_bytes;
         let newest = Generation::new(0, 1, &packing, max_room, Fill::default());
-        Self { older: VecDeque::new(), newest, width: Width::default(), packing, max_room }
+        let older = VecDeque::new();
+        Self { older, newest, width: Width::default(), packing, max_room, latest: 0, waited: 0 }
     }
 
     pub(super) fn packing(&self) -> &Packing {
@@ -160,6 +165,7 @@ impl<T: Detach> Stripes<T> {
         while let Some(settled) = self.older.pop_front_if(is_settled) {
             let gate = hold.get_or_insert_with(Gate::default);
             settled.stripes.iter().for_each(|stripe| gate.inherit(&stripe.gate));
+            self.waited = self.latest;
         }
         hold
     }
@@ -175,6 +181,7 @@ impl<T: Detach> Stripes<T> {
     #[inline]
     pub(super) fn push(&mut self, record: Pending<T>) -> (&Stripe<T>, bool) {
         let now = record.course.arrived;
+        self.latest = record.course.number;
         let index = self.newest.index_of(record.hash_key);
         let stripe = &mut self.newest.stripes[index];
         let complete = stripe.waiting.ready.len();
@@ -224,15 +231,17 @@ impl<T: Detach> Stripes<T> {
     }
 
     /// Completes aggregates of open stripes that have waited long enough, or begin with a lower number, and narrows if many are
-    /// far from full.
+    /// far from full. One behind a complete aggregate could not be sent yet: it is filled until that is settled. One that
+    /// began before its generation could send says nothing about how fast records come.
     pub(super) fn complete_due(&mut self, now: Instant, urgent_before: u64) {
-        let Self { older, newest, width, packing, .. } = self;
+        let Self { older, newest, width, packing, waited, .. } = self;
         let counts = older.is_empty() && newest.stripes.len() > 1;
         let stripes = &mut older.front_mut().unwrap_or(newest).stripes;
         for stripe in stripes.iter_mut().filter(|stripe| stripe.gate.is_open(now)) {
             let complete = stripe.waiting.ready.len();
             stripe.waiting.complete_due(now, urgent_before);
-            if let (true, Some(last), Some(limits)) = (counts, stripe.waiting.ready.get(complete), packing.limits) {
+            let Some(last) = stripe.waiting.ready.get(complete).filter(|_| counts) else { continue };
+            if let Some(limits) = packing.limits.filter(|_| last.first().number > *waited) {
                 let by_bytes = 100 * last.size_bytes() / limits.max_bytes;
                 let by_records = last.courses().len().saturating_mul(100) / limits.max_records;
                 width.completed_at(by_bytes.max(by_records));

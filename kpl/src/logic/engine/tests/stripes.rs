@@ -91,6 +91,46 @@ fn a_shard_takes_four_times_as_many_records_with_stripes() {
     assert!(several < 20_000, "{several} wait");
 }
 
+/// Time in which a shard takes 120,000 records of 250 partition keys, put as fast as a buffer for 25,000 of them allows.
+fn time_of_a_full_buffer(order: RecordOrder) -> Duration {
+    let mut world = World::ready(1, |config| {
+        unlimited(config);
+        config.record_order = order;
+    });
+    let (begun, mut answers) = (world.now, VecDeque::new());
+    for n in 0..120_000 {
+        if world.engine.unresolved.records == 25_000 {
+            world.handle(Input::Hurry);
+        }
+        while world.engine.unresolved.records == 25_000 {
+            answers.extend((answers.len()..world.open.len()).map(|_| world.now + ROUND_TRIP));
+            let at: Instant = answers.pop_front().expect("something is under way");
+            world.pass(at - world.now);
+            world.answer(&Reaction::Accept);
+        }
+        let key = format!("key-{}", n % 250);
+        world.put(UserRecord::new(key, format!("{:0100}", world.engine.unresolved.next)));
+    }
+    world.handle(Input::Flush);
+    while world.engine.unresolved.records > 0 {
+        answers.extend((answers.len()..world.open.len()).map(|_| world.now + ROUND_TRIP));
+        let at = answers.pop_front().expect("something is under way");
+        world.pass(at - world.now);
+        world.answer(&Reaction::Accept);
+    }
+    world.assert_order_per_key();
+    world.now - begun
+}
+
+#[test]
+fn order_per_key_costs_at_most_a_fifth_of_the_throughput_of_a_full_buffer() {
+    let [best_effort, by_key] = [RecordOrder::BestEffort, RecordOrder::PerPartitionKey].map(time_of_a_full_buffer);
+
+    let ratio = best_effort.as_secs_f64() / by_key.as_secs_f64();
+    println!("{best_effort:?} and {by_key:?}: {ratio:.2}");
+    assert!(ratio >= 0.8, "{best_effort:?} and {by_key:?}: {ratio:.2}");
+}
+
 /// A world with a request under way that has several aggregates of its only shard, and the position of that, while the number of
 /// stripes stays.
 fn striped() -> (World, usize) {
@@ -210,7 +250,7 @@ fn a_free_stripe_with_three_complete_aggregates_waits_for_no_others() {
         world.answer(&Reaction::Accept);
     }
 
-    let complete = |stripe: &Stripe<_>| stripe.waiting.ready_aggregates;
+    let complete = |stripe: &Stripe<_>| stripe.waiting.ready.aggregates;
     assert!(world.engine.lanes.get_mut(0).sending().iter().map(complete).max() < Some(3));
 
     let mut puts = 0;
