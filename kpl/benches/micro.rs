@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a bench has no virtual time")]
 
 use std::{
+    collections::VecDeque,
     hint::black_box,
     sync::{
         Arc,
@@ -44,7 +45,7 @@ use self::{
     delivery::{Delivery, Outcome, Prepared, Slots, Ticket},
     digest::{LANES, digest_each},
     intake::{
-        queue::{COMMANDS, Command, Queue, Receiver},
+        queue::{CHUNK, COMMANDS, Command, Queue, Receiver},
         space::{Share, Space},
     },
     limiter::Limiter,
@@ -245,6 +246,28 @@ fn queue_locked(bencher: Bencher<'_, '_>) {
     let mut receiver = Receiver::claim(&queue).expect("requested");
     bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
         let deliveries: Vec<Delivery> = records.into_iter().map(put).collect();
+        receiver.take(&mut commands).now_or_never().expect("not empty");
+        commands.clear();
+        deliveries
+    });
+}
+
+/// Records pass a stream's queue a chunk at a time.
+#[divan::bench]
+fn queue_chunks(bencher: Bencher<'_, '_>) {
+    let (queue, mut commands) = (Arc::<Queue>::default(), Vec::new());
+    let mut chunk = VecDeque::new();
+    let take = |records: &VecDeque<Prepared>| black_box(records).len();
+    chunk.push_back(Prepared::new(UserRecord::new("k", "v")));
+    assert!(queue.put_chunk(&mut chunk, take, drop));
+    let mut receiver = Receiver::claim(&queue).expect("requested");
+    bencher.counter(ItemsCount::new(RECORDS)).with_inputs(prepared).bench_local_values(|records| {
+        let mut records = records.into_iter();
+        let mut deliveries: Vec<Delivery> = Vec::with_capacity(RECORDS);
+        while records.len() > 0 {
+            chunk.extend(records.by_ref().take(CHUNK));
+            queue.put_chunk(&mut chunk, take, |delivery| deliveries.push(delivery));
+        }
         receiver.take(&mut commands).now_or_never().expect("not empty");
         commands.clear();
         deliveries

@@ -37,6 +37,7 @@
 //!
 //! # Ways to put
 //! - [`Producer::put`] and [`Producer::try_put`]: one record, with its [`Delivery`].
+//! - [`Producer::put_many`]: records taken together, which costs less for each. Dropped, it leaves those not accepted.
 //! - [`Producer::put_all`]: a batch with all outcomes, for AWS Lambda functions; or [`Producer::flush`] at their end.
 //! - [`Producer::sink`]: a `futures::Sink`.
 //! - [`ProducerBuilder::build_blocking`] and [`Producer::blocking`]: threads without a runtime.

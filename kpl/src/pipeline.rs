@@ -146,11 +146,11 @@ impl Pipeline {
     /// Handles commands; none means that the queue is closed.
     fn commanded(&mut self, commands: &mut Vec<Command>) {
         self.active = Instant::now();
-        self.taken += commands.len();
         let now = self.active.into_std();
+        let puts: usize = commands.iter().map(puts).sum();
+        self.taken += commands.len().max(puts);
         if let Some(metering) = &self.metering {
-            let puts = commands.iter().filter(|command| matches!(command, Command::Put(_)));
-            metering.received.increment(puts.count() as u64);
+            metering.received.increment(puts as u64);
         }
         if commands.is_empty() {
             self.open = false;
@@ -158,13 +158,24 @@ impl Pipeline {
         }
         let mut left = commands.drain(..);
         while !left.as_slice().is_empty() {
-            let hash_keys = hash_keys(left.as_slice());
+            let hash_keys = hash_keys(left.as_slice().iter().map(record));
             for (hash_key, command) in hash_keys.into_iter().zip(left.by_ref()) {
                 match command {
                     Command::Put(ticket) => self.engine.handle(Input::Put { ticket, hash_key }, now),
+                    Command::PutChunk(tickets) => self.put_chunk(tickets, now),
                     Command::Flush => self.engine.handle(Input::Flush, now),
                     Command::Hurry => self.engine.handle(Input::Hurry, now),
                 }
+            }
+        }
+    }
+
+    fn put_chunk(&mut self, tickets: Vec<Ticket>, now: std::time::Instant) {
+        let mut left = tickets.into_iter();
+        while !left.as_slice().is_empty() {
+            let hash_keys = hash_keys(left.as_slice().iter().map(|ticket| Some(ticket.as_ref())));
+            for (hash_key, ticket) in hash_keys.into_iter().zip(left.by_ref()) {
+                self.engine.handle(Input::Put { ticket, hash_key }, now);
             }
         }
     }
@@ -273,16 +284,27 @@ impl Pipeline {
     }
 }
 
-/// Hash keys of the first commands, those of puts by their records.
-fn hash_keys(commands: &[Command]) -> [HashKey; LANES] {
-    fn record(command: &Command) -> Option<&UserRecord> {
-        if let Command::Put(ticket) = command { Some(ticket.as_ref()) } else { None }
+/// Number of records of a command.
+fn puts(command: &Command) -> usize {
+    match command {
+        Command::Put(_) => 1,
+        Command::PutChunk(tickets) => tickets.len(),
+        Command::Flush | Command::Hurry => 0,
     }
-    let partition_keys = commands.iter().map(|command| record(command).map_or("", UserRecord::partition_key));
+}
+
+/// The record of a single put.
+fn record(command: &Command) -> Option<&UserRecord> {
+    if let Command::Put(ticket) = command { Some(ticket.as_ref()) } else { None }
+}
+
+/// Hash keys of the first records; of any kind where there is none.
+fn hash_keys<'a>(records: impl Iterator<Item = Option<&'a UserRecord>> + Clone) -> [HashKey; LANES] {
+    let partition_keys = records.clone().map(|record| record.map_or("", UserRecord::partition_key));
     let hashed = HashKey::of_each_partition_key(partition_keys);
     let mut hash_keys = [HashKey::MIN; LANES];
-    for ((hash_key, hashed), command) in hash_keys.iter_mut().zip(hashed).zip(commands) {
-        *hash_key = record(command).and_then(UserRecord::explicit_hash_key).unwrap_or(hashed);
+    for ((hash_key, hashed), record) in hash_keys.iter_mut().zip(hashed).zip(records) {
+        *hash_key = record.and_then(UserRecord::explicit_hash_key).unwrap_or(hashed);
     }
     hash_keys
 }

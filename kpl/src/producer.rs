@@ -2,6 +2,7 @@
 
 pub(crate) mod blocking;
 pub(crate) mod builder;
+mod many;
 pub(crate) mod sink;
 
 use std::{
@@ -16,9 +17,8 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    delivered::Delivered,
     delivery::{Delivery, Prepared},
-    error::{ConfigError, PutError, RecordError, ShutdownError},
+    error::{ConfigError, PutError, ShutdownError},
     event::Snapshot,
     health::{Health, HealthProblem},
     intake::{
@@ -104,24 +104,6 @@ impl Producer {
             self.hurry(prepared.space_bytes());
             PutError::BufferFull { record: Box::new(prepared.into_record()) }
         })
-    }
-
-    /// Puts records one after the other, has them sent at once, and waits for the outcomes, in the order of the records.
-    ///
-    /// # Cancellation
-    /// Dropping the future ends the wait: accepted records are still sent, the others are dropped.
-    pub async fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {
-        let mut accepted = Vec::new();
-        for record in records {
-            accepted.push(self.put(record).await);
-        }
-        // Nobody waits for this flush, nor thus for what others have put.
-        drop(self.intake.queue.flush());
-        let mut outcomes = Vec::with_capacity(accepted.len());
-        for put in accepted {
-            outcomes.push(async { Ok(put?.await?) }.await);
-        }
-        outcomes
     }
 
     /// This producer as a [`futures::Sink`] of user records.

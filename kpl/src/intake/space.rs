@@ -120,24 +120,38 @@ impl Space {
 
     /// Takes space if there is enough, the stream may take it, and no put waits for it.
     pub(crate) fn try_take(&self, share: &Share, bytes: usize) -> bool {
+        self.try_take_first(share, [bytes].into_iter()) == 1
+    }
+
+    /// Takes space for the first records of these `sizes`, one after the other, while that succeeds. Returns how many.
+    pub(crate) fn try_take_first(&self, share: &Share, sizes: impl Iterator<Item = usize>) -> usize {
         let free = |turn: &Semaphore| turn.available_permits() > 0;
-        free(&self.turn) && free(&share.turn) && self.take_if(share, bytes, true)
+        if free(&self.turn) && free(&share.turn) { self.take_if(share, sizes, true) } else { 0 }
     }
 
     pub(crate) fn take(&self, share: &Share, bytes: usize) -> bool {
-        self.take_if(share, bytes, false)
+        self.take_first(share, [bytes].into_iter()) == 1
     }
 
-    fn take_if(&self, share: &Share, bytes: usize, of_share: bool) -> bool {
-        let load = self.load_of(bytes);
+    /// The same for a put that has waited, and whose first record the stream may take thus.
+    pub(crate) fn take_first(&self, share: &Share, sizes: impl Iterator<Item = usize>) -> usize {
+        self.take_if(share, sizes, false)
+    }
+
+    fn take_if(&self, share: &Share, sizes: impl Iterator<Item = usize>, mut of_share: bool) -> usize {
         let mut used = locked(&self.used);
-        let all = used.load.with(load);
-        if used.closed || !self.fits(all) || of_share && !self.allows(&used, share, load) {
-            return false;
+        let mut taken = 0;
+        for bytes in sizes {
+            let load = self.load_of(bytes);
+            let all = used.load.with(load);
+            if used.closed || !self.fits(all) || of_share && !self.allows(&used, share, load) {
+                break;
+            }
+            (used.load, used.hurried) = (all, false);
+            share.set(share.load().with(load));
+            (taken, of_share) = (taken + 1, true);
         }
-        (used.load, used.hurried) = (all, false);
-        share.set(share.load().with(load));
-        true
+        taken
     }
 
     /// The records that keep one of `bytes` out, which the caller hurries.

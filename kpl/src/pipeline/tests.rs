@@ -584,6 +584,7 @@ mod fronts;
 mod full;
 mod health;
 mod idle;
+mod many;
 mod metering;
 mod nested;
 mod outage;

@@ -1,6 +1,7 @@
 //! A producer for threads without an async runtime.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -106,6 +107,12 @@ impl BlockingProducer {
     /// [`Producer::try_put`], with its errors; never blocks.
     pub fn try_put(&self, record: UserRecord) -> Result<Delivery, PutError> {
         self.producer.try_put(record)
+    }
+
+    /// [`Producer::put_many`], with its errors; blocks while the buffer is full.
+    #[track_caller]
+    pub fn put_many(&self, records: &mut VecDeque<UserRecord>, deliveries: &mut Vec<Delivery>) -> Result<(), PutError> {
+        self.block_on(self.producer.put_many(records, deliveries))
     }
 
     /// [`Producer::put_all`]; blocks until each record has an outcome.

@@ -78,6 +78,39 @@ fn holds_what_space_allows_and_is_taken_in_parts_and_in_order() {
 }
 
 #[test]
+fn queues_the_first_records_of_a_chunk_by_one_command() {
+    let queue = Arc::<Queue>::default();
+    let mut records: VecDeque<_> = (0..10).map(|n| Prepared::new(UserRecord::new("k", n.to_string()))).collect();
+    let mut deliveries = Vec::new();
+
+    assert!(!queue.put_chunk(&mut records, |_| 0, |delivery| deliveries.push(delivery)), "without space");
+    assert!(queue.put_chunk(&mut records, |_| 7, |delivery| deliveries.push(delivery)), "it starts a pipeline");
+    let mut receiver = Receiver::claim(&queue).expect("it is wanted");
+    assert!(!queue.put_chunk(&mut records, |_| 1, |delivery| deliveries.push(delivery)));
+    let flushed = queue.flush().expect("there is a pipeline");
+
+    let mut commands = Vec::new();
+    receiver.take(&mut commands).now_or_never().expect("commands");
+    let [Command::PutChunk(first), Command::PutChunk(second), Command::Flush] = &mut commands[..] else {
+        panic!("{commands:?}");
+    };
+    assert_eq!((first.len(), second.len(), records.len(), deliveries.len()), (7, 1, 2, 8));
+    for (n, (ticket, delivery)) in first.drain(..).chain(second.drain(..)).zip(deliveries).enumerate() {
+        drop(ticket);
+        let failed = delivery.now_or_never().expect("resolved").expect_err("dropped");
+        assert_eq!(failed.into_record().data(), &n.to_string());
+    }
+    let mut flushed = Box::pin(flushed);
+    receiver.resolved(7);
+    assert!(flushed.as_mut().now_or_never().is_none());
+    receiver.resolved(8);
+    assert!(flushed.now_or_never().is_some());
+    queue.close();
+    assert!(!queue.put_chunk(&mut records, |_| 1, |_| panic!("it is closed")));
+    assert_eq!(records.len(), 2);
+}
+
+#[test]
 fn hurries_queued_records_once() {
     let queue = Arc::<Queue>::default();
     queue.hurry();

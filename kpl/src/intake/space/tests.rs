@@ -42,6 +42,26 @@ fn a_record_larger_than_all_of_the_space_takes_all_of_it() {
 }
 
 #[test]
+fn takes_space_for_the_first_records_of_a_chunk() {
+    let (space, shares) = (space(5, 100), [Share::new(), Share::new()]);
+    let sizes = |bytes: [usize; 3]| bytes.into_iter();
+
+    assert_eq!(space.try_take_first(&shares[0], sizes([40, 50, 11])), 2, "by bytes");
+    assert_eq!(space.try_take_first(&shares[0], sizes([1, 1, 1])), 3);
+    assert_eq!(space.try_take_first(&shares[0], sizes([1, 1, 1])), 0, "by records");
+    assert_eq!((space.vacate(&shares[0]), space.used()), (Load { records: 5, bytes: 93 }, Load::default()));
+    (0..2).for_each(|_| space.enter());
+    assert_eq!(space.try_take_first(&shares[0], sizes([40, 11, 1])), 1, "no more than it leaves free");
+    assert_eq!(
+        space.take_first(&shares[0], sizes([20, 1, 1])),
+        1,
+        "the first has waited for its share, the others have not"
+    );
+    space.close();
+    assert_eq!(space.take_first(&shares[1], sizes([1, 1, 1])), 0);
+}
+
+#[test]
 fn serves_a_large_request_before_later_small_ones() {
     let (space, share, other) = (space(10, 100), Share::new(), Share::new());
     assert!(space.try_take(&share, 50));
