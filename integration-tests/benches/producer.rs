@@ -3,7 +3,7 @@
 //! against a loop over PutRecords, `-- floor` only against the floor, 100 B into
 //! 16 shards.
 
-use std::{num::NonZero, sync::atomic::Ordering};
+use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering};
 
 use aws_types::SdkConfig;
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use integration_tests::bench::{
 use kinesis_local::LocalAws;
 use kpl::{Aggregation, Producer, UserRecord};
 
+/// Records that are put together where many are: as many as the loop by hand sends together.
+const BATCH: usize = 500;
 const ROUNDS: usize = 5;
 
 fn keys() -> Vec<String> {
@@ -36,6 +38,22 @@ async fn put(producer: &Producer, keys: &[String], data: &Bytes, records: usize,
         let delivery = producer.put(record).await.expect("accepted");
         if awaited {
             window.add(delivery).await.expect("stored");
+        }
+    }
+    window.settle(producer).await.expect("stored");
+}
+
+/// Puts records, many at a time, and waits until all are stored, awaiting each.
+async fn put_many(producer: &Producer, keys: &[String], data: &Bytes, records: usize) {
+    let (mut batch, mut deliveries) = (VecDeque::with_capacity(BATCH), Vec::with_capacity(BATCH));
+    let mut window = Window::default();
+    for n in 0..records {
+        batch.push_back(UserRecord::new(keys[n % keys.len()].as_str(), data.clone()));
+        if batch.len() == BATCH || n + 1 == records {
+            producer.put_many(&mut batch, &mut deliveries).await.expect("accepted");
+            for delivery in deliveries.drain(..) {
+                window.add(delivery).await.expect("stored");
+            }
         }
     }
     window.settle(producer).await.expect("stored");
@@ -100,7 +118,7 @@ fn cpu_without(service: &Canned) -> u64 {
 }
 
 /// Against the loop that an application would write: an entry of PutRecords for each record.
-async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records: usize) {
+async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records: usize, at_once: bool) {
     let canned = Canned::new(4);
     let config = canned.config();
     let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
@@ -111,7 +129,10 @@ async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records:
     let (mut ours_made, mut loop_made) = (0, 0);
     let ours = async || {
         let before = requests();
-        put(&producer, &keys, &data, records, true).await;
+        match at_once {
+            true => put_many(&producer, &keys, &data, records).await,
+            false => put(&producer, &keys, &data, records, true).await,
+        }
         ours_made = requests() - before;
     };
     let by_loop = async || {
@@ -125,6 +146,7 @@ async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records:
     let clock = || cpu_without(&canned);
     let (ours, by_loop) = compare_by(clock, ROUNDS, records, ours, by_loop).await;
     let how = if aggregation == Aggregation::Off { ", not aggregated" } else { "" };
+    let how = format!("{how}{}", if at_once { ", many at a time" } else { "" });
     let what = format!("producer, {}, 4 shards{how}", size(bytes));
     report(&format!("{what}: CPU per record"), ours, "ns");
     report(&format!("{what}: loop by hand"), by_loop, "ns");
@@ -134,9 +156,11 @@ async fn against_a_loop_by_hand(bytes: usize, aggregation: Aggregation, records:
 }
 
 async fn against_loops_by_hand(records: usize) {
-    against_a_loop_by_hand(1024, Aggregation::default(), records / 5).await;
-    against_a_loop_by_hand(100, Aggregation::default(), records).await;
-    against_a_loop_by_hand(1024, Aggregation::Off, records / 5).await;
+    for at_once in [false, true] {
+        against_a_loop_by_hand(1024, Aggregation::default(), records / 5, at_once).await;
+        against_a_loop_by_hand(100, Aggregation::default(), records, at_once).await;
+        against_a_loop_by_hand(1024, Aggregation::Off, records / 5, at_once).await;
+    }
 }
 
 /// Records per second of one producer that has one core.
