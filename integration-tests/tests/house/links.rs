@@ -97,6 +97,19 @@ fn links_of_all_pages_lead_to_what_exists() {
 }
 
 #[test]
+fn every_page_of_the_guide_is_in_its_summary() {
+    let docs = plain(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs"));
+    let mut found = BTreeMap::new();
+    pages(&docs, &mut found);
+    let summary = found.remove(&docs.join("SUMMARY.md")).expect("there is a summary");
+    let listed: BTreeSet<PathBuf> = links(&summary).iter().map(|link| docs.join(link)).collect();
+    let left_out: Vec<&PathBuf> = found.keys().filter(|page| !listed.contains(*page)).collect();
+
+    assert!(found.len() > 20, "only {} pages", found.len());
+    assert_eq!(left_out, Vec::<&PathBuf>::new());
+}
+
+#[test]
 fn anchors_and_links_are_found_as_a_page_writes_them() {
     assert_eq!(anchor("`kds watch APP`"), "kds-watch-app");
     assert_eq!(anchor("Prometheus, and others"), "prometheus-and-others");
