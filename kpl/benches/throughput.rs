@@ -1,6 +1,7 @@
 //! User records per second through a producer on one core, over a Kinesis that answers at once; then what order costs, over
 //! one that takes its time:
-//! `cargo bench -p kinesis-kpl --bench throughput`.
+//! `cargo bench -p kinesis-kpl --bench throughput`; `-- order` only the latter, `-- virtual` the latter in virtual time, where the
+//! machine's speed does not count.
 
 use std::{collections::VecDeque, num::NonZero, time::Duration};
 
