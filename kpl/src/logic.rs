@@ -93,6 +93,8 @@ pub(crate) struct Shape {
     pub(crate) shard_id: Option<ShardId>,
     pub(crate) user_records: usize,
     pub(crate) bytes: usize,
+    /// Bytes without the partition key.
+    pub(crate) data_bytes: usize,
     /// Time that its first record waited, since the put or the previous attempt.
     pub(crate) buffered: Duration,
 }

@@ -40,6 +40,7 @@ impl<T: Detach> Sent<T> {
             shard_id: self.predicted.clone(),
             user_records: self.record.courses().len(),
             bytes: self.record.size_bytes(),
+            data_bytes: self.record.data_bytes(),
             buffered: now.saturating_duration_since(self.record.first().waiting_since()),
         }
     }

@@ -118,12 +118,17 @@ impl<T: Detach> KinesisRecord<T> {
 
     /// Size that Kinesis counts: data and partition key.
     pub(crate) fn size_bytes(&self) -> usize {
+        let key_bytes = match self {
+            Self::Plain(record, _) => record.as_ref().partition_key().len(),
+            Self::Aggregate(packed, key) => key.bytes(packed.content.first_partition_key()),
+        };
+        self.data_bytes() + key_bytes
+    }
+
+    pub(crate) fn data_bytes(&self) -> usize {
         match self {
-            Self::Plain(record, None) => record.as_ref().size_bytes(),
-            Self::Plain(record, Some(frame)) => frame.len() + record.as_ref().partition_key().len(),
-            Self::Aggregate(Packed { content, .. }, key) => {
-                content.size_bytes + key.bytes(content.first_partition_key())
-            }
+            Self::Plain(record, frame) => frame.as_ref().unwrap_or(record.as_ref().data()).len(),
+            Self::Aggregate(packed, _) => packed.content.size_bytes,
         }
     }
 

@@ -125,7 +125,7 @@ impl Metering {
             match answer {
                 Ok(_) => {
                     meters.kinesis_records_put.increment(1);
-                    meters.kinesis_records_data_put.increment(shape.bytes as u64);
+                    meters.kinesis_records_data_put.increment(shape.data_bytes as u64);
                 }
                 Err(error) => {
                     meters.kinesis_records_failed.increment(1);

@@ -4,7 +4,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 use super::*;
 use crate::{
@@ -18,6 +18,11 @@ fn counted<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> BTreeMap<String,
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || paused_runtime().block_on(test()));
+    taken(&snapshotter)
+}
+
+/// What was counted since the last time.
+fn taken(snapshotter: &Snapshotter) -> BTreeMap<String, DebugValue> {
     let shown = |key: &metrics::Key| {
         let labels = key.labels().map(|label| format!("{}={}", label.key(), label.value()));
         format!("{}{{{}}}", key.name(), labels.collect::<Vec<_>>().join(","))

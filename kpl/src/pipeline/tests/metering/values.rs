@@ -160,13 +160,17 @@ const EXPIRED: &[Row] = &[
 
 #[test]
 fn records_without_an_answer_are_pending() {
-    let counted = counted(async || {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let waiting = async {
         let kinesis = FakeKinesis::new(1);
         kinesis.on_put(|_| Reaction::Hang);
         let producer = producer(&kinesis);
         put_ten(&producer).await;
         sleep(Duration::from_secs(1)).await;
-    });
+        taken(&snapshotter)
+    };
+    let counted = metrics::with_local_recorder(&recorder, || paused_runtime().block_on(waiting));
 
     assert_values(&counted, WAITING);
 }
