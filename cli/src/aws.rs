@@ -6,9 +6,10 @@ pub(crate) mod stream_name;
 use std::time::Duration;
 
 use aws_config::{
-    BehaviorVersion, Region, default_provider::region::DefaultRegionChain, profile::ProfileFileCredentialsProvider,
-    provider_config::ProviderConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, Region, profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
 };
+use aws_sdk_kinesis::config::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::SdkConfig;
@@ -70,7 +71,7 @@ impl AwsArguments {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(timeouts.build());
         if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile).credentials_provider(self.credentials(profile, https).await);
+            loader = loader.profile_name(profile);
         }
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
@@ -78,22 +79,22 @@ impl AwsArguments {
         if let Some(url) = &self.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        let config = loader.load().await;
+        let mut config = loader.load().await;
+        if let Some(profile) = &self.profile {
+            config = with_credentials_of(&config, profile, https);
+        }
         let Some(region) = config.region().map(ToString::to_string) else {
             return Err(Failure::new("no AWS region is configured", "pass --region, or set AWS_REGION"));
         };
         Ok(Aws { clock: ServiceClock::new(&config), config, region })
     }
+}
 
-    /// Credentials of a profile that is named, without a look at the environment, as in the AWS CLI.
-    async fn credentials(&self, profile: &str, http: SharedHttpClient) -> ProfileFileCredentialsProvider {
-        let region = match &self.region {
-            Some(region) => Some(Region::new(region.clone())),
-            None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
-        };
-        let settings = ProviderConfig::without_region().with_region(region).with_http_client(http);
-        ProfileFileCredentialsProvider::builder().configure(&settings).profile_name(profile).build()
-    }
+/// The configuration with the credentials of a profile that is named, without a look at the environment, as in the AWS CLI.
+fn with_credentials_of(config: &SdkConfig, profile: &str, http: SharedHttpClient) -> SdkConfig {
+    let settings = ProviderConfig::without_region().with_region(config.region().cloned()).with_http_client(http);
+    let credentials = ProfileFileCredentialsProvider::builder().configure(&settings).profile_name(profile).build();
+    config.to_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build()
 }
 
 impl Aws {

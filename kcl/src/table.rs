@@ -76,6 +76,11 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.find_layout(), |memory| memory.ignore(())).await
     }
 
+    /// Refuses a table that is no lease table, before anything else is asked of it; one that is missing passes.
+    pub(crate) async fn check_shape(&self) -> Result<(), TableError> {
+        self.either(|dynamodb| dynamodb.check_shape(), |memory| memory.ignore(())).await
+    }
+
     /// Goes over to one table when the fleet's migration is complete. True: it is, since this call.
     pub(crate) async fn follow_migration(&self) -> Result<bool, TableError> {
         self.either(|dynamodb| dynamodb.follow_migration(), |memory| memory.ignore(false)).await

@@ -106,7 +106,7 @@ impl Copier {
                 false => (&self.producer, &self.copied.records),
             };
             let records: Vec<UserRecord> = run.iter().map(|passage| passage.record().clone()).collect();
-            let outcomes = producer.put_all(records).await;
+            let outcomes = Box::pin(producer.put_all(records)).await;
             stored.fetch_add(outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64, Relaxed);
             for (passage, outcome) in run.iter().zip(outcomes) {
                 let delivered = outcome.inspect_err(|error| self.refused(error))?;

@@ -46,7 +46,8 @@ impl Ranges {
         if let Some(range) = find() {
             return Ok(Some(range));
         }
-        self.refresh().await?;
+        // A call of the SDK is large, and this is deep within a processor.
+        Box::pin(self.refresh()).await?;
         Ok(find())
     }
 

@@ -1,5 +1,7 @@
 //! Applications of KCL 1.x and 2.x that are taken over: their tables and their workers written by hand, in virtual time.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_dynamodb::types::{

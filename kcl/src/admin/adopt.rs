@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::TryFutureExt as _;
 use tokio::time::sleep;
 
 use crate::{
     context::Context,
     coordination::{
-        admission::patiently,
+        admission::{open_table, patiently},
         adoption::{self, Former},
         entry,
     },
@@ -74,7 +73,7 @@ impl WorkerBuilder {
     /// Safe at any time.
     pub async fn look_at_2x(&self, time: Duration) -> Result<Option<OldFleet>, AdoptionError> {
         let (context, wait) = self.adoption()?;
-        patiently(&context, || context.table.find_layout().err_into()).await?;
+        open_table(&context).await?;
         let look = || patiently(&context, || adoption::look(&context));
         let Former::Old(first) = look().await? else { return Ok(None) };
         let plain: Vec<_> = first.values().map(|old| &old.lease).collect();
@@ -113,7 +112,7 @@ impl WorkerBuilder {
             Catalog::Single(stream) => Some(patiently(&context, || stream.wait_until_active()).await?),
             Catalog::Multi(_) => None,
         };
-        patiently(&context, || context.table.find_layout().err_into()).await?;
+        open_table(&context).await?;
         let Some(leases) = adoption::adopt(&context, wait).await? else { return Ok(Adoption::Nothing) };
         if let Some(stream) = only {
             patiently(&context, || entry::claim(&context, &stream)).await?;

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
+use futures::TryFutureExt as _;
 use tokio::time::sleep;
 
 use crate::{
@@ -52,6 +53,12 @@ where
         failures += 1;
         sleep(BACKOFF.pause(failures, fastrand::f64())).await;
     }
+}
+
+/// Finds out in which tables the application is, and refuses one that is no lease table.
+pub(crate) async fn open_table(context: &Context) -> Result<(), WorkerError> {
+    patiently(context, || context.table.check_shape().err_into()).await?;
+    patiently(context, || context.table.find_layout().err_into()).await
 }
 
 /// Refuses leases of the other kind of application: of one stream, or of several.

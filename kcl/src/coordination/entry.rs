@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use futures::TryFutureExt as _;
 
 use super::{
-    admission::{check_kind, check_version, foreign, patiently},
+    admission::{check_kind, check_version, foreign, open_table, patiently},
     adoption,
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) async fn enter(context: &Context) -> Result<(), WorkerError> {
 }
 
 async fn enter_table(context: &Context) -> Result<(), WorkerError> {
-    patiently(context, || context.table.find_layout().err_into()).await?;
+    open_table(context).await?;
     if let Some(wait) = context.settings.adopt_after {
         Box::pin(adoption::adopt(context, wait)).await?;
     }

@@ -93,6 +93,11 @@ impl DynamoDbLeaseTable {
         }
     }
 
+    /// Refuses a table with another key than a lease table's; one that is missing passes.
+    pub(crate) async fn check_shape(&self) -> Result<(), TableError> {
+        table::check_shape(&self.client, &self.table).await
+    }
+
     pub(crate) async fn prepare(&self) -> Result<(), TableError> {
         let segments = table::prepare(&self.client, &self.table, self.may_create).await?;
         self.segments.store(segments, Ordering::Relaxed);

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, num::NonZero, time::Duration};
 
-use super::form::{Choice, Count, Flag, Form, Labels, OrNever, Positive, Size, Time, Value, Words};
+use super::{
+    form::{Choice, Count, Flag, Form, Labels, OrNever, Positive, Size, Time, Value, Words},
+    table::settings_table,
+};
 use crate::{
     compressed::Compression,
     config::{AggregateKey, Aggregation, Config, MetricsGranularity, RecordOrder},
@@ -70,7 +73,7 @@ impl Form<Option<Compression>> for Codec {
     }
 }
 
-crate::settings_table! {
+settings_table! {
     /// Settings of a [`Producer`](crate::Producer) from outside the code. Each is described, with its default and bounds, at the
     /// method of [`ProducerBuilder`](crate::ProducerBuilder) of the same name; bounds are checked when the producer is built.
     ///

@@ -109,3 +109,6 @@ macro_rules! settings_table {
         }
     };
 }
+
+#[cfg(feature = "producer")]
+pub(super) use settings_table;

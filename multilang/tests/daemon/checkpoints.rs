@@ -177,6 +177,7 @@ async fn a_failing_table_is_called(name: &str, failing: impl Fn(FaultRule) -> Fa
 
     let number = scene.sequence_number("accepted");
     scene.until_checkpoint(FIRST, |checkpoint| is_at(checkpoint, &number)).await;
+    scene.until("both answers", |scene| scene.acknowledged().len() > 1).await;
 
     assert_eq!(scene.acknowledged(), [refused(name), STORED.to_owned()]);
     assert_eq!(scene.read("\"initialize\"").len(), 1, "the child lives");

@@ -48,6 +48,14 @@ pub(super) async fn prepare(client: &Client, table: &str, may_create: bool) -> R
     Ok(segments(description.table_size_bytes().unwrap_or(0)))
 }
 
+/// Refuses a table with another key than a lease table's; one that is missing passes.
+pub(super) async fn check_shape(client: &Client, table: &str) -> Result<(), TableError> {
+    match describe(client, table).await? {
+        Some(description) => check_key(table, &description),
+        None => Ok(()),
+    }
+}
+
 /// One segment for each 0.2 GB, 1 to 32. Source: KCL `leaseTableScanTotalSegments`, when it is 0.
 fn segments(table_bytes: i64) -> i32 {
     const BYTES: i64 = 200_000_000;
