@@ -180,7 +180,7 @@ impl ProducerBuilder {
     /// # fn example(builder: kpl::ProducerBuilder) -> kpl::ProducerBuilder {
     /// builder.encode(|record| {
     ///     let mut data = vec![1]; // the version of the schema
-    ///     data.extend_from_slice(&record.data);
+    ///     data.extend_from_slice(record.data());
     ///     Ok::<_, std::convert::Infallible>(data.into())
     /// })
     /// # }
