@@ -47,6 +47,8 @@ pub(crate) struct Aws {
     pub(crate) config: SdkConfig,
     pub(crate) clock: ServiceClock,
     region: String,
+    /// The profile that was named, whose credentials alone are used.
+    profile: Option<String>,
 }
 
 impl AwsArguments {
@@ -86,7 +88,7 @@ impl AwsArguments {
         let Some(region) = config.region().map(ToString::to_string) else {
             return Err(Failure::new("no AWS region is configured", "pass --region, or set AWS_REGION"));
         };
-        Ok(Aws { clock: ServiceClock::new(&config), config, region })
+        Ok(Aws { clock: ServiceClock::new(&config), config, region, profile: self.profile.clone() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
@@ -95,12 +96,18 @@ impl Aws {
 
     fn unreached(&self, action: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
         let cause = chain(error);
-        if cause.contains("credentials") {
+        if is_without_credentials(error) || cause.contains("credentials") {
             let advice = "sign in, for example by aws sso login, or pass --profile";
-            return Failure::new(format!("no AWS credentials were found for {action} ({cause})"), advice);
+            let place = self.profile.iter().map(|profile| format!(" in profile {profile}")).collect::<String>();
+            return Failure::new(format!("no AWS credentials were found{place} for {action} ({cause})"), advice);
         }
         let endpoint = self.config.endpoint_url().map(|url| format!(" at {url}")).unwrap_or_default();
         let what = format!("AWS{endpoint} cannot be reached in {} ({cause})", self.region());
         Failure::new(what, "check --region, --endpoint-url and the network")
     }
+}
+
+/// True if credentials could not be had: the SDK's text does not always name them.
+fn is_without_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| cause.is::<CredentialsError>())
 }

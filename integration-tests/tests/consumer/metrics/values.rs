@@ -49,13 +49,18 @@ impl Expected {
     }
 }
 
-#[track_caller]
-fn assert_values(all: &[Series], rows: &[Row]) {
+/// What is not as it is expected, a line each.
+fn wrong(all: &[Series], rows: &[Row]) -> String {
     let wrong = rows.iter().filter_map(|(operation, name, expected)| {
         let samples = values(all, operation, name);
         (!expected.is_met_by(&samples)).then(|| format!("{operation} {name}: {samples:?}, not {expected:?}\n"))
     });
-    let wrong: String = wrong.collect();
+    wrong.collect()
+}
+
+#[track_caller]
+fn assert_values(all: &[Series], rows: &[Row]) {
+    let wrong = wrong(all, rows);
     assert!(wrong.is_empty(), "{wrong}");
 }
 
