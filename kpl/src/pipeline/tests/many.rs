@@ -33,7 +33,7 @@ async fn assert_stored(deliveries: Vec<Delivery>) {
 
 #[tokio::test(start_paused = true)]
 async fn many_records_never_exceed_the_buffer_and_keep_their_order() {
-    let number = |n: usize, digits| UserRecord::new(format!("key-{}", n % 5), format!("{n}{}", "x".repeat(digits)));
+    let number = |n: usize, digits| UserRecord::new(format!("key-{}", n % 5), format!("{}{n}", "0".repeat(digits)));
     for (max_records, max_bytes, digits) in [(10, 1 << 20, 3), (1000, 1 << 20, 100_000)] {
         let kinesis = FakeKinesis::new(2);
         kinesis.set_latency(20 * MS);

@@ -59,8 +59,8 @@ fn records_that_are_stored_at_once_have_no_retries_and_no_errors() {
     assert_values(&counted, STORED);
 }
 
-/// The first aggregate is sent when the first of its records has waited for the 100 ms of `record_max_buffered_time`, the
-/// second one at once by the shutdown. Each has 125 bytes: frame and digest of 20, five keys of 7, and ten records of 7.
+/// The first aggregate is complete when the first of its records has waited for the 100 ms of `record_max_buffered_time`, and
+/// waits for others for a fifth of that; the second one is sent at once by the shutdown. Each has 125 bytes: frame and digest of 20, five keys of 7, and ten records of 7.
 const STORED: &[Row] = &[
     ("UserRecordsReceived", Expected::Counter(20)),
     ("UserRecordsPending", Expected::Gauge(0.0)),
@@ -74,7 +74,7 @@ const STORED: &[Row] = &[
     ("KinesisRecordsFailed", Expected::Counter(0)),
     ("KinesisRecordsDataPut", Expected::Counter(250)),
     ("AllErrors", Expected::Counter(0)),
-    ("BufferingTime", Expected::Samples(&[100.0, 0.0])),
+    ("BufferingTime", Expected::Samples(&[120.0, 0.0])),
     ("RequestTime", Expected::Samples(&[30.0, 30.0])),
     ("UserRecordsPerKinesisRecord", Expected::Samples(&[10.0, 10.0])),
     ("KinesisRecordsPerPutRecordsRequest", Expected::Samples(&[1.0, 1.0])),
