@@ -1,4 +1,4 @@
-//! What recording metrics costs a producer: CPU time a record of 100 B, with the recorder that publishes to CloudWatch, and
+//! Cost of recording metrics to a producer: CPU time a record of 100 B, with the recorder that publishes to CloudWatch, and
 //! without any, against metrics that are off. `cargo bench -p integration-tests --bench metrics`.
 
 use std::num::NonZero;

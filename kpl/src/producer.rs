@@ -35,7 +35,7 @@ use crate::{
 /// Handle to a producer, which aggregates, batches, limits and retries user records in tasks of its own. Clones share it.
 /// A stream's task starts with its first record and ends after five minutes without one.
 ///
-/// When the last handle is dropped, accepted records are still sent while the runtime lives. Their outcome is known by each
+/// Once the last handle is dropped, accepted records are still sent while the runtime lives. Their outcome is known by each
 /// [`Delivery`], or after [`flush`](Self::flush) or [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct Producer {

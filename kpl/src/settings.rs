@@ -59,7 +59,7 @@ pub enum SettingError {
     Variable {
         /// Name of the variable.
         name: String,
-        /// What is wrong with it.
+        /// Its fault.
         error: Box<SettingError>,
     },
 }

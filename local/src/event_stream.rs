@@ -1,6 +1,6 @@
 //! Event streams on the wire: frames with headers, a payload and checksums.
 //!
-//! What the frames say is decided elsewhere; see `subscription.rs`.
+//! Their content is decided elsewhere; see `subscription.rs`.
 
 use std::io;
 use std::pin::Pin;

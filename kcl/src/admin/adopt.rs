@@ -120,7 +120,7 @@ impl WorkerBuilder {
         Ok(Adoption::Adopted(leases))
     }
 
-    /// What a takeover needs, and its wait.
+    /// Context of a takeover, and its wait.
     fn adoption(&self) -> Result<(Context, Duration), AdoptionError> {
         self.validate()?;
         let mut builder = if self.settings.adopt_after.is_some() { self.clone() } else { self.clone().adopt_2x(None) };

@@ -164,7 +164,7 @@ impl Adopting<'_> {
         Ok(if declared { Outcome::Adopted(leases.len()) } else { Outcome::Declared })
     }
 
-    /// What leases lack, from the listed shards. An error if they are those of another stream.
+    /// Attributes that leases lack, from the listed shards. An error if they are those of another stream.
     async fn lacks(&self, leases: &Leases) -> Result<HashMap<LeaseKey, Addition>, WorkerError> {
         let context = self.context;
         let plain: Vec<Lease> = leases.values().map(|old| old.lease.clone()).collect();

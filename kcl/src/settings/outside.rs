@@ -42,7 +42,7 @@ impl Words for Reading {
         &[("polling", Self::Polling), ("fan-out", Self::FanOut), ("fan-out-or-polling", Self::FanOutOrPolling)];
 }
 
-/// What happens to records at which a processor keeps failing; dead letters need code.
+/// Fate of records at which a processor keeps failing; dead letters need code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GiveUp {
@@ -154,7 +154,7 @@ kpl::settings_table! {
         shutdown_grace: Duration as Time,
         /// Time after which a slow processor is reported
         warn_after: Duration as Time,
-        /// What happens to records at which a processor keeps failing
+        /// Fate of records at which a processor keeps failing
         on_processor_error: GiveUp as Choice,
         /// Failures in a row at the same records before they are given up
         processor_error_attempts: u32 as Count,

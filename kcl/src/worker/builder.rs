@@ -243,7 +243,7 @@ impl WorkerBuilder {
     /// a sixteenth of the budget more. So shards at the tip go on, whatever others hold. Where room is short,
     /// GetRecords is called with a smaller `Limit`, and a subscription is not read further.
     ///
-    /// What is read is known only then: the budget is exceeded by an answer whose records are much larger than the shard's
+    /// The size of an answer is known only once it is read: the budget is exceeded by an answer whose records are much larger than the shard's
     /// last, by a shard's first answer, and by one answer of a shard that holds nothing else where even one record exceeds
     /// its share: such a shard waits for up to 5 s. Records that the application keeps after their batch do not count, nor do the buffers of the connections.
     #[doc(alias = "maxByteSize")]

@@ -48,6 +48,17 @@ impl Producer {
     /// Puts records in their order, [many](Self::put_many) at a time, has them sent at once, and waits for the outcomes, in the
     /// order of the records.
     ///
+    /// ```no_run
+    /// # async fn example(producer: kpl::Producer) {
+    /// let records = (0..100).map(|n| kpl::UserRecord::new(format!("customer-{n}"), "tea"));
+    /// for outcome in producer.put_all(records).await {
+    ///     if let Err(error) = outcome {
+    ///         eprintln!("{error}: {:?}", error.record());
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Cancellation
     /// Dropping the future ends the wait: accepted records are still sent, the others are dropped.
     pub async fn put_all(&self, records: impl IntoIterator<Item = UserRecord>) -> Vec<Result<Delivered, RecordError>> {

@@ -61,7 +61,7 @@ macro_rules! settings_table {
                 Self { $( $key: self.$key.or(other.$key), )* }
             }
 
-            /// What is set, each with its value.
+            /// Settings that are set, each with its value.
             pub fn values(&self) -> Vec<(&'static str, $crate::settings::Value)> {
                 let mut values = Vec::new();
                 $( if let Some(value) = &self.$key {

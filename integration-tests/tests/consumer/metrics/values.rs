@@ -49,7 +49,7 @@ impl Expected {
     }
 }
 
-/// What is not as it is expected, a line each.
+/// Rows that are not met, a line each.
 fn wrong(all: &[Series], rows: &[Row]) -> String {
     let wrong = rows.iter().filter_map(|(operation, name, expected)| {
         let samples = values(all, operation, name);

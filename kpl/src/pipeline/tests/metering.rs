@@ -21,7 +21,7 @@ fn counted<F: Future<Output = ()>>(test: impl FnOnce() -> F) -> BTreeMap<String,
     taken(&snapshotter)
 }
 
-/// What was counted since the last time.
+/// Counts since the last time.
 fn taken(snapshotter: &Snapshotter) -> BTreeMap<String, DebugValue> {
     let shown = |key: &metrics::Key| {
         let labels = key.labels().map(|label| format!("{}={}", label.key(), label.value()));
