@@ -70,18 +70,20 @@ async fn the_load_by_partition_key_is_that_of_what_is_compressed_if_it_can_be_op
     world.run("train-dictionary samples.jsonl --output d.dict --max-bytes 2048").await.succeeds();
     let sample = |arguments: &'static str| {
         crate::support::ended(
-            world.command(&format!("stream orders --hot --for 4s --json {arguments}")).spawn().unwrap(),
+            world.command(&format!("stream orders --hot --for 8s --json {arguments}")).spawn().unwrap(),
         )
     };
-    let (with, without) = (sample("--dictionary d.dict"), sample(""));
-    let putting = async {
-        for _ in 0..15 {
-            world.run("put orders samples.jsonl --key text:hot --compress zstd --dictionary d.dict").await.succeeds();
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let sampled = async { tokio::join!(sample("--dictionary d.dict"), sample("")) };
+    let mut sampled = std::pin::pin!(sampled);
+
+    // Puts until both have ended, however long a put takes.
+    let (with, without) = loop {
+        let put = world.run("put orders samples.jsonl --key text:hot --compress zstd --dictionary d.dict");
+        tokio::select! {
+            ended = &mut sampled => break ended,
+            put = put => drop(put.succeeds()),
         }
     };
-
-    let (with, without, ()) = tokio::join!(with, without, putting);
 
     assert!(with.stdout.contains("\"partitionKey\":\"hot\""), "{with:?}");
     assert!(
