@@ -1,1 +1,0 @@
-//! Samples whose dependencies are not needed elsewhere in the workspace: `cargo run -p samples --example NAME`.
