@@ -19,7 +19,7 @@ impl Producer {
     /// accepted together: that costs less for each than a put of its own.
     ///
     /// # Errors
-    /// That of the first record that is not acceptable, or of the next one when the producer is shut down; it returns the record.
+    /// Error of the first record that is not acceptable, or of the next one when the producer is shut down; it returns the record.
     /// Those before it are accepted, those behind it are left in `records`.
     ///
     /// # Cancellation
