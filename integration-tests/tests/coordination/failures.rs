@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use aws_types::region::Region;
 use integration_tests::{APPLICATION, Call, STREAM, World};
 use kcl::{Event, FanOut, FleetStatus, InitialPosition, Retrieval, Streams, TableError, WorkerError};
-use kinesis_local::{Fault, FaultRule};
+use kinesis_local::{Fault, FaultRule, LocalAws};
 use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
@@ -275,4 +276,30 @@ async fn workers_that_are_gone_for_a_day_are_deleted_by_a_leader_of_a_minute() {
     let ids = |status: &FleetStatus| status.workers.iter().map(|worker| worker.id.to_string()).collect::<Vec<_>>();
     world.until_status("only the last is there", |status| ids(status) == ["last"]).await;
     last.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_that_other_clients_of_the_process_have_used_up_are_not_missed() {
+    // A region of its own: the SDK counts retries by it, for all clients of a process.
+    let mut world = World::without_stream(LocalAws::start().await);
+    world.aws = world.aws.to_builder().region(Region::new("eu-north-1")).build();
+    world.kinesis = aws_sdk_kinesis::Client::new(&world.aws);
+    world.create(STREAM, 1).await;
+    let worker = world.run("w1");
+    world.put(0..1).await;
+    world.journal.processed(1).await;
+    worker.stop().await.unwrap();
+    let application = aws_sdk_dynamodb::Client::new(&world.aws);
+    let (outage, lists) =
+        (world.local.faults().on("dynamodb:ListTables").throttle(), world.calls("dynamodb:ListTables"));
+    let mut requests = 2;
+    while requests > 1 {
+        let before = lists.count();
+        application.list_tables().send().await.unwrap_err();
+        requests = lists.count() - before;
+    }
+    outage.remove();
+
+    world.local.faults().on("dynamodb:*").times(1).fail();
+    FleetStatus::read(&world.aws, APPLICATION).await.expect("the call is repeated");
 }

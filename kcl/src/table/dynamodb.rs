@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::{Client, Config, config::timeout::TimeoutConfig};
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::{retry::RetryPartition, timeout::TimeoutConfig},
+};
 
 use super::item::{self, n, s};
 use crate::{
@@ -64,7 +67,9 @@ pub(crate) struct DynamoDbLeaseTable {
 }
 
 impl DynamoDbLeaseTable {
-    /// The application's own time-outs win over ours.
+    /// The application's own time-outs win over ours, as does its own budget of retries. Without one, a client shares the
+    /// SDK's budget with every other client of the process and region: one that fails for long would use up the retries of
+    /// lease writes.
     pub(crate) fn new(
         aws: impl Into<Config>,
         clock: ServiceClock,
@@ -77,7 +82,9 @@ impl DynamoDbLeaseTable {
         let timeouts = aws.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let timeouts = timeouts.take_unset_from(ours);
         let meter = Meter::of(table.clone());
-        let config = aws.to_builder().timeout_config(timeouts.build()).retry_classifier(Conflicts);
+        let retries = aws.retry_partition().cloned().unwrap_or_else(|| RetryPartition::custom("kcl").build());
+        let config =
+            aws.to_builder().timeout_config(timeouts.build()).retry_classifier(Conflicts).retry_partition(retries);
         let client = Client::from_conf(config.interceptor(clock).interceptor(meter.clone()).build());
         Self {
             renewals: Arc::new(Renewals::new(client.clone(), table.clone())),
