@@ -110,6 +110,7 @@ async fn producer(aws: &Aws, flow: &Flow, outstanding: usize) -> Result<(Produce
     let aggregation = if flow.aggregate { Aggregation::default() } else { Aggregation::Off };
     let producer = Producer::builder(&aws.config, stream.as_str())
         .aggregation(aggregation)
+        .settings(&flow.producer)
         .max_outstanding_bytes(outstanding.max(bytes))
         .collection_max_bytes(REQUEST_BYTES)
         .record_ttl(None)

@@ -74,7 +74,8 @@ impl Daemon {
         for (key, value) in &settings.taken {
             info!("{key} = {value}");
         }
-        let builder = builder(&settings.consume, aws, settings.probes.is_some());
+        let builder = builder(settings, aws);
+        info!(worker = %builder.current_settings(), "starts");
         let starting = launcher.clone();
         let worker = builder.build(move |shard: &ShardContext| Processor::new(starting.clone(), shard))?.start();
         Ok(Self { worker, launcher })
@@ -126,12 +127,13 @@ pub(crate) fn launcher(settings: &Settings) -> Result<Launcher, ExecutableError>
     Ok(Launcher::new(program, Arc::new(Roster::default())))
 }
 
-fn builder(consume: &Consume, aws: &Configurations, are_names_prefixed: bool) -> WorkerBuilder {
+fn builder(settings: &Settings, aws: &Configurations) -> WorkerBuilder {
+    let consume = &settings.consume;
     let mut metrics = kcl::Metrics::new().level(consume.metrics_level);
     if let Some(dimensions) = &consume.dimensions {
         metrics = metrics.dimensions(dimensions.clone());
     }
-    if are_names_prefixed {
+    if settings.probes.is_some() {
         metrics = metrics.prefixed();
     }
     let (coordinator_state, worker_metrics) = consume.legacy_tables.clone();
@@ -162,7 +164,7 @@ fn builder(consume: &Consume, aws: &Configurations, are_names_prefixed: bool) ->
     if let Some(patience) = consume.warn_after {
         builder = builder.warn_after(patience.max(Duration::from_secs(1)));
     }
-    builder
+    builder.settings(&settings.worker)
 }
 
 /// Default of the memory budget: children take the cores, so that more cores ask for more records.
@@ -186,7 +188,32 @@ fn policy(consume: &Consume) -> ErrorPolicy {
 
 #[cfg(test)]
 mod tests {
+    use aws_types::SdkConfig;
+    use kcl::Assignment;
+
     use super::*;
+
+    #[test]
+    fn settings_of_the_worker_win_over_the_keys_of_the_daemon() {
+        let variables = [
+            ("EXECUTABLE_NAME", "true"),
+            ("APPLICATION_NAME", "App"),
+            ("STREAM_NAME", "Stream"),
+            ("AWS_CREDENTIALS_PROVIDER", "DefaultCredentialsProvider"),
+            ("MAX_LEASES_FOR_WORKER", "3"),
+            ("FAILOVER_TIME_MILLIS", "20000"),
+            ("KCL_MAX_LEASES", "7"),
+            ("KCL_ASSIGNMENT", "utilization"),
+        ];
+        let variables = variables.map(|(name, value)| (format!("KCL_MULTILANG_{name}"), value.to_owned()));
+        let settings = Settings::read(None, variables.into_iter()).unwrap();
+        assert_eq!(settings.notes(), [""; 0]);
+
+        let current = builder(&settings, &SdkConfig::builder().build().into()).current_settings();
+
+        assert_eq!((current.max_leases, current.assignment), (Some(7), Some(Assignment::Utilization)));
+        assert_eq!(current.lease_duration, Some(Duration::from_secs(20)), "what is not said again stays");
+    }
 
     #[test]
     fn the_memory_budget_grows_with_the_cores() {

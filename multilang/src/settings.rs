@@ -6,8 +6,11 @@ mod keys;
 mod properties;
 mod reader;
 mod source;
+mod worker;
 
 use std::{path::Path, time::Duration};
+
+use kcl::WorkerSettings;
 
 pub(crate) use self::{
     consume::{Consume, GiveUp},
@@ -47,16 +50,22 @@ pub enum SettingsError {
     #[error("{key} is {value:?}, accepted: {expected}")]
     #[non_exhaustive]
     Unreadable { key: String, value: String, expected: String },
+    /// A setting of the worker that is not accepted.
+    #[error("{key}: {reason}")]
+    #[non_exhaustive]
+    Worker { key: String, reason: String },
 }
 
 /// Settings of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub(crate) executable: Vec<String>,
     pub(crate) call_limit: Duration,
     pub(crate) exit_limit: Duration,
     pub(crate) aws: Aws,
     pub(crate) consume: Consume,
+    /// Settings of the worker that win over those of `consume`.
+    pub(crate) worker: WorkerSettings,
     /// Address of the probes.
     pub(crate) probes: Option<String>,
     /// Keys and values that count, in order.
@@ -90,7 +99,9 @@ impl Settings {
     /// See [`SettingsError`].
     pub fn read(file: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut entries = file.map(source::read_file).transpose()?.unwrap_or_default();
+        let worker = worker::keys();
         let known = HONOURED.iter().copied().chain(keys::WITHOUT_EFFECT.iter().map(|(key, _)| *key));
+        let known = known.chain(worker.iter().map(String::as_str));
         source::add_environment(&mut entries, known, variables);
         if file.is_none() && entries.is_empty() {
             return Err(SettingsError::None {});
@@ -113,6 +124,7 @@ impl Settings {
         })?;
         let mut notes = Vec::new();
         let consume = Consume::read(&reader, &mut notes)?;
+        let worker = worker::read(&reader)?;
         let aws = Aws::read(&reader)?;
         let seconds = |text: &str| text.parse().ok().filter(|seconds| *seconds > 0);
         let call_limit = reader.parsed("timeoutInSeconds", "a whole number of seconds from 1", seconds)?;
@@ -120,7 +132,8 @@ impl Settings {
         let probes = reader.filled("probeAddress").map(str::to_owned);
         notes.extend(reader.rest().iter().map(|key| keys::note(key, HONOURED.iter().copied())));
         let call_limit = call_limit.map_or(CALL_LIMIT, Duration::from_secs);
-        Ok(Self { executable, call_limit, exit_limit, aws, consume, probes, taken: reader.taken(), notes })
+        let taken = reader.taken();
+        Ok(Self { executable, call_limit, exit_limit, aws, consume, worker, probes, taken, notes })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use globset::{GlobBuilder, GlobMatcher};
+use kpl::settings::ProducerSettings;
 use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
@@ -35,6 +36,8 @@ pub(super) struct Flow {
     /// Begin of a record of several lines.
     pub(super) record_start: Option<Regex>,
     pub(super) aggregate: bool,
+    /// Settings of the producer. Not one of the original agent's.
+    pub(super) producer: ProducerSettings,
 }
 
 /// Files of a folder whose names match.
@@ -63,6 +66,9 @@ const REFUSED: [(&str, &str); 2] = [
     ("dataProcessingOptions", "records are put as they are"),
     ("deliveryStream", "only Kinesis streams are supported"),
 ];
+
+/// Settings of the producer that the agent has its own values for.
+const FIXED: [&str; 3] = ["max_outstanding_bytes", "max_outstanding_records", "record_ttl"];
 
 impl Config {
     /// Reads a configuration; the failure names what is wrong.
@@ -122,12 +128,22 @@ fn flow_of(place: usize, flow: Value, ignored: &mut Vec<String>) -> Result<Flow,
         number(&mut settings, "minTimeBetweenFilePollsMillis")?.map_or(POLL, Duration::from_millis).max(MIN_POLL);
     let skipped_lines = number(&mut settings, "skipHeaderLines")?.unwrap_or(0);
     let aggregate = settings.remove("aggregatedRecordSizeBytes").is_some();
+    let producer = producer(&mut settings).map_err(|error| format!("{}: {error}", at("producer")))?;
     let name = patterns.join(",");
     let patterns = patterns.iter().map(|it| pattern(it)).collect::<Result<_, _>>();
     let patterns = patterns.map_err(|error: String| format!("{}: {error}", at("filePattern")))?;
     ignored.extend(settings.into_iter().map(|(name, _)| at(&name)));
     let skipped_lines = usize::try_from(skipped_lines).unwrap_or(usize::MAX);
-    Ok(Flow { name, patterns, stream, key, from_start, poll, skipped_lines, record_start, aggregate })
+    Ok(Flow { name, patterns, stream, key, from_start, poll, skipped_lines, record_start, aggregate, producer })
+}
+
+/// Settings of the producer but for those on which it depends that every line is stored.
+fn producer(settings: &mut Map<String, Value>) -> Result<ProducerSettings, String> {
+    let Some(producer) = settings.remove("producer") else { return Ok(ProducerSettings::default()) };
+    let producer = serde_json::from_value(producer);
+    let producer: ProducerSettings = producer.map_err(|error| error.to_string())?;
+    let fixed = producer.values().into_iter().map(|(name, _)| name).find(|name| FIXED.contains(name));
+    fixed.map_or(Ok(producer), |name| Err(format!("{name} cannot be set: a line is tried again until it is stored")))
 }
 
 fn text(settings: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
@@ -190,7 +206,8 @@ mod tests {
               "flows": [{
                 "filePattern": "/var/log/app.log*", "kinesisStream": "orders", "partitionKeyOption": "DETERMINISTIC",
                 "initialPosition": "START_OF_FILE", "multiLineStartPattern": "\\[", "skipHeaderLines": 1,
-                "minTimeBetweenFilePollsMillis": "250", "maxBufferAgeMillis": 5000
+                "minTimeBetweenFilePollsMillis": "250", "maxBufferAgeMillis": 5000,
+                "producer": { "record_max_buffered_time": "2s" }
               }]
             }"#,
         )
@@ -201,6 +218,7 @@ mod tests {
         assert_eq!(config.ignored, ["flows[0].maxBufferAgeMillis", "cloudwatch.emitMetrics"]);
         assert_eq!((flow.key, flow.from_start, flow.skipped_lines), (KeyOption::Deterministic, true, 1));
         assert_eq!((flow.poll, flow.patterns[0].folder.to_str()), (Duration::from_millis(250), Some("/var/log")));
+        assert_eq!(flow.producer.record_max_buffered_time, Some(Duration::from_secs(2)));
         assert!(flow.patterns[0].name.is_match("app.log.1") && !flow.patterns[0].name.is_match("other.log"));
         assert!(
             flow.record_start.as_ref().unwrap().is_match(b"[a") && !flow.record_start.as_ref().unwrap().is_match(b"a[")
@@ -219,6 +237,8 @@ mod tests {
             (format!(r#"{valid}, "partitionKeyOption": "MINE""#), "RANDOM, DETERMINISTIC and FOLDER"),
             (format!(r#"{valid}, "multiLineStartPattern": "(""#), "unclosed group"),
             (format!(r#"{valid}, "skipHeaderLines": "x""#), "a number is expected"),
+            (format!(r#"{valid}, "producer": {{"record_ttl": "1m"}}"#), "flows[0].producer: record_ttl cannot be set"),
+            (format!(r#"{valid}, "producer": {{"max_in_flights": 1}}"#), "max_in_flight is one"),
         ] {
             let refused = flow(&settings).unwrap_err();
             assert!(refused.contains(text), "{settings}: {refused}");

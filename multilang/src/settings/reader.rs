@@ -80,6 +80,11 @@ impl Reader {
         self.entries.keys().find(|written| written.eq_ignore_ascii_case(key)).cloned().unwrap_or_else(|| key.to_owned())
     }
 
+    /// All keys, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
     /// Keys that were not asked for.
     pub(crate) fn rest(&self) -> Vec<String> {
         let asked = self.asked.borrow();
