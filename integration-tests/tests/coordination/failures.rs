@@ -303,3 +303,22 @@ async fn retries_that_other_clients_of_the_process_have_used_up_are_not_missed()
     world.local.faults().on("dynamodb:*").times(1).fail();
     FleetStatus::read(&world.aws, APPLICATION).await.expect("the call is repeated");
 }
+
+#[tokio::test(start_paused = true)]
+async fn leases_whose_writes_fail_are_given_away_without_another_scan() {
+    // Half of the writes fail: of 64 leases as many are left after each pass.
+    let scans_until_processed = async |is_failing: bool| {
+        let world = World::start(64).await;
+        world.put(0..1_000).await;
+        let scans = world.calls("dynamodb:Scan");
+        if is_failing {
+            world.local.faults().on("dynamodb:UpdateItem").every(2).refuse(400, "ValidationException", "not now");
+        }
+        let _worker = world.run("w1");
+        world.journal.processed(1_000).await;
+        scans.count()
+    };
+    let (smooth, failing) = (scans_until_processed(false).await, scans_until_processed(true).await);
+    // The worker's own first writes fail as often, for up to two scans more; a scan for each pass would be five more.
+    assert!(failing <= smooth + 3, "{failing} scans in place of {smooth}");
+}

@@ -2,10 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    mem,
 };
 
 use futures::{StreamExt as _, stream};
@@ -14,7 +11,6 @@ use tokio::sync::watch;
 use crate::{
     context::Context,
     coordination::helm::Reign,
-    locked::locked,
     logic::assign::{
         assignment::{How, Move},
         fleet_view::FleetView,
@@ -23,7 +19,20 @@ use crate::{
     time,
 };
 
-const CONCURRENT_WRITES: usize = 16;
+/// Writes under way at a time: one that the table's limit holds up for seconds leaves the others room.
+const CONCURRENT_WRITES: usize = 64;
+/// Part of a lease duration for which moves whose writes failed are repeated without a new plan.
+const PATIENCE_PART: u32 = 3;
+/// Passes in a row without a success after which they are left to the next plan.
+const VAIN_PASSES: u32 = 2;
+
+/// Fate of a move.
+enum Fate {
+    Made,
+    /// The lease's owner changed since the scan; the next cycle sees how.
+    Outdated,
+    Failed,
+}
 
 /// The writes of one cycle.
 pub(super) struct Mover<'a> {
@@ -35,34 +44,49 @@ pub(super) struct Mover<'a> {
 }
 
 impl Mover<'_> {
-    /// Returns the number of failed writes.
+    /// Returns the number of moves that were not made.
     pub(super) async fn carry_out(&self, moves: Vec<Move>) -> usize {
         let announce = || self.context.bulletin.send_modify(|bulletin| bulletin.moves = bulletin.moves.wrapping_add(1));
         let to_me = moves.iter().any(|planned| planned.to == self.context.settings.worker_id);
         // Many writes take time: the first new owners begin meanwhile.
         announce();
-        let (failed, touched) = (AtomicUsize::new(0), Mutex::new(HashSet::new()));
-        let write = async |planned: Move| {
-            if self.write(&planned).await {
-                locked(&touched).extend(planned.lease.actual_owner().cloned().into_iter().chain([planned.to]));
-            } else {
-                failed.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        stream::iter(moves).for_each_concurrent(CONCURRENT_WRITES, write).await;
+        let (mut outdated, mut left, mut touched) = (0, moves, HashSet::new());
+        let until = time::now() + self.context.settings.lease_duration / PATIENCE_PART;
+        let mut vain = 0;
+        while !left.is_empty() && vain < VAIN_PASSES && time::now() < until {
+            let planned = left.len();
+            outdated += self.write_all(&mut left, &mut touched).await;
+            vain = if left.len() < planned { 0 } else { vain + 1 };
+        }
         announce();
         if to_me {
             self.context.nudges.discover.notify_one();
         }
         if self.by_beats {
-            let touched: Vec<WorkerId> = locked(&touched).drain().collect();
             self.mark(touched).await;
         }
-        failed.into_inner()
+        outdated + left.len()
+    }
+
+    /// Writes all moves and leaves those whose writes failed; the number of outdated ones. Adds the workers concerned to
+    /// `touched`.
+    async fn write_all(&self, moves: &mut Vec<Move>, touched: &mut HashSet<WorkerId>) -> usize {
+        let write = async |planned: Move| (self.write(&planned).await, planned);
+        let writes = stream::iter(mem::take(moves)).map(write).buffer_unordered(CONCURRENT_WRITES);
+        let written: Vec<(Fate, Move)> = writes.collect().await;
+        let mut outdated = 0;
+        for (fate, planned) in written {
+            match fate {
+                Fate::Made => touched.extend(planned.lease.actual_owner().cloned().into_iter().chain([planned.to])),
+                Fate::Outdated => outdated += 1,
+                Fate::Failed => moves.push(planned),
+            }
+        }
+        outdated
     }
 
     /// Has these workers compare their leases with the table.
-    async fn mark(&self, workers: Vec<WorkerId>) {
+    async fn mark(&self, workers: HashSet<WorkerId>) {
         let look = async |worker: WorkerId| {
             if let Some(item) = self.view.worker(&worker) {
                 self.context.reported(self.context.table.mark_worker(item, Mark::Look).await);
@@ -91,25 +115,29 @@ impl Mover<'_> {
         fenced
     }
 
-    async fn write(&self, planned: &Move) -> bool {
+    async fn write(&self, planned: &Move) -> Fate {
         if !self.reign.borrow().leads(time::now()) {
-            return false;
+            return Fate::Outdated;
         }
-        let written = match planned.how {
-            How::Seize => self.context.table.seize(&planned.lease, &planned.to).await,
-            How::Assign => self.context.table.assign(&planned.lease, &planned.to).await,
-            How::HandOff => self.context.table.begin_handoff(&planned.lease, &planned.to).await,
-        };
         let Move { lease, to, how } = planned;
+        let written = match how {
+            How::Seize => self.context.table.seize(lease, to).await,
+            How::Assign => self.context.table.assign(lease, to).await,
+            How::HandOff => self.context.table.begin_handoff(lease, to).await,
+        };
         match written {
             Ok(Conditional::Applied) => {
                 tracing::info!(lease = %lease.key, %to, ?how, "lease assigned");
-                return true;
+                Fate::Made
             }
-            // Its owner changed since the scan; the next cycle sees how.
-            Ok(Conditional::Conflict(_)) => tracing::debug!(lease = %lease.key, %to, ?how, "lease changed meanwhile"),
-            Err(error) => self.context.table_failed(&error),
+            Ok(Conditional::Conflict(_)) => {
+                tracing::debug!(lease = %lease.key, %to, ?how, "lease changed meanwhile");
+                Fate::Outdated
+            }
+            Err(error) => {
+                self.context.table_failed(&error);
+                Fate::Failed
+            }
         }
-        false
     }
 }
