@@ -22,7 +22,8 @@ exchange() {
 # Writes compressed records of all codecs, whole and damaged: write_frames COUNT
 write_frames() { "$cases" compress "$1" "$seed" >"$work/frames"; }
 
-# PyPI aws_kinesis_agg and npm aws-kinesis-agg.
+# PyPI aws_kinesis_agg and npm aws-kinesis-agg, and readers that do not open aggregates: Powertools for Python and TypeScript
+# with Lambda's events, and boto3.
 aggregation() {
     install_python
     install_npm
@@ -34,6 +35,11 @@ aggregation() {
     PYTHONPATH=$work "$venv/python" kpl/peers/compressed.py <"$work/frames"
     reader js >"$work/compressed_record.js"
     NODE_PATH=$npm:$work node kpl/peers/compressed.js <"$work/frames"
+    PYTHONPATH=$work "$venv/python" kpl/peers/lambda_events.py "$work/cases" "$work/frames"
+    NODE_PATH=$npm node kpl/peers/lambda_events.mjs "$work/cases"
+    serve blobs
+    # shellcheck disable=SC1091
+    (source "$work/blobs.env"; "$venv/python" kpl/peers/boto3_blobs.py "$work/cases")
 }
 
 # The aggregation modules for Java, which use KCL 1.x, and KCL 3.5.1: the latter reads only, odd records as well.
