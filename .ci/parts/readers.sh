@@ -1,0 +1,31 @@
+# Readers and writers of other languages on a stream that is split: harlow/kinesis-consumer in Go, async-kinesis in Python.
+# shellcheck shell=bash
+
+# Readers in Go, with the piece of docs/who-reads-what.md.
+install_readers_go() {
+    local source=integration-tests/peers/go folder=$peers/go
+    mkdir -p "$folder"
+    cp "$source"/* "$folder"
+    awk '$0 == "```go" { on = 1; next } /^```/ { on = 0 } on' docs/who-reads-what.md >"$folder/user_records.go"
+    (cd "$folder" && timeout 400 go build -buildvcs=false -o reader .)
+}
+
+# A script of integration-tests/peers on a kinesis-local of its own: on_a_stream SCRIPT ARGUMENTS...
+on_a_stream() {
+    serve stream
+    # shellcheck disable=SC1091
+    source "$work/stream.env"
+    timeout 300 "$venv/python" "integration-tests/peers/$1" "${@:2}" "$work"
+}
+
+readers_go() {
+    start python install_python
+    start go install_go_readers
+    finish
+    on_a_stream go_check.py "$bin/kds" "$peers/go/reader"
+}
+
+async_kinesis() {
+    install_python
+    on_a_stream async_kinesis_check.py "$bin/interop-worker"
+}
