@@ -1,4 +1,5 @@
-# Readers and writers of other languages on a stream that is split: harlow/kinesis-consumer in Go, async-kinesis in Python.
+# Other readers and writers on a stream that is split: harlow/kinesis-consumer in Go, async-kinesis in Python, the Kinesis sink of
+# Debezium Server.
 # shellcheck shell=bash
 
 # Readers in Go, with the piece of docs/who-reads-what.md.
@@ -28,4 +29,12 @@ readers_go() {
 async_kinesis() {
     install_python
     on_a_stream async_kinesis_check.py "$bin/interop-worker"
+}
+
+debezium() {
+    start python install_python
+    start debezium install_maven debezium "$java/debezium"
+    finish
+    compile debezium "$java/debezium/Sink.java"
+    on_a_stream debezium_check.py "$bin/interop-worker" "$peers/debezium"
 }
