@@ -33,7 +33,7 @@ interop() {
     case $1 in
     kpl-to-java) for version in 3.5.1 2.7.2; do install_kcl "$version"; done ;;
     fleet | fleet-heartbeats | roads) install_kcl 3.5.1 ;;
-    refused) install_kcl 2.7.2 ;;
+    refused | adopted) install_kcl 2.7.2 ;;
     fleet-legacy) for version in 3.5.1 3.4.2; do install_kcl "$version"; done ;;
     java-to-kcl)
         install_kcl 3.5.1

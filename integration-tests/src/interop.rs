@@ -4,6 +4,7 @@
 //! scenarios start them, disturb them, and compare what was put with what was delivered. Time is real here, since sockets
 //! do not wait for a virtual clock; all waiting is for a condition.
 
+mod adopted;
 mod expected;
 mod fleet;
 mod java_to_kcl;
@@ -25,6 +26,7 @@ mod source;
 mod told;
 pub mod worker;
 
+pub use adopted::adopted;
 pub use expected::{Comparison, Expected};
 pub use java_to_kcl::java_to_kcl;
 pub use journal::Journal;

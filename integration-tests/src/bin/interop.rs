@@ -46,6 +46,8 @@ enum Scenario {
     Roads,
     /// An application of KCL 2.x is not joined.
     Refused,
+    /// An application of KCL 2.x is taken over, and given back.
+    Adopted,
     /// The samples on emulators of others.
     Samples,
 }
@@ -64,6 +66,7 @@ async fn main() -> ExitCode {
                 interop::samples(&peers, &Served::elsewhere(&arguments.kinesis, &arguments.dynamodb)).await
             }
             Scenario::Refused => interop::refused(&peers).await,
+            Scenario::Adopted => interop::adopted(&peers).await,
             Scenario::Roads => interop::upgrade_roads(&peers).await,
             Scenario::FleetLegacy => interop::mixed_fleet(&peers, Layout::Legacy).await,
         },

@@ -35,6 +35,8 @@ pub struct ConsumerOptions {
     pub keep_foreign: bool,
     /// Renew all leases by one heartbeat where the fleet agrees. Rust alone.
     pub by_heartbeat: bool,
+    /// Take over the application if it is one of KCL 1.x or 2.x, whose workers have this failover time. Rust alone.
+    pub adopt: bool,
 }
 
 impl ConsumerOptions {
@@ -48,6 +50,7 @@ impl ConsumerOptions {
             limit: None,
             keep_foreign: false,
             by_heartbeat: false,
+            adopt: false,
         }
     }
 }
@@ -102,7 +105,7 @@ impl Peers {
             ConsumerKind::Java(version) => self.java(&format!("kcl-{version}"), "Consume")?,
             ConsumerKind::Rust => Command::new(self.binary("interop-worker")),
         };
-        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign, by_heartbeat } =
+        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign, by_heartbeat, adopt } =
             options;
         command.arg(format!("application={application}")).arg(format!("stream={STREAM}"));
         command.arg(format!("worker={worker}")).arg(format!("failover={failover_millis}"));
@@ -115,6 +118,9 @@ impl Peers {
         }
         if *by_heartbeat {
             command.arg("by-heartbeat=true");
+        }
+        if *adopt {
+            command.arg("adopt=true");
         }
         command.envs(served.environment().iter().cloned());
         Peer::start(format!("{application}-{worker}"), command, &self.logs)

@@ -94,7 +94,9 @@ async fn go(
     let complaints = check_java_log(worker.log())?;
     ensure!(complaints.is_empty(), "{name}: {}", complaints.join("\n"));
     way.reads.extend(worker.journal().reads());
-    way.checkpoints = checkpoints(served).await?;
+    way.checkpoints = checkpoints(served, APPLICATION).await?;
+    let shards = way.checkpoints.len();
+    ensure!(shards == usize::try_from(SHARDS)?, "leases of other shards than the stream's: {:?}", way.checkpoints);
     let within = way.checkpoints.values().filter(|(_, sub)| *sub > 0).count();
     ensure!(limit.is_none() || within > 0, "no checkpoint lies within an aggregate: {:?}", way.checkpoints);
     let processed = way.reads.len() - before;
@@ -117,7 +119,7 @@ async fn look(peers: &Peers, served: &Served, name: &str) -> anyhow::Result<Stri
 }
 
 /// Each shard's processor started exactly at the checkpoint that was left.
-fn started_there(worker: &Peer, left: &BTreeMap<String, (String, u64)>) -> anyhow::Result<()> {
+pub(super) fn started_there(worker: &Peer, left: &BTreeMap<String, (String, u64)>) -> anyhow::Result<()> {
     let mut started = BTreeSet::new();
     for (_, told) in worker.journal().entries() {
         let Told::Initialized { shard, checkpoint, sub } = told else { continue };
@@ -131,10 +133,10 @@ fn started_there(worker: &Peer, left: &BTreeMap<String, (String, u64)>) -> anyho
     Ok(())
 }
 
-/// Content of the lease table.
-async fn checkpoints(served: &Served) -> anyhow::Result<BTreeMap<String, (String, u64)>> {
+/// Content of an application's lease table: sequence number and sub-sequence number by shard.
+pub(super) async fn checkpoints(served: &Served, application: &str) -> anyhow::Result<BTreeMap<String, (String, u64)>> {
     let dynamodb = aws_sdk_dynamodb::Client::new(&served.dynamodb()?);
-    let scan = dynamodb.scan().table_name(APPLICATION).consistent_read(true).send().await?;
+    let scan = dynamodb.scan().table_name(application).consistent_read(true).send().await?;
     let mut checkpoints = BTreeMap::new();
     for item in scan.items() {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
@@ -143,6 +145,5 @@ async fn checkpoints(served: &Served) -> anyhow::Result<BTreeMap<String, (String
             checkpoints.insert(shard, (checkpoint, sub.parse()?));
         }
     }
-    ensure!(checkpoints.len() == usize::try_from(SHARDS)?, "leases of other shards than the stream's: {checkpoints:?}");
     Ok(checkpoints)
 }

@@ -17,7 +17,7 @@ use super::expected;
 use super::told::Told;
 
 /// Runs a worker until its input ends or says `stop`. `arguments` are `name=value`: application, stream, worker, failover
-/// (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign and by-heartbeat.
+/// (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign, by-heartbeat and adopt.
 ///
 /// # Errors
 /// An argument is missing or the worker fails.
@@ -49,6 +49,9 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> 
     if !settings.contains_key("by-heartbeat") {
         builder = builder.renewals(Renewals::EachLease);
     }
+    if settings.contains_key("adopt") {
+        builder = builder.adopt_2x(Some(failover));
+    }
     let worker =
         builder.build(move |shard: &ShardContext| Processor { shard: shard.shard_id.to_string(), left: limit })?;
     worker.run_until(stopped()).await?;
@@ -78,6 +81,7 @@ fn on_event(event: &Event) {
             tell(&Told::ForeignAggregate { shard: shard.shard_id.to_string(), records: *records });
         }
         Event::LeasesMalformed { keys, .. } => tell(&Told::LeasesMalformed { keys: keys.clone() }),
+        Event::AdoptionWaits { sign, .. } | Event::AdoptionStopped { sign, .. } => eprintln!("waits: {sign}"),
         Event::ProcessorFailed { error, .. } => tell(&Told::Error { error: error.clone() }),
         _ => {}
     }
