@@ -35,6 +35,11 @@ install_kcl() {
     compile "kcl-$1" "$java/kcl/Consume.java" "$java/kcl/Deaggregate.java" "$java/kcl/v${1%.*}/Tuning.java"
 }
 
+install_kcl_1() {
+    install_maven "kcl-$1" "$java/kcl-1" "-Dkcl.version=$1"
+    compile "kcl-$1" "$java/kcl-1/Consume.java"
+}
+
 install_kpl() {
     install_maven kpl "$java/kpl"
     compile kpl "$java/kpl/Produce.java"

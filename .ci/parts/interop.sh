@@ -33,7 +33,11 @@ interop() {
     case $1 in
     kpl-to-java) for version in 3.5.1 2.7.2; do install_kcl "$version"; done ;;
     fleet | fleet-heartbeats | roads) install_kcl 3.5.1 ;;
-    refused | adopted) install_kcl 2.7.2 ;;
+    refused) install_kcl 2.7.2 ;;
+    adopted)
+        install_kcl_1 1.14.10
+        install_kcl 2.7.2
+        ;;
     fleet-legacy) for version in 3.5.1 3.4.2; do install_kcl "$version"; done ;;
     java-to-kcl)
         install_kcl 3.5.1

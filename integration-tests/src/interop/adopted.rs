@@ -1,11 +1,14 @@
-//! An application of KCL 2.7 is taken over: its worker stops within aggregates while a shard is split, `kcl` goes on, and at
-//! last KCL 2.7 again, on the table that it is given back.
+//! Applications of KCL 1.14 and 2.7 are taken over: their workers stop within aggregates, one shard is at its end and another
+//! is split, `kcl` goes on, and at last the old version again, on the table that it is given back.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures::future::try_join_all;
+use tokio::time::sleep;
 
 use super::STREAM;
 use super::expected::Expected;
@@ -18,92 +21,159 @@ use super::roads::{checkpoints, started_there};
 use super::served::Served;
 use super::told::{Read, Told};
 
-const APPLICATION: &str = "adopted";
+/// Versions of the KCL for Java. Each has an application of its own; all read the same stream.
+const VERSIONS: [&str; 2] = ["1.14.10", "2.7.2"];
+/// Shards at first. One is split before there are records, so that a worker comes to its end.
 const SHARDS: i32 = 4;
-/// Records put before the takeover, and again afterwards.
+/// Shards that have records then.
+const OPEN: usize = 5;
+/// Records put before the takeover, and again after the way back.
 const RECORDS: u64 = 10_000;
 /// Records of each shard that the first worker processes. Aggregates do not end there.
-const LIMIT: u64 = 777;
+const LIMIT: u64 = 444;
+/// Time for which the adopting worker is seen to wait: longer than twice the failover time.
+const BESIDE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(90);
-const JAVA: ConsumerKind = ConsumerKind::Java("2.7.2");
 
 /// Runs the scenario.
 ///
 /// # Errors
 /// A record is processed twice or never, a worker starts elsewhere than where the one before it stopped, or `kcl` begins
-/// while KCL 2.7 lives.
+/// while an old worker lives.
 pub async fn adopted(peers: &Peers) -> anyhow::Result<Vec<String>> {
     let served = peers.serve(false).await?;
     let kinesis = served.kinesis()?;
+    let client = aws_sdk_kinesis::Client::new(&kinesis);
     stream(&served, SHARDS).await?;
+    change(&client, STREAM, Change::Split).await?;
     put_all(&kinesis, 0..RECORDS / 2, |_| {}).await?;
-    let options = |worker: &str| ConsumerOptions::new(APPLICATION, worker);
-    let limited = ConsumerOptions { limit: Some(LIMIT), ..options("java-1") };
-    let mut java = peers.consumer(JAVA, &served, &limited)?;
-    let limits = |told: &Told| matches!(told, Told::Limit { .. });
-    let shards = usize::try_from(SHARDS)?;
-    java.tells("all shards are at their limit", PATIENCE, |journal| journal.count(limits) >= shards).await?;
+    let started: anyhow::Result<Vec<_>> =
+        VERSIONS.into_iter().map(|version| Application::begin(peers, &served, version)).collect();
+    let mut applications = started?;
+    for application in &mut applications {
+        application.reaches_the_limit().await?;
+    }
 
-    // It is started beside the living worker, and waits for its end.
-    let mut rust =
-        peers.consumer(ConsumerKind::Rust, &served, &ConsumerOptions { adopt: true, ..options("rust-1") })?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    ensure!(rust.journal().entries().is_empty(), "it begins beside a living worker of KCL 2.7");
-    java.stop().await?;
-    // Not earlier: at its limit the worker would take the end of the shard for processed.
-    change(&aws_sdk_kinesis::Client::new(&kinesis), STREAM, Change::Split).await?;
+    let waiting: anyhow::Result<Vec<_>> = applications.iter().map(Application::adopt).collect();
+    let mut waiting = waiting?;
+    sleep(BESIDE).await;
+    for rust in &waiting {
+        ensure!(rust.journal().entries().is_empty(), "{} begins beside a living worker", rust.name());
+    }
+    try_join_all(applications.iter_mut().map(|application| application.java.stop())).await?;
+    // Not earlier: at its limit a worker would take the end of the shard for processed.
+    change(&client, STREAM, Change::Split).await?;
     put_all(&kinesis, RECORDS / 2..RECORDS, |_| {}).await?;
-    let left = checkpoints(&served, APPLICATION).await?;
-    let within = left.values().filter(|(_, sub)| *sub > 0).count();
-    ensure!(within > 0, "no checkpoint lies within an aggregate: {left:?}");
-    let mut reads = java.journal().reads();
-    let behind = usize::try_from(RECORDS)? - reads.len();
-    rust.tells("the rest is processed", PATIENCE, |journal| journal.ids().len() >= behind).await?;
-    started_there(&rust, &left).context("rust-1")?;
-    rust.finish(STOPPING).await?;
-    reads.extend(rust.journal().reads());
-    let mut report = vec![whole(&reads, 0..RECORDS, "rust-1 goes on from java-1")?];
-    report.push(format!("{within} of {} checkpoints lie within aggregates, a shard is split on the way", left.len()));
+    let mut report = Vec::new();
+    for (application, rust) in applications.iter().zip(&mut waiting) {
+        report.push(application.goes_on(rust).await?);
+    }
 
-    give_back(&served).await?;
     put_all(&kinesis, RECORDS..2 * RECORDS, |_| {}).await?;
-    let mut java = peers.consumer(JAVA, &served, &options("java-2"))?;
-    let more = usize::try_from(RECORDS)?;
-    java.tells("all is processed", PATIENCE, |journal| journal.ids().len() >= more).await?;
-    java.finish(STOPPING).await?;
-    understood(&java)?;
-    report.push(whole(&java.journal().reads(), RECORDS..2 * RECORDS, "java-2 goes on from rust-1")?);
+    for application in &mut applications {
+        application.give_back().await?;
+    }
+    for application in &mut applications {
+        report.push(application.is_back().await?);
+    }
     Ok(report)
+}
+
+/// An application that a version of the KCL for Java began.
+struct Application<'a> {
+    peers: &'a Peers,
+    served: &'a Served,
+    version: &'static str,
+    /// Its name, and that of the lease table.
+    name: String,
+    /// Its Java worker, of before or of after `kcl`.
+    java: Peer,
+    /// Sequence number and sub-sequence number by shard, as the Java worker left them.
+    left: BTreeMap<String, (String, u64)>,
+}
+
+impl<'a> Application<'a> {
+    fn begin(peers: &'a Peers, served: &'a Served, version: &'static str) -> anyhow::Result<Self> {
+        let name = format!("adopted-{version}");
+        let options = ConsumerOptions { limit: Some(LIMIT), ..ConsumerOptions::new(&name, "java-1") };
+        let java = peers.consumer(ConsumerKind::Java(version), served, &options)?;
+        Ok(Self { peers, served, version, name, java, left: BTreeMap::new() })
+    }
+
+    /// The Java worker has processed so many records of each open shard, and will process no more.
+    async fn reaches_the_limit(&mut self) -> anyhow::Result<()> {
+        let limits = |told: &Told| matches!(told, Told::Limit { .. });
+        self.java.tells("all shards are at their limit", PATIENCE, |journal| journal.count(limits) >= OPEN).await?;
+        self.left = checkpoints(self.served, &self.name).await?;
+        let left = &self.left;
+        ensure!(left.len() == OPEN + 1, "leases of other shards than the stream's: {left:?}");
+        ensure!(self.within() > 0, "no checkpoint lies within an aggregate: {left:?}");
+        ensure!(self.open().len() == OPEN, "the shard that was split is not at its end: {left:?}");
+        Ok(())
+    }
+
+    /// Number of checkpoints within aggregates.
+    fn within(&self) -> usize {
+        self.left.values().filter(|(_, sub)| *sub > 0).count()
+    }
+
+    /// Checkpoints of shards that are not at their end.
+    fn open(&self) -> BTreeMap<String, (String, u64)> {
+        let mut open = self.left.clone();
+        open.retain(|_, (checkpoint, _)| checkpoint != "SHARD_END");
+        open
+    }
+
+    /// A worker of `kcl`, started beside the living Java worker.
+    fn adopt(&self) -> anyhow::Result<Peer> {
+        let options = ConsumerOptions { adopt: true, ..ConsumerOptions::new(&self.name, "rust-1") };
+        self.peers.consumer(ConsumerKind::Rust, self.served, &options)
+    }
+
+    /// `kcl` processes the rest, from where the Java worker stopped.
+    async fn goes_on(&self, rust: &mut Peer) -> anyhow::Result<String> {
+        let mut reads = self.java.journal().reads();
+        let rest = usize::try_from(RECORDS)? - reads.len();
+        rust.tells("the rest is processed", PATIENCE, |journal| journal.ids().len() >= rest).await?;
+        started_there(rust, &self.open()).context(self.version)?;
+        let ended = |told: &Told| matches!(told, Told::Initialized { checkpoint, .. } if checkpoint == "SHARD_END");
+        ensure!(!rust.journal().has(ended), "{} starts a shard at its end", rust.name());
+        rust.finish(STOPPING).await?;
+        reads.extend(rust.journal().reads());
+        let whole = whole(&reads, 0..RECORDS)?;
+        let (version, within) = (self.version, self.within());
+        Ok(format!("kcl goes on from KCL {version}, {within} of {OPEN} checkpoints within aggregates: {whole}"))
+    }
+
+    /// Deletes the items that are no leases, as the way back says, and starts another Java worker.
+    async fn give_back(&mut self) -> anyhow::Result<()> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(&self.served.dynamodb()?);
+        let scan = dynamodb.scan().table_name(&self.name).consistent_read(true).send().await?;
+        let lease = AttributeValue::S("LEASE".to_owned());
+        for item in scan.items().iter().filter(|item| item.get("entityType") != Some(&lease)) {
+            let key = item.get("leaseKey").context("an item has a key")?.clone();
+            dynamodb.delete_item().table_name(&self.name).key("leaseKey", key).send().await?;
+        }
+        let options = ConsumerOptions::new(&self.name, "java-2");
+        self.java = self.peers.consumer(ConsumerKind::Java(self.version), self.served, &options)?;
+        Ok(())
+    }
+
+    /// The Java worker processes what came since, and nothing else.
+    async fn is_back(&mut self) -> anyhow::Result<String> {
+        let more = usize::try_from(RECORDS)?;
+        self.java.tells("all is processed", PATIENCE, |journal| journal.ids().len() >= more).await?;
+        self.java.finish(STOPPING).await?;
+        let complaints = check_java_log(self.java.log())?;
+        ensure!(complaints.is_empty(), "KCL {} complains: {}", self.version, complaints.join("\n"));
+        let whole = whole(&self.java.journal().reads(), RECORDS..2 * RECORDS)?;
+        Ok(format!("KCL {} goes on from kcl: {whole}", self.version))
+    }
 }
 
 /// Asserts that these records, and no others, were processed once each.
-fn whole(reads: &[Read], ids: std::ops::Range<u64>, what: &str) -> anyhow::Result<String> {
+fn whole(reads: &[Read], ids: Range<u64>) -> anyhow::Result<String> {
     let comparison = Expected::of(ids).compare(reads.iter());
-    let report = format!("{what}: {comparison}");
-    ensure!(comparison.is_complete() && comparison.duplicates == 0, "{report}");
-    Ok(report)
-}
-
-fn understood(java: &Peer) -> anyhow::Result<()> {
-    let complaints = check_java_log(java.log())?;
-    ensure!(complaints.is_empty(), "KCL 2.7 complains: {}", complaints.join("\n"));
-    Ok(())
-}
-
-/// Deletes the items that are no leases, as the way back says.
-async fn give_back(served: &Served) -> anyhow::Result<()> {
-    let dynamodb = aws_sdk_dynamodb::Client::new(&served.dynamodb()?);
-    let scan = dynamodb.scan().table_name(APPLICATION).consistent_read(true).send().await?;
-    let lease = AttributeValue::S("LEASE".to_owned());
-    let mut kept = BTreeSet::new();
-    for item in scan.items() {
-        let key = item.get("leaseKey").context("an item has a key")?;
-        if item.get("entityType") == Some(&lease) {
-            kept.insert(format!("{key:?}"));
-            continue;
-        }
-        dynamodb.delete_item().table_name(APPLICATION).key("leaseKey", key.clone()).send().await?;
-    }
-    ensure!(kept.len() > usize::try_from(SHARDS)?, "leases are left: {kept:?}");
-    Ok(())
+    ensure!(comparison.is_complete() && comparison.duplicates == 0, "{comparison}");
+    Ok(comparison.to_string())
 }
