@@ -5,10 +5,11 @@ mod file;
 mod flow;
 mod folder;
 mod following;
+mod probes;
 mod records;
 mod state;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use kpl::{Aggregation, Producer};
@@ -53,6 +54,9 @@ pub(crate) struct AgentArguments {
     /// State file [default: the configuration's checkpointFile, else CONFIG.state]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Address that answers /livez and /readyz over HTTP [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    probes: Option<String>,
 }
 
 /// Follows the files until a signal.
@@ -76,16 +80,21 @@ pub(crate) async fn run(aws: &AwsArguments, arguments: AgentArguments) -> Result
     let file = Arc::new(file);
     let outstanding = (OUTSTANDING_BYTES / config.flows.len()).max(MIN_OUTSTANDING_BYTES);
     let max_open = (OPEN_FILES / config.flows.len()).max(MIN_OPEN_FILES);
-    let (mut tasks, stop, mut flows) = (JoinSet::new(), stop::on_signal()?, Vec::new());
+    let (mut tasks, stop, mut flows, mut producers) = (JoinSet::new(), stop::on_signal()?, Vec::new(), BTreeMap::new());
     for flow in config.flows {
         let (sender, receiver) = watch::channel(Progress::default());
         flows.push((flow.name.clone(), receiver));
         let (producer, record_bytes) = producer(&aws, &flow, outstanding).await?;
+        producers.insert(flow.name.clone(), producer.clone());
         let known = state.flows.contains(&flow.name).then(|| of_flow(&state, &flow));
         let following = Following::new(flow.clone(), known, max_open);
         let bounds = Bounds { record_bytes, pending_bytes: outstanding };
         tasks.spawn(FlowTask::new(flow, producer, bounds, following, sender).run(stop.clone()));
     }
+    let _probes = match &arguments.probes {
+        Some(address) => Some(probes::serve(address, producers).await?),
+        None => None,
+    };
     let outcome = write_state(&file, &mut flows, &mut tasks, &stop).await;
     let stored = flows.iter().map(|(_, progress)| progress.borrow().stored).sum();
     eprintln!("kds: stored {}", text::counted(stored, "record"));

@@ -15,6 +15,7 @@ use crate::{
     explain::{self, ExplainArguments},
     failure::Failure,
     fleet::{self, FleetArguments},
+    health::{self, HealthArguments},
     lease_changes::{self, DrainArguments, ReleaseArguments},
     manual::{self, CompletionArguments, ManualArguments},
     migrate::{self, MigrateArguments},
@@ -88,6 +89,8 @@ enum Command {
     /// Follow files and put what is written to them, as the Kinesis Agent does
     #[cfg(unix)]
     Agent(AgentArguments),
+    /// Ask a program for its health over HTTP: 0 if it is live, else 1
+    Health(HealthArguments),
     /// Show the settings that the libraries read from files and variables
     Settings(SettingsArguments),
     /// Print the completions of a shell
@@ -127,6 +130,7 @@ async fn dispatch(aws: AwsArguments, command: Command) -> Result<(), Failure> {
         Command::Man(arguments) => manual::pages(self::command(), &arguments),
         Command::TrainDictionary(arguments) => train::run(&arguments),
         Command::Settings(arguments) => settings::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Put(arguments) => put::run(&aws.load().await?, arguments).await,
         Command::Stream(arguments) => stream::run(&aws.load().await?, arguments).await,
         Command::Fleet(arguments) => fleet::run(&aws.load().await?, arguments).await,

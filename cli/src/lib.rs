@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `failure.rs`, `clock.rs`, `text.rs`, `moment.rs` | errors in one line, the wall clock, numbers and times as people write them |
 //! | `aws.rs`, `aws/` | configuration of the SDK, its errors in words, names of streams |
-//! | `output.rs`, `whole_file.rs`, `stop.rs` | stdout, files that are replaced as a whole, signals |
+//! | `output.rs`, `whole_file.rs`, `stop.rs`, `connections.rs` | stdout, files that are replaced as a whole, signals, HTTP connections |
 //! | `record_line.rs`, `inflate.rs`, `compressed.rs` | records as lines of JSON, compressed data, compressed Kinesis records |
 //! | `reading.rs`, `reading/` | positions, and the shards of a stream |
 //! | `put.rs`, `put/` | `kds put`: source => key => producer => failures |
@@ -22,7 +22,7 @@
 //! | `replay.rs`, `copy.rs` | `kds replay`, `kds copy` |
 //! | `agent.rs`, `agent/` | `kds agent`: folder => file => records => producer => state |
 //! | `confirm.rs` | the question before a command writes |
-//! | `settings.rs` | `kds settings` |
+//! | `settings.rs`, `health.rs` | `kds settings`, `kds health` |
 //! | `manual.rs` | `kds completions`, `kds man` |
 //! | `arguments.rs` | the command line |
 
@@ -34,12 +34,14 @@ mod cleanup;
 mod clock;
 mod compressed;
 mod confirm;
+mod connections;
 mod copy;
 mod decode;
 mod doctor;
 mod explain;
 mod failure;
 mod fleet;
+mod health;
 mod inflate;
 mod lease_changes;
 mod manual;

@@ -12,11 +12,9 @@ use std::{
 };
 
 use clap::Args;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -24,15 +22,11 @@ use tokio::{
 use self::{answer::Answering, look::Looks};
 use crate::{
     aws::{Aws, stream_name::StreamName},
+    connections,
     failure::Failure,
     moment::up_to_an_hour,
     output, stop, whole_file,
 };
-
-/// Connections at a time; further ones wait.
-const CONNECTIONS: usize = 64;
-/// Time in which a request must have come.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The fleet that is shown.
 #[derive(Debug, Clone, Args)]
@@ -104,8 +98,9 @@ pub(crate) async fn serve(aws: &Aws, arguments: ServeArguments) -> Result<(), Fa
     output::print(false, &(), || format!("http://{address}/{query}\n"))?;
     let (sender, looks) = watch::channel(Arc::new(Looks::default()));
     add(&sender, &first);
-    let answering = Arc::new(Answering::new(&shown.application, token, looks));
-    let (stop, room, mut connections) = (stop::on_signal()?, Arc::new(Semaphore::new(CONNECTIONS)), JoinSet::new());
+    let answering = Answering::new(&shown.application, token, looks);
+    let (stop, mut serving) = (stop::on_signal()?, JoinSet::new());
+    serving.spawn(connections::answer(listener, move |request| answering.answer(request)));
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -116,21 +111,7 @@ pub(crate) async fn serve(aws: &Aws, arguments: ServeArguments) -> Result<(), Fa
                 Ok(look) => add(&sender, &look),
                 Err(failure) => add(&sender, &look::failed(&failure)),
             },
-            accepted = listener.accept(), if room.available_permits() > 0 => {
-                let (Ok((socket, _)), Ok(permit)) = (accepted, Arc::clone(&room).try_acquire_owned()) else { continue };
-                let answering = Arc::clone(&answering);
-                connections.spawn(async move {
-                    let service = service_fn(move |request| {
-                        let answering = Arc::clone(&answering);
-                        async move { Ok::<_, std::convert::Infallible>(answering.answer(&request)) }
-                    });
-                    let mut server = http1::Builder::new();
-                    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                    let _ = server.serve_connection(TokioIo::new(socket), service).await; // the browser went away
-                    drop(permit);
-                });
-            }
-            Some(_) = connections.join_next() => {}
+            Some(Err(panicked)) = serving.join_next() => std::panic::resume_unwind(panicked.into_panic()),
         }
     }
 }

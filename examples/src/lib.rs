@@ -5,11 +5,12 @@
 //! - [`large_trades`]: consumer and producer in the shape of an AWS Lambda function.
 //!
 //! Shared: [`trade`] (one trade and its JSON), [`generator`] and [`replay`] (sources of trades), [`stats`] (the tutorial's
-//! statistics), [`metrics`] (where metrics go), [`setup`] (AWS configuration, logs, signals).
+//! statistics), [`metrics`] (where metrics go), [`probes`] (health over HTTP), [`setup`] (AWS configuration, logs, signals).
 
 pub mod generator;
 pub mod large_trades;
 pub mod metrics;
+pub mod probes;
 pub mod replay;
 pub mod setup;
 pub mod stats;

@@ -9,7 +9,7 @@ use kcl::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::{stats::Stats, trade::Trade};
+use crate::{probes::Probes, stats::Stats, trade::Trade};
 
 /// Interval between two reports of a shard.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -27,12 +27,14 @@ pub struct Options {
     pub settings: WorkerSettings,
     /// Metrics have names that are safe for Prometheus.
     pub prefixed_metrics: bool,
+    /// Address that answers `/livez` and `/readyz` over HTTP, such as `0.0.0.0:8080`.
+    pub probes: Option<String>,
 }
 
 /// Reads until `stop` resolves, then checkpoints and releases its leases.
 ///
 /// # Errors
-/// See [`kcl::WorkerError`].
+/// See [`kcl::WorkerError`]; and the probes' address cannot be listened on.
 pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
     let mut worker = Worker::builder(aws, options.application, options.stream);
     if options.prefixed_metrics {
@@ -40,7 +42,16 @@ pub async fn run(aws: &SdkConfig, options: Options, stop: impl Future<Output = (
     }
     let worker = worker.settings(&options.settings);
     info!(settings = %worker.current_settings(), "starting");
-    worker.build(StockStats::new)?.run_until(stop).await?;
+    let probes = match &options.probes {
+        Some(address) => Some(Probes::listen(address).await?),
+        None => None,
+    };
+    let worker = worker.build(StockStats::new)?.start();
+    let _answering = probes.map(|probes| probes.answer(worker.clone()));
+    tokio::select! {
+        ended = worker.wait() => ended?,
+        () = stop => worker.stop().await?,
+    }
     Ok(())
 }
 

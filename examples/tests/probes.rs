@@ -1,8 +1,9 @@
-//! The probes of the sample of that name, asked over HTTP.
+//! The probes of the sample of that name and of the stock consumer, asked over HTTP.
 
 use std::time::Duration;
 
-use kcl::{BoxError, CheckpointEvery, Worker};
+use examples::{probes, stock_consumer};
+use kcl::{BoxError, CheckpointEvery, Worker, WorkerSettings};
 use kinesis_local::LocalAws;
 use kpl::{Producer, UserRecord};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -12,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 #[path = "../examples/probes/routes.rs"]
 mod routes;
@@ -72,4 +74,43 @@ async fn probes_follow_a_worker_from_its_start_to_its_end() {
     worker.stop().await.expect("worker stops");
     let health = until(&address, "/livez", 503).await;
     assert_eq!(health["worker"]["problems"][0]["problem"], "ended");
+}
+
+/// Asks as the program in an image does.
+async fn ask(url: &str) -> anyhow::Result<()> {
+    let url = url.to_owned();
+    tokio::task::spawn_blocking(move || probes::ask(&url)).await.expect("it does not panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stock_consumer_is_healthy_from_its_start_to_its_end() {
+    let local = LocalAws::start().await;
+    local.create_stream("StockTradeStream", 1).expect("it is new");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let address = free.expect("a port is free").to_string();
+    let options = stock_consumer::Options {
+        application: "StockTradesProcessor".to_owned(),
+        stream: "StockTradeStream".to_owned(),
+        settings: WorkerSettings::default(),
+        prefixed_metrics: false,
+        probes: Some(address.clone()),
+    };
+    let (aws, stop) = (local.sdk_config(), CancellationToken::new());
+    let stopped = stop.clone().cancelled_owned();
+    let consumer = tokio::spawn(async move { stock_consumer::run(&aws, options, stopped).await });
+
+    let live = format!("http://{address}/livez");
+    let is_live = async {
+        while ask(&live).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), is_live).await.expect("it is live within half a minute");
+    let health = until(&address, "/readyz", 200).await;
+    assert_eq!(health["problems"], Value::Array(Vec::new()));
+    assert!(ask(&format!("http://{address}/")).await.is_err_and(|error| error.to_string().contains("answers 404")));
+
+    stop.cancel();
+    consumer.await.expect("it does not panic").expect("it ends in good order");
+    assert!(ask(&live).await.is_err_and(|error| error.to_string().contains("does not answer")));
 }

@@ -1,7 +1,8 @@
-//! The services on loopback ports, for other processes and other languages.
+//! The services on ports, by default of 127.0.0.1, for other processes and other languages.
 //!
 //! HTTP/1.1 and HTTP/2, distinguished by the first bytes, in clear text or over TLS, by ALPN. Any port answers for all
-//! services; there are three because tools expect one endpoint each. Signatures are checked for their time only.
+//! services; there are three because tools expect one endpoint each. Signatures are checked for their time only. `GET /livez`
+//! is answered by 200, for probes.
 //!
 //! `serve/connection.rs` accepts and answers; `serve/tls.rs` makes the certificate.
 
@@ -9,7 +10,7 @@ mod connection;
 mod tls;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::services::Services;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ServeOptions {
+    address: Option<IpAddr>,
     kinesis_port: u16,
     dynamodb_port: u16,
     cloudwatch_port: u16,
@@ -32,6 +34,14 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
+    /// Address to listen on, such as 0.0.0.0 within a container. Default 127.0.0.1. Whoever reaches it may read and change
+    /// everything: no credentials are asked for. A certificate is for `localhost` alone.
+    #[must_use]
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
     /// Port for Kinesis. Default 0: any free one.
     #[must_use]
     pub fn kinesis_port(mut self, port: u16) -> Self {
@@ -85,7 +95,7 @@ pub enum ServeError {
 }
 
 impl LocalAws {
-    /// Serves the services on loopback ports as well, for other processes and other languages.
+    /// Serves the services on ports as well, for other processes and other languages.
     ///
     /// Not for tests under paused time: a socket does not wait for a virtual clock, so timeouts fire early.
     ///
@@ -113,9 +123,10 @@ pub struct Server {
 
 impl Server {
     pub(crate) async fn start(services: Arc<Services>, options: ServeOptions) -> Result<Self, ServeError> {
-        let (kinesis_listener, kinesis) = bind("Kinesis", options.kinesis_port).await?;
-        let (dynamodb_listener, dynamodb) = bind("DynamoDB", options.dynamodb_port).await?;
-        let (cloudwatch_listener, cloudwatch) = bind("CloudWatch", options.cloudwatch_port).await?;
+        let at = |port| SocketAddr::new(options.address.unwrap_or(Ipv4Addr::LOCALHOST.into()), port);
+        let (kinesis_listener, kinesis) = bind("Kinesis", at(options.kinesis_port)).await?;
+        let (dynamodb_listener, dynamodb) = bind("DynamoDB", at(options.dynamodb_port)).await?;
+        let (cloudwatch_listener, cloudwatch) = bind("CloudWatch", at(options.cloudwatch_port)).await?;
         let tls = options.tls.then(tls::generate).transpose();
         let (acceptor, certificate_pem) = match tls.map_err(|source| ServeError::Certificate { source })? {
             Some(tls) => (Some(tls.acceptor), Some(tls.authority_pem)),
@@ -166,9 +177,15 @@ impl Server {
         self.certificate_pem.as_deref()
     }
 
+    /// The URL by which this machine reaches an address.
     fn url(&self, address: SocketAddr) -> String {
         let scheme = if self.certificate_pem.is_some() { "https" } else { "http" };
-        format!("{scheme}://{address}")
+        let host: IpAddr = match address.ip() {
+            IpAddr::V4(all) if all.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(all) if all.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        format!("{scheme}://{}", SocketAddr::new(host, address.port()))
     }
 
     /// Stops accepting, answers the requests that have begun (for at most a second), and closes all connections.
@@ -186,8 +203,7 @@ impl Server {
     }
 }
 
-async fn bind(service: &'static str, port: u16) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+async fn bind(service: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let refused = |source| ServeError::Bind { service, address, source };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;

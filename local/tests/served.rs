@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use aws_sdk_kinesis::primitives::Blob;
@@ -73,6 +74,26 @@ async fn answers_anything_else_over_http() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.ends_with(r#"{"__type":"UnknownOperationException"}"#), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exit_code_says_if_a_server_answers() {
+    let options = ServeOptions::default().address(Ipv4Addr::UNSPECIFIED.into());
+    let server = LocalAws::start().await.serve(options).await.unwrap();
+    assert!(server.kinesis_address().ip().is_unspecified());
+    let url = format!("{}/livez", server.dynamodb_url());
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    let health = |url: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_kinesis-local")).args(["health", url]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+
+    assert_eq!(health(&url), (Some(0), String::new()));
+    let (code, said) = health(&server.dynamodb_url());
+    assert!(code == Some(1) && said.contains("answers 400"), "{said}");
+    server.stop().await;
+    let (code, said) = health(&url);
+    assert!(code == Some(1) && said.contains("does not answer"), "{said}");
 }
 
 #[tokio::test]

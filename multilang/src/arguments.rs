@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "check", requires = "check")]
     pub(crate) check_data: String,
 
+    /// Ask the daemon that runs with these settings for its health, at probeAddress: 0 if it is live, else 1
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) health: bool,
+
     /// Folders in which a FILE that does not exist is looked for.
     #[arg(skip)]
     class_path: Vec<PathBuf>,

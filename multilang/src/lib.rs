@@ -52,6 +52,6 @@ pub use aws::{Configurations, NoRegion};
 pub use causes::with_causes;
 pub use daemon::{Daemon, Health, StartError};
 pub use executable::ExecutableError;
-pub use observed::{Metrics, ObserveError, Probes};
+pub use observed::{Metrics, NotLive, ObserveError, Probes};
 pub use rehearsal::{Report, rehearse};
 pub use settings::{Settings, SettingsError};

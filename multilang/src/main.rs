@@ -53,6 +53,10 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error + Send + S
         warn!(file = %file.display(), "log configuration has no effect: RUST_LOG sets what is logged");
     }
     let settings = Settings::read(arguments.settings_file().as_deref(), std::env::vars())?;
+    if arguments.health {
+        Probes::ask(&settings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.check {
         return Ok(check(&settings, &arguments.check_data).await?);
     }

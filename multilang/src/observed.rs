@@ -1,6 +1,6 @@
 //! The daemon as others see it: metrics in CloudWatch, and probes with metrics for Prometheus over HTTP.
 
-use std::{io, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use kcl::MetricsLevel;
@@ -16,6 +16,8 @@ use crate::{
     settings::Settings,
 };
 
+/// Maximum time of a probe's answer, in seconds.
+const PATIENCE: u64 = 5;
 /// Pause between two compactions of the exporter's histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,35 @@ pub enum ObserveError {
         address: String,
         /// The cause.
         source: io::Error,
+    },
+}
+
+/// A daemon is not live, as far as its probes tell.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotLive {
+    /// The settings have no address.
+    #[error("probeAddress is not set: the daemon answers no probes")]
+    NoAddress,
+    /// Nobody answers in time.
+    #[error("{url} does not answer")]
+    #[non_exhaustive]
+    Silent {
+        /// Address that was asked.
+        url: String,
+        /// The cause.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The daemon answers that it is not.
+    #[error("{url} answers {status}: {health}")]
+    #[non_exhaustive]
+    Answered {
+        /// Address that was asked.
+        url: String,
+        /// Status of the answer.
+        status: u16,
+        /// Health of the daemon, as JSON.
+        health: String,
     },
 }
 
@@ -128,6 +159,25 @@ impl Probes {
             }
         };
         Ok(Some(Self { address: bound, _serving: AbortOnDropHandle::new(tokio::spawn(serving)) }))
+    }
+
+    /// Asks the daemon that runs with these settings, on this machine, if it is live. Blocks the thread for at most 5 s.
+    ///
+    /// # Errors
+    /// See [`NotLive`].
+    pub fn ask(settings: &Settings) -> Result<(), NotLive> {
+        let address = settings.probes.as_deref().ok_or(NotLive::NoAddress)?;
+        // All addresses are those to listen on, not one to ask.
+        let address = address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
+        let url = format!("http://{address}/livez");
+        match minreq::get(url.as_str()).with_timeout(PATIENCE).send() {
+            Ok(answer) if answer.status_code == 200 => Ok(()),
+            Ok(answer) => {
+                let health = answer.as_str().unwrap_or_default().to_owned();
+                Err(NotLive::Answered { url, status: answer.status_code, health })
+            }
+            Err(error) => Err(NotLive::Silent { url, source: error.into() }),
+        }
     }
 
     /// Address that is listened on.

@@ -1,4 +1,4 @@
-//! Answers to requests: the page, and looks as server-sent events.
+//! Answers to requests: the page, looks as server-sent events, and to anyone that requests are answered.
 
 use std::{convert::Infallible, pin::Pin, sync::Arc};
 
@@ -34,6 +34,9 @@ impl Answering {
     }
 
     pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if request.uri().path() == "/livez" {
+            return text(StatusCode::OK, "text/plain", "live\n".to_owned());
+        }
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         if !self.is_allowed(host, request.uri().query()) {
             return text(

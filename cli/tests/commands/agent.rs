@@ -240,6 +240,29 @@ async fn a_refusal_loses_nothing_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn says_its_health_to_probes() {
+    let world = World::start().await;
+    world.configure(r#""initialPosition": "START_OF_FILE""#);
+    let mut agent = world.command("agent agent.json --probes 127.0.0.1:0").spawn().unwrap();
+    let mut stderr = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let line = timeout(PATIENCE, stderr.next_line()).await.unwrap().unwrap().unwrap();
+    let address = line.split_once("http://").unwrap().1.split('/').next().unwrap();
+    let health = |path: &str| format!("health http://{address}/{path}");
+
+    world.run(&health("livez")).await.succeeds();
+    world.run(&health("readyz")).await.succeeds();
+    world.run(&health("")).await.fails_with(&["answers 404", "only /livez and /readyz"]);
+    world
+        .run(&format!("agent agent.json --state other --probes {address}"))
+        .await
+        .fails_with(&["cannot be listened on"]);
+
+    interrupt(&agent);
+    assert_eq!(ended(agent).await.code, 0);
+    world.run(&health("livez")).await.fails_with(&["does not answer"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_for_the_state_file_ends_the_agent_and_loses_nothing() {
     let world = World::start().await;
     world.configure(r#""initialPosition": "START_OF_FILE""#);

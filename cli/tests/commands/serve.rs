@@ -63,11 +63,17 @@ async fn other_addresses_need_a_token() {
     world.run("serve printer --bind 0.0.0.0").await.fails_with(&["0.0.0.0 is reached from other machines", "--token"]);
     let worker = world.worker("w1");
     world.until_fleet("--no-lag", |_| true).await;
-    let (_serve, url) = serving(&world, "--token secret --no-lag").await;
+    let (serve, url) = serving(&world, "--token secret --no-lag").await;
 
     assert!(url.ends_with("/?token=secret"), "{url}");
     assert!(get(&url, "/?token=secret", "localhost", "\r\n\r\n").await.starts_with("HTTP/1.1 200"));
     assert!(get(&url, "/", "localhost", "\r\n\r\n").await.starts_with("HTTP/1.1 403"));
+    let (page, live) = (url.split('?').next().unwrap(), format!("{}livez", url.split('?').next().unwrap()));
+    world.run(&format!("health {live}")).await.succeeds();
+    world.run(&format!("health {page}")).await.fails_with(&["answers 403", "a token is needed"]);
+    interrupt(&serve);
+    assert_eq!(ended(serve).await.code, 0);
+    world.run(&format!("health {live}")).await.fails_with(&["does not answer"]);
     worker.stop().await.unwrap();
 }
 

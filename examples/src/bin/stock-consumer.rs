@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
-use examples::{metrics::Exporter, setup, stock_consumer};
+use examples::{metrics::Exporter, probes, setup, stock_consumer};
 use kcl::{InitialPosition, WorkerSettings};
 
 /// Reads stock trades from a Kinesis stream and reports what is traded most, until Ctrl-C or SIGTERM. Start it several
@@ -35,6 +35,18 @@ struct Arguments {
     /// Exporter of the metrics
     #[arg(long, value_enum, default_value_t = Exporter::None)]
     metrics: Exporter,
+    /// Address that answers /livez and /readyz over HTTP, such as 0.0.0.0:8080 [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    probes: Option<String>,
+    /// Only ask a consumer that runs for its health: 0 if it is live, else 1 [default: http://127.0.0.1:8080/livez]
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "http://127.0.0.1:8080/livez"
+    )]
+    health: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -55,6 +67,9 @@ impl From<Start> for InitialPosition {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(url) = &arguments.health {
+        return setup::exit_code(probes::ask(url).map(|()| true));
+    }
     setup::log_to(std::io::stderr, "info");
     setup::exit_code(run(arguments).await)
 }
@@ -71,6 +86,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         stream: arguments.stream,
         settings,
         prefixed_metrics: arguments.metrics.needs_prefix(),
+        probes: arguments.probes,
     };
     let exporting = arguments.metrics.install(&aws)?;
     let ended = stock_consumer::run(&aws, options, stop).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -39,6 +39,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Pause before accepting again after the system refused, for lack of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Path of the probe: any answer says that requests are answered.
+const LIVE: &str = "/livez";
 
 /// The services, as every connection reaches them.
 #[derive(Clone)]
@@ -128,6 +131,10 @@ async fn respond(
     request: http::Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Dropped> {
     let (head, body) = request.into_parts();
+    // Requests to the services are all posted.
+    if head.method == Method::GET && head.uri.path() == LIVE {
+        return Ok(Response::new(Either::Left(Full::from("live\n"))));
+    }
     let body = read(body).await;
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let request = Request {

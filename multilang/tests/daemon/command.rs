@@ -188,19 +188,17 @@ async fn probes_say_that_children_fail_and_when_all_is_well() {
     let flag = folder.path().join("well");
     let program = script(&folder, &format!("[ -e {} ] || exit 7\nexec {}", flag.display(), scripted().display()));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let command = command(
-        &server,
-        &[
-            ("executableName", &program.display().to_string()),
-            ("applicationName", "application"),
-            ("streamName", "stream"),
-            ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
-            ("retrievalMode", "POLLING"),
-            ("metricsLevel", "NONE"),
-            ("probeAddress", &port),
-        ],
-    );
-    let running = Running::start(command, &folder);
+    let program = program.display().to_string();
+    let settings = [
+        ("executableName", &*program),
+        ("applicationName", "application"),
+        ("streamName", "stream"),
+        ("AwsCredentialsProvider", "DefaultCredentialsProvider"),
+        ("retrievalMode", "POLLING"),
+        ("metricsLevel", "NONE"),
+        ("probeAddress", &port),
+    ];
+    let running = Running::start(command(&server, &settings), &folder);
 
     let failing = until_answer(&port, "/readyz", |status, body| {
         status == 503 && body.contains("the children of all shards fail")
@@ -213,9 +211,22 @@ async fn probes_say_that_children_fail_and_when_all_is_well() {
     until_answer(&port, "/readyz", |status, _| status == 200).await;
     let metrics = until_answer(&port, "/metrics", |status, _| status == 200).await;
     assert!(metrics.contains("kcl_multilang_children_running 1"), "{metrics}");
+    assert_eq!(health(&settings), (Some(0), String::new()));
 
     running.signal("-TERM");
     assert_eq!(running.end().await.0, Some(0));
+    let (code, said) = health(&settings);
+    assert!(code == Some(1) && said.contains("does not answer"), "{said}");
+    let (code, said) = health(&[]);
+    assert!(code == Some(1) && said.contains("executableName"), "{said}");
+}
+
+/// Exit code and standard error of `kcl-multilang --health` with these settings.
+fn health(settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-multilang"));
+    command.arg("--health").envs(settings.iter().map(|(key, value)| (format!("KCL_MULTILANG_{key}"), value)));
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 async fn until_answer(address: &str, path: &str, is_so: impl Fn(u16, &str) -> bool) -> String {

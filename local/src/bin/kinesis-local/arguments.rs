@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -32,6 +33,19 @@ pub(crate) enum Command {
     /// the command cannot be run, 127 if it is not found.
     #[command(after_help = RUN_USAGE)]
     Run(Run),
+
+    /// Ask a server for its health: 0 if it answers within 5 s, else 1
+    ///
+    /// For containers, which have neither a shell nor curl.
+    Health(Health),
+}
+
+/// The arguments of `health`.
+#[derive(Args)]
+pub(crate) struct Health {
+    /// The probe, in clear text: the path /livez of any of the ports
+    #[arg(default_value = "http://127.0.0.1:4567/livez")]
+    pub(crate) url: String,
 }
 
 /// The arguments of `run`.
@@ -51,6 +65,10 @@ pub(crate) struct Services {
     /// Create a stream; may be repeated [default: 1 shard]
     #[arg(long, value_name = "NAME[:SHARDS]")]
     pub(crate) stream: Vec<StreamArgument>,
+
+    /// Address to listen on, such as 0.0.0.0 in a container; whoever reaches it may do everything [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bind: Option<IpAddr>,
 
     /// Port for Kinesis, 0 for any free port [default: 4567; with run, 0]
     #[arg(long, value_name = "PORT")]

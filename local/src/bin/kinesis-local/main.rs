@@ -1,9 +1,11 @@
-//! `kinesis-local`: the embedded Kinesis, DynamoDB and CloudWatch for other processes, on loopback ports.
+//! `kinesis-local`: the embedded Kinesis, DynamoDB and CloudWatch for other processes, on loopback ports unless asked for others.
 //!
-//! Two modes: `serve` until a signal, or `run` one command. `environment` is the variables that both of them set.
+//! Two modes: `serve` until a signal, or `run` one command. `environment` is the variables that both of them set. `health` asks
+//! one that serves.
 
 mod arguments;
 mod environment;
+mod health;
 mod run;
 mod serve;
 mod signals;
@@ -27,6 +29,7 @@ async fn main() -> ExitCode {
             log_from("info");
             outcome(serve::serve(services).await.map(|()| ExitCode::SUCCESS), ExitCode::FAILURE)
         }
+        Some(Command::Health(health)) => health::ask(&health),
         Some(Command::Run(run)) => {
             log_from("warn");
             outcome(run::run(run).await, ExitCode::from(run::NOT_STARTED))
@@ -74,11 +77,14 @@ async fn start(services: &Services, ports: [u16; 3]) -> Result<Server, Box<dyn E
         aws.create_stream(&stream.name, stream.shards)?;
     }
     let [kinesis, dynamodb, cloudwatch] = ports;
-    let options = ServeOptions::default()
+    let mut options = ServeOptions::default()
         .kinesis_port(services.kinesis_port.unwrap_or(kinesis))
         .dynamodb_port(services.dynamodb_port.unwrap_or(dynamodb))
         .cloudwatch_port(services.cloudwatch_port.unwrap_or(cloudwatch))
         .tls(services.tls || services.tls_certificate.is_some());
+    if let Some(address) = services.bind {
+        options = options.address(address);
+    }
     let server = aws.serve(options).await?;
     if let (Some(path), Some(certificate)) = (&services.tls_certificate, server.certificate_pem()) {
         let failed = |source| WriteError { file: path.display().to_string(), source };
