@@ -9,7 +9,7 @@ unpacked=$outside/packages
 packages() {
     local archive folder
     rm -rf "$outside" "$target"/package/*.crate
-    cargo package --workspace --exclude examples --exclude integration-tests --no-verify --locked --allow-dirty
+    cargo package --workspace --exclude examples --exclude samples --exclude integration-tests --no-verify --locked --allow-dirty
     mkdir -p "$unpacked"
     for archive in "$target"/package/*.crate; do
         folder=$(basename "$archive" .crate)
