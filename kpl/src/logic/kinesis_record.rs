@@ -29,7 +29,8 @@ impl<T: Detach> KinesisRecord<T> {
     /// of one, if that has no more than `max_bytes`.
     pub(crate) fn alone(record: Pending<T>, key: AggregateKey, max_bytes: usize) -> Self {
         let user_record = record.as_ref();
-        if user_record.trace_context().is_none() && !is_opened(user_record.data()) {
+        let is_traced = user_record.trace_context().is_some() && !record.course.is_plain();
+        if !is_traced && !is_opened(user_record.data()) {
             return Self::Plain(record, None);
         }
         let mut packed = Packed::new();

@@ -46,6 +46,7 @@ struct History {
     last_ended: Instant,
     wrong_shards: u32,
     alone: bool,
+    plain: bool,
 }
 
 impl<T: AsRef<UserRecord>> AsRef<UserRecord> for Pending<T> {
@@ -85,6 +86,17 @@ impl Course {
         self.history().alone = true;
     }
 
+    /// Returns whether nothing may travel with the record that needs an aggregate.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| history.plain)
+    }
+
+    /// Has the record sent alone and plain: right in any shard, unless consumers would open its data.
+    pub(crate) fn set_plain(&mut self) {
+        let history = self.history();
+        (history.alone, history.plain) = (true, true);
+    }
+
     /// Counts and returns the times that an aggregate with this record was stored in a wrong shard.
     pub(crate) fn count_wrong_shard(&mut self) -> u32 {
         let history = self.history();
@@ -114,7 +126,7 @@ impl Course {
     fn history(&mut self) -> &mut History {
         let last_ended = self.arrived;
         self.history.get_or_insert_with(|| {
-            Box::new(History { attempts: Vec::new(), made: 0, last_ended, wrong_shards: 0, alone: false })
+            Box::new(History { attempts: Vec::new(), made: 0, last_ended, wrong_shards: 0, alone: false, plain: false })
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Number of wrong shards after which a record is sent alone: alone, no shard is wrong.
+/// Number of wrong shards after which a record is sent alone and plain: no shard is wrong then.
 const WRONG_SHARDS_IN_COMPANY: u32 = 2;
 
 /// An aggregate stored in a shard whose range is not known, or not certain.
@@ -196,7 +196,7 @@ impl<T: Detach> Engine<T> {
         }
         for record in &mut records {
             if record.course.count_wrong_shard() >= WRONG_SHARDS_IN_COMPANY || alone {
-                record.course.set_alone();
+                record.course.set_plain();
             }
         }
         self.lanes.merge(records);

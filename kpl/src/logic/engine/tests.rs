@@ -13,6 +13,7 @@ use crate::{
     kinesis::{Entry, Shard, StreamSummary},
     record::UserRecord,
     testing::{FakeStream, Reaction, start},
+    trace_context::TraceContext,
 };
 
 mod described;
@@ -752,13 +753,16 @@ fn a_plain_record_is_never_in_a_wrong_shard() {
     assert!(world.listing, "but it is known to be old");
 }
 
-#[test]
-fn records_that_keep_landing_elsewhere_go_alone() {
-    // A stream that places records as it likes: the answer names another shard than the hash key's.
-    let mut world = World::ready(2, |_| {});
-    (0..3).for_each(|n| world.put_number("k", 0, n));
-    let elsewhere = world.stream.shards()[1].shard_id.clone();
+/// A record with a trace context whose data is its number, as [`World::put_number`] has it.
+fn traced(place: u8, number: usize) -> UserRecord {
+    let context = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").expect("valid");
+    let hash_key = HashKey(u128::from(place) << 120);
+    UserRecord::new("k", number.to_string()).with_explicit_hash_key(hash_key).with_trace_context(context)
+}
 
+/// Answers with another shard than the hash key's, as of a stream that places records as it likes.
+fn land_elsewhere(world: &mut World) {
+    let elsewhere = world.stream.shards()[1].shard_id.clone();
     for _ in 0..20 {
         while world.open.is_empty() && world.engine.unresolved.records > 0 {
             if world.listing {
@@ -773,6 +777,14 @@ fn records_that_keep_landing_elsewhere_go_alone() {
             |n: usize| Stored { shard_id: elsewhere.clone(), sequence_number: n.to_string().parse().expect("digits") };
         world.handle(Input::Responded { id, result: Ok((0..entries.len()).map(|n| Ok(stored(n))).collect()) });
     }
+}
+
+#[test]
+fn records_that_keep_landing_elsewhere_go_alone() {
+    let mut world = World::ready(2, |_| {});
+    (0..3).for_each(|n| world.put_number("k", 0, n));
+
+    land_elsewhere(&mut world);
 
     assert_eq!(world.delivered().len(), 3);
     assert!(
@@ -784,22 +796,58 @@ fn records_that_keep_landing_elsewhere_go_alone() {
 }
 
 #[test]
-fn sends_doubtful_records_alone_when_shards_cannot_be_listed_any_more() {
-    let mut world = World::ready(1, |_| {});
-    (0..3).for_each(|n| world.put_number("k", n as u8 * 100, n));
+fn traced_records_that_keep_landing_elsewhere_go_without_context() {
+    let mut world = World::ready(2, |_| {});
+    (0..3).for_each(|n| world.put(traced(0, n)));
+
+    land_elsewhere(&mut world);
+
+    let outcomes =
+        world.delivered().into_iter().map(|delivered| (delivered.attempts(), delivered.sub_sequence_number()));
+    assert_eq!(outcomes.collect::<Vec<_>>(), [(3, None); 3]);
+}
+
+/// Splits a shard under an aggregate; the shards cannot be listed any more.
+fn split_unseen(world: &mut World) {
     world.pass(120 * MS);
     let parent = world.stream.shards()[0].shard_id.clone();
     world.stream.split(&parent);
     world.answer(&Reaction::Accept);
-
     for _ in 0..3 {
         world.list_fails(internal());
         world.pass(Duration::from_millis(2300));
     }
+}
+
+#[test]
+fn sends_doubtful_records_alone_when_shards_cannot_be_listed_any_more() {
+    let mut world = World::ready(1, |_| {});
+    (0..3).for_each(|n| world.put_number("k", n as u8 * 100, n));
+
+    split_unseen(&mut world);
     while !world.open.is_empty() {
         world.answer(&Reaction::Accept);
     }
 
+    assert_eq!(world.delivered().len(), 3);
+    assert_eq!(world.consumed(), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_traced_record_is_not_sent_for_ever_when_shards_cannot_be_listed_any_more() {
+    let mut world = World::ready(1, |_| {});
+    (0..3).for_each(|n| world.put(traced(n as u8 * 100, n)));
+
+    split_unseen(&mut world);
+    let answers = (0..20).take_while(|_| {
+        let is_open = !world.open.is_empty();
+        if is_open {
+            world.answer(&Reaction::Accept);
+        }
+        is_open
+    });
+
+    assert!(answers.count() <= 3);
     assert_eq!(world.delivered().len(), 3);
     assert_eq!(world.consumed(), ["0", "1", "2"]);
 }
