@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     hint::black_box,
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
 use futures::FutureExt as _;
 use kpl::{
-    HashKey, UserRecord,
+    HashKey, RecordNumber, UserRecord,
     aggregated::{Aggregate, decode},
     hash_key,
 };
@@ -154,6 +155,18 @@ fn aggregate_push(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         let mut aggregate = Aggregate::new();
         records.iter().for_each(|record| aggregate.push(record));
+        aggregate
+    });
+}
+
+/// The same with numbers.
+#[divan::bench]
+fn aggregate_push_numbered(bencher: Bencher<'_, '_>) {
+    let records = records();
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        let mut aggregate = Aggregate::new();
+        let numbers = (0..).map(|number| RecordNumber::new(NonZero::<u64>::MAX, number));
+        records.iter().zip(numbers).for_each(|(record, number)| aggregate.push_numbered(record, number));
         aggregate
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! A case is a line: the aggregated record in hexadecimal digits, a tab, and its user records separated by commas, each
 //! partition key (hexadecimal), explicit hash key (decimal, or nothing) and data (hexadecimal) separated by colons. Some of
-//! the records written have a trace context in their tags, of which the case says nothing: no reader returns it.
+//! the records written have a trace context or a number in their tags, of which the case says nothing: no reader returns it.
 //!
 //! `write COUNT SEED` prints cases. `check` reads cases that others wrote, and wants the same bytes and the same records.
 //!
@@ -12,11 +12,12 @@
 use std::{
     fmt::Write as _,
     io::{self, BufRead as _, Write as _},
+    num::NonZero,
 };
 
 use bytes::Bytes;
 use kpl::{
-    HashKey, TraceContext, UserRecord,
+    HashKey, RecordNumber, TraceContext, UserRecord,
     aggregated::{Aggregate, Deaggregator},
     compressed::{Compression, Dictionary, FrameReader, FrameWriter},
 };
@@ -37,7 +38,8 @@ fn write(count: usize, seed: u64) -> Result<(), Failure> {
     let (mut rng, mut out) = (fastrand::Rng::with_seed(seed), io::BufWriter::new(io::stdout().lock()));
     for _ in 0..count {
         let records = random_records(&mut rng);
-        writeln!(out, "{}\t{}", to_hex(&encoded(&records)), shown(&records))?;
+        let written = if rng.bool() { encoded(&records) } else { numbered(&records, &mut rng) };
+        writeln!(out, "{}\t{}", to_hex(&written), shown(&records))?;
     }
     Ok(out.flush()?)
 }
@@ -148,6 +150,17 @@ fn random_context(rng: &mut fastrand::Rng) -> TraceContext {
 fn encoded(records: &[UserRecord]) -> Bytes {
     let mut aggregate = Aggregate::new();
     records.iter().for_each(|record| aggregate.push(record));
+    aggregate.encode()
+}
+
+/// The same with numbers, in runs.
+fn numbered(records: &[UserRecord], rng: &mut fastrand::Rng) -> Bytes {
+    let (mut aggregate, mut next) = (Aggregate::new(), rng.u64(..1 << 40));
+    let series = NonZero::new(rng.u64(1..)).expect("not zero");
+    for record in records {
+        next += if rng.u8(..8) == 0 { rng.u64(1..100) } else { 1 };
+        aggregate.push_numbered(record, RecordNumber::new(series, next));
+    }
     aggregate.encode()
 }
 

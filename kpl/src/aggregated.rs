@@ -10,15 +10,15 @@
 //! Record:           1 required uint64 partition_key_index      required: written even when 0
 //!                   2 optional uint64 explicit_hash_key_index  absent without an explicit hash key
 //!                   3 required bytes  data                     required: written even when empty
-//!                   4 repeated Tag    tags                     of a traced record; others are skipped when read
-//! Tag:              1 required string key                      `traceparent` or `tracestate`
-//!                   2 optional string value                    that header of W3C Trace Context
+//!                   4 repeated Tag    tags                     of a traced record, and of the first of a numbered run
+//! Tag:              1 required string key                      `traceparent`, `tracestate`, `number`; others are skipped
+//!                   2 optional string value                    that header of W3C Trace Context; series and number
 //! ```
 //!
 //! [`Aggregate`] writes it, byte for byte as the KPL does; [`decode`] reads it, with the KCL's rules for what is an aggregate
 //! and what is a plain record, and [`Deaggregator`] makes user records of either.
 //! The KPL never writes tags, and no reader of the format looks at them: user records are the same with and without. A
-//! [`TraceContext`](crate::TraceContext) travels in them.
+//! [`TraceContext`](crate::TraceContext) travels in them, and a [`RecordNumber`](crate::RecordNumber).
 //! Source: `aggregation-format.md` of `awslabs/amazon-kinesis-producer`.
 
 mod deaggregator;
@@ -26,12 +26,14 @@ mod decode;
 mod encode;
 #[cfg(test)]
 mod golden;
+mod tags;
+mod wire;
 
 pub use deaggregator::{DeaggregateError, Deaggregated, DeaggregatedRecord, Deaggregator};
 pub use decode::{AggregatedRecord, Decoded, Enveloped, MalformedReason, MalformedRecord, ParsedAggregate, decode};
 pub use encode::Aggregate;
 #[cfg(feature = "producer")]
-pub(crate) use encode::Sealed;
+pub(crate) use encode::{Numbering, Sealed};
 
 /// First bytes of every aggregated record.
 pub const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
@@ -61,8 +63,4 @@ mod tag {
     pub(super) const TAG: u8 = 4 << 3 | 2;
     pub(super) const TAG_KEY: u8 = 1 << 3 | 2;
     pub(super) const TAG_VALUE: u8 = 2 << 3 | 2;
-
-    /// Keys of the tags with a trace context.
-    pub(super) const TRACEPARENT: &[u8] = b"traceparent";
-    pub(super) const TRACESTATE: &[u8] = b"tracestate";
 }

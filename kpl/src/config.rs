@@ -186,6 +186,7 @@ pub(crate) struct Config {
     pub(crate) metrics: Metrics,
     /// `None` without compression.
     pub(crate) frames: Option<Arc<FrameWriter>>,
+    pub(crate) record_numbers: bool,
 }
 
 impl Default for Config {
@@ -209,6 +210,7 @@ impl Default for Config {
             fail_if_throttled: false,
             metrics: Metrics::default(),
             frames: None,
+            record_numbers: false,
         }
     }
 }
@@ -220,6 +222,11 @@ impl Config {
             Aggregation::Off => Duration::ZERO,
             _ => (self.record_max_buffered_time / 5).min(Duration::from_millis(50)),
         }
+    }
+
+    /// Returns whether records are numbered: only in aggregates there is room for it.
+    pub(crate) fn numbers_records(&self) -> bool {
+        self.record_numbers && self.aggregation != Aggregation::Off
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
@@ -267,6 +274,9 @@ impl Config {
         }
         if self.aggregate_key != AggregateKey::Constant && !matches!(self.aggregation, Aggregation::On { .. }) {
             found.push(("aggregate_key", "aggregation is off or by partition key"));
+        }
+        if self.record_numbers && self.aggregation == Aggregation::Off {
+            found.push(("record_numbers", "aggregation is off: a plain Kinesis record has no room for a number"));
         }
         if self.record_ttl.is_some_and(|ttl| ttl <= self.request_timeout) {
             found.push(("record_ttl", "not above request_timeout: what times out once is not sent again"));

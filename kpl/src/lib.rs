@@ -93,6 +93,7 @@ pub mod id;
 mod locked;
 pub mod metric;
 mod record;
+mod record_number;
 #[cfg(feature = "serde")]
 pub mod settings;
 mod shared_text;
@@ -132,6 +133,7 @@ pub mod testing;
 pub use hash_key::{HashKey, HashKeyRange};
 pub use id::{SequenceNumber, ShardId};
 pub use record::{PARTITION_KEY_MAX_CHARS, UserRecord};
+pub use record_number::RecordNumber;
 pub use shared_text::{SharedText, TextPack};
 pub use trace_context::{ParseTraceContextError, TraceContext};
 #[cfg(feature = "producer")]

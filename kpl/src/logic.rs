@@ -11,6 +11,7 @@ pub(crate) mod flow;
 pub(crate) mod kinesis_record;
 pub(crate) mod lanes;
 pub(crate) mod limiter;
+pub(crate) mod numbers;
 pub(crate) mod packed;
 pub(crate) mod pending;
 pub(crate) mod retrier;

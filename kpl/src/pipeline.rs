@@ -5,6 +5,7 @@ mod metering;
 use std::{
     any::Any,
     future::Future,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     panic::{AssertUnwindSafe, resume_unwind},
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -81,10 +82,11 @@ impl Pipeline {
     pub(crate) fn new(stream: Stream, commands: Receiver, status: Arc<Status>, context: Arc<Context>) -> Self {
         let active = Instant::now();
         let metering = Metering::new(&stream, &context.config.metrics);
+        let (seed, first_series) = (fastrand::u64(..), first_series());
         Self {
             commands,
             taken: 0,
-            engine: Engine::new(stream.clone(), &context.config, fastrand::u64(..), active.into_std()),
+            engine: Engine::new(stream.clone(), &context.config, seed, first_series, active.into_std()),
             stream,
             context,
             calls: JoinSet::new(),
@@ -307,6 +309,12 @@ fn hash_keys<'a>(records: impl Iterator<Item = Option<&'a UserRecord>> + Clone) 
         *hash_key = record.and_then(UserRecord::explicit_hash_key).unwrap_or(hashed);
     }
     hash_keys
+}
+
+/// First series of record numbers, which no other producer has drawn: of the operating system's randomness, from which std draws
+/// the keys of its maps.
+fn first_series() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Bounds a call in time and contains its panic, so that its records are not lost.

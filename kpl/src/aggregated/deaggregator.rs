@@ -6,6 +6,7 @@ use super::{AggregatedRecord, Enveloped, MAGIC, MalformedRecord, ParsedAggregate
 use crate::{
     compressed::{FrameError, FrameReader},
     hash_key::{HashKey, HashKeyRange},
+    record_number::RecordNumber,
     shared_text::SharedText,
     trace_context::TraceContext,
 };
@@ -54,6 +55,8 @@ pub struct DeaggregatedRecord {
     pub sub_sequence_number: Option<u64>,
     /// The trace context in which it was put, which is known of a record from an aggregate only.
     pub trace_context: Option<Box<TraceContext>>,
+    /// The number that its producer gave it, likewise: equal in what it wrote twice.
+    pub number: Option<RecordNumber>,
 }
 
 /// Reason why a Kinesis record cannot be deaggregated, for callers that do not accept damage.
@@ -129,10 +132,10 @@ impl Deaggregator {
         if self.range.is_some_and(|range| !aggregate.belongs_in(&range)) {
             return Deaggregated { records: Vec::new(), discarded: aggregate.len() };
         }
-        let records = records.zip(0..).map(|(record, number)| {
-            let AggregatedRecord { partition_key, explicit_hash_key, data, trace_context } = record;
-            let sub_sequence_number = Some(number);
-            DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, trace_context }
+        let records = records.zip(0..).map(|(record, position)| {
+            let AggregatedRecord { partition_key, explicit_hash_key, data, trace_context, number } = record;
+            let sub_sequence_number = Some(position);
+            DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, trace_context, number }
         });
         Deaggregated { records: records.collect(), discarded: 0 }
     }
@@ -140,8 +143,9 @@ impl Deaggregator {
 
 fn plain(partition_key: &str, data: &Bytes) -> Deaggregated {
     let (partition_key, data) = (partition_key.into(), data.clone());
-    let (explicit_hash_key, sub_sequence_number, trace_context) = (None, None, None);
-    let record = DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, trace_context };
+    let (explicit_hash_key, sub_sequence_number, trace_context, number) = (None, None, None, None);
+    let record =
+        DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, trace_context, number };
     Deaggregated { records: vec![record], discarded: 0 }
 }
 

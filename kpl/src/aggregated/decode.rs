@@ -5,18 +5,17 @@
 //! delivers the records up to there and drops the rest; here each is returned.
 
 mod envelope;
-mod tags;
-mod wire;
 
 pub use self::envelope::Enveloped;
-use self::{
+use super::{
+    tag,
     tags::Tags,
     wire::{Field, Reader},
 };
-use super::tag;
 use crate::{
     digest::LANES,
     hash_key::{HashKey, HashKeyRange},
+    record_number::RecordNumber,
     shared_text::{SharedText, TextPack},
     trace_context::TraceContext,
 };
@@ -46,6 +45,8 @@ pub struct AggregatedRecord {
     pub data: Bytes,
     /// The trace context in which it was put. One that cannot be read is left out.
     pub trace_context: Option<Box<TraceContext>>,
+    /// The number that its producer gave it, if it numbers its records.
+    pub number: Option<RecordNumber>,
 }
 
 impl AggregatedRecord {
@@ -74,9 +75,10 @@ pub struct MalformedRecord {
 }
 
 impl MalformedRecord {
-    /// The record under another partition key, in place of the keys that cannot be read. Without its trace context.
+    /// The record under another partition key, in place of the keys that cannot be read. Without its trace context and number.
     pub fn with_partition_key(self, partition_key: SharedText) -> AggregatedRecord {
-        AggregatedRecord { partition_key, explicit_hash_key: None, data: self.data, trace_context: None }
+        let (explicit_hash_key, trace_context, number) = (None, None, None);
+        AggregatedRecord { partition_key, explicit_hash_key, data: self.data, trace_context, number }
     }
 }
 
@@ -123,6 +125,8 @@ pub struct ParsedAggregate<'a> {
     records: Vec<RawRecord<'a>>,
     /// By position of the record. Apart, because most have none.
     trace_contexts: Vec<(usize, Box<TraceContext>)>,
+    /// By position of their first record: each ends where the next one begins. One without number is of records without.
+    runs: Vec<(usize, Option<RecordNumber>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -150,7 +154,8 @@ impl<'a> ParsedAggregate<'a> {
 
     fn empty(data: &'a Bytes) -> Self {
         let (partition_keys, hash_keys) = (Vec::new(), Vec::new());
-        Self { data, partition_keys, hash_keys, records: Vec::new(), trace_contexts: Vec::new() }
+        let (trace_contexts, runs) = (Vec::new(), Vec::new());
+        Self { data, partition_keys, hash_keys, records: Vec::new(), trace_contexts, runs }
     }
 
     fn push(&mut self, record: &'a [u8]) -> Option<()> {
@@ -159,6 +164,7 @@ impl<'a> ParsedAggregate<'a> {
         if let Some(context) = tags.trace_context() {
             self.trace_contexts.push((self.records.len(), Box::new(context)));
         }
+        self.runs.extend(tags.number().map(|number| (self.records.len(), number)));
         self.records.push(record);
         Some(())
     }
@@ -205,13 +211,16 @@ impl<'a> ParsedAggregate<'a> {
     /// The user records in the order they were put; a record's position is its sub-sequence number.
     pub fn records(&self) -> impl Iterator<Item = Result<AggregatedRecord, MalformedRecord>> {
         let mut trace_contexts = self.trace_contexts.iter().peekable();
+        let (mut runs, mut run) = (self.runs.iter().peekable(), None);
         self.records.iter().enumerate().map(move |(position, record)| {
+            run = runs.next_if(|(first, _)| *first == position).or(run);
+            let number = run.and_then(|(first, number)| number.as_ref()?.after((position - first) as u64));
             let data = self.data.slice_ref(record.data);
             let trace_context = trace_contexts.next_if(|(of, _)| *of == position).map(|(_, context)| context.clone());
             match self.keys_of(record) {
                 Ok((index, explicit_hash_key)) => {
                     let partition_key = self.partition_keys[index].clone();
-                    Ok(AggregatedRecord { partition_key, explicit_hash_key, data, trace_context })
+                    Ok(AggregatedRecord { partition_key, explicit_hash_key, data, trace_context, number })
                 }
                 Err(reason) => Err(MalformedRecord { position, reason, data }),
             }

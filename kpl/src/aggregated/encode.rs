@@ -1,17 +1,22 @@
 //! Encoding of aggregated records. A user record is encoded when it is added, so that nothing else of it is kept, and the
 //! size of the result is known exactly.
 
+#[cfg_attr(not(feature = "producer"), expect(dead_code, reason = "only a producer numbers what was pushed before"))]
+mod numbered;
 #[cfg(feature = "producer")]
 mod sealed;
 mod tables;
 
 use bytes::Bytes;
 
-#[cfg(feature = "producer")]
-pub(crate) use self::sealed::Sealed;
 use self::tables::{HashKeys, PartitionKeys, Place};
-use super::{AggregatedRecord, DIGEST_LEN, MAGIC, ParsedAggregate, tag};
-use crate::{digest::digest_each, record::UserRecord, trace_context::TraceContext};
+#[cfg(feature = "producer")]
+pub(crate) use self::{numbered::Numbering, sealed::Sealed};
+use super::{
+    AggregatedRecord, DIGEST_LEN, MAGIC, ParsedAggregate, tag, tags,
+    wire::{bytes_field_len, put_bytes, put_varint, varint_len},
+};
+use crate::{digest::digest_each, record::UserRecord, record_number::RecordNumber};
 
 /// User records that will share a Kinesis record.
 ///
@@ -33,6 +38,7 @@ pub struct Aggregate {
     /// The records' fields as they will follow those of the tables.
     records: Vec<u8>,
     len: usize,
+    numbered: numbered::Numbered,
 }
 
 /// Minimum room of an aggregate, in bytes.
@@ -70,7 +76,7 @@ impl Aggregate {
 
     /// The records in the order they were pushed, decoded again.
     pub fn user_records(&self) -> Vec<UserRecord> {
-        user_records(&self.without_digest().into())
+        user_records(&self.without_digest().into()).into_iter().map(|(record, _)| record).collect()
     }
 
     /// Length of what [`encode`](Self::encode) would return, in bytes.
@@ -81,17 +87,13 @@ impl Aggregate {
 
     /// Length of what [`encode`](Self::encode) would return if `record` were pushed, in bytes.
     pub fn size_with(&self, record: &UserRecord) -> usize {
-        self.addition(record).len
+        let number = self.numbered.value(numbered::Numbering::Without);
+        self.addition(record, number.as_deref()).len
     }
 
     /// Pushes `record` unless the encoded aggregate would then be longer than `max_bytes`; says whether it was pushed.
     pub fn try_push(&mut self, record: &UserRecord, max_bytes: usize) -> bool {
-        let addition = self.addition(record);
-        let fits = addition.len <= max_bytes;
-        if fits {
-            self.add(record, &addition, max_bytes);
-        }
-        fits
+        self.try_push_numbered(record, numbered::Numbering::Without, max_bytes)
     }
 
     /// Pushes `record` behind the others.
@@ -114,19 +116,29 @@ impl Aggregate {
         out
     }
 
-    fn addition(&self, record: &UserRecord) -> Addition {
+    /// `number` is the value of its tag, if the record has one.
+    fn try_push_tagged(&mut self, record: &UserRecord, number: Option<&[u8]>, max_bytes: usize) -> bool {
+        let addition = self.addition(record, number);
+        let fits = addition.len <= max_bytes;
+        if fits {
+            self.add(record, number, &addition, max_bytes);
+        }
+        fits
+    }
+
+    fn addition(&self, record: &UserRecord, number: Option<&[u8]>) -> Addition {
         let partition_key = self.partition_keys.find(record.partition_key());
         let hash_key = record.explicit_hash_key().map(|key| self.hash_keys.find(key));
         let hash_key_len = hash_key.as_ref().map_or(0, |place| 1 + varint_len(place.index.into()));
         let partition_key_len = 1 + varint_len(partition_key.index.into());
-        let tags_len = record.trace_context().map_or(0, tags_len);
+        let tags_len = record.trace_context().map_or(0, tags::context_len) + number.map_or(0, tags::number_len);
         let record_len = partition_key_len + hash_key_len + bytes_field_len(record.data().len()) + tags_len;
         let tables = partition_key.adds_bytes + hash_key.as_ref().map_or(0, |place| place.adds_bytes);
         let len = self.size_bytes() + tables + bytes_field_len(record_len);
         Addition { partition_key, hash_key, record_len, len }
     }
 
-    fn add(&mut self, record: &UserRecord, addition: &Addition, max_bytes: usize) {
+    fn add(&mut self, record: &UserRecord, number: Option<&[u8]>, addition: &Addition, max_bytes: usize) {
         let &Addition { ref partition_key, ref hash_key, record_len, len } = addition;
         self.partition_keys.fill(partition_key, record.partition_key());
         let out = &mut self.records;
@@ -147,67 +159,27 @@ impl Aggregate {
         }
         put_bytes(out, tag::DATA, record.data());
         if let Some(context) = record.trace_context() {
-            tags(context).for_each(|(key, value)| put_tag(out, key, value));
+            tags::put_context(out, context);
+        }
+        if let Some(value) = number {
+            tags::put_number(out, value);
         }
         self.len += 1;
         debug_assert_eq!(self.size_bytes(), len, "the predicted size is exact");
     }
 }
 
-/// The records of what was encoded here: magic and protobuf, without a digest.
-fn user_records(encoded: &Bytes) -> Vec<UserRecord> {
+/// The records of what was encoded here, with their numbers: magic and protobuf, without a digest.
+fn user_records(encoded: &Bytes) -> Vec<(UserRecord, Option<RecordNumber>)> {
     let user_record = |record: AggregatedRecord| {
         // A copy, or each record would hold on to all of them.
         let plain = UserRecord::new(&*record.partition_key, Bytes::copy_from_slice(&record.data));
         let with_hash_key = record.explicit_hash_key.into_iter().fold(plain, UserRecord::with_explicit_hash_key);
-        record.trace_context.into_iter().map(|context| *context).fold(with_hash_key, UserRecord::with_trace_context)
+        let contexts = record.trace_context.into_iter().map(|context| *context);
+        (contexts.fold(with_hash_key, UserRecord::with_trace_context), record.number)
     };
     let aggregate = ParsedAggregate::of_body(encoded, &encoded[MAGIC.len()..]);
     aggregate.iter().flat_map(ParsedAggregate::records).flatten().map(user_record).collect()
-}
-
-/// Keys and values of the tags that a trace context is written as.
-fn tags(context: &TraceContext) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let tracestate = context.tracestate().map(|text| (tag::TRACESTATE, text.as_bytes()));
-    [(tag::TRACEPARENT, context.traceparent().as_bytes())].into_iter().chain(tracestate)
-}
-
-fn tags_len(context: &TraceContext) -> usize {
-    tags(context).map(|(key, value)| bytes_field_len(tag_len(key, value))).sum()
-}
-
-fn tag_len(key: &[u8], value: &[u8]) -> usize {
-    bytes_field_len(key.len()) + bytes_field_len(value.len())
-}
-
-fn put_tag(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    out.push(tag::TAG);
-    put_varint(out, tag_len(key, value) as u64);
-    put_bytes(out, tag::TAG_KEY, key);
-    put_bytes(out, tag::TAG_VALUE, value);
-}
-
-fn bytes_field_len(len: usize) -> usize {
-    1 + varint_len(len as u64) + len
-}
-
-fn varint_len(value: u64) -> usize {
-    // Seven bits a byte, and at least one byte.
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
-fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    out.push(tag);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! - (A) Records leave in the order of their numbers, whatever the order in which they were added.
 //! - (B) An aggregate holds at least two records, but for (D), and is not longer than the limit.
 //! - (C) A record sent alone, or too long for an aggregate, is sent as it is, after earlier records.
-//! - (D) With aggregation, data that are an aggregate or a compressed frame arrive as they were put, and a trace context arrives
-//!   with its record: alone, they are in an aggregate of one, which may be as long as a record.
+//! - (D) With aggregation, data that are an aggregate or a compressed frame arrive as they were put, and a trace context and a number
+//!   arrive with their record: alone, they are in an aggregate of one, which may be as long as a record.
 //! - (E) With compression, (B) holds for what is compressed.
 //!
 //! With an aggregate for each partition key, (A) and (C) hold for the records of one key.
@@ -19,9 +19,13 @@ use super::{
     compress::{Compressing, packed},
     fill::Fill,
     kinesis_record::KinesisRecord,
+    numbers::Numbers,
     pending::{Course, Detach, Pending},
 };
-use crate::config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits, RecordOrder};
+use crate::{
+    config::{AGGREGATION_MIN_BYTES, AggregateKey, Aggregation, Config, Limits, RecordOrder},
+    record_number::RecordNumber,
+};
 
 /// Rules for the grouping of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(crate) struct Packing {
     /// Maximum number of aggregates of a shard that are under way side by side, without a common hash key.
     pub(crate) max_stripes: usize,
     pub(crate) compressing: Option<Compressing>,
+    /// First series of the producer, if records are numbered.
+    pub(crate) series: Option<u64>,
 }
 
 /// Bytes that a small record takes in an aggregate besides its own, about.
@@ -71,6 +77,7 @@ impl Packing {
             room_bytes: config.max_outstanding_bytes / ROOM_PART,
             max_bytes_alone,
             max_stripes: if striped { MAX_STRIPES } else { 1 },
+            series: None,
         }
     }
 
@@ -106,6 +113,11 @@ impl<T: Detach> Aggregator<T> {
         if let (Some(compressing), Some(limits)) = (&self.packing.compressing, self.packing.limits) {
             (self.fill, self.limits) = (fill, Some(compressing.limits(limits, fill)));
         }
+    }
+
+    /// Has the records numbered.
+    pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
+        *self.open.numbers() = Some(numbers);
     }
 
     pub(crate) fn set_max_room(&mut self, bytes: usize) {
@@ -166,7 +178,19 @@ impl<T: Detach> Aggregator<T> {
 
     fn push_plain(&mut self, record: Pending<T>) {
         self.complete_for(&record);
-        self.add_complete(KinesisRecord::alone(record, self.packing.key, self.packing.max_bytes_alone));
+        let number = self.number_alone(&record.course);
+        self.add_complete(KinesisRecord::alone_numbered(
+            record,
+            number,
+            self.packing.key,
+            self.packing.max_bytes_alone,
+        ));
+    }
+
+    /// Number of a record that is sent alone: the one it was sent with, if at all, else the next one.
+    fn number_alone(&mut self, course: &Course) -> Option<RecordNumber> {
+        let numbers = self.open.numbers().as_mut()?;
+        if course.was_sent() { course.number() } else { Some(numbers.take(1)) }
     }
 
     /// Completes aggregates that have waited long enough, unless they have to wait behind another one, or begin with a lower

@@ -50,6 +50,8 @@ const FLUSH_WAITS_FOR_SHARDS: Duration = Duration::from_millis(200);
 pub(crate) struct Engine<T: Detach> {
     stream: Stream,
     config: Config,
+    /// First series of the numbers, if records are numbered.
+    series: Option<u64>,
     collector: Collector,
     lanes: Lanes<T>,
     map: ShardMap,
@@ -94,13 +96,16 @@ struct Flight<T: Detach> {
 }
 
 impl<T: Detach> Engine<T> {
-    /// `seed` is for the jitter of retries.
-    pub(crate) fn new(stream: Stream, config: &Config, seed: u64, now: Instant) -> Self {
+    /// `seed` is for the jitter of retries. If records are numbered, no other producer may have the same `first_series`.
+    pub(crate) fn new(stream: Stream, config: &Config, seed: u64, first_series: u64, now: Instant) -> Self {
+        let series = config.numbers_records().then_some(first_series);
+        let packing = Packing { series, ..Packing::of(config, DEFAULT_MAX_RECORD_BYTES) };
         let mut engine = Self {
             stream,
             config: config.clone(),
+            series,
             collector: Collector::new(config),
-            lanes: Lanes::unknown(Packing::of(config, DEFAULT_MAX_RECORD_BYTES), config.rate_limit_percent.get(), now),
+            lanes: Lanes::unknown(packing, config.rate_limit_percent.get(), now),
             map: ShardMap::default(),
             description: Description::default(),
             listing: Listing::default(),

@@ -9,15 +9,16 @@ use super::{
     pending::{Course, Detach, Pending},
 };
 use crate::{
-    aggregated::{AGGREGATE_PARTITION_KEY, Sealed, is_opened},
+    aggregated::{AGGREGATE_PARTITION_KEY, Numbering, Sealed, is_opened},
     compressed::FrameWriter,
     config::AggregateKey,
     delivered::{Delivered, Stored},
     kinesis::{Entry, KinesisError},
+    record_number::RecordNumber,
 };
 
-/// A user record, as it is or as a compressed frame; or an aggregate of at least two, or of one whose data consumers would open or
-/// that has a trace context.
+/// A user record, as it is or as a compressed frame; or an aggregate of at least two, or of one that has a number or a trace context,
+/// or data that consumers would open.
 #[derive(Debug)]
 pub(crate) enum KinesisRecord<T: Detach> {
     Plain(Pending<T>, Option<Bytes>),
@@ -25,26 +26,40 @@ pub(crate) enum KinesisRecord<T: Detach> {
 }
 
 impl<T: Detach> KinesisRecord<T> {
-    /// A record alone: as it is, unless consumers would open its data, or it has a trace context. Then it is an aggregate
+    /// A record alone: as it is, unless consumers would open its data, or it has a number or a trace context. Then it is an aggregate
     /// of one, if that has no more than `max_bytes`.
     pub(crate) fn alone(record: Pending<T>, key: AggregateKey, max_bytes: usize) -> Self {
+        let number = record.course.number();
+        Self::alone_numbered(record, number, key, max_bytes)
+    }
+
+    /// The same with this number, unless that makes it too long.
+    pub(crate) fn alone_numbered(
+        record: Pending<T>,
+        number: Option<RecordNumber>,
+        key: AggregateKey,
+        max_bytes: usize,
+    ) -> Self {
         let user_record = record.as_ref();
         let is_traced = user_record.trace_context().is_some() && !record.course.is_plain();
-        if !is_traced && !is_opened(user_record.data()) {
+        if number.is_none() && !is_traced && !is_opened(user_record.data()) {
             return Self::Plain(record, None);
         }
         let mut packed = Packed::new();
-        match packed.try_push(record, max_bytes) {
+        match packed.try_push(record, number.map_or(Numbering::Without, Numbering::Known), max_bytes) {
             Ok(()) => Self::Aggregate(packed.seal(), key),
+            Err(record) if number.is_some() => Self::alone_numbered(record, None, key, max_bytes),
             Err(record) => Self::Plain(record, None),
         }
     }
 
-    /// All records out of `packed`: an aggregate, unless there is but one record. `None` without a record.
+    /// All records out of `packed`: an aggregate, unless there is but one record without number. `None` without a record.
     pub(crate) fn of(packed: &mut Packed<T>, key: AggregateKey) -> Option<Self> {
         match packed.len() {
             0 => None,
-            1 => packed.unpack().pop().map(|record| Self::alone(record, key, usize::MAX)),
+            1 if !packed.content.is_numbered() => {
+                packed.unpack().pop().map(|record| Self::alone(record, key, usize::MAX))
+            }
             _ => Some(Self::Aggregate(packed.seal(), key)),
         }
     }

@@ -59,11 +59,16 @@ pub(crate) struct Lanes<T: Detach> {
 impl<T: Detach> Lanes<T> {
     /// One lane for all records, until the shards are known.
     pub(crate) fn unknown(packing: Packing, rate_percent: u32, now: Instant) -> Self {
+        Self::unknown_numbered(packing, rate_percent, 1, now)
+    }
+
+    fn unknown_numbered(packing: Packing, rate_percent: u32, numbered: u64, now: Instant) -> Self {
         let limiter = Limiter::new(rate_percent, now);
         let mut lane = Lane::new(None, HashKeyRange::FULL, packing.clone().plain(), Some(limiter));
-        (lane.patient, lane.number) = (true, 1);
+        lane.patient = true;
+        lane.set_number(numbered);
         let owners = Owners::new(vec![lane.range.end]);
-        Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent, numbered: 1 }
+        Self { owners, lanes: vec![lane], occupied: Vec::new(), rests: vec![None], packing, rate_percent, numbered }
     }
 
     /// Adds a record later than all others; its lane may have more stripes from then on if it `may_widen`.
@@ -122,7 +127,8 @@ impl<T: Detach> Lanes<T> {
             let mut lane = match kind {
                 // Anywhere but where its key belongs an aggregate would be discarded.
                 LaneKind::Any => {
-                    Lane::new(None, range, Packing { max_bytes_alone: 0, ..packing.clone().plain() }, None)
+                    let packing = Packing { max_bytes_alone: 0, series: None, ..packing.clone().plain() };
+                    Lane::new(None, range, packing, None)
                 }
                 LaneKind::OfShard => stay
                     .remove(&(id.clone(), range))
@@ -130,7 +136,7 @@ impl<T: Detach> Lanes<T> {
             };
             if lane.number == 0 {
                 self.numbered += 1;
-                lane.number = self.numbered;
+                lane.set_number(self.numbered);
             }
             lane.listed = false;
             lane.gate.clear();
@@ -147,9 +153,7 @@ impl<T: Detach> Lanes<T> {
 
     /// One lane for all records again, not busy.
     pub(crate) fn forget(&mut self, now: Instant) {
-        let mut unknown = Self::unknown(self.packing.clone(), self.rate_percent, now);
-        unknown.numbered += self.numbered;
-        unknown.lanes[0].number = unknown.numbered;
+        let unknown = Self::unknown_numbered(self.packing.clone(), self.rate_percent, self.numbered + 1, now);
         let gone = std::mem::replace(self, unknown).lanes;
         self.take_over(gone);
     }

@@ -4,10 +4,11 @@ use std::{fmt, mem::take};
 
 use super::pending::{Course, Detach, Pending};
 use crate::{
-    aggregated::{Aggregate, Sealed},
+    aggregated::{Aggregate, Numbering, Sealed},
     config::Limits,
     hash_key::{HashKey, HashKeyRange},
     record::UserRecord,
+    record_number::RecordNumber,
 };
 
 /// User records in an open or sealed aggregate, with the duty to resolve them.
@@ -47,17 +48,18 @@ impl HashKeys {
 }
 
 pub(crate) trait Content: Default + fmt::Debug {
-    fn into_user_records(self) -> Vec<UserRecord>;
+    /// The records with their numbers.
+    fn into_user_records(self) -> Vec<(UserRecord, Option<RecordNumber>)>;
 }
 
 impl Content for Aggregate {
-    fn into_user_records(self) -> Vec<UserRecord> {
-        self.user_records()
+    fn into_user_records(self) -> Vec<(UserRecord, Option<RecordNumber>)> {
+        self.numbered_user_records()
     }
 }
 
 impl Content for Sealed {
-    fn into_user_records(self) -> Vec<UserRecord> {
+    fn into_user_records(self) -> Vec<(UserRecord, Option<RecordNumber>)> {
         self.user_records()
     }
 }
@@ -67,18 +69,25 @@ impl<T: Detach> Packed<T> {
         Self { content: Aggregate::new(), hash_keys: None, stubs: Vec::new(), courses: Vec::new() }
     }
 
+    /// All of `records`, with the numbers that they have.
     pub(crate) fn of(records: Vec<Pending<T>>) -> Self {
         let mut packed = Self::new();
         for record in records {
-            packed.content.push(&record);
+            let numbering = record.course.number().map_or(Numbering::Without, Numbering::Known);
+            packed.content.try_push_numbered(record.as_ref(), numbering, usize::MAX);
             packed.carry(record);
         }
         packed
     }
 
     /// Adds a record, or returns it if the aggregate would exceed `max_bytes`.
-    pub(crate) fn try_push(&mut self, record: Pending<T>, max_bytes: usize) -> Result<(), Pending<T>> {
-        if !self.content.try_push(record.as_ref(), max_bytes) {
+    pub(crate) fn try_push(
+        &mut self,
+        record: Pending<T>,
+        numbering: Numbering,
+        max_bytes: usize,
+    ) -> Result<(), Pending<T>> {
+        if !self.content.try_push_numbered(record.as_ref(), numbering, max_bytes) {
             return Err(record);
         }
         self.carry(record);
@@ -133,10 +142,11 @@ impl<T: Detach, C: Content> Packed<T, C> {
         }
         let records = take(&mut self.content).into_user_records();
         assert_eq!(records.len(), stubs.len(), "what is encoded can be read");
-        let attach = |((stub, record), course): ((_, UserRecord), _)| Pending {
-            hash_key: record.hash_key(),
-            ticket: T::attach(stub, record),
-            course,
+        let attach = |((stub, (record, number)), mut course): ((_, (UserRecord, _)), Course)| {
+            if let Some(number) = number {
+                course.set_number(number);
+            }
+            Pending { hash_key: record.hash_key(), ticket: T::attach(stub, record), course }
         };
         stubs.into_iter().zip(records).zip(courses).map(attach).collect()
     }

@@ -8,6 +8,7 @@ use crate::{
     hash_key::HashKey,
     kinesis::KinesisError,
     record::UserRecord,
+    record_number::RecordNumber,
 };
 
 /// Maximum number of attempts kept: the first, and the last ones.
@@ -47,6 +48,7 @@ struct History {
     wrong_shards: u32,
     alone: bool,
     plain: bool,
+    number: Option<RecordNumber>,
 }
 
 impl<T: AsRef<UserRecord>> AsRef<UserRecord> for Pending<T> {
@@ -62,7 +64,8 @@ impl<T> Pending<T> {
 
     /// `obstacle` is what kept the record from being sent, if it was not.
     pub(crate) fn fail(self, kind: DeliveryErrorKind, obstacle: Option<&Attempt>) -> (T, Box<Failure>) {
-        let failure = match (self.course.history, obstacle) {
+        let history = self.course.history.filter(|history| history.made > 0);
+        let failure = match (history, obstacle) {
             (Some(history), _) => Failure { kind, attempts: history.attempts, attempts_made: history.made },
             (None, Some(obstacle)) => Failure { kind, attempts: vec![obstacle.clone()], attempts_made: 0 },
             (None, None) => Failure::unattempted(kind),
@@ -91,10 +94,24 @@ impl Course {
         self.history.as_ref().is_some_and(|history| history.plain)
     }
 
-    /// Has the record sent alone and plain: right in any shard, unless consumers would open its data.
+    /// Has the record sent alone, plain and without number: right in any shard, unless consumers would open its data.
     pub(crate) fn set_plain(&mut self) {
         let history = self.history();
-        (history.alone, history.plain) = (true, true);
+        (history.alone, history.plain, history.number) = (true, true, None);
+    }
+
+    /// The number that it was sent with, or will be.
+    pub(crate) fn number(&self) -> Option<RecordNumber> {
+        self.history.as_ref()?.number
+    }
+
+    pub(crate) fn set_number(&mut self, number: RecordNumber) {
+        self.history().number = Some(number);
+    }
+
+    /// Returns whether the record was in a request.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| history.made > 0)
     }
 
     /// Counts and returns the times that an aggregate with this record was stored in a wrong shard.
@@ -118,15 +135,16 @@ impl Course {
     }
 
     pub(crate) fn deliver(self, stored: Arc<Stored>, sub_sequence_number: Option<u32>) -> Delivered {
-        let retried =
-            self.history.map(|history| Retried { attempts: history.made + 1, failed: history.attempts }.into());
+        let history = self.history.filter(|history| history.made > 0);
+        let retried = history.map(|history| Retried { attempts: history.made + 1, failed: history.attempts }.into());
         Delivered { stored, sub_sequence_number, retried }
     }
 
     fn history(&mut self) -> &mut History {
         let last_ended = self.arrived;
         self.history.get_or_insert_with(|| {
-            Box::new(History { attempts: Vec::new(), made: 0, last_ended, wrong_shards: 0, alone: false, plain: false })
+            let (attempts, number) = (Vec::new(), None);
+            Box::new(History { attempts, made: 0, last_ended, wrong_shards: 0, alone: false, plain: false, number })
         })
     }
 }

@@ -587,6 +587,7 @@ mod idle;
 mod many;
 mod metering;
 mod nested;
+mod numbered;
 mod outage;
 mod streams;
 mod traced;

@@ -211,6 +211,22 @@ impl ProducerBuilder {
         self
     }
 
+    /// Numbering of user records, so that consumers recognise what a retry or a split wrote twice. Default `false`.
+    ///
+    /// A record keeps its number when it is sent again, in whatever company;
+    /// [`DeaggregatedRecord::number`](crate::aggregated::DeaggregatedRecord) has it. A number is a [tag](https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md)
+    /// of the first record of an aggregate, which other readers skip: 44 bytes an aggregate, and as many for each further run of
+    /// successive numbers in one that is sent again among others.
+    ///
+    /// **Lone records are sent as aggregates of one**: functions in AWS Lambda, boto3 and others that read records without
+    /// deaggregation see the aggregate. Sent without number are records that would exceed the maximum of a Kinesis record with it,
+    /// those of a producer that does not aggregate or of a stream that ignores partition keys, and those that were stored in two
+    /// wrong shards or in one that cannot be looked up. A producer draws new series of numbers at each start: **no process may be
+    /// resumed twice from one snapshot of its memory**.
+    pub fn record_numbers(self, number: bool) -> Self {
+        self.with(|config| config.record_numbers = number)
+    }
+
     /// Settings from outside the code, over those set before; what is set afterwards wins.
     #[cfg(feature = "serde")]
     pub fn settings(mut self, settings: &crate::settings::ProducerSettings) -> Self {

@@ -124,6 +124,8 @@ settings_table! {
         request_timeout: Duration as Time,
         /// Failure of throttled records without another attempt
         fail_if_throttled: bool as Flag,
+        /// Numbers by which consumers recognise what was written twice
+        record_numbers: bool as Flag,
         /// Compression of each Kinesis record
         compression: Option<Compression> as Codec,
         /// Metrics that are recorded
@@ -150,7 +152,7 @@ impl ProducerSettings {
         overwrite!(config, self;
             record_max_buffered_time send_when_idle record_ttl aggregate_key record_order collection_max_records
             collection_max_bytes rate_limit_percent max_outstanding_records max_outstanding_bytes stream_shares
-            max_in_flight request_timeout fail_if_throttled);
+            max_in_flight request_timeout fail_if_throttled record_numbers);
         config.max_record_bytes = self.max_record_bytes.or(config.max_record_bytes);
         config.aggregation = self.grouped(config.aggregation);
         let metrics = &mut config.metrics;
@@ -205,6 +207,7 @@ impl ProducerSettings {
             max_in_flight: Some(config.max_in_flight),
             request_timeout: Some(config.request_timeout),
             fail_if_throttled: Some(config.fail_if_throttled),
+            record_numbers: Some(config.record_numbers),
             compression: Some(compression),
             metrics_level: Some(config.metrics.recording.level),
             metrics_granularity: Some(config.metrics.granularity),
@@ -233,7 +236,7 @@ mod tests {
             "aggregate_key": "spread", "record_order": "strict", "collection_max_records": 100,
             "collection_max_bytes": "1MiB", "rate_limit_percent": 90, "max_outstanding_records": 5000,
             "max_outstanding_bytes": "32MiB", "stream_shares": false, "max_in_flight": 3, "request_timeout": "10s",
-            "fail_if_throttled": true, "compression": "gzip", "metrics_level": "summary", "metrics_granularity": "shard",
+            "fail_if_throttled": true, "record_numbers": true, "compression": "gzip", "metrics_level": "summary", "metrics_granularity": "shard",
             "metrics_labels": "Fleet=blue", "metrics_prefixed": true
         }"#;
         let settings: ProducerSettings = serde_json::from_str(all).unwrap();

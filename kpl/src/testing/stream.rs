@@ -9,6 +9,7 @@ use crate::{
     hash_key::{HashKey, HashKeyRange},
     id::{SequenceNumber, ShardId},
     kinesis::{Entry, EntryResult, KinesisError, Shard},
+    record_number::RecordNumber,
     trace_context::TraceContext,
 };
 
@@ -44,6 +45,8 @@ pub struct DeliveredRecord {
     pub data: Bytes,
     /// Its trace context.
     pub trace_context: Option<Box<TraceContext>>,
+    /// Its number.
+    pub number: Option<RecordNumber>,
 }
 
 impl FakeStream {
@@ -151,24 +154,28 @@ impl FakeStream {
 
 impl StoredRecord {
     fn delivered(&self) -> Vec<DeliveredRecord> {
-        let one = |sub_sequence_number, partition_key: &str, data, trace_context| DeliveredRecord {
+        let one = |sub_sequence_number, partition_key: &str, data| DeliveredRecord {
             shard_id: self.stored.shard_id.clone(),
             sequence_number: self.stored.sequence_number.clone(),
             sub_sequence_number,
             partition_key: partition_key.to_owned(),
             data,
-            trace_context,
+            trace_context: None,
+            number: None,
         };
         match decode(&self.entry.data) {
             Decoded::Aggregate(records) if records.iter().all(|record| record.belongs_in(&self.range)) => {
                 let records = records.into_iter().zip(0..);
-                records
-                    .map(|(record, n)| one(Some(n), &record.partition_key, record.data, record.trace_context))
-                    .collect()
+                let delivered = records.map(|(record, n)| DeliveredRecord {
+                    trace_context: record.trace_context,
+                    number: record.number,
+                    ..one(Some(n), &record.partition_key, record.data)
+                });
+                delivered.collect()
             }
             Decoded::Aggregate(_) => Vec::new(),
             Decoded::Malformed(_) => panic!("the producer made a malformed aggregate"),
-            Decoded::Plain => vec![one(None, &self.entry.partition_key, self.entry.data.clone(), None)],
+            Decoded::Plain => vec![one(None, &self.entry.partition_key, self.entry.data.clone())],
         }
     }
 }

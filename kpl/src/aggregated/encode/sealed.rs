@@ -10,6 +10,7 @@ use crate::{
     compressed::{FrameReader, FrameWriter},
     digest::{LANES, digest_each},
     record::UserRecord,
+    record_number::RecordNumber,
 };
 
 /// An aggregate as it will be sent. The digest is added when it is needed, for several aggregates together.
@@ -75,6 +76,7 @@ impl Aggregate {
         self.partition_keys.clear();
         self.hash_keys.clear();
         self.records.clear();
+        self.numbered.clear();
         self.len = 0;
     }
 
@@ -112,7 +114,8 @@ impl Sealed {
         len
     }
 
-    pub(crate) fn user_records(self) -> Vec<UserRecord> {
+    /// The records with their numbers.
+    pub(crate) fn user_records(self) -> Vec<(UserRecord, Option<RecordNumber>)> {
         let encoded = match self.encoded {
             Encoded::WithoutDigest(bytes) => bytes.into(),
             Encoded::Complete(bytes) => without_digest(bytes),
@@ -172,7 +175,8 @@ mod tests {
         for (sealed, aggregate) in sealed.into_iter().zip(aggregates) {
             assert_eq!((sealed.to_bytes(), sealed.size_bytes), (aggregate.encode(), aggregate.size_bytes()));
             assert_eq!(Some(sealed.first_partition_key()), aggregate.first_partition_key());
-            assert_eq!(sealed.user_records(), aggregate.user_records());
+            let records: Vec<_> = sealed.user_records().into_iter().map(|(record, _)| record).collect();
+            assert_eq!(records, aggregate.user_records());
         }
     }
 }

@@ -4,8 +4,13 @@ use std::{collections::HashMap, hash::BuildHasher as _};
 
 use foldhash::quality::RandomState;
 
-use super::{bytes_field_len, put_bytes};
-use crate::{aggregated::tag, hash_key::HashKey};
+use crate::{
+    aggregated::{
+        tag,
+        wire::{bytes_field_len, put_bytes},
+    },
+    hash_key::HashKey,
+};
 
 /// Place of a key in its table, present or not.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ fn packing(max_bytes: usize, max_records: usize) -> Packing {
     let limits = Some(Limits { max_bytes, max_records });
     let (room_bytes, max_bytes_alone) = (1 << 20, 1 << 20);
     let (key, max_stripes) = (AggregateKey::Constant, 1);
-    let compressing = None;
-    Packing { limits, by_key: false, key, buffered, linger, room_bytes, max_bytes_alone, max_stripes, compressing }
+    let (compressing, series, by_key) = (None, None, false);
+    Packing { limits, by_key, key, buffered, linger, room_bytes, max_bytes_alone, max_stripes, compressing, series }
 }
 
 fn pending(number: u64, data_bytes: usize, arrived: Instant) -> Pending<UserRecord> {

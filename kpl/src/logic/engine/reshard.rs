@@ -74,6 +74,7 @@ impl<T: Detach> Engine<T> {
         if (other_stream || other_shards) && !self.map.shards.is_empty() {
             let kind = if self.description.summary.ignores_partition_keys { LaneKind::Any } else { LaneKind::OfShard };
             let packing = Packing::of(&self.config, self.description.max_record_bytes(&self.config));
+            let packing = Packing { series: self.series, ..packing };
             self.lanes.replace(&self.map.shards, packing, kind, self.now);
             self.restore_busy();
         }

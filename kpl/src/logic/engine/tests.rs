@@ -50,7 +50,7 @@ impl World {
         change(&mut config);
         let now = start();
         let mut world = Self {
-            engine: Engine::new(Stream::Name("StockTradeStream".into()), &config, 7, now),
+            engine: Engine::new(Stream::Name("StockTradeStream".into()), &config, 7, 70, now),
             config,
             stream: FakeStream::new(shards),
             now,

@@ -13,6 +13,7 @@ use crate::{
         aggregator::Packing,
         kinesis_record::KinesisRecord,
         limiter::{Amount, Limiter},
+        numbers::Series,
         pending::{Course, Detach, Pending},
     },
 };
@@ -79,6 +80,14 @@ impl<T: Detach> Lane<T> {
     ) -> Self {
         let (stripes, gate) = (Stripes::new(packing), Gate::default());
         Self { shard_id, range, limiter, patient: false, number: 0, stripes, gate, listed: false }
+    }
+
+    /// Gives the lane its number, before it has records.
+    pub(super) fn set_number(&mut self, number: u64) {
+        self.number = number;
+        if let Some(first) = self.stripes.packing().series {
+            self.stripes.set_series(Series::of_lane(first, number));
+        }
     }
 
     /// The record that arrived first.

@@ -17,6 +17,7 @@ use crate::{
         aggregator::{Aggregator, Packing},
         fill::Fill,
         limiter::Limiter,
+        numbers::Series,
         pending::{Course, Detach, Pending},
     },
 };
@@ -57,6 +58,12 @@ impl<T: Detach> Generation<T> {
         Self { number, stripes: (0..stripes).map(|_| stripe()).collect() }
     }
 
+    fn set_series(&mut self, series: Series) {
+        for (index, stripe) in self.stripes.iter_mut().enumerate() {
+            stripe.waiting.set_numbers(series.numbers(self.number, index));
+        }
+    }
+
     fn index_of(&self, key: HashKey) -> usize {
         match self.stripes.len() {
             1 => 0,
@@ -90,6 +97,8 @@ pub(super) struct Stripes<T: Detach> {
     newest: Generation<T>,
     width: Width,
     packing: Packing,
+    /// `None` if records are not numbered.
+    series: Option<Series>,
     /// Maximum room that full aggregates of the lane leave to the next ones.
     max_room: usize,
     /// Number of the record put last.
@@ -104,7 +113,13 @@ impl<T: Detach> Stripes<T> {
         let max_room = packing.room_bytes;
         let newest = Generation::new(0, 1, &packing, max_room, Fill::default());
         let older = VecDeque::new();
-        Self { older, newest, width: Width::default(), packing, max_room, latest: 0, waited: 0 }
+        Self { older, newest, width: Width::default(), packing, series: None, max_room, latest: 0, waited: 0 }
+    }
+
+    /// Has the records numbered, before there are any. No other lane has this series.
+    pub(super) fn set_series(&mut self, series: Series) {
+        self.series = Some(series);
+        self.newest.set_series(series);
     }
 
     pub(super) fn packing(&self) -> &Packing {
@@ -224,7 +239,10 @@ impl<T: Detach> Stripes<T> {
     fn begin(&mut self, stripes: usize) {
         let number = self.newest.number.wrapping_add(1);
         let fill = self.newest.stripes.iter().map(|stripe| stripe.waiting.fill()).fold(Fill::default(), Fill::max);
-        let newest = Generation::new(number, stripes, &self.packing, self.max_room, fill);
+        let mut newest = Generation::new(number, stripes, &self.packing, self.max_room, fill);
+        if let Some(series) = self.series {
+            newest.set_series(series);
+        }
         let mut older = std::mem::replace(&mut self.newest, newest);
         older.stripes.iter_mut().for_each(|stripe| stripe.waiting.complete());
         self.older.push_back(older);

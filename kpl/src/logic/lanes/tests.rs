@@ -53,6 +53,7 @@ fn lanes(now: Instant) -> Lanes<UserRecord> {
         max_bytes_alone: 1 << 20,
         max_stripes: 8,
         compressing: None,
+        series: None,
     };
     Lanes::unknown(packing, 150, now)
 }

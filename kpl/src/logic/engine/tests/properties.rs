@@ -35,6 +35,8 @@ enum How {
     Throttle,
     FailSome,
     Internal,
+    /// All is stored, and the answer is an error.
+    Lost,
     Invalid,
     Missing,
     Miscount,
@@ -44,7 +46,7 @@ fn steps(failures: bool) -> impl Strategy<Value = Vec<Step>> {
     let how = match failures {
         true => prop_oneof![
             6 => Just(How::Accept), 1 => Just(How::Throttle), 2 => Just(How::FailSome), 1 => Just(How::Internal),
-            1 => Just(How::Invalid), 1 => Just(How::Missing), 1 => Just(How::Miscount),
+            1 => Just(How::Lost), 1 => Just(How::Invalid), 1 => Just(How::Missing), 1 => Just(How::Miscount),
         ]
         .boxed(),
         false => Just(How::Accept).boxed(),
@@ -86,6 +88,9 @@ impl World {
             }
             Step::Answer { index, how } if !self.open.is_empty() => {
                 let index = index.index(self.open.len());
+                if let How::Lost = how {
+                    self.stream.put(&self.open[index].1, &Reaction::Accept);
+                }
                 let entries = self.open[index].1.len();
                 let some = || (0..entries).step_by(2).map(|n| (n, if n % 4 == 0 { internal() } else { throttled() }));
                 self.answer_at(
@@ -94,7 +99,7 @@ impl World {
                         How::Accept => Reaction::Accept,
                         How::Throttle => Reaction::Fail(throttled()),
                         How::FailSome => Reaction::FailEntries(some().collect()),
-                        How::Internal => Reaction::Fail(internal()),
+                        How::Internal | How::Lost => Reaction::Fail(internal()),
                         How::Invalid => Reaction::Fail(invalid()),
                         How::Missing => Reaction::Fail(missing()),
                         How::Miscount => Reaction::Answer(entries + 1),
@@ -155,6 +160,19 @@ impl World {
         let mut numbers: Vec<_> = self.resolved.iter().map(|(record, _)| Self::number_of(record.data())).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..puts).collect::<Vec<_>>());
+    }
+
+    /// Whatever was sent in an aggregate has a number, the same each time, and that of no other.
+    fn assert_numbers_identify_records(&self) {
+        let (mut numbers, mut records) = (HashMap::new(), HashMap::new());
+        for entry in self.sent.iter().flat_map(|(_, entries)| entries) {
+            let Decoded::Aggregate(found) = decode(&entry.data) else { continue };
+            for record in found {
+                let number = record.number.expect("it is numbered");
+                assert_eq!(numbers.entry(record.data.clone()).or_insert(number), &number);
+                assert_eq!(records.entry(number).or_insert(record.data.clone()), &record.data);
+            }
+        }
     }
 
     /// Records reported as delivered are those that a KCL finds there.
@@ -348,6 +366,17 @@ proptest! {
 
         world.assert_each_resolved_once(puts);
         world.assert_deliveries_are_true();
+    }
+
+    #[test]
+    fn a_number_is_that_of_one_record_and_stays_with_it(
+        bursts in bursts(true), shards in 1..4_usize, settings in prop_oneof![settings(), striped_settings()],
+    ) {
+        let mut world = World::new(shards, |config| *config = Config { record_numbers: true, ..settings });
+
+        world.run(&bursts.concat());
+
+        world.assert_numbers_identify_records();
     }
 
     #[test]

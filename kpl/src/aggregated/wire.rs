@@ -1,4 +1,4 @@
-//! The protobuf wire format, as far as aggregates need it.
+//! The protobuf wire format, as far as aggregates need it: fields read and written.
 
 /// Takes protobuf fields off the front. `None` means malformed.
 pub(super) struct Reader<'a> {
@@ -80,4 +80,27 @@ impl<'a> Reader<'a> {
         }
         None
     }
+}
+
+pub(super) fn bytes_field_len(len: usize) -> usize {
+    1 + varint_len(len as u64) + len
+}
+
+pub(super) fn varint_len(value: u64) -> usize {
+    // Seven bits a byte, and at least one byte.
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+pub(super) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
