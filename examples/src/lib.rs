@@ -46,6 +46,8 @@ mod readmes {
     struct ExactlyOnce;
     #[doc = include_str!("../../docs/compressed-records.md")]
     struct CompressedRecords;
+    #[doc = include_str!("../../docs/record-tags.md")]
+    struct RecordTags;
     #[doc = include_str!("../../docs/migrate/producer.md")]
     struct FromKpl;
     #[doc = include_str!("../../docs/migrate/consumer.md")]

@@ -1,12 +1,12 @@
 //! A world for one test: an embedded AWS with a stream, and the log of what its workers do.
 
-use std::{ops::Range, time::Duration};
+use std::{num::NonZero, ops::Range, time::Duration};
 
 use aws_sdk_kinesis::{Client, primitives::Blob, types::PutRecordsRequestEntry};
 use aws_types::SdkConfig;
 use kcl::{Checkpoint, FleetStatus, InitialPosition, Renewals, Streams, Worker, WorkerBuilder};
 use kinesis_local::{Fault, LocalAws};
-use kpl::{Producer, aggregated::Aggregate};
+use kpl::{Producer, RecordNumber, aggregated::Aggregate};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{APPLICATION, EventLog, Journal, Running, STREAM, Table, number, settled, text, until, user_record};
@@ -118,9 +118,21 @@ impl World {
         let mut aggregate = Aggregate::new();
         ids.for_each(|id| aggregate.push(user_record(id)));
         let data: Vec<u8> = aggregate.encode().into();
-        let put = self.kinesis.put_record().stream_name(STREAM).partition_key("key-0");
-        put.data(Blob::new(data.clone())).send().await.expect("put succeeds");
+        self.put_data(data.clone()).await;
         data
+    }
+
+    /// Puts user records numbered `ids` as one aggregate, as a producer does that gave them these numbers.
+    pub async fn put_numbered(&self, ids: Range<u64>) {
+        let mut aggregate = Aggregate::new();
+        ids.for_each(|id| aggregate.push_numbered(user_record(id), RecordNumber::new(NonZero::<u64>::MIN, id)));
+        self.put_data(aggregate.encode().into()).await;
+    }
+
+    /// Puts these data under one partition key, and returns their sequence number.
+    pub async fn put_data(&self, data: Vec<u8>) -> String {
+        let put = self.kinesis.put_record().stream_name(STREAM).partition_key("key-0").data(Blob::new(data));
+        put.send().await.expect("put succeeds").sequence_number
     }
 
     /// A producer with default settings.

@@ -199,7 +199,8 @@ impl Checkpointer {
     pub(crate) async fn checkpoint_processed(&self, lease: &LeaseHandle) -> Result<(), CheckpointError> {
         let Some(position) = self.with_progress(|progress| progress.own()) else { return Ok(()) };
         let checkpoint = Checkpoint::At(position);
-        self.shared.metrics.checkpoints.counted(lease.checkpoint(CheckpointWrite::commit(checkpoint.clone()))).await?;
+        let write = self.with_progress(|progress| progress.commit(checkpoint.clone()));
+        self.shared.metrics.checkpoints.counted(lease.checkpoint(write)).await?;
         self.shared.stored_at(checkpoint);
         Ok(())
     }
@@ -329,7 +330,7 @@ impl Checkpointer {
     async fn commit(&self, position: Option<Position>) -> Result<(), CheckpointError> {
         let Some(position) = position else { return self.shared.lease.check() };
         let checkpoint = Checkpoint::At(position);
-        self.write(CheckpointWrite::commit(checkpoint.clone())).await?;
+        self.write(self.with_progress(|progress| progress.commit(checkpoint.clone()))).await?;
         self.shared.stored_at(checkpoint);
         Ok(())
     }

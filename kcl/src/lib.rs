@@ -138,7 +138,7 @@ pub use kpl::metric::{Metric, MetricKind, MetricUnit, MetricsLevel, Origin, Samp
 pub use kpl::{HashKey, HashKeyRange, SequenceNumber, ShardId, SharedText, TraceContext};
 pub use metrics::METRICS;
 pub use model::{
-    Assignment, Checkpoint, CheckpointEvery, Deaggregation, FanOut, FormerStreams, Health, HealthProblem,
+    Assignment, Checkpoint, CheckpointEvery, Copies, Deaggregation, FanOut, FormerStreams, Health, HealthProblem,
     InitialPosition, ParseSinkMarkError, PendingCheckpoint, Polling, Position, Record, RecordBatch, Renewals,
     Retrieval, ShardHealth, ShardPhase, ShardStatus, SinkKey, SinkMark, Stall, StreamId, StreamShard, TableUsage,
     UsageRate, WorkerId,

@@ -11,7 +11,7 @@ pub(crate) use id::{LeaseKey, StreamIdentity, is_name_or_arn};
 pub use id::{StreamId, StreamShard, WorkerId};
 pub(crate) use lease::{CheckpointWrite, Conditional, Lease};
 pub(crate) use policies::MAX_DURATION;
-pub use policies::{Assignment, CheckpointEvery, Deaggregation, FormerStreams, InitialPosition, Renewals};
+pub use policies::{Assignment, CheckpointEvery, Copies, Deaggregation, FormerStreams, InitialPosition, Renewals};
 pub(crate) use record::KinesisRecord;
 pub use record::{Record, RecordBatch};
 pub(crate) use retrieval::Prefetch;

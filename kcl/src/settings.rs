@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::{
     clock::ServiceClock,
     logic::purpose::Purpose,
-    model::{Assignment, CheckpointEvery, Deaggregation, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
+    model::{
+        Assignment, CheckpointEvery, Copies, Deaggregation, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId,
+    },
 };
 use error_policy::ErrorPolicy;
 use kpl::{compressed::FrameReader, metric::Recording};
@@ -48,6 +50,7 @@ pub(crate) struct Settings {
     /// None: only the processor checkpoints.
     pub(crate) checkpoint_every: Option<CheckpointEvery>,
     pub(crate) deaggregation: Deaggregation,
+    pub(crate) copies: Copies,
     pub(crate) frames: FrameReader,
     pub(crate) purpose: Purpose,
 }

@@ -13,7 +13,10 @@ use crate::{
     error::BoxError,
     event::{Event, chain},
     keeper::{Keeper, LeaseHandle, LeaseState},
-    logic::{backoff::Backoff, shard::Verdict},
+    logic::{
+        backoff::Backoff,
+        shard::{Numbers, Verdict},
+    },
     metrics::shard::ShardRecorder,
     model::{Lease, Record, ShardPhase, StreamShard},
     processor::ProcessorFactory,
@@ -21,6 +24,7 @@ use crate::{
     time::now,
 };
 
+mod delivered;
 mod end;
 mod feed;
 mod own_checkpoints;
@@ -76,6 +80,8 @@ pub(crate) struct ShardTask<F> {
     handle: LeaseHandle,
     fencing_token: u64,
     metrics: Arc<ShardRecorder>,
+    /// Numbers of the records that the parents delivered.
+    inherited: Numbers,
     _keeper: AbortOnDropHandle<()>,
 }
 
@@ -96,7 +102,18 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let metrics = Arc::new(context.metrics.shard(&lease));
         let (shard, lag) = (StreamShard::new(stream_id, shard_id), metrics.lag.clone());
         context.board.add(key, shard, lease.checkpoint.clone(), lag);
-        let mut task = Self { context, stream, factory, stop, lease, handle, fencing_token, metrics, _keeper: keeper };
+        let mut task = Self {
+            context,
+            stream,
+            factory,
+            stop,
+            lease,
+            handle,
+            fencing_token,
+            metrics,
+            inherited: Numbers::default(),
+            _keeper: keeper,
+        };
         match task.process().await {
             Ok(()) => {
                 task.phase(ShardPhase::Ended);
@@ -127,6 +144,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         // Before the wait: what comes during it comes after LATEST.
         let latest_is_new = self.resolve_latest().await?;
         let waited = self.metrics.waited.counted(self.wait_for_parents()).await?;
+        self.inherit().await?;
         self.run_processors(latest_is_new && !waited).await
     }
 

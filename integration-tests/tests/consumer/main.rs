@@ -5,6 +5,7 @@ mod batches;
 mod checkpointing;
 mod clocks;
 mod closures;
+mod copies;
 mod dead_letters;
 mod delivery;
 mod exactly_once;

@@ -5,7 +5,8 @@
 //! (A) Every record is processed, or given up as the policy says and reported. (B) What one processor is given is in order,
 //! by partition key where a closure handles several at a time. (C) No checkpoint in the lease table covers a record that
 //! was neither acknowledged nor given up. (D) Where culprits are looked for, exactly they are given up, each once, after
-//! its attempts. (E) Where nothing fails by itself, nothing is processed twice.
+//! its attempts. (E) Where nothing fails by itself, nothing is processed twice. (F) What a producer that numbers its records
+//! wrote twice is given to no processor twice, whatever becomes of it.
 //!
 //! `KCL_PROCESSING_SEEDS` says how many seeds to run, `KCL_PROCESSING_SEED` runs one of them.
 
@@ -14,6 +15,7 @@ mod plan;
 
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    num::NonZero,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -23,7 +25,7 @@ use consumers::{Processor, Shared, read};
 use futures::TryStreamExt as _;
 use integration_tests::{APPLICATION, STREAM, World, id_of, seeds};
 use kcl::{
-    BoxError, Checkpoint, ErrorPolicy, FailedRecords, FleetStatus, Position, Record, ShardContext, Stopper,
+    BoxError, Checkpoint, Copies, ErrorPolicy, FailedRecords, FleetStatus, Position, Record, ShardContext, Stopper,
     WorkerBuilder, WorkerHandle,
 };
 use plan::{Consumer, Plan, Policy};
@@ -88,6 +90,10 @@ struct Life {
     shared: Shared,
     plan: Plan,
     next_id: u64,
+    /// Series and next number of each key, if records are numbered: a shard's numbers have no gaps.
+    numbers: BTreeMap<String, (u64, u64)>,
+    /// Keys and data of what was put, if it may be put again.
+    written: Vec<(String, Vec<u8>)>,
     born: u32,
 }
 
@@ -101,7 +107,7 @@ impl Life {
             }
         }
         let shared = Shared(Arc::new((Mutex::default(), plan.clone())));
-        Self { world, shared, plan, next_id: 0, born: 0 }
+        Self { world, shared, plan, next_id: 0, numbers: BTreeMap::new(), written: Vec::new(), born: 0 }
     }
 
     fn policy(&self) -> ErrorPolicy {
@@ -128,6 +134,7 @@ impl Life {
         let shared = self.shared.clone();
         let builder = self.world.worker(&format!("w{}", self.born)).on_processor_error(self.policy());
         let builder = builder.max_batch_records(self.plan.max_batch_records);
+        let builder = if self.plan.copies > 0.0 { builder.copies(Copies::Drop) } else { builder };
         let builder = builder.on_event(move |event| shared.take_in(event));
         let shared = self.shared.clone();
         let factory =
@@ -224,12 +231,11 @@ impl Life {
             let ids: Vec<u64> = (self.next_id..self.next_id + size).collect();
             self.next_id += size;
             let key = |id: u64| format!("key-{}", id % self.plan.keys);
-            let mut aggregate = kpl::aggregated::Aggregate::new();
             // One key, so that all belong to the shard.
             let of_all = key(ids[0]);
-            ids.iter().for_each(|id| aggregate.push(kpl::UserRecord::new(of_all.clone(), id.to_string())));
-            let data = if size == 1 { ids[0].to_string().into_bytes() } else { aggregate.encode().into() };
-            let put = self.world.kinesis.put_record().stream_name(STREAM).partition_key(of_all).data(Blob::new(data));
+            let data = self.encoded(&of_all, &ids);
+            let put = self.world.kinesis.put_record().stream_name(STREAM).partition_key(&of_all);
+            let put = put.data(Blob::new(data.clone()));
             // Known before it can be read.
             {
                 let mut log = self.shared.log();
@@ -237,11 +243,45 @@ impl Life {
             }
             let stored = put.send().await.expect("puts meet no faults");
             let sequence_number: kcl::SequenceNumber = stored.sequence_number().parse().expect("is a number");
-            let mut log = self.shared.log();
-            let of_shard = log.put.entry(stored.shard_id().to_owned()).or_default();
-            let position = |sub_sequence_number| Position::new(sequence_number.clone(), sub_sequence_number);
-            of_shard.extend((0..).map(position).zip(ids));
+            {
+                let mut log = self.shared.log();
+                let of_shard = log.put.entry(stored.shard_id().to_owned()).or_default();
+                let position = |sub_sequence_number| Position::new(sequence_number.clone(), sub_sequence_number);
+                of_shard.extend((0..).map(position).zip(ids));
+            }
+            self.written.push((of_all, data));
+            if fastrand::f64() < self.plan.copies {
+                self.put_again().await;
+            }
         }
+    }
+
+    /// The records as one Kinesis record.
+    fn encoded(&mut self, key: &str, ids: &[u64]) -> Vec<u8> {
+        let is_numbered = self.plan.copies > 0.0;
+        if let ([id], false) = (ids, is_numbered) {
+            return id.to_string().into_bytes();
+        }
+        let series = self.numbers.len() as u64 + 1;
+        let (series, next) = self.numbers.entry(key.to_owned()).or_insert((series, 0));
+        let mut aggregate = kpl::aggregated::Aggregate::new();
+        for id in ids {
+            let (record, of) = (kpl::UserRecord::new(key, id.to_string()), NonZero::new(*series).expect("from 1 on"));
+            match is_numbered {
+                true => aggregate.push_numbered(record, kpl::RecordNumber::new(of, *next)),
+                false => aggregate.push(record),
+            }
+            *next += 1;
+        }
+        aggregate.encode().into()
+    }
+
+    /// Puts what was put before, as a retry does after a lost answer.
+    async fn put_again(&self) {
+        let (key, data) = &self.written[fastrand::usize(0..self.written.len())];
+        let put = self.world.kinesis.put_record().stream_name(STREAM).partition_key(key).data(Blob::new(data.clone()));
+        let stored = put.send().await.expect("puts meet no faults");
+        self.shared.log().copies.insert(stored.sequence_number().parse().expect("is a number"));
     }
 
     async fn check_checkpoints(&self) {
@@ -268,6 +308,9 @@ impl Life {
                 assert!(before.is_none_or(|before| before < position), "(B) {position} after {before:?}");
             }
         }
+        let given = log.tenures.iter().flatten().map(|(_, position)| position);
+        let copies: Vec<_> = given.filter(|position| log.copies.contains(&position.sequence_number)).collect();
+        assert!(copies.is_empty(), "(F) copies: {copies:?}");
         let given_up: BTreeSet<u64> = log.given_up.iter().copied().collect();
         if plan.policy == Policy::DeadLetter {
             let sorted = |ids: &[u64]| ids.iter().copied().collect::<BinaryHeap<_>>().into_sorted_vec();

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use super::{Attempt, Checkpointer};
 use crate::{
     error::TransactionError,
-    model::{Checkpoint, CheckpointWrite, Position},
+    model::{Checkpoint, Position},
 };
 
 impl Checkpointer {
@@ -81,7 +81,7 @@ impl Checkpointer {
         };
         let checkpoint = Checkpoint::At(position);
         let mut attempt = Attempt::begin(&self.shared);
-        let write = CheckpointWrite::commit(checkpoint.clone());
+        let write = self.with_progress(|progress| progress.commit(checkpoint.clone()));
         let written = self.shared.metrics.checkpoints.counted(self.shared.lease.transact(write, items)).await;
         // One that fails because of its items is held against the records that they are made of.
         attempt.stored = written.as_ref().err().is_none_or(TransactionError::is_of_items);

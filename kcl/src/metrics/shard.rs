@@ -13,6 +13,8 @@ pub(crate) struct ShardRecorder {
     records: Counter,
     bytes: Counter,
     pub(crate) unopened: Counter,
+    pub(crate) copies: Counter,
+    pub(crate) undecided: Counter,
     /// Batches, from deaggregation to the last record.
     pub(crate) task: Calls,
     pub(crate) process_records: Histogram,
@@ -59,6 +61,8 @@ impl ShardRecorder {
             records: counter(&table::RECORDS_PROCESSED),
             bytes: counter(&table::DATA_BYTES_PROCESSED),
             unopened: counter(&table::FRAMES_UNOPENED),
+            copies: counter(&table::COPIES_DROPPED),
+            undecided: counter(&table::RECORDS_UNDECIDED),
             task: calls([&table::PROCESS_SUCCESS, &table::PROCESS_TIME]),
             process_records: histogram(&table::PROCESS_RECORDS_TIME),
             initialize: calls([&table::INITIALIZE_SUCCESS, &table::INITIALIZE_PROCESSOR_TIME]),

@@ -30,6 +30,10 @@ kpl::declare_metrics! { "kcl";
         "data of the user records given to a processor, of a read without records 0";
     FRAMES_UNOPENED = PROCESS, "CompressedRecordsUnopened", Counter Count Summary Ours, SHARD, RECORDED,
         "compressed records that cannot be opened";
+    COPIES_DROPPED = PROCESS, "CopiesDropped", Counter Count Summary Ours, SHARD, RECORDED,
+        "user records left out because they were delivered before";
+    RECORDS_UNDECIDED = PROCESS, "RecordsUndecided", Counter Count Summary Ours, SHARD, RECORDED,
+        "user records delivered although they may be copies of what is not known any more";
     MILLIS_BEHIND_LATEST = PROCESS, "MillisBehindLatest", Gauge Milliseconds Summary Java, SHARD, RECORDED,
         "time by which a shard's processing is behind the end of the shard";
     PROCESS_SUCCESS = PROCESS, "Success", Histogram Count Summary Java, SHARD, RECORDED,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kpl::{HashKeyRange, ShardId};
 
 use super::{
@@ -27,6 +28,8 @@ pub(crate) struct Lease {
     pub(crate) owner_switches: u64,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) pending: Option<PendingCheckpoint>,
+    /// Numbers of the records delivered at or before a checkpoint, which is named in it. Not Java's.
+    pub(crate) numbers: Option<Bytes>,
     /// Time of the last reset in milliseconds since 1970, of a reset that was later than any before; 0: none. Not Java's.
     pub(crate) epoch: u64,
     /// Time that LATEST stands for, in milliseconds since 1970. Java resolves LATEST at each start instead.
@@ -55,6 +58,7 @@ impl Lease {
             owner_switches: 0,
             checkpoint,
             pending: None,
+            numbers: None,
             epoch: 0,
             latest_as_of_millis: None,
             parents: Vec::new(),
@@ -105,8 +109,9 @@ impl Lease {
 /// A write of progress, or of what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CheckpointWrite {
-    /// A new checkpoint, at the end of a shard with its child shards. A pending one ends.
-    Commit { checkpoint: Checkpoint, children: Vec<ShardId> },
+    /// A new checkpoint, at the end of a shard with its child shards, and the numbers of the records delivered by then. A pending
+    /// one ends.
+    Commit { checkpoint: Checkpoint, children: Vec<ShardId>, numbers: Option<Bytes> },
     /// A pending checkpoint; the stored one stays.
     Prepare(PendingCheckpoint),
     /// Any other checkpoint, with child shards at the end of a shard, in a new epoch. A pending one and every ownership end.
@@ -116,17 +121,21 @@ pub(crate) enum CheckpointWrite {
 }
 
 impl CheckpointWrite {
+    #[cfg(test)]
     pub(crate) fn commit(checkpoint: Checkpoint) -> Self {
-        Self::Commit { checkpoint, children: Vec::new() }
+        Self::Commit { checkpoint, children: Vec::new(), numbers: None }
     }
 
     /// Changes a lease as the table does, but for the counter.
     pub(crate) fn apply(&self, lease: &mut Lease) {
         if let Self::Reset { epoch, .. } = self {
-            (lease.owner, lease.checkpoint_owner, lease.epoch) = (None, None, *epoch);
+            (lease.owner, lease.checkpoint_owner, lease.epoch, lease.numbers) = (None, None, *epoch, None);
+        }
+        if let Self::Commit { numbers: Some(numbers), .. } = self {
+            lease.numbers = Some(numbers.clone());
         }
         match self {
-            Self::Commit { checkpoint, children } | Self::Reset { checkpoint, children, .. } => {
+            Self::Commit { checkpoint, children, .. } | Self::Reset { checkpoint, children, .. } => {
                 lease.checkpoint = checkpoint.clone();
                 lease.owner_switches = 0;
                 lease.pending = None;

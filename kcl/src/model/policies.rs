@@ -46,6 +46,22 @@ pub enum Assignment {
     Utilization,
 }
 
+/// Treatment of what a producer wrote twice, after a lost answer or a split under an aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Copies {
+    /// Each is delivered.
+    #[default]
+    Deliver,
+    /// Of records with a [number](kpl::RecordNumber), one whose number was delivered before, in this shard or a parent, is left out.
+    ///
+    /// Numbers are kept with the checkpoint, in an attribute of the lease that Java leaves alone and of at most 1 KB, so that
+    /// handoffs, restarts and reshardings do not matter; records behind the checkpoint are delivered again after a failure. A
+    /// checkpoint of a Java worker, or of one without this setting, or a reset, forgets them. What may be a copy of a record that is
+    /// not known any more is delivered, and counted in the metric `RecordsUndecided`.
+    Drop,
+}
+
 /// Renewal of the leases that a worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use kpl::{HashKey, SequenceNumber, SharedText, TraceContext};
+use kpl::{HashKey, RecordNumber, SequenceNumber, SharedText, TraceContext};
 
 use super::checkpoint::Position;
 
@@ -27,6 +27,7 @@ pub struct Record {
     pub approximate_arrival: Option<SystemTime>,
     /// Boxed, because most have none.
     pub(crate) trace_context: Option<Box<TraceContext>>,
+    pub(crate) number: Option<RecordNumber>,
 }
 
 impl Record {
@@ -41,6 +42,7 @@ impl Record {
             aggregated: false,
             approximate_arrival: None,
             trace_context: None,
+            number: None,
         }
     }
 
@@ -49,6 +51,17 @@ impl Record {
     pub fn with_trace_context(mut self, context: TraceContext) -> Self {
         self.trace_context = Some(Box::new(context));
         self
+    }
+
+    /// The record with a number, for tests of processors.
+    #[must_use = "the record is returned with the number set"]
+    pub fn with_number(self, number: RecordNumber) -> Self {
+        Self { number: Some(number), ..self }
+    }
+
+    /// The number that its producer gave it, if it numbers its records: the same in what it wrote twice.
+    pub fn number(&self) -> Option<RecordNumber> {
+        self.number
     }
 
     /// Trace context of the span in which the record was put, if its producer sent one.

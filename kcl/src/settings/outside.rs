@@ -9,7 +9,7 @@ use kpl::metric::MetricsLevel;
 use kpl::settings::{Choice, Count, Flag, Form, Labels, Moment, Size, Text, Time, Value, Words};
 
 use super::{Settings, error_policy::ErrorPolicy, metrics::MetricsDimension};
-use crate::model::{Assignment, Deaggregation, FanOut, InitialPosition, Polling, Renewals, Retrieval};
+use crate::model::{Assignment, Copies, Deaggregation, FanOut, InitialPosition, Polling, Renewals, Retrieval};
 
 impl Words for Renewals {
     const WORDS: &'static [(&'static str, Self)] = &[("automatic", Self::Automatic), ("each-lease", Self::EachLease)];
@@ -23,6 +23,10 @@ impl Words for Assignment {
 impl Words for Deaggregation {
     const WORDS: &'static [(&'static str, Self)] =
         &[("drop-foreign", Self::DropForeign), ("keep-foreign", Self::KeepForeign), ("off", Self::Off)];
+}
+
+impl Words for Copies {
+    const WORDS: &'static [(&'static str, Self)] = &[("deliver", Self::Deliver), ("drop", Self::Drop)];
 }
 
 /// Way to read shards, without its settings.
@@ -148,6 +152,8 @@ kpl::settings_table! {
         max_batch_records: u32 as Count,
         /// Treatment of aggregates
         deaggregation: Deaggregation as Choice,
+        /// Treatment of what a producer wrote twice
+        copies: Copies as Choice,
         /// Time in which an owner must hand a lease over
         handoff_timeout: Duration as Time,
         /// Time for processors to finish when the worker stops
@@ -271,6 +277,7 @@ impl WorkerSettings {
             memory_budget: Some(settings.memory_budget),
             max_batch_records: Some(settings.max_batch_records),
             deaggregation: Some(settings.deaggregation),
+            copies: Some(settings.copies),
             handoff_timeout: Some(settings.handoff_timeout),
             shutdown_grace: Some(settings.shutdown_grace),
             warn_after: Some(settings.warn_after),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kpl::ShardId;
 
 use super::{Interrupt, NoEnd, ShardTask, backoff};
@@ -33,7 +34,8 @@ impl<F: ProcessorFactory> ShardTask<F> {
     ) -> Result<(), NoEnd> {
         let mut is_last_call_made = false;
         let metrics = Arc::clone(&self.metrics);
-        let end = self.carry_out_end(&mut processor, children, &mut is_last_call_made);
+        let numbers = checkpointer.with_progress(|progress| progress.numbers_at(&Checkpoint::ShardEnd));
+        let end = self.carry_out_end(&mut processor, (children, numbers), &mut is_last_call_made);
         match metrics.ended.counted(end).await {
             Err(NoEnd::Interrupted(interrupt)) if !is_last_call_made => {
                 Err(self.say_goodbye(interrupt, processor, checkpointer).await)
@@ -46,7 +48,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
     async fn carry_out_end(
         &mut self,
         processor: &mut Contained<F::Processor>,
-        children: &[ChildShard],
+        (children, numbers): (&[ChildShard], Option<Bytes>),
         is_last_call_made: &mut bool,
     ) -> Result<(), NoEnd> {
         let mut failures = 0;
@@ -57,7 +59,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
             self.pause(backoff(failures)).await?;
         }
         self.tell_processor(processor, is_last_call_made).await?;
-        self.store_end(children).await?;
+        self.store_end(children, numbers).await?;
         self.context.nudges.assign.notify_one();
         let children = children.iter().map(|child| child.id.clone()).collect();
         self.context.events.emit(Event::ShardEnded { shard: self.shard(), children });
@@ -134,9 +136,9 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }
     }
 
-    async fn store_end(&self, children: &[ChildShard]) -> Result<(), Interrupt> {
+    async fn store_end(&self, children: &[ChildShard], numbers: Option<Bytes>) -> Result<(), Interrupt> {
         let children: Vec<ShardId> = children.iter().map(|child| child.id.clone()).collect();
-        let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children };
+        let write = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children, numbers };
         self.stored(|| self.metrics.end.counted(self.handle.checkpoint(write.clone()))).await
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         shard::{BatchSpan, Failures, Piece, resume},
     },
     metrics::calls::timed,
-    model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Record, RecordBatch, ShardPhase},
+    model::{Checkpoint, ChildShard, Deaggregation, KinesisRecord, Position, Record, RecordBatch, ShardPhase},
     processor::{ProcessorFactory, RecordProcessor, Redeliver, ShardContext, Unfinished},
     retrieval::{Fetched, RecordSource},
     time::now,
@@ -135,9 +135,13 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         held: &mut Held,
     ) -> Result<(), NoEnd> {
         for piece in pieces(records, &self.task.context.settings.frames) {
-            let records = self.user_records(piece.records);
+            let mut records = self.user_records(piece.records);
+            let copies_end = self.drop_copies(&mut records);
             held.taken_out(&records, piece.unfolded);
             self.process(records, behind_latest).await?;
+            if let Some(end) = copies_end {
+                self.pass_over(end);
+            }
         }
         Ok(())
     }
@@ -246,8 +250,36 @@ impl<'a, F: ProcessorFactory> Feed<'a, F> {
         let is_old =
             |record: &&Record| self.checkpointer.with_progress(|progress| !progress.is_new(&record.position()));
         let old = records.iter().take_while(is_old).count();
-        records.drain(..old);
+        let old = records.drain(..old);
+        self.checkpointer.with_progress(|progress| old.for_each(|record| progress.was_processed(&record)));
         records
+    }
+
+    /// Removes copies of what was delivered before. Returns the position of the last record, if it is one.
+    fn drop_copies(&self, records: &mut Vec<Record>) -> Option<Position> {
+        let (sifted, copies_end) = self.checkpointer.with_progress(|progress| progress.sift(records));
+        for (counter, count) in
+            [(&self.task.metrics.copies, sifted.copies), (&self.task.metrics.undecided, sifted.undecided)]
+        {
+            if count > 0 {
+                counter.increment(count);
+            }
+        }
+        copies_end
+    }
+
+    /// Goes on behind copies that follow everything processed, so that no checkpoint waits for another record.
+    fn pass_over(&self, end: Position) {
+        let is_new = self.checkpointer.with_progress(|progress| {
+            let is_new = progress.is_new(&end);
+            if is_new {
+                progress.deliver(end.clone());
+            }
+            is_new
+        });
+        if is_new {
+            self.checkpointer.processed(&end, 0);
+        }
     }
 
     fn report_finding(&self, finding: Finding) {

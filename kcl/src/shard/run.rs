@@ -7,6 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use kpl::RecordNumber;
+
 use super::{Failure, Interrupt, NoEnd, ShardTask, backoff, feed::Feed};
 use crate::{
     checkpointer::Checkpointer,
@@ -15,9 +17,9 @@ use crate::{
     event::{Event, chain},
     logic::{
         read::Cursor,
-        shard::{Failures, Progress, Verdict, range},
+        shard::{Failures, Verdict, range},
     },
-    model::{Checkpoint, CheckpointWrite, InitialPosition, Position, ShardPhase, SinkKey, StartAt},
+    model::{Checkpoint, CheckpointWrite, InitialPosition, Position, Record, ShardPhase, SinkKey, StartAt},
     processor::{ProcessorFactory, ShardContext, Unfinished},
     retrieval::RecordSource,
     settings::error_policy::{FailedRecords, GiveUp},
@@ -60,12 +62,13 @@ impl<F: ProcessorFactory> ShardTask<F> {
         if let (Some((mut records, Verdict::GiveUp { attempts })), Some((_, give_up))) = (failure.records, limit) {
             // What was checkpointed before the failure did not fail.
             records.retain(|record| Checkpoint::At(record.position()) > self.lease.checkpoint);
+            let numbers: Vec<_> = records.iter().filter_map(Record::number).collect();
             let (application, shard) = (self.context.settings.application.clone(), self.shard());
             let failed_at = self.context.clock.now();
             let failed = FailedRecords { application, shard, records, error: failure.error, attempts, failed_at };
             if let Some(last) = self.give_records_up(failed, give_up, failures, pause).await? {
                 if reached <= self.lease.checkpoint {
-                    self.cover(last).await;
+                    self.cover(last, &numbers).await;
                 }
                 return self.pause(Duration::ZERO).await;
             }
@@ -73,9 +76,14 @@ impl<F: ProcessorFactory> ShardTask<F> {
         self.pause(pause).await
     }
 
-    /// Stores a checkpoint behind records that were given up, so that no other worker comes to them again.
-    async fn cover(&mut self, last: Position) {
-        let write = CheckpointWrite::commit(Checkpoint::At(last));
+    /// Stores a checkpoint behind records that were given up, so that no other worker comes to them again, nor to their copies.
+    async fn cover(&mut self, last: Position, given_up: &[RecordNumber]) {
+        let checkpoint = Checkpoint::At(last);
+        let numbers = self.delivered_numbers().map(|mut numbers| {
+            given_up.iter().for_each(|of| numbers.add(of.series(), of.number(), of.number()));
+            numbers.write(&checkpoint).into()
+        });
+        let write = CheckpointWrite::Commit { checkpoint, children: Vec::new(), numbers };
         // A prepared checkpoint is the application's to end.
         if self.lease.pending.is_none()
             && self.metrics.checkpoints.counted(self.handle.checkpoint(write.clone())).await.is_ok()
@@ -169,7 +177,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         let cursor = Cursor::new(start, self.latest_as_of());
         let (shard_id, metrics) = (self.lease.shard_id.clone(), Arc::clone(&self.metrics));
         let reading = RecordSource::start(context, stream, shard_id, cursor, Arc::clone(&metrics));
-        let progress = Progress::starting_at(self.lease.checkpoint.clone());
+        let progress = self.progress();
         let (handle, stop) = (self.handle.clone(), self.stop.clone());
         let checkpointer = Checkpointer::new(handle, stop, self.fencing_token, progress, metrics);
         let shard = ShardContext {

@@ -29,6 +29,7 @@ pub(crate) const PENDING_STATE: &str = "pendingCheckpointState";
 pub(crate) const LATEST_AS_OF: &str = "latestAsOfMillis";
 pub(crate) const ADOPTED_BY: &str = "adoptedBy";
 pub(crate) const RESET_EPOCH: &str = "resetEpoch";
+pub(crate) const DELIVERED_NUMBERS: &str = "deliveredNumbers";
 pub(crate) const CHECKPOINT_OWNER: &str = "checkpointOwner";
 /// Not one of Java's either.
 pub(crate) const OWNER_INSTANCE: &str = "ownerInstance";
@@ -118,6 +119,11 @@ fn number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+fn bytes(item: &Item, name: &str) -> Option<Bytes> {
+    let found = item.get(name)?.as_b().ok()?;
+    Some(Bytes::copy_from_slice(found.as_ref()))
+}
+
 fn shard_ids(item: &Item, name: &str) -> Vec<ShardId> {
     let set = item.get(name).and_then(|value| value.as_ss().ok());
     set.into_iter().flatten().map(|id| ShardId::from(id.as_str())).collect()
@@ -157,6 +163,7 @@ pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
         owner_switches: number(item, OWNER_SWITCHES)?,
         checkpoint,
         pending: read_pending(item),
+        numbers: bytes(item, DELIVERED_NUMBERS),
         epoch: number(item, RESET_EPOCH).unwrap_or(0),
         latest_as_of_millis: number(item, LATEST_AS_OF),
         parents: shard_ids(item, PARENTS),
@@ -170,8 +177,7 @@ pub(crate) fn read_lease(item: &Item) -> Option<Lease> {
 fn read_pending(item: &Item) -> Option<PendingCheckpoint> {
     let sub_sequence_number = number(item, PENDING_SUB).unwrap_or(0);
     let checkpoint = Checkpoint::from_wire(text(item, PENDING)?, sub_sequence_number).ok()?;
-    let state = item.get(PENDING_STATE).and_then(|value| value.as_b().ok());
-    Some(PendingCheckpoint { checkpoint, state: state.map(|state| Bytes::copy_from_slice(state.as_ref())) })
+    Some(PendingCheckpoint { checkpoint, state: bytes(item, PENDING_STATE) })
 }
 
 fn read_range(item: &Item) -> Option<HashKeyRange> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use kinesis_local::LocalAws;
 use kpl::{HashKeyRange, ShardId};
 
@@ -114,7 +115,8 @@ async fn the_end_of_a_shard_is_stored_with_its_children() {
         let lease = owned_by(&table, "w1").await;
         let children = vec!["shardId-000000000001".into(), "shardId-000000000002".into()];
 
-        let end = CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone() };
+        let end =
+            CheckpointWrite::Commit { checkpoint: Checkpoint::ShardEnd, children: children.clone(), numbers: None };
         assert!(table.checkpoint(&lease, &end).await.unwrap().is_applied());
 
         let ended = read(&table).await;
@@ -124,12 +126,43 @@ async fn the_end_of_a_shard_is_stored_with_its_children() {
 }
 
 #[tokio::test]
+async fn the_numbers_of_a_checkpoint_stay_until_others_come_or_a_reset() {
+    for table in tables().await {
+        let commit = |sequence_number: &str, numbers: Option<&'static [u8]>| CheckpointWrite::Commit {
+            checkpoint: Checkpoint::from_wire(sequence_number, 3).unwrap(),
+            children: Vec::new(),
+            numbers: numbers.map(Bytes::from_static),
+        };
+        let prepared = PendingCheckpoint { checkpoint: Checkpoint::from_wire("250", 0).unwrap(), state: None };
+        let reset = CheckpointWrite::Reset { checkpoint: Checkpoint::TrimHorizon, children: Vec::new(), epoch: 7 };
+        owned_by(&table, "w1").await;
+        for (write, kept) in [
+            (commit("100", Some(b"first")), Some("first")),
+            // As of a worker without the setting: they are not of its checkpoint, and so count for none.
+            (commit("200", None), Some("first")),
+            (CheckpointWrite::Prepare(prepared), Some("first")),
+            (commit("300", Some(b"second")), Some("second")),
+            (reset, None),
+        ] {
+            assert!(table.checkpoint(&read(&table).await, &write).await.unwrap().is_applied());
+
+            let stored = read(&table).await;
+            assert_eq!(stored.numbers.as_deref(), kept.map(str::as_bytes), "{write:?}");
+            if kept.is_some() {
+                assert!(table.renew(&stored).await.unwrap().is_applied());
+                assert_eq!(read(&table).await.numbers, stored.numbers, "a renewal leaves them");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn keeps_a_prepared_checkpoint_beside_the_stored_until_one_ends_it() {
     for table in tables().await {
         let lease = owned_by(&table, "w1").await;
         let prepared = |number: &str, state: Option<&'static [u8]>| PendingCheckpoint {
             checkpoint: Checkpoint::from_wire(number, 5).unwrap(),
-            state: state.map(bytes::Bytes::from_static),
+            state: state.map(Bytes::from_static),
         };
 
         let first = prepared("100", Some(b"state"));

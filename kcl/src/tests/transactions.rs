@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
         TransactWriteItem,
     },
 };
+use bytes::Bytes;
 use kinesis_local::LocalAws;
 use tokio::{
     task::JoinHandle,
@@ -129,6 +130,18 @@ async fn stores_checkpoint_and_items_together_and_an_older_checkpoint_never_agai
     kept.handle.checkpoint(commit(6)).await.unwrap();
     kept.transact(7, items(3)).await.unwrap();
     assert_eq!((kept.lease().await.checkpoint, kept.written().await), (at(7), 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stores_the_numbers_of_the_records_delivered_with_the_checkpoint() {
+    let kept = Kept::start().await;
+    let numbers = Some(Bytes::from_static(b"numbers"));
+    let write = CheckpointWrite::Commit { checkpoint: at(5), children: Vec::new(), numbers: numbers.clone() };
+
+    kept.handle.transact(write, items(1)).await.unwrap();
+
+    let lease = kept.lease().await;
+    assert_eq!((lease.checkpoint, lease.numbers, kept.written().await), (at(5), numbers, 1));
 }
 
 #[tokio::test(start_paused = true)]

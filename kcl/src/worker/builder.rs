@@ -9,7 +9,9 @@ use crate::{
     clock::ServiceClock,
     event::{Event, Events},
     logic::purpose::Purpose,
-    model::{Assignment, Deaggregation, InitialPosition, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId},
+    model::{
+        Assignment, Copies, Deaggregation, InitialPosition, LegacyTables, Prefetch, Renewals, Retrieval, WorkerId,
+    },
     settings::{Settings, error_policy::ErrorPolicy, metrics::Metrics, streams::Source},
 };
 
@@ -83,6 +85,7 @@ impl WorkerBuilder {
             error_policy: ErrorPolicy::default(),
             checkpoint_every: None,
             deaggregation: Deaggregation::default(),
+            copies: Copies::default(),
             frames: FrameReader::new(),
             purpose: Purpose::Live,
         };
@@ -271,6 +274,13 @@ impl WorkerBuilder {
     /// Treatment of aggregates. Default [`Deaggregation::DropForeign`].
     pub fn deaggregation(mut self, deaggregation: Deaggregation) -> Self {
         self.settings.deaggregation = deaggregation;
+        self
+    }
+
+    /// Treatment of what a producer wrote twice. Default [`Copies::Deliver`]. [`Copies::Drop`] needs a producer that numbers its
+    /// records, as `ProducerBuilder::record_numbers` of `kinesis-kpl` has it; others are delivered as ever.
+    pub fn copies(mut self, copies: Copies) -> Self {
+        self.settings.copies = copies;
         self
     }
 

@@ -21,7 +21,7 @@ impl WorkerBuilder {
         }
         let settings = &mut self.settings;
         overwrite!(settings, outside; lease_duration renewals assignment max_leases memory_budget max_batch_records
-            deaggregation handoff_timeout shutdown_grace warn_after);
+            deaggregation copies handoff_timeout shutdown_grace warn_after);
         settings.table = outside.lease_table.clone().unwrap_or_else(|| settings.table.clone());
         settings.create_table = outside.create_lease_table.unwrap_or(settings.create_table);
         settings.prefetch.records = outside.prefetch_records.unwrap_or(settings.prefetch.records);
@@ -78,7 +78,7 @@ mod tests {
             "create_lease_table": false, "lease_duration": "20s", "renewals": "each-lease", "assignment": "utilization",
             "max_leases": 7, "retrieval": "polling", "idle_between_reads": "500ms", "max_idle_between_reads": "1m",
             "in_step": false, "prefetch_records": 100, "prefetch_bytes": "1MiB", "memory_budget": "64MiB",
-            "max_batch_records": 50, "deaggregation": "keep-foreign", "handoff_timeout": "10s", "shutdown_grace": "5s",
+            "max_batch_records": 50, "deaggregation": "keep-foreign", "copies": "drop", "handoff_timeout": "10s", "shutdown_grace": "5s",
             "warn_after": "30s", "metrics_level": "summary", "metrics_dimensions": "Operation,ShardId",
             "metrics_labels": "Fleet=blue", "metrics_prefixed": true
         }"#;

@@ -213,8 +213,8 @@ impl ProducerBuilder {
 
     /// Numbering of user records, so that consumers recognise what a retry or a split wrote twice. Default `false`.
     ///
-    /// A record keeps its number when it is sent again, in whatever company;
-    /// [`DeaggregatedRecord::number`](crate::aggregated::DeaggregatedRecord) has it. A number is a [tag](https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md)
+    /// A record keeps its number when it is sent again, in whatever company; `WorkerBuilder::copies` of `kinesis-kcl` drops what a
+    /// shard has delivered before. A number is a [tag](https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md)
     /// of the first record of an aggregate, which other readers skip: 44 bytes an aggregate, and as many for each further run of
     /// successive numbers in one that is sent again among others.
     ///

@@ -7,7 +7,7 @@ use std::{
 
 use futures::StreamExt as _;
 use integration_tests::id_of;
-use kcl::{BoxError, Checkpointer, Event, Position, Record, RecordBatch, RecordProcessor, ShardStream};
+use kcl::{BoxError, Checkpointer, Event, Position, Record, RecordBatch, RecordProcessor, SequenceNumber, ShardStream};
 use tokio::time::sleep;
 
 use super::{
@@ -20,6 +20,8 @@ use super::{
 pub(super) struct Log {
     /// By shard, in order.
     pub(super) put: BTreeMap<String, Vec<(Position, u64)>>,
+    /// Kinesis records that were written before under another sequence number.
+    pub(super) copies: BTreeSet<SequenceNumber>,
     pub(super) bad: BTreeSet<u64>,
     /// Number of times that each record was processed.
     pub(super) processed: BTreeMap<u64, u32>,

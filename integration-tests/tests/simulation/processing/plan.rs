@@ -50,6 +50,8 @@ pub(super) struct Plan {
     /// Part of the records after which a consumer drops its stream.
     pub(super) drops: f64,
     pub(super) keys: u64,
+    /// Part of the puts after which one of before is written again. If there are any, records are numbered.
+    pub(super) copies: f64,
 }
 
 impl Plan {
@@ -77,6 +79,7 @@ impl Plan {
             table: if fastrand::bool() { Duration::ZERO } else { millis(0..1_500) },
             drops: in_half(0.01),
             keys: fastrand::u64(1..20),
+            copies: in_half(0.3),
         };
         if plan.unlucky > 0.0 && policy == Policy::Restart && !plan.is_closure() {
             plan.max_batch_records = plan.max_batch_records.min(SMALL_BATCH);

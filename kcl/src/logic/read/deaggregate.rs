@@ -109,10 +109,10 @@ fn plain(source: KinesisRecord) -> Record {
 }
 
 fn user_record(source: &KinesisRecord, record: AggregatedRecord, sub_sequence_number: u64) -> Record {
-    let AggregatedRecord { partition_key, explicit_hash_key, data, trace_context, .. } = record;
+    let AggregatedRecord { partition_key, explicit_hash_key, data, trace_context, number, .. } = record;
+    let (approximate_arrival, aggregated) = (source.approximate_arrival, true);
     let record = Record::new(partition_key, data, source.sequence_number.clone());
-    let approximate_arrival = source.approximate_arrival;
-    Record { explicit_hash_key, sub_sequence_number, aggregated: true, approximate_arrival, trace_context, ..record }
+    Record { explicit_hash_key, sub_sequence_number, aggregated, approximate_arrival, trace_context, number, ..record }
 }
 
 #[cfg(test)]

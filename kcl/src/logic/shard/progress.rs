@@ -6,7 +6,10 @@
 
 use std::mem;
 
-use crate::model::{Checkpoint, Position};
+use bytes::Bytes;
+
+use super::copies::{Copies, Numbers, Sifted};
+use crate::model::{Checkpoint, CheckpointWrite, Position, Record};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
@@ -18,6 +21,8 @@ pub(crate) struct Progress {
     fresh: usize,
     /// The furthest checkpoint that was prepared, or may have been.
     prepared: Option<Position>,
+    /// `None`: copies are delivered.
+    copies: Option<Box<Copies>>,
 }
 
 /// A position outside of what may be checkpointed.
@@ -29,7 +34,41 @@ pub(crate) struct OutOfRange {
 
 impl Progress {
     pub(crate) fn starting_at(stored: Checkpoint) -> Self {
-        Self { stored, delivered: None, processed: None, fresh: 0, prepared: None }
+        Self { stored, delivered: None, processed: None, fresh: 0, prepared: None, copies: None }
+    }
+
+    /// Leaves out copies, of what was `delivered` before, too.
+    pub(crate) fn without_copies(self, delivered: Numbers) -> Self {
+        Self { copies: Some(Box::new(Copies::after(delivered))), ..self }
+    }
+
+    /// Removes copies from records that will be handed out next. Returns the position of the last record, if it is removed.
+    pub(crate) fn sift(&mut self, records: &mut Vec<Record>) -> (Sifted, Option<Position>) {
+        let Some(copies) = &mut self.copies else { return Default::default() };
+        let Some(end) = records.last().map(Record::position) else { return Default::default() };
+        let sifted = copies.sift(records);
+        (sifted, Some(end).filter(|end| records.last().map(Record::position).as_ref() != Some(end)))
+    }
+
+    /// Notes a record that was processed before, if it lies behind the checkpoint: the processor's sink says so.
+    pub(crate) fn was_processed(&mut self, record: &Record) {
+        let position = record.position();
+        if let (Some(copies), Some(number)) = (&mut self.copies, record.number())
+            && Checkpoint::At(position.clone()) > self.stored
+        {
+            copies.delivered(&position, number);
+        }
+    }
+
+    /// The write of a checkpoint.
+    pub(crate) fn commit(&self, checkpoint: Checkpoint) -> CheckpointWrite {
+        let numbers = self.numbers_at(&checkpoint);
+        CheckpointWrite::Commit { checkpoint, children: Vec::new(), numbers }
+    }
+
+    /// What is kept with a checkpoint to recognise copies.
+    pub(crate) fn numbers_at(&self, checkpoint: &Checkpoint) -> Option<Bytes> {
+        self.copies.as_ref().map(|copies| copies.at(checkpoint).write(checkpoint).into())
     }
 
     pub(crate) fn stored(&self) -> &Checkpoint {
@@ -112,6 +151,9 @@ impl Progress {
 
     pub(crate) fn stored_at(&mut self, checkpoint: Checkpoint) {
         if checkpoint > self.stored {
+            if let Some(copies) = &mut self.copies {
+                copies.stored_at(&checkpoint);
+            }
             self.stored = checkpoint;
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn written(
 ) -> UpdateItemFluentBuilder {
     let mut remove = Vec::new();
     match write {
-        CheckpointWrite::Commit { checkpoint, children } | CheckpointWrite::Reset { checkpoint, children, .. } => {
+        CheckpointWrite::Commit { checkpoint, children, .. } | CheckpointWrite::Reset { checkpoint, children, .. } => {
             update = update.expression_attribute_names("#cp", item::CHECKPOINT);
             set.extend([
                 ("#cp", ":cp", s(checkpoint.as_wire())),
@@ -76,7 +76,10 @@ pub(super) fn written(
             remove.extend([item::PENDING, item::PENDING_SUB, item::PENDING_STATE, item::LATEST_AS_OF]);
             if let CheckpointWrite::Reset { epoch, .. } = write {
                 set.push((item::RESET_EPOCH, ":epoch", n(epoch)));
-                remove.extend([item::LEASE_OWNER, item::CHECKPOINT_OWNER]);
+                remove.extend([item::LEASE_OWNER, item::CHECKPOINT_OWNER, item::DELIVERED_NUMBERS]);
+            }
+            if let CheckpointWrite::Commit { numbers: Some(numbers), .. } = write {
+                set.push((item::DELIVERED_NUMBERS, ":numbers", AttributeValue::B(numbers.to_vec().into())));
             }
             if !children.is_empty() {
                 set.push((item::CHILDREN, ":children", string_set(children)));

@@ -1,11 +1,13 @@
 //! Counts of what happened, and lags.
 
 use aws_sdk_kinesis::primitives::Blob;
+use kcl::Copies;
 use kpl::compressed::{Compression, FrameWriter};
 
 use super::{times::start, *};
 
-pub(super) const TABLES: &[&[Row]] = &[READ, LOST, FAULTY, UNREADABLE, CHANGED, TAKEN, MERGED, MERGED_ALONE, UNITS];
+pub(super) const TABLES: &[&[Row]] =
+    &[READ, COPIES, LOST, FAULTY, UNREADABLE, CHANGED, TAKEN, MERGED, MERGED_ALONE, UNITS];
 
 #[tokio::test(start_paused = true)]
 async fn what_is_read_is_counted_and_its_lag_shown_until_the_lease_is_lost() {
@@ -51,6 +53,26 @@ const READ: &[Row] = &[
 ];
 
 const LOST: &[Row] = &[("RenewAllLeases", "LostLeases", Expected::Sum(1.0))];
+
+#[tokio::test(start_paused = true)]
+async fn copies_are_counted_and_what_may_be_one() {
+    with_recorder(async |snapshotter| {
+        let world = World::start(1).await;
+        let worker = world.spawn(world.worker("w1").copies(Copies::Drop));
+        // The lowest numbers come last.
+        for ids in [5..10, 7..12, 5..12, 1..3] {
+            world.put_numbered(ids).await;
+        }
+        world.journal.processed(9).await;
+
+        assert_values(&recorded(&snapshotter), COPIES);
+        worker.stop().await.expect("worker stops");
+    })
+    .await;
+}
+
+const COPIES: &[Row] =
+    &[("ProcessTask", "CopiesDropped", Expected::Sum(10.0)), ("ProcessTask", "RecordsUndecided", Expected::Sum(2.0))];
 
 #[tokio::test(start_paused = true)]
 async fn leases_that_cannot_be_read_found_or_given_are_counted() {
