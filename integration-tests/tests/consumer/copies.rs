@@ -143,7 +143,7 @@ async fn without_the_setting_copies_are_delivered_as_ever() {
     let worker = world.run("w1");
 
     store_with_copies(&world, 1, async |_| {}).await;
-    world.until("copies come", || world.journal.len() > 0 && world.journal.ids().len() > ROUND as usize).await;
+    world.until("copies come", || world.journal.ids().len() > ROUND as usize).await;
 
     worker.stop().await.expect("the worker stops");
 }
