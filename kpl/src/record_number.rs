@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_number_are_refused() {
-        let number = RecordNumber::new(NonZero::MIN, 255);
+        let number = RecordNumber::new(NonZero::<u64>::MIN, 255);
         assert_eq!(number.text(), *b"000000000000000100000000000000ff");
         let upper = number.text().to_ascii_uppercase();
         let (longer, no_series) = ([&number.text()[..], b"0"].concat(), [b'0'; TEXT_LEN]);
