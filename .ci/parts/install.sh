@@ -90,3 +90,9 @@ start_moto() {
     "$venv/moto_server" --host 127.0.0.1 --port "$1" >"$work/moto.peer" 2>&1 &
     listening $! "$work/moto.peer" "$1"
 }
+
+# moto with one request at a time, so that its transactions are isolated: start_moto_in_turns PORT
+start_moto_in_turns() {
+    "$venv/python" integration-tests/peers/moto_in_turns.py "$1" >"$work/moto.peer" 2>&1 &
+    listening $! "$work/moto.peer" "$1"
+}

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::Context as _;
 use examples::generator::Generator;
 use kpl::{Delivery, Producer, UserRecord};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::{
     ledger::{self, Positions},
@@ -20,6 +20,7 @@ pub(crate) const STREAM: &str = "Trades";
 const SHARDS: i32 = 3;
 /// Trades put each tenth of a second.
 const TRADES: usize = 50;
+const KILL_EVERY: Duration = Duration::from_secs(1);
 const RESHARD_EVERY: Duration = Duration::from_secs(7);
 const RESTART_EVERY: Duration = Duration::from_secs(11);
 /// Time in which the last records are processed.
@@ -34,7 +35,7 @@ pub(crate) struct Chaos {
 }
 
 /// What happened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Happened {
     killed: usize,
     resharded: usize,
@@ -55,8 +56,13 @@ impl Chaos {
 
         let found = self.settled(&expected).await?;
         let Happened { killed, resharded, restarted } = happened;
-        println!("{trades} trades; {killed} workers killed, {resharded} splits and merges, {restarted} restarts");
-        println!("{}", compared(&found, &expected));
+        let what =
+            format!("{trades} trades, {killed} workers killed, {resharded} splits and merges, {restarted} restarts");
+        if found == expected {
+            println!("all {} balances are as counted independently: {what}", found.len());
+        } else {
+            println!("balances differ from the independent count: {what}{}", differences(&found, &expected));
+        }
         Ok(found == expected)
     }
 
@@ -85,33 +91,40 @@ impl Chaos {
         Ok((trades, expected))
     }
 
-    /// Kills a worker each second, and from time to time changes a shard and restarts the database.
+    /// Kills workers, changes shards and restarts the database, side by side, until the end.
     async fn disturb(
         &self,
         processes: &mut Processes,
         kinesis: &aws_sdk_kinesis::Client,
         end: Instant,
     ) -> anyhow::Result<Happened> {
-        let (mut happened, mut random) = (Happened::default(), fastrand::Rng::new());
-        println!("seed {}", random.get_seed());
-        let (mut next_reshard, mut next_restart) = (Instant::now() + RESHARD_EVERY, Instant::now() + RESTART_EVERY);
-        while Instant::now() < end {
-            sleep(Duration::from_secs(1)).await;
-            processes.kill_one(&mut random).await?;
-            happened.killed += 1;
-            if Instant::now() >= next_reshard {
-                happened.resharded += usize::from(reshard(kinesis, &mut random).await?);
-                next_reshard += RESHARD_EVERY;
+        let (mut kills, mut changes) = (fastrand::Rng::new(), fastrand::Rng::new());
+        println!("seeds {} and {}", kills.get_seed(), changes.get_seed());
+        let (mut killed, mut resharded, mut restarted) = (0, 0, 0);
+        let killing = async {
+            while wait(KILL_EVERY, end).await {
+                processes.kill_one(&mut kills).await?;
+                killed += 1;
             }
-            if let Store::Postgres { server: Some(server), .. } = &self.store
-                && Instant::now() >= next_restart
-            {
-                server.restart().await?;
-                happened.restarted += 1;
-                next_restart += RESTART_EVERY;
+            anyhow::Ok(())
+        };
+        let resharding = async {
+            while wait(RESHARD_EVERY, end).await {
+                resharded += usize::from(reshard(kinesis, &mut changes).await?);
             }
-        }
-        Ok(happened)
+            anyhow::Ok(())
+        };
+        let restarting = async {
+            if let Store::Postgres { server: Some(server), .. } = &self.store {
+                while wait(RESTART_EVERY, end).await {
+                    server.restart().await?;
+                    restarted += 1;
+                }
+            }
+            anyhow::Ok(())
+        };
+        tokio::try_join!(killing, resharding, restarting)?;
+        Ok(Happened { killed, resharded, restarted })
     }
 
     /// The balances once they are as expected, and a moment later: what counts twice would come then.
@@ -131,12 +144,15 @@ impl Chaos {
     }
 }
 
-fn compared(found: &Positions, expected: &Positions) -> String {
-    if found == expected {
-        let sum: i64 = found.values().sum();
-        return format!("all {} balances are as counted independently; their sum is {sum}", found.len());
-    }
-    let mut text = String::from("balances differ from the independent count:");
+/// Waits for the next time. False: the end comes before.
+async fn wait(time: Duration, end: Instant) -> bool {
+    let next = Instant::now() + time;
+    sleep_until(next.min(end)).await;
+    next < end
+}
+
+fn differences(found: &Positions, expected: &Positions) -> String {
+    let mut text = String::new();
     for (symbol, shares) in expected {
         let found = found.get(symbol).copied().unwrap_or_default();
         if found != *shares {
