@@ -21,7 +21,7 @@ on_a_stream() {
 
 readers_go() {
     start python install_python
-    start go install_go_readers
+    start go install_readers_go
     finish
     on_a_stream go_check.py "$bin/kds" "$peers/go/reader"
 }
