@@ -38,7 +38,7 @@ async fn store_with_copies(world: &World, rounds: u64, mut between: impl AsyncFn
 #[tokio::test(start_paused = true)]
 async fn lost_answers_splits_producer_restarts_and_handoffs_leave_no_copy() {
     let world = World::start(2).await;
-    let lost = world.local.faults().on("PutRecords").every(2).lose_response();
+    let lost = world.local.faults().on("kinesis:PutRecords").every(2).lose_response();
     let mut worker = dropping(&world, "w0");
 
     store_with_copies(&world, 8, async |round| {
@@ -62,8 +62,8 @@ async fn lost_answers_splits_producer_restarts_and_handoffs_leave_no_copy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_dies_loses_nothing_and_one_without_the_setting_sees_the_copies() {
-    let world = World::start(1).await;
-    world.local.faults().on("PutRecords").every(3).lose_response();
+    let world = World::start(2).await;
+    world.local.faults().on("kinesis:PutRecords").every(3).lose_response();
     let mut worker = dropping(&world, "w0");
 
     store_with_copies(&world, 6, async |round| {
@@ -139,7 +139,7 @@ async fn a_reset_delivers_all_again() {
 #[tokio::test(start_paused = true)]
 async fn without_the_setting_copies_are_delivered_as_ever() {
     let world = World::start(1).await;
-    world.local.faults().on("PutRecords").call(1).lose_response();
+    world.local.faults().on("kinesis:PutRecords").call(1).lose_response();
     let worker = world.run("w1");
 
     store_with_copies(&world, 1, async |_| {}).await;

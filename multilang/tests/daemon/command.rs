@@ -218,7 +218,7 @@ async fn probes_say_that_children_fail_and_when_all_is_well() {
     let (code, said) = health(&settings);
     assert!(code == Some(1) && said.contains("does not answer"), "{said}");
     let (code, said) = health(&[]);
-    assert!(code == Some(1) && said.contains("executableName"), "{said}");
+    assert!(code == Some(1) && said.contains("there are no settings"), "{said}");
 }
 
 /// Exit code and standard error of `kcl-multilang --health` with these settings.

@@ -35,6 +35,8 @@ struct Row {
     series: NonZero<u64>,
     /// First and last numbers; ascending, with numbers in between that are missing.
     spans: Vec<(u64, u64)>,
+    /// Lowest number of which it is known whether it was added.
+    floor: u64,
     /// The last use.
     used: u64,
 }
@@ -56,6 +58,9 @@ impl Row {
     }
 
     fn add(&mut self, first: u64, last: u64) {
+        if self.spans.is_empty() {
+            self.floor = first;
+        }
         match self.spans.last_mut() {
             Some(highest) if highest.0 <= first && first <= highest.1.saturating_add(1) => {
                 highest.1 = highest.1.max(last);
@@ -65,6 +70,7 @@ impl Row {
         }
         if self.spans.len() > MAX_SPANS {
             self.spans.remove(0);
+            self.floor = self.floor.max(self.spans[0].0);
         }
     }
 
@@ -89,7 +95,7 @@ impl Numbers {
         let row = self.rows.iter().rev().find(|row| row.series == number.series());
         match row {
             Some(row) if row.contains(number.number()) => Known::Delivered,
-            Some(row) if row.spans.first().is_some_and(|(first, _)| number.number() < *first) => Known::Undecided,
+            Some(row) if number.number() < row.floor => Known::Undecided,
             None if self.is_incomplete => Known::Undecided,
             _ => Known::New,
         }
@@ -100,7 +106,7 @@ impl Numbers {
         self.uses += 1;
         let at = self.rows.iter().rposition(|row| row.series == series).unwrap_or_else(|| {
             self.make_room();
-            self.rows.push(Row { series, spans: Vec::new(), used: 0 });
+            self.rows.push(Row { series, spans: Vec::new(), floor: 0, used: 0 });
             self.rows.len() - 1
         });
         let row = &mut self.rows[at];
@@ -204,7 +210,7 @@ impl Row {
             above = Some(first);
         }
         spans.reverse();
-        Some(Self { series: NonZero::new(series)?, spans, used: 0 })
+        Some(Self { series: NonZero::new(series)?, spans, floor: 0, used: 0 })
     }
 }
 
