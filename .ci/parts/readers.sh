@@ -1,5 +1,5 @@
 # Other readers and writers on a stream that is split: harlow/kinesis-consumer in Go, async-kinesis in Python, the Kinesis sink of
-# Debezium Server.
+# Debezium Server, Flink.
 # shellcheck shell=bash
 
 # Readers in Go, with the piece of docs/who-reads-what.md.
@@ -37,4 +37,15 @@ debezium() {
     finish
     compile debezium "$java/debezium/Sink.java"
     on_a_stream debezium_check.py "$bin/interop-worker" "$peers/debezium"
+}
+
+# Flink with OpenAggregates of docs/who-reads-what.md.
+flink() {
+    start python install_python
+    start flink install_maven flink "$java/flink"
+    finish
+    awk '$0 == "```java" { on = 1; next } /^```/ { on = 0 } on' docs/who-reads-what.md >"$work/OpenAggregates.java"
+    compile flink "$java/flink/Flink.java" "$work/OpenAggregates.java"
+    (on_a_stream flink_check.py read "$bin/kds" "$peers/flink")
+    on_a_stream flink_check.py write "$bin/interop-worker" "$peers/flink"
 }
