@@ -49,3 +49,11 @@ flink() {
     (on_a_stream flink_check.py read "$bin/kds" "$peers/flink")
     on_a_stream flink_check.py write "$bin/interop-worker" "$peers/flink"
 }
+
+# kcl beside the KCL for Java: mixed_workers streams|fan-out
+mixed_workers() {
+    start python install_python
+    start kcl install_kcl 3.5.1
+    finish
+    on_a_stream mixed_workers_check.py "$1" "$bin/kds" "$bin/interop-worker" "$peers/kcl-3.5.1"
+}

@@ -51,8 +51,8 @@ assert sorted(user_records(kinesis_records)) == list(range(RECORDS)), "async-kin
 of_the_key = sorted(in_shards_of_the_key())
 assert len(of_the_key) < RECORDS, "all records are in shards of the key"
 readers = {
-    "kcl by default": (KclReader(worker, "dropping", folder), of_the_key),
-    "kcl with KeepForeign": (KclReader(worker, "keeping", folder, "keep-foreign=true"), list(range(RECORDS))),
+    "kcl by default": (KclReader([worker], "dropping", folder), of_the_key),
+    "kcl with KeepForeign": (KclReader([worker], "keeping", folder, **{"keep-foreign": "true"}), list(range(RECORDS))),
 }
 for name, (reader, wanted) in readers.items():
     reader.until("all of its records", lambda: len(reader.numbers(KEY)) >= len(wanted) and reader.is_through())

@@ -29,7 +29,7 @@ print(f"the sink of Debezium Server has put {RECORDS} events in {time.monotonic(
 
 shards = {shard: len(records) for shard, records in stored().items()}
 assert len(shards) == 4 and all(shards.values()), f"the split was not amid the events: {shards}"
-reader = KclReader(worker, "kcl", folder)
+reader = KclReader([worker], "kcl", folder)
 reader.until("all events", lambda: len(reader.numbers()) >= RECORDS and reader.is_through())
 reader.stop()
 numbers = reader.numbers()

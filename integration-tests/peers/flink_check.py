@@ -62,7 +62,7 @@ def write():
         assert job.wait(120) == 0, open(f"{folder}/flink.log", encoding="utf-8").read()[-4000:]
     shards = {shard: len(records) for shard, records in stored().items()}
     assert len(shards) == 4 and all(shards.values()), f"the split was not amid the records: {shards}"
-    reader = KclReader(program, "kcl", folder)
+    reader = KclReader([program], "kcl", folder)
     reader.until("all records", lambda: len(set(reader.numbers())) >= RECORDS and reader.is_through())
     reader.stop()
     numbers = reader.numbers()

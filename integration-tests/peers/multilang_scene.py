@@ -142,14 +142,14 @@ def create_stream(shards):
     until("the stream", is_active)
 
 
-def open_shards():
-    shards = kinesis.list_shards(StreamName=STREAM)["Shards"]
+def open_shards(stream=STREAM):
+    shards = kinesis.list_shards(StreamName=stream)["Shards"]
     shards = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
     return sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
 
-def is_active():
-    return kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
+def is_active(stream=STREAM):
+    return kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE"
 
 
 def split():

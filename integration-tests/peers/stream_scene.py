@@ -42,24 +42,24 @@ def hash_key(key):
     return int.from_bytes(hashlib.md5(key.encode()).digest(), "big")
 
 
-def split(shard=0):
+def split(shard=0, stream=STREAM):
     """Splits an open shard in two halves."""
-    shard = open_shards()[shard]
+    shard = open_shards(stream)[shard]
     first, last = (int(shard["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
     middle = str((first + last + 1) // 2)
-    kinesis.split_shard(StreamName=STREAM, ShardToSplit=shard["ShardId"], NewStartingHashKey=middle)
-    until("the split", is_active)
+    kinesis.split_shard(StreamName=stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=middle)
+    until("the split", lambda: is_active(stream))
 
 
-def put_by_kpl(kds, stream=STREAM, splits=2):
-    """Puts all records by kpl in a few seconds; as many open shards are split half-way. One of four has an explicit hash key."""
+def put_by_kpl(kds, stream=STREAM, splits=2, numbers=range(RECORDS)):
+    """Puts records by kpl in a few seconds; as many open shards are split half-way. One of four has an explicit hash key."""
     command = [kds, "put", stream, "--format", "records", "-"]
     # In a folder for the file of failures.
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=folder) as putting,
     ):
-        for number in range(RECORDS):
+        for number in numbers:
             record = {"partitionKey": partition_key(number), "text": text(number)}
             if number % 4 == 0:
                 record["explicitHashKey"] = str(hash_key(str(number)))
@@ -67,9 +67,9 @@ def put_by_kpl(kds, stream=STREAM, splits=2):
             if number % 100 == 0:
                 putting.stdin.flush()
                 time.sleep(0.01)
-            if number == RECORDS // 2:
+            if number == numbers.start + len(numbers) // 2:
                 for shard in range(0, 2 * splits, 2):
-                    split(shard)
+                    split(shard, stream)
     assert putting.returncode == 0, "kds put failed"
 
 
@@ -153,21 +153,24 @@ class Reader:
 
 
 class KclReader(Reader):
-    """The worker of the interoperability scenarios, interop-worker."""
+    """A worker of the interoperability scenarios: interop-worker, or the KCL for Java. Its failover time is long by default: alone
+    in its fleet, it loses no lease on a machine at its limits."""
 
-    def __init__(self, program, application, folder, *options):
-        # Alone in its fleet: a machine at its limits takes no lease from it.
-        command = [program, f"application={application}", f"stream={STREAM}", "worker=w", "failover=30000", "retrieval=polling"]
-        super().__init__(command + list(options), f"{folder}/{application}.log")
+    def __init__(self, command, application, folder, **options):
+        options = {"worker": "w", "stream": STREAM, "failover": "30000", "retrieval": "polling", **options}
+        arguments = [f"application={application}", *(f"{name}={value}" for name, value in options.items())]
+        super().__init__([*command, *arguments], f"{folder}/{application}-{options['worker']}.log")
 
     def numbers(self, key=None):
         """Numbers of the records, each of which must be as it was put, under the same key if one is given."""
         found = []
         for line in list(self.lines):
             for record in line.get("records", []) if line["event"] == "records" else []:
-                number = int(record["id"].to_bytes(8, "big"))
+                # The KCL for Java prints arrays.
+                number, digest = record[:2] if isinstance(record, list) else (record["id"], record["digest"])
+                number = int(number.to_bytes(8, "big"))
                 whole = (key or partition_key(number)).encode() + b"\0" + text(number).encode()
-                assert record["digest"] == hashlib.md5(whole).hexdigest(), f"record {number} is altered"
+                assert digest == hashlib.md5(whole).hexdigest(), f"record {number} is altered"
                 found.append(number)
         return found
 

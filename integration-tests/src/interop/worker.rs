@@ -9,15 +9,16 @@ use anyhow::Context as _;
 use aws_config::BehaviorVersion;
 use kcl::{
     BoxError, CheckpointError, Checkpointer, Deaggregation, Event, FanOut, InitialPosition, Polling, RecordBatch,
-    RecordProcessor, Renewals, Retrieval, ShardContext, Worker,
+    RecordProcessor, Renewals, Retrieval, ShardContext, StreamSource, Streams, Worker,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::expected;
 use super::told::Told;
 
-/// Runs a worker until its input ends or says `stop`. `arguments` are `name=value`: application, stream, worker, failover
-/// (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign, by-heartbeat and adopt.
+/// Runs a worker until its input ends or says `stop`. `arguments` are `name=value`: application, stream (or several, with
+/// commas), worker, failover (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign, by-heartbeat
+/// and adopt.
 ///
 /// # Errors
 /// An argument is missing or the worker fails.
@@ -36,7 +37,11 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> 
         "fan-out" => Retrieval::FanOut(FanOut::new()),
         _ => Polling::new().idle_between_reads(Duration::from_millis(250)).into(),
     };
-    let mut builder = Worker::builder(&aws, setting("application")?, setting("stream")?)
+    let streams: StreamSource = match setting("stream")? {
+        several if several.contains(',') => Streams::new(several.split(',')).into(),
+        one => one.into(),
+    };
+    let mut builder = Worker::builder(&aws, setting("application")?, streams)
         .worker_id(setting("worker")?)
         .lease_duration(failover)
         .handoff_timeout(Duration::from_secs(10))

@@ -1,5 +1,5 @@
 // A worker of the KCL for Java. Prints what happens as lines of JSON; shuts down gracefully at the line `stop` on its
-// input, at once when its input ends. Arguments are `name=value`: application, stream, worker, retrieval (polling or fan-out),
+// input, at once when its input ends. Arguments are `name=value`: application, stream (or several, with commas), worker, retrieval (polling or fan-out),
 // failover (milliseconds) and, if wanted, limit: the records of each shard after which to checkpoint and process no more.
 // AWS_ENDPOINT_URL_KINESIS and AWS_ENDPOINT_URL_DYNAMODB say where the services are.
 
@@ -12,6 +12,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -28,6 +29,8 @@ import software.amazon.awssdk.utils.AttributeMap;
 import software.amazon.kinesis.common.ConfigsBuilder;
 import software.amazon.kinesis.common.InitialPositionInStream;
 import software.amazon.kinesis.common.InitialPositionInStreamExtended;
+import software.amazon.kinesis.common.StreamConfig;
+import software.amazon.kinesis.common.StreamIdentifier;
 import software.amazon.kinesis.coordinator.Scheduler;
 import software.amazon.kinesis.coordinator.WorkerStateChangeListener;
 import software.amazon.kinesis.exceptions.InvalidStateException;
@@ -38,8 +41,11 @@ import software.amazon.kinesis.lifecycle.events.ProcessRecordsInput;
 import software.amazon.kinesis.lifecycle.events.ShardEndedInput;
 import software.amazon.kinesis.lifecycle.events.ShutdownRequestedInput;
 import software.amazon.kinesis.metrics.NullMetricsFactory;
+import software.amazon.kinesis.processor.FormerStreamsLeasesDeletionStrategy;
+import software.amazon.kinesis.processor.MultiStreamTracker;
 import software.amazon.kinesis.processor.RecordProcessorCheckpointer;
 import software.amazon.kinesis.processor.ShardRecordProcessor;
+import software.amazon.kinesis.processor.ShardRecordProcessorFactory;
 import software.amazon.kinesis.processor.SingleStreamTracker;
 import software.amazon.kinesis.retrieval.KinesisClientRecord;
 import software.amazon.kinesis.retrieval.fanout.FanOutConfig;
@@ -75,8 +81,13 @@ public final class Consume {
         var start = InitialPositionInStreamExtended.newInitialPosition(InitialPositionInStream.TRIM_HORIZON);
         var stream = settings.get("stream");
         var application = settings.get("application");
-        var configs = new ConfigsBuilder(new SingleStreamTracker(stream, start), application, kinesis, dynamodb,
-                cloudwatch, settings.get("worker"), () -> new Processor(limit));
+        ShardRecordProcessorFactory processors = () -> new Processor(limit);
+        var several = stream.contains(",");
+        var configs = several
+                ? new ConfigsBuilder(new Streams(kinesis, stream.split(","), start), application, kinesis, dynamodb,
+                        cloudwatch, settings.get("worker"), processors)
+                : new ConfigsBuilder(new SingleStreamTracker(stream, start), application, kinesis, dynamodb,
+                        cloudwatch, settings.get("worker"), processors);
 
         var failover = Long.parseLong(settings.get("failover"));
         var leases = configs.leaseManagementConfig()
@@ -92,7 +103,9 @@ public final class Consume {
                 .shardConsumerDispatchPollIntervalMillis(200)
                 .workerStateChangeListener(new Told());
         var retrieval = configs.retrievalConfig();
-        if (settings.get("retrieval").equals("fan-out")) {
+        if (several) {
+            retrieval.retrievalSpecificConfig(new PollingConfig(kinesis).idleTimeBetweenReadsInMillis(250));
+        } else if (settings.get("retrieval").equals("fan-out")) {
             retrieval.retrievalSpecificConfig(new FanOutConfig(kinesis).streamName(stream).applicationName(application));
         } else {
             retrieval.retrievalSpecificConfig(new PollingConfig(stream, kinesis).idleTimeBetweenReadsInMillis(250));
@@ -107,6 +120,32 @@ public final class Consume {
         var anyCertificate = AttributeMap.builder().put(SdkHttpConfigurationOption.TRUST_ALL_CERTIFICATES, true).build();
         var http = NettyNioAsyncHttpClient.builder().protocol(protocol).maxConcurrency(200).buildWithDefaults(anyCertificate);
         return builder.httpClient(http).endpointOverride(URI.create(System.getenv(endpoint))).build();
+    }
+
+    /** Streams by name, with the identifiers that their leases begin with. */
+    private static final class Streams implements MultiStreamTracker {
+        private final List<StreamConfig> streams;
+
+        private Streams(KinesisAsyncClient kinesis, String[] names, InitialPositionInStreamExtended start) {
+            streams = Arrays.stream(names).map(name -> new StreamConfig(identifier(kinesis, name), start)).toList();
+        }
+
+        private static StreamIdentifier identifier(KinesisAsyncClient kinesis, String name) {
+            var stream = kinesis.describeStreamSummary(request -> request.streamName(name)).join().streamDescriptionSummary();
+            var account = stream.streamARN().split(":")[4];
+            return StreamIdentifier.multiStreamInstance(
+                    account + ":" + name + ":" + stream.streamCreationTimestamp().getEpochSecond());
+        }
+
+        @Override
+        public List<StreamConfig> streamConfigList() {
+            return streams;
+        }
+
+        @Override
+        public FormerStreamsLeasesDeletionStrategy formerStreamsLeasesDeletionStrategy() {
+            return new FormerStreamsLeasesDeletionStrategy.NoLeaseDeletionStrategy();
+        }
     }
 
     /** Tells of the worker. */
