@@ -39,16 +39,18 @@ build() {
 }
 
 # A program in an image's root, which is read-only, as the image's user, with no more than these variables. Of the host it sees
-# a folder at /volume, and names: contained IMAGE PROGRAM...
+# a folder at /volume, names, and the devices that any runtime of containers gives: contained IMAGE PROGRAM...
 contained() {
     # shellcheck disable=SC2016
     exec env -i "${aws[@]}" RUST_LOG=info unshare --mount bash -c 'set -e
         root=$(readlink -f "$1") user=$2 volume=$3
-        mkdir -p "$root/volume" "$root/etc"
+        mkdir -p "$root/volume" "$root/etc" "$root/dev"
+        touch "$root"/dev/{null,random,urandom}
         printf "127.0.0.1 localhost\n127.0.0.1 kinesis.test\n" >"$root/etc/hosts"
         mount --bind "$root" "$root"
         mount -o remount,bind,ro "$root"
         mount --bind "$volume" "$root/volume"
+        for device in null random urandom; do mount --bind "/dev/$device" "$root/dev/$device"; done
         exec chroot --userspec="$user:$user" --groups="$user" "$root" "${@:4}"' \
         bash "$work/roots/$1" "$user" "$work/volume" "${@:2}"
 }
