@@ -60,7 +60,8 @@ pub async fn adopted(peers: &Peers) -> anyhow::Result<Vec<String>> {
     for rust in &waiting {
         ensure!(rust.journal().entries().is_empty(), "{} begins beside a living worker", rust.name());
     }
-    try_join_all(applications.iter_mut().map(|application| application.java.stop())).await?;
+    // At once: KCL 2.7 would wait gracefully for the shard at its end, and the other application would go on before the split.
+    try_join_all(applications.iter_mut().map(|application| application.java.finish(STOPPING))).await?;
     // Not earlier: at its limit a worker would take the end of the shard for processed.
     change(&client, STREAM, Change::Split).await?;
     put_all(&kinesis, RECORDS / 2..RECORDS, |_| {}).await?;
