@@ -1,5 +1,5 @@
 # Other readers and writers on a stream that is split: harlow/kinesis-consumer in Go, async-kinesis in Python, the Kinesis sink of
-# Debezium Server, Flink.
+# Debezium Server, Flink, Spark.
 # shellcheck shell=bash
 
 # Readers in Go, with the piece of docs/who-reads-what.md.
@@ -48,6 +48,14 @@ flink() {
     compile flink "$java/flink/Flink.java" "$work/OpenAggregates.java"
     (on_a_stream flink_check.py read "$bin/kds" "$peers/flink")
     on_a_stream flink_check.py write "$bin/interop-worker" "$peers/flink"
+}
+
+spark() {
+    start python install_python
+    start spark install_maven spark "$java/spark"
+    finish
+    compile spark "$java/spark/Spark.java"
+    on_a_stream spark_check.py "$bin/kds" "$peers/spark"
 }
 
 # kcl beside the KCL for Java: mixed_workers streams|fan-out
