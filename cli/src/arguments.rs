@@ -78,7 +78,7 @@ enum Command {
     Drain(DrainArguments),
     /// Delete items of dead workers and leases of ended shards
     Cleanup(CleanupArguments),
-    /// Take a stopped application of KCL 1.x or 2.x over to 3.x
+    /// Take a stopped application of KCL 1.x or 2.x over to 3.x, or show the migration to one table
     Migrate(MigrateArguments),
     /// Write a window of a stream's past to files or stdout
     Replay(ReplayArguments),

@@ -17,7 +17,8 @@
 //! | `watch.rs`, `watch/` | `kds watch`: looks and keys => model => draw |
 //! | `serve.rs`, `serve/` | `kds serve`, `kds report`: looks => page, events |
 //! | `explain.rs`, `doctor.rs` and below | `kds explain`, `kds doctor`: evidence => sentences |
-//! | `reset.rs`, `lease_changes.rs`, `cleanup.rs`, `migrate.rs` | changes of a fleet |
+//! | `reset.rs`, `lease_changes.rs`, `cleanup.rs` | changes of a fleet |
+//! | `migrate.rs`, `migrate/` | `kds migrate`: applications of older versions, and their tables |
 //! | `redrive.rs`, `redrive/` | `kds redrive`: letters => payload => producer => letters that were not put |
 //! | `replay.rs`, `copy.rs` | `kds replay`, `kds copy` |
 //! | `agent.rs`, `agent/` | `kds agent`: folder => file => records => producer => state |

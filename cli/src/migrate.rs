@@ -1,4 +1,6 @@
-//! `kds migrate`: takes an application of KCL 1.x or 2.x over to 3.x.
+//! `kds migrate`: takes an application of KCL 1.x or 2.x over to 3.x, or shows the migration of tables.
+
+mod tables;
 
 use std::time::Duration;
 
@@ -22,8 +24,11 @@ pub(crate) struct MigrateArguments {
     #[arg(value_name = "APP")]
     application: String,
     /// Take over a stopped application of KCL 1.x or 2.x
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "one_table")]
     from_2x: bool,
+    /// Show how far the fleet is on its way from the tables of KCL 3.0 to 3.4 to one table
+    #[arg(long, conflicts_with_all = ["from_2x", "failover", "stream", "yes"])]
+    one_table: bool,
     /// Failover time of the old workers; nothing may move for twice as long [default: nothing may move for 3 min]
     #[arg(long, value_name = "TIME", value_parser = up_to_an_hour)]
     failover: Option<Duration>,
@@ -55,7 +60,10 @@ struct Report {
 
 /// Looks, shows what would be done, and with `--yes` does it.
 pub(crate) async fn run(aws: &Aws, arguments: MigrateArguments) -> Result<(), Failure> {
-    let MigrateArguments { application, from_2x: _, failover, look, stream, consent, json } = arguments;
+    let MigrateArguments { application, from_2x: _, one_table, failover, look, stream, consent, json } = arguments;
+    if one_table {
+        return tables::show(aws, &application, json).await;
+    }
     let view = read::read(aws, &application).await?;
     let builder = builder(aws, &view, stream.as_ref())?.adopt_2x(failover);
     let Some(found) = builder.look_at_2x(look).await.map_err(|error| explain(&error))? else {

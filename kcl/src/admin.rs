@@ -4,3 +4,4 @@ pub(crate) mod adopt;
 pub(crate) mod change;
 pub(crate) mod fleet;
 pub(crate) mod reset;
+pub(crate) mod table_migration;

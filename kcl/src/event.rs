@@ -182,6 +182,12 @@ pub enum Event {
         /// Time by which it is behind; zero if it is ahead.
         behind: Duration,
     },
+    /// The worker, as leader, took a step of the migration from the tables of KCL 3.0 to 3.4 to the lease table.
+    #[non_exhaustive]
+    TableMigrationChanged {
+        /// Status from now on, for example `TABLE_MIGRATION_STATUS_DEPLOYED`; `none` if the first was taken back.
+        status: String,
+    },
     /// The fleet has left the tables of KCL 3.0 to 3.4: leader and workers are in the lease table now.
     MigratedToOneTable,
     /// The worker is to take over an application of KCL 1.x or 2.x, and waits for its end. Emitted at first, then for signs of
@@ -286,6 +292,7 @@ impl Event {
             Self::StreamNotListed { stream_id } => warn!(%stream_id, "leases of a stream that is not listed"),
             Self::FormerStreamDeleted { stream_id, shards } => info!(%stream_id, ?shards, "former stream deleted"),
             Self::ClockWrong { ahead, behind } => warn!(?ahead, ?behind, "the machine's clock is wrong"),
+            Self::TableMigrationChanged { status } => info!(status, "migration to one table went on"),
             Self::MigratedToOneTable => info!("the fleet keeps everything in the lease table now"),
             Self::AdoptionWaits { sign, remaining } => info!(sign, ?remaining, "waiting for the end of the old fleet"),
             Self::AdoptionStopped { sign } => warn!(sign, "the old fleet is not at its end, it is not taken over"),

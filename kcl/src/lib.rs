@@ -120,6 +120,7 @@ pub use admin::{
     change::{Fleet, FleetChange},
     fleet::{FleetStatus, LeaseStatus, WorkerStatus},
     reset::{Reset, ResetError, ResetReport, ShardReset},
+    table_migration::TableMigration,
 };
 pub use checkpointer::{Checkpointer, PreparedCheckpoint};
 pub use clock::ServiceClock;

@@ -23,7 +23,7 @@ use crate::{
     context::Context,
     coordination::{
         admission, assigner::Assigner, discovery::Discovery, entry, gauges, leader::Leader, membership::Membership,
-        verifier, watchdog,
+        migrator, verifier, watchdog,
     },
     error::{TableError, WorkerError},
     event::{Event, Events},
@@ -184,10 +184,11 @@ impl<F: ProcessorFactory> Running<F> {
         let (found_sender, found) = mpsc::channel(FOUND);
         let (held, held_observer) = watch::channel(HashSet::new());
         context.nudges.discover.notify_one(); // a restarted worker may own leases already
+        let intake = CancellationToken::new();
         let (leader, reign, helm) = Leader::new(Arc::clone(&context));
+        let migrating = migrator::migrate(Arc::clone(&context), reign.clone(), intake.clone());
         let (assigner, auditor) = Assigner::new(Arc::clone(&context), reign, helm);
         let discovery = Discovery { context: Arc::clone(&context), held: held_observer };
-        let intake = CancellationToken::new();
         let mut coordination = JoinSet::new();
         coordination.spawn(membership.run(intake.clone()).in_current_span());
         coordination.spawn(done(leader.run(intake.clone())).in_current_span());
@@ -198,6 +199,7 @@ impl<F: ProcessorFactory> Running<F> {
         };
         spawn(Box::pin(done(assigner.run(intake.clone()))));
         spawn(Box::pin(done(auditor.run(intake.clone()))));
+        spawn(Box::pin(done(migrating)));
         spawn(Box::pin(done(discovery.clone().run(found_sender))));
         spawn(Box::pin(done(verifier::verify(Arc::clone(&context), intake.clone()))));
         spawn(Box::pin(done(watchdog::watch_shards(Arc::clone(&context), intake.clone()))));

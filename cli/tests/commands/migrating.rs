@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::{
-    fleets::{APPLICATION, s},
+    fleets::{APPLICATION, n, s},
     support::World,
 };
 
@@ -73,4 +73,30 @@ async fn says_that_old_workers_live_and_names_what_forbids_a_takeover() {
     world.item(APPLICATION, &[("leaseKey", s("Migration3.0")), ("cv", s("CLIENT_VERSION_2X"))]).await;
     world.run(&format!("{migrate} --yes")).await.fails_with(&["CLIENT_VERSION_2X", "roll it forward"]);
     assert_eq!(world.run("migrate printer").await.code, 2, "it is not said from where");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shows_where_the_migration_to_one_table_stands() {
+    let world = World::start().await;
+    world.table(APPLICATION, "leaseKey").await;
+    world.lease(SHARD, Some("java-1"), "TRIM_HORIZON", None).await;
+    let shown = world.run("migrate printer --one-table").await.succeeds();
+    assert_eq!(shown, "printer is in one table\n");
+
+    let (state, metrics) = ("printer-CoordinatorState", "printer-WorkerMetricStats");
+    world.table(state, "key").await;
+    world.table(metrics, "wid").await;
+    world.item(state, &[("key", s("Migration3.0")), ("cv", s("CLIENT_VERSION_3X"))]).await;
+    let shown = world.run("migrate printer --one-table").await.succeeds();
+    assert!(shown.starts_with("migration of printer to one table: not begun\n"), "{shown}");
+    assert!(shown.contains("waits: worker java-1 owns leases and does not say that it understands"), "{shown}");
+    assert!(shown.ends_with("items in the old table: Migration3.0\n"), "{shown}");
+
+    let migration =
+        [("key", s("TableMigration3.5")), ("tm", s("TABLE_MIGRATION_STATUS_DEPLOYED")), ("mts", n(1_700_000_000_000))];
+    world.item(state, &migration).await;
+    let shown = world.run("migrate printer --one-table --json").await.succeeds();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["status"], &shown["since"]), (&json!("DEPLOYED"), &json!("2023-11-14T22:13:20Z")));
+    assert_eq!(shown["waitsFor"], json!(["worker java-1 owns leases and does not report to the lease table"]));
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Needs `dynamodb:GetItem` and `dynamodb:UpdateItem`, and to delete `dynamodb:Scan` and `dynamodb:DeleteItem`.
 #[derive(Debug)]
 pub struct Fleet {
-    table: DynamoDbLeaseTable,
+    pub(super) table: DynamoDbLeaseTable,
 }
 
 /// Outcome of a change by [`Fleet`].

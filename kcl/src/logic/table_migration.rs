@@ -1,7 +1,9 @@
 //! The tables of a fleet: of its leader's lock, its workers' items and its migration state. Pure.
 //!
 //! KCL 3.0 to 3.4 keep them in two tables of their own, from 3.5 on they are in the lease table. Between the two lies a
-//! migration whose state is an item of the old table; Java's leaders drive it.
+//! migration whose state is an item of the old table; the leader takes its [`steps`].
+
+pub(crate) mod steps;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status<'a> {

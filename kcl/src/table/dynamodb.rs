@@ -36,6 +36,7 @@ mod fleet;
 mod layout;
 mod leases;
 mod meter;
+mod migration;
 mod renewals;
 mod table;
 #[cfg(test)]

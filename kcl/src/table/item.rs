@@ -96,7 +96,7 @@ pub(crate) enum Entity {
 /// True if a worker with this id would collide with another kind of item.
 pub(crate) fn is_reserved_key(key: &str) -> bool {
     let of_stream = StreamId::from(key).account().is_some() || key.contains(":shardId-");
-    [LOCK_KEY, MIGRATION_KEY, "TableMigration3.5"].contains(&key) || key.starts_with("shardId-") || of_stream
+    [LOCK_KEY, MIGRATION_KEY, migration::MIGRATION].contains(&key) || key.starts_with("shardId-") || of_stream
 }
 
 pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
@@ -366,5 +366,6 @@ pub(crate) fn client_version(item: &Item) -> Option<&str> {
     text(item, CLIENT_VERSION)
 }
 
+pub(crate) mod migration;
 #[cfg(test)]
 mod tests;

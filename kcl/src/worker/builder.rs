@@ -166,7 +166,9 @@ impl WorkerBuilder {
 
     /// Takes part in the migration of a fleet from the tables of KCL 3.0 to 3.4 to the lease table. Default false. Set
     /// it on all workers once all have run KCL 3.5 or this library for an hour; before, the worker ends with an error.
-    /// Java's leaders drive the migration, so the fleet needs a Java worker of 3.5 until it is complete.
+    /// The leader, of Java 3.5 or of this library, takes the steps: within a minute of the last worker's start without the old
+    /// tables it moves what is in them, and a day later ends the migration for good. Until then the fleet can go back.
+    /// [`Fleet::table_migration`](crate::Fleet::table_migration) shows what it waits for.
     #[doc(alias = "migrateAllEntitiesToLeaseTable")]
     pub fn migrate_to_one_table(mut self, migrate: bool) -> Self {
         self.settings.legacy_tables.migrate = migrate;

@@ -275,7 +275,7 @@ impl DynamoDbLeaseTable {
         place.call("dynamodb:PutItem").applied(put.send().await, CONDITION_FAILED)
     }
 
-    async fn delete_if(
+    pub(super) async fn delete_if(
         &self,
         place: &EntityTable,
         key: &str,

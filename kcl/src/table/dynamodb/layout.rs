@@ -8,11 +8,11 @@ use crate::{
     locked::locked,
     logic::table_migration::{Layout, Status, layout},
     model::LegacyTables,
-    table::item::Item,
+    table::item::{
+        Item,
+        migration::{COORDINATOR_KEY, MIGRATION, STATUS},
+    },
 };
-
-const MIGRATION: &str = "TableMigration3.5";
-const STATUS: &str = "tm";
 
 /// A table, and its key attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) struct EntityTables {
 impl EntityTables {
     pub(super) fn new(layout: Layout, lease_table: &str, legacy: &LegacyTables) -> Self {
         let ours = EntityTable { table: lease_table.to_owned(), key: item::LEASE_KEY };
-        let coordinator = EntityTable { table: legacy.coordinator_state.clone(), key: "key" };
+        let coordinator = EntityTable { table: legacy.coordinator_state.clone(), key: COORDINATOR_KEY };
         let metrics = EntityTable { table: legacy.worker_metrics.clone(), key: item::WORKER_ID };
         let other_state = (layout != Layout::OneTable).then(|| ours.clone());
         let (lock, workers, other_workers) = match layout {
@@ -89,7 +89,7 @@ impl DynamoDbLeaseTable {
         let status = match table::describe(&self.client, legacy).await {
             Ok(None) => Status::NoTable,
             Ok(Some(_)) => {
-                let place = EntityTable { table: legacy.clone(), key: "key" };
+                let place = EntityTable { table: legacy.clone(), key: COORDINATOR_KEY };
                 item = self.get_from(&place, MIGRATION).await?;
                 let text = item.as_ref().map(|item| item.get(STATUS).and_then(|status| status.as_s().ok()));
                 text.map_or(Status::Unstarted, |text| Status::Item(text.map_or("(unreadable)", String::as_str)))
