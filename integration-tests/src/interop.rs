@@ -13,6 +13,7 @@ mod kds;
 mod kpl_to_java;
 mod log_check;
 mod mixed_fleet;
+mod one_table;
 mod peer;
 mod peers;
 mod producing;

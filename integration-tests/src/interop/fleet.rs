@@ -16,7 +16,7 @@ use super::served::Served;
 use super::told::{Read, Told};
 
 /// Name of the application and its lease table.
-const APPLICATION: &str = "fleet";
+pub(super) const APPLICATION: &str = "fleet";
 /// Duration of a lease without a renewal, on all workers.
 pub(super) const FAILOVER: Duration = Duration::from_secs(4);
 /// Maximum time of a wait.
@@ -41,16 +41,30 @@ pub(super) struct Fleet<'a> {
     dynamodb: SdkConfig,
     /// Workers of this library renew all their leases by one heartbeat where they may.
     by_heartbeat: bool,
+    /// Workers that join take part in the migration to one table.
+    to_one_table: bool,
     members: BTreeMap<String, Member>,
 }
 
 impl<'a> Fleet<'a> {
     pub(super) fn new(peers: &'a Peers, served: &'a Served) -> anyhow::Result<Self> {
-        Ok(Self { peers, served, dynamodb: served.dynamodb()?, by_heartbeat: false, members: BTreeMap::new() })
+        Ok(Self {
+            peers,
+            served,
+            dynamodb: served.dynamodb()?,
+            by_heartbeat: false,
+            to_one_table: false,
+            members: BTreeMap::new(),
+        })
     }
 
     pub(super) fn by_heartbeat(self) -> Self {
         Self { by_heartbeat: true, ..self }
+    }
+
+    /// Workers that join from now on take part in the migration to one table.
+    pub(super) fn migrate_to_one_table(&mut self) {
+        self.to_one_table = true;
     }
 
     pub(super) fn may_live_by_heartbeat(&self) -> bool {
@@ -60,8 +74,9 @@ impl<'a> Fleet<'a> {
     /// Starts a worker of this name.
     pub(super) fn join(&mut self, name: &str, kind: ConsumerKind) -> anyhow::Result<()> {
         let failover_millis = u64::try_from(FAILOVER.as_millis())?;
-        let by_heartbeat = self.by_heartbeat;
-        let options = ConsumerOptions { failover_millis, by_heartbeat, ..ConsumerOptions::new(APPLICATION, name) };
+        let Self { by_heartbeat, to_one_table, .. } = *self;
+        let options =
+            ConsumerOptions { failover_millis, by_heartbeat, to_one_table, ..ConsumerOptions::new(APPLICATION, name) };
         let peer = self.peers.consumer(kind, self.served, &options)?;
         self.members.insert(name.to_owned(), Member { kind, peer, alive: true });
         Ok(())

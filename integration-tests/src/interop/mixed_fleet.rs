@@ -10,6 +10,7 @@ use super::STREAM;
 use super::expected::Expected;
 use super::fleet::{FAILOVER, Fleet, Takeover};
 use super::kds;
+use super::one_table::TableMigration;
 use super::peers::{ConsumerKind, Peers};
 use super::producing::stream;
 use super::resharding::{Change, change};
@@ -45,7 +46,12 @@ pub async fn mixed_fleet(peers: &Peers, layout: Layout) -> anyhow::Result<Vec<St
     let mut story =
         Story { fleet: Fleet::new(peers, &served)?, peers, served: &served, begun: Instant::now(), joined: 0 };
     story.begin(layout).await?;
-    story.act(source).await?;
+    story.act().await?;
+    if layout == Layout::Legacy {
+        story.migrate_to_one_table().await?;
+    }
+    let records = source.stop().await?;
+    story.finish(&records).await?;
     Ok(Vec::new())
 }
 
@@ -114,16 +120,45 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn act(&mut self, source: Source) -> anyhow::Result<()> {
+    async fn act(&mut self) -> anyhow::Result<()> {
         self.join_gracefully().await?;
         self.reshard().await?;
         for _ in 0..2 {
             self.move_lead().await?;
             self.reshard().await?;
         }
-        self.leave().await?;
-        let records = source.stop().await?;
-        self.finish(&records).await
+        self.leave().await
+    }
+
+    /// The fleet leaves the tables of KCL 3.4: a leader of either language begins, one of this library ends it beside a worker
+    /// of Java, which leads afterwards.
+    async fn migrate_to_one_table(&mut self) -> anyhow::Result<()> {
+        let migration = TableMigration::of(self.served)?;
+        let begun = migration.reaches("INIT").await?;
+        migration.age(Duration::from_secs(3_600)).await?;
+        let deployed = migration.reaches("DEPLOYED").await?;
+        self.tell(format!("migration to one table: INIT by {begun}, DEPLOYED by {deployed}"));
+
+        let before = self.fleet.alive();
+        self.fleet.migrate_to_one_table();
+        self.join(ConsumerKind::Rust)?;
+        self.fleet.balanced().await?;
+        for name in before {
+            self.fleet.leave(&name).await?;
+        }
+        self.join(JAVA)?;
+        self.fleet.balanced().await?;
+        let pending = migration.reaches("PENDING").await?;
+        migration.age(Duration::from_secs(86_400)).await?;
+        let complete = migration.reaches("COMPLETE").await?;
+        self.tell(format!("PENDING by {pending}, COMPLETE by {complete}"));
+        ensure!([&pending, &complete].into_iter().all(|leader| self.fleet.is_rust(leader)), "Java has led");
+        migration.is_in_the_lease_table().await?;
+        self.fleet.owned().await?;
+        self.look("one-table").await?;
+
+        let takeover = self.fleet.kill(&complete).await?;
+        self.took_over(&complete, &takeover)
     }
 
     async fn live_by_heartbeats(&mut self) -> anyhow::Result<()> {

@@ -37,6 +37,8 @@ pub struct ConsumerOptions {
     pub by_heartbeat: bool,
     /// Take over the application if it is one of KCL 1.x or 2.x, whose workers have this failover time. Rust alone.
     pub adopt: bool,
+    /// Take part in the migration to one table. Not of KCL 2.7 and 3.4.
+    pub to_one_table: bool,
 }
 
 impl ConsumerOptions {
@@ -51,6 +53,7 @@ impl ConsumerOptions {
             keep_foreign: false,
             by_heartbeat: false,
             adopt: false,
+            to_one_table: false,
         }
     }
 }
@@ -105,23 +108,20 @@ impl Peers {
             ConsumerKind::Java(version) => self.java(&format!("kcl-{version}"), "Consume")?,
             ConsumerKind::Rust => Command::new(self.binary("interop-worker")),
         };
-        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, keep_foreign, by_heartbeat, adopt } =
-            options;
+        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, .. } = options;
         command.arg(format!("application={application}")).arg(format!("stream={STREAM}"));
         command.arg(format!("worker={worker}")).arg(format!("failover={failover_millis}"));
         command.arg(if *fan_out { "retrieval=fan-out" } else { "retrieval=polling" });
         if let Some(limit) = limit {
             command.arg(format!("limit={limit}"));
         }
-        if *keep_foreign {
-            command.arg("keep-foreign=true");
-        }
-        if *by_heartbeat {
-            command.arg("by-heartbeat=true");
-        }
-        if *adopt {
-            command.arg("adopt=true");
-        }
+        let switches = [
+            ("keep-foreign", options.keep_foreign),
+            ("by-heartbeat", options.by_heartbeat),
+            ("adopt", options.adopt),
+            ("one-table", options.to_one_table),
+        ];
+        command.args(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=true")));
         command.envs(served.environment().iter().cloned());
         Peer::start(format!("{application}-{worker}"), command, &self.logs)
     }

@@ -17,8 +17,8 @@ use super::expected;
 use super::told::Told;
 
 /// Runs a worker until its input ends or says `stop`. `arguments` are `name=value`: application, stream (or several, with
-/// commas), worker, failover (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign, by-heartbeat
-/// and adopt.
+/// commas), worker, failover (milliseconds), retrieval (polling or fan-out) and, if wanted, limit, keep-foreign, by-heartbeat,
+/// adopt and one-table.
 ///
 /// # Errors
 /// An argument is missing or the worker fails.
@@ -57,6 +57,7 @@ pub async fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> 
     if settings.contains_key("adopt") {
         builder = builder.adopt_2x(Some(failover));
     }
+    builder = builder.migrate_to_one_table(settings.contains_key("one-table"));
     let worker =
         builder.build(move |shard: &ShardContext| Processor { shard: shard.shard_id.to_string(), left: limit })?;
     worker.run_until(stopped()).await?;

@@ -1,6 +1,7 @@
 // A worker of the KCL for Java. Prints what happens as lines of JSON; shuts down gracefully at the line `stop` on its
-// input, at once when its input ends. Arguments are `name=value`: application, stream (or several, with commas), worker, retrieval (polling or fan-out),
-// failover (milliseconds) and, if wanted, limit: the records of each shard after which to checkpoint and process no more.
+// input, at once when its input ends. Arguments are `name=value`: application, stream (or several, with commas), worker,
+// retrieval (polling or fan-out), failover (milliseconds) and, if wanted, limit: the records of each shard after which to
+// checkpoint and process no more, and one-table, to take part in that migration.
 // AWS_ENDPOINT_URL_KINESIS and AWS_ENDPOINT_URL_DYNAMODB say where the services are.
 
 import java.io.BufferedReader;
@@ -102,6 +103,9 @@ public final class Consume {
                 .parentShardPollIntervalMillis(500)
                 .shardConsumerDispatchPollIntervalMillis(200)
                 .workerStateChangeListener(new Told());
+        if (settings.containsKey("one-table")) {
+            Tuning.migrateToOneTable(coordinator);
+        }
         var retrieval = configs.retrievalConfig();
         if (several) {
             retrieval.retrievalSpecificConfig(new PollingConfig(kinesis).idleTimeBetweenReadsInMillis(250));

@@ -1,6 +1,7 @@
 // Settings of KCL 3.4, which shares leases by utilization alone, in proportion to the failover time, as the defaults are
 // to theirs, but for the leader's lock, which lives 120 s by default.
 
+import software.amazon.kinesis.coordinator.CoordinatorConfig;
 import software.amazon.kinesis.leases.LeaseManagementConfig;
 
 final class Tuning {
@@ -13,5 +14,9 @@ final class Tuning {
                 .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(failover / 4);
         leases.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(REPORT_MILLIS);
         leases.gracefulLeaseHandoffConfig().gracefulLeaseHandoffTimeoutMillis(10_000);
+    }
+
+    static void migrateToOneTable(CoordinatorConfig coordinator) {
+        throw new UnsupportedOperationException("KCL 3.4 does not know the migration to one table");
     }
 }

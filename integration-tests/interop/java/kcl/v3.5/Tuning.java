@@ -1,6 +1,7 @@
 // Settings of KCL 3.5 in proportion to the failover time, as the defaults are to theirs, but for the leader's lock, which
 // lives 120 s by default.
 
+import software.amazon.kinesis.coordinator.CoordinatorConfig;
 import software.amazon.kinesis.leases.LeaseAssignmentStrategy;
 import software.amazon.kinesis.leases.LeaseManagementConfig;
 
@@ -15,5 +16,9 @@ final class Tuning {
                 .dynamoDbLockBasedLeaderHeartbeatPeriodInMillis(failover / 4);
         leases.workerUtilizationAwareAssignmentConfig().workerMetricsReporterFreqInMillis(REPORT_MILLIS);
         leases.gracefulLeaseHandoffConfig().gracefulLeaseHandoffTimeoutMillis(10_000);
+    }
+
+    static void migrateToOneTable(CoordinatorConfig coordinator) {
+        coordinator.migrateAllEntitiesToLeaseTable(true);
     }
 }
