@@ -60,7 +60,7 @@ impl Legacy {
 
     /// A report of a worker of KCL 3.4 that holds no lease yet.
     async fn report_of_java(&self, at: SystemTime) {
-        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970").as_secs();
         let java = HashMap::from([
             ("wid".to_owned(), text("java-1")),
             ("lut".to_owned(), number(seconds)),
