@@ -35,7 +35,7 @@ struct Row {
     series: NonZero<u64>,
     /// First and last numbers; ascending, with numbers in between that are missing.
     spans: Vec<(u64, u64)>,
-    /// Lowest number of which it is known whether it was added.
+    /// Of lower numbers, those in no span may have been delivered as well.
     floor: u64,
     /// The last use.
     used: u64,
@@ -58,9 +58,6 @@ impl Row {
     }
 
     fn add(&mut self, first: u64, last: u64) {
-        if self.spans.is_empty() {
-            self.floor = first;
-        }
         match self.spans.last_mut() {
             Some(highest) if highest.0 <= first && first <= highest.1.saturating_add(1) => {
                 highest.1 = highest.1.max(last);
@@ -69,8 +66,8 @@ impl Row {
             _ => self.spans.push((first, last)),
         }
         if self.spans.len() > MAX_SPANS {
-            self.spans.remove(0);
-            self.floor = self.floor.max(self.spans[0].0);
+            let (_, last) = self.spans.remove(0);
+            self.floor = self.floor.max(last.saturating_add(1));
         }
     }
 
@@ -106,7 +103,7 @@ impl Numbers {
         self.uses += 1;
         let at = self.rows.iter().rposition(|row| row.series == series).unwrap_or_else(|| {
             self.make_room();
-            self.rows.push(Row { series, spans: Vec::new(), floor: 0, used: 0 });
+            self.rows.push(Row { series, spans: Vec::new(), floor: first, used: 0 });
             self.rows.len() - 1
         });
         let row = &mut self.rows[at];
@@ -128,6 +125,9 @@ impl Numbers {
         rows.sort_by_key(|row| row.used);
         for row in rows {
             row.spans.iter().for_each(|(first, last)| self.add(row.series, *first, *last));
+            if let Some(own) = self.rows.iter_mut().rfind(|own| own.series == row.series) {
+                own.floor = own.floor.max(row.floor);
+            }
         }
         self.is_incomplete |= other.is_incomplete;
     }

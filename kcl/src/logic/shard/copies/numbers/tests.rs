@@ -41,8 +41,23 @@ fn the_lowest_numbers_of_a_series_fall_out_first() {
     (0..=MAX_SPANS as u64).for_each(|span| numbers.add(series(1), 3 * span, 3 * span));
 
     assert_eq!([0, 1, 3, 4].map(|of| numbers.known(number(1, of))), {
-        [Known::Undecided, Known::Undecided, Known::Delivered, Known::New]
+        [Known::Undecided, Known::New, Known::Delivered, Known::New]
     });
+}
+
+#[test]
+fn what_is_lower_than_the_first_number_seen_stays_undecided() {
+    let mut numbers = Numbers::default();
+    numbers.add(series(1), 5, 9);
+    numbers.add(series(1), 2, 2);
+    let mut all = Numbers::default();
+    all.add_all(&numbers);
+
+    for numbers in [numbers, all] {
+        assert_eq!([1, 2, 3, 5, 10].map(|of| numbers.known(number(1, of))), {
+            [Known::Undecided, Known::Delivered, Known::Undecided, Known::Delivered, Known::New]
+        });
+    }
 }
 
 #[test]
