@@ -21,8 +21,11 @@ assert copies > 0, "the split has met no aggregate"
 
 readers = {mode: Reader([program, STREAM, mode], f"{folder}/go-{mode}.log") for mode in
            ("default", "aggregated", "stopped", "opened", "unfiltered")}
-for mode, reader in readers.items():
-    reader.until_quiet(3.0)
+wanted = {"default": len(kinesis_records), "aggregated": sum(again.values()), "opened": len(again), "unfiltered": sum(again.values())}
+for mode, count in wanted.items():
+    readers[mode].until("all records", lambda: len(readers[mode].lines) >= count)
+for reader in readers.values():
+    reader.until_quiet(2.0 if reader is readers["stopped"] else 0.2)
 for reader in readers.values():
     reader.stop()
 
