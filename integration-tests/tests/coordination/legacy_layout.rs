@@ -263,9 +263,22 @@ async fn a_worker_that_does_not_understand_the_migration_holds_it_up() {
     let (began, at) = (SystemTime::UNIX_EPOCH + SystemTime::UNIX_EPOCH.elapsed().unwrap(), Instant::now());
     let worker = legacy.world.run("w1");
     brought_to(&legacy, &["INIT"]).await;
-    // One of Java 3.4, which is given leases while it reports.
-    legacy.report_of_java(began + at.elapsed()).await;
-    brought_to(&legacy, &["INIT", "none"]).await;
+    // One of Java 3.4, which is given leases, and renews them.
+    let java = async {
+        for beat in 1_000_u64.. {
+            legacy.report_of_java(began + at.elapsed()).await;
+            let leases = legacy.items(APPLICATION).await;
+            for lease in leases.iter().filter(|lease| lease.get("leaseOwner") == Some(&text("java-1"))) {
+                let key = lease["leaseKey"].as_s().expect("keys are text");
+                legacy.world.table().set(key, "leaseCounter", number(beat)).await;
+            }
+            sleep(Duration::from_secs(3)).await;
+        }
+    };
+    tokio::select! {
+        () = java => {}
+        () = brought_to(&legacy, &["INIT", "none"]) => {}
+    }
     assert_eq!(legacy.keys(COORDINATOR, "key").await, ["Leader", "Migration3.0"]);
     worker.stop().await.unwrap();
 }

@@ -37,7 +37,8 @@ impl Fleet {
     pub async fn table_migration(&self, migrate: bool, now: SystemTime) -> Result<Option<TableMigration>, TableError> {
         let Some(sight) = Box::pin(self.table.migration_sight()).await? else { return Ok(None) };
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let waiting = next(&sight, migrate, seconds).err().unwrap_or_default();
+        // Who has not begun begins without being asked.
+        let waiting = next(&sight, migrate && sight.status.is_some(), seconds).err().unwrap_or_default();
         let at = |since_1970: Duration| SystemTime::UNIX_EPOCH.checked_add(since_1970);
         Ok(Some(TableMigration {
             status: sight.status.map(|(status, _)| Status::as_wire(status)),
