@@ -4,7 +4,7 @@
 # Runs a scenario, and prints the ends of its processes' logs if it fails: scenario NAME OPTIONS...
 scenario() {
     local log logs=$work/$1
-    if timeout 420 "$bin/interop" "$1" --peers "$peers" --logs "$logs" "${@:2}"; then return; fi
+    if timeout 600 "$bin/interop" "$1" --peers "$peers" --logs "$logs" "${@:2}"; then return; fi
     for log in "$logs"/*.log "$work"/*.peer; do
         [ -e "$log" ] || continue
         printf -- '--- end of %s\n' "$log"
@@ -45,4 +45,14 @@ interop() {
         ;;
     esac
     scenario "$1"
+}
+
+# Fleets of old versions, side by side, as they mostly wait: for signs of life, and for leases that expire.
+old_fleets() {
+    local version
+    for version in 3.5.1 3.4.2 2.7.2; do install_kcl "$version"; done
+    install_kcl_1 1.14.10
+    start fleet-legacy scenario fleet-legacy
+    start adopted scenario adopted
+    finish
 }
