@@ -36,6 +36,8 @@ mod readmes {
     struct Local;
     #[doc = include_str!("../../docs/start.md")]
     struct Start;
+    #[doc = include_str!("../../docs/http-service.md")]
+    struct HttpService;
     #[doc = include_str!("../../docs/local.md")]
     struct Tests;
     #[doc = include_str!("../../docs/metrics.md")]
