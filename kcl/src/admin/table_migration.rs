@@ -16,7 +16,7 @@ pub struct TableMigration {
     pub status: Option<&'static str>,
     /// Time of that status.
     pub since: Option<SystemTime>,
-    /// What the next step waits for, beside time.
+    /// Reasons why the next step is not due, beside time.
     pub waits_for: Vec<String>,
     /// Time before which the next step is not taken.
     pub until: Option<SystemTime>,

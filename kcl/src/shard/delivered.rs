@@ -46,7 +46,7 @@ impl<F: ProcessorFactory> ShardTask<F> {
         }))
     }
 
-    /// What the lease keeps for its checkpoint.
+    /// Numbers that the lease keeps for its checkpoint.
     fn own_numbers(&self) -> Option<Numbers> {
         Numbers::read(self.lease.numbers.as_deref()?, &self.lease.checkpoint)
     }

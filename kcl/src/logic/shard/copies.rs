@@ -77,7 +77,7 @@ impl Run {
 }
 
 impl Copies {
-    /// What was `delivered` at or before the checkpoint from which the processor goes on.
+    /// Copies of a processor that goes on from a checkpoint, with the numbers `delivered` by then.
     pub(crate) fn after(delivered: Numbers) -> Self {
         Self { now: delivered.clone(), stored: delivered, joined: None, runs: VecDeque::new() }
     }

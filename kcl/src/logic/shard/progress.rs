@@ -66,7 +66,7 @@ impl Progress {
         CheckpointWrite::Commit { checkpoint, children: Vec::new(), numbers }
     }
 
-    /// What is kept with a checkpoint to recognise copies.
+    /// Numbers that are kept with a checkpoint to recognise copies.
     pub(crate) fn numbers_at(&self, checkpoint: &Checkpoint) -> Option<Bytes> {
         self.copies.as_ref().map(|copies| copies.at(checkpoint).write(checkpoint).into())
     }

@@ -79,7 +79,7 @@ pub(crate) enum Step {
     Complete,
 }
 
-/// What stands between a fleet and its next step: sentences, and the seconds since 1970 until which a bake time lasts.
+/// Obstacles between a fleet and its next step: sentences, and the seconds since 1970 until which a bake time lasts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) reasons: Vec<String>,

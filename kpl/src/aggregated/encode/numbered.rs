@@ -15,7 +15,7 @@ pub(crate) enum Numbering {
     Known(RecordNumber),
 }
 
-/// What the records so far leave to the next one.
+/// State that the records so far leave to the next one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Numbered {
     run: Run,

@@ -15,7 +15,7 @@ fn found(kinesis: &FakeKinesis) -> Vec<(usize, Option<RecordNumber>)> {
     kinesis.delivered().into_iter().map(|record| (data(&record.data), record.number)).collect()
 }
 
-/// What is found for the first time, and the number of copies, which all have the number of the first.
+/// Records found for the first time, and the number of copies, which all have the number of the first.
 fn once(found: Vec<(usize, Option<RecordNumber>)>) -> (Vec<usize>, usize) {
     let (mut first, mut copies, mut seen) = (Vec::new(), 0, HashMap::new());
     for (data, number) in found {

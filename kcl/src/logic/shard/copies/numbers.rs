@@ -41,7 +41,7 @@ struct Row {
     used: u64,
 }
 
-/// What is known of a number.
+/// Knowledge of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
     Delivered,
