@@ -45,7 +45,7 @@ pub struct ShopEvent {
     pub customer: String,
     /// Milliseconds since the shop opened.
     pub at_millis: u64,
-    /// What it was.
+    /// Kind of the event.
     pub kind: EventKind,
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use kcl::{BoxError, Record, RecordBatch, ShardId, SinkKey, SinkMark, SinkTransaction, TransactionalSink};
 
-/// What is made of the records.
+/// Result that the records are made into.
 pub trait Effects: Default + Send + 'static {
     /// A record, read.
     type Event: Send;

@@ -34,7 +34,7 @@ pub(crate) struct Chaos {
     pub(crate) length: Duration,
 }
 
-/// What happened.
+/// Events of the chaos, counted.
 #[derive(Debug)]
 struct Happened {
     killed: usize,
