@@ -1,0 +1,38 @@
+//! The time that an invocation has left.
+
+use std::time::{Duration, SystemTime};
+
+use lambda_runtime::Context;
+use tokio::time::Instant;
+
+/// Time before the deadline at which work ends, so that what was done is still noted and answered. 1 s: an answer, and a write to
+/// DynamoDB with a retry.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The end of an invocation's work, some time before Lambda ends the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLeft {
+    end: Instant,
+}
+
+impl TimeLeft {
+    /// One second less than Lambda grants, and a quarter of it at the least.
+    pub fn of(context: &Context) -> Self {
+        Self::within(context.deadline().duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// The same of an invocation that Lambda ends after this time.
+    pub fn within(granted: Duration) -> Self {
+        Self { end: Instant::now() + granted.saturating_sub(MARGIN).max(granted / 4) }
+    }
+
+    /// The time at which work ends.
+    pub fn end(self) -> Instant {
+        self.end
+    }
+
+    /// True if no further work begins.
+    pub fn is_over(self) -> bool {
+        Instant::now() >= self.end
+    }
+}
