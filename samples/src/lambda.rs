@@ -1,5 +1,6 @@
 //! AWS Lambda functions that read and write Kinesis streams: `docs/lambda.md` of the repository has their guarantees.
 
+mod clock;
 pub mod consumer;
 pub mod local;
 pub mod producer;

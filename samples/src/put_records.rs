@@ -187,7 +187,7 @@ fn code(error: &RecordError) -> &str {
         RecordError::Refused(PutError::TooLarge { .. }) => "TooLarge",
         RecordError::Refused(PutError::ShutDown { .. }) => "ShuttingDown",
         RecordError::Failed(error) => match error.kind() {
-            Kind::Throttled { code, .. } | Kind::Rejected { code, .. } => &**code,
+            Kind::Throttled { code, .. } | Kind::Rejected { code, .. } => code,
             Kind::Expired => "Expired",
             _ => "NotKnownToBeStored",
         },

@@ -1,9 +1,11 @@
 //! The time that an invocation has left.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lambda_runtime::Context;
 use tokio::time::Instant;
+
+use super::clock;
 
 /// Time before the deadline at which work ends, so that what was done is still noted and answered. 1 s: an answer, and a write to
 /// DynamoDB with a retry.
@@ -18,7 +20,7 @@ pub struct TimeLeft {
 impl TimeLeft {
     /// One second less than Lambda grants, and a quarter of it at the least.
     pub fn of(context: &Context) -> Self {
-        Self::within(context.deadline().duration_since(SystemTime::now()).unwrap_or_default())
+        Self::within(context.deadline().duration_since(clock::now()).unwrap_or_default())
     }
 
     /// The same of an invocation that Lambda ends after this time.

@@ -9,10 +9,7 @@
 //! expires   N  Unix time at which DynamoDB may delete the item
 //! ```
 
-use std::{
-    collections::HashMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -23,6 +20,7 @@ use aws_sdk_dynamodb::{
 use kpl::SequenceNumber;
 
 use super::{KinesisRecord, Progress, Unfinished};
+use crate::lambda::clock;
 
 /// Time after which an item may be deleted: the maximum retention of a stream.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html>
@@ -112,7 +110,7 @@ impl ProgressTable {
     /// Writes the progress within a record, unless it was further already.
     pub(super) async fn store(&self, unfinished: &Unfinished) -> Result<(), ProgressError> {
         let Unfinished { record, progress } = unfinished;
-        let expires = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + KEPT;
+        let expires = clock::since_epoch() + KEPT;
         let put = self.client.put_item().table_name(&self.table);
         let put = put.item("source", AttributeValue::S(self.source(record)));
         let put = put.item("sequence", sequence(&record.sequence_number));

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex as StdMutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use axum::{
@@ -27,6 +27,8 @@ use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinSet,
 };
+
+use crate::lambda::clock;
 
 /// An invocation that did not succeed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -133,10 +135,9 @@ async fn next(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, StatusCo
     // A function that goes away while it waits takes no invocation with it.
     let invocation = api.invocations.lock().await.recv().await;
     let Invocation { id, event, granted, answer } = invocation.ok_or(StatusCode::GONE)?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let headers = [
         ("lambda-runtime-aws-request-id", id.clone()),
-        ("lambda-runtime-deadline-ms", (now + granted).as_millis().to_string()),
+        ("lambda-runtime-deadline-ms", (clock::since_epoch() + granted).as_millis().to_string()),
         ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:local".to_owned()),
     ];
     api.pending().insert(id, answer);
