@@ -27,8 +27,10 @@ const TAKEN_APART: u64 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stored {
     records: u64,
-    /// Of data and partition keys.
-    content: u64,
+    /// Of data, which is what the service limits.
+    data: u64,
+    /// Of partition keys.
+    keys: u64,
     /// As they are held.
     pub(crate) held: u64,
     aggregated: bool,
@@ -36,14 +38,15 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn of(records: &[KinesisRecord]) -> Self {
-        let content = records.iter().map(|record| (record.data.len() + record.partition_key.len()) as u64).sum();
+        let data = records.iter().map(|record| record.data.len() as u64).sum();
+        let keys = records.iter().map(|record| record.partition_key.len() as u64).sum();
         let texts =
             records.first().map_or(0, |first| size_of::<KinesisRecord>() + first.sequence_number.as_str().len()) as u64;
         let count = records.len() as u64;
         // The data are allocated, and often a count of who shares them; texts share allocations.
-        let held = content + count * (texts + 3 * ALLOCATION);
+        let held = data + keys + count * (texts + 3 * ALLOCATION);
         let aggregated = records.first().is_some_and(|first| is_divided(&first.data));
-        Self { records: count, content, held, aggregated }
+        Self { records: count, data, keys, held, aggregated }
     }
 
     /// Bytes held once user records are taken out: their data is the aggregates', of which frames unfold to `unfolded` bytes, and
@@ -66,7 +69,9 @@ fn is_divided(data: &[u8]) -> bool {
 /// which shrinks by an eighth with each answer.
 #[derive(Debug, Clone)]
 pub(crate) struct AnswerSize {
-    content: u64,
+    data: u64,
+    /// Bytes of an answer's text.
+    text: u64,
     held: u64,
     /// Bytes held with user records taken out, over those without, in percent. None until the first are taken out.
     growth: Option<u64>,
@@ -76,14 +81,14 @@ pub(crate) struct AnswerSize {
 
 impl Default for AnswerSize {
     fn default() -> Self {
-        Self { content: AGGREGATE, held: AGGREGATE, growth: None, last_records: 1 }
+        Self { data: AGGREGATE, text: text(AGGREGATE, 0), held: AGGREGATE, growth: None, last_records: 1 }
     }
 }
 
 impl AnswerSize {
     /// Memory for the next read.
     pub(crate) fn ask(&self) -> Ask {
-        let by_bytes = MAX_BYTES / self.content.max(1) + 1;
+        let by_bytes = MAX_BYTES / self.data.max(1) + 1;
         Ask { least: self.record(), most: by_bytes.min(MAX_RECORDS.unsigned_abs().into()) * self.record() }
     }
 
@@ -109,7 +114,9 @@ impl AnswerSize {
         let mean = |bytes: u64| bytes.div_ceil(answer.records);
         let known = self.growth.is_some();
         let shrunk = |before: u64| if known { before - before / 8 } else { 0 };
-        self.content = mean(answer.content).max(shrunk(self.content));
+        // Rounded down, as the service's limit then allows more of them.
+        self.data = (answer.data / answer.records).max(shrunk(self.data));
+        self.text = text(mean(answer.data), mean(answer.keys)).max(shrunk(self.text));
         self.held = mean(answer.held).max(shrunk(self.held));
         self.last_records = answer.records;
         let growth = self.growth.unwrap_or(if answer.aggregated { 100 * TAKEN_APART } else { 100 });
@@ -124,9 +131,13 @@ impl AnswerSize {
 
     /// Memory of one record while its answer is parsed, and after.
     fn record(&self) -> u64 {
-        let text = self.content + self.content / 3 + TEXT;
-        text + self.held * self.growth.unwrap_or(100 * TAKEN_APART) / 100
+        self.text + self.held * self.growth.unwrap_or(100 * TAKEN_APART) / 100
     }
+}
+
+/// Bytes of an answer's text for a record: its data in base64, its key, and what is around them.
+fn text(data: u64, keys: u64) -> u64 {
+    data + data.div_ceil(3) + keys + TEXT
 }
 
 #[cfg(test)]
@@ -135,14 +146,17 @@ mod tests {
 
     use super::*;
 
-    fn stored(count: usize, bytes_each: usize) -> Stored {
-        let record = KinesisRecord {
+    fn record(bytes: usize) -> KinesisRecord {
+        KinesisRecord {
             sequence_number: "49590338271490256608559692538361571095921575989136588898".parse().unwrap(),
             partition_key: "key".into(),
-            data: vec![0; bytes_each].into(),
+            data: vec![0; bytes].into(),
             approximate_arrival: None,
-        };
-        Stored::of(&vec![record; count])
+        }
+    }
+
+    fn stored(count: usize, bytes_each: usize) -> Stored {
+        Stored::of(&vec![record(bytes_each); count])
     }
 
     fn after(count: usize, bytes_each: usize) -> AnswerSize {
@@ -186,6 +200,19 @@ mod tests {
         assert_eq!(size.read(answer), 2 * answer.held);
         size.taken_out(answer, answer.held);
         assert_eq!(size.read(answer), answer.held * 175 / 100, "shrinks by an eighth");
+    }
+
+    #[test]
+    fn the_most_is_what_ten_mebibytes_of_data_take_whatever_the_keys() {
+        let key: std::sync::Arc<str> = "key".repeat(80).into();
+        let record = KinesisRecord { partition_key: key.into(), ..record(1_843) };
+        let answer = Stored::of(&vec![record; MAX_BYTES as usize / 1_843]);
+        let mut size = AnswerSize::default();
+        size.read(answer);
+        size.taken_out(answer, answer.held);
+
+        let text = (1_843 * 4 / 3 + 240 + TEXT) * answer.records;
+        assert!(size.ask().most >= answer.held + text, "{} of {}", size.ask().most, answer.held + text);
     }
 
     #[test]
