@@ -56,18 +56,17 @@ impl Recorder {
             None => Producer::builder(&self.aws, &self.stream).build()?,
         };
         let records = request.user_records(&producer);
-        let outcomes = match records {
-            Ok(records) => put_all(&producer, records, time).await,
+        match records {
+            Ok(records) => {
+                let (outcomes, producer) = put_all(producer, records, time).await;
+                *self.warm() = producer;
+                Ok(outcomes)
+            }
             Err(error) => {
                 *self.warm() = Some(producer);
-                return Err(error.into());
+                Err(error.into())
             }
-        };
-        // One that was shut down is replaced by the next invocation.
-        if producer.health().live {
-            *self.warm() = Some(producer);
         }
-        Ok(outcomes)
     }
 
     fn warm(&self) -> std::sync::MutexGuard<'_, Option<Producer>> {
@@ -75,7 +74,8 @@ impl Recorder {
     }
 }
 
-async fn put_all(producer: &Producer, records: Vec<UserRecord>, time: TimeLeft) -> Outcomes {
+/// Returns the producer, too, unless it was shut down for want of time: the next invocation makes another one then.
+async fn put_all(producer: Producer, records: Vec<UserRecord>, time: TimeLeft) -> (Outcomes, Option<Producer>) {
     let count = records.len();
     let mut accepted: Vec<Result<Delivery, PutError>> = Vec::with_capacity(count);
     let all = async {
@@ -84,7 +84,8 @@ async fn put_all(producer: &Producer, records: Vec<UserRecord>, time: TimeLeft) 
         }
         producer.flush().await;
     };
-    if timeout_at(time.end(), all).await.is_err() {
+    let in_time = timeout_at(time.end(), all).await.is_ok();
+    if !in_time {
         // Requests under way are given up, too: nothing of this invocation runs in the next. Its error counts the records,
         // whose outcomes are looked at below.
         drop(producer.shutdown_within(Duration::ZERO).await);
@@ -94,5 +95,5 @@ async fn put_all(producer: &Producer, records: Vec<UserRecord>, time: TimeLeft) 
         outcomes.push(Outcome::from(async { Ok::<_, RecordError>(put?.await?) }.await));
     }
     outcomes.resize_with(count, || Outcome::failed("NotPut", "no time was left to put the record"));
-    outcomes.into_iter().collect()
+    (outcomes.into_iter().collect(), in_time.then_some(producer))
 }

@@ -99,7 +99,7 @@ proptest! {
     /// user record once, in order, and repeat none that is done.
     #[test]
     fn processes_each_user_record_once_across_invocations(
-        sizes in prop::collection::vec(0_usize..5, 0..8),
+        sizes in prop::collection::vec(1_usize..5, 0..8),
         failures in prop::collection::vec(0_u32..3, 40),
         keeps_progress in prop::collection::vec(any::<bool>(), 40),
     ) {

@@ -6,7 +6,6 @@ use std::{collections::VecDeque, time::Duration};
 use anyhow::Context as _;
 use aws_sdk_kinesis::{
     Client,
-    primitives::DateTime,
     types::{Record, ShardIteratorType},
 };
 use serde_json::{Value, json};
@@ -16,7 +15,8 @@ use super::{FunctionError, RuntimeApi};
 /// The event of these records.
 pub fn event_of(stream_arn: &str, shard_id: &str, records: &[Record]) -> Value {
     let record = |record: &Record| {
-        let arrival = record.approximate_arrival_timestamp().map_or(0.0, DateTime::as_secs_f64);
+        // Of milliseconds, as Lambda has them: a sum of seconds and a fraction may have more digits.
+        let arrival = record.approximate_arrival_timestamp().and_then(|time| time.to_millis().ok()).unwrap_or(0);
         json!({
             "eventSource": "aws:kinesis",
             "eventVersion": "1.0",
@@ -30,7 +30,7 @@ pub fn event_of(stream_arn: &str, shard_id: &str, records: &[Record]) -> Value {
                 "partitionKey": record.partition_key(),
                 "sequenceNumber": record.sequence_number(),
                 "data": base64_simd::STANDARD.encode_to_string(record.data().as_ref()),
-                "approximateArrivalTimestamp": arrival,
+                "approximateArrivalTimestamp": arrival as f64 / 1000.0,
             },
         })
     };
