@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -11,7 +11,7 @@ use crate::{
     clock::ServiceClock,
     error::TableError,
     event::{Event, Events, chain},
-    logic::shard::Rounds,
+    logic::{calls::Failure, shard::Rounds},
     metrics::Recorder,
     model::{Bulletin, WorkerItem},
     settings::Settings,
@@ -35,6 +35,9 @@ pub(crate) mod vitals;
 
 /// Enough for 10,000 leases at 20 ms a renewal; more would only contend for connections.
 const CONCURRENT_RENEWALS: usize = 64;
+
+/// Time after which a refused call to the lease table says nothing any more: all are tried again much sooner.
+const REFUSAL_LIFE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Context {
     pub(crate) settings: Settings,
@@ -134,8 +137,17 @@ impl Context {
         if let TableError::TableMissing { .. } = error {
             self.nudges.table.notify_one();
         }
+        self.note_refusal(error);
         let error = chain(error);
         self.vitals.failed(&error);
         self.events.emit(Event::LeaseTableFailed { error });
+    }
+
+    /// Notes for the worker's health that a call to the lease table was refused.
+    pub(crate) fn note_refusal(&self, error: &TableError) {
+        if let TableError::AccessDenied { action, table, .. } | TableError::Credentials { action, table, .. } = error {
+            let failure = Failure { error: chain(error), is_refusal: true, life: REFUSAL_LIFE };
+            self.settings.calls.failed((*action, table.as_str()), failure);
+        }
     }
 }

@@ -15,9 +15,11 @@ use crate::{
 
 mod answer;
 mod fan_out;
+mod noted;
 mod records;
 mod sdk;
 
+pub(crate) use noted::NotedKinesis;
 pub(crate) use sdk::SdkKinesis;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

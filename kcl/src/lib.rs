@@ -86,6 +86,7 @@ mod admin;
 #[cfg(bench_internals)]
 #[doc(hidden)]
 pub mod bench;
+mod calls;
 mod checkpointer;
 mod clock;
 mod consume;

@@ -3,6 +3,7 @@
 pub(crate) mod adoption;
 pub(crate) mod assign;
 pub(crate) mod backoff;
+pub(crate) mod calls;
 pub(crate) mod cpu;
 pub(crate) mod health;
 pub(crate) mod lineage;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    calls::Calls,
     clock::ServiceClock,
     logic::purpose::Purpose,
     model::{
@@ -22,6 +23,8 @@ pub(crate) mod streams;
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) clock: ServiceClock,
+    /// Of this worker alone.
+    pub(crate) calls: Calls,
     pub(crate) application: String,
     pub(crate) table: String,
     pub(crate) create_table: bool,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{SHARD, STREAM, World};
+use integration_tests::{APPLICATION, SHARD, STREAM, World};
 use kcl::{BoxError, CheckpointEvery, HealthProblem, Record, Stall, WorkerHandle};
 use serde_json::json;
 use tokio::time::sleep;
@@ -94,6 +94,75 @@ async fn a_lease_table_that_is_away_is_named_and_ends_no_life() {
 
     away.remove();
     world.until("it is ready again", || worker.health().ready).await;
+}
+
+/// Action and resource of each call that fails.
+fn failing(worker: &WorkerHandle) -> Vec<(String, String)> {
+    let failing = worker.health().problems.into_iter().filter_map(|problem| match problem {
+        HealthProblem::CallFailing { action, resource, .. } => Some((action, resource)),
+        _ => None,
+    });
+    failing.collect()
+}
+
+fn call(action: &str, resource: &str) -> Vec<(String, String)> {
+    vec![(action.to_owned(), resource.to_owned())]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_may_not_list_shards_is_never_ready_and_says_why() {
+    let world = World::start(1).await;
+    world.local.faults().on("dynamodb:*").delay(Duration::from_millis(20));
+    world.local.deny("kinesis:ListShards");
+    let worker = start(&world, Duration::ZERO);
+    for _ in 0..1_000 {
+        sleep(Duration::from_millis(10)).await;
+        assert!(!worker.health().ready && !worker.is_ready(), "{:?}", worker.health());
+    }
+
+    sleep(MINUTE).await;
+    let health = worker.health();
+    assert!(health.live && health.problems.contains(&HealthProblem::ShardsNotListed), "{health:?}");
+    assert_eq!(failing(&worker), call("kinesis:ListShards", STREAM));
+    let text = health.problems.iter().map(ToString::to_string).find(|text| text.contains("ListShards"));
+    assert!(text.is_some_and(|text| text.contains("AccessDenied")), "{health:?}");
+
+    world.local.allow("kinesis:ListShards");
+    world.until("it is ready", || worker.health().ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_lost_while_running_is_a_problem_until_it_is_back() {
+    for (action, resource) in
+        [("kinesis:GetRecords", STREAM), ("dynamodb:UpdateItem", APPLICATION), ("dynamodb:Scan", APPLICATION)]
+    {
+        let world = World::start(1).await;
+        let worker = start(&world, Duration::ZERO);
+        world.settled().await;
+        assert!(worker.health().ready, "{:?}", worker.health());
+
+        world.local.deny(action);
+        sleep(MINUTE / 2).await;
+        assert_eq!(failing(&worker), call(action, resource), "{:?}", worker.health());
+        sleep(MINUTE * 2).await;
+        assert_eq!(failing(&worker), call(action, resource), "it keeps failing: {:?}", worker.health());
+        assert!(worker.health().live && !worker.is_ready());
+
+        world.local.allow(action);
+        world.until("it is ready again", || worker.health().ready).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_beside_one_that_lists_the_shards_is_ready_without_listing_them() {
+    let world = World::start(2).await;
+    let _leader = world.run("leader");
+    world.settled().await;
+
+    world.local.deny("kinesis:ListShards");
+    let worker = start(&world, Duration::ZERO);
+
+    world.until("it is ready", || worker.health().ready).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ const KPL: &[&[&str]] = &[
 const KCL: &[&[&str]] = &[
     &["locked", "model"],
     &["error", "logic", "time"],
-    &["clock", "contained", "cpu", "metrics"],
+    &["calls", "clock", "contained", "cpu", "metrics"],
     &["event", "settings"],
     &["kinesis", "table"],
     &["stream"],

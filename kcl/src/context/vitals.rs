@@ -13,7 +13,16 @@ pub(crate) struct Vitals {
 impl Default for Vitals {
     fn default() -> Self {
         let now = now();
-        Self { notes: Mutex::new(Notes { turned: now, answered: now, failure: None, leader: None, led: now }) }
+        Self {
+            notes: Mutex::new(Notes {
+                turned: now,
+                answered: now,
+                failure: None,
+                leader: None,
+                led: now,
+                is_listed: false,
+            }),
+        }
     }
 }
 
@@ -40,6 +49,11 @@ impl Vitals {
         if notes.leader.as_ref() != leader {
             notes.leader = leader.cloned();
         }
+    }
+
+    /// The shards were listed by this worker as the leader, or another leads.
+    pub(crate) fn listed(&self) {
+        locked(&self.notes).is_listed = true;
     }
 
     /// A call to the lease table failed.

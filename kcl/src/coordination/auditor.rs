@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use tokio::{sync::watch, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::shard_sync;
+use super::shard_sync::{self, SyncError};
 use crate::{
     context::Context,
     error::TableError,
@@ -135,10 +135,12 @@ impl Auditor {
         let begun = time::now();
         context.metrics.audit_begun(self.term.audits.values().filter(|audit| audit.has_hole()).count(), due.len());
         let syncs: Vec<_> = due.into_iter().map(|(stream, leases)| sync(&context, stream, leases)).collect();
+        let due_syncs = syncs.len();
         let mut synced = stream::iter(syncs).buffer_unordered(CONCURRENT_SYNCS);
-        let (mut changed, mut all) = (false, true);
+        let (mut changed, mut all, mut is_listed) = (false, true, due_syncs == 0);
         while let Some((stream_id, synced)) = synced.next().await {
             all &= synced.is_some();
+            is_listed |= synced.is_some();
             if let Some(audit) = self.term.audits.get_mut(stream_id) {
                 audit.ended(synced.is_some(), time::now());
             }
@@ -146,6 +148,9 @@ impl Auditor {
                 self.complete.send_if_modified(|complete| complete.insert(stream_id.clone()));
             }
             changed |= synced == Some(true);
+        }
+        if is_listed {
+            context.vitals.listed();
         }
         context.metrics.audited(all, time::now() - begun);
         let deleted = match &context.catalog {
@@ -203,6 +208,9 @@ async fn sync<'a>(context: &Context, stream: &'a Stream, leases: &[&Lease]) -> (
     let synced = shard_sync::sync(context, stream, leases).await;
     context.metrics.synced(synced.is_ok(), time::now() - begun);
     let synced = synced.inspect_err(|error| {
+        if let SyncError::Write(refused) = error {
+            context.note_refusal(refused);
+        }
         context.events.emit(Event::ShardSyncFailed { stream_id: stream.id.clone(), error: chain(error) });
     });
     (&stream.id, synced.ok())

@@ -58,6 +58,9 @@ impl Leader {
             let is_done = self.context.reported(turn).is_some();
             self.publish();
             self.context.vitals.turned(self.known_leader(), is_done);
+            if self.leadership.held().is_none() && self.known_leader().is_some() {
+                self.context.vitals.listed();
+            }
             let now = time::now();
             let wake_at = now + self.pace.pause(&self.leadership, is_done, now, fastrand::f64());
             loop {

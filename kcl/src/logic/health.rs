@@ -22,6 +22,8 @@ pub(crate) struct Vitals {
     pub(crate) leader: Option<WorkerId>,
     /// Last turn at which the leader was known.
     pub(crate) led: Instant,
+    /// The shards were listed by this worker as the leader, or another leads, whose task that is.
+    pub(crate) is_listed: bool,
 }
 
 /// Stage of a worker's run.
@@ -62,6 +64,9 @@ pub(crate) fn problems(
     if now.saturating_duration_since(vitals.led) > lease_duration {
         problems.push(HealthProblem::LeaderUnknown);
     }
+    if !vitals.is_listed {
+        problems.push(HealthProblem::ShardsNotListed);
+    }
     problems
 }
 
@@ -80,7 +85,7 @@ mod tests {
         let start = crate::tests::some_time();
         let now = start + Duration::from_secs(seconds);
         let leader = Some("w".into());
-        let mut vitals = Vitals { turned: start, answered: start, failure: None, leader, led: now };
+        let mut vitals = Vitals { turned: start, answered: start, failure: None, leader, led: now, is_listed: true };
         change(&mut vitals, now);
         problems(Stage::Joined, Some(&vitals), LEASE_DURATION, now)
     }
@@ -123,9 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_is_not_ready_before_the_shards_are_listed() {
+        let not_listed = after(0, |vitals, _| vitals.is_listed = false);
+        assert_eq!(not_listed, [HealthProblem::ShardsNotListed]);
+        assert!(!not_listed[0].ends_life());
+    }
+
+    #[test]
     fn a_worker_that_starts_or_stops_is_not_judged_by_what_its_tasks_do() {
         let start = crate::tests::some_time();
-        let vitals = Vitals { turned: start, answered: start, failure: None, leader: None, led: start };
+        let vitals =
+            Vitals { turned: start, answered: start, failure: None, leader: None, led: start, is_listed: false };
         let of = |stage| problems(stage, Some(&vitals), LEASE_DURATION, start + CALLS * 2);
         assert_eq!(of(Stage::Starting), [HealthProblem::Starting]);
         assert_eq!(of(Stage::Stopping), [HealthProblem::Stopping]);
@@ -136,7 +149,7 @@ mod tests {
         let error = Some("no table".to_owned());
         let ended = Stage::Ended { error: error.clone() };
         let now = crate::tests::some_time();
-        let vitals = Vitals { turned: now, answered: now, failure: None, leader: None, led: now };
+        let vitals = Vitals { turned: now, answered: now, failure: None, leader: None, led: now, is_listed: true };
         assert_eq!(problems(ended, Some(&vitals), LEASE_DURATION, now), [HealthProblem::Ended { error }]);
     }
 }

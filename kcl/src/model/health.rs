@@ -18,7 +18,8 @@ pub struct Health {
     pub worker_id: String,
     /// False once the worker has ended, and while its own tasks do not come to run: a new process would mend that.
     pub live: bool,
-    /// True while the worker has joined the fleet, does not stop, reaches its lease table and knows who leads.
+    /// True while the worker has joined the fleet, does not stop, reaches its lease table, knows who leads, and is refused no
+    /// call that it needs.
     pub ready: bool,
     /// Reasons why it is not live or not ready; empty if it is both.
     pub problems: Vec<HealthProblem>,
@@ -66,6 +67,22 @@ pub enum HealthProblem {
     },
     /// For a lease duration nobody has led the fleet, or it was not known who did: no lease is given away.
     LeaderUnknown,
+    /// Since its join the worker has not listed the shards as the leader, nor seen that another worker leads. At a start this
+    /// lasts for a moment.
+    ShardsNotListed,
+    /// A call that the worker needs is refused for its credentials or permissions, or shards cannot be listed for a minute. It
+    /// has not succeeded since, for any shard. Forgotten five minutes after the last try, one minute for the lease table.
+    #[non_exhaustive]
+    CallFailing {
+        /// IAM action, for example `kinesis:ListShards`.
+        action: String,
+        /// Stream, by the name or ARN that it was given by, or table.
+        resource: String,
+        /// Time since the first of the failures in a row.
+        for_millis: u64,
+        /// The last error.
+        error: String,
+    },
 }
 
 impl HealthProblem {
@@ -92,6 +109,10 @@ impl fmt::Display for HealthProblem {
                 write!(f, "the lease table has not answered for {} s", for_millis / 1000)
             }
             Self::LeaderUnknown => f.write_str("it is not known who leads the fleet"),
+            Self::ShardsNotListed => f.write_str("the shards have not been listed yet"),
+            Self::CallFailing { action, resource, for_millis, error } => {
+                write!(f, "{action} on {resource} has failed for {} s: {error}", for_millis / 1000)
+            }
         }
     }
 }

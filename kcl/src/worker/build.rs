@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Worker, builder::WorkerBuilder};
 use crate::{
+    calls::Calls,
     error::{ConfigError, KinesisError, KinesisErrorKind},
-    kinesis::{Kinesis, SdkKinesis},
+    kinesis::{Kinesis, NotedKinesis, SdkKinesis},
     logic::purpose::Purpose,
     metrics::Recorder,
     model::{CheckpointEvery, InitialPosition, MAX_DURATION, Retrieval},
@@ -24,6 +25,7 @@ impl WorkerBuilder {
     pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
         self.settle();
+        self.settings.calls = Calls::default(); // the builder may be a clone
         let table = match self.settings.purpose {
             Purpose::Live => self.table_in_dynamodb(self.settings.create_table),
             Purpose::Replay(window) => {
@@ -96,7 +98,11 @@ impl WorkerBuilder {
 
     pub(crate) fn catalog(&self) -> Catalog {
         let client = SdkKinesis::client(&self.kinesis, self.settings.clock.clone());
-        let open = move |stream: &str| Arc::new(SdkKinesis::new(client.clone(), stream.to_owned())) as Arc<dyn Kinesis>;
+        let calls = self.settings.calls.clone();
+        let open = move |stream: &str| {
+            let kinesis = SdkKinesis::new(client.clone(), stream.to_owned());
+            Arc::new(NotedKinesis::new(kinesis, stream, calls.clone())) as Arc<dyn Kinesis>
+        };
         match &self.source {
             Source::Single(config) => self.only(config, open(&config.stream)),
             Source::Multi(streams) => {

@@ -6,6 +6,7 @@ use aws_types::SdkConfig;
 use kpl::compressed::FrameReader;
 
 use crate::{
+    calls::Calls,
     clock::ServiceClock,
     event::{Event, Events},
     logic::purpose::Purpose,
@@ -61,6 +62,7 @@ impl WorkerBuilder {
     pub(crate) fn new(aws: &SdkConfig, application: String, source: Source) -> Self {
         let settings = Settings {
             clock: ServiceClock::new(aws),
+            calls: Calls::default(),
             table: application.clone(),
             create_table: true,
             legacy_tables: LegacyTables::of(&application),

@@ -104,16 +104,27 @@ impl WorkerHandle {
     /// Asks no service: it is what the worker's tasks found last.
     pub fn health(&self) -> Health {
         let Context { settings, vitals, board, .. } = &*self.0.context;
-        let (now, notes) = (now(), settings.purpose.has_leader().then(|| vitals.notes()));
-        let problems = problems(self.stage(), notes.as_ref(), settings.lease_duration, now);
+        let leader = settings.purpose.has_leader().then(|| vitals.notes().leader).flatten();
+        let problems = self.problems();
         Health {
             worker_id: settings.worker_id.to_string(),
             live: !problems.iter().any(HealthProblem::ends_life),
             ready: problems.is_empty(),
             problems,
-            leader: notes.and_then(|notes| notes.leader).map(|leader| leader.to_string()),
-            shards: board.health(now, settings.warn_after),
+            leader: leader.map(|leader| leader.to_string()),
+            shards: board.health(now(), settings.warn_after),
         }
+    }
+
+    fn problems(&self) -> Vec<HealthProblem> {
+        let Context { settings, vitals, .. } = &*self.0.context;
+        let (stage, notes) = (self.stage(), settings.purpose.has_leader().then(|| vitals.notes()));
+        let is_at_work = matches!(stage, Stage::Starting | Stage::Joined);
+        let mut problems = problems(stage, notes.as_ref(), settings.lease_duration, now());
+        if is_at_work {
+            problems.extend(settings.calls.problems());
+        }
+        problems
     }
 
     fn stage(&self) -> Stage {
@@ -135,9 +146,9 @@ impl WorkerHandle {
         self.0.context.table.usage()
     }
 
-    /// True if the worker has joined the fleet and is not stopping: for readiness probes.
+    /// [`Health::ready`] of [`health`](Self::health): for readiness probes.
     pub fn is_ready(&self) -> bool {
-        self.0.context.ready.load(Ordering::Relaxed) && !self.0.stop.is_cancelled() && self.is_running()
+        self.problems().is_empty()
     }
 
     /// True if the worker still runs, ready or not.
