@@ -37,6 +37,13 @@ pub enum ConfigError {
     /// One registered consumer for enhanced fan-out was given to an application of several streams.
     #[error("a consumer reads one stream: give each StreamConfig its consumer ARN, not FanOut")]
     ConsumerOfSeveralStreams,
+    /// No region is configured for a service. An endpoint does not stand for one, as requests are signed for a region.
+    #[error("no AWS region is configured for {service}: set AWS_REGION, or the region of the SdkConfig or client")]
+    #[non_exhaustive]
+    MissingRegion {
+        /// `Kinesis` or `DynamoDB`.
+        service: &'static str,
+    },
 }
 
 /// Error that ended a worker, or kept it from starting. Its leases go to other workers; nothing uncheckpointed is lost.

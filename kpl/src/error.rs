@@ -28,6 +28,9 @@ pub enum ConfigError {
     /// `build` was called outside of a tokio runtime, or a runtime could not be started.
     #[error("no tokio runtime is running here")]
     NoRuntime,
+    /// No region is configured. An endpoint does not stand for one, as requests are signed for a region.
+    #[error("no AWS region is configured: set AWS_REGION, or the region of the SdkConfig or client")]
+    MissingRegion,
 }
 
 /// A record was not accepted: nothing of it was or will be sent.

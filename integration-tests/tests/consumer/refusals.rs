@@ -1,6 +1,6 @@
 //! Names, permissions, tables and fleets that a worker refuses or is refused: errors say what to do, and nothing is lost.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use integration_tests::{APPLICATION, Call, Journal, Running, SHARD, STREAM, World, text};
 use kcl::{Event, ShardContext, Streams, TableError, Worker, WorkerError};
@@ -182,6 +182,30 @@ async fn a_lease_deleted_by_hand_is_lost_by_its_worker_and_created_again() {
     assert_eq!((world.events.count(lost), world.events.count(created)), (1, 1));
     assert_eq!(world.events.count(|event| matches!(event, Event::HoleFound { .. })), 1);
     worker.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_without_a_region_is_refused_before_anything_is_called() {
+    let complete = LocalAws::start().await.sdk_config();
+    let version = complete.behavior_version().expect("there is one");
+    let aws = aws_types::SdkConfig::builder().behavior_version(version).endpoint_url("http://localhost:4567").build();
+    let build = |builder: kcl::WorkerBuilder| {
+        let journal = Journal::default();
+        builder.build(move |shard: &ShardContext| journal.processor(shard)).map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |service: &str| -> Result<(), String> {
+        Err(format!(
+            "no AWS region is configured for {service}: set AWS_REGION, or the region of the SdkConfig or client"
+        ))
+    };
+
+    assert_eq!(build(Worker::builder(&aws, APPLICATION, STREAM)), refused("Kinesis"));
+    let kinesis = aws_sdk_kinesis::Client::new(&complete);
+    let builder = || Worker::builder(&aws, APPLICATION, STREAM).kinesis_client(&kinesis);
+    assert_eq!(build(builder()), refused("DynamoDB"));
+    assert_eq!(build(builder().lease_table_config(&complete)), Ok(()));
+    let now = SystemTime::now();
+    assert_eq!(build(builder().replay(now - Duration::from_secs(60)..now)), Ok(()), "a replay has no lease table");
 }
 
 #[test]

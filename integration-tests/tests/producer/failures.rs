@@ -8,7 +8,7 @@ use aws_types::{SdkConfig, region::Region};
 use bytes::Bytes;
 use integration_tests::{SHARD, STREAM, World, failures, user_record};
 use kinesis_local::LocalAws;
-use kpl::{Aggregation, DeliveryErrorKind, Producer, RecordOrder, UserRecord, aggregated::Deaggregator};
+use kpl::{Aggregation, ConfigError, DeliveryErrorKind, Producer, RecordOrder, UserRecord, aggregated::Deaggregator};
 use tokio::time::{Instant, sleep};
 
 fn producer(aws: &SdkConfig) -> Producer {
@@ -106,7 +106,7 @@ async fn an_answer_without_a_code_is_judged_by_its_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fails_records_at_once_without_a_region_or_credentials() {
+async fn a_configuration_without_a_region_is_refused_and_records_fail_at_once_without_credentials() {
     let local = LocalAws::start().await;
     let complete = local.sdk_config();
     let builder = || {
@@ -114,15 +114,25 @@ async fn fails_records_at_once_without_a_region_or_credentials() {
         let client = complete.http_client().expect("the embedded AWS is an HTTP client");
         SdkConfig::builder().behavior_version(version).http_client(client)
     };
-    let no_credentials = builder().region(Region::new("eu-west-1")).build();
+    let aws = builder().region(Region::new("eu-west-1")).build();
     let credentials = complete.credentials_provider().expect("there are some");
     let no_region = builder().credentials_provider(credentials).build();
-    for (aws, word) in [(no_credentials, "identity"), (no_region, "Region")] {
-        let begun = Instant::now();
-        let failed = failures(&producer(&aws), (0..10).map(user_record)).await;
+    let begun = Instant::now();
+    let failed = failures(&producer(&aws), (0..10).map(user_record)).await;
+    assert!(failed.len() == 10 && begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(failed[0].to_string().contains("identity") && failed[0].attempts_made() == 1, "{}", failed[0]);
 
-        assert!(failed.len() == 10 && begun.elapsed() < Duration::from_secs(1), "{word}: {:?}", begun.elapsed());
-        assert!(failed[0].to_string().contains(word) && failed[0].attempts_made() == 1, "{}", failed[0]);
+    let build = |aws: &SdkConfig| Producer::builder(aws, STREAM).build();
+    let with_endpoint = no_region.to_builder().endpoint_url("http://localhost:4567").build();
+    for aws in [no_region, with_endpoint] {
+        let refused = build(&aws).expect_err("there is no region");
+        assert!(
+            matches!(refused, ConfigError::MissingRegion) && refused.to_string().contains("AWS_REGION"),
+            "{refused}"
+        );
+        let client = aws_sdk_kinesis::Client::new(&complete);
+        let with_client = Producer::builder(&aws, STREAM).kinesis_client(client).build();
+        assert!(with_client.is_ok(), "the client has a region");
     }
 }
 

@@ -21,7 +21,7 @@ impl WorkerBuilder {
     /// processors checkpoint, by their [`Checkpointer`](crate::Checkpointer).
     ///
     /// # Errors
-    /// A setting is out of its bounds. Nothing is called over the network yet.
+    /// A setting is out of its bounds, or no region is configured. Nothing is called over the network yet.
     pub fn build<F: ProcessorFactory>(mut self, factory: F) -> Result<Worker<F>, ConfigError> {
         self.validate()?;
         self.settle();

@@ -48,7 +48,19 @@ impl WorkerBuilder {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         self.validate_streams()?;
         self.validate_names()?;
-        self.validate_bounds()
+        self.validate_bounds()?;
+        self.validate_regions()
+    }
+
+    /// A replay keeps its leases in memory.
+    fn validate_regions(&self) -> Result<(), ConfigError> {
+        let has_dynamodb = !self.settings.purpose.has_leader() || self.dynamodb.region().is_some();
+        for (service, has_region) in [("Kinesis", self.kinesis.region().is_some()), ("DynamoDB", has_dynamodb)] {
+            if !has_region {
+                return Err(ConfigError::MissingRegion { service });
+            }
+        }
+        Ok(())
     }
 
     fn validate_streams(&self) -> Result<(), ConfigError> {

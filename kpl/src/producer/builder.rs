@@ -25,6 +25,7 @@ pub struct ProducerBuilder {
     aws: SdkConfig,
     stream: String,
     kinesis: Option<Arc<dyn Kinesis>>,
+    has_region: bool,
     events: Events,
     encode: Option<Encode>,
     compression: Option<Compression>,
@@ -35,8 +36,9 @@ pub struct ProducerBuilder {
 impl ProducerBuilder {
     pub(crate) fn new(aws: &SdkConfig, stream: String) -> Self {
         let (events, config) = (Events::default(), Config::default());
-        let (compression, dictionary) = (None, None);
-        Self { aws: aws.clone(), stream, kinesis: None, events, encode: None, compression, dictionary, config }
+        let (compression, dictionary, has_region) = (None, None, aws.region().is_some());
+        let (aws, kinesis, encode) = (aws.clone(), None, None);
+        Self { aws, stream, kinesis, has_region, events, encode, compression, dictionary, config }
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
@@ -244,19 +246,20 @@ impl ProducerBuilder {
     /// Client of Kinesis, in place of one made from the `SdkConfig`. Its retries are not used. Its interceptors see an input of
     /// PutRecords without records, and the request with them.
     pub fn kinesis_client(self, client: aws_sdk_kinesis::Client) -> Self {
-        self.kinesis(SdkKinesis::new(client))
+        let has_region = client.config().region().is_some();
+        Self { has_region, ..self.kinesis(SdkKinesis::new(client)) }
     }
 
     /// Implementation of [`Kinesis`], in place of the service, for tests.
     pub fn kinesis(mut self, kinesis: impl Kinesis) -> Self {
-        self.kinesis = Some(Arc::new(kinesis));
+        (self.kinesis, self.has_region) = (Some(Arc::new(kinesis)), true);
         self
     }
 
     /// Builds the producer. Kinesis is not called before the first record.
     ///
     /// # Errors
-    /// If a setting is out of bounds, a codec is not built in, or no tokio runtime is running here.
+    /// If a setting is out of bounds, a codec is not built in, no region is configured, or no tokio runtime is running here.
     ///
     /// # Panics
     /// If the `SdkConfig` has no behavior version and no client is set; with the first record, if the runtime has no timers.
@@ -268,17 +271,20 @@ impl ProducerBuilder {
     /// producer down, also for handles of [`BlockingProducer::as_async`], and blocks until everything is resolved.
     ///
     /// # Errors
-    /// If a setting is out of bounds, or the thread cannot be started. Panics as [`build`](Self::build).
+    /// If a setting is out of bounds, no region is configured, or the thread cannot be started. Panics as [`build`](Self::build).
     pub fn build_blocking(self) -> Result<BlockingProducer, ConfigError> {
         BlockingProducer::start(|runtime| self.build_on(Ok(runtime)))
     }
 
     fn build_on(self, runtime: Result<Handle, ConfigError>) -> Result<Producer, ConfigError> {
-        let Self { aws, stream, kinesis, events, encode, compression, dictionary, mut config } = self;
+        let Self { aws, stream, kinesis, has_region, events, encode, compression, dictionary, mut config } = self;
         let stream = Stream::parse(stream)?;
         let unused = dictionary.is_some() && !matches!(compression, Some(Compression::Zstd(_)));
         config.frames = compression.map(|compression| Arc::new(FrameWriter::new(compression, dictionary)));
         config.validate()?;
+        if !has_region {
+            return Err(ConfigError::MissingRegion);
+        }
         let (mut defeated, runtime) = (config.defeated(), runtime?);
         defeated.extend(unused.then_some(("compression_dictionary", "compression is not zstd")));
         let kinesis = kinesis.unwrap_or_else(|| Arc::new(SdkKinesis::new(aws_sdk_kinesis::Client::new(&aws))));
