@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, error, info, info_span};
 
 use crate::{
     contained::{Contained, propagate},
@@ -26,7 +26,7 @@ use crate::{
         migrator, verifier, watchdog,
     },
     error::{TableError, WorkerError},
-    event::{Event, Events},
+    event::{Event, Events, chain},
     logic::backoff::Backoff,
     model::{Lease, LeaseKey},
     processor::ProcessorFactory,
@@ -87,7 +87,8 @@ impl<F: ProcessorFactory> Worker<F> {
         Self { context: Arc::new(context), factory: Arc::new(Contained::new(factory)) }
     }
 
-    /// Runs until something makes it impossible to go on; a [replay](WorkerBuilder::replay) until it is done.
+    /// Runs until something makes it impossible to go on; a [replay](WorkerBuilder::replay) until it is done. The end is
+    /// logged: an error with its causes, else a line at INFO.
     ///
     /// # Errors
     /// See [`WorkerError`].
@@ -108,7 +109,12 @@ impl<F: ProcessorFactory> Worker<F> {
     /// As for [`run`](Self::run).
     pub async fn run_until(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
         let span = info_span!("kcl.worker", worker_id = %self.context.settings.worker_id);
-        Box::pin(self.run_in_span(stop)).instrument(span).await
+        let run = async move {
+            let ended = Box::pin(self.run_in_span(stop)).await;
+            log_end(&ended);
+            ended
+        };
+        run.instrument(span).await
     }
 
     async fn run_in_span(self, stop: impl Future<Output = ()> + Send) -> Result<(), WorkerError> {
@@ -134,6 +140,13 @@ impl<F: ProcessorFactory> Worker<F> {
         context.ready.store(false, Ordering::Relaxed);
         running.stop().await;
         outcome
+    }
+}
+
+fn log_end(ended: &Result<(), WorkerError>) {
+    match ended {
+        Ok(()) => info!("worker ended"),
+        Err(failure) => error!(error = chain(failure), "worker ended with an error"),
     }
 }
 
@@ -278,7 +291,7 @@ impl<F: ProcessorFactory> Running<F> {
         while let Some(ended) = self.coordination.join_next().await {
             match ended {
                 Ok(Ok(ended)) => *membership = membership.take().or(ended),
-                Ok(Err(failure)) => error!(error = crate::event::chain(&failure), "worker stopped with an error"),
+                Ok(Err(failure)) => error!(error = chain(&failure), "another error while leaving the fleet"),
                 Err(failure) => propagate(failure),
             }
         }

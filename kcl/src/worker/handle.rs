@@ -78,10 +78,11 @@ impl WorkerHandle {
         run: impl Future<Output = Result<(), WorkerError>> + Send + 'static,
     ) -> Self {
         let ((sender, ended), panic) = (watch::channel(None), Payload::default());
-        let kept = Arc::clone(&panic);
+        let (kept, worker_id) = (Arc::clone(&panic), context.settings.worker_id.clone());
         tokio::spawn(async move {
             let outcome = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|payload| {
                 let text = panic_text(&*payload);
+                tracing::error!(%worker_id, text, "worker panicked");
                 *locked(&kept) = Some(payload);
                 Err(WorkerError::Panicked { text })
             });
