@@ -1,13 +1,24 @@
 //! Events of a worker, for programs. The same facts are logged.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    mem::discriminant,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use kpl::{HashKeyRange, SequenceNumber, ShardId, compressed::FrameError};
+use kpl::{
+    HashKeyRange, SequenceNumber, ShardId,
+    compressed::FrameError,
+    repeats::{Logged, Repeats, line},
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     contained::{Contained, contained_now},
+    locked::locked,
     model::{Position, Stall, StreamId, StreamShard, WorkerId},
+    time::now,
 };
 
 /// Something that happened in a worker.
@@ -241,7 +252,20 @@ impl Event {
         }
     }
 
-    fn log(&self) {
+    /// The line of the log, for those that each try repeats.
+    fn repeating_line(&self) -> Option<u64> {
+        let (subject, error) = match self {
+            Self::ReadFailed { shard, error, throttled: false } => (shard.to_string(), error.as_str()),
+            Self::LeaseTableFailed { error } => (String::new(), error.as_str()),
+            Self::ShardSyncFailed { stream_id, error } => (stream_id.to_string(), error.as_str()),
+            Self::HoleFound { stream_id, hole } => (format!("{stream_id} {hole}"), ""),
+            Self::StreamUnavailable { stream, error } => (stream.clone(), error.as_str()),
+            _ => return None,
+        };
+        Some(line(discriminant(self), &subject, error))
+    }
+
+    fn log(&self, repeated: Option<&str>) {
         match self {
             Self::Started { worker_id } => info!(%worker_id, "worker started"),
             Self::LeaderGained => info!("worker leads the fleet"),
@@ -267,7 +291,7 @@ impl Event {
             Self::ProcessorSlow { shard, running_for } => warn!(%shard, ?running_for, "record processor is slow"),
             Self::ShardStalled { shard, stall, lasts } => warn!(%shard, ?stall, ?lasts, "shard makes no progress"),
             Self::ReadFailed { shard, error, throttled: true } => debug!(%shard, error, "read throttled"),
-            Self::ReadFailed { shard, error, throttled: false } => warn!(%shard, error, "read failed"),
+            Self::ReadFailed { shard, error, throttled: false } => warn!(%shard, error, repeated, "read failed"),
             Self::ConsumerRegistered { stream_id, consumer_arn } => {
                 info!(%stream_id, consumer_arn, "consumer registered")
             }
@@ -285,10 +309,12 @@ impl Event {
             Self::FrameUnopened { shard, sequence_number, error } => {
                 error!(%shard, %sequence_number, %error, "compressed record cannot be opened: delivered as it is stored");
             }
-            Self::LeaseTableFailed { error } => warn!(error, "lease table call failed"),
-            Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, "shard sync failed"),
-            Self::HoleFound { stream_id, hole } => warn!(%stream_id, %hole, "no lease for a part of the hash keys"),
-            Self::StreamUnavailable { stream, error } => warn!(stream, error, "stream cannot be read now"),
+            Self::LeaseTableFailed { error } => warn!(error, repeated, "lease table call failed"),
+            Self::ShardSyncFailed { stream_id, error } => warn!(%stream_id, error, repeated, "shard sync failed"),
+            Self::HoleFound { stream_id, hole } => {
+                warn!(%stream_id, %hole, repeated, "no lease for a part of the hash keys")
+            }
+            Self::StreamUnavailable { stream, error } => warn!(stream, error, repeated, "stream cannot be read now"),
             Self::StreamNotListed { stream_id } => warn!(%stream_id, "leases of a stream that is not listed"),
             Self::FormerStreamDeleted { stream_id, shards } => info!(%stream_id, ?shards, "former stream deleted"),
             Self::ClockWrong { ahead, behind } => warn!(?ahead, ?behind, "the machine's clock is wrong"),
@@ -304,20 +330,32 @@ impl Event {
 
 type Handler = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// Receivers of all events: the log, and the application's handler if it has one.
-#[derive(Clone, Default)]
+/// Receivers of all events: the log, without most repetitions, and the application's handler if it has one.
+#[derive(Default)]
 pub(crate) struct Events {
     handler: Option<Handler>,
+    // Protects the memory for the length of one look.
+    repeats: Mutex<Repeats>,
+}
+
+impl Clone for Events {
+    /// For another worker, whose lines are first lines.
+    fn clone(&self) -> Self {
+        Self { handler: self.handler.clone(), repeats: Mutex::default() }
+    }
 }
 
 impl Events {
     pub(crate) fn to(handler: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         let handler = Contained::new(handler);
-        Self { handler: Some(Arc::new(move |event| handler(event))) }
+        Self { handler: Some(Arc::new(move |event| handler(event))), repeats: Mutex::default() }
     }
 
     pub(crate) fn emit(&self, event: Event) {
-        event.log();
+        let logged = event.repeating_line().map_or(Some(Logged::ONCE), |line| locked(&self.repeats).note(line, now()));
+        if let Some(logged) = logged {
+            event.log(logged.repeated().as_deref());
+        }
         if let Some(handler) = &self.handler
             && let Err(error) = contained_now(|| handler(&event))
         {

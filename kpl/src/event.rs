@@ -1,14 +1,23 @@
 //! Events of a producer, for the application and the log; and a snapshot of its load.
 
 use std::{
+    mem::discriminant,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use tracing::{debug, error, field::display as shown, info, warn};
 
-use crate::{config::Aggregation, id::ShardId, stream::Stream};
+use crate::{
+    config::Aggregation,
+    id::ShardId,
+    locked::locked,
+    repeats::{Logged, Repeats, line},
+    stream::Stream,
+};
 
 /// Load of a producer at some instant, all streams together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,15 +112,31 @@ impl Event {
         }
     }
 
-    fn log(&self) {
+    /// The line of the log, for those that each try of a call repeats.
+    fn repeating_line(&self) -> Option<u64> {
+        match self {
+            Self::ShardMapUnavailable { code, message, .. }
+            | Self::StreamNotDescribed { code, message, .. }
+            | Self::CallFailed { code, message, .. } => {
+                let subject = format!("{} {code}", self.stream());
+                Some(line(discriminant(self), &subject, message))
+            }
+            _ => None,
+        }
+    }
+
+    fn log(&self, repeated: Option<&str>) {
         let stream = self.stream();
         match self {
             Self::ShardMapUpdated { open_shards, .. } => info!(%stream, open_shards, "shard map updated"),
             Self::ShardMapUnavailable { code, message, retry_in, .. } => {
-                warn!(%stream, %code, %message, ?retry_in, "shards cannot be listed, records may be sent unaggregated");
+                warn!(
+                    %stream, %code, %message, ?retry_in, repeated,
+                    "shards cannot be listed, records may be sent unaggregated"
+                );
             }
             Self::StreamNotDescribed { code, message, .. } => {
-                warn!(%stream, %code, %message, "stream cannot be described, default settings assumed");
+                warn!(%stream, %code, %message, repeated, "stream cannot be described, default settings assumed");
             }
             Self::PartitionKeysIgnored { aggregation: Aggregation::Off, .. } => {
                 info!(%stream, "stream ignores partition keys");
@@ -119,7 +144,7 @@ impl Event {
             Self::PartitionKeysIgnored { .. } => warn!(%stream, "stream ignores partition keys, aggregation is off"),
             Self::SettingDefeated { setting, reason, .. } => warn!(%stream, setting, reason, "setting defeated"),
             Self::CallFailed { kinesis_records, code, message, .. } => {
-                warn!(%stream, kinesis_records, %code, %message, "put records failed");
+                warn!(%stream, kinesis_records, %code, %message, repeated, "put records failed");
             }
             Self::EntryFailed { shard_id, user_records, code, message, .. } => {
                 let shard_id = shard_id.as_ref().map(shown);
@@ -135,15 +160,28 @@ impl Event {
 
 type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// Receiver of all events: the log, and the application's hook.
+/// Receiver of all events: the log, without most repetitions, and the application's hook.
 #[derive(Clone, Default)]
-pub(crate) struct Events(pub(crate) Option<Hook>);
+pub(crate) struct Events {
+    hook: Option<Hook>,
+    // Protects the memory for the length of one look.
+    repeats: Arc<Mutex<Repeats>>,
+}
 
 impl Events {
+    pub(crate) fn to(hook: Hook) -> Self {
+        Self { hook: Some(hook), repeats: Arc::default() }
+    }
+
     /// Logs an event and calls the hook, whose panic is logged and contained.
     pub(crate) fn emit(&self, event: &Event) {
-        event.log();
-        if let Some(hook) = &self.0
+        let logged = event
+            .repeating_line()
+            .map_or(Some(Logged::ONCE), |line| locked(&self.repeats).note(line, Instant::now().into_std()));
+        if let Some(logged) = logged {
+            event.log(logged.repeated().as_deref());
+        }
+        if let Some(hook) = &self.hook
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(event)))
         {
             error!(?event, "event hook panicked");

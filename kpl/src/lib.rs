@@ -94,6 +94,8 @@ mod locked;
 pub mod metric;
 mod record;
 mod record_number;
+#[doc(hidden)]
+pub mod repeats;
 #[cfg(feature = "serde")]
 pub mod settings;
 mod shared_text;

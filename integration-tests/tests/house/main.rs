@@ -12,7 +12,7 @@ use source::{Library, Path};
 
 /// Folders of `kpl`, a floor a line, lowest first. A file `foo.rs` at the top belongs to folder `foo`.
 const KPL: &[&[&str]] = &[
-    &["locked", "digest", "metric", "record_number", "shared_text", "trace_context"],
+    &["locked", "digest", "metric", "record_number", "repeats", "shared_text", "trace_context"],
     &["compressed", "hash_key", "id"],
     &["record"],
     &["aggregated", "error"],

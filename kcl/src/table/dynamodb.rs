@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::{
     Client, Config,
     config::{retry::RetryPartition, timeout::TimeoutConfig},
 };
+use kpl::repeats::Repeats;
 
 use super::item::{self, n, s};
 use crate::{
@@ -65,6 +66,8 @@ pub(crate) struct DynamoDbLeaseTable {
     renewals: Arc<Renewals>,
     /// False once BatchGetItem was found to be denied.
     may_batch: AtomicBool,
+    /// The line that the leader's lock cannot be read. Protected for the length of one look.
+    unreadable: Mutex<Repeats>,
 }
 
 impl DynamoDbLeaseTable {
@@ -98,6 +101,7 @@ impl DynamoDbLeaseTable {
             segments: AtomicI32::new(1),
             meter,
             may_batch: AtomicBool::new(true),
+            unreadable: Mutex::default(),
         }
     }
 

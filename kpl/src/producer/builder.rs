@@ -171,7 +171,7 @@ impl ProducerBuilder {
 
     /// Calls `hook` for each [`Event`], on the producer's own tasks: it must return at once. Its panic is logged and contained.
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.events = Events(Some(Arc::new(hook)));
+        self.events = Events::to(Arc::new(hook));
         self
     }
 

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::{
     error::TableError,
+    locked::locked,
     model::{Beat, LockItem, Look, Mark, StreamIdentity, WorkerId, WorkerItem},
     table::item::Item,
+    time::now,
 };
 
 impl EntityTable {
@@ -183,7 +185,19 @@ impl DynamoDbLeaseTable {
 
     pub(crate) async fn get_lock(&self) -> Result<Option<LockItem>, TableError> {
         let place = self.entity_tables().lock;
-        Ok(read_lock(&place, self.get_from(&place, item::LOCK_KEY).await?.as_ref()))
+        Ok(self.read_lock(&place, self.get_from(&place, item::LOCK_KEY).await?.as_ref()))
+    }
+
+    fn read_lock(&self, place: &EntityTable, found: Option<&Item>) -> Option<LockItem> {
+        let lock = found.and_then(item::read_lock);
+        if found.is_some()
+            && lock.is_none()
+            && let Some(logged) = locked(&self.unreadable).note(0, now())
+        {
+            let repeated = logged.repeated();
+            warn!(table = place.table, repeated, "the leader's lock item cannot be read, nobody can lead; delete it");
+        }
+        lock
     }
 
     pub(crate) async fn look(&self, me: &WorkerId, leader: Option<&WorkerId>) -> Result<Look, TableError> {
@@ -241,7 +255,7 @@ impl DynamoDbLeaseTable {
             items.into_iter().find(|item| item.get(place.key) == Some(&s(key)))
         };
         let worker = |id: &WorkerId| found(&workers, id.as_str()).and_then(item::read_worker);
-        let lock = read_lock(&lock, found(&lock, item::LOCK_KEY));
+        let lock = self.read_lock(&lock, found(&lock, item::LOCK_KEY));
         Ok(Some(Look { lock, worker: worker(me), leader: leader.and_then(worker) }))
     }
 
@@ -288,14 +302,6 @@ impl DynamoDbLeaseTable {
         }
         place.call("dynamodb:DeleteItem").applied(delete.condition_expression(condition).send().await, CONDITION_FAILED)
     }
-}
-
-fn read_lock(place: &EntityTable, found: Option<&Item>) -> Option<LockItem> {
-    let lock = found.and_then(item::read_lock);
-    if found.is_some() && lock.is_none() {
-        warn!(table = place.table, "the leader's lock item cannot be read, nobody can lead; delete it");
-    }
-    lock
 }
 
 /// Adds the condition that a worker's item is of the same run, without a fence, and with this heartbeat if one is given.
