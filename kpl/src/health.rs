@@ -47,7 +47,8 @@ pub enum HealthProblem {
     Panicked,
     /// The producer is shut down, or its runtime is.
     ShutDown,
-    /// No call to a stream has stored anything for ten seconds and more, the last within a minute.
+    /// No call to a stream has stored anything for ten seconds and more, or one was refused for its credentials or permissions;
+    /// the last within a minute.
     #[non_exhaustive]
     StreamFailing {
         /// Stream, by name or ARN.
@@ -138,13 +139,28 @@ impl CallNotes {
         })
     }
 
-    /// True if calls have failed for long, and still did a moment ago.
+    /// True if calls have failed for long, or were refused for good, and still did a moment ago.
     pub(crate) fn is_failing(&self, now: Instant) -> bool {
-        let failing = |(first, last, ..): &(Instant, Instant, Arc<str>, Arc<str>)| {
-            now.saturating_duration_since(*first) >= FAILING && now.saturating_duration_since(*last) < RECENT
+        let failing = |(first, last, code, _): &(Instant, Instant, Arc<str>, Arc<str>)| {
+            let counts = now.saturating_duration_since(*first) >= FAILING || is_refusal(code);
+            counts && now.saturating_duration_since(*last) < RECENT
         };
         self.failed.as_ref().is_some_and(failing)
     }
+}
+
+/// True if credentials, or their permissions, were refused: no retry mends that.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+fn is_refusal(code: &str) -> bool {
+    matches!(
+        code,
+        "AccessDeniedException"
+            | "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+    )
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {
@@ -171,6 +187,16 @@ mod tests {
         let failure = notes.failure(at(10)).expect("it fails");
         assert_eq!((&*failure.code, failure.for_millis), ("Second", 10_000));
         assert!(!notes.is_failing(at(69)), "the last failure is a minute ago");
+    }
+
+    #[test]
+    fn a_stream_fails_at_once_where_a_permission_is_missing() {
+        let (start, mut notes) = (tokio::time::Instant::now().into_std(), CallNotes::default());
+        notes.failed(words("ServiceUnavailable"), start);
+        assert!(!notes.is_failing(start));
+        notes.failed(words("AccessDeniedException"), start);
+        assert!(notes.is_failing(start));
+        assert!(!notes.is_failing(start + RECENT), "the last failure is a minute ago");
     }
 
     #[test]

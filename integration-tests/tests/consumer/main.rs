@@ -12,6 +12,7 @@ mod exactly_once;
 mod failing;
 mod fan_out;
 mod health;
+mod logs;
 mod metrics;
 mod permissions;
 mod policies;

@@ -62,6 +62,22 @@ async fn a_stream_that_takes_nothing_in_is_named_after_ten_seconds_and_until_it_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_producer_that_may_not_put_is_not_ready_from_the_first_refusal() {
+    let kinesis = FakeKinesis::new(1);
+    kinesis.on_put(|_| Reaction::Fail(error("AccessDeniedException")));
+    let producer = producer(&kinesis);
+    producer.put(record(0)).await.expect("accepted").await.expect_err("it is refused");
+
+    let health = producer.health();
+    assert!(health.live && !health.ready, "{health:?}");
+    assert!(health.problems[0].to_string().contains("AccessDeniedException"), "{health:?}");
+
+    kinesis.on_put(|_| Reaction::Accept);
+    producer.put(record(1)).await.expect("accepted").await.expect("stored");
+    assert!(producer.health().ready);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_producer_that_is_sent_nothing_any_more_gets_ready_again() {
     let kinesis = FakeKinesis::new(1);
     kinesis.on_put(|_| Reaction::Fail(error("ServiceUnavailable")));
