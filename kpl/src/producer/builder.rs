@@ -252,7 +252,8 @@ impl ProducerBuilder {
 
     /// Implementation of [`Kinesis`], in place of the service, for tests.
     pub fn kinesis(mut self, kinesis: impl Kinesis) -> Self {
-        (self.kinesis, self.has_region) = (Some(Arc::new(kinesis)), true);
+        self.kinesis = Some(Arc::new(kinesis));
+        self.has_region = true;
         self
     }
 
