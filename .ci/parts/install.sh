@@ -40,6 +40,9 @@ install_kcl_1() {
     compile "kcl-$1" "$java/kcl-1/Consume.java"
 }
 
+# The multi-language daemon of KCL 2.x; that of 1.x comes with the KCL.
+install_daemon() { install_maven "daemon-$1" "$java/daemon" "-Dkcl.version=$1"; }
+
 install_kpl() {
     install_maven kpl "$java/kpl"
     compile kpl "$java/kpl/Produce.java"

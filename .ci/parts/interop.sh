@@ -37,6 +37,7 @@ interop() {
     adopted)
         install_kcl_1 1.14.10
         install_kcl 2.7.2
+        install_daemon 2.7.2
         ;;
     fleet-legacy) for version in 3.5.1 3.4.2; do install_kcl "$version"; done ;;
     java-to-kcl)
@@ -52,6 +53,7 @@ old_fleets() {
     local version
     for version in 3.5.1 3.4.2 2.7.2; do install_kcl "$version"; done
     install_kcl_1 1.14.10
+    install_daemon 2.7.2
     start fleet-legacy scenario fleet-legacy
     start adopted scenario adopted
     finish

@@ -5,6 +5,7 @@
 //! do not wait for a virtual clock; all waiting is for a condition.
 
 mod adopted;
+mod daemon;
 mod expected;
 mod fleet;
 mod java_to_kcl;

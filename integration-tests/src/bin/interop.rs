@@ -46,7 +46,7 @@ enum Scenario {
     Roads,
     /// An application of KCL 2.x is not joined.
     Refused,
-    /// Applications of KCL 1.x and 2.x are taken over, and given back.
+    /// Applications of KCL 1.x and 2.x, and of their daemons, are taken over, and given back.
     Adopted,
     /// The samples on emulators of others.
     Samples,

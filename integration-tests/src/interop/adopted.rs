@@ -1,5 +1,6 @@
-//! Applications of KCL 1.14 and 2.7 are taken over: their workers stop within aggregates, one shard is at its end and another
-//! is split, `kcl` goes on, and at last the old version again, on the table that it is given back.
+//! Applications of KCL 1.14 and 2.7, and of the multi-language daemons of both, are taken over: their workers stop within
+//! aggregates, one shard is at its end and another is split, `kcl` goes on, and at last the old version again, on the table that
+//! it is given back.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,8 +22,13 @@ use super::roads::{checkpoints, started_there};
 use super::served::Served;
 use super::told::{Read, Told};
 
-/// Versions of the KCL for Java. Each has an application of its own; all read the same stream.
-const VERSIONS: [&str; 2] = ["1.14.10", "2.7.2"];
+/// Software for Java, and its name. Each has an application of its own; all read the same stream.
+const OLD: [(ConsumerKind, &str); 4] = [
+    (ConsumerKind::Java("1.14.10"), "kcl-1.14.10"),
+    (ConsumerKind::Java("2.7.2"), "kcl-2.7.2"),
+    (ConsumerKind::Daemon("1.14.10"), "daemon-1.14.10"),
+    (ConsumerKind::Daemon("2.7.2"), "daemon-2.7.2"),
+];
 /// Shards at first. One is split before there are records, so that a worker comes to its end.
 const SHARDS: i32 = 4;
 /// Shards that have records then.
@@ -48,7 +54,7 @@ pub async fn adopted(peers: &Peers) -> anyhow::Result<Vec<String>> {
     change(&client, STREAM, Change::Split).await?;
     put_all(&kinesis, 0..RECORDS / 2, |_| {}).await?;
     let started: anyhow::Result<Vec<_>> =
-        VERSIONS.into_iter().map(|version| Application::begin(peers, &served, version)).collect();
+        OLD.into_iter().map(|(kind, of)| Application::begin(peers, &served, kind, of)).collect();
     let mut applications = started?;
     for application in &mut applications {
         application.reaches_the_limit().await?;
@@ -61,7 +67,8 @@ pub async fn adopted(peers: &Peers) -> anyhow::Result<Vec<String>> {
         ensure!(rust.journal().entries().is_empty(), "{} begins beside a living worker", rust.name());
     }
     // At once: KCL 2.7 would wait gracefully for the shard at its end, and the other application would go on before the split.
-    try_join_all(applications.iter_mut().map(|application| application.java.finish(STOPPING))).await?;
+    try_join_all(applications.iter_mut().map(Application::ends)).await?;
+    applications.iter().try_for_each(Application::is_left_within)?;
     // Not earlier: at its limit a worker would take the end of the shard for processed.
     change(&client, STREAM, Change::Split).await?;
     put_all(&kinesis, RECORDS / 2..RECORDS, |_| {}).await?;
@@ -80,11 +87,13 @@ pub async fn adopted(peers: &Peers) -> anyhow::Result<Vec<String>> {
     Ok(report)
 }
 
-/// An application that a version of the KCL for Java began.
+/// An application that software for Java began.
 struct Application<'a> {
     peers: &'a Peers,
     served: &'a Served,
-    version: &'static str,
+    kind: ConsumerKind,
+    /// Name of the software.
+    of: &'static str,
     /// Its name, and that of the lease table.
     name: String,
     /// Its Java worker, of before or of after `kcl`.
@@ -94,18 +103,33 @@ struct Application<'a> {
 }
 
 impl<'a> Application<'a> {
-    fn begin(peers: &'a Peers, served: &'a Served, version: &'static str) -> anyhow::Result<Self> {
-        let name = format!("adopted-{version}");
+    fn begin(peers: &'a Peers, served: &'a Served, kind: ConsumerKind, of: &'static str) -> anyhow::Result<Self> {
+        let name = format!("adopted-{of}");
         let options = ConsumerOptions { limit: Some(LIMIT), ..ConsumerOptions::new(&name, "java-1") };
-        let java = peers.consumer(ConsumerKind::Java(version), served, &options)?;
-        Ok(Self { peers, served, version, name, java, left: BTreeMap::new() })
+        let java = peers.consumer(kind, served, &options)?;
+        Ok(Self { peers, served, kind, of, name, java, left: BTreeMap::new() })
     }
 
     /// The Java worker has processed so many records of each open shard, and will process no more.
     async fn reaches_the_limit(&mut self) -> anyhow::Result<()> {
         let limits = |told: &Told| matches!(told, Told::Limit { .. });
-        self.java.tells("all shards are at their limit", PATIENCE, |journal| journal.count(limits) >= OPEN).await?;
+        self.java.tells("all shards are at their limit", PATIENCE, |journal| journal.count(limits) >= OPEN).await
+    }
+
+    /// The Java worker ends.
+    async fn ends(&mut self) -> anyhow::Result<()> {
+        match self.kind {
+            // It reads no input. Its processors end with it.
+            ConsumerKind::Daemon(_) => self.java.kill().await.map(drop)?,
+            _ => self.java.finish(STOPPING).await?,
+        }
+        // Not earlier: a worker that loses a lease for a moment reaches its limit there a second time.
         self.left = checkpoints(self.served, &self.name).await?;
+        Ok(())
+    }
+
+    /// The Java worker left one shard at its end, and others within aggregates.
+    fn is_left_within(&self) -> anyhow::Result<()> {
         let left = &self.left;
         ensure!(left.len() == OPEN + 1, "leases of other shards than the stream's: {left:?}");
         ensure!(self.within() > 0, "no checkpoint lies within an aggregate: {left:?}");
@@ -136,14 +160,14 @@ impl<'a> Application<'a> {
         let mut reads = self.java.journal().reads();
         let rest = usize::try_from(RECORDS)? - reads.len();
         rust.tells("the rest is processed", PATIENCE, |journal| journal.ids().len() >= rest).await?;
-        started_there(rust, &self.open()).context(self.version)?;
+        started_there(rust, &self.open()).context(self.of)?;
         let ended = |told: &Told| matches!(told, Told::Initialized { checkpoint, .. } if checkpoint == "SHARD_END");
         ensure!(!rust.journal().has(ended), "{} starts a shard at its end", rust.name());
         rust.finish(STOPPING).await?;
         reads.extend(rust.journal().reads());
         let whole = whole(&reads, 0..RECORDS)?;
-        let (version, within) = (self.version, self.within());
-        Ok(format!("kcl goes on from KCL {version}, {within} of {OPEN} checkpoints within aggregates: {whole}"))
+        let (of, within) = (self.of, self.within());
+        Ok(format!("kcl goes on from {of}, {within} of {OPEN} checkpoints within aggregates: {whole}"))
     }
 
     /// Deletes the items that are no leases, as the way back says, and starts another Java worker.
@@ -156,7 +180,7 @@ impl<'a> Application<'a> {
             dynamodb.delete_item().table_name(&self.name).key("leaseKey", key).send().await?;
         }
         let options = ConsumerOptions::new(&self.name, "java-2");
-        self.java = self.peers.consumer(ConsumerKind::Java(self.version), self.served, &options)?;
+        self.java = self.peers.consumer(self.kind, self.served, &options)?;
         Ok(())
     }
 
@@ -164,11 +188,11 @@ impl<'a> Application<'a> {
     async fn is_back(&mut self) -> anyhow::Result<String> {
         let more = usize::try_from(RECORDS)?;
         self.java.tells("all is processed", PATIENCE, |journal| journal.ids().len() >= more).await?;
-        self.java.finish(STOPPING).await?;
+        self.ends().await?;
         let complaints = check_java_log(self.java.log())?;
-        ensure!(complaints.is_empty(), "KCL {} complains: {}", self.version, complaints.join("\n"));
+        ensure!(complaints.is_empty(), "{} complains: {}", self.of, complaints.join("\n"));
         let whole = whole(&self.java.journal().reads(), RECORDS..2 * RECORDS)?;
-        Ok(format!("KCL {} goes on from kcl: {whole}", self.version))
+        Ok(format!("{} goes on from kcl: {whole}", self.of))
     }
 }
 

@@ -95,7 +95,7 @@ impl Story<'_> {
         self.joined += 1;
         let name = match kind {
             ConsumerKind::Rust => format!("rust-{}", self.joined),
-            ConsumerKind::Java(version) => format!("java-{version}-{}", self.joined),
+            ConsumerKind::Java(version) | ConsumerKind::Daemon(version) => format!("java-{version}-{}", self.joined),
         };
         self.fleet.join(&name, kind)
     }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use tokio::process::Command;
 
 use super::STREAM;
+use super::daemon;
 use super::peer::Peer;
 use super::served::Served;
 
@@ -14,6 +15,8 @@ use super::served::Served;
 pub enum ConsumerKind {
     /// KCL for Java, of the version that a folder of the peers is named after.
     Java(&'static str),
+    /// The multi-language daemon of this version of the KCL for Java, with a processor in Python. Its input does not end it.
+    Daemon(&'static str),
     /// This workspace's `kcl`.
     Rust,
 }
@@ -81,6 +84,13 @@ impl Peers {
         Ok(Self { installed, binaries, logs })
     }
 
+    /// Folder of an installed peer.
+    pub(super) fn installed(&self, folder: &str) -> anyhow::Result<PathBuf> {
+        let path = self.installed.join(folder);
+        ensure!(path.exists(), "{} is not installed", path.display());
+        Ok(path)
+    }
+
     /// Folder of logs.
     pub fn logs(&self) -> &Path {
         &self.logs
@@ -104,26 +114,17 @@ impl Peers {
     /// # Errors
     /// It is not installed, or cannot be started.
     pub fn consumer(&self, kind: ConsumerKind, served: &Served, options: &ConsumerOptions) -> anyhow::Result<Peer> {
+        let name = format!("{}-{}", options.application, options.worker);
         let mut command = match kind {
-            ConsumerKind::Java(version) => self.java(&format!("kcl-{version}"), "Consume")?,
+            ConsumerKind::Java(version) => self.class(&format!("kcl-{version}"), "Consume")?,
+            ConsumerKind::Daemon(version) => daemon::command(self, served, version, &name, options)?,
             ConsumerKind::Rust => Command::new(self.binary("interop-worker")),
         };
-        let ConsumerOptions { application, worker, fan_out, failover_millis, limit, .. } = options;
-        command.arg(format!("application={application}")).arg(format!("stream={STREAM}"));
-        command.arg(format!("worker={worker}")).arg(format!("failover={failover_millis}"));
-        command.arg(if *fan_out { "retrieval=fan-out" } else { "retrieval=polling" });
-        if let Some(limit) = limit {
-            command.arg(format!("limit={limit}"));
+        if !matches!(kind, ConsumerKind::Daemon(_)) {
+            command.args(arguments(options));
         }
-        let switches = [
-            ("keep-foreign", options.keep_foreign),
-            ("by-heartbeat", options.by_heartbeat),
-            ("adopt", options.adopt),
-            ("one-table", options.to_one_table),
-        ];
-        command.args(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=true")));
         command.envs(served.environment().iter().cloned());
-        Peer::start(format!("{application}-{worker}"), command, &self.logs)
+        Peer::start(name, command, &self.logs)
     }
 
     /// Starts the KPL for Java.
@@ -132,23 +133,54 @@ impl Peers {
     /// It is not installed, or cannot be started.
     pub fn java_producer(&self, served: &Served) -> anyhow::Result<Peer> {
         let (host, port) = served.kinesis_address()?;
-        let mut command = self.java("kpl", "Produce")?;
+        let mut command = self.class("kpl", "Produce")?;
         command.args([STREAM, &host, &port]).envs(served.environment().iter().cloned());
         Peer::start("java-kpl", command, &self.logs)
     }
 
-    fn java(&self, folder: &str, class: &str) -> anyhow::Result<Command> {
-        let folder = self.installed.join(folder);
+    fn class(&self, folder: &str, class: &str) -> anyhow::Result<Command> {
+        let folder = self.installed(folder)?;
         let classes = folder.join("classes");
         ensure!(classes.join(format!("{class}.class")).exists(), "no {class} in {}", classes.display());
         let mut command = Command::new("java");
-        // As little work besides the peer's as can be: these run side by side on few cores.
-        command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
-        command.args([
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-        ]);
-        command.arg("-cp").arg(format!("{}:{}/*", classes.display(), folder.display())).arg(class);
+        command.args(java_arguments(&format!("{}:{}/*", classes.display(), folder.display()))).arg(class);
         Ok(command)
     }
+}
+
+/// Arguments of `java` before the class.
+pub(super) fn java_arguments(class_path: &str) -> Vec<String> {
+    let arguments = [
+        // As little work besides the peer's as can be: these run side by side on few cores.
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xshare:auto",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+        "-cp",
+        class_path,
+    ];
+    arguments.map(str::to_owned).to_vec()
+}
+
+/// Arguments of a worker of the KCL for Java, or of `interop-worker`.
+fn arguments(options: &ConsumerOptions) -> Vec<String> {
+    let ConsumerOptions { application, worker, fan_out, failover_millis, limit, .. } = options;
+    let mut arguments = vec![
+        format!("application={application}"),
+        format!("stream={STREAM}"),
+        format!("worker={worker}"),
+        format!("failover={failover_millis}"),
+        format!("retrieval={}", if *fan_out { "fan-out" } else { "polling" }),
+    ];
+    arguments.extend(limit.map(|limit| format!("limit={limit}")));
+    let switches = [
+        ("keep-foreign", options.keep_foreign),
+        ("by-heartbeat", options.by_heartbeat),
+        ("adopt", options.adopt),
+        ("one-table", options.to_one_table),
+    ];
+    arguments.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| format!("{name}=true")));
+    arguments
 }

@@ -80,7 +80,8 @@ impl Served {
         &self.environment
     }
 
-    fn endpoint(&self, service: &str) -> anyhow::Result<&str> {
+    /// URL of a service: `KINESIS` or `DYNAMODB`.
+    pub(super) fn endpoint(&self, service: &str) -> anyhow::Result<&str> {
         let name = format!("AWS_ENDPOINT_URL_{service}");
         let found = self.environment.iter().find(|(exported, _)| *exported == name);
         found.map(|(_, value)| value.as_str()).with_context(|| format!("{name} is not exported"))
