@@ -55,7 +55,7 @@ spark() {
     start spark install_maven spark "$java/spark"
     finish
     compile spark "$java/spark/Spark.java"
-    on_a_stream spark_check.py "$bin/kds" "$peers/spark"
+    on_a_stream spark_check.py "$bin/kds" "$bin/interop-worker" "$peers/spark"
 }
 
 # kcl beside the KCL for Java: mixed_workers streams|fan-out

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Spark Streaming's Kinesis receiver on a stream that is split half-way of 20,000 records put by kpl.
+"""Spark Streaming's Kinesis receiver on a stream that is split half-way of 20,000 records put by kpl, and kcl on its table.
 
-spark_check.py KDS JARS FOLDER: each is delivered as it was put, once. After a restart the last aggregate of each shard is delivered
-again without its first user record, which the checkpoint names. The receiver's KCL 1.x speaks TLS with DynamoDB, whatever its
-endpoint: a proxy takes it off.
+spark_check.py KDS WORKER JARS FOLDER: each is delivered as it was put, once. After a restart the last aggregate of each shard is
+delivered again without its first user record, which the checkpoint names. Then kcl takes the receiver's table over, while a
+shard is split, and reads 10,000 more: none lost, and none twice but those that the receiver gets again, too. The receiver's KCL
+1.x speaks TLS with DynamoDB, whatever its endpoint: a proxy takes it off.
 """
 
 import os
@@ -15,9 +16,16 @@ import sys
 import threading
 import urllib.parse
 
-from stream_scene import RECORDS, STREAM, Reader, counted, create_stream, number_of, put_by_kpl, stored, user_records
+import boto3
 
-kds, jars, folder = sys.argv[1:]
+from stream_scene import RECORDS, STREAM, KclReader, Reader, counted, create_stream, number_of, put_by_kpl, stored, user_records
+
+MORE = 10_000
+# Attributes that every lease of KCL 1.12, Spark's, has, and those that it may have besides.
+ALWAYS = {"leaseKey", "leaseCounter", "checkpoint", "checkpointSubSequenceNumber", "ownerSwitchesSinceCheckpoint"}
+AT_TIMES = {"leaseOwner", "parentShardId"}
+
+kds, kcl, jars, folder = sys.argv[1:]
 folder = pathlib.Path(folder)
 
 
@@ -83,3 +91,27 @@ again.stop()
 numbers = [number_of(data) for _, data in again.records()]
 print(f"Spark, started again: {len(numbers)} records a second time")
 assert set(numbers) <= set(tails), "Spark delivers others than the tails of aggregates again"
+
+
+def leases():
+    """Items of the receiver's table."""
+    return boto3.client("dynamodb").scan(TableName="spark", ConsistentRead=True)["Items"]
+
+
+for lease in leases():
+    assert ALWAYS <= lease.keys() <= ALWAYS | AT_TIMES, f"a lease of Spark has other attributes: {lease}"
+    assert lease["checkpointSubSequenceNumber"] == {"N": "0"}, f"a checkpoint of Spark is within an aggregate: {lease}"
+checkpoints = [lease["checkpoint"]["S"] for lease in leases()]
+print(f"Spark's table: {len(checkpoints)} leases, {checkpoints.count('SHARD_END')} at SHARD_END")
+
+put_by_kpl(kds, splits=1, numbers=range(RECORDS, RECORDS + MORE))
+# Spark's failover time is 10 s. The worker begins when nobody has changed a lease for twice that.
+worker = KclReader([kcl], "spark", folder, adopt="true", failover="10000")
+worker.until("the rest", lambda: set(worker.numbers()) >= set(range(RECORDS, RECORDS + MORE)))
+worker.until("the end of the shard that was split", lambda: any(line["event"] == "shard_ended" for line in list(worker.lines)))
+worker.stop()
+numbers = worker.numbers()
+old = [number for number in numbers if number < RECORDS]
+print(f"kcl on Spark's table: {len(set(numbers)) - len(set(old))} of {MORE} records, {len(old)} of those before again")
+assert set(old) <= set(tails), "kcl delivers others than the tails of aggregates again"
+assert len(numbers) == len(set(numbers)), "kcl delivers a record twice"
