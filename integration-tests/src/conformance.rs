@@ -4,6 +4,7 @@
 //! it wanted. A [`Peer`] is whom it is run against: the embedded services under virtual time, or another emulator. A
 //! peer's [`Divergences`] list what is known to differ from the service, each with the reason why the service is to be
 //! believed; [`Report`] holds a run against the list, and a divergence that is new fails as one that is gone does.
+//! [`on_aws`] runs the same checks against the service itself; [`GUESSES`] are what it is asked about above all.
 //!
 //! (A) A check makes its own streams and tables under unique names, so that checks run side by side on one peer.
 //! (B) A check compares times only with those that the peer told, never with this machine's clock.
@@ -11,8 +12,11 @@
 
 mod check;
 mod checksums;
+mod context;
 mod divergences;
 mod expect;
+mod guesses;
+pub mod on_aws;
 mod peer;
 mod report;
 mod stream;
@@ -36,6 +40,7 @@ mod streams;
 pub use self::check::{Check, Needs};
 pub use self::divergences::{Divergences, ListError};
 pub use self::expect::Failure;
+pub use self::guesses::{GUESSES, Guess};
 pub use self::peer::{Peer, config};
 pub use self::report::{Report, run};
 

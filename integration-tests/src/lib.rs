@@ -1,5 +1,6 @@
 //! The fixture of the end-to-end tests: a [`World`] with an embedded AWS, a stream, workers, and the log of what they did.
-//! Beside it the conformance suite, the interop runs with other languages, and what benches share.
+//! Beside it the conformance suite, the interop runs with other languages, what both need on AWS itself, and what benches
+//! share.
 
 use std::{fmt, time::Duration};
 
@@ -16,6 +17,7 @@ mod log;
 mod producing;
 mod rest;
 pub mod seeds;
+pub mod service;
 mod table;
 mod table_requests;
 mod world;

@@ -15,19 +15,35 @@ const MAX_TEXT: usize = 300;
 #[derive(Clone, Debug)]
 pub struct Failure {
     text: String,
+    /// What was wanted, where that is a value.
+    wanted: Option<String>,
     at: &'static Location<'static>,
 }
 
 impl Failure {
     #[track_caller]
     pub(super) fn new(text: impl Into<String>) -> Self {
-        let mut text = text.into().replace(char::is_whitespace, " ");
-        if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
-            text.truncate(end);
-            text.push('…');
-        }
-        Self { text, at: Location::caller() }
+        Self { text: shortened(&text.into()), wanted: None, at: Location::caller() }
     }
+
+    fn wanting(self, wanted: &str) -> Self {
+        Self { wanted: Some(shortened(wanted)), ..self }
+    }
+
+    /// What was wanted, where that is a value.
+    pub(super) fn wanted(&self) -> Option<&str> {
+        self.wanted.as_deref()
+    }
+}
+
+/// A text on one line, of bounded length.
+fn shortened(text: &str) -> String {
+    let mut text = text.replace(char::is_whitespace, " ");
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl Display for Failure {
@@ -57,7 +73,11 @@ fn describe<E: ProvideErrorMetadata + Debug, R: Debug>(error: &SdkError<E, R>) -
 /// Passes when both are equal.
 #[track_caller]
 pub(super) fn equal<G: PartialEq<W> + Debug, W: Debug>(what: &str, got: G, want: W) -> Outcome {
-    if got == want { Ok(()) } else { Err(Failure::new(format!("{what}: got {got:?}, want {want:?}"))) }
+    if got == want {
+        return Ok(());
+    }
+    let failure = Failure::new(format!("{what}: got {got:?}, want {want:?}"));
+    Err(failure.wanting(&format!("{what}: {want:?}")))
 }
 
 /// Passes when it holds.
@@ -92,11 +112,11 @@ pub(super) fn refused_with<T: Debug, E: ProvideErrorMetadata + Debug, R: Debug>(
 ) -> Outcome {
     let wanted = codes.join(" or ");
     match answer {
-        Ok(answer) => Err(Failure::new(format!("accepted, want {wanted}: {answer:?}"))),
+        Ok(answer) => Err(Failure::new(format!("accepted, want {wanted}: {answer:?}")).wanting(&wanted)),
         Err(SdkError::ServiceError(refusal)) if refusal.err().code().is_some_and(|code| codes.contains(&code)) => {
             Ok(())
         }
-        Err(error) => Err(Failure::new(format!("refused with {}; want {wanted}", describe(&error)))),
+        Err(error) => Err(Failure::new(format!("refused with {}; want {wanted}", describe(&error))).wanting(&wanted)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! A [`Peer`]: whom the checks are run against.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
@@ -9,10 +8,9 @@ use aws_types::SdkConfig;
 use tokio::time::{Instant, sleep};
 
 use super::check::Needs;
+use super::context::{Pace, in_context, pace};
 use super::expect::{Failure, Outcome};
-
-/// Maximum time of a peer for what it does not do at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::service::Clients;
 
 /// Clients of an emulator, and what it is capable of.
 #[derive(Clone, Debug)]
@@ -27,6 +25,16 @@ impl Peer {
     /// A peer with Kinesis alone. Its clients do not retry: a check wants to see what was answered.
     pub fn new(config: &SdkConfig) -> Self {
         Self { kinesis: kinesis(config), dynamodb: None, limited: None, has_virtual_time: false }
+    }
+
+    /// The service itself: clients that try again what is throttled, and others that do not, which see its limits.
+    pub(super) fn on_service(patient: &Clients, direct: &Clients) -> Self {
+        Self {
+            kinesis: patient.kinesis.clone(),
+            dynamodb: Some(patient.dynamodb.clone()),
+            limited: Some(direct.kinesis.clone()),
+            has_virtual_time: false,
+        }
     }
 
     /// That enforces the service's limits on throughput and calls as well, when this configuration is used.
@@ -102,17 +110,18 @@ pub fn config(url: &str, http_client: SharedHttpClient) -> SdkConfig {
 pub(super) fn unique(what: &str) -> String {
     static NAMES: AtomicU32 = AtomicU32::new(0);
     let n = NAMES.fetch_add(1, Ordering::Relaxed);
-    format!("{what}-{}-{n}", std::process::id())
+    in_context(&format!("{what}-{}-{n}", std::process::id()))
 }
 
 /// Waits until something holds that a peer may take its time for.
 pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool, Failure>) -> Outcome {
-    let deadline = Instant::now() + PATIENCE;
+    let Pace { patience, pause, .. } = pace();
+    let deadline = Instant::now() + patience;
     while !condition().await? {
         if Instant::now() >= deadline {
-            return Err(Failure::new(format!("not within {PATIENCE:?}: {what}")));
+            return Err(Failure::new(format!("not within {patience:?}: {what}")));
         }
-        sleep(Duration::from_millis(10)).await;
+        sleep(pause).await;
     }
     Ok(())
 }

@@ -2,22 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
 use tokio::time::timeout;
 
 use super::check::Check;
+use super::context::{Context, Pace, within};
 use super::divergences::Divergences;
 use super::expect::{Failure, Outcome};
 use super::peer::Peer;
-
-/// Maximum time of a check against a peer with a real clock.
-const REAL_TIME: Duration = Duration::from_secs(45);
-
-/// Maximum time of a check under virtual time, which may wait for a year.
-const VIRTUAL_TIME: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +67,11 @@ pub async fn run(
         runnable.iter().enumerate().partition(|(_, check)| check.needs.is_alone());
     let mut outcomes = Vec::with_capacity(runnable.len());
     for (checks, side_by_side) in [(together, side_by_side), (alone, 1)] {
-        let performed = stream::iter(checks).map(async |(n, check)| (n, perform(check, peer().await).await));
+        let performed = stream::iter(checks).map(async |(n, check)| {
+            let peer = peer().await;
+            let pace = if peer.has_virtual_time() { Pace::VIRTUAL } else { Pace::EMULATOR };
+            (n, perform(check, peer, Context { beginning: String::new(), pace }).await)
+        });
         outcomes.extend(performed.buffer_unordered(side_by_side).collect::<Vec<_>>().await);
     }
     outcomes.sort_unstable_by_key(|(n, _)| *n);
@@ -84,10 +82,11 @@ pub async fn run(
     Report { lines, left_out: left_out.len(), fatal, unknown }
 }
 
-async fn perform(check: &Check, peer: Peer) -> Outcome {
-    let longest = if peer.has_virtual_time() { VIRTUAL_TIME } else { REAL_TIME };
+/// Runs a check in its surroundings.
+pub(super) async fn perform(check: &Check, peer: Peer, context: Context) -> Outcome {
+    let longest = context.pace.check;
     let late = || Failure::new(format!("no result within {longest:?}"));
-    timeout(longest, (check.run)(peer)).await.unwrap_or_else(|_| Err(late()))
+    within(context, timeout(longest, (check.run)(peer))).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn judge(check: &Check, outcome: Outcome, reason: Option<&str>) -> Line {

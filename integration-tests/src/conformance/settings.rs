@@ -235,10 +235,11 @@ async fn the_limit_of_shards_is_told_with_their_number(peer: Peer) -> Outcome {
     holds(3 <= open && open <= limit, format!("{open} open shards, 3 at least, are within the limit of {limit}"))
 }
 
-/// Gives another account a right to the resource.
+/// Gives an account, the stream's own, a right to the resource.
 async fn share(stream: &Stream, arn: &str, action: &str) -> Result<String, Failure> {
+    let account = present(stream.arn.split(':').nth(4), "account in the ARN")?;
     let policy = format!(
-        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"111111111111"}},"Action":["kinesis:{action}"],"Resource":"{arn}"}}]}}"#
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"{account}"}},"Action":["kinesis:{action}"],"Resource":"{arn}"}}]}}"#
     );
     stream.kinesis.put_resource_policy().resource_arn(arn).policy(&policy).send().await?;
     Ok(policy)

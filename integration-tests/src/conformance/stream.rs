@@ -16,6 +16,7 @@ use aws_sdk_kinesis::types::{
 };
 use tokio::time::sleep;
 
+use super::context::pace;
 use super::expect::{Failure, Outcome, present};
 use super::peer::{Peer, unique, until};
 
@@ -253,16 +254,20 @@ impl Stream {
         Err(Failure::new("the shard stays busy"))
     }
 
-    /// Reads until an answer holds no records, or there is no next iterator.
+    /// Reads until answers hold no records, as many as the peer's pace has, or there is no next iterator.
     pub(super) async fn read(&self, iterator: &str) -> Result<Reading, Failure> {
         let mut iterator = iterator.to_owned();
-        let mut records = Vec::new();
+        let (pace, mut records, mut empty) = (pace(), Vec::new(), 0);
         for _ in 0..MAX_ANSWERS {
             let answer = self.get(&iterator).await?;
+            empty = if answer.records().is_empty() { empty + 1 } else { 0 };
             records.extend_from_slice(answer.records());
             match answer.next_shard_iterator() {
-                Some(next) if !answer.records().is_empty() => iterator = next.to_owned(),
+                Some(next) if empty < pace.empty_answers => iterator = next.to_owned(),
                 _ => return Ok(Reading { records, last: answer }),
+            }
+            if empty > 0 {
+                sleep(pace.between_answers).await;
             }
         }
         Err(Failure::new(format!("still records after {MAX_ANSWERS} answers")))
