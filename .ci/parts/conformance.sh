@@ -1,6 +1,13 @@
 # The conformance suite against other emulators and against the served kinesis-local, and the latter with the AWS SDKs of
-# other languages.
+# other languages. `conformance --aws` against another served kinesis-local that stands in for AWS.
 # shellcheck shell=bash
+
+# In the environment of the stand-in.
+on_aws() {
+    # shellcheck disable=SC1091
+    source "$work/stand-in.env"
+    timeout 240 "$venv/python" integration-tests/peers/on_aws_check.py "$bin/conformance"
+}
 
 conformance() {
     local checks=integration-tests/peers lists=integration-tests/conformance/divergences limited
@@ -24,6 +31,7 @@ conformance() {
     start_moto "$moto_port"
     serve served-with-limits --enforce-limits
     limited=$(sed -n 's/^export AWS_ENDPOINT_URL_KINESIS=//p' "$work/served-with-limits.env")
+    serve stand-in
     serve served
     # shellcheck disable=SC1091
     source "$work/served.env"
@@ -44,6 +52,7 @@ conformance() {
     # One check at a time: some of its lists are in the order of creation.
     start moto timeout 240 "$bin/conformance" --side-by-side 1 --kinesis "http://127.0.0.1:$moto_port" \
         --dynamodb "http://127.0.0.1:$moto_port" --divergences "$lists/moto-5.2.5.txt"
+    start on-aws on_aws
     start served timeout 240 "$bin/conformance" --kinesis "$AWS_ENDPOINT_URL_KINESIS" --kinesis-with-limits "$limited" \
         --dynamodb "$AWS_ENDPOINT_URL_DYNAMODB"
     finish
