@@ -2,7 +2,7 @@
 //!
 //! A run shows the [`Place`] it would work in and has it typed back ([`require_consent`]). All it makes has one [`Prefix`]; a
 //! [`Guard`] in its clients refuses every call that names anything else, and stops it at a cap on stream hours.
-//! [`clean_up`] deletes what has the prefix, however the run ended. [`trial`] is all of it around one test.
+//! [`clean_up()`] deletes what has the prefix, however the run ended. [`trial()`] is all of it around one test.
 //!
 //! | file | contents |
 //! |---|---|

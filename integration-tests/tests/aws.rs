@@ -31,9 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Runs a test where `CONFIRM_AWS` says.
 async fn on_aws(test: impl AsyncFnOnce(&SdkConfig, &Prefix) -> anyhow::Result<()>) {
     let confirm = std::env::var("CONFIRM_AWS").expect("CONFIRM_AWS is ACCOUNT/REGION");
-    let config = service::config(None, None).await.unwrap();
-    let stop = service::stop_signal().unwrap();
-    service::trial(&config, &confirm, &stop, async |prefix| test(&config, prefix).await).await.unwrap();
+    let config = service::config(None, None).await.expect("the SDK is configured");
+    let stop = service::stop_signal().expect("signals can be listened to");
+    let tried = service::trial(&config, &confirm, &stop, async |prefix| test(&config, prefix).await).await;
+    tried.expect("the test passes and leaves nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +82,7 @@ struct Collector {
 
 impl Collector {
     fn count(&self) -> usize {
-        self.seen.lock().unwrap().len()
+        self.seen.lock().expect("no processor panicked").len()
     }
 }
 
@@ -90,7 +91,7 @@ impl RecordProcessor for Collector {
 
     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
         let texts = batch.records.iter().map(|record| String::from_utf8_lossy(&record.data).into_owned());
-        self.seen.lock().unwrap().extend(texts);
+        self.seen.lock().expect("no processor panicked").extend(texts);
         Ok(checkpointer.checkpoint().await?)
     }
 }
