@@ -32,7 +32,7 @@ use std::time::Duration;
 pub(crate) use self::consumer::Subscription;
 pub(crate) use self::error::Error;
 pub(crate) use self::limits::Limits;
-use self::limits::{CallMeters, MAX_ACCOUNT_SHARDS, MAX_CREATING_STREAMS, Retained};
+use self::limits::{CallMeters, MAX_CREATING_STREAMS, Retained};
 pub(crate) use self::operations::{Call, Next, OPERATIONS, Reply, Step};
 use self::sequence::Eras;
 pub(crate) use self::stream::arn;
@@ -73,10 +73,11 @@ impl Kinesis {
 
     /// Passes if the account may have `more` open shards.
     fn require_shards(&self, more: usize) -> Result<(), Error> {
-        if self.open_shards() + more <= MAX_ACCOUNT_SHARDS {
+        let limit = self.limits.account_shards;
+        if self.open_shards().saturating_add(more) <= limit {
             return Ok(());
         }
-        Err(Error::too_many_shards(MAX_ACCOUNT_SHARDS, more))
+        Err(Error::too_many_shards(limit, more))
     }
 
     /// Passes when the limits allow another stream to be CREATING.

@@ -195,6 +195,14 @@ impl Builder {
         self
     }
 
+    /// Maximum number of open shards of the account, in all its streams together. Default 20,000, as in us-east-1; the
+    /// service raises it on request. A stream has at most 10,000 in any case.
+    /// Source: <https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html>
+    pub fn max_account_shards(mut self, shards: u32) -> Self {
+        self.settings.limits.account_shards = shards as usize;
+        self
+    }
+
     /// Lag of DynamoDB's eventually consistent reads: GetItem, Query, Scan and BatchGetItem without ConsistentRead, and all
     /// reads of global secondary indexes. Default zero: they see everything. Tables themselves change at once.
     pub fn dynamodb_reads_lag(mut self, lag: Duration) -> Self {

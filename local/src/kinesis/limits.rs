@@ -12,8 +12,9 @@ use crate::timestamp::Millis;
 /// Default maximum of bytes that are kept: 4 GiB.
 pub(crate) const DEFAULT_RETAINED_BYTES: u64 = 4 << 30;
 
-/// Open shards of an account. docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html, for us-east-1.
-pub(super) const MAX_ACCOUNT_SHARDS: usize = 20_000;
+/// Default limit of an account's open shards, which the service raises on request.
+/// docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html, for us-east-1.
+const ACCOUNT_SHARDS: usize = 20_000;
 
 /// Maximum number of on-demand streams of an account; reported but not enforced. Same source.
 pub(super) const MAX_ON_DEMAND_STREAMS: usize = 50;
@@ -72,11 +73,13 @@ pub(crate) struct Limits {
     pub(crate) are_enforced: bool,
     /// Bytes of records that are kept at most, their overhead included. What is beyond is throttled.
     pub(crate) retained_bytes: u64,
+    /// Maximum number of open shards of the account.
+    pub(crate) account_shards: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { are_enforced: false, retained_bytes: DEFAULT_RETAINED_BYTES }
+        Self { are_enforced: false, retained_bytes: DEFAULT_RETAINED_BYTES, account_shards: ACCOUNT_SHARDS }
     }
 }
 

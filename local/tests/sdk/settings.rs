@@ -197,6 +197,20 @@ async fn an_account_has_at_most_twenty_thousand_shards() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_has_as_many_shards_as_it_was_given() {
+    let aws = LocalAws::builder().max_account_shards(30_000).start().await;
+    let kinesis = Client::new(&aws.sdk_config());
+    for name in ["s", "t", "u"] {
+        aws.create_stream(name, 10_000).unwrap();
+    }
+
+    let limits = kinesis.describe_limits().send().await.unwrap();
+    assert_eq!((limits.shard_limit(), limits.open_shard_count()), (30_000, 30_000));
+    let refused = aws.create_stream("v", 1).unwrap_err().to_string();
+    assert!(refused.contains("Limit: 30000"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_is_scaled_ten_times_a_day_when_limits_are_enforced() {
     let config = LocalAws::builder().enforce_limits().start().await.sdk_config();
     let kinesis = Client::new(&config.into_builder().retry_config(RetryConfig::disabled()).build());

@@ -4,7 +4,7 @@ use tracing::info;
 
 use crate::ACCOUNT_ID;
 use crate::kinesis::check::{self, Check};
-use crate::kinesis::limits::{MAX_ACCOUNT_SHARDS, MAX_MODE_SWITCHES, MAX_ON_DEMAND_STREAMS, require_rare};
+use crate::kinesis::limits::{MAX_MODE_SWITCHES, MAX_ON_DEMAND_STREAMS, require_rare};
 use crate::kinesis::stream::{Distribution, METRICS, Mode, State, Stream};
 use crate::kinesis::{Error, Kinesis, request, response};
 use crate::timestamp::Millis;
@@ -131,7 +131,7 @@ impl Kinesis {
         self.settle(now);
         let on_demand = self.streams.values().filter(|stream| stream.mode == Mode::OnDemand);
         Ok(response::DescribeLimits {
-            shard_limit: MAX_ACCOUNT_SHARDS,
+            shard_limit: self.limits.account_shards,
             open_shard_count: self.open_shards(),
             on_demand_stream_count: on_demand.count(),
             on_demand_stream_count_limit: MAX_ON_DEMAND_STREAMS,
