@@ -1,4 +1,4 @@
-//! One assignment plan for a large fleet, a third of which has died:
+//! One assignment plan for large fleets, a third of which has died:
 //! `RUSTFLAGS="--cfg bench_internals" cargo bench -p kinesis-kcl --bench planner`.
 
 #[cfg(not(bench_internals))]
@@ -20,6 +20,8 @@ mod planner {
 
     const ROUNDS: usize = 20;
 
+    const FLEETS: [(usize, usize); 2] = [(200, 10_000), (1_000, 100_000)];
+
     fn measure(what: &str, plan: impl Fn() -> usize) {
         let rounds = (0..ROUNDS).map(|_| {
             let begun = Instant::now();
@@ -28,15 +30,15 @@ mod planner {
         });
         let (best, moves) = rounds.min().expect("there are rounds");
         let millis = best.as_secs_f64() * 1000.0;
-        println!(
-            "{{\"measure\":\"one plan {what}, 200 workers, 10,000 leases\",\"value\":{millis:.2},\"unit\":\"ms\"}}"
-        );
+        println!("{{\"measure\":\"one plan {what}\",\"value\":{millis:.2},\"unit\":\"ms\"}}");
         println!("{{\"measure\":\"its moves\",\"value\":{moves},\"unit\":\"leases\"}}");
     }
 
     pub(super) fn main() {
-        let fleet = Fleet::after_deaths(200, 10_000);
-        measure("by lease count", || fleet.plan_by_count());
-        measure("by utilization", || fleet.plan_by_utilization());
+        for (workers, leases) in FLEETS {
+            let fleet = Fleet::after_deaths(workers, leases);
+            measure(&format!("by lease count, {workers} workers, {leases} leases"), || fleet.plan_by_count());
+            measure(&format!("by utilization, {workers} workers, {leases} leases"), || fleet.plan_by_utilization());
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! (D) Ended leases are nobody's load and are never moved.
 //! (E) A handoff that outlasts its deadline is ended for its workers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::model::{Lease, WorkerId};
 
@@ -65,21 +65,24 @@ pub(crate) fn is_orphan(candidate: &Candidate) -> bool {
     candidate.expired || candidate.handoff_overdue || candidate.lease.actual_owner().is_none()
 }
 
-/// Leases that each active worker has or is about to get.
+/// Leases that each active worker has or is about to get. A plan of many leases for many workers asks for the least and
+/// the most loaded of them at each step, so workers are kept in the order of their loads.
 struct Loads {
     of: BTreeMap<WorkerId, usize>,
-    /// Workers that let a lease expire: alive perhaps, but not to be trusted with more.
-    suspects: HashSet<WorkerId>,
+    /// All workers by load.
+    all: BTreeSet<(usize, WorkerId)>,
+    /// The same without workers that let a lease expire: alive perhaps, but not to be trusted with more.
+    able: BTreeSet<(usize, WorkerId)>,
     max_leases: usize,
 }
 
 impl Loads {
     fn new(live: &[&Candidate], active: &[WorkerId], max_leases: usize) -> Self {
         let mut of: BTreeMap<WorkerId, usize> = active.iter().map(|worker| (worker.clone(), 0)).collect();
-        let mut suspects = HashSet::new();
+        let mut suspects: HashSet<&WorkerId> = HashSet::new();
         for candidate in live {
             if is_orphan(candidate) {
-                suspects.extend(candidate.expired.then(|| candidate.lease.actual_owner().cloned()).flatten());
+                suspects.extend(candidate.expired.then(|| candidate.lease.actual_owner()).flatten());
             } else if let Some(load) = candidate.lease.owner.as_ref().and_then(|owner| of.get_mut(owner)) {
                 *load += 1;
             }
@@ -88,7 +91,9 @@ impl Loads {
         if of.keys().all(|worker| suspects.contains(worker)) {
             suspects.clear();
         }
-        Self { of, suspects, max_leases }
+        let all: BTreeSet<_> = of.iter().map(|(worker, load)| (*load, worker.clone())).collect();
+        let able = all.iter().filter(|(_, worker)| !suspects.contains(worker)).cloned().collect();
+        Self { of, all, able, max_leases }
     }
 
     fn owner_for(&self, candidate: &Candidate) -> Option<WorkerId> {
@@ -100,27 +105,39 @@ impl Loads {
     }
 
     fn can_take(&self, worker: &WorkerId) -> bool {
-        !self.suspects.contains(worker) && self.of.get(worker).is_some_and(|load| *load < self.max_leases)
+        let load = self.of.get(worker).filter(|load| **load < self.max_leases);
+        load.is_some_and(|load| self.able.contains(&(*load, worker.clone())))
     }
 
+    /// The first of equals.
     fn least_loaded(&self) -> Option<WorkerId> {
-        let able = self.of.iter().filter(|(worker, _)| self.can_take(worker));
-        able.min_by_key(|(_, load)| **load).map(|(worker, _)| worker.clone())
+        let least = self.able.first().filter(|(load, _)| *load < self.max_leases);
+        least.map(|(_, worker)| worker.clone())
     }
 
+    /// The last of equals, so that source and target of a move never are the same.
     fn most_loaded(&self) -> Option<WorkerId> {
-        // The last of equals, so that source and target of a move never are the same.
-        self.of.iter().max_by_key(|(_, load)| **load).map(|(worker, _)| worker.clone())
+        self.all.last().map(|(_, worker)| worker.clone())
     }
 
     fn add(&mut self, worker: &WorkerId) {
-        *self.of.entry(worker.clone()).or_default() += 1;
+        self.change(worker, |load| load + 1);
     }
 
     fn remove(&mut self, worker: &WorkerId) {
-        if let Some(load) = self.of.get_mut(worker) {
-            *load -= 1;
+        self.change(worker, |load| load - 1);
+    }
+
+    fn change(&mut self, worker: &WorkerId, change: impl FnOnce(usize) -> usize) {
+        let Some(load) = self.of.get_mut(worker) else { return };
+        let before = (*load, worker.clone());
+        *load = change(*load);
+        let after = (*load, worker.clone());
+        self.all.remove(&before);
+        if self.able.remove(&before) {
+            self.able.insert(after.clone());
         }
+        self.all.insert(after);
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Checkpoint;
+use crate::model::{Checkpoint, LeaseKey};
 
 fn candidate(shard: usize, owner: Option<&str>) -> Candidate {
     let lease = Lease::unowned(format!("shardId-{shard:012}").into(), Checkpoint::TrimHorizon);
@@ -150,6 +150,31 @@ prop_compose! {
     }
 }
 
+/// New owners of the leases that nobody keeps alive, each found by a look at all workers.
+fn given_one_by_one(leases: &[Candidate], workers: &[WorkerId]) -> Vec<(LeaseKey, WorkerId)> {
+    let live: Vec<&Candidate> = leases.iter().filter(|candidate| !candidate.lease.is_ended()).collect();
+    let expired = live.iter().filter(|candidate| candidate.expired);
+    let suspects: Vec<&WorkerId> = expired.filter_map(|candidate| candidate.lease.actual_owner()).collect();
+    let trusted: Vec<&WorkerId> = workers.iter().filter(|worker| !suspects.contains(worker)).collect();
+    let able = if trusted.is_empty() { workers.iter().collect() } else { trusted };
+    let mut loads: BTreeMap<&WorkerId, usize> = workers.iter().map(|worker| (worker, 0)).collect();
+    for candidate in live.iter().filter(|candidate| !is_orphan(candidate)) {
+        if let Some(load) = candidate.lease.owner.as_ref().and_then(|owner| loads.get_mut(owner)) {
+            *load += 1;
+        }
+    }
+    let mut given = Vec::new();
+    for Candidate { lease, .. } in live.into_iter().filter(|candidate| is_orphan(candidate)) {
+        let successor = lease.owner.as_ref().filter(|owner| lease.in_handoff() && able.contains(owner));
+        let to = successor.or_else(|| able.iter().copied().min_by_key(|worker| loads[worker])).unwrap();
+        *loads.get_mut(to).unwrap() += 1;
+        if lease.actual_owner() != Some(to) || lease.in_handoff() {
+            given.push((lease.key.clone(), to.clone()));
+        }
+    }
+    given
+}
+
 proptest! {
     #[test]
     fn levels_loads_to_a_difference_of_one_with_nothing_left_to_plan((mut leases, workers) in fleet()) {
@@ -177,6 +202,15 @@ proptest! {
         for candidate in leases.iter().filter(|c| !c.lease.is_ended()) {
             prop_assert!(candidate.lease.owner.as_ref().is_some_and(|owner| workers.contains(owner)), "{candidate:?}");
         }
+    }
+
+    #[test]
+    fn gives_each_lease_to_the_first_of_the_least_loaded((leases, workers) in fleet()) {
+        let moves = plan(&leases, &workers, usize::MAX);
+        let given = moves.into_iter().filter(|planned| planned.how != How::HandOff);
+        let given: Vec<(LeaseKey, WorkerId)> = given.map(|planned| (planned.lease.key, planned.to)).collect();
+
+        prop_assert_eq!(given, given_one_by_one(&leases, &workers));
     }
 
     #[test]
