@@ -5,7 +5,10 @@
 //!     normal, while a shard ends.
 //! (C) Leases that lack something are a reason, but not an urgent one.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use kpl::{HashKeyRange, ShardId};
 
@@ -80,11 +83,12 @@ pub(crate) fn complete(leases: &[&Lease], shards: &[Shard]) -> Vec<(LeaseKey, Co
         return Vec::new(); // no stream is without shards
     }
     let is_read = leases.iter().any(|lease| shows_reading(lease));
+    let by_id: HashMap<&ShardId, &Shard> = shards.iter().map(|shard| (&shard.id, shard)).collect();
+    let children_of = children(shards);
     let completion = |lease: &&Lease| {
-        let listed = shards.iter().find(|shard| shard.id == lease.shard_id);
+        let listed = by_id.get(&lease.shard_id);
         let completion = if is_childless(lease) {
-            let follows = |shard: &&Shard| shard.parents.contains(&lease.shard_id);
-            let children: Vec<ShardId> = shards.iter().filter(follows).map(|shard| shard.id.clone()).collect();
+            let children = children_of.get(&lease.shard_id).cloned().unwrap_or_default();
             match (children.is_empty(), listed) {
                 (false, _) => Completion::Add(Addition::Children(children)),
                 (true, None) if is_read => Completion::Garbage,
@@ -97,6 +101,15 @@ pub(crate) fn complete(leases: &[&Lease], shards: &[Shard]) -> Vec<(LeaseKey, Co
         Some((lease.key.clone(), completion))
     };
     leases.iter().filter_map(completion).collect()
+}
+
+/// Children of each shard that has some, in the order of the listing.
+fn children(shards: &[Shard]) -> HashMap<&ShardId, Vec<ShardId>> {
+    let mut children: HashMap<&ShardId, Vec<ShardId>> = HashMap::new();
+    for (parent, shard) in shards.iter().flat_map(|shard| shard.parents.iter().map(move |parent| (parent, shard))) {
+        children.entry(parent).or_default().push(shard.id.clone());
+    }
+    children
 }
 
 #[cfg(test)]
