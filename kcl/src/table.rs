@@ -139,6 +139,11 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.keys_owned_by(owner), |memory| memory.keys_owned_by(owner)).await
     }
 
+    /// Leases whose `owner` is this worker, in a small table without the lag of an index. Eventually consistent.
+    pub(crate) async fn owned_by(&self, owner: &WorkerId) -> Result<Vec<Lease>, TableError> {
+        self.either(|dynamodb| dynamodb.owned_by(owner), |memory| memory.owned_by(owner)).await
+    }
+
     /// Creates the lease; [`Conditional::Conflict`] if it exists.
     pub(crate) async fn create(&self, lease: &Lease) -> Result<Conditional, TableError> {
         self.either(|dynamodb| dynamodb.create(lease), |memory| memory.create(lease)).await

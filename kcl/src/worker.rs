@@ -303,7 +303,6 @@ impl<F: ProcessorFactory> Running<F> {
         let give_back = async {
             let mut fruitless = 1;
             loop {
-                // Each look reads the whole table.
                 if !discovery.give_back().await {
                     fruitless += 1;
                 }

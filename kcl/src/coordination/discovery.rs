@@ -16,7 +16,7 @@ use crate::{
     context::Context,
     error::TableError,
     logic::{assign::search::max_rest, pace::Pace},
-    model::{Conditional, Lease, LeaseKey, TableScan},
+    model::{Conditional, Lease, LeaseKey},
     time::now,
 };
 
@@ -86,13 +86,13 @@ impl Discovery {
         max_rest(self.context.pulse.may(), is_announced, self.context.settings.lease_duration)
     }
 
-    /// Gives back leases that name this worker and are not held, in a handoff to the old owner. Scans, as the index may
-    /// lag. True: something was given back, or a call failed, so another look may find more.
+    /// Gives back leases that name this worker and are not held, in a handoff to the old owner. True: something was given
+    /// back, or a call failed, so another look may find more.
     pub(crate) async fn give_back(&self) -> bool {
         let table = &self.context.table;
-        let Some(TableScan { mut leases, .. }) = self.context.reported(table.scan().await) else { return true };
-        let me = Some(&self.context.settings.worker_id);
-        leases.retain(|lease| lease.owner.as_ref() == me && !self.held.borrow().contains(&lease.key));
+        let owned = table.owned_by(&self.context.settings.worker_id).await;
+        let Some(mut leases) = self.context.reported(owned) else { return true };
+        leases.retain(|lease| !self.held.borrow().contains(&lease.key));
         let give_back = |lease: Lease| async move {
             let written = match &lease.checkpoint_owner {
                 Some(holder) => table.assign(&lease, holder).await,

@@ -128,6 +128,11 @@ impl MemoryLeaseTable {
         self.read(|state| state.leases.values().filter(is_owned).map(|lease| lease.key.clone()).collect()).await
     }
 
+    pub(crate) async fn owned_by(&self, owner: &WorkerId) -> Result<Vec<Lease>, TableError> {
+        let is_owned = |lease: &&Lease| lease.owner.as_ref() == Some(owner);
+        self.read(|state| state.leases.values().filter(is_owned).cloned().collect()).await
+    }
+
     pub(crate) async fn create(&self, lease: &Lease) -> Result<Conditional, TableError> {
         let create = |state: &mut State| {
             let is_new = !state.leases.contains_key(&lease.key);

@@ -280,6 +280,8 @@ async fn a_scan_shows_leases_and_workers_and_the_index_what_is_owned() {
         assert_eq!((scan.leases.len(), scan.workers, scan.malformed.len()), (30, vec![worker("w1", 5)], 0));
         assert_eq!(table.keys_owned_by(&"w1".into()).await.unwrap().len(), 10);
         assert_eq!(table.keys_owned_by(&"w2".into()).await.unwrap(), []);
+        assert_eq!(table.owned_by(&"w1".into()).await.unwrap().len(), 10);
+        assert_eq!(table.owned_by(&"w2".into()).await.unwrap(), []);
     }
 }
 

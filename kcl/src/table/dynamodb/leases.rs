@@ -41,6 +41,8 @@ const MAX_BATCH: usize = 100;
 /// Batches in a row of which nothing is read before the call fails, and the pauses between them: 4 s in all at most.
 const MAX_FRUITLESS: u32 = 6;
 const BATCH_BACKOFF: Backoff = Backoff::of_millis(200, 1_600);
+/// Maximum number of items, some 16 read units, that a worker which stops reads in place of a query.
+const MAX_SCANNED: i32 = 250;
 /// Minimum time between two scans in place of a query: each reads the whole table.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -90,6 +92,19 @@ impl DynamoDbLeaseTable {
         let items = self.items_owned_by(owner).await?;
         let key = |item: &Item| Some(LeaseKey::from(item.get(item::LEASE_KEY)?.as_s().ok()?.as_str()));
         Ok(items.iter().filter_map(key).collect())
+    }
+
+    /// By a scan where one page holds the table, as the index may lag; else by the index: workers that stop together, each
+    /// with a scan of a large table, would use up its read limit for minutes.
+    pub(crate) async fn owned_by(&self, owner: &WorkerId) -> Result<Vec<Lease>, TableError> {
+        let scan = self.client.scan().table_name(&self.table).limit(MAX_SCANNED);
+        let page = scan.send().await.map_err(|error| self.call("dynamodb:Scan").failed(error))?;
+        let mut leases: Vec<Lease> = match page.last_evaluated_key() {
+            None => page.items().iter().filter_map(item::read_lease).collect(),
+            Some(_) => self.get_all(&self.keys_owned_by(owner).await?).await?,
+        };
+        leases.retain(|lease| lease.owner.as_ref() == Some(owner));
+        Ok(leases)
     }
 
     pub(crate) async fn create(&self, lease: &Lease) -> Result<Conditional, TableError> {

@@ -351,3 +351,25 @@ async fn leases_now(table: &LeaseTable) -> Vec<Lease> {
     leases.sort_by(|a, b| a.key.cmp(&b.key));
     leases
 }
+
+#[tokio::test]
+async fn reads_one_page_of_a_large_table_and_the_index_for_the_leases_of_one_worker() {
+    let local = LocalAws::start().await;
+    let table = lease_table(&local.sdk_config(), true);
+    table.prepare().await.unwrap();
+    let calls = ["Scan", "Query"].map(|name| local.faults().on(&format!("dynamodb:{name}")).delay(Duration::ZERO));
+
+    for (from, to, made) in [(0_u32, 249, [1, 0]), (249, 700, [2, 1])] {
+        for index in from..to {
+            let owner = index.is_multiple_of(100).then(|| "w1".into());
+            assert!(table.create(&Lease { owner, ..shard(index) }).await.unwrap().is_applied());
+        }
+
+        let mut owned: Vec<_> =
+            table.owned_by(&"w1".into()).await.unwrap().into_iter().map(|lease| lease.key).collect();
+
+        owned.sort();
+        assert_eq!(owned, (0..to).step_by(100).map(|index| shard(index).key).collect::<Vec<_>>());
+        assert_eq!(calls.each_ref().map(|calls| calls.count()), made, "{to} leases");
+    }
+}
