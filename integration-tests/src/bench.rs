@@ -38,8 +38,20 @@ fn nanos(clock: ClockId) -> u64 {
 /// # Panics
 /// A system without `/proc`.
 pub fn resident_bytes() -> usize {
+    status_bytes("VmRSS:")
+}
+
+/// Maximum memory that this process has taken up until now.
+///
+/// # Panics
+/// A system without `/proc`.
+pub fn peak_bytes() -> usize {
+    status_bytes("VmHWM:")
+}
+
+fn status_bytes(name: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("there is such a line");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("there is such a line");
     let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
     kilobytes * 1024
 }

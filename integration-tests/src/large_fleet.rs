@@ -1,24 +1,20 @@
 //! A large fleet in virtual time, at the limits of its lease table: all workers start at once, a third of them dies with
 //! the leader, and all are replaced, one part after the other.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::time::Duration;
 
-use kcl::{
-    Checkpointer, FleetStatus, InitialPosition, Polling, RecordBatch, RecordProcessor, Renewals, ShardContext, Streams,
-    Worker, WorkerId,
-};
+use kcl::{FleetStatus, InitialPosition, Polling, ShardContext, Streams, Worker};
 use kinesis_local::LocalAws;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use crate::{APPLICATION, Running, TableRequests, World};
+use crate::{APPLICATION, Running, World};
+use held::{Held, Holder};
+use phase::Begun;
+pub use phase::{FleetSize, Phase};
 
-/// Number of streams among which the shards are divided.
-const STREAMS: u32 = 4;
+mod held;
+mod phase;
+
 /// Duration of a call to the lease table.
 const ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Write units a second of the lease table, as a new on-demand table of the service has.
@@ -30,37 +26,8 @@ const TAKEOVER_WRITES: f64 = 2.0;
 const READ_PAUSE: Duration = Duration::from_secs(60);
 /// Maximum time of one phase.
 const PATIENCE: Duration = Duration::from_secs(1_200);
-
-/// Size of a fleet.
-#[derive(Debug, Clone, Copy)]
-pub struct FleetSize {
-    /// Number of workers.
-    pub workers: usize,
-    /// Number of leases.
-    pub leases: u32,
-    /// Renewal of the leases.
-    pub renewals: Renewals,
-}
-
-/// Phase of a fleet's life, as it was simulated.
-#[derive(Debug, Clone)]
-pub struct Phase {
-    /// Name of the phase.
-    pub name: &'static str,
-    /// Time until each shard is processed, by no worker many more than by others.
-    pub balanced: Duration,
-    /// Time that the writes need at least, by the table's limit.
-    pub needed: Duration,
-    /// Requests to the lease table by operation.
-    pub requests: BTreeMap<&'static str, u64>,
-}
-
-impl Phase {
-    /// Time over what the writes need.
-    pub fn ratio(&self) -> f64 {
-        self.balanced.as_secs_f64() / self.needed.as_secs_f64()
-    }
-}
+/// Time in which all intervals of a fleet at rest have stretched.
+const STRETCH: Duration = Duration::from_secs(60);
 
 /// A fleet of many workers.
 #[derive(Debug)]
@@ -68,6 +35,8 @@ pub struct LargeFleet {
     world: World,
     size: FleetSize,
     lease_duration: Duration,
+    /// Names of the streams.
+    streams: Vec<String>,
     held: Held,
     workers: Vec<(String, Running)>,
     born: usize,
@@ -75,13 +44,17 @@ pub struct LargeFleet {
 
 impl LargeFleet {
     /// Streams without a fleet yet.
-    async fn new(size: FleetSize, lease_duration: Duration) -> Self {
-        let world = World::without_stream(LocalAws::builder().enforce_table_limits().start().await);
-        for stream in 0..STREAMS {
-            world.local.create_stream(&name(stream), size.leases / STREAMS).expect("the stream is new");
+    pub async fn new(size: FleetSize, lease_duration: Duration) -> Self {
+        let aws = LocalAws::builder().enforce_table_limits().max_account_shards(size.leases);
+        let world = World::without_stream(aws.start().await);
+        let mut streams = Vec::new();
+        for (number, shards) in size.streams().into_iter().enumerate() {
+            let stream = format!("stream-{number}");
+            world.local.create_stream(&stream, shards).expect("the stream is new");
+            streams.push(stream);
         }
         world.local.faults().on("dynamodb:*").delay(ROUND_TRIP);
-        Self { world, size, lease_duration, held: Held::default(), workers: Vec::new(), born: 0 }
+        Self { world, size, lease_duration, streams, held: Held::default(), workers: Vec::new(), born: 0 }
     }
 
     /// A whole life: all start at once, a third dies with the leader, all are replaced; rests between.
@@ -98,22 +71,38 @@ impl LargeFleet {
     }
 
     /// All workers start in one moment, without a table.
-    async fn start_cold(&mut self) -> Phase {
+    ///
+    /// # Panics
+    /// The fleet is not balanced in time.
+    pub async fn start_cold(&mut self) -> Phase {
+        let begun = Begun::now(&self.world.local);
         for _ in 0..self.size.workers {
             self.start_one();
         }
-        self.phase("all start at once", f64::from(self.size.leases) * COLD_WRITES).await
+        self.balanced(&begun, "all start at once", f64::from(self.size.leases) * COLD_WRITES).await
     }
 
     /// Nothing happens for three lease durations.
-    async fn rest(&self) {
+    pub async fn rest(&self) {
         sleep(3 * self.lease_duration).await;
     }
 
+    /// A minute in which nothing happens, after another one.
+    pub async fn minute_at_rest(&self) -> Phase {
+        sleep(STRETCH).await;
+        let begun = Begun::now(&self.world.local);
+        sleep(Duration::from_secs(60)).await;
+        begun.phase("a minute at rest", Duration::ZERO, &self.world.local)
+    }
+
     /// A third of the workers dies, the leader among them.
-    async fn lose_a_third(&mut self) -> Phase {
+    ///
+    /// # Panics
+    /// The fleet has no leader, or is not balanced in time.
+    pub async fn lose_a_third(&mut self) -> Phase {
         let leader = self.status().await.leader.expect("the fleet has a leader").to_string();
         self.workers.sort_by_key(|(id, _)| *id != leader);
+        let begun = Begun::now(&self.world.local);
         let dead = self.workers.drain(..self.size.workers / 3);
         let lost: usize = dead
             .map(|(id, worker)| {
@@ -121,13 +110,16 @@ impl LargeFleet {
                 self.held.forget(&id)
             })
             .sum();
-        self.phase("a third dies, and the leader", lost as f64 * TAKEOVER_WRITES).await
+        self.balanced(&begun, "a third dies, and the leader", lost as f64 * TAKEOVER_WRITES).await
     }
 
     /// All workers are replaced, a tenth at a time: new ones start, as many stop.
-    async fn deploy(&mut self) -> Phase {
+    ///
+    /// # Panics
+    /// The fleet is not balanced in time.
+    pub async fn deploy(&mut self) -> Phase {
         let part = self.workers.len().div_ceil(10);
-        let begun = (Instant::now(), TableRequests::of(&self.world.local));
+        let begun = Begun::now(&self.world.local);
         let mut old = std::mem::take(&mut self.workers);
         while !old.is_empty() {
             let leaving: Vec<_> = old.drain(..part.min(old.len())).collect();
@@ -141,7 +133,7 @@ impl LargeFleet {
         }
         // A lease is released, given away and written by its new owner, at least once.
         let writes = f64::from(self.size.leases) * (1.0 + TAKEOVER_WRITES);
-        self.finish(begun, "all are replaced, a tenth at a time", writes).await
+        self.balanced(&begun, "all are replaced, a tenth at a time", writes).await
     }
 
     /// Status of the fleet, read from the lease table.
@@ -152,7 +144,7 @@ impl LargeFleet {
     fn start_one(&mut self) {
         let id = format!("w{}", self.born);
         self.born += 1;
-        let streams = Streams::new((0..STREAMS).map(name));
+        let streams = Streams::new(self.streams.iter().cloned());
         let held = self.held.clone();
         let builder = Worker::builder(&self.world.aws, APPLICATION, streams)
             .worker_id(&id)
@@ -164,22 +156,13 @@ impl LargeFleet {
         self.workers.push((id, worker));
     }
 
-    async fn phase(&self, name: &'static str, writes: f64) -> Phase {
-        self.finish((Instant::now(), TableRequests::of(&self.world.local)), name, writes).await
-    }
-
     /// Waits until the fleet is balanced.
-    async fn finish(&self, (begun, requests): (Instant, TableRequests), name: &'static str, writes: f64) -> Phase {
+    async fn balanced(&self, begun: &Begun, name: &'static str, writes: f64) -> Phase {
         while !self.is_balanced() {
             assert!(begun.elapsed() < PATIENCE, "{name}: not balanced after {PATIENCE:?}, {}", self.held.summary());
             sleep(Duration::from_millis(100)).await;
         }
-        Phase {
-            name,
-            balanced: begun.elapsed(),
-            needed: Duration::from_secs_f64(writes / TABLE_WRITES),
-            requests: requests.counts(),
-        }
+        begun.phase(name, Duration::from_secs_f64(writes / TABLE_WRITES), &self.world.local)
     }
 
     /// True if every shard is processed, by one worker, and no worker has a tenth more than its share, and one.
@@ -188,60 +171,5 @@ impl LargeFleet {
         let share = self.size.leases as usize / self.workers.len();
         let total: usize = held.values().sum();
         total == self.size.leases as usize && held.values().all(|shards| *shards <= share + share / 10 + 1)
-    }
-}
-
-fn name(stream: u32) -> String {
-    format!("stream-{stream}")
-}
-
-/// Number of shards that each worker processes.
-#[derive(Debug, Clone, Default)]
-struct Held(Arc<Mutex<HashMap<WorkerId, usize>>>);
-
-impl Held {
-    fn lock(&self) -> MutexGuard<'_, HashMap<WorkerId, usize>> {
-        self.0.lock().expect("nothing panics while it holds the lock")
-    }
-
-    /// Forgets a worker that died; the number of its shards.
-    fn forget(&self, worker: &str) -> usize {
-        self.lock().remove(&WorkerId::from(worker)).unwrap_or_default()
-    }
-
-    fn summary(&self) -> String {
-        let held = self.lock();
-        let (total, max): (usize, _) = (held.values().sum(), held.values().max());
-        format!("{total} shards are processed by {} workers, {max:?} by one", held.len())
-    }
-}
-
-/// A processor that only counts as one.
-#[derive(Debug)]
-struct Holder {
-    held: Held,
-    worker: WorkerId,
-}
-
-impl Holder {
-    fn new(held: &Held, shard: &ShardContext) -> Self {
-        *held.lock().entry(shard.worker_id.clone()).or_default() += 1;
-        Self { held: held.clone(), worker: shard.worker_id.clone() }
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        if let Some(shards) = self.held.lock().get_mut(&self.worker) {
-            *shards = shards.saturating_sub(1);
-        }
-    }
-}
-
-impl RecordProcessor for Holder {
-    type Error = Infallible;
-
-    async fn process_records(&mut self, _batch: RecordBatch, _checkpointer: &Checkpointer) -> Result<(), Infallible> {
-        Ok(())
     }
 }
