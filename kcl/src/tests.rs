@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_types::{SdkConfig, sdk_config::TimeSource};
 use tokio::time::Instant;
 
+mod creation;
 mod explored_lease;
 mod handoff;
 mod heartbeat_fleets;

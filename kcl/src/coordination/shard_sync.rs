@@ -1,8 +1,9 @@
 //! SHELL: creates leases that a stream's shards lack, and completes others. Planned by `logic::lineage`.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
+use kpl::ShardId;
 
 use crate::{
     context::Context,
@@ -20,6 +21,8 @@ use crate::{
 
 /// Leases of one stream that are created at a time. A new on-demand table takes 4,000 writes a second.
 const CONCURRENT_CREATIONS: usize = 8;
+/// Creations throttled in a row, each after the SDK's own attempts, after which the rest is left to another listing.
+const MAX_THROTTLED: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SyncError {
@@ -63,22 +66,48 @@ async fn create(context: &Context, stream: &Stream, plan: Result<Vec<Lease>, Inc
     let mut created = Vec::new();
     // An interruption must not leave a child without its ancestors.
     for generation in generations(plan) {
-        let create = |lease: Lease| async {
-            let lease = stream.lease(lease);
-            let begun = now();
-            let created = context.table.create(&lease).await;
-            context.metrics.lease_created(created.is_ok(), now() - begun, &lease.checkpoint);
-            let is_new = created? == Conditional::Applied;
-            Ok::<_, TableError>(is_new.then_some(lease.shard_id))
-        };
-        let new = stream::iter(generation).map(create).buffered(CONCURRENT_CREATIONS);
-        created.extend(new.try_collect::<Vec<_>>().await?.into_iter().flatten());
+        let leases = generation.into_iter().map(|lease| stream.lease(lease)).collect();
+        created.extend(create_all(context, leases).await?);
     }
+    created.sort();
     let any = !created.is_empty();
     if any {
         context.events.emit(Event::LeasesCreated { stream_id: stream.id.clone(), shards: created });
     }
     Ok(any)
+}
+
+/// Creates leases in any order; the shards of those that are new. What the table's limit refuses is tried again while
+/// other creations succeed: a stream of thousands of shards takes seconds of all that a new table can write.
+async fn create_all(context: &Context, leases: Vec<Lease>) -> Result<Vec<ShardId>, TableError> {
+    let (mut created, mut left, mut throttled) = (Vec::new(), leases, 0);
+    while !left.is_empty() {
+        let create = |lease: Lease| async { (create_one(context, &lease).await, lease) };
+        let mut writes = stream::iter(mem::take(&mut left)).map(create).buffer_unordered(CONCURRENT_CREATIONS);
+        while let Some((written, lease)) = writes.next().await {
+            match written {
+                Ok(is_new) => {
+                    throttled = 0;
+                    created.extend(is_new.then_some(lease.shard_id));
+                }
+                Err(error @ TableError::Throttled { .. }) if throttled < MAX_THROTTLED => {
+                    context.table_failed(&error);
+                    throttled += 1;
+                    left.push(lease);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(created)
+}
+
+/// True: the lease is new.
+async fn create_one(context: &Context, lease: &Lease) -> Result<bool, TableError> {
+    let begun = now();
+    let created = context.table.create(lease).await;
+    context.metrics.lease_created(created.is_ok(), now() - begun, &lease.checkpoint);
+    Ok(created? == Conditional::Applied)
 }
 
 /// True: leases were deleted.
