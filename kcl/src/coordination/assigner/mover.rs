@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
+    time::Instant,
 };
 
 use futures::{StreamExt as _, stream};
@@ -31,10 +32,12 @@ enum Fate {
     Made,
     /// The lease's owner changed since the scan; the next cycle sees how.
     Outdated,
+    /// It failed, or has not begun in time.
     Failed,
 }
 
-/// The writes of one cycle.
+/// The writes of one cycle. Those that have not begun a lease duration later are left to the next plan: many thousands take
+/// a table longer than that, and until then the leader sees no death, and nothing else that changes.
 pub(super) struct Mover<'a> {
     pub(super) context: &'a Context,
     pub(super) view: &'a FleetView,
@@ -51,11 +54,12 @@ impl Mover<'_> {
         // Many writes take time: the first new owners begin meanwhile.
         announce();
         let (mut outdated, mut left, mut touched) = (0, moves, HashSet::new());
-        let until = time::now() + self.context.settings.lease_duration / PATIENCE_PART;
+        let (begun, lease_duration) = (time::now(), self.context.settings.lease_duration);
+        let (until, end) = (begun + lease_duration / PATIENCE_PART, begun + lease_duration);
         let mut vain = 0;
         while !left.is_empty() && vain < VAIN_PASSES && time::now() < until {
             let planned = left.len();
-            outdated += self.write_all(&mut left, &mut touched).await;
+            outdated += self.write_all(&mut left, &mut touched, end).await;
             vain = if left.len() < planned { 0 } else { vain + 1 };
         }
         announce();
@@ -65,13 +69,16 @@ impl Mover<'_> {
         if self.by_beats {
             self.mark(touched).await;
         }
+        if !left.is_empty() && time::now() >= end {
+            self.context.nudges.assign.notify_one();
+        }
         outdated + left.len()
     }
 
-    /// Writes all moves and leaves those whose writes failed; the number of outdated ones. Adds the workers concerned to
-    /// `touched`.
-    async fn write_all(&self, moves: &mut Vec<Move>, touched: &mut HashSet<WorkerId>) -> usize {
-        let write = async |planned: Move| (self.write(&planned).await, planned);
+    /// Writes all moves and leaves those whose writes failed, or had not begun at `end`; the number of outdated ones. Adds
+    /// the workers concerned to `touched`.
+    async fn write_all(&self, moves: &mut Vec<Move>, touched: &mut HashSet<WorkerId>, end: Instant) -> usize {
+        let write = async |planned: Move| (self.write(&planned, end).await, planned);
         let writes = stream::iter(mem::take(moves)).map(write).buffer_unordered(CONCURRENT_WRITES);
         let written: Vec<(Fate, Move)> = writes.collect().await;
         let mut outdated = 0;
@@ -115,9 +122,13 @@ impl Mover<'_> {
         fenced
     }
 
-    async fn write(&self, planned: &Move) -> Fate {
-        if !self.reign.borrow().leads(time::now()) {
+    async fn write(&self, planned: &Move, end: Instant) -> Fate {
+        let now = time::now();
+        if !self.reign.borrow().leads(now) {
             return Fate::Outdated;
+        }
+        if now >= end {
+            return Fate::Failed;
         }
         let Move { lease, to, how } = planned;
         let written = match how {
