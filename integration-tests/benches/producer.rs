@@ -1,7 +1,7 @@
 //! `kpl` against the floor: a hand-written loop that only hashes, encodes and sends the same records through the same SDK.
 //! `cargo bench -p integration-tests --bench producer`, with a number of records of 100 B for another length; `-- loop` only
 //! against a loop over PutRecords, `-- floor` only against the floor, 100 B into
-//! 16 shards.
+//! 16 shards, `-- numbers` only with record numbers against without.
 
 use std::{collections::VecDeque, num::NonZero, sync::atomic::Ordering};
 
@@ -12,7 +12,7 @@ use integration_tests::bench::{
     window::Window,
 };
 use kinesis_local::LocalAws;
-use kpl::{Aggregation, Producer, UserRecord};
+use kpl::{Aggregation, Producer, ProducerBuilder, UserRecord};
 
 /// Records that are put together where many are: as many as the loop by hand sends together.
 const BATCH: usize = 500;
@@ -23,11 +23,12 @@ fn keys() -> Vec<String> {
 }
 
 fn producer(config: &SdkConfig, aggregation: Aggregation) -> Producer {
-    Producer::builder(config, "StockTradeStream")
-        .aggregation(aggregation)
-        .rate_limit_percent(const { NonZero::new(1_000_000).expect("not zero") })
-        .build()
-        .expect("valid settings")
+    unlimited(config).aggregation(aggregation).build().expect("valid settings")
+}
+
+fn unlimited(config: &SdkConfig) -> ProducerBuilder {
+    let limit = const { NonZero::new(1_000_000).expect("not zero") };
+    Producer::builder(config, "StockTradeStream").rate_limit_percent(limit)
 }
 
 /// Puts records and waits until all are stored, with or without awaiting each.
@@ -163,6 +164,40 @@ async fn against_loops_by_hand(records: usize) {
     }
 }
 
+/// A producer that numbers its records against one that does not.
+async fn with_numbers(bytes: usize, records: usize) {
+    let [numbering, plain] = [Canned::new(16), Canned::new(16)];
+    let (keys, data) = (keys(), Bytes::from(vec![b'x'; bytes]));
+    let ours = unlimited(&numbering.config()).record_numbers(true).build().expect("valid settings");
+    let without = producer(&plain.config(), Aggregation::default());
+    for producer in [&ours, &without] {
+        put(producer, &keys, &data, 1000, false).await; // shards are known now
+    }
+    let clock = || {
+        let of_services = [&numbering, &plain].map(|service| service.counts().nanos.load(Ordering::Relaxed));
+        cpu_nanos() - of_services.iter().sum::<u64>()
+    };
+    let (numbered, unnumbered) = compare_by(
+        clock,
+        ROUNDS,
+        records,
+        async || put(&ours, &keys, &data, records, true).await,
+        async || put(&without, &keys, &data, records, true).await,
+    )
+    .await;
+    let what = format!("producer, {}, 16 shards, record numbers", size(bytes));
+    report(&format!("{what}: CPU per record"), numbered, "ns");
+    report(&format!("{what}: CPU per record without"), unnumbered, "ns");
+    report(&format!("{what}: CPU over without"), numbered / unnumbered, "ratio");
+    ours.shutdown().await;
+    without.shutdown().await;
+}
+
+async fn with_numbers_of_all_sizes(records: usize) {
+    with_numbers(100, records).await;
+    with_numbers(1024, records / 5).await;
+}
+
 /// Records per second of one producer that has one core.
 async fn throughput(records: usize, shards: u128, bytes: usize, aggregation: Aggregation) {
     let canned = Canned::new(shards);
@@ -218,11 +253,15 @@ fn main() {
     if std::env::args().any(|argument| argument == "loop") {
         return runtime.block_on(against_loops_by_hand(records));
     }
+    if std::env::args().any(|argument| argument == "numbers") {
+        return runtime.block_on(with_numbers_of_all_sizes(records));
+    }
     if std::env::args().any(|argument| argument == "floor") {
         return runtime.block_on(into_canned(Case { bytes: 100, shards: 16, records, awaited: true }));
     }
     runtime.block_on(async {
         against_loops_by_hand(records).await;
+        with_numbers_of_all_sizes(records).await;
         for (bytes, records) in [(100, records), (1024, records / 5), (10 * 1024, records / 50)] {
             for shards in [1, 16, 1024] {
                 for awaited in [true, false] {
