@@ -20,7 +20,7 @@ mod planner {
 
     const ROUNDS: usize = 20;
 
-    const FLEETS: [(usize, usize); 2] = [(200, 10_000), (1_000, 100_000)];
+    const FLEETS: [(usize, usize); 4] = [(10, 1_000), (100, 10_000), (200, 10_000), (1_000, 100_000)];
 
     fn measure(what: &str, plan: impl Fn() -> usize) {
         let rounds = (0..ROUNDS).map(|_| {
