@@ -17,7 +17,7 @@ use super::{FrameError, dictionary::Dictionary, prepared::IS_BUILT};
 pub enum Compression {
     /// zstd at a level from -7 (fast) to 19 (small); 1 to 3 are a good choice. Needs the crate feature `zstd`.
     Zstd(i32),
-    /// gzip at level 6: read by the standard library of most languages, and slow to write.
+    /// gzip at level 1: read by the standard library of most languages, and longer than zstd.
     Gzip,
     /// LZ4 blocks: the least work, and the longest result.
     Lz4,
