@@ -128,7 +128,7 @@ impl Rows<'_> {
             Some(kind) => json != "null" && kind.value(json).is_none(),
             None => true,
         };
-        let rest = self.fields.iter().map(|fields| fields.as_ref()?.chosen(&is_rest));
+        let rest = self.fields.iter().map(|fields| fields.as_ref()?.chosen(is_rest));
         optional::<ByteArrayType>(group, rest.map(|rest| rest.map(|rest| text(&rest))))?;
         let rows = self.records.iter().zip(&self.fields);
         let data = rows.map(|(record, fields)| fields.is_none().then(|| ByteArray::from(record.data.clone())));

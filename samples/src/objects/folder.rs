@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(folder.get(&path).await.unwrap().unwrap(), "1");
         folder.put(&path, "3".into()).await.unwrap();
         assert_eq!(folder.get(&path).await.unwrap().unwrap(), "3");
-        assert_eq!(folder.paths().await.unwrap(), [path.clone()]);
+        assert_eq!(folder.paths().await.unwrap(), std::slice::from_ref(&path));
         folder.delete(&path).await.unwrap();
         assert_eq!(folder.paths().await.unwrap(), []);
     }
