@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use anyhow::Context as _;
 use examples::generator::Generator;
 use kpl::{Delivery, Producer, UserRecord};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::{
     ledger::{self, Positions},
@@ -23,7 +23,7 @@ const TRADES: usize = 50;
 const KILL_EVERY: Duration = Duration::from_secs(1);
 const RESHARD_EVERY: Duration = Duration::from_secs(7);
 const RESTART_EVERY: Duration = Duration::from_secs(11);
-/// Time in which the last records are processed.
+/// Time in which the balances change while records are left.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One run.
@@ -127,20 +127,23 @@ impl Chaos {
         Ok(Happened { killed, resharded, restarted })
     }
 
-    /// The balances once they are as expected, and a moment later: what counts twice would come then.
+    /// The balances once they are as expected, and a moment later: what counts twice would come then. Or as they are when they
+    /// do not change any more.
     async fn settled(&self, expected: &Positions) -> anyhow::Result<Positions> {
-        let read = async || self.store.read().await.map_err(anyhow::Error::from_boxed);
-        let as_expected = async {
-            while read().await? != *expected {
-                sleep(Duration::from_millis(200)).await;
+        let (mut found, mut changed) = (self.read().await?, Instant::now());
+        while found != *expected && changed.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(200)).await;
+            let now = self.read().await?;
+            if now != found {
+                (found, changed) = (now, Instant::now());
             }
-            sleep(Duration::from_secs(5)).await;
-            anyhow::Ok(())
-        };
-        if let Ok(settled) = timeout(PATIENCE, as_expected).await {
-            settled?;
         }
-        read().await
+        sleep(Duration::from_secs(5)).await;
+        self.read().await
+    }
+
+    async fn read(&self) -> anyhow::Result<Positions> {
+        self.store.read().await.map_err(anyhow::Error::from_boxed)
     }
 }
 
