@@ -109,7 +109,7 @@ run("agrees", 0, "--aws", "--only", "a_token", says="0 differ, 0 were not perfor
 
 with tempfile.TemporaryDirectory() as folder:
     report = os.path.join(folder, "report.md")
-    text = run("the whole suite", 1, "--aws", "--side-by-side", "16", "--report", report, says="left 0")
+    text = run("the whole suite", 1, "--aws", "--side-by-side", "64", "--report", report, says="left 0")
     with open(report, encoding="utf-8") as file:
         rows = {line.split("`")[1] for line in file if line.startswith("| `")}
 assert rows == UNLIMITED, f"{rows ^ UNLIMITED}\n{text}"
