@@ -38,6 +38,15 @@ impl Journal {
         self.with(|entries| entries.clone())
     }
 
+    /// Shards that are processed to their limit, once each.
+    pub fn limits(&self) -> BTreeSet<String> {
+        let of = |told: &Told| match told {
+            Told::Limit { shard } => Some(shard.clone()),
+            _ => None,
+        };
+        self.with(|entries| entries.iter().filter_map(|(_, told)| of(told)).collect())
+    }
+
     /// All records read.
     pub fn reads(&self) -> Vec<Read> {
         self.with(|entries| {
