@@ -59,7 +59,8 @@ pub(super) fn command(
 ) -> anyhow::Result<Command> {
     let daemon = Version::of(version);
     let logs = peers.logs();
-    let processor = logs.join("processor.py");
+    // One for each daemon: while a file is written anew, the processors that others start find it empty.
+    let processor = logs.join(format!("{name}-processor.py"));
     write(&processor, PROCESSOR)?;
     let file = format!("{name}.properties");
     write(&logs.join(&file), &properties(&daemon, served, &processor, options)?)?;
