@@ -1,4 +1,4 @@
-//! `conformance --aws`: the checks against the service itself, behind the care of [`service`](crate::service).
+//! `conformance --aws`: the checks against the service itself, behind the care of [`service`].
 //!
 //! A run shows place, plan and cost, has account and region typed back, performs the checks under a guard, and deletes
 //! what it made: after each check, and at the end, also at Ctrl-C, SIGTERM, the cap, or a check that panicked.
