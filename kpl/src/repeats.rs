@@ -53,7 +53,7 @@ impl Logged {
     /// A line that is not repeated.
     pub const ONCE: Self = Self { times: 1, within: Duration::ZERO };
 
-    /// How often the line came, this time included, and since when; None for the first.
+    /// Number of times that the line came, this one included, and since when; None for the first.
     pub fn repeated(self) -> Option<String> {
         (self.times > 1).then(|| format!("{} times in {} s", self.times, self.within.as_secs()))
     }

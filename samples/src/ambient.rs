@@ -1,4 +1,4 @@
-//! What a process gets from outside: the AWS configuration, logs, signals.
+//! Surroundings of a process: the AWS configuration, logs, signals.
 
 use aws_config::BehaviorVersion;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};

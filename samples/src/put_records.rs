@@ -74,7 +74,7 @@ pub enum EntryError {
     },
 }
 
-/// What became of a record.
+/// Outcome of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Outcome {

@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 300;
 #[derive(Clone, Debug)]
 pub struct Failure {
     text: String,
-    /// What was wanted, where that is a value.
+    /// The value that was wanted, if it is one.
     wanted: Option<String>,
     at: &'static Location<'static>,
 }
@@ -30,7 +30,7 @@ impl Failure {
         Self { wanted: Some(shortened(wanted)), ..self }
     }
 
-    /// What was wanted, where that is a value.
+    /// The value that was wanted, if it is one.
     pub(super) fn wanted(&self) -> Option<&str> {
         self.wanted.as_deref()
     }

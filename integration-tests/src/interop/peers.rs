@@ -17,7 +17,7 @@ pub enum ConsumerKind {
     Java(&'static str),
     /// The multi-language daemon of this version of the KCL for Java, with a processor in Python. Its input does not end it.
     Daemon(&'static str),
-    /// This workspace's `kcl`.
+    /// The workspace's `kcl`.
     Rust,
 }
 
@@ -76,7 +76,7 @@ impl Peers {
     /// Looks for the peers in `installed`, for binaries beside this one; logs go to `logs`.
     ///
     /// # Errors
-    /// This program's own place cannot be found out.
+    /// The program's own place cannot be found out.
     pub fn new(installed: PathBuf, logs: PathBuf) -> anyhow::Result<Self> {
         let this = std::env::current_exe()?;
         let binaries = this.parent().context("a program is in a folder")?.to_owned();

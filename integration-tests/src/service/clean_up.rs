@@ -45,7 +45,7 @@ impl fmt::Display for Thing {
 #[derive(Debug, Default)]
 pub struct CleanUp {
     deleted: BTreeSet<Thing>,
-    /// What is left, with the last answer to its deletion.
+    /// Streams and tables that are left, each with the last answer to its deletion.
     left: BTreeMap<Thing, String>,
     /// Reason why it is not known what is left.
     failure: Option<String>,
@@ -75,7 +75,7 @@ impl fmt::Display for CleanUp {
 /// being made when a run was stopped may appear a moment later: nothing must be left twice, a second apart.
 ///
 /// # Cancellation
-/// What was not deleted yet is left.
+/// Streams and tables not deleted yet are left.
 pub async fn clean_up(clients: &Clients, prefix: &Prefix, bound: Duration) -> CleanUp {
     let deadline = Instant::now() + bound;
     let mut result = CleanUp { failure: Some("the time is over".to_owned()), ..CleanUp::default() };
@@ -127,7 +127,7 @@ async fn look(clients: &Clients, prefix: &Prefix, result: &mut CleanUp) -> Resul
 /// Deletes what a part of a run made and still has, as far as that can be done within a minute.
 ///
 /// # Cancellation
-/// What was not deleted yet is left.
+/// Streams and tables not deleted yet are left.
 pub async fn delete_made(clients: &Clients, guard: &Guard, beginning: &str) {
     let streams = guard.streams(beginning).into_iter().map(Thing::Stream);
     let mut left: Vec<Thing> = streams.chain(guard.tables(beginning).into_iter().map(Thing::Table)).collect();

@@ -35,7 +35,7 @@ async fn table(local: &LocalAws) -> ProgressTable {
     table
 }
 
-/// What the function saw of an event, and the answer. Records with `bad` data fail.
+/// Records that the function saw of an event, and its answer. Records with `bad` data fail.
 async fn invoke(consumer: &Consumer, event: KinesisEvent) -> (Vec<(String, u32)>, Value) {
     let seen = RefCell::new(Vec::new());
     let process = async |record: &FunctionRecord| {

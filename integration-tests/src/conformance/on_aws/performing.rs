@@ -33,7 +33,7 @@ impl Run {
     /// one, and why the run was stopped, in words; nothing if it was not.
     ///
     /// # Cancellation
-    /// What the checks made is left.
+    /// Streams or tables that the checks made are left.
     pub(super) async fn perform(
         &self,
         checks: &[Check],

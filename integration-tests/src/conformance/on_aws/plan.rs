@@ -26,7 +26,7 @@ mod prices {
         "https://aws.amazon.com/kinesis/data-streams/pricing/ https://aws.amazon.com/dynamodb/pricing/on-demand/";
 }
 
-/// What a run creates.
+/// Streams, shards, consumers and tables that a run creates.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Plan {
     checks: usize,

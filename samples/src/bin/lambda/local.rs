@@ -57,7 +57,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// This program as a function, ended when it is dropped.
+/// The program as a function, ended when it is dropped.
 fn function(api: &RuntimeApi, server: &Server, handler: &str) -> anyhow::Result<Child> {
     let mut command = Command::new(env::current_exe().context("this program's path is unknown")?);
     command.env_clear().envs(api.environment(handler, handler)).kill_on_drop(true).stdin(Stdio::null());

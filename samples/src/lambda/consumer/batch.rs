@@ -44,7 +44,7 @@ pub struct Progress {
 pub struct Unfinished {
     /// The record.
     pub record: KinesisRecord,
-    /// What is done of it.
+    /// Its user records that are done.
     pub progress: Progress,
 }
 
