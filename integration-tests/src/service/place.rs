@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_kinesis::error::ProvideErrorMetadata as _;
 use aws_types::SdkConfig;
 use tokio::time::timeout;
 
@@ -66,7 +66,7 @@ pub async fn find(config: &SdkConfig, clients: &Clients, prefix: &Prefix) -> any
 async fn account_of_sts(config: &SdkConfig) -> anyhow::Result<String> {
     let sts = aws_sdk_sts::Client::new(config);
     let answer = timeout(PATIENCE, sts.get_caller_identity().send()).await.context("no answer in time")?;
-    let identity = answer.map_err(|error| anyhow::anyhow!("{}", DisplayErrorContext(&error)))?;
+    let identity = answer.context("STS cannot be asked for the account")?;
     identity.account.context("no account in the answer")
 }
 
@@ -77,7 +77,7 @@ async fn account_of_kinesis(clients: &Clients, prefix: &Prefix) -> anyhow::Resul
         Err(error) if error.code() == Some("ResourceNotFoundException") => {
             Ok(told_account(error.message().unwrap_or_default()).map(str::to_owned))
         }
-        Err(error) => bail!("Kinesis cannot be used: {}", DisplayErrorContext(&error)),
+        Err(error) => Err(error).context("Kinesis cannot be used"),
     }
 }
 
