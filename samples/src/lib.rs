@@ -35,4 +35,6 @@ mod guide {
     struct Parquet;
     #[doc = include_str!("../../docs/dead-letters.md")]
     struct DeadLetters;
+    #[doc = include_str!("../../docs/lambda.md")]
+    struct Lambda;
 }
