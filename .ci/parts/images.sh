@@ -123,7 +123,7 @@ images() {
     soon 20 has_caught_up "$probes" || { cat "$work/worker.log"; exit 1; }
     within stock-consumer /stock-consumer --health="http://127.0.0.1:$probes/livez"
     end worker "$worker"
-    grep 'Most popular stock being bought' "$work/worker.log" | head -n 1
+    grep 'Most popular stock being bought' "$work/worker.log" | sed -n 1p
     grep -c 'checkpointed' "$work/worker.log"
     if within stock-consumer /stock-consumer --health="http://127.0.0.1:$probes/livez"; then fail "healthy after the end"; fi
 
@@ -175,9 +175,9 @@ certificates() {
     cp "$work/authority.pem" "$work/volume"
     chown "$user" "$work/volume/authority.pem"
     aws+=(SSL_CERT_FILE=/volume/authority.pem)
-    within kds /kds stream secret | head -n 1
+    within kds /kds stream secret | sed -n 1p
     unset 'aws[-1]'
     cat "$work/authority.pem" >>"$work/roots/kds/etc/ssl/certs/ca-certificates.crt"
-    within kds /kds stream secret | head -n 1
+    within kds /kds stream secret | sed -n 1p
     end tls "$server"
 }
