@@ -91,6 +91,8 @@ pub(crate) struct Seen {
     pub(crate) own_item: watch::Sender<(Instant, Option<WorkerItem>)>,
     /// Whoever leads announces the leases that it gives away.
     pub(crate) announced: AtomicBool,
+    /// Begin of the last scan with which the leases held were compared. Changed by the assigner, for a line.
+    pub(crate) compared: Mutex<Option<Instant>>,
 }
 
 impl Context {
@@ -99,7 +101,11 @@ impl Context {
             instance: uuid::Uuid::new_v4().to_string().into(),
             clock: settings.clock.clone(),
             nudges: Nudges::default(),
-            seen: Seen { own_item: watch::Sender::new((now(), None)), announced: AtomicBool::new(false) },
+            seen: Seen {
+                own_item: watch::Sender::new((now(), None)),
+                announced: AtomicBool::new(false),
+                compared: Mutex::default(),
+            },
             // Another run under this id must not be taken for this one.
             bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),

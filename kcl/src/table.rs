@@ -114,9 +114,15 @@ impl LeaseTable {
         self.either(|dynamodb| dynamodb.claim_stream(stream), |memory| memory.claim_stream(stream)).await
     }
 
-    /// Reads all leases and worker items. Eventually consistent.
+    /// Reads all leases, worker items and the lock. Eventually consistent.
     pub(crate) async fn scan(&self) -> Result<TableScan, TableError> {
         self.either(|dynamodb| dynamodb.scan(), |memory| memory.scan()).await
+    }
+
+    /// Reads all leases, worker items and the lock, each as it is from now on, at twice the price of [`scan`](Self::scan).
+    /// Strongly consistent.
+    pub(crate) async fn scan_strongly(&self) -> Result<TableScan, TableError> {
+        self.either(|dynamodb| dynamodb.scan_strongly(), |memory| memory.scan()).await
     }
 
     /// Some leases, if there are any: enough to see what kind of application they belong to.

@@ -31,8 +31,8 @@ async fn leases_are_found_by_scans_until_the_index_can_be_queried() {
         sleep(Duration::from_secs(30)).await; // until the index is tried again
         let (queries, scans) = (world.calls("dynamodb:Query"), world.calls("dynamodb:Scan"));
         sleep(Duration::from_secs(60)).await;
-        // At rest the leader scans each 2.8 s, and nobody else; the index is asked each 30 s.
-        assert!(queries.count() > 0 && scans.count() < 26, "{how}: {} {}", queries.count(), scans.count());
+        // At rest the leader scans each 2.5 s, less up to a tenth, and nobody else; the index is asked each 30 s.
+        assert!(queries.count() > 0 && scans.count() < 28, "{how}: {} {}", queries.count(), scans.count());
         worker.stop().await.unwrap();
     }
 }

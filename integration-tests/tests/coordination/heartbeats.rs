@@ -11,6 +11,8 @@ use kinesis_local::Fault;
 use tokio::time::{Instant, sleep};
 
 const LEASE_DURATION: Duration = Duration::from_secs(10);
+const OTHER_SHARD: &str = "shardId-000000000001";
+
 fn worker(world: &World, id: &str, renewals: Renewals) -> WorkerBuilder {
     world.worker(id).renewals(renewals)
 }
@@ -160,34 +162,40 @@ impl RecordProcessor for Silent {
     }
 }
 
+/// Something done to a lease behind its owner's back.
+type Deed = for<'a> fn(&'a World, &'static str) -> futures::future::BoxFuture<'a, ()>;
+const DEEDS: [(&str, Deed); 3] = [
+    ("given away", |world, shard| Box::pin(world.take_lease_away(shard))),
+    ("deleted", |world, shard| Box::pin(async move { world.table().delete(shard).await })),
+    ("handed over", |world, shard| {
+        Box::pin(async move {
+            let table = world.table();
+            let owner = table.get(shard).await.expect("the lease exists")["leaseOwner"].clone();
+            table.set(shard, "checkpointOwner", owner).await;
+            table.set(shard, "leaseOwner", text("other")).await;
+        })
+    }),
+];
+
+/// The leader notices by its scans, another by its looks at the index.
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_never_checkpoints_notices_what_a_person_does_to_its_item() {
-    type Deed = fn(&World) -> futures::future::BoxFuture<'_, ()>;
-    let deeds: [(&str, Deed); 3] = [
-        ("given away", |world| Box::pin(world.take_lease_away(SHARD))),
-        ("deleted", |world| Box::pin(async move { world.table().delete(SHARD).await })),
-        ("handed over", |world| {
-            Box::pin(async move {
-                let table = world.table();
-                table.set(SHARD, "checkpointOwner", text("w1")).await;
-                table.set(SHARD, "leaseOwner", text("other")).await;
-            })
-        }),
-    ];
-    for (what, deed) in deeds {
-        let world = World::start(1).await;
-        let builder = worker(&world, "w1", Renewals::Automatic);
-        let _worker = Running::start_factory(builder, |_: &ShardContext| Silent);
-        world.until("it lives by heartbeats", || by_heartbeat(&world) == Some(true)).await;
-        sleep(2 * LEASE_DURATION).await;
+    for ((what, deed), workers) in DEEDS.into_iter().flat_map(|deed| [(deed, 1), (deed, 2)]) {
+        let world = World::start(workers).await;
+        let start = |number| worker(&world, &format!("w{number}"), Renewals::Automatic);
+        let start = |number| Running::start_factory(start(number), |_: &ShardContext| Silent);
+        let _workers: Vec<Running> = (1..=workers).map(start).collect();
+        shared(&world, Renewals::Automatic).await;
         let ends =
             || world.events.count(|event| matches!(event, Event::LeaseLost { .. } | Event::LeaseReleased { .. }));
-        let before = ends();
 
-        deed(&world).await;
-        sleep(LEASE_DURATION / 2).await;
+        for (shard, done) in [SHARD, OTHER_SHARD].into_iter().zip(1..=workers) {
+            let before = ends();
+            deed(&world, shard).await;
+            sleep(LEASE_DURATION / 2).await;
 
-        assert_eq!(ends(), before + 1, "{what}");
+            assert_eq!(ends(), before + 1, "{what}, the lease {done} of {workers}");
+        }
     }
 }
 

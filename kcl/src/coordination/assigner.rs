@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     error::TableError,
     event::Event,
+    locked::locked,
     logic::{
         assign::{
             assignment::{self, Candidate, How, Move, is_orphan},
@@ -34,7 +35,7 @@ use crate::{
         pace::{Pace, TICK},
     },
     metrics::Cycle,
-    model::{Assignment, Lease, Regime, Renewals, StreamId, TableScan, WorkerId, WorkerItem},
+    model::{Assignment, Lease, LeaseKey, Regime, Renewals, StreamId, TableScan, WorkerId, WorkerItem},
     time,
 };
 use mover::Mover;
@@ -46,9 +47,13 @@ mod term;
 /// Pause between two scans, for each lease of the table; bounded below by the assignment interval.
 const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 /// Pause between two scans while nothing changes: as a part of a lease's life, so that a dead worker is noticed in time,
-/// and in any case, so that one that joins or stops is.
+/// and in any case, so that one that joins or stops is. A scan that reads the lock, too, is due as often as a look at it.
 const REST_PART: f64 = 0.28;
+const LOOK_PART: f64 = 0.25;
 const MAX_REST: Duration = Duration::from_millis(2_800);
+/// Maximum number of leases in a scan that stands for the leader's look at its lock. A look costs two read units; so many
+/// leases, of a third of a kilobyte, cost as much more when they are read strongly.
+const MAX_LOOKED_THROUGH: usize = 40;
 /// Scans within the usual pause between two, at the most, when leases expire one after the other.
 const SCANS_AT_EXPIRY: u32 = 4;
 /// Pause between two balancings by utilization, so that the workers' metrics can follow.
@@ -116,7 +121,8 @@ impl Assigner {
         let by_size = TIME_PER_LEASE.saturating_mul(u32::try_from(self.view.leases()).unwrap_or(u32::MAX));
         let fast = by_size
             .clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval));
-        let slow = settings.lease_duration.mul_f64(REST_PART).min(MAX_REST);
+        let part = if self.is_look() { LOOK_PART } else { REST_PART };
+        let slow = settings.lease_duration.mul_f64(part).min(MAX_REST);
         let pause = self.pace.pause(fast, slow, fastrand::f64());
         let until_expiry = |at: Instant| at.saturating_duration_since(time::now()) + TICK;
         self.term.expiry.map_or(pause, |at| pause.min(until_expiry(at).max(fast / SCANS_AT_EXPIRY)))
@@ -134,9 +140,31 @@ impl Assigner {
         self.context.bulletin.send_if_modified(|bulletin| std::mem::replace(&mut bulletin.alert, alert) != alert);
     }
 
+    /// A scan reads the lock, too: the leader's task need not look at it.
+    fn is_look(&self) -> bool {
+        self.helm.regime() == Regime::Heartbeats && (1..=MAX_LOOKED_THROUGH).contains(&self.view.leases())
+    }
+
+    /// Compares the leases that this worker holds with a scan that began then, as its looks at the index would.
+    fn note_losses(&self, scan: &TableScan, begun: Instant) {
+        if !self.context.pulse.may() {
+            return;
+        }
+        let me = Some(&self.context.settings.worker_id);
+        let owned = scan.leases.iter().filter(|lease| lease.owner.as_ref() == me).map(|lease| lease.key.clone());
+        let unreadable = scan.malformed.iter().map(|key| LeaseKey::from(key.as_str()));
+        self.context.doubts.compare_keys(&owned.chain(unreadable).collect::<Vec<_>>());
+        *locked(&self.context.seen.compared) = Some(begun);
+    }
+
     async fn scan(&self) -> Result<TableScan, TableError> {
         let begun = time::now();
-        let mut scan = self.context.table.scan().await?;
+        let is_look = self.is_look() && self.reign.borrow().leads(begun);
+        let table = &self.context.table;
+        let mut scan = if is_look { table.scan_strongly().await? } else { table.scan().await? };
+        if is_look {
+            self.helm.sight(scan.lock.clone(), begun);
+        }
         let foreign = scan.leases.extract_if(.., |lease| !self.context.catalog.fits(lease));
         scan.malformed.extend(foreign.map(|lease| lease.key.as_str().to_owned()));
         let own_item = scan.workers.iter().find(|worker| worker.id == self.context.settings.worker_id);
@@ -163,6 +191,7 @@ impl Assigner {
 
     async fn cycle(&mut self, begun: Instant) -> Result<Cycle, TableError> {
         let scan = self.scan().await?;
+        self.note_losses(&scan, begun);
         self.context.metrics.scanned(time::now() - begun);
         self.report_malformed(&scan);
         let now = time::now();

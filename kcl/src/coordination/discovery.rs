@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt as _, stream};
@@ -15,7 +15,11 @@ use tokio::{
 use crate::{
     context::Context,
     error::TableError,
-    logic::{assign::search::max_rest, pace::Pace},
+    locked::locked,
+    logic::{
+        assign::search::{max_rest, spared_until},
+        pace::Pace,
+    },
     model::{Conditional, Lease, LeaseKey},
     time::now,
 };
@@ -40,10 +44,11 @@ impl Discovery {
     /// Looks repeatedly and sends what it finds into `found`; when that is full, the worker is busy taking leases and
     /// discovery waits. Handles: time to look, a nudge. Cancellation: safe.
     pub(crate) async fn run(self, found: mpsc::Sender<Lease>) {
-        let mut pace = Pace::default();
+        let (mut pace, mut last) = (Pace::default(), now());
         loop {
-            self.wait(&mut pace).await;
+            self.wait(&mut pace, last).await;
             let begun = now();
+            last = begun;
             let looked = self.context.reported(self.look().await);
             let found_leases = looked.as_ref().map(|found| found.leases.len());
             self.context.metrics.looked(found_leases, now() - begun);
@@ -63,13 +68,16 @@ impl Discovery {
         }
     }
 
-    /// Waits for the time of the next look, or for a nudge.
-    async fn wait(&self, pace: &mut Pace) {
+    /// Waits for the time of the next look, or for a nudge. The last look began at `last`.
+    async fn wait(&self, pace: &mut Pace, last: Instant) {
         let fast = self.context.settings.discovery_interval;
         let mut at = now() + pace.pause(fast, self.rest(), fastrand::f64());
         loop {
             tokio::select! {
-                () = sleep_until(at.into()) => return,
+                () = sleep_until(at.into()) => match self.spared_until(last).filter(|until| *until > now()) {
+                    Some(until) => at = until,
+                    None => return,
+                },
                 () = self.context.nudges.discover.notified() => return pace.sign(),
                 // Not at once: a lease that cannot be taken is found again by each look.
                 () = self.context.nudges.discover_soon.notified() => {
@@ -84,6 +92,12 @@ impl Discovery {
     fn rest(&self) -> Duration {
         let is_announced = self.context.seen.announced.load(Ordering::Relaxed);
         max_rest(self.context.pulse.may(), is_announced, self.context.settings.lease_duration)
+    }
+
+    /// Moment until which this worker's own scans, as the leader, spare it a look.
+    fn spared_until(&self, last: Instant) -> Option<Instant> {
+        let compared = *locked(&self.context.seen.compared);
+        compared.map(|compared| spared_until(last, compared, self.context.settings.lease_duration))
     }
 
     /// Gives back leases that name this worker and are not held, in a handoff to the old owner. True: something was given

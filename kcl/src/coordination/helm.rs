@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     locked::locked,
-    model::{Regime, WorkerId, WorkerItem},
+    model::{LockItem, Regime, WorkerId, WorkerItem},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct Helm {
     heirs: Mutex<Option<Vec<WorkerId>>>,
     /// The leader before, and since when it is silent. Changed by the leader's task, at each look.
     silent: Mutex<Option<(WorkerItem, Instant)>>,
+    /// The lock in a scan that is strongly consistent, and when that began. Changed by the assigner.
+    sighted: watch::Sender<Option<(LockItem, Instant)>>,
 }
 
 impl Helm {
@@ -49,6 +51,7 @@ impl Helm {
             stated: Mutex::default(),
             heirs: Mutex::default(),
             silent: Mutex::default(),
+            sighted: watch::Sender::default(),
         }
     }
 
@@ -96,6 +99,16 @@ impl Helm {
     /// Decisions of the assigner, as they come.
     pub(super) fn decisions(&self) -> watch::Receiver<Regime> {
         self.regime.subscribe()
+    }
+
+    /// A scan that began then, strongly consistent, has read the lock, too.
+    pub(super) fn sight(&self, lock: Option<LockItem>, begun: Instant) {
+        self.sighted.send_replace(lock.map(|lock| (lock, begun)));
+    }
+
+    /// The lock in scans, as they come.
+    pub(super) fn sightings(&self) -> watch::Receiver<Option<(LockItem, Instant)>> {
+        self.sighted.subscribe()
     }
 
     /// Takes in how long the leader before is silent.

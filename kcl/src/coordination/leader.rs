@@ -32,6 +32,7 @@ pub(crate) struct Leader {
     reign: watch::Sender<Reign>,
     helm: Arc<Helm>,
     decisions: watch::Receiver<Regime>,
+    sightings: watch::Receiver<Option<(LockItem, Instant)>>,
     pace: LockPace,
     /// The lock's owner, and its moves, when last read.
     heard: Option<(WorkerId, Option<u64>)>,
@@ -42,14 +43,14 @@ impl Leader {
         let (reign, observer) = watch::channel(Reign::Follower);
         let leadership = Leadership::new(context.settings.worker_id.clone(), context.settings.lease_duration);
         let helm = Arc::new(Helm::new());
-        let (decisions, kept) = (helm.decisions(), Arc::clone(&helm));
+        let (decisions, sightings, kept) = (helm.decisions(), helm.sightings(), Arc::clone(&helm));
         let pace = LockPace::new(context.settings.lease_duration);
-        let leader = Self { context, leadership, reign, helm, decisions, pace, heard: None };
+        let leader = Self { context, leadership, reign, helm, decisions, sightings, pace, heard: None };
         (leader, observer, kept)
     }
 
     /// Contends until cancelled, then passes the lock on or releases it. Handles: time to look or to beat, something to
-    /// announce, the assigner's decisions, this worker's heartbeats, cancellation.
+    /// announce, the assigner's decisions and scans, this worker's heartbeats, cancellation.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut bulletin = self.context.bulletin.subscribe();
         loop {
@@ -62,7 +63,7 @@ impl Leader {
                 self.context.vitals.listed();
             }
             let now = time::now();
-            let wake_at = now + self.pace.pause(&self.leadership, is_done, now, fastrand::f64());
+            let mut wake_at = now + self.pace.pause(&self.leadership, is_done, now, fastrand::f64());
             loop {
                 let leads = self.leadership.held().is_some();
                 tokio::select! {
@@ -70,11 +71,28 @@ impl Leader {
                     () = sleep_until(wake_at.into()) => break,
                     _ = bulletin.changed(), if leads => break,
                     _ = self.decisions.changed(), if leads => break,
+                    _ = self.sightings.changed(), if leads => match self.sighted() {
+                        Some(begun) => wake_at = self.pace.look_after_scan(begun),
+                        None => break,
+                    },
                     // Between two looks, the silence of another leader says nothing.
                     () = self.context.pulse.beaten.notified(), if leads => self.publish(),
                 }
             }
         }
+    }
+
+    /// Takes a scan for a look if it shows this worker's lock, as it was written last, and nothing is to be written. Begin
+    /// of the scan then.
+    fn sighted(&mut self) -> Option<Instant> {
+        let (lock, begun) = self.sightings.borrow_and_update().clone()?;
+        let held = self.leadership.held().filter(|held| held.version == lock.version)?;
+        if self.leadership.is_write_due(held.regime, *self.context.bulletin.borrow(), time::now()) {
+            return None;
+        }
+        self.looked(may_rely(self.context.settings.renewals, Some(&lock)), begun);
+        self.context.vitals.turned(self.known_leader(), true);
+        Some(begun)
     }
 
     /// The lock's owner, as far as this worker may rely on that.

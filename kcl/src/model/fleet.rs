@@ -168,6 +168,8 @@ pub(crate) struct TableScan {
     pub(crate) leases: Vec<Lease>,
     /// The fleet's workers, dead ones included.
     pub(crate) workers: Vec<WorkerItem>,
+    /// The leader's lock, where it is in the lease table.
+    pub(crate) lock: Option<LockItem>,
     /// Keys of items that claim to be leases and cannot be read.
     pub(crate) malformed: Vec<String>,
 }

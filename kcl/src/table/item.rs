@@ -87,7 +87,8 @@ pub(crate) const LOOK: &str = "look";
 pub(crate) enum Entity {
     Lease(Box<Lease>),
     Worker(WorkerItem),
-    /// Neither, including types of the future.
+    Lock(LockItem),
+    /// None of them, including types of the future.
     Other,
     /// Claims to be a lease and cannot be read.
     Malformed(String),
@@ -137,6 +138,7 @@ pub(crate) fn classify(item: &Item) -> Entity {
             None => Entity::Malformed(text(item, LEASE_KEY).unwrap_or("(no key)").to_owned()),
         },
         Some("WORKER_METRIC_STATS") => read_worker(item).map_or(Entity::Other, Entity::Worker),
+        Some(_) if text(item, LEASE_KEY) == Some(LOCK_KEY) => read_lock(item).map_or(Entity::Other, Entity::Lock),
         Some(_) => Entity::Other,
     }
 }

@@ -106,6 +106,7 @@ impl MemoryLeaseTable {
         let scan = |state: &mut State| TableScan {
             leases: state.leases.values().cloned().collect(),
             workers: state.workers.values().cloned().collect(),
+            lock: state.lock.clone(),
             malformed: Vec::new(),
         };
         self.read(scan).await

@@ -265,7 +265,7 @@ async fn deleted_leases_are_gone_and_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_scan_shows_leases_and_workers_and_the_index_what_is_owned() {
+async fn a_scan_shows_leases_workers_and_lock_and_the_index_what_is_owned() {
     for table in tables().await {
         for index in 0..30 {
             assert!(table.create(&shard(index)).await.unwrap().is_applied());
@@ -275,9 +275,13 @@ async fn a_scan_shows_leases_and_workers_and_the_index_what_is_owned() {
         }
         table.put_worker(&worker("w1", 5)).await.unwrap();
 
-        let scan = table.scan().await.unwrap();
+        let lock = lock_of("w1", "a");
+        assert!(table.put_lock(&lock, None).await.unwrap());
 
-        assert_eq!((scan.leases.len(), scan.workers, scan.malformed.len()), (30, vec![worker("w1", 5)], 0));
+        for scan in [table.scan().await.unwrap(), table.scan_strongly().await.unwrap()] {
+            assert_eq!((scan.leases.len(), scan.malformed.len()), (30, 0));
+            assert_eq!((scan.workers, scan.lock), (vec![worker("w1", 5)], Some(lock.clone())));
+        }
         assert_eq!(table.keys_owned_by(&"w1".into()).await.unwrap().len(), 10);
         assert_eq!(table.keys_owned_by(&"w2".into()).await.unwrap(), []);
         assert_eq!(table.owned_by(&"w1".into()).await.unwrap().len(), 10);

@@ -3,6 +3,7 @@
 //! (A) While heartbeats renew leases, two looks are at most a quarter of a lease duration apart, and one that failed is
 //!     tried again after a twentieth: heartbeats may be relied on only while looks succeed.
 //! (B) A lock that may become stale is looked at when it does.
+//! (C) A leader whose scan has read the lock looks itself only if a third of a lease duration passes without another.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const MAX_LOOK: Duration = Duration::from_secs(2);
 /// Looks at the lock within a lease duration while the fleet lives by heartbeats: everybody must see who seized it.
 const LOOKS: u32 = 4;
 const MAX_LOOK_BY_BEATS: Duration = Duration::from_millis(2_500);
+/// The same of a leader whose scans, as often as others look, cease: long enough for one that is slow.
+const LOOKS_BESIDE_SCANS: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct LockPace {
@@ -36,6 +39,11 @@ impl LockPace {
     /// Something changed, or is about to.
     pub(crate) fn sign(&mut self) {
         self.pace.sign();
+    }
+
+    /// Moment of the leader's own look, after a scan that began at `begun` has read the lock.
+    pub(crate) fn look_after_scan(&self, begun: Instant) -> Instant {
+        begun + self.lease_duration / LOOKS_BESIDE_SCANS
     }
 
     /// Pause after a turn, which failed unless it `is_done`. `random`, from 0 to 1, spreads it over time, so that workers
@@ -110,6 +118,13 @@ mod tests {
         let (mut pace, other) = (LockPace::new(LEASE), leadership("other", Regime::Heartbeats, now));
         let pauses = [true, true, true, false, true].map(|is_done| pace.pause(&other, is_done, now, 0.0).as_millis());
         assert_eq!(pauses, [500, 750, 1_125, 500, 750]);
+    }
+
+    #[test]
+    fn a_leader_looks_itself_well_before_it_may_no_longer_rely_on_its_last_scan() {
+        let now = crate::tests::some_time();
+        let look = LockPace::new(LEASE).look_after_scan(now) - now;
+        assert!(look > LEASE / LOOKS && look < crate::logic::assign::reliance::relied_for(LEASE), "{look:?}");
     }
 
     #[test]

@@ -24,10 +24,13 @@ pub(crate) struct Reliance {
 impl Reliance {
     /// A look at the lock that began at `begun` ended at `now`. True: from now on it may.
     pub(crate) fn looked(&mut self, allowed: bool, begun: Instant, now: Instant, lease_duration: Duration) -> bool {
-        let since = self.may.filter(|(_, until)| now < *until).map(|(since, _)| since);
-        self.may = allowed.then(|| (since.unwrap_or(now), begun + relied_for(lease_duration)));
+        let before = self.may.filter(|(_, until)| now < *until);
+        let relied_until = begun + relied_for(lease_duration);
+        // One that took long may have begun before the last.
+        self.may =
+            allowed.then(|| before.map_or((now, relied_until), |(since, until)| (since, until.max(relied_until))));
         self.relied &= allowed;
-        allowed && since.is_none()
+        allowed && before.is_none()
     }
 
     pub(crate) fn beaten(&mut self, begun: Instant, wall: SystemTime) {
@@ -133,6 +136,17 @@ mod tests {
 
         assert!(reliance.may(start + 4 * SECOND));
         assert!(!reliance.may(start + 5 * SECOND));
+    }
+
+    #[test]
+    fn a_look_that_began_before_another_takes_nothing_back() {
+        let (mut reliance, start) = (Reliance::default(), crate::tests::some_time());
+        reliance.looked(true, start + 3 * SECOND, start + 3 * SECOND, LEASE);
+
+        reliance.looked(true, start, start + 4 * SECOND, LEASE);
+
+        assert!(reliance.may(start + 7 * SECOND));
+        assert!(!reliance.may(start + 8 * SECOND));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The search of a worker for its leases: how long it may rest between two looks. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::logic::shard::RENEWALS;
 
@@ -21,6 +21,12 @@ pub(crate) fn max_rest(by_heartbeat: bool, is_announced: bool, lease_duration: D
     }
 }
 
+/// Moment until which a scan that began at `compared`, and showed which leases were lost, stands for the look after that at
+/// `looked`.
+pub(crate) fn spared_until(looked: Instant, compared: Instant, lease_duration: Duration) -> Instant {
+    (compared + max_rest(true, true, lease_duration)).min(looked + MAX_ANNOUNCED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +42,13 @@ mod tests {
         for is_announced in [false, true] {
             assert_eq!([6, 10, 300].map(|seconds| rest(true, is_announced, seconds)), [2_000, 3_333, 30_000]);
         }
+    }
+
+    #[test]
+    fn a_scan_spares_a_look_for_a_renewal_interval_and_all_scans_together_for_half_a_minute() {
+        let (looked, lease) = (crate::tests::some_time(), Duration::from_secs(9));
+        let spared = |scanned| (spared_until(looked, looked + Duration::from_secs(scanned), lease) - looked).as_secs();
+
+        assert_eq!([0, 2, 26, 27, 40].map(spared), [3, 5, 29, 30, 30]);
     }
 }

@@ -67,7 +67,7 @@ mod tests {
 
     fn scan() -> TableScan {
         let leases = vec![owned("s0", "w1"), owned("s1", "w2")];
-        TableScan { leases, workers: vec![worker("w1"), worker("w2")], malformed: Vec::new() }
+        TableScan { leases, workers: vec![worker("w1"), worker("w2")], ..TableScan::default() }
     }
 
     #[test]

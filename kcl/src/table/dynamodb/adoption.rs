@@ -20,7 +20,7 @@ impl DynamoDbLeaseTable {
                 Entity::Lease(lease) => table.leases.push(old_lease(*lease, &found)),
                 Entity::Malformed(key) => table.malformed.push(key),
                 Entity::Worker(worker) => table.foreign.push(worker.id.to_string()),
-                Entity::Other => table.foreign.extend(item::lease_key(&found).map(str::to_owned)),
+                Entity::Lock(_) | Entity::Other => table.foreign.extend(item::lease_key(&found).map(str::to_owned)),
             }
         }
         Ok(table)

@@ -56,16 +56,26 @@ pub(super) struct Index {
 
 impl DynamoDbLeaseTable {
     pub(crate) async fn scan(&self) -> Result<TableScan, TableError> {
+        self.scan_by(false).await
+    }
+
+    pub(crate) async fn scan_strongly(&self) -> Result<TableScan, TableError> {
+        self.scan_by(true).await
+    }
+
+    async fn scan_by(&self, strongly: bool) -> Result<TableScan, TableError> {
         let mut scan = TableScan::default();
         let segments = self.segments.load(Ordering::Relaxed);
         let scans = (0..segments).map(|segment| {
             let scan = self.client.scan().segment(segment).total_segments(segments);
+            let scan = scan.consistent_read(strongly);
             self.scan_all(&self.table, scan)
         });
         for item in futures::future::try_join_all(scans).await?.into_iter().flatten() {
             match item::classify(&item) {
                 Entity::Lease(lease) => scan.leases.push(*lease),
                 Entity::Worker(worker) => scan.workers.push(worker),
+                Entity::Lock(lock) => scan.lock = Some(lock),
                 Entity::Malformed(key) => scan.malformed.push(key),
                 Entity::Other => {}
             }
