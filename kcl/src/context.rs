@@ -13,7 +13,7 @@ use crate::{
     event::{Event, Events, chain},
     logic::{calls::Failure, shard::Rounds},
     metrics::Recorder,
-    model::{Bulletin, WorkerItem},
+    model::{Bulletin, LeaseKey, WorkerItem},
     settings::Settings,
     stream::Catalog,
     table::LeaseTable,
@@ -91,8 +91,9 @@ pub(crate) struct Seen {
     pub(crate) own_item: watch::Sender<(Instant, Option<WorkerItem>)>,
     /// Whoever leads announces the leases that it gives away.
     pub(crate) announced: AtomicBool,
-    /// Begin of the last scan with which the leases held were compared. Changed by the assigner, for a line.
-    pub(crate) compared: Mutex<Option<Instant>>,
+    /// This worker's leases, but for those in a handoff to it, by its last scan as the leader, and when that began. Changed by
+    /// the assigner, for a line.
+    pub(crate) owned: Mutex<Option<(Instant, Vec<LeaseKey>)>>,
 }
 
 impl Context {
@@ -104,7 +105,7 @@ impl Context {
             seen: Seen {
                 own_item: watch::Sender::new((now(), None)),
                 announced: AtomicBool::new(false),
-                compared: Mutex::default(),
+                owned: Mutex::default(),
             },
             // Another run under this id must not be taken for this one.
             bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),

@@ -199,6 +199,27 @@ async fn an_owner_that_never_checkpoints_notices_what_a_person_does_to_its_item(
     }
 }
 
+/// A person gives a lease of the worker that has two to the other, which has one, and another one back: the leader has no
+/// reason to move any.
+#[tokio::test(start_paused = true)]
+async fn a_lease_given_by_hand_is_taken_within_a_renewal_interval_by_whomever() {
+    let (world, _workers) = fleet(3, Renewals::Automatic, 2).await;
+    let taken = || world.events.count(|event| matches!(event, Event::LeaseTaken { .. }));
+    for given in ["first", "second"] {
+        let leases = world.table().leases().await;
+        let of = |owner: &'static str| leases.iter().filter(move |lease| lease["leaseOwner"] == text(owner));
+        let (from, to) = if of("w1").count() == 2 { ("w1", "w2") } else { ("w2", "w1") };
+        let shard = of(from).next().expect("it has two")["leaseKey"].as_s().expect("keys are text");
+        let before = taken();
+
+        world.give_lease(shard, to).await;
+        sleep(LEASE_DURATION * 2 / 5).await;
+
+        assert_eq!(taken(), before + 1, "the {given} lease, given to {to}");
+        world.settled().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_worker_cut_off_from_the_table_stops_by_itself_before_others_go_on() {
     let (world, workers) = fleet(2, Renewals::Automatic, 1).await;

@@ -49,8 +49,9 @@ const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 /// Pause between two scans while nothing changes: as a part of a lease's life, so that a dead worker is noticed in time,
 /// and in any case, so that one that joins or stops is. A scan that reads the lock, too, is due as often as a look at it.
 const REST_PART: f64 = 0.28;
-const LOOK_PART: f64 = 0.25;
 const MAX_REST: Duration = Duration::from_millis(2_800);
+const LOOK_PART: f64 = 0.25;
+const MAX_LOOK: Duration = Duration::from_millis(2_500);
 /// Maximum number of leases in a scan that stands for the leader's look at its lock. A look costs two read units; so many
 /// leases, of a third of a kilobyte, cost as much more when they are read strongly.
 const MAX_LOOKED_THROUGH: usize = 40;
@@ -121,8 +122,8 @@ impl Assigner {
         let by_size = TIME_PER_LEASE.saturating_mul(u32::try_from(self.view.leases()).unwrap_or(u32::MAX));
         let fast = by_size
             .clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval));
-        let part = if self.is_look() { LOOK_PART } else { REST_PART };
-        let slow = settings.lease_duration.mul_f64(part).min(MAX_REST);
+        let (part, most) = if self.is_look() { (LOOK_PART, MAX_LOOK) } else { (REST_PART, MAX_REST) };
+        let slow = settings.lease_duration.mul_f64(part).min(most);
         let pause = self.pace.pause(fast, slow, fastrand::f64());
         let until_expiry = |at: Instant| at.saturating_duration_since(time::now()) + TICK;
         self.term.expiry.map_or(pause, |at| pause.min(until_expiry(at).max(fast / SCANS_AT_EXPIRY)))
@@ -146,15 +147,17 @@ impl Assigner {
     }
 
     /// Compares the leases that this worker holds with a scan that began then, as its looks at the index would.
-    fn note_losses(&self, scan: &TableScan, begun: Instant) {
+    fn note_own_leases(&self, scan: &TableScan, begun: Instant) {
         if !self.context.pulse.may() {
             return;
         }
         let me = Some(&self.context.settings.worker_id);
-        let owned = scan.leases.iter().filter(|lease| lease.owner.as_ref() == me).map(|lease| lease.key.clone());
+        let named = || scan.leases.iter().filter(|lease| lease.owner.as_ref() == me);
         let unreadable = scan.malformed.iter().map(|key| LeaseKey::from(key.as_str()));
-        self.context.doubts.compare_keys(&owned.chain(unreadable).collect::<Vec<_>>());
-        *locked(&self.context.seen.compared) = Some(begun);
+        let keys: Vec<LeaseKey> = named().map(|lease| lease.key.clone()).chain(unreadable).collect();
+        self.context.doubts.compare_keys(&keys);
+        let owned = named().filter(|lease| !lease.in_handoff()).map(|lease| lease.key.clone());
+        *locked(&self.context.seen.owned) = Some((begun, owned.collect()));
     }
 
     async fn scan(&self) -> Result<TableScan, TableError> {
@@ -191,7 +194,7 @@ impl Assigner {
 
     async fn cycle(&mut self, begun: Instant) -> Result<Cycle, TableError> {
         let scan = self.scan().await?;
-        self.note_losses(&scan, begun);
+        self.note_own_leases(&scan, begun);
         self.context.metrics.scanned(time::now() - begun);
         self.report_malformed(&scan);
         let now = time::now();

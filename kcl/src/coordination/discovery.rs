@@ -70,11 +70,12 @@ impl Discovery {
 
     /// Waits for the time of the next look, or for a nudge. The last look began at `last`.
     async fn wait(&self, pace: &mut Pace, last: Instant) {
-        let fast = self.context.settings.discovery_interval;
-        let mut at = now() + pace.pause(fast, self.rest(), fastrand::f64());
+        let (fast, slow) = (self.context.settings.discovery_interval, self.rest());
+        let mut at = now() + pace.pause(fast, slow, fastrand::f64());
+        let mut rests = pace.rests(slow);
         loop {
             tokio::select! {
-                () = sleep_until(at.into()) => match self.spared_until(last).filter(|until| *until > now()) {
+                () = sleep_until(at.into()) => match self.spared_until(last).filter(|until| rests && *until > now()) {
                     Some(until) => at = until,
                     None => return,
                 },
@@ -82,6 +83,7 @@ impl Discovery {
                 // Not at once: a lease that cannot be taken is found again by each look.
                 () = self.context.nudges.discover_soon.notified() => {
                     pace.sign();
+                    rests = false;
                     at = at.min(now() + fast);
                 }
             }
@@ -94,10 +96,12 @@ impl Discovery {
         max_rest(self.context.pulse.may(), is_announced, self.context.settings.lease_duration)
     }
 
-    /// Moment until which this worker's own scans, as the leader, spare it a look.
+    /// Moment until which this worker's own scans, as the leader, spare it a look. None: the last shows a lease to take.
     fn spared_until(&self, last: Instant) -> Option<Instant> {
-        let compared = *locked(&self.context.seen.compared);
-        compared.map(|compared| spared_until(last, compared, self.context.settings.lease_duration))
+        let (owned, held) = (locked(&self.context.seen.owned), self.held.borrow());
+        let (scanned, keys) = owned.as_ref()?;
+        let are_held = keys.iter().all(|key| held.contains(key));
+        are_held.then(|| spared_until(last, *scanned, self.context.settings.lease_duration))
     }
 
     /// Gives back leases that name this worker and are not held, in a handoff to the old owner. True: something was given

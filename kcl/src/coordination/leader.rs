@@ -86,13 +86,14 @@ impl Leader {
     /// of the scan then.
     fn sighted(&mut self) -> Option<Instant> {
         let (lock, begun) = self.sightings.borrow_and_update().clone()?;
-        let held = self.leadership.held().filter(|held| held.version == lock.version)?;
-        if self.leadership.is_write_due(held.regime, *self.context.bulletin.borrow(), time::now()) {
+        self.leadership.held().filter(|held| held.version == lock.version)?;
+        if self.leadership.is_write_due(*self.decisions.borrow(), *self.context.bulletin.borrow(), time::now()) {
             return None;
         }
         self.looked(may_rely(self.context.settings.renewals, Some(&lock)), begun);
+        self.publish();
         self.context.vitals.turned(self.known_leader(), true);
-        Some(begun)
+        self.leadership.held().map(|_| begun)
     }
 
     /// The lock's owner, as far as this worker may rely on that.

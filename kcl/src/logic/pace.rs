@@ -24,6 +24,11 @@ impl Pace {
         self.next = Duration::ZERO;
     }
 
+    /// True if the last pause was `slow`: no sign for long.
+    pub(crate) fn rests(&self, slow: Duration) -> bool {
+        self.next >= slow.mul_f64(GROWTH)
+    }
+
     /// Pause until the next look, and the end of the one before. `random` is from 0 to 1.
     pub(crate) fn pause(&mut self, fast: Duration, slow: Duration, random: f64) -> Duration {
         let pause = self.next.clamp(fast, slow.max(fast));
@@ -47,8 +52,10 @@ mod tests {
         let mut pauses = || [(); 6].map(|()| pace.pause(FAST, SLOW, 0.0).as_millis());
 
         assert_eq!(pauses(), [500, 750, 1_125, 1_687, 2_000, 2_000]);
+        assert!(pace.rests(SLOW));
         pace.sign();
         assert_eq!(pace.pause(FAST, SLOW, 0.0), FAST);
+        assert!(!pace.rests(SLOW));
     }
 
     proptest! {

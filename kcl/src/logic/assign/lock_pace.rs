@@ -1,7 +1,7 @@
 //! Pauses of the leader's task: between two writes of its lock, or two looks at the lock of another. Pure.
 //!
-//! (A) While heartbeats renew leases, two looks are at most a quarter of a lease duration apart, and one that failed is
-//!     tried again after a twentieth: heartbeats may be relied on only while looks succeed.
+//! (A) While heartbeats renew leases, two looks are at most a quarter of a lease duration apart, but for (C), and one that
+//!     failed is tried again after a twentieth: heartbeats may be relied on only while looks succeed.
 //! (B) A lock that may become stale is looked at when it does.
 //! (C) A leader whose scan has read the lock looks itself only if a third of a lease duration passes without another.
 

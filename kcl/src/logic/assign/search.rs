@@ -21,10 +21,10 @@ pub(crate) fn max_rest(by_heartbeat: bool, is_announced: bool, lease_duration: D
     }
 }
 
-/// Moment until which a scan that began at `compared`, and showed which leases were lost, stands for the look after that at
-/// `looked`.
-pub(crate) fn spared_until(looked: Instant, compared: Instant, lease_duration: Duration) -> Instant {
-    (compared + max_rest(true, true, lease_duration)).min(looked + MAX_ANNOUNCED)
+/// Moment until which a scan that began at `scanned`, and showed which leases were lost or given, stands for the look after
+/// that at `looked`.
+pub(crate) fn spared_until(looked: Instant, scanned: Instant, lease_duration: Duration) -> Instant {
+    (scanned + max_rest(true, true, lease_duration)).min(looked + MAX_ANNOUNCED)
 }
 
 #[cfg(test)]
