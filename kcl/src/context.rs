@@ -108,7 +108,7 @@ impl Context {
                 owned: Mutex::default(),
             },
             // Another run under this id must not be taken for this one.
-            bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), alert: false }),
+            bulletin: watch::Sender::new(Bulletin { moves: u64::from(fastrand::u32(..)), ..Bulletin::default() }),
             renewals: Semaphore::new(CONCURRENT_RENEWALS),
             rounds: Mutex::default(),
             metrics: Recorder::new(settings.recording(), &settings.worker_id),

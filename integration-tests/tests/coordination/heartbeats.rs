@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use integration_tests::{Running, SHARD, World, text};
 use kcl::{
-    BoxError, Checkpointer, Event, InitialPosition, RecordBatch, RecordProcessor, Renewals, Reset, ResetError,
-    ShardContext, WorkerBuilder,
+    BoxError, Checkpointer, Event, FleetStatus, InitialPosition, RecordBatch, RecordProcessor, Renewals, Reset,
+    ResetError, ShardContext, WorkerBuilder,
 };
 use kinesis_local::Fault;
 use tokio::time::{Instant, sleep};
@@ -107,6 +107,24 @@ async fn every_record_is_processed_whoever_dies() {
         assert_eq!(by_heartbeat(&world), Some(true));
         assert_eq!(world.events.count(|event| matches!(event, Event::WorkerFenced { .. })), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_of_many_workers_read_the_table_when_the_leader_falls_silent() {
+    const WORKERS: usize = 120;
+    let (world, mut workers) = fleet(120, Renewals::Automatic, WORKERS).await;
+    let leader = world.status().await.leader.expect("somebody leads").to_string();
+    let number: usize = leader.trim_start_matches('w').parse().expect("ids have a number");
+    let scans = world.calls("dynamodb:Scan");
+
+    workers.remove(number - 1).kill();
+    sleep(LEASE_DURATION * 3).await;
+
+    println!("{} scans after the leader's death", scans.count());
+    assert!(scans.count() < WORKERS as u64 * 3 / 5, "{} scans", scans.count());
+    let gone =
+        |status: &FleetStatus| status.workers.iter().all(|worker| worker.id.as_str() != leader || worker.leases == 0);
+    world.until_status("another leads, and its leases have owners", gone).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,6 +141,12 @@ impl Assigner {
         self.context.bulletin.send_if_modified(|bulletin| std::mem::replace(&mut bulletin.alert, alert) != alert);
     }
 
+    /// Announces the number of workers.
+    fn announce_size(&self, workers: usize) {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        self.context.bulletin.send_if_modified(|bulletin| std::mem::replace(&mut bulletin.workers, workers) != workers);
+    }
+
     /// A scan reads the lock, too: the leader's task need not look at it.
     fn is_look(&self) -> bool {
         self.helm.regime() == Regime::Heartbeats && (1..=MAX_LOOKED_THROUGH).contains(&self.view.leases())
@@ -208,6 +214,7 @@ impl Assigner {
             lease.actual_owner().into_iter().for_each(|owner| self.view.lapsed(owner));
         }
         let workers = self.view.active_workers(now);
+        self.announce_size(workers.len());
         self.decide_renewals(&scan, &workers, now);
         let moves = self.plan(&candidates, &workers, now);
         self.context.metrics.planned(time::now() - now);

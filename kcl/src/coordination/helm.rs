@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reign {
     Follower,
-    /// The leader is silent: if it is gone, one of us will lead soon and should know the leases by then.
+    /// The leader is silent: if it is gone, this worker may lead soon and should know the leases by then.
     Heir,
     /// We lead until then, unless a heartbeat is confirmed before.
     Leader(Instant),

@@ -194,7 +194,7 @@ impl Leader {
         }
         let reign = match until {
             Some(until) => Reign::Leader(until),
-            None if self.leadership.suspects(now) => Reign::Heir,
+            None if self.leadership.is_heir(now, fastrand::f64()) => Reign::Heir,
             None => Reign::Follower,
         };
         let before = self.reign.send_replace(reign);

@@ -81,6 +81,8 @@ pub(crate) struct Bulletin {
     pub(crate) moves: u64,
     /// Leases may be given soon: look more often.
     pub(crate) alert: bool,
+    /// Number of workers that live; 0 if the leader does not say.
+    pub(crate) workers: u32,
 }
 
 /// Items that a worker reads together.

@@ -51,6 +51,7 @@ const LOCK_RELEASED: &str = "isReleased";
 /// Ours, beside Java's attributes. Java's leaders put whole items, which have none of them.
 const LOCK_MOVES: &str = "moves";
 const LOCK_ALERT: &str = "alert";
+const LOCK_WORKERS: &str = "workers";
 const LOCK_RENEWALS: &str = "renewals";
 const HEARTBEATS: &str = "heartbeats";
 const TURNING_BACK: &str = "turningBack";
@@ -310,7 +311,11 @@ pub(crate) fn read_lock(item: &Item) -> Option<LockItem> {
             .and_then(|millis| millis.parse().ok())
             .map_or(DEFAULT_LOCK_DURATION, Duration::from_millis),
         released: item.contains_key(LOCK_RELEASED),
-        bulletin: number(item, LOCK_MOVES).map(|moves| Bulletin { moves, alert: item.contains_key(LOCK_ALERT) }),
+        bulletin: number(item, LOCK_MOVES).map(|moves| Bulletin {
+            moves,
+            alert: item.contains_key(LOCK_ALERT),
+            workers: number(item, LOCK_WORKERS).unwrap_or_default(),
+        }),
         regime: match text(item, LOCK_RENEWALS) {
             Some(HEARTBEATS) => Regime::Heartbeats,
             Some(TURNING_BACK) => Regime::TurningBack,
@@ -329,6 +334,7 @@ pub(crate) fn lock_item(lock: &LockItem) -> Item {
     ]);
     if let Some(bulletin) = lock.bulletin {
         item.insert(LOCK_MOVES.to_owned(), n(bulletin.moves));
+        item.insert(LOCK_WORKERS.to_owned(), n(bulletin.workers));
         if bulletin.alert {
             item.insert(LOCK_ALERT.to_owned(), s("1"));
         }

@@ -456,7 +456,7 @@ fn lock_of(owner: &str, version: &str) -> LockItem {
         version: version.to_owned(),
         duration: Duration::from_secs(4),
         released: false,
-        bulletin: Some(Bulletin { moves: 3, alert: owner == "w2" }),
+        bulletin: Some(Bulletin { moves: 3, alert: owner == "w2", workers: 2 }),
         regime: Regime::default(),
     }
 }

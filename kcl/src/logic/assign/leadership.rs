@@ -4,7 +4,9 @@
 //!     measured by our own monotonic clock, never against the writer's.
 //! (B) A leader whose last confirmed heartbeat is older than its lock's duration no longer counts itself as leader,
 //!     whatever the table says: somebody else may have seized the lock.
-//! (C) While a fleet lives by heartbeats, or turns back from it, the leader's own heartbeat counts beside its lock, and
+//! (C) When a leader of many workers is suspected to be gone, some of them watch the leases, and may seize the lock a moment
+//!     before the others.
+//! (D) While a fleet lives by heartbeats, or turns back from it, the leader's own heartbeat counts beside its lock, and
 //!     [`SILENCE`] of both is enough: the lock carries a long duration then, for those that do not know of heartbeats.
 
 use std::time::{Duration, Instant};
@@ -21,6 +23,12 @@ const SUSPICION: f64 = 0.375;
 const SILENCE: f64 = 0.6;
 /// Part of a lease duration after which it is suspected: heartbeats are a third apart.
 const SUSPICIOUS_SILENCE: f64 = 0.4;
+
+/// Expected number of workers that read the whole table when the leader is suspected to be gone. Chance picks them: of a
+/// thousand, all together would read what the table allows in an hour.
+const WATCHERS: f64 = 16.0;
+/// Time in which those alone may seize the lock: as a part of a lease duration. They know which leases expire.
+const HEAD_START: f64 = 0.1;
 
 /// Pause between two writes of the lock in a fleet that lives by heartbeats. Java's leaders: 30 s.
 const LOCK_INTERVAL: Duration = Duration::from_secs(30);
@@ -41,6 +49,8 @@ struct Seen {
     owner: Option<WorkerItem>,
     /// Both are unchanged since then.
     since: Instant,
+    /// This worker watches the leases in case it will lead; None while the owner is not suspected.
+    watches: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -106,6 +116,14 @@ impl Leadership {
         now >= seen.since + usual
     }
 
+    /// True if this worker should watch the leases, as the leader may be gone. `random` is from 0 to 1.
+    pub(crate) fn is_heir(&mut self, now: Instant, random: f64) -> bool {
+        let is_suspected = self.suspects(now);
+        let Some(seen) = self.seen.as_mut().filter(|_| is_suspected) else { return false };
+        let workers = seen.lock.bulletin.map_or(0, |bulletin| bulletin.workers);
+        *seen.watches.get_or_insert(f64::from(workers) * random < WATCHERS)
+    }
+
     /// Moment until which a foreign lock is respected unless it, or a heartbeat of its owner, changes.
     pub(crate) fn stale_at(&self) -> Option<Instant> {
         let seen = self.seen.as_ref().filter(|_| self.held.is_none())?;
@@ -145,11 +163,12 @@ impl Leadership {
                     seen.since = now;
                 }
                 seen.owner = owner.or(seen.owner.take());
-                if now > seen.since + patience {
+                let others_first = if seen.watches == Some(false) { HEAD_START } else { 0.0 };
+                if now > seen.since + patience + self.lease_duration.mul_f64(others_first) {
                     return Contention::Acquire(Some(found));
                 }
             }
-            _ => self.seen = Some(Seen { lock: found, owner, since: now }),
+            _ => self.seen = Some(Seen { lock: found, owner, since: now, watches: None }),
         }
         Contention::Wait
     }
@@ -246,6 +265,25 @@ mod tests {
         assert_eq!(me.stale_at(), Some(start + DURATION));
         me.consider(Some(lock("other", "v2")), None, start + silence);
         assert!(!me.suspects(start + silence));
+    }
+
+    #[test]
+    fn of_many_some_watch_the_leases_and_may_lead_a_moment_before_the_others() {
+        let late = DURATION + Duration::from_millis(1);
+        for (workers, random, watches) in [(0, 0.9, true), (16, 0.9, true), (1_000, 0.015, true), (1_000, 0.017, false)]
+        {
+            let (mut me, start) = (me(), start());
+            let bulletin = Some(Bulletin { workers, ..Bulletin::default() });
+            let stale = LockItem { bulletin, ..lock("other", "v1") };
+            me.consider(Some(stale.clone()), None, start);
+            assert!(!me.is_heir(start, random), "nobody is suspected");
+            assert_eq!(me.is_heir(start + DURATION / 2, random), watches, "{workers}");
+            assert_eq!(me.is_heir(start + DURATION / 2, 1.0 - random), watches, "chance is asked once");
+
+            let seizes = |at| me.consider(Some(stale.clone()), None, start + at) != Contention::Wait;
+            let [first, then] = [late, late + DURATION.mul_f64(HEAD_START)].map(seizes);
+            assert!(then && first == watches, "{workers}");
+        }
     }
 
     #[test]
@@ -352,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_written_each_turn_or_by_heartbeats_when_it_says_something_new_or_each_half_minute() {
-        let (start, said, news) = (start(), Bulletin::default(), Bulletin { moves: 1, alert: false });
+        let (start, said, news) = (start(), Bulletin::default(), Bulletin { moves: 1, ..Bulletin::default() });
         let due = |held, regime, bulletin, seconds| {
             let mut me = me();
             me.confirmed(LockItem { regime: held, bulletin: Some(said), ..lock("me", "v1") }, start);

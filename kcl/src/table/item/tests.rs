@@ -99,7 +99,7 @@ fn the_lock_carries_its_duration_as_a_decimal_string_of_milliseconds() {
         version: "v".to_owned(),
         duration: Duration::from_secs(10),
         released: false,
-        bulletin: Some(Bulletin { moves: 7, alert: true }),
+        bulletin: Some(Bulletin { moves: 7, alert: true, workers: 3 }),
         regime: Default::default(),
     };
 
