@@ -16,7 +16,7 @@ fn kinesis_record(sequence_number: usize, user_records: usize) -> KinesisRecord 
     }
     let data = if user_records == 1 { format!("{sequence_number}/0").into() } else { aggregate.encode() };
     KinesisRecord {
-        stream_arn: "arn:aws:kinesis:us-east-1:000000000000:stream/S".to_owned(),
+        source_arn: "arn:aws:kinesis:us-east-1:000000000000:stream/S".into(),
         shard_id: ShardId::from("shardId-000000000000"),
         range: None,
         sequence_number: sequence_number.to_string().parse().expect("digits"),
@@ -52,6 +52,16 @@ fn ends_at_the_record_that_fails_and_goes_on_with_it() {
     second.done();
     let after = second.next().expect("the record after it");
     assert_eq!((text(&after).as_str(), after.attempt), ("2/2", 1));
+}
+
+#[test]
+fn a_record_of_a_consumer_with_enhanced_fan_out_is_of_its_stream() {
+    let mut record = kinesis_record(1, 1);
+    let stream_arn = record.stream_arn().to_owned();
+    record.source_arn = format!("{stream_arn}/consumer/c:1700000000").into();
+
+    assert_eq!(record.stream_arn(), stream_arn);
+    assert_eq!(batch(&[record], &[]).next().expect("a record").stream(), "S");
 }
 
 #[test]

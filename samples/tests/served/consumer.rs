@@ -23,9 +23,14 @@ fn event(data: &[&str]) -> KinesisEvent {
 }
 
 fn event_with(data: String) -> KinesisEvent {
+    event_from(ARN, data)
+}
+
+/// An event of one Kinesis record with these data, from this event source.
+fn event_from(source_arn: &str, data: String) -> KinesisEvent {
     let kinesis =
         json!({ "partitionKey": "a", "sequenceNumber": "4959", "data": data, "approximateArrivalTimestamp": 1.5 });
-    let record = json!({ "eventID": "shardId-000000000000:4959", "eventSourceARN": ARN, "kinesis": kinesis });
+    let record = json!({ "eventID": "shardId-000000000000:4959", "eventSourceARN": source_arn, "kinesis": kinesis });
     serde_json::from_value(json!({ "Records": [record] })).expect("an event")
 }
 
@@ -147,6 +152,18 @@ async fn ranges_are_listed_once_and_leave_out_aggregates_of_other_shards() {
     assert_eq!(others, (Vec::new(), all_done.clone()));
     assert_eq!(unchecked, (seen(&[("x", 1), ("y", 1)]), all_done));
     assert_eq!(listing.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_are_listed_of_the_stream_of_a_consumer_with_enhanced_fan_out() {
+    let local = LocalAws::start().await;
+    local.create_stream("S", 2).expect("it is new");
+    let consumer = Consumer::new().with_ranges(Ranges::listed(aws_sdk_kinesis::Client::new(&local.sdk_config())));
+    let data = base64_simd::STANDARD.encode_to_string("x");
+
+    let found = invoke(&consumer, event_from(&format!("{ARN}/consumer/c:1700000000"), data)).await;
+
+    assert_eq!(found, (seen(&[("x", 1)]), json!({ "batchItemFailures": [] })));
 }
 
 #[tokio::test]

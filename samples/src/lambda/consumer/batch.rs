@@ -4,7 +4,7 @@
 //! (B) The unfinished Kinesis record is that of the first user record which was returned and not done.
 //! (C) A batch that begins with its progress begins with that user record.
 
-use std::{fmt, vec};
+use std::{fmt, sync::Arc, vec};
 
 use bytes::Bytes;
 use kpl::{
@@ -16,8 +16,8 @@ use kpl::{
 /// A Kinesis record of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KinesisRecord {
-    /// ARN of its stream.
-    pub stream_arn: String,
+    /// ARN of its event source: its stream, or a consumer with enhanced fan-out.
+    pub source_arn: Arc<str>,
     /// The shard that it was read from.
     pub shard_id: ShardId,
     /// Hash keys of the shard, if known. Events do not have them.
@@ -28,6 +28,18 @@ pub struct KinesisRecord {
     pub partition_key: String,
     /// Its data, as stored.
     pub data: Bytes,
+}
+
+impl KinesisRecord {
+    /// ARN of its stream, without the consumer's.
+    pub fn stream_arn(&self) -> &str {
+        stream_of(&self.source_arn)
+    }
+}
+
+/// The ARN of a stream, of its own or of one of its consumers, `stream/name/consumer/name:123`.
+fn stream_of(source_arn: &str) -> &str {
+    source_arn.split_once("/consumer/").map_or(source_arn, |(stream_arn, _)| stream_arn)
 }
 
 /// Progress within a Kinesis record.
@@ -51,6 +63,8 @@ pub struct Unfinished {
 /// A user record, as a function processes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionRecord {
+    /// ARN of its event source: its stream, or a consumer with enhanced fan-out.
+    pub source_arn: Arc<str>,
     /// The shard that it was read from.
     pub shard_id: ShardId,
     /// Sequence number of its Kinesis record.
@@ -68,6 +82,14 @@ pub struct FunctionRecord {
     /// Reason why the Kinesis record could not be opened, or not all of it: then the data may be those of the Kinesis record as it is
     /// stored, and the partition key the Kinesis record's.
     pub damage: Option<DeaggregateError>,
+}
+
+impl FunctionRecord {
+    /// Name of its stream.
+    pub fn stream(&self) -> &str {
+        let stream_arn = stream_of(&self.source_arn);
+        stream_arn.split_once(":stream/").map_or(stream_arn, |(_, name)| name)
+    }
 }
 
 impl fmt::Display for FunctionRecord {
@@ -162,6 +184,7 @@ impl Open {
         let DeaggregatedRecord { partition_key, explicit_hash_key, data, sub_sequence_number, .. } =
             self.users.next()?;
         Some(FunctionRecord {
+            source_arn: Arc::clone(&self.record.source_arn),
             shard_id: self.record.shard_id.clone(),
             sequence_number: self.record.sequence_number.clone(),
             sub_sequence_number,

@@ -35,7 +35,7 @@ fn kinesis_record(record: KinesisEventRecord) -> Result<KinesisRecord, EventErro
         return Err(EventError::EventId { event_id });
     };
     Ok(KinesisRecord {
-        stream_arn: record.event_source_arn.filter(|arn| !arn.is_empty()).ok_or(EventError::NoSource)?,
+        source_arn: record.event_source_arn.filter(|arn| !arn.is_empty()).ok_or(EventError::NoSource)?.into(),
         shard_id: ShardId::from(shard_id),
         range: None,
         sequence_number: record.kinesis.sequence_number.parse()?,

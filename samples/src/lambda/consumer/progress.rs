@@ -129,7 +129,7 @@ impl ProgressTable {
     }
 
     fn source(&self, record: &KinesisRecord) -> String {
-        format!("{} {} {}", self.function, record.stream_arn, record.shard_id)
+        format!("{} {} {}", self.function, record.source_arn, record.shard_id)
     }
 }
 

@@ -51,7 +51,7 @@ impl Ranges {
             record.range = match self {
                 Self::Unchecked => None,
                 Self::Given(ranges) => ranges.get(&record.shard_id).copied(),
-                Self::Listed(listing) => listing.range(&record.stream_arn, &record.shard_id).await?,
+                Self::Listed(listing) => listing.range(record.stream_arn(), &record.shard_id).await?,
             };
         }
         Ok(records)
