@@ -36,6 +36,19 @@ pub enum ConsumerError {
     /// The hash keys of the shard cannot be read.
     #[error(transparent)]
     Ranges(#[from] RangesError),
+    /// DynamoDB or Kinesis did not answer while there was time.
+    #[error("progress and shards were not read before the end of the invocation")]
+    NoTime,
+}
+
+/// End of an invocation's work.
+enum End {
+    /// All records are done.
+    Done,
+    /// The last record failed.
+    Failed,
+    /// No time was left for the last record.
+    NotBegun,
 }
 
 /// Processes batches of one event source mapping. Cheap to clone.
@@ -85,36 +98,54 @@ impl Consumer {
         time: TimeLeft,
         process: impl AsyncFn(&FunctionRecord) -> Result<(), BoxError>,
     ) -> Result<KinesisEventResponse, ConsumerError> {
+        let mut batch = timeout_at(time.end(), self.batch(event)).await.map_err(|_| ConsumerError::NoTime)??;
+        let end = run(&mut batch, time, process).await;
+        let outlived = batch.take_outlived();
+        let unfinished = match end {
+            End::Done => None,
+            End::Failed => batch.failed(),
+            End::NotBegun => batch.not_begun(),
+        };
+        if timeout_at(time.answer(), self.note(unfinished.as_ref(), &outlived)).await.is_err() {
+            tracing::error!(
+                "progress is not noted before the end of the invocation: user records may be processed again"
+            );
+        }
+        let mut response = KinesisEventResponse::default();
+        if let Some(unfinished) = unfinished {
+            response.add_failure(unfinished.record.sequence_number.as_str());
+        }
+        Ok(response)
+    }
+
+    /// The batch of an event, with the progress of earlier invocations.
+    async fn batch(&self, event: KinesisEvent) -> Result<Batch, ConsumerError> {
         let records = event::kinesis_records(event)?;
         let known = match &self.progress {
             Some(table) => table.load(&records).await?,
             None => Vec::new(),
         };
         let records = self.ranges.complete(records).await?;
-        let mut batch = Batch::new(records, known, self.frames.clone());
-        let unfinished = loop {
-            let Some(record) = batch.next() else { break None };
-            if time.is_over() {
-                break batch.not_begun();
-            }
-            match timeout_at(time.end(), process(&record)).await {
-                Ok(Ok(())) => batch.done(),
-                Ok(Err(error)) => {
-                    tracing::warn!(%record, attempt = record.attempt, %error, "user record failed");
-                    break batch.failed();
-                }
-                Err(_) => {
-                    tracing::warn!(%record, attempt = record.attempt, "user record was cut off by the end of the invocation");
-                    break batch.failed();
-                }
-            }
-        };
-        let mut response = KinesisEventResponse::default();
+        Ok(Batch::new(records, known, self.frames.clone()))
+    }
+
+    /// Notes the progress, and forgets that of completed records.
+    async fn note(&self, unfinished: Option<&Unfinished>, outlived: &[KinesisRecord]) {
         if let Some(unfinished) = unfinished {
-            self.keep(&unfinished).await;
-            response.add_failure(unfinished.record.sequence_number.as_str());
+            self.keep(unfinished).await;
         }
-        Ok(response)
+        for record in outlived {
+            self.forget(record).await;
+        }
+    }
+
+    /// Deletes the progress of a completed record. A failure is one only for a replay of the stream.
+    async fn forget(&self, record: &KinesisRecord) {
+        let Some(table) = &self.progress else { return };
+        if let Err(error) = table.delete(record).await {
+            let sequence_number = record.sequence_number.as_str();
+            tracing::error!(sequence_number, %error, "progress is not deleted: a replay will leave out user records");
+        }
     }
 
     /// Notes the progress. A failure repeats the user records that are done, and is no reason to repeat the whole batch.
@@ -125,4 +156,25 @@ impl Consumer {
             tracing::error!(sequence_number, %error, "progress is not kept: user records will be processed again");
         }
     }
+}
+
+/// Processes the records of a batch, up to the first that fails or for which no time is left.
+async fn run(batch: &mut Batch, time: TimeLeft, process: impl AsyncFn(&FunctionRecord) -> Result<(), BoxError>) -> End {
+    while let Some(record) = batch.next() {
+        if time.is_over() {
+            return End::NotBegun;
+        }
+        match timeout_at(time.end(), process(&record)).await {
+            Ok(Ok(())) => batch.done(),
+            Ok(Err(error)) => {
+                tracing::warn!(%record, attempt = record.attempt, %error, "user record failed");
+                return End::Failed;
+            }
+            Err(_) => {
+                tracing::warn!(%record, attempt = record.attempt, "user record was cut off by the end of the invocation");
+                return End::Failed;
+            }
+        }
+    }
+    End::Done
 }

@@ -15,6 +15,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLeft {
     end: Instant,
+    answer: Instant,
 }
 
 impl TimeLeft {
@@ -25,12 +26,19 @@ impl TimeLeft {
 
     /// The same of an invocation that Lambda ends after this time.
     pub fn within(granted: Duration) -> Self {
-        Self { end: Instant::now() + granted.saturating_sub(MARGIN).max(granted / 4) }
+        let work = granted.saturating_sub(MARGIN).max(granted / 4);
+        let end = Instant::now() + work;
+        Self { end, answer: end + granted.saturating_sub(work) * 3 / 4 }
     }
 
     /// The time at which work ends.
     pub fn end(self) -> Instant {
         self.end
+    }
+
+    /// The time at which the function answers, whatever is not noted by then: a quarter of the margin before Lambda ends it.
+    pub fn answer(self) -> Instant {
+        self.answer
     }
 
     /// True if no further work begins.

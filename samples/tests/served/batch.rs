@@ -77,6 +77,24 @@ fn a_record_that_was_not_begun_has_no_failure() {
 }
 
 #[test]
+fn names_the_records_that_have_outlived_their_progress() {
+    let records = [kinesis_record(1, 2), kinesis_record(2, 1), kinesis_record(3, 2)];
+    let progress = Progress { done: 1, failures: 1 };
+    let known = [&records[0], &records[2]].map(|record| (record.sequence_number.clone(), progress));
+    let mut batch = batch(&records, &known);
+
+    for expected in ["1/1", "2/0"] {
+        assert_eq!(batch.next().as_ref().map(text).as_deref(), Some(expected));
+        batch.done();
+    }
+    assert_eq!(batch.next().as_ref().map(text).as_deref(), Some("3/1"));
+    assert_eq!(batch.take_outlived(), [records[0].clone()]);
+
+    batch.done();
+    assert_eq!((batch.next(), batch.take_outlived()), (None, vec![records[2].clone()]));
+}
+
+#[test]
 fn opens_frames_and_delivers_those_that_it_cannot_as_they_are() {
     let mut record = kinesis_record(1, 50);
     record.data = FrameWriter::new(Compression::Zstd(1), None).frame(&record.data).expect("shorter");

@@ -7,10 +7,10 @@ use kinesis_local::LocalAws;
 use kpl::{HashKey, HashKeyRange, ShardId, UserRecord, aggregated::Aggregate};
 use samples::lambda::{
     TimeLeft,
-    consumer::{BoxError, Consumer, FunctionRecord, ProgressTable, Ranges},
+    consumer::{BoxError, Consumer, ConsumerError, FunctionRecord, ProgressTable, Ranges},
 };
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/S";
 const PLENTY: Duration = Duration::from_secs(60);
@@ -42,10 +42,19 @@ async fn table(local: &LocalAws) -> ProgressTable {
 
 /// Records that the function saw of an event, and its answer. Records with `bad` data fail.
 async fn invoke(consumer: &Consumer, event: KinesisEvent) -> (Vec<(String, u32)>, Value) {
+    invoke_failing_at(consumer, event, "bad").await
+}
+
+/// The same after the bug is fixed, so that no record fails.
+async fn invoke_fixed(consumer: &Consumer, event: KinesisEvent) -> (Vec<(String, u32)>, Value) {
+    invoke_failing_at(consumer, event, "none").await
+}
+
+async fn invoke_failing_at(consumer: &Consumer, event: KinesisEvent, bad: &str) -> (Vec<(String, u32)>, Value) {
     let seen = RefCell::new(Vec::new());
     let process = async |record: &FunctionRecord| {
         let text = String::from_utf8_lossy(&record.data).into_owned();
-        let is_bad = text == "bad";
+        let is_bad = text == bad;
         seen.borrow_mut().push((text, record.attempt));
         if is_bad { Err(BoxError::from("bad data")) } else { Ok(()) }
     };
@@ -55,6 +64,10 @@ async fn invoke(consumer: &Consumer, event: KinesisEvent) -> (Vec<(String, u32)>
 
 fn failed(sequence_number: &str) -> Value {
     json!({ "batchItemFailures": [{ "itemIdentifier": sequence_number }] })
+}
+
+fn all_done() -> Value {
+    json!({ "batchItemFailures": [] })
 }
 
 fn seen(records: &[(&str, u32)]) -> Vec<(String, u32)> {
@@ -71,6 +84,78 @@ async fn another_instance_goes_on_within_the_aggregate() {
     assert_eq!(invoke(&first, event()).await, (seen(&[("x", 1), ("bad", 1)]), failed("4959")));
     assert_eq!(invoke(&second, event()).await, (seen(&[("bad", 2)]), failed("4959")));
     assert_eq!(invoke(&first, event()).await, (seen(&[("bad", 3)]), failed("4959")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_after_a_retry_is_processed_whole() {
+    let local = LocalAws::start().await;
+    let consumer = Consumer::new().with_progress(table(&local).await);
+    let event = || event(&["x", "bad", "y"]);
+
+    assert_eq!(invoke(&consumer, event()).await, (seen(&[("x", 1), ("bad", 1)]), failed("4959")));
+    assert_eq!(invoke_fixed(&consumer, event()).await, (seen(&[("bad", 2), ("y", 1)]), all_done()));
+    assert_eq!(invoke_fixed(&consumer, event()).await, (seen(&[("x", 1), ("bad", 1), ("y", 1)]), all_done()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_failures_writes_nothing() {
+    let local = LocalAws::start().await;
+    let consumer = Consumer::new().with_progress(table(&local).await);
+    let calls = |action| local.faults().on(action).delay(Duration::from_millis(1));
+    let (puts, deletes) = (calls("dynamodb:PutItem"), calls("dynamodb:DeleteItem"));
+
+    assert_eq!(invoke(&consumer, event(&["x", "y"])).await, (seen(&[("x", 1), ("y", 1)]), all_done()));
+    assert_eq!((puts.count(), deletes.count()), (0, 0));
+
+    invoke(&consumer, event(&["x", "bad"])).await;
+    invoke_fixed(&consumer, event(&["x", "bad"])).await;
+    assert_eq!((puts.count(), deletes.count()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_that_cannot_be_deleted_is_no_error() {
+    let local = LocalAws::start().await;
+    let consumer = Consumer::new().with_progress(table(&local).await);
+    local.deny("dynamodb:DeleteItem");
+
+    invoke(&consumer, event(&["x", "bad"])).await;
+    assert_eq!(invoke_fixed(&consumer, event(&["x", "bad"])).await, (seen(&[("bad", 2)]), all_done()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn mappings_of_two_aliases_have_progress_of_their_own() {
+    let local = LocalAws::start().await;
+    table(&local).await;
+    let alias = |alias: &str| {
+        let client = aws_sdk_dynamodb::Client::new(&local.sdk_config());
+        let function = format!("arn:aws:lambda:us-east-1:000000000000:function:trades:{alias}");
+        Consumer::new().with_progress(ProgressTable::new(client, "FunctionProgress", function))
+    };
+
+    for consumer in [alias("prod"), alias("beta")] {
+        let found = invoke(&consumer, event(&["x", "bad"])).await;
+        assert_eq!(found, (seen(&[("x", 1), ("bad", 1)]), failed("4959")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_hangs_is_not_waited_for_until_lambda_ends_the_function() {
+    let local = LocalAws::start().await;
+    let consumer = Consumer::new().with_progress(table(&local).await);
+    let hour = Duration::from_secs(3600);
+    let start = Instant::now();
+
+    let hanging = local.faults().on("dynamodb:PutItem").delay(hour);
+    assert_eq!(invoke(&consumer, event(&["x", "bad"])).await, (seen(&[("x", 1), ("bad", 1)]), failed("4959")));
+    assert!(start.elapsed() < PLENTY, "{:?}", start.elapsed());
+    hanging.remove();
+
+    local.faults().on("dynamodb:Query").delay(hour);
+    let start = Instant::now();
+    let process = async |_: &FunctionRecord| -> Result<(), BoxError> { panic!("nothing is processed") };
+    let error = consumer.process(event(&["x"]), TimeLeft::within(PLENTY), process).await.expect_err("it hangs");
+    assert!(matches!(error, ConsumerError::NoTime), "{error}");
+    assert!(start.elapsed() < PLENTY, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,10 +232,9 @@ async fn ranges_are_listed_once_and_leave_out_aggregates_of_other_shards() {
     let others = invoke(&consumer, event_with(foreign.clone())).await;
     let unchecked = invoke(&Consumer::new(), event_with(foreign)).await;
 
-    let all_done = json!({ "batchItemFailures": [] });
-    assert_eq!(own, (seen(&[("x", 1), ("y", 1)]), all_done.clone()));
-    assert_eq!(others, (Vec::new(), all_done.clone()));
-    assert_eq!(unchecked, (seen(&[("x", 1), ("y", 1)]), all_done));
+    assert_eq!(own, (seen(&[("x", 1), ("y", 1)]), all_done()));
+    assert_eq!(others, (Vec::new(), all_done()));
+    assert_eq!(unchecked, (seen(&[("x", 1), ("y", 1)]), all_done()));
     assert_eq!(listing.count(), 1);
 }
 
@@ -163,7 +247,7 @@ async fn ranges_are_listed_of_the_stream_of_a_consumer_with_enhanced_fan_out() {
 
     let found = invoke(&consumer, event_from(&format!("{ARN}/consumer/c:1700000000"), data)).await;
 
-    assert_eq!(found, (seen(&[("x", 1)]), json!({ "batchItemFailures": [] })));
+    assert_eq!(found, (seen(&[("x", 1)]), all_done()));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! (A) Each user record is returned once, in order, but for those that an earlier invocation has done.
 //! (B) The unfinished Kinesis record is that of the first user record which was returned and not done.
 //! (C) A batch that begins with its progress begins with that user record.
+//! (D) A Kinesis record is completed once each of its user records is done, by this invocation or an earlier one.
 
 use std::{fmt, sync::Arc, vec};
 
@@ -107,6 +108,7 @@ pub struct Batch {
     known: Vec<(SequenceNumber, Progress)>,
     frames: FrameReader,
     open: Option<Open>,
+    outlived: Vec<KinesisRecord>,
 }
 
 /// The Kinesis record that is being processed. At most one at a time is unfolded.
@@ -121,7 +123,7 @@ struct Open {
 impl Batch {
     /// The batch of these records, with the progress of earlier invocations.
     pub fn new(records: Vec<KinesisRecord>, known: Vec<(SequenceNumber, Progress)>, frames: FrameReader) -> Self {
-        Self { left: records.into_iter(), known, frames, open: None }
+        Self { left: records.into_iter(), known, frames, open: None, outlived: Vec::new() }
     }
 
     /// The next user record. The one before must be [done](Self::done).
@@ -131,6 +133,7 @@ impl Batch {
             if let Some(record) = self.open.as_mut().and_then(Open::next) {
                 return Some(record);
             }
+            self.complete();
             let record = self.left.next()?;
             self.open = Some(self.open(record));
         }
@@ -143,6 +146,11 @@ impl Batch {
         }
     }
 
+    /// Takes the Kinesis records that are completed and have progress of earlier invocations, which is needed no more.
+    pub fn take_outlived(&mut self) -> Vec<KinesisRecord> {
+        std::mem::take(&mut self.outlived)
+    }
+
     /// Ends the batch with the last record, which failed.
     pub fn failed(self) -> Option<Unfinished> {
         let mut unfinished = self.not_begun()?;
@@ -153,6 +161,18 @@ impl Batch {
     /// Ends the batch with the last record, which was not begun.
     pub fn not_begun(self) -> Option<Unfinished> {
         self.open.map(|Open { record, progress, .. }| Unfinished { record, progress })
+    }
+
+    /// Ends the open Kinesis record, all of whose user records are done.
+    fn complete(&mut self) {
+        let Some(Open { record, .. }) = self.open.take() else { return };
+        if self.progress_of(&record).is_some() {
+            self.outlived.push(record);
+        }
+    }
+
+    fn progress_of(&self, record: &KinesisRecord) -> Option<Progress> {
+        self.known.iter().find(|(number, _)| *number == record.sequence_number).map(|(_, progress)| *progress)
     }
 
     fn open(&self, record: KinesisRecord) -> Open {
@@ -171,8 +191,7 @@ impl Batch {
             let sequence_number = record.sequence_number.as_str();
             tracing::info!(sequence_number, discarded, "aggregate of another shard left out");
         }
-        let known = self.known.iter().find(|(number, _)| *number == record.sequence_number);
-        let progress = known.map_or_else(Progress::default, |(_, progress)| *progress);
+        let progress = self.progress_of(&record).unwrap_or_default();
         let done = usize::try_from(progress.done).unwrap_or(usize::MAX).min(records.len());
         let users = records.split_off(done).into_iter();
         Open { record, damage, users, progress }

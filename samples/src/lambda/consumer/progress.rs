@@ -1,8 +1,9 @@
 //! Progress within Kinesis records that failed, kept in DynamoDB: a retry may meet another instance of the function, so memory would
-//! guarantee nothing.
+//! guarantee nothing. An item is deleted once its Kinesis record is completed: one that stayed would have a replay of the stream leave
+//! out the user records that were done the first time.
 //!
 //! ```text
-//! source    S  function, stream and shard     partition key
+//! source    S  mapping, and its shard         partition key
 //! sequence  S  sequence number, in 129 digits sort key
 //! done      N  user records that are done
 //! failures  N  failures of the next one
@@ -14,7 +15,9 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, SdkError},
-    operation::{create_table::CreateTableError, put_item::PutItemError, query::QueryError},
+    operation::{
+        create_table::CreateTableError, delete_item::DeleteItemError, put_item::PutItemError, query::QueryError,
+    },
     types::{AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType},
 };
 use kpl::SequenceNumber;
@@ -22,7 +25,8 @@ use kpl::SequenceNumber;
 use super::{KinesisRecord, Progress, Unfinished};
 use crate::lambda::clock;
 
-/// Time after which an item may be deleted: the maximum retention of a stream.
+/// Time after which an item may be deleted that was not, as Lambda gave its record up: the maximum retention of a stream, beyond
+/// which nothing is retried.
 /// Source: <https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html>
 const KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -30,7 +34,7 @@ const KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html>
 const DIGITS: usize = 129;
 
-/// A table of progress. One may serve many functions and streams.
+/// A table of progress, for one event source mapping. The table itself may serve many.
 #[derive(Debug, Clone)]
 pub struct ProgressTable {
     client: Client,
@@ -60,10 +64,21 @@ pub enum ProgressError {
         /// The service's error.
         source: Box<SdkError<PutItemError>>,
     },
+    /// The progress of a completed record was not deleted, or the answer was lost.
+    #[error("progress cannot be deleted from table {table}")]
+    #[non_exhaustive]
+    Delete {
+        /// The table.
+        table: String,
+        /// The service's error.
+        source: Box<SdkError<DeleteItemError>>,
+    },
 }
 
 impl ProgressTable {
-    /// The progress of `function`, an event source mapping's own name.
+    /// The progress of the mapping that invokes `function`, the invocation's
+    /// [`invoked_function_arn`](lambda_runtime::Context::invoked_function_arn): it names the alias or version, so that mappings of
+    /// two aliases have two progresses. The function's name alone would have one leave out what the other has done.
     pub fn new(client: Client, table: impl Into<String>, function: impl Into<String>) -> Self {
         Self { client, table: table.into(), function: function.into() }
     }
@@ -126,6 +141,15 @@ impl ProgressTable {
             }
             Err(error) => Err(ProgressError::Write { table: self.table.clone(), source: Box::new(error) }),
         }
+    }
+
+    /// Deletes the progress within a record, which is completed.
+    pub(super) async fn delete(&self, record: &KinesisRecord) -> Result<(), ProgressError> {
+        let delete = self.client.delete_item().table_name(&self.table);
+        let delete = delete.key("source", AttributeValue::S(self.source(record)));
+        let delete = delete.key("sequence", sequence(&record.sequence_number));
+        let failed = |source| ProgressError::Delete { table: self.table.clone(), source: Box::new(source) };
+        delete.send().await.map(drop).map_err(failed)
     }
 
     fn source(&self, record: &KinesisRecord) -> String {
