@@ -77,7 +77,8 @@ impl ObjectLetters {
         Ok(Places { letters: self.clone(), paths: self.0.paths().await?.into_iter() })
     }
 
-    pub(super) async fn put(&self, letter: &DeadLetter) -> Result<(), BoxError> {
+    /// Puts a letter, in place of one of the same position.
+    pub(crate) async fn put(&self, letter: &DeadLetter) -> Result<(), BoxError> {
         let put = self.0.put(&self.path(letter), letter.to_json()?.into()).await;
         Ok(put.map_err(|error| format!("a dead letter cannot be put: {error}"))?)
     }

@@ -12,9 +12,13 @@ use kpl::{
     aggregated::Aggregate,
     compressed::{Compression, FrameWriter},
 };
-use samples::lambda::{
-    consumer::ProgressTable,
-    local::{FunctionError, RuntimeApi, event_of},
+use samples::{
+    lambda::{
+        consumer::ProgressTable,
+        local::{FunctionError, RuntimeApi, event_of},
+    },
+    letters::ObjectLetters,
+    objects::Objects,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -89,13 +93,26 @@ fn failed(sequence_number: &str) -> Value {
     json!({ "batchItemFailures": [{ "itemIdentifier": sequence_number }] })
 }
 
+/// Checks the letters of the poison record and of the frame that was cut off.
+async fn assert_kept(place: &str, frame_bytes: usize) {
+    let letters = ObjectLetters::new(Objects::open(place).expect("a folder")).all().await.expect("letters");
+    let kept =
+        letters.iter().map(|letter| (letter.sequence_number.as_str(), letter.text.as_deref(), letter.data_bytes));
+    assert_eq!(kept.collect::<Vec<_>>(), [("1", None, frame_bytes), ("2", Some("no trade"), 8)]);
+    let poison = &letters[1];
+    assert_eq!((poison.stream.as_str(), poison.shard_id.as_str(), poison.attempts), ("StockTradeStream", SHARD, 2));
+    assert_eq!((poison.application.as_str(), poison.sub_sequence_number), ("consumer", Some(1)));
+}
+
 #[tokio::test]
 async fn consumer_answers_lambda_with_the_record_to_retry_from() {
     let local = LocalAws::start().await;
     let table = ProgressTable::new(aws_sdk_dynamodb::Client::new(&local.sdk_config()), "FunctionProgress", "consumer");
     table.create().await.expect("it is new");
     let server = local.serve(ServeOptions::default()).await.expect("ports are free");
-    let settings = [("PROGRESS_TABLE", "FunctionProgress"), ("MAX_ATTEMPTS", "2")];
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().to_str().expect("it is UTF-8");
+    let settings = [("PROGRESS_TABLE", "FunctionProgress"), ("MAX_ATTEMPTS", "2"), ("LETTERS", place)];
     let mut function = Function::start(&server, "consumer", &settings).await;
     let all_done = json!({ "batchItemFailures": [] });
 
@@ -139,6 +156,7 @@ async fn consumer_answers_lambda_with_the_record_to_retry_from() {
     let length = frame.len() - 1;
     let given_up = format!("given up shard 1 frame of {length} bytes has another length than its header says");
     assert_eq!(function.line().await, given_up);
+    assert_kept(place, length).await;
 
     // Function errors: what is no event, and a table that is gone. The function lives on.
     let error = function.invoke(json!({ "Records": [{ "kinesis": 1 }] })).await.expect_err("it is no event");
@@ -152,6 +170,20 @@ async fn consumer_answers_lambda_with_the_record_to_retry_from() {
     assert!(text.starts_with("progress cannot be read from table FunctionProgress: "), "{text}");
     local.allow("dynamodb:Query");
     assert_eq!(function.invoke(json!({ "Records": [] })).await, Ok(json!({ "batchItemFailures": [] })));
+}
+
+#[tokio::test]
+async fn a_record_is_not_given_up_without_a_place_for_letters() {
+    let local = LocalAws::start().await;
+    let table = ProgressTable::new(aws_sdk_dynamodb::Client::new(&local.sdk_config()), "FunctionProgress", "consumer");
+    table.create().await.expect("it is new");
+    let server = local.serve(ServeOptions::default()).await.expect("ports are free");
+    let settings = [("PROGRESS_TABLE", "FunctionProgress"), ("MAX_ATTEMPTS", "1")];
+    let function = Function::start(&server, "consumer", &settings).await;
+
+    for _ in 0..3 {
+        assert_eq!(function.invoke(event(vec![b"no trade".to_vec()])).await, Ok(failed("1")));
+    }
 }
 
 #[tokio::test]

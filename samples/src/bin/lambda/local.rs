@@ -1,7 +1,7 @@
 //! Both functions on a local Lambda: the producer puts trades, and one record that is none, into a stream of the embedded AWS, and the
 //! consumer processes the shards.
 
-use std::{env, process::Stdio, time::Duration};
+use std::{env, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use aws_sdk_kinesis::Client;
@@ -33,9 +33,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let aws = local.sdk_config();
     ProgressTable::new(aws_sdk_dynamodb::Client::new(&aws), TABLE, "consumer").create().await?;
     let server = local.serve(ServeOptions::default()).await?;
+    let letters = tempfile::tempdir()?;
 
     let api = RuntimeApi::serve().await?;
-    let function = function(&api, &server, "producer")?;
+    let function = function(&api, &server, "producer", letters.path())?;
     let mut stored = 0;
     for invocation in 0..INVOCATIONS {
         let answer = api.invoke(request(invocation), GRANTED).await?;
@@ -46,7 +47,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     drop(function);
 
     let api = RuntimeApi::serve().await?;
-    let _function = self::function(&api, &server, "consumer")?;
+    let _function = self::function(&api, &server, "consumer", letters.path())?;
     let kinesis = Client::new(&aws);
     for shard in kinesis.list_shards().stream_name(STREAM).send().await?.shards() {
         let mut source = EventSource::read(&kinesis, STREAM_ARN, shard.shard_id()).await?;
@@ -57,14 +58,15 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program as a function, ended when it is dropped.
-fn function(api: &RuntimeApi, server: &Server, handler: &str) -> anyhow::Result<Child> {
+/// The program as a function, ended when it is dropped. It keeps records that it gives up in a folder.
+fn function(api: &RuntimeApi, server: &Server, handler: &str, letters: &Path) -> anyhow::Result<Child> {
     let mut command = Command::new(env::current_exe().context("this program's path is unknown")?);
     command.env_clear().envs(api.environment(handler, handler)).kill_on_drop(true).stdin(Stdio::null());
     command.env("AWS_ENDPOINT_URL_KINESIS", server.kinesis_url());
     command.env("AWS_ENDPOINT_URL_DYNAMODB", server.dynamodb_url());
     command.env("AWS_REGION", "us-east-1").env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
     command.env("STREAM", STREAM).env("PROGRESS_TABLE", TABLE).env("CHECK_RANGES", "true");
+    command.env("LETTERS", letters);
     command.spawn().context("the function cannot be started")
 }
 

@@ -1,8 +1,9 @@
 //! Lambda functions for Kinesis: the handler `producer` puts records, the handler `consumer` processes them. Without a handler, both
 //! run on a local Lambda, with the AWS embedded in the process: `cargo run -p samples --bin lambda`.
 //!
-//! Environment of the producer: `STREAM`. Of the consumer: `MAX_ATTEMPTS` for a record (default 3), `PROGRESS_TABLE` (default: no
-//! progress is kept), `CHECK_RANGES=true` to leave out aggregates of other shards.
+//! Environment of the producer: `STREAM`. Of the consumer: `LETTERS`, a folder or `s3://bucket/path` for records that are given up
+//! (default: none is), `MAX_ATTEMPTS` for a record (default 3), `PROGRESS_TABLE` (default: no progress is kept, and without it no
+//! attempts are counted), `CHECK_RANGES=true` to leave out aggregates of other shards.
 
 mod local;
 
@@ -17,8 +18,10 @@ use samples::{
         TimeLeft,
         consumer::{Consumer, FunctionRecord, ProgressTable, Ranges},
         producer::Recorder,
-        trades,
+        trades::Trades,
     },
+    letters::ObjectLetters,
+    objects::Objects,
     put_records::PutRecords,
 };
 
@@ -34,26 +37,39 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn consumer() -> anyhow::Result<()> {
+    let trades = &trades()?;
+    let aws = ambient::aws().await;
+    let dynamodb = &aws_sdk_dynamodb::Client::new(&aws);
+    let progress_table = &env::var("PROGRESS_TABLE").ok();
+    let mut consumer = Consumer::new();
+    if env::var("CHECK_RANGES").is_ok_and(|check| check == "true") {
+        consumer = consumer.with_ranges(Ranges::listed(aws_sdk_kinesis::Client::new(&aws)));
+    }
+    let consumer = &consumer;
+    let handler = service_fn(|event: LambdaEvent<KinesisEvent>| async move {
+        let (event, context) = event.into_parts();
+        let mut consumer = consumer.clone();
+        if let Some(table) = progress_table {
+            // By the alias or version, not by the function's name: aliases of one version may share this process.
+            let progress = ProgressTable::new(dynamodb.clone(), table, &context.invoked_function_arn);
+            consumer = consumer.with_progress(progress);
+        }
+        let process = async |record: &FunctionRecord| trades.process(record).await;
+        consumer.process(event, TimeLeft::of(&context), process).await
+    });
+    lambda_runtime::run(handler).await.map_err(anyhow::Error::from_boxed)
+}
+
+/// The application of the environment.
+fn trades() -> anyhow::Result<Trades> {
     let max_attempts = match env::var("MAX_ATTEMPTS") {
         Ok(text) => text.parse().with_context(|| format!("MAX_ATTEMPTS is {text:?}, expected a number"))?,
         Err(_) => 3,
     };
-    let aws = ambient::aws().await;
-    let mut consumer = Consumer::new();
-    if let Ok(table) = env::var("PROGRESS_TABLE") {
-        let function = env::var("AWS_LAMBDA_FUNCTION_NAME").context("AWS_LAMBDA_FUNCTION_NAME is not set")?;
-        consumer = consumer.with_progress(ProgressTable::new(aws_sdk_dynamodb::Client::new(&aws), table, function));
-    }
-    if env::var("CHECK_RANGES").is_ok_and(|check| check == "true") {
-        consumer = consumer.with_ranges(Ranges::listed(aws_sdk_kinesis::Client::new(&aws)));
-    }
-    let handler = service_fn(|event: LambdaEvent<KinesisEvent>| {
-        let (event, context) = event.into_parts();
-        let process = async |record: &FunctionRecord| trades::process(record, max_attempts);
-        let consumer = &consumer;
-        async move { consumer.process(event, TimeLeft::of(&context), process).await }
-    });
-    lambda_runtime::run(handler).await.map_err(anyhow::Error::from_boxed)
+    let Ok(place) = env::var("LETTERS") else { return Ok(Trades::new()) };
+    let function = env::var("AWS_LAMBDA_FUNCTION_NAME").context("AWS_LAMBDA_FUNCTION_NAME is not set")?;
+    let letters = ObjectLetters::new(Objects::open(&place).map_err(anyhow::Error::from_boxed)?);
+    Ok(Trades::new().giving_up_after(max_attempts, function, letters))
 }
 
 async fn producer() -> anyhow::Result<()> {
