@@ -170,17 +170,34 @@ impl Source for Received {
     type Handle = Handle;
 
     async fn next(&mut self) -> Result<Vec<Read<Handle>>, BoxError> {
-        let mut messages = self.letters.receive().await?;
-        messages.retain(|message| self.seen.insert(message.message_id.clone()));
+        let letters = &self.letters;
+        let messages = unseen(&mut self.seen, async || letters.receive().await).await?;
         let mut read = Vec::with_capacity(messages.len());
         for message in messages {
-            read.push(self.letters.read(message).await);
+            read.push(letters.read(message).await);
         }
         Ok(read)
     }
 
     async fn take_out(&mut self, handle: Handle) -> Result<(), BoxError> {
         self.letters.delete(handle).await
+    }
+}
+
+/// The next messages that were not seen before; none once none is received.
+///
+/// A receive may have only such as were seen, while others wait: SQS gives a few at a time, and those that failed come again.
+async fn unseen(
+    seen: &mut HashSet<Option<String>>,
+    receive: impl AsyncFn() -> Result<Vec<Message>, BoxError>,
+) -> Result<Vec<Message>, BoxError> {
+    loop {
+        let mut messages = receive().await?;
+        let is_end = messages.is_empty();
+        messages.retain(|message| seen.insert(message.message_id.clone()));
+        if is_end || !messages.is_empty() {
+            return Ok(messages);
+        }
     }
 }
 
@@ -203,6 +220,8 @@ fn accepted(json: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, collections::VecDeque};
+
     use kinesis_local::LocalAws;
 
     use super::*;
@@ -215,6 +234,25 @@ mod tests {
 
         assert!(!body.contains(['\u{fffe}', '\u{ffff}', '\u{1}']), "{body:?}");
         assert_eq!(serde_json::from_str::<String>(&body).unwrap(), text);
+    }
+
+    #[tokio::test]
+    async fn a_receive_of_seen_messages_alone_does_not_hide_those_that_wait() {
+        let received = [&["1"][..], &["1"], &["1"], &["2", "1"], &[], &["3"]];
+        let message = |id: &&str| Message::builder().message_id(*id).build();
+        let received = received.iter().map(|ids| ids.iter().map(message).collect());
+        let received: RefCell<VecDeque<Vec<Message>>> = RefCell::new(received.collect());
+        let receive = async || Ok::<_, BoxError>(received.borrow_mut().pop_front().unwrap());
+        let mut seen = HashSet::new();
+
+        let mut next = async || {
+            let messages = unseen(&mut seen, &receive).await.unwrap();
+            messages.into_iter().filter_map(|message| message.message_id).collect::<Vec<_>>()
+        };
+
+        assert_eq!(next().await, ["1"]);
+        assert_eq!(next().await, ["2"]);
+        assert_eq!(next().await, Vec::<String>::new());
     }
 
     #[tokio::test(start_paused = true)]
