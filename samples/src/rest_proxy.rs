@@ -9,7 +9,11 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use aws_types::SdkConfig;
 use axum::{Router, routing::put};
 use kpl::{ConfigError, Producer, ProducerBuilder};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot},
+    time::sleep,
+};
 
 /// Settings of a proxy.
 #[derive(Debug, Clone)]
@@ -19,11 +23,15 @@ pub struct Settings {
     pub max_requests: usize,
     /// Maximum time for the body of a request to come. Default 10 s.
     pub body_timeout: Duration,
+    /// Maximum time after a stop for answers to requests that have begun, also to those whose head never comes. Then the producer
+    /// is shut down. Default 20 s, of the 30 s that a Kubernetes pod has.
+    pub stop_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_requests: 256, body_timeout: Duration::from_secs(10) }
+        let (body_timeout, stop_timeout) = (Duration::from_secs(10), Duration::from_secs(20));
+        Self { max_requests: 256, body_timeout, stop_timeout }
     }
 }
 
@@ -67,23 +75,44 @@ impl RestProxy {
             .with_state(self.state.clone())
     }
 
-    /// Answers requests until `stop` resolves; then answers those that have begun, stores what they put, and ends.
+    /// Answers requests until `stop` resolves; then answers those that have begun, for as long as `stop_timeout`, stores what was
+    /// put, and ends.
     ///
     /// # Errors
     /// If the listener fails.
     ///
     /// # Cancellation
-    /// Dropping the future ends all requests; records that were accepted are still sent while the runtime lives.
+    /// No more connections are taken. Requests that have begun go on, and records that were accepted are sent, while the runtime
+    /// lives.
     pub async fn serve(
         &self,
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let served = axum::serve(listener, self.routes()).with_graceful_shutdown(stop).await;
+        let (stopping, stopped) = oneshot::channel();
+        let stop = async move {
+            stop.await;
+            let _ = stopping.send(()); // it may have ended
+        };
+        let served = tokio::select! {
+            served = axum::serve(listener, self.routes()).with_graceful_shutdown(stop).into_future() => served,
+            () = passed(stopped, self.state.settings.stop_timeout) => {
+                tracing::warn!("connections have not ended in time after the stop");
+                Ok(())
+            }
+        };
         // All have the same buffer: the first shuts all down.
         for producer in self.state.producers.values() {
             producer.shutdown().await;
         }
         served
+    }
+}
+
+/// Waits for the stop, and then for this time; without a stop for ever.
+async fn passed(stopped: oneshot::Receiver<()>, time: Duration) {
+    match stopped.await {
+        Ok(()) => sleep(time).await,
+        Err(_) => std::future::pending().await,
     }
 }

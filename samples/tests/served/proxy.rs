@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
     task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 
 const STREAM: &str = "StockTradeStream";
@@ -209,4 +210,21 @@ async fn a_stop_answers_the_requests_that_have_begun() {
     assert!(TcpStream::connect(&address).await.is_err(), "it does not listen any more");
     let (stop, served) = (oneshot::channel().0, tokio::spawn(async { Ok(()) }));
     assert_eq!(Proxy { local, address, stop, served }.stored().await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_head_that_is_half_sent_does_not_hold_up_the_stop() {
+    let settings = Settings { stop_timeout: Duration::from_millis(200), ..Settings::default() };
+    let proxy = Proxy::start(settings, |producer| producer).await;
+    let mut half = TcpStream::connect(&proxy.address).await.expect("it listens");
+    half.write_all(b"PUT /stre").await.expect("it reads");
+    // Its connection is taken after the other.
+    assert_eq!(proxy.put(&path("record"), entry("one").to_string()).await.status, 200);
+    let Proxy { stop, served, .. } = proxy;
+    stop.send(()).expect("it is served");
+
+    let served = timeout(Duration::from_secs(15), served).await.expect("it ends in time");
+
+    served.expect("it does not panic").expect("it ends well");
+    drop(half);
 }
