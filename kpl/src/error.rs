@@ -168,11 +168,13 @@ pub enum DeliveryErrorKind {
     /// means the producer's own rate limit or slow requests. After a time-out the record may be stored nevertheless.
     #[error("time to live elapsed")]
     Expired,
-    /// Throttled, and `fail_if_throttled` is set. Not stored.
+    /// Throttled, and `fail_if_throttled` is set. Not stored by this attempt; by one of the [attempts](DeliveryError::attempts)
+    /// before it perhaps, as after a time-out.
     #[error("{code}: {message}")]
     #[non_exhaustive]
     Throttled { code: Arc<str>, message: Arc<str> },
-    /// A permanent error, or one that may pass and did not within three seconds, as of a missing stream. Not stored.
+    /// A permanent error, or one that may pass and did not within three seconds, as of a missing stream. Not stored
+    /// by this attempt; by one of the [attempts](DeliveryError::attempts) before it perhaps, as after a time-out.
     #[error("{code}: {message}")]
     #[non_exhaustive]
     Rejected {

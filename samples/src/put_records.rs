@@ -1,7 +1,8 @@
 //! Requests and answers of PutRecord and PutRecords as JSON, for services in front of a producer.
 
 use kpl::{
-    Delivered, HashKey, PARTITION_KEY_MAX_CHARS, Producer, RecordError, UserRecord, hash_key::ParseHashKeyError,
+    Delivered, DeliveryError, DeliveryErrorKind, HashKey, PARTITION_KEY_MAX_CHARS, Producer, RecordError, UserRecord,
+    hash_key::ParseHashKeyError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +180,33 @@ impl FromIterator<Outcome> for Outcomes {
     }
 }
 
-/// The service's code where there is one.
+/// Codes of errors, without `Exception`, at which Kinesis has stored nothing, or nothing was sent.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html#API_PutRecords_Errors> and
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html>
+const REFUSALS: &str = "ProvisionedThroughputExceeded LimitExceeded KMSThrottling Throttling TooManyRequests \
+    RequestLimitExceeded RequestExpired ExpiredToken ResourceInUse ResourceNotFound InvalidSignature SignatureDoesNotMatch \
+    InvalidArgument Validation ValidationError AccessDenied KMSAccessDenied KMSDisabled KMSInvalidState KMSNotFound \
+    KMSOptInRequired UnrecognizedClient IncompleteSignature MissingAuthenticationToken InvalidClientTokenId NotAuthorized \
+    ConstructionFailure";
+
+/// Returns whether a record that failed may be stored nevertheless: by the attempt after which it was given up, or by one before,
+/// such as one whose answer did not come.
+pub(crate) fn may_be_stored(error: &DeliveryError) -> bool {
+    use DeliveryErrorKind::{Rejected, Throttled};
+    let last = match error.kind() {
+        Throttled { code, .. } | Rejected { code, .. } if &**code != "CallPanicked" => code,
+        _ => return true,
+    };
+    let attempts = error.attempts();
+    let all_known = usize::try_from(error.attempts_made()).is_ok_and(|made| made <= attempts.len());
+    !all_known || !attempts.iter().all(|attempt| attempt.code == *last || is_refusal(&attempt.code))
+}
+
+fn is_refusal(code: &str) -> bool {
+    REFUSALS.split_ascii_whitespace().any(|known| known == code.trim_end_matches("Exception"))
+}
+
+/// The service's code where there is one that says what became of the record.
 fn code(error: &RecordError) -> &str {
     use kpl::{DeliveryErrorKind as Kind, PutError};
     match error {
@@ -187,10 +214,25 @@ fn code(error: &RecordError) -> &str {
         RecordError::Refused(PutError::TooLarge { .. }) => "TooLarge",
         RecordError::Refused(PutError::ShutDown { .. }) => "ShuttingDown",
         RecordError::Failed(error) => match error.kind() {
-            Kind::Throttled { code, .. } | Kind::Rejected { code, .. } => code,
+            Kind::Throttled { code, .. } | Kind::Rejected { code, .. } if !may_be_stored(error) => code,
             Kind::Expired => "Expired",
             _ => "NotKnownToBeStored",
         },
         _ => "InvalidRecord",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_from_errors_after_which_a_record_may_be_stored() {
+        for code in ["ProvisionedThroughputExceededException", "AccessDeniedException", "Throttling"] {
+            assert!(is_refusal(code), "{code}");
+        }
+        for code in ["Timeout", "DispatchFailure", "InternalFailure", "CallPanicked", "WrongShard", "Http502"] {
+            assert!(!is_refusal(code), "{code}");
+        }
     }
 }

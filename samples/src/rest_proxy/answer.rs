@@ -8,6 +8,8 @@ use axum::{
 use kpl::{DeliveryErrorKind, PutError, RecordError};
 use serde::Serialize;
 
+use crate::put_records::may_be_stored;
+
 /// Time after which a refused client tries again, in seconds. The producer empties a full buffer at once, so it is the least that the
 /// header can say.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -53,11 +55,11 @@ impl Refusal {
             RecordError::Refused(PutError::BufferFull { .. }) => (StatusCode::TOO_MANY_REQUESTS, "Busy"),
             RecordError::Refused(PutError::ShutDown { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "ShuttingDown"),
             RecordError::Refused(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            // A client that tries again may store it twice.
+            RecordError::Failed(error) if may_be_stored(error) => (StatusCode::GATEWAY_TIMEOUT, "NotKnownToBeStored"),
             RecordError::Failed(error) => match error.kind() {
                 DeliveryErrorKind::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "Throttled"),
-                DeliveryErrorKind::Rejected { .. } => (StatusCode::BAD_GATEWAY, "Rejected"),
-                // Perhaps stored: a client that tries again may store it twice.
-                _ => (StatusCode::GATEWAY_TIMEOUT, "NotKnownToBeStored"),
+                _ => (StatusCode::BAD_GATEWAY, "Rejected"),
             },
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "Failed"),
         };

@@ -192,6 +192,20 @@ async fn failures_of_the_service_have_its_code() {
 }
 
 #[tokio::test]
+async fn a_refusal_after_a_lost_answer_says_that_the_record_may_be_stored() {
+    let proxy = Proxy::start(Settings::default(), |producer| producer).await;
+    let puts = || proxy.local.faults().on("kinesis:PutRecords");
+    let (_lost, _refused) =
+        (puts().call(1).lose_response(), puts().call(2).refuse(400, "AccessDeniedException", "not any more"));
+
+    let answer = proxy.put(&path("record"), entry("one").to_string()).await;
+
+    assert_eq!((answer.status, answer.body["code"].as_str()), (504, Some("NotKnownToBeStored")), "{answer:?}");
+    assert!(answer.body["message"].as_str().is_some_and(|text| text.contains("AccessDenied")), "{answer:?}");
+    assert_eq!(proxy.stored().await, ["one"]);
+}
+
+#[tokio::test]
 async fn a_stop_answers_the_requests_that_have_begun() {
     let proxy = Proxy::start(Settings::default(), |producer| producer).await;
     let delay = proxy.local.faults().on("kinesis:PutRecords").delay(Duration::from_millis(300));
