@@ -15,7 +15,8 @@ use super::{
     redrive::{Each, Read, Reprocess, Source, redrive},
 };
 
-/// A file of letters, a letter in each line, which nothing is added to meanwhile: it is renamed first.
+/// A file of letters, a letter in each line, which nothing is added to meanwhile: it is renamed first. One whose length changes
+/// nevertheless stays as it is, and the redrive ends with an error.
 #[derive(Debug, Clone)]
 pub struct FileLetters(PathBuf);
 
@@ -63,13 +64,14 @@ struct Files {
     lines: BufReader<File>,
     rest: NamedTempFile,
     has_rest: bool,
+    bytes_read: u64,
 }
 
 impl Files {
     fn open(path: &Path) -> Result<Self, BoxError> {
         let lines = BufReader::new(File::open(path)?);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { lines, rest: NamedTempFile::new_in(folder)?, has_rest: false })
+        Ok(Self { lines, rest: NamedTempFile::new_in(folder)?, has_rest: false, bytes_read: 0 })
     }
 
     /// Keeps these lines, and reads the next.
@@ -85,6 +87,7 @@ impl Files {
                 break;
             }
             bytes += line.len();
+            self.bytes_read += u64::try_from(line.len())?;
             if !line.trim().is_empty() {
                 next.push(line);
             }
@@ -93,6 +96,10 @@ impl Files {
     }
 
     fn finish(self, path: &Path) -> Result<(), BoxError> {
+        let (length, read) = (fs::metadata(path)?.len(), self.bytes_read);
+        if length != read {
+            return Err(format!("the file has {length} bytes, and {read} were read: it stays, for the next run").into());
+        }
         if self.has_rest {
             self.rest.as_file().sync_all()?;
             self.rest.persist(path)?;
@@ -143,5 +150,30 @@ impl Source for Lines {
             *line = None;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_added_to_after_the_last_read_stays() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("letters.jsonl");
+        for kept in [&[][..], &["tea\n".to_owned()]] {
+            fs::write(&path, "tea\n").unwrap();
+            let mut files = Files::open(&path).unwrap();
+            assert_eq!(files.next(&[]).unwrap(), ["tea\n"]);
+            assert_eq!(files.next(kept).unwrap(), Vec::<String>::new());
+            fs::write(&path, "tea\ncoffee\n").unwrap();
+
+            let error = files.finish(&path).unwrap_err();
+
+            assert!(error.to_string().contains("11 bytes, and 4 were read"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "tea\ncoffee\n");
+        }
     }
 }
