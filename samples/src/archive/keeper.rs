@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
-use kcl::{BoxError, Checkpoint, Checkpointer, Record};
+use kcl::{BoxError, Checkpoint, Checkpointer, Record, Redeliver};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
@@ -71,10 +71,14 @@ impl Keeper {
 
     async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), BoxError> {
         let (reply, outcome) = oneshot::channel();
-        let gone = "the task of the archive has ended";
-        self.commands.send(command(reply)).await.map_err(|_| gone)?;
-        outcome.await.map_err(|_| gone)?
+        self.commands.send(command(reply)).await.map_err(|_| ended())?;
+        outcome.await.map_err(|_| ended())?
     }
+}
+
+/// The error of a task that is gone, as after a panic: its records are delivered again, to a new one.
+fn ended() -> Redeliver {
+    Redeliver("the task of the archive has ended".into())
 }
 
 impl Drop for Keeper {
@@ -189,5 +193,21 @@ impl Keeping {
         }
         // Without one so far, no record is a JSON object.
         Ok(Some(self.schema.clone().unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_has_ended_has_its_records_delivered_again() {
+        let (commands, receiver) = mpsc::channel(1);
+        drop(receiver);
+        let keeper = Keeper { commands, task: tokio::spawn(std::future::ready(())) };
+
+        let error = keeper.write().await.unwrap_err();
+
+        assert!(error.is::<Redeliver>(), "{error}");
     }
 }

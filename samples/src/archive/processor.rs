@@ -60,7 +60,7 @@ impl RecordProcessor for ArchiveProcessor {
 
     async fn process_records(&mut self, batch: RecordBatch, checkpointer: &Checkpointer) -> Result<(), BoxError> {
         let keeper = self.keeper.as_ref().ok_or("the processor is not initialized")?;
-        keeper.add(batch.records, checkpointer).await.map_err(|error| Redeliver(error).into())
+        keeper.add(batch.records, checkpointer).await.map_err(redelivered)
     }
 
     async fn shard_ended(&mut self) -> Result<(), BoxError> {
@@ -74,4 +74,9 @@ impl RecordProcessor for ArchiveProcessor {
     async fn lease_lost(&mut self) {
         self.keeper = None;
     }
+}
+
+/// The error that has records delivered again, held against none.
+fn redelivered(error: BoxError) -> BoxError {
+    if error.is::<Redeliver>() { error } else { Redeliver(error).into() }
 }
