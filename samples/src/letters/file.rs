@@ -163,11 +163,11 @@ mod tests {
     fn a_file_that_was_added_to_after_the_last_read_stays() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("letters.jsonl");
-        for kept in [&[][..], &["tea\n".to_owned()]] {
+        for kept in [vec![], vec!["tea\n".to_owned()]] {
             fs::write(&path, "tea\n").unwrap();
             let mut files = Files::open(&path).unwrap();
             assert_eq!(files.next(&[]).unwrap(), ["tea\n"]);
-            assert_eq!(files.next(kept).unwrap(), Vec::<String>::new());
+            assert_eq!(files.next(&kept).unwrap(), Vec::<String>::new());
             fs::write(&path, "tea\ncoffee\n").unwrap();
 
             let error = files.finish(&path).unwrap_err();

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_sdk_kinesis::{Client, primitives::Blob};
+use aws_sdk_kinesis::{Client, error::ProvideErrorMetadata as _, primitives::Blob};
 use aws_types::SdkConfig;
 use kcl::{
     BoxError, Deaggregation, ErrorPolicy, Event, FailedRecords, InitialPosition, ProcessorFactory, Record,
@@ -98,23 +98,29 @@ impl<F: ProcessorFactory> Reprocess for Rerun<F> {
         let failures = Failures::default();
         self.run(&aws, &stream, Arc::clone(&failures)).await?;
         let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outcome = |number: &String| match failures.remove(number) {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
+        let outcome = |number: Result<String, BoxError>| -> Result<(), BoxError> {
+            match failures.remove(&number?) {
+                Some(error) => Err(error.into()),
+                None => Ok(()),
+            }
         };
-        Ok(numbers.iter().map(&mut outcome).collect())
+        Ok(numbers.into_iter().map(outcome).collect())
     }
 }
 
-/// A stream with one shard, which has these records and is closed. Returns their sequence numbers.
-async fn put(kinesis: &Client, stream: &str, records: Vec<Record>) -> Result<Vec<String>, BoxError> {
+/// A stream with one shard, which has these records and is closed. Returns their sequence numbers, and why some were refused, as
+/// for a key or a length that is none of Kinesis.
+async fn put(kinesis: &Client, stream: &str, records: Vec<Record>) -> Result<Vec<Result<String, BoxError>>, BoxError> {
     let create = kinesis.create_stream().stream_name(stream).shard_count(1);
     create.max_record_size_in_kib(MAX_RECORD_KIB).send().await?;
     let mut numbers = Vec::with_capacity(records.len());
     for record in records {
         let put = kinesis.put_record().stream_name(stream).partition_key(&*record.partition_key);
         let put = put.set_explicit_hash_key(record.explicit_hash_key.map(|key| key.to_string()));
-        numbers.push(put.data(Blob::new(record.data.to_vec())).send().await?.sequence_number);
+        numbers.push(match put.data(Blob::new(record.data.to_vec())).send().await {
+            Ok(stored) => Ok(stored.sequence_number),
+            Err(error) => Err(format!("the record is refused: {}", error.message().unwrap_or("no answer")).into()),
+        });
     }
     let split = kinesis.split_shard().stream_name(stream).shard_to_split(SHARD);
     split.new_starting_hash_key(MIDDLE).send().await?;
@@ -181,6 +187,25 @@ mod tests {
         assert!(redriven.failed[0].1.to_string().contains("no such item"), "{:?}", redriven.failed);
         assert_eq!(*shelf.lock().unwrap(), ["c-7 tea", "c-7 coffee"]);
         assert_eq!(letters.all().await.unwrap(), [letter("2", "poison")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_letter_that_kinesis_refuses_fails_alone() {
+        let folder = TempDir::new().unwrap();
+        let letters = ObjectLetters::new(Objects::open(folder.path().to_str().unwrap()).unwrap());
+        let mut keyless = letter("2", "milk");
+        keyless.partition_key.clear();
+        for letter in [&letter("1", "tea"), &keyless, &letter("3", "coffee")] {
+            letters.put(letter).await.unwrap();
+        }
+        let shelf = Shelf::default();
+
+        let redriven = letters.redrive_through(&rerun(&shelf)).await.unwrap();
+
+        assert_eq!((redriven.processed, redriven.failed.len()), (2, 1));
+        assert!(redriven.failed[0].1.to_string().contains("the record is refused"), "{:?}", redriven.failed);
+        assert_eq!(*shelf.lock().unwrap(), ["c-7 tea", "c-7 coffee"]);
+        assert_eq!(letters.all().await.unwrap(), [keyless]);
     }
 
     #[tokio::test(start_paused = true)]
