@@ -91,7 +91,7 @@ pub(crate) struct Seen {
     pub(crate) own_item: watch::Sender<(Instant, Option<WorkerItem>)>,
     /// Whoever leads announces the leases that it gives away.
     pub(crate) announced: AtomicBool,
-    /// This worker's leases, but for those in a handoff to it, by its last scan as the leader, and when that began. Changed by
+    /// Own leases, but for those in a handoff to this worker, by its last scan as the leader, and when that began. Changed by
     /// the assigner, for a line.
     pub(crate) owned: Mutex<Option<(Instant, Vec<LeaseKey>)>>,
 }

@@ -49,7 +49,7 @@ struct Seen {
     owner: Option<WorkerItem>,
     /// Both are unchanged since then.
     since: Instant,
-    /// This worker watches the leases in case it will lead; None while the owner is not suspected.
+    /// Choice of this worker to watch the leases in case it will lead; None while the owner is not suspected.
     watches: Option<bool>,
 }
 
