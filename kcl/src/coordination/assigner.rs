@@ -26,6 +26,7 @@ use crate::{
         assign::{
             assignment::{self, Candidate, How, Move, is_orphan},
             fleet_view::FleetView,
+            lock_pace::{max_pause_by_beats, stands_for_look},
             reliance::relied_for,
             renewing::{Renewing, Sight},
             unrest::first_expiry,
@@ -47,14 +48,9 @@ mod term;
 /// Pause between two scans, for each lease of the table; bounded below by the assignment interval.
 const TIME_PER_LEASE: Duration = Duration::from_millis(1);
 /// Pause between two scans while nothing changes: as a part of a lease's life, so that a dead worker is noticed in time,
-/// and in any case, so that one that joins or stops is. A scan that reads the lock, too, is due as often as a look at it.
+/// and in any case, so that one that joins or stops is.
 const REST_PART: f64 = 0.28;
 const MAX_REST: Duration = Duration::from_millis(2_800);
-const LOOK_PART: f64 = 0.25;
-const MAX_LOOK: Duration = Duration::from_millis(2_500);
-/// Maximum number of leases in a scan that stands for the leader's look at its lock. A look costs two read units; so many
-/// leases, of a third of a kilobyte, cost as much more when they are read strongly.
-const MAX_LOOKED_THROUGH: usize = 40;
 /// Scans within the usual pause between two, at the most, when leases expire one after the other.
 const SCANS_AT_EXPIRY: u32 = 4;
 /// Pause between two balancings by utilization, so that the workers' metrics can follow.
@@ -122,8 +118,11 @@ impl Assigner {
         let by_size = TIME_PER_LEASE.saturating_mul(u32::try_from(self.view.leases()).unwrap_or(u32::MAX));
         let fast = by_size
             .clamp(settings.assignment_interval, (settings.lease_duration / 3).max(settings.assignment_interval));
-        let (part, most) = if self.is_look() { (LOOK_PART, MAX_LOOK) } else { (REST_PART, MAX_REST) };
-        let slow = settings.lease_duration.mul_f64(part).min(most);
+        let slow = if self.is_look() {
+            max_pause_by_beats(settings.lease_duration)
+        } else {
+            settings.lease_duration.mul_f64(REST_PART).min(MAX_REST)
+        };
         let pause = self.pace.pause(fast, slow, fastrand::f64());
         let until_expiry = |at: Instant| at.saturating_duration_since(time::now()) + TICK;
         self.term.expiry.map_or(pause, |at| pause.min(until_expiry(at).max(fast / SCANS_AT_EXPIRY)))
@@ -149,7 +148,7 @@ impl Assigner {
 
     /// A scan reads the lock, too: the leader's task need not look at it.
     fn is_look(&self) -> bool {
-        self.helm.regime() == Regime::Heartbeats && (1..=MAX_LOOKED_THROUGH).contains(&self.view.leases())
+        stands_for_look(self.helm.regime(), self.view.leases())
     }
 
     /// Compares the leases that this worker holds with a scan that began then, as its looks at the index would.

@@ -24,8 +24,8 @@ const SILENCE: f64 = 0.6;
 /// Part of a lease duration after which it is suspected: heartbeats are a third apart.
 const SUSPICIOUS_SILENCE: f64 = 0.4;
 
-/// Expected number of workers that read the whole table when the leader is suspected to be gone. Chance picks them: of a
-/// thousand, all together would read what the table allows in an hour.
+/// Expected number of workers that read the whole table when the leader is suspected to be gone. Chance picks them: a
+/// thousand that read 100,000 leases once would take what a new table's limit gives in seven minutes.
 const WATCHERS: f64 = 16.0;
 /// Time in which those alone may seize the lock: as a part of a lease duration. They know which leases expire.
 const HEAD_START: f64 = 0.1;

@@ -25,6 +25,21 @@ const MAX_LOOK_BY_BEATS: Duration = Duration::from_millis(2_500);
 /// The same of a leader whose scans, as often as others look, cease: long enough for one that is slow.
 const LOOKS_BESIDE_SCANS: u32 = 3;
 
+/// Maximum number of leases in a scan that stands for the leader's look at its lock. A look costs two read units; so many
+/// leases, of a third of a kilobyte, cost as much more when they are read strongly.
+const MAX_LOOKED_THROUGH: usize = 40;
+
+/// Maximum pause between two looks, or scans that stand for them, of a fleet that lives by heartbeats.
+pub(crate) fn max_pause_by_beats(lease_duration: Duration) -> Duration {
+    (lease_duration / LOOKS).min(MAX_LOOK_BY_BEATS)
+}
+
+/// True if the leader's next scan should read the lock, too, strongly, in place of a look. `leases` is the number that the last
+/// one found, 0 before the first.
+pub(crate) fn stands_for_look(regime: Regime, leases: usize) -> bool {
+    regime == Regime::Heartbeats && (1..=MAX_LOOKED_THROUGH).contains(&leases)
+}
+
 #[derive(Debug)]
 pub(crate) struct LockPace {
     lease_duration: Duration,
@@ -64,7 +79,7 @@ impl LockPace {
             self.pace.sign();
         }
         let slow = if by_beats {
-            in_time.min(MAX_LOOK_BY_BEATS)
+            max_pause_by_beats(self.lease_duration)
         } else {
             self.lease_duration.mul_f64(LOOK_PART).min(MAX_LOOK)
         };
@@ -118,6 +133,13 @@ mod tests {
         let (mut pace, other) = (LockPace::new(LEASE), leadership("other", Regime::Heartbeats, now));
         let pauses = [true, true, true, false, true].map(|is_done| pace.pause(&other, is_done, now, 0.0).as_millis());
         assert_eq!(pauses, [500, 750, 1_125, 500, 750]);
+    }
+
+    #[test]
+    fn a_scan_stands_for_a_look_while_heartbeats_renew_few_leases() {
+        let stands = |leases| stands_for_look(Regime::Heartbeats, leases);
+        assert_eq!([0, 1, 40, 41].map(stands), [false, true, true, false]);
+        assert!(!stands_for_look(Regime::TurningBack, 4) && !stands_for_look(Regime::EachLease, 4));
     }
 
     #[test]
